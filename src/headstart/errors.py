@@ -1,0 +1,100 @@
+"""Every error that Headstart raises on purpose.
+
+::
+
+    HeadstartError                  exit code 1: the work failed
+    ├── UsageError                  exit code 2: the command, the configuration or the data is wrong
+    │   ├── ConfigError             one or more settings are wrong; all of them are named at once
+    │   ├── DataError               the folder of photos cannot be used as it is
+    │   ├── UnknownBackboneError    no network, stage or weights of that name
+    │   ├── MissingPackageError     an optional package is not installed
+    │   └── RunFolderError          a run folder is missing, unfinished or somebody else's
+    ├── ImageError                  one photo cannot be read: path and reason
+    ├── WeightsError                pretrained weights cannot be had
+    ├── DamagedFileError            a file's checksum does not match its content
+    └── ParityError                 the exported model disagrees with the trained one
+
+A message says what is wrong, the value received, what is allowed or nearest, and what to do next. The
+command line prints it without a traceback; any other exception is a bug of Headstart's and shows one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class HeadstartError(Exception):
+    """The work failed, for a reason that the message names."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(HeadstartError):
+    """The command, the configuration or the data is wrong; nothing has been done yet."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class ConfigError(UsageError):
+    """One or more settings are wrong; all of them are named at once.
+
+    Args:
+        problems: One sentence per wrong setting.
+    """
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class DataError(UsageError):
+    """The folder of photos cannot be used as it is."""
+
+
+class UnknownBackboneError(UsageError):
+    """No network, stage or weights of that name."""
+
+
+class MissingPackageError(UsageError):
+    """An optional package is not installed; the message holds the pip command that installs it."""
+
+
+class RunFolderError(UsageError):
+    """A run folder is missing, unfinished or somebody else's."""
+
+
+class ImageError(HeadstartError):
+    """One photo cannot be read.
+
+    Args:
+        path: The photo, as it was asked for.
+        reason: What is wrong with it, without the path.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(path, reason)  # both, so that the error survives pickling
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class WeightsError(HeadstartError):
+    """Pretrained weights cannot be had: not on this machine and not to be downloaded."""
+
+
+class DamagedFileError(HeadstartError):
+    """A file's checksum does not match its content, so it is not used."""
+
+
+class ParityError(HeadstartError):
+    """The exported model disagrees with the trained network on the same photos."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the nearest known word, or an empty string."""
+    nearest = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {nearest[0]!r}?" if nearest else ""
