@@ -1,0 +1,84 @@
+"""The one place that freezes.
+
+Frozen means two things at once: no gradients, and evaluation mode (norm statistics stand still, nothing is
+dropped), which ``.train()`` on the network or any of its parts does not undo. A plain ``nn.Module`` has no
+place for the second, so every frozen submodule gets an instance attribute ``train`` that hides its class's
+method. It is a ``functools.partial`` of a module-level function, so that a frozen network can be pickled,
+and a deep copy holds the copied module, not the original.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+
+import torch
+from torch import nn
+
+from headstart.model.stages import cut
+
+
+def freeze(network: nn.Module, *, before: str | int | None = None) -> None:
+    """Freeze a module, or the stages of a network that come before a stage.
+
+    Args:
+        network: Any module; with ``before``, a network that ``stages`` accepts.
+        before: The first stage that is left as it is: a name or a number of last stages, as in ``cut``.
+    """
+    part = network if before is None else cut(network, before)[0]
+    for parameter in part.parameters():
+        parameter.requires_grad_(False)
+    for module in part.modules():
+        _hold_in_evaluation_mode(module)
+
+
+def unfreeze(network: nn.Module, *, from_stage: str | int | None = None) -> None:
+    """Give a module, or a network's stages from one on, their gradients and modes back.
+
+    What comes before ``from_stage`` stays as it is. The unfrozen modules are in evaluation mode until the
+    next ``.train()``.
+
+    Args:
+        network: Any module; with ``from_stage``, a network that ``stages`` accepts.
+        from_stage: The first stage to unfreeze: a name or a number of last stages, as in ``cut``.
+    """
+    part = network if from_stage is None else cut(network, from_stage)[1]
+    for parameter in part.parameters():
+        if parameter.is_floating_point():
+            parameter.requires_grad_(True)
+    for module in part.modules():
+        module.__dict__.pop("train", None)
+
+
+def hold_norm_statistics(network: nn.Module) -> None:
+    """Keep batch norms in evaluation mode, their scale and shift still trainable, until ``unfreeze``.
+
+    Small data gives noisy batch statistics; the pretrained ones serve better.
+    """
+    for module in network.modules():
+        if isinstance(getattr(module, "running_mean", None), torch.Tensor):
+            _hold_in_evaluation_mode(module)
+
+
+def is_frozen(module: nn.Module) -> bool:
+    """Tell whether a module and all its parts are frozen."""
+    held = all(isinstance(part.__dict__.get("train"), functools.partial) for part in module.modules())
+    return held and not any(parameter.requires_grad for parameter in module.parameters())
+
+
+def digest(module: nn.Module) -> str:
+    """Return the SHA-256 over a module's parameters and buffers: names, shapes, types and bytes."""
+    sha256 = hashlib.sha256()
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        sha256.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        sha256.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return sha256.hexdigest()
+
+
+def _hold_in_evaluation_mode(module: nn.Module) -> None:
+    module.training = False
+    module.train = functools.partial(_stay_in_evaluation_mode, module)  # type: ignore[method-assign]
+
+
+def _stay_in_evaluation_mode(module: nn.Module, mode: bool = True) -> nn.Module:
+    return module
