@@ -1,0 +1,281 @@
+"""Bytes to pixels: one upright RGB image from whatever file a user has, or an error that says why not.
+
+The bytes decide, never the file's name. Everything here is thread-safe and leaves Pillow's settings alone;
+Pillow's ``ImageFile.LOAD_TRUNCATED_IMAGES`` stays off, so that a truncated photo is an error.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import stat
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, cast
+
+import numpy as np
+from PIL import Image
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ExifTags import Base as ExifTag
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from headstart.errors import ImageError
+
+# Not Image.open: it refuses more than 179 megapixels before a reduced scale can be asked for, follows the
+# index of an MPO's further pictures (which phones get wrong), and hides why a header cannot be read.
+_READERS: Final[dict[str, type[ImageFile]]] = {
+    "JPEG": JpegImageFile,
+    "PNG": PngImageFile,
+    "WEBP": WebPImageFile,
+    "GIF": GifImageFile,
+    "BMP": BmpImageFile,
+    "TIFF": TiffImageFile,
+    "AVIF": AvifImageFile,
+}
+
+FORMATS: Final = tuple(_READERS)
+"""The formats that are read. An MPO is read as the JPEG that its first picture is."""
+
+_READ_SUFFIXES = ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .bmp .dib .tif .tiff .avif .avifs"
+_MEANT_AS_PHOTOS = (
+    ".heic .heif .hif .jp2 .j2k .jxl .ppm .pgm .pbm .pnm"  # reported, not passed over like a README
+)
+IMAGE_SUFFIXES: Final = frozenset(f"{_READ_SUFFIXES} {_MEANT_AS_PHOTOS}".split())
+"""Lower-case suffixes of the files that are taken for images, readable or not."""
+
+HEAD_BYTES: Final = 32
+"""How many first bytes of a file tell its format."""
+
+MAX_PIXELS: Final = 100_000_000
+"""Largest photo that is decoded, in pixels (up to 1.5 GB of memory); a JPEG may have more."""
+
+# A JPEG is decoded at reduced scale, so a phone's 108 or 200 megapixels are welcome: since no side exceeds
+# 65,535 pixels, what is held stays below MAX_PIXELS for any reduce_to_px up to 760. The limit bounds the
+# time, and the coefficients of a progressive JPEG, which libjpeg keeps at full scale.
+MAX_JPEG_PIXELS: Final = 250_000_000
+"""Largest JPEG that is decoded, in pixels of its full scale."""
+
+MAX_FILE_BYTES: Final = 2**30
+"""Largest file that is read."""
+
+_SIGNATURES: Final = {
+    name: re.compile(pattern, re.DOTALL)
+    for name, pattern in {
+        "JPEG": rb"\xff\xd8\xff",
+        "PNG": rb"\x89PNG\r\n\x1a\n",
+        "WEBP": rb"RIFF.{4}WEBP",
+        "GIF": rb"GIF8[79]a",
+        # "BM" alone begins many a text: also the size of a known header.
+        "BMP": rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0{3}",
+        "TIFF": rb"II[*+]\0|MM\0[*+]",
+        # ISO media: a major brand, or, after the version, one of the compatible brands.
+        "AVIF": rb".{4}ftyp(?:avi[fs]|.{8}(?:.{4})*?avi[fs])",
+        "HEIC": rb".{4}ftyp(?:hei[cmsx]|hev[cmsx]|mif1|msf1)",
+        "JPEG 2000": rb"\0{3}\x0cjP  |\xff\x4f\xff\x51",
+        "JPEG XL": rb"\0{3}\x0cJXL ",
+    }.items()
+}
+
+_ADVICE: Final = {
+    "HEIC": "save it as JPEG (on an iPhone: Settings, Camera, Formats, Most Compatible)",
+    "JPEG 2000": "save it as JPEG or PNG",
+    "JPEG XL": "save it as JPEG or PNG",
+}
+
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def looks_like_image(head: bytes) -> bool:
+    """Tell by a file's first ``HEAD_BYTES`` bytes whether it is an image, in a format that is read or not."""
+    return _format_of(head) is not None
+
+
+def read_bytes(path: str) -> bytes:
+    """Return a photo's bytes.
+
+    Raises:
+        ImageError: There is no such file, it may not be read, or it is no photo by its kind or size.
+    """
+    try:
+        status = Path(path).stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
+            raise ImageError(path, "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file")
+        if status.st_size > MAX_FILE_BYTES:
+            size_gb, limit_gb = status.st_size / 2**30, MAX_FILE_BYTES / 2**30
+            raise ImageError(path, f"a file of {size_gb:.1f} GiB; photos up to {limit_gb:.0f} GiB are read")
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError as error:
+        gone = "a link whose target does not exist" if Path(path).is_symlink() else "no such file"
+        raise ImageError(path, gone) from error
+    except PermissionError as error:
+        raise ImageError(path, "no permission to read it") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        raise ImageError(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def decode(data: bytes, *, path: str, reduce_to_px: int | None = None) -> Image.Image:
+    """Decode a photo, whole: of an animation or a file of many pages the first picture.
+
+    Transparency is laid over white. 16-bit pixels are scaled to 8 bits, floating-point ones from 0..1.
+
+    Args:
+        data: The file's content: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
+        path: Names the photo in errors; it is not opened.
+        reduce_to_px: Decode a JPEG at 1/2, 1/4 or 1/8 of its size, as far as its shorter side stays at
+            least this long; the other formats have no such short cut.
+
+    Returns:
+        An upright image of mode ``"RGB"`` (the EXIF orientation has been applied).
+
+    Raises:
+        ImageError: The bytes are no such photo, are truncated or damaged, or would decode to more than
+            ``MAX_PIXELS`` (a JPEG: ``MAX_JPEG_PIXELS``).
+    """
+    format_name = _format_of(data[:HEAD_BYTES])
+    if format_name not in _READERS:
+        raise ImageError(path, _why_not_an_image(data, format_name))
+    try:
+        with _pillow_warnings_off():
+            image = _READERS[format_name](io.BytesIO(data))
+            _refuse_bombs_and_thumbnails(image, path)
+            if reduce_to_px is not None:
+                image.draft(None, (reduce_to_px, reduce_to_px))
+            image.load()
+            method = _UPRIGHT.get(_orientation(image))
+            pixels = _to_rgb(image, path)
+            return pixels if method is None else pixels.transpose(method)
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's decoders raise almost anything on damaged files
+        raise ImageError(path, _why_not_decoded(error, format_name)) from error
+
+
+def _refuse_bombs_and_thumbnails(image: ImageFile, path: str) -> None:
+    width, height = image.size
+    limit = MAX_JPEG_PIXELS if isinstance(image, JpegImageFile) else MAX_PIXELS
+    if width * height > limit:
+        raise ImageError(path, _too_large(width * height, limit))
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(ExifTag.NewSubfileType, 0) & 1:
+        raise ImageError(path, "its first picture is only a thumbnail: a camera's raw file? Save it as JPEG")
+
+
+def _too_large(pixels: int, limit: int) -> str:
+    return f"{pixels / 1e6:,.0f} megapixels; up to {limit / 1e6:,.0f} are decoded. Save it smaller"
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTag.Orientation, 1))
+    except Exception:  # damaged EXIF says nothing about the pixels
+        return 1
+
+
+def _to_rgb(image: Image.Image, path: str) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        image = Image.fromarray(_grey_8_bit(image, path))
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        image = Image.new("RGB", rgba.size, "white")
+        image.paste(rgba, mask=rgba)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _grey_8_bit(image: Image.Image, path: str) -> np.ndarray:
+    """Scale grey pixels of 12, 16 or 32 bits to (H, W) uint8; Pillow's ``convert`` would clip them."""
+    values = np.asarray(image)
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    white = 1.0 if image.mode == "F" else 0xFFFF
+    # `not all` so that NaN is refused too.
+    if not (values.min() >= 0 and values.max() <= white):
+        kind = "floating-point" if image.mode == "F" else "32-bit"
+        raise ImageError(
+            path,
+            f"{kind} pixels from {values.min()} to {values.max()}; Headstart reads 0 to {white:g}. "
+            "Save it with 8 or 16 bits",
+        )
+    if image.mode == "F":
+        grey = (values * 255 + 0.5).astype(np.uint8)
+    else:
+        bits = 12 if tags.get(ExifTag.BitsPerSample) == (12,) else 16
+        grey = (values >> (bits - 8)).astype(np.uint8)  # as Pillow does for 16-bit colour
+    if tags.get(ExifTag.PhotometricInterpretation) == 0:  # white is zero, which Pillow heeds for 8 bits only
+        grey = 255 - grey
+    if (transparent := image.info.get("transparency")) is not None:
+        grey[values == transparent] = 255
+    return grey
+
+
+def _format_of(head: bytes) -> str | None:
+    return next((name for name, pattern in _SIGNATURES.items() if pattern.match(head)), None)
+
+
+def _why_not_an_image(data: bytes, format_name: str | None) -> str:
+    if not data:
+        return "empty file"
+    if format_name is not None:
+        return f"{format_name}, which Headstart does not read: {_ADVICE[format_name]}"
+    start = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<script")):
+        return "an HTML page, not an image: a download that failed?"
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the image itself: run git lfs pull"
+    return f"not an image in a format Headstart reads ({', '.join(FORMATS)})"
+
+
+def _why_not_decoded(error: Exception, format_name: str) -> str:
+    if isinstance(error, MemoryError):
+        return "not enough memory to decode it"
+    if isinstance(error, Image.DecompressionBombError):  # Pillow's own, before it makes a WebP's canvas
+        pixels = re.search(r"\((\d+) pixels\)", str(error))
+        return _too_large(int(pixels[1]), MAX_PIXELS) if pixels else str(error)
+    return f"truncated or damaged {format_name}: {error or type(error).__name__}"
+
+
+class _WhileDecoding(threading.local):
+    """The message pattern of a warnings filter: matches in a thread that is decoding, and nowhere else."""
+
+    active = False
+
+    def match(self, message: str) -> bool:
+        return self.active
+
+
+_while_decoding: Final = _WhileDecoding()
+_WARNINGS_FILTER: Final = ("ignore", _while_decoding, Warning, None, 0)
+
+
+@contextmanager
+def _pillow_warnings_off() -> Iterator[None]:
+    """Keep Pillow's warnings from the user, in this thread only.
+
+    They are about metadata that is not used (a damaged EXIF block, a wrong APNG header); what concerns the
+    pixels is an exception. ``warnings.catch_warnings`` swaps a list that all threads share, so one thread
+    would switch another's warnings off, or leave them off for good. A filter that stays, and only matches in
+    a thread that asks for it, has no such race.
+    """
+    filters = cast("list[object]", warnings.filters)
+    if not filters or filters[0] is not _WARNINGS_FILTER:
+        filters.insert(0, _WARNINGS_FILTER)
+    _while_decoding.active = True
+    try:
+        yield
+    finally:
+        _while_decoding.active = False
