@@ -1,0 +1,269 @@
+"""What a model file says of itself, and the seals of ``model.onnx``, ``model.safetensors`` and checkpoints.
+
+A seal is a SHA-256 over everything in the file, stored in the file, where other readers of the format expect
+metadata: any ONNX runtime and any safetensors library reads a sealed file. It notices damage, not forgery.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from headstart.errors import ConfigError, DamagedFileError, UsageError
+from headstart.images.preprocess import Preprocessing
+
+FORMAT: Final = 1
+"""Raised whenever an entry is added to ``ModelInfo``, so that an older Headstart says what it needs."""
+
+PLACEHOLDER: Final = "0" * 64
+"""Stands in a safetensors file's metadata as ``"sha256"`` while the file is hashed."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model file says of itself. It holds no time, path or host name: equal training, equal files.
+
+    Attributes:
+        task: What the outputs mean, such as ``"classification"``.
+        backbone: Full name with the tag of its pretrained weights, such as ``"resnet18.IMAGENET1K_V1"``.
+        class_names: One per output, in the outputs' order.
+        preprocessing: How photos become the network's input.
+        versions: Of Python and the packages that made the file, by name.
+        format: Of this description.
+    """
+
+    task: str
+    backbone: str
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    versions: Mapping[str, str] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        """Return compact JSON, the same for equal values; ASCII, so any class name survives any file."""
+        fields = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        fields |= {"preprocessing": self.preprocessing.to_dict(), "versions": dict(self.versions)}
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelInfo:
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            UsageError: A newer Headstart wrote it.
+            DamagedFileError: It is no such description.
+        """
+        try:
+            fields = json.loads(text)
+            if fields["format"] > FORMAT:
+                raise UsageError(
+                    f"The model was written by a newer Headstart, in format {fields['format']}; this one reads "
+                    f"up to {FORMAT}. Upgrade with: pip install --upgrade headstart"
+                )
+            fields["preprocessing"] = Preprocessing.from_dict(fields["preprocessing"])
+            fields["class_names"] = tuple(fields["class_names"])
+            return cls(**fields)
+        except (ValueError, KeyError, TypeError, ConfigError) as error:
+            raise DamagedFileError(
+                f"The model's description is not as Headstart writes it: {error}"
+            ) from error
+
+
+# ONNX. A file is one protobuf message: fields, one after the other, each a tag (field number and wire type)
+# and a value. Appending a field needs no parsing. `metadata_props`, field 14, repeats: each is a message of
+# its own, with the key as field 1 and the value as field 2.
+# Source: https://protobuf.dev/programming-guides/encoding/ and onnx/onnx.proto
+
+_VARINT, _FIXED_64, _LENGTH_DELIMITED, _FIXED_32 = 0, 1, 2, 5
+_KEY, _VALUE, _METADATA_PROPS = (number << 3 | _LENGTH_DELIMITED for number in (1, 2, 14))
+_INFO_KEY: Final = b"headstart"
+_HASH_KEY: Final = b"sha256"
+
+
+def seal_onnx(model: bytes, info: ModelInfo) -> bytes:
+    """Append a description and the checksum of all bytes before it to an ONNX file.
+
+    Args:
+        model: A serialised ONNX model, not sealed.
+        info: What the file shall say of itself.
+    """
+    described = model + _metadata_field(_INFO_KEY, info.to_json().encode())
+    return described + _onnx_seal(described)
+
+
+def open_onnx(path: str | os.PathLike[str]) -> tuple[bytes, ModelInfo]:
+    """Read and verify a sealed ONNX file.
+
+    Returns:
+        The file's bytes, for ``runtime.open_session``, and what it says of itself.
+
+    Raises:
+        UsageError: It cannot be read, is no Headstart model, or a newer Headstart wrote it.
+        DamagedFileError: Any bit of it is not as it was written.
+    """
+    model = _read(path)
+    return model, verify_onnx(model, name=os.fsdecode(path))
+
+
+def verify_onnx(model: bytes, *, name: str) -> ModelInfo:
+    """Verify the bytes of a sealed ONNX file and return what it says of itself.
+
+    Args:
+        model: What ``seal_onnx`` returned.
+        name: Names the file in errors.
+
+    Raises:
+        UsageError: It is no Headstart model, or a newer Headstart wrote it.
+        DamagedFileError: Any bit of it is not as it was written.
+    """
+    seal_at = max(0, len(model) - _ONNX_SEAL_BYTES)
+    with memoryview(model) as view:
+        whole = view[seal_at:] == _onnx_seal(view[:seal_at])
+    if not whole:
+        # One flipped bit cannot hit both marks of a Headstart model.
+        marks = (bytes([len(_INFO_KEY)]) + _INFO_KEY, bytes([len(_HASH_KEY)]) + _HASH_KEY)
+        if not any(mark in model for mark in marks):
+            raise UsageError(
+                f"{name} is not a Headstart model, or is cut short: it has no checksum at its end. A run "
+                "folder's model.onnx is one; networks trained elsewhere cannot be used here."
+            )
+        raise DamagedFileError(
+            f"{name} is damaged: its content does not match its checksum. Copy it from its run folder again, "
+            "or write it again with: headstart export RUN --to onnx"
+        )
+    return ModelInfo.from_json(_metadata_value(model, _INFO_KEY).decode())
+
+
+def _onnx_seal(content: bytes | memoryview) -> bytes:
+    return _metadata_field(_HASH_KEY, hashlib.sha256(content).hexdigest().encode())
+
+
+def _metadata_field(key: bytes, value: bytes) -> bytes:
+    entry = _delimited(_KEY, key) + _delimited(_VALUE, value)
+    return _delimited(_METADATA_PROPS, entry)
+
+
+def _delimited(tag: int, value: bytes) -> bytes:
+    size, varint = len(value), bytearray()
+    while size > 0x7F:
+        varint.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes([tag, *varint, size]) + value
+
+
+_ONNX_SEAL_BYTES: Final = len(_onnx_seal(b""))
+
+
+def _metadata_value(model: bytes, key: bytes) -> bytes:
+    """Return the last value of a key among a verified model's ``metadata_props``."""
+    found = [
+        value
+        for tag, entry in _fields(memoryview(model))
+        if tag == _METADATA_PROPS and (value := dict(_fields(entry)))[_KEY] == key
+    ]
+    return bytes(found[-1][_VALUE])
+
+
+def _fields(message: memoryview) -> list[tuple[int, memoryview]]:
+    """Return tag and value of each length-delimited field of a protobuf message; skip numbers."""
+    fields, at = [], 0
+    while at < len(message):
+        tag, at = _varint(message, at)
+        if tag & 7 == _LENGTH_DELIMITED:
+            size, at = _varint(message, at)
+            fields.append((tag, message[at : at + size]))
+            at += size
+        elif tag & 7 == _VARINT:
+            _, at = _varint(message, at)
+        else:
+            at += {_FIXED_64: 8, _FIXED_32: 4}[tag & 7]
+    return fields
+
+
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+
+
+# safetensors. Eight bytes with the length of the header (little-endian), the header (JSON, filled up with
+# spaces), the tensors' bytes. The header's `__metadata__` maps strings to strings.
+# Source: https://github.com/huggingface/safetensors#format
+
+_SHA256_ENTRY: Final = re.compile(rb'"sha256":"([0-9a-f]{64})"')  # a quote inside a string has a backslash
+
+
+def seal_safetensors(data: bytes) -> bytes:
+    """Put the checksum of everything in a safetensors file into its metadata, as ``"sha256"``.
+
+    The header is written anew with sorted metadata: the library's own order differs from process to process,
+    and equal content shall give equal files.
+
+    Args:
+        data: A safetensors file; an entry ``"sha256"`` in its metadata is replaced.
+    """
+    start, tensors = _split_safetensors(data)
+    header = json.loads(start[8:])
+    metadata = header.pop("__metadata__", {}) | {"sha256": PLACEHOLDER}
+    text = json.dumps(
+        {"__metadata__": dict(sorted(metadata.items())), **header}, separators=(",", ":")
+    ).encode()
+    text += b" " * (-len(text) % 8)
+    start = len(text).to_bytes(8, "little") + text
+    seal, digest = _safetensors_seal(start, tensors)
+    return b"".join((start[: seal.start], digest, start[seal.stop :], tensors))
+
+
+def open_safetensors(path: str | os.PathLike[str]) -> tuple[bytes, dict[str, str]]:
+    """Read and verify a sealed safetensors file.
+
+    Returns:
+        The file's bytes, for ``safetensors.torch.load``, and its metadata.
+
+    Raises:
+        UsageError: It cannot be read.
+        DamagedFileError: Any bit of it is not as it was written, or it was never sealed.
+    """
+    data = _read(path)
+    start, tensors = _split_safetensors(data)
+    seal, digest = _safetensors_seal(start, tensors)
+    if start[seal] != digest:
+        raise DamagedFileError(
+            f"{os.fsdecode(path)} is damaged, or not written by Headstart: its content does not match its "
+            "checksum. Restore it from a copy, or train again."
+        )
+    metadata: dict[str, str] = json.loads(start[8:])["__metadata__"]
+    return data, metadata
+
+
+def _split_safetensors(data: bytes) -> tuple[bytes, memoryview]:
+    """Return the length with the header, and the tensors' bytes without copying them."""
+    header_end = 8 + int.from_bytes(data[:8], "little")
+    return data[:header_end], memoryview(data)[header_end:]
+
+
+def _safetensors_seal(start: bytes, tensors: memoryview) -> tuple[slice, bytes]:
+    """Return where the seal stands, and what it should be: the file's hash with zeros in that place."""
+    entry = _SHA256_ENTRY.search(start)
+    seal = slice(*entry.span(1)) if entry else slice(0, 0)
+    digest = hashlib.sha256(start[: seal.start] + PLACEHOLDER.encode() + start[seal.stop :])
+    digest.update(tensors)
+    return seal, digest.hexdigest().encode()
+
+
+def _read(path: str | os.PathLike[str]) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{os.fsdecode(path)} cannot be read: {error.strerror}.") from error
