@@ -1,1 +1,67 @@
-"""Transfer learning for images."""
+"""Transfer learning for images: from a folder of labelled photos to a model you can trust and deploy.
+
+Names are imported when they are first used: predicting needs no PyTorch, and ``import headstart`` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from headstart.errors import requires_extra
+
+if TYPE_CHECKING:
+    from headstart.config import PhaseConfig, TrainConfig
+    from headstart.errors import HeadstartError
+    from headstart.model.freeze import freeze, unfreeze
+    from headstart.model.network import create_network, feature_extractor
+    from headstart.model.stages import cut, stages
+    from headstart.predictor import Prediction, Predictor, load
+    from headstart.training.train import TrainResult, train
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "HeadstartError",
+    "PhaseConfig",
+    "Prediction",
+    "Predictor",
+    "TrainConfig",
+    "TrainResult",
+    "create_network",
+    "cut",
+    "feature_extractor",
+    "freeze",
+    "load",
+    "stages",
+    "train",
+    "unfreeze",
+]
+
+_MODULES = {
+    "HeadstartError": "headstart.errors",
+    "PhaseConfig": "headstart.config",
+    "Prediction": "headstart.predictor",
+    "Predictor": "headstart.predictor",
+    "TrainConfig": "headstart.config",
+    "TrainResult": "headstart.training.train",
+    "create_network": "headstart.model.network",
+    "cut": "headstart.model.stages",
+    "feature_extractor": "headstart.model.network",
+    "freeze": "headstart.model.freeze",
+    "load": "headstart.predictor",
+    "stages": "headstart.model.stages",
+    "train": "headstart.training.train",
+    "unfreeze": "headstart.model.freeze",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'headstart' has no attribute {name!r}")
+    with requires_extra("train"):
+        return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -11,6 +11,7 @@
     │   └── RunFolderError          a run folder is missing, unfinished or somebody else's
     ├── ImageError                  one photo cannot be read: path and reason
     ├── WeightsError                pretrained weights cannot be had
+    ├── TrainingError               training went wrong: a loss is not finite, a frozen part moved
     ├── DamagedFileError            a file's checksum does not match its content
     └── ParityError                 the exported model disagrees with the trained one
 
@@ -21,7 +22,8 @@ command line prints it without a traceback; any other exception is a bug of Head
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -86,6 +88,10 @@ class WeightsError(HeadstartError):
     """Pretrained weights cannot be had: not on this machine and not to be downloaded."""
 
 
+class TrainingError(HeadstartError):
+    """Training went wrong: a loss is not finite, or a frozen part moved."""
+
+
 class DamagedFileError(HeadstartError):
     """A file's checksum does not match its content, so it is not used."""
 
@@ -98,3 +104,21 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the nearest known word, or an empty string."""
     nearest = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" Did you mean {nearest[0]!r}?" if nearest else ""
+
+
+@contextmanager
+def requires_extra(extra: str) -> Iterator[None]:
+    """Turn a failing import of an optional package into the pip command that installs it.
+
+    Raises:
+        MissingPackageError: A package other than Headstart itself could not be found.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.partition(".")[0] == "headstart":
+            raise
+        raise MissingPackageError(
+            f"The package {error.name} is not installed. What you asked for needs: "
+            f"pip install 'headstart[{extra}]'"
+        ) from error

@@ -15,7 +15,7 @@ import hashlib
 import torch
 from torch import nn
 
-from headstart.model.stages import cut
+from headstart.model.stages import cut, is_view
 
 
 def freeze(network: nn.Module, *, before: str | int | None = None) -> None:
@@ -61,9 +61,15 @@ def hold_norm_statistics(network: nn.Module) -> None:
 
 
 def is_frozen(module: nn.Module) -> bool:
-    """Tell whether a module and all its parts are frozen."""
-    held = all(isinstance(part.__dict__.get("train"), functools.partial) for part in module.modules())
-    return held and not any(parameter.requires_grad for parameter in module.parameters())
+    """Tell whether nothing in a module has gradients, and all that holds parameters stays in evaluation mode.
+
+    Works on native modules and on stages, which are views: made anew each time, they hold nothing back
+    themselves.
+    """
+    if any(parameter.requires_grad for parameter in module.parameters()):
+        return False
+    holders = (part for part in module.modules() if next(part.parameters(recurse=False), None) is not None)
+    return all("train" in part.__dict__ for part in holders if not is_view(part))
 
 
 def digest(module: nn.Module) -> str:

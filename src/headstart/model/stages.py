@@ -72,6 +72,11 @@ def _family(network: nn.Module) -> Callable[[Any], Description]:
     return _two_stages
 
 
+def is_view(module: nn.Module) -> bool:
+    """Tell whether a module was made here to look at a native network, and is no part of it."""
+    return isinstance(module, (Stage, StageSequence, _Glue, _BackboneByHook))
+
+
 def stage_names(network: nn.Module) -> list[str]:
     """Return the names that ``cut``, ``freeze`` and ``unfreeze`` accept for this network, in order."""
     return [stage.name for stage in stages(network)]
@@ -95,6 +100,12 @@ def cut(network: nn.Module, at: str | int) -> tuple[StageSequence, StageSequence
     sequence = stages(network)
     index = _cut_index([stage.name for stage in sequence], at)
     return StageSequence(sequence[:index]), StageSequence(sequence[index:])
+
+
+def state_names(network: nn.Module, part: nn.Module) -> list[str]:
+    """Return the names, in the network's state dict, of the parameters and buffers that a part holds."""
+    held = {id(tensor) for tensor in part.state_dict(keep_vars=True).values()}
+    return [name for name, tensor in network.state_dict(keep_vars=True).items() if id(tensor) in held]
 
 
 def _cut_index(names: list[str], at: str | int) -> int:

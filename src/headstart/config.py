@@ -1,0 +1,254 @@
+"""What a training run is told: frozen dataclasses, checked whole, TOML in and out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+from headstart.errors import ConfigError, did_you_mean
+
+RecipeName = Literal["probe", "finetune", "full", "classic"]
+RECIPES: tuple[str, ...] = get_args(RecipeName)
+
+
+def _setting(
+    default: Any,
+    description: str,
+    *,
+    choices: tuple[str, ...] | None = None,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+) -> Any:
+    """A dataclass field that knows its meaning and its limits."""
+    limits = {"choices": choices, "at_least": at_least, "above": above, "at_most": at_most}
+    return field(default=default, metadata={"description": description, **limits})
+
+
+@dataclass(frozen=True)
+class PhaseConfig:
+    """One phase of training: what is unfrozen, for how long, and how fast.
+
+    Values are checked where a configuration enters: see ``TrainConfig.from_settings``.
+    """
+
+    name: str = _setting("phase", "what history.csv and metrics.json call it")
+    unfreeze: str | int = _setting(
+        "head", "first trained stage: its name, a number of last stages (0: the head alone), or 'all'"
+    )
+    epochs: int = _setting(10, "passes over the training photos", at_least=1)
+    optimizer: str = _setting("adam", "which optimiser", choices=("adam", "adamw"))
+    lr: float = _setting(1e-3, "learning rate at the start", above=0)
+    weight_decay: float = _setting(0.0, "decoupled for adamw, L2 for adam", at_least=0)
+    schedule: str = _setting(
+        "constant", "how the learning rate falls", choices=("constant", "step", "cosine")
+    )
+    step_epochs: int = _setting(7, "schedule step: every so many epochs ...", at_least=1)
+    gamma: float = _setting(0.9, "... the learning rate is multiplied by this", above=0, at_most=1)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides what a training run computes.
+
+    Every field is a key of ``config.toml``, an option of ``headstart train`` and a keyword of ``hs.train``.
+    """
+
+    data: str = _setting("", "folder of class folders, or of train/val/test above them")
+    val: float | str = _setting(0.2, "fraction of the photos held out for validation, or a folder of them")
+    backbone: str = _setting("timm/tf_efficientnet_lite0", "a torchvision name, timm/NAME, or NAME.TAG")
+    weights: str = _setting("default", "'default', 'random', or a .pth or .safetensors file")
+    recipe: str = _setting("finetune", "phases by name, or a TOML file of [[phases]]")
+    seed: int = _setting(0, "decides the split, the order and the dropout", at_least=0, at_most=2**63 - 1)
+    resize: str | None = _setting(
+        None, "how photos become square; default: the backbone's", choices=("crop", "pad", "squash")
+    )
+    size_px: int | None = _setting(None, "side of the network's input; default: the backbone's", at_least=8)
+    batch_size: int = _setting(32, "photos per training step, over all processes", at_least=1)
+    select: str = _setting(
+        "val_loss", "what the best weights are chosen by", choices=("val_loss", "val_accuracy")
+    )
+    device: str = _setting("auto", "where to train", choices=("auto", "cpu", "cuda", "mps"))
+    precision: str = _setting("auto", "number format", choices=("auto", "fp32", "bf16", "fp16"))
+    allow_quarantined: float | None = _setting(
+        None, "train although up to this fraction of the photos cannot be read", at_least=0, at_most=1
+    )
+    phases: tuple[PhaseConfig, ...] = field(default=(), metadata={"description": "filled in by the recipe"})
+
+    @classmethod
+    def from_settings(cls, data: str | os.PathLike[str], **settings: Any) -> Self:
+        """Check settings as a user gives them.
+
+        Args:
+            data: The folder of photos.
+            settings: Any other field by name. Strings are accepted for numbers, as a command line has them.
+
+        Raises:
+            ConfigError: Names every wrong setting at once, with its value and what is allowed.
+        """
+        problems: list[str] = []
+        given = {name: os.fspath(v) if isinstance(v, os.PathLike) else v for name, v in settings.items()}
+        values = _checked(cls, {"data": os.fspath(data), **given}, "", problems)
+        recipe = values.get("recipe", "finetune")
+        if recipe not in RECIPES and not values.get("phases"):
+            if recipe.endswith(".toml"):
+                values["phases"] = _recipe_file(recipe, problems)
+            else:
+                problems.append(
+                    f"recipe is {recipe!r}.{did_you_mean(recipe, RECIPES)} Allowed are {', '.join(RECIPES)} "
+                    f"and a TOML file of [[phases]]."
+                )
+        if problems:
+            raise ConfigError(problems)
+        return cls(**values)
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a run's ``config.toml``."""
+        content = read_toml(path)
+        return cls.from_settings(content.pop("data", ""), **content)
+
+    @property
+    def val_folder(self) -> str | None:
+        """The folder of validation photos, if ``val`` names one."""
+        return self.val if isinstance(self.val, str) else None
+
+    @property
+    def val_fraction(self) -> float:
+        """The share of photos held out where the data brings no validation photos of its own."""
+        return 0.0 if isinstance(self.val, str) else self.val
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, without those that are None, as TOML has no word for it."""
+        values = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
+        return {**values, "phases": list(values["phases"])}
+
+
+def _recipe_file(path: str, problems: list[str]) -> tuple[PhaseConfig, ...]:
+    """Read a recipe: a TOML file with ``[[phases]]`` and nothing else."""
+    try:
+        content = read_toml(path)
+    except ConfigError as error:
+        problems.extend(error.problems)
+        return ()
+    problems.extend(
+        f"{path}: unknown key {key!r}. A recipe holds [[phases]] only; everything else is an option of the "
+        f"command."
+        for key in content
+        if key != "phases"
+    )
+    if not content.get("phases"):
+        problems.append(f"{path}: no phases. Write at least one [[phases]] table.")
+    return _phases(content.get("phases", []), f"{path}: ", problems)
+
+
+def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a TOML file; a missing or malformed one is a ``ConfigError``."""
+    try:
+        return tomllib.loads(Path(path).read_text("utf-8", errors="surrogateescape"))
+    except OSError as error:
+        raise ConfigError(
+            [f"{os.fspath(path)}: {error.strerror or error}. Name an existing TOML file."]
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{os.fspath(path)}: not valid TOML: {error}."]) from error
+
+
+def _phases(tables: Any, where: str, problems: list[str]) -> tuple[PhaseConfig, ...]:
+    if not isinstance(tables, (list, tuple)):
+        problems.append(f"{where}phases is {tables!r}; write each phase as a [[phases]] table.")
+        return ()
+    phases = []
+    for number, table in enumerate(tables, 1):
+        if isinstance(table, PhaseConfig):
+            table = dataclasses.asdict(table)
+        if not isinstance(table, Mapping):
+            problems.append(f"{where}phase {number} is {table!r}; write each phase as a [[phases]] table.")
+            continue
+        found = len(problems)
+        values = _checked(
+            PhaseConfig, {"name": f"phase{number}", **table}, f"{where}phase {number}: ", problems
+        )
+        if len(problems) == found:
+            phases.append(PhaseConfig(**values))
+    names = [phase.name for phase in phases]
+    problems.extend(
+        f"{where}two phases are called {name!r}; give each a name of its own."
+        for name in sorted({name for name in names if names.count(name) > 1})
+    )
+    return tuple(phases)
+
+
+def _checked(cls: type, given: Mapping[str, Any], where: str, problems: list[str]) -> dict[str, Any]:
+    known = {f.name: f for f in dataclasses.fields(cls)}
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in known:
+            nearest = did_you_mean(name, known)
+            problems.append(f"{where}unknown setting {name!r}.{nearest} Settings are {', '.join(known)}.")
+        elif name == "phases":
+            values[name] = _phases(value, where, problems)
+        else:
+            try:
+                values[name] = _converted(value, str(known[name].type))
+                _check_limits(values[name], known[name].metadata)
+            except ValueError as error:
+                problems.append(
+                    f"{where}{name} is {value!r}; {error}: {known[name].metadata['description']}."
+                )
+    return values
+
+
+def _converted(value: Any, annotation: str) -> Any:
+    """Bring a value to one of the types of an annotation such as ``float | str``: numbers before text."""
+    kinds = annotation.split(" | ")
+    if "None" in kinds and value in (None, ""):
+        return None
+    if "int" in kinds and isinstance(value, (int, str)) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError):
+            return int(value)
+    if "float" in kinds and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError):
+            number = float(value)
+            if math.isfinite(number):
+                return number
+    if "str" in kinds and isinstance(value, str):
+        return value
+    words = {"int": "a whole number", "float": "a number", "str": "text", "None": "left out"}
+    raise ValueError(f"it must be {' or '.join(words[kind] for kind in kinds)}")
+
+
+def _check_limits(value: Any, limits: Mapping[str, Any]) -> None:
+    if value is None:
+        return
+    if limits["choices"] and value not in limits["choices"]:
+        nearest = did_you_mean(str(value), limits["choices"]).strip()
+        raise ValueError(f"{nearest} allowed are {', '.join(limits['choices'])}".strip())
+    if not isinstance(value, (int, float)):
+        return
+    if limits["at_least"] is not None and value < limits["at_least"]:
+        raise ValueError(f"it must be at least {limits['at_least']:g}")
+    if limits["above"] is not None and value <= limits["above"]:
+        raise ValueError(f"it must be above {limits['above']:g}")
+    if limits["at_most"] is not None and value > limits["at_most"]:
+        raise ValueError(f"it must be at most {limits['at_most']:g}")
+
+
+def settings_from_pairs(pairs: Iterable[str]) -> dict[str, str]:
+    """Read ``KEY=VALUE`` as given to ``--set``."""
+    settings, problems = {}, []
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            problems.append(f"--set {pair!r} is not KEY=VALUE, for example --set batch_size=16.")
+        settings[key.strip().replace("-", "_")] = value.strip()
+    if problems:
+        raise ConfigError(problems)
+    return settings

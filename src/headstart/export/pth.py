@@ -1,0 +1,26 @@
+"""A ``.pth`` state dict in native names, and the lines of plain torchvision or timm that load it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from headstart.export.safetensors import load_network
+from headstart.files import write_whole
+from headstart.model.backbones import native_lines, resolve
+
+
+def export_pth(model: Path, out: Path) -> str:
+    """Write a trained model's state dict.
+
+    Args:
+        model: A ``model.safetensors``.
+        out: The file to write.
+
+    Returns:
+        Python lines that load the file without Headstart, and prepare an image for it.
+    """
+    network, info = load_network(model)
+    write_whole(out, lambda file: torch.save(network.state_dict(), file))
+    return native_lines(resolve(info.backbone), len(info.class_names), path=str(out))

@@ -1,0 +1,77 @@
+"""Networks for a notebook: pretrained, with a new head, the base frozen; or the base alone."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from headstart.errors import ConfigError, UnknownBackboneError
+from headstart.model.backbones import resolve
+from headstart.model.freeze import freeze
+from headstart.model.head import replace_head
+from headstart.model.stages import StageSequence, stages
+from headstart.model.weights import create_pretrained
+
+
+def create_network(
+    backbone: str, num_classes: int | None = None, *, head: nn.Module | None = None, weights: str = "default"
+) -> nn.Module:
+    """Make a pretrained network with a new head, everything before the head frozen.
+
+    Args:
+        backbone: A torchvision name, ``timm/NAME``, or ``NAME.TAG``.
+        num_classes: Outputs of the new head, a linear layer. Without this and ``head``, the pretrained head
+            stays.
+        head: A module to use as the head instead; it takes what the old one took, (B, D) in most networks.
+        weights: ``"default"``, ``"random"`` or the path of a .pth or .safetensors file.
+
+    Returns:
+        The plain torchvision or timm network: normalised (B, 3, H, W) float32 in, (B, num_classes) out.
+
+    Raises:
+        UnknownBackboneError: There is no such network or tag.
+        WeightsError: The weights are not on this machine and cannot be downloaded.
+        ConfigError: Both ``num_classes`` and ``head`` are given, or fewer than one class is asked for.
+    """
+    if num_classes is not None and head is not None:
+        raise ConfigError(["Both num_classes and head are given; the head decides the number of outputs."])
+    if num_classes is not None and num_classes < 1:
+        raise ConfigError([f"num_classes is {num_classes!r}; it must be at least 1."])
+    network, _ = create_pretrained(resolve(backbone), weights)
+    if num_classes is not None:
+        replace_head(network, num_classes)
+    elif head is not None:
+        replace_head(network, head)
+    freeze(network, before="head")
+    return network.eval()
+
+
+def feature_extractor(
+    network: str | nn.Module, *, pool: bool = True, weights: str = "default"
+) -> StageSequence:
+    """Return a network without its head, frozen: the convolutional base.
+
+    Args:
+        network: A backbone's name, or a network, whose parameters are then shared (and frozen).
+        pool: Whether to go as far as the head's input, (B, D), or to stop before the pooling, where
+            convolutional networks give a map (B, C, H', W') and transformers their tokens (B, N, D).
+        weights: As in ``create_network``; for a name only.
+
+    Returns:
+        A module that takes normalised (B, 3, H, W) float32.
+
+    Raises:
+        UnknownBackboneError: No such network, or ``pool=False`` for one whose inside is not staged.
+    """
+    if isinstance(network, str):
+        network, _ = create_pretrained(resolve(network), weights)
+    sequence = stages(network)
+    names = [stage.name for stage in sequence]
+    end = "head" if pool else "pool"
+    if end not in names:
+        raise UnknownBackboneError(
+            f"The inside of {type(network).__name__} is not staged, so it has no map before its pooling. "
+            f"Leave pool=False away, or use a staged network: headstart backbones"
+        )
+    base = StageSequence(sequence[: names.index(end)])
+    freeze(base)
+    return base

@@ -1,0 +1,25 @@
+"""Normalisation: first in every graph that Headstart trains or exports, and part of no stage."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from headstart.images.preprocess import Preprocessing
+
+
+class Normalise(nn.Module):
+    """Pixels (B, H, W, 3) uint8 to what native networks take: (B, 3, H, W) float32, normalised.
+
+    Its two constants are in no state dict: native networks do not have them.
+    """
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
+        # (x / 255 - mean) / std as one multiplication and one addition.
+        self.register_buffer("scale", 1 / (255 * std), persistent=False)
+        self.register_buffer("shift", -mean / std, persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return (pixels.float() * self.scale + self.shift).permute(0, 3, 1, 2)

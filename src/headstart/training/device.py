@@ -1,0 +1,59 @@
+"""Device, precision and processes (by Accelerate), and the state of PyTorch that decides the bits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from headstart.config import TrainConfig
+from headstart.errors import ConfigError
+
+_MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+def create_accelerator(config: TrainConfig) -> Accelerator:
+    """Find the device and the number format that the configuration asks for.
+
+    Raises:
+        ConfigError: The device or the precision is not to be had on this machine.
+    """
+    available = {"cpu", *(name for name in ("cuda", "mps") if getattr(torch, name).is_available())}
+    if config.device != "auto" and config.device not in available:
+        allowed = ", ".join(["auto", *sorted(available)])
+        raise ConfigError(
+            [f"device is {config.device!r}; this machine has none. Allowed here are {allowed}."]
+        )
+    device = config.device
+    if device == "auto":
+        device = next(name for name in ("cuda", "mps", "cpu") if name in available)
+    if config.precision == "fp16" and device == "cpu":
+        raise ConfigError(["precision is 'fp16'; a CPU does not train in it. Use fp32 or bf16 there."])
+    precision = config.precision
+    if precision == "auto":
+        precision = "fp32" if device != "cuda" else "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    # Accelerate's state is global; a second training in one process may ask for something else.
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    return Accelerator(cpu=device == "cpu", mixed_precision=_MIXED[precision])
+
+
+@contextmanager
+def reproducible(seed: int) -> Iterator[None]:
+    """Make PyTorch give the same bits every time, and leave its global state as it was."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA's matrix products need for it
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+            torch.backends.cudnn.benchmark = benchmark

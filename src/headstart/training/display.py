@@ -1,0 +1,131 @@
+"""What a person sees while they wait: live on a terminal, plain lines everywhere else."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from headstart.config import PhaseConfig
+from headstart.data.records import Dataset
+from headstart.data.split import Splits
+from headstart.model.stages import StageSequence
+from headstart.training.history import EpochRecord
+
+_SECONDS_BETWEEN_LINES = 10.0
+_MOST_NAMED = 5
+
+
+class Counter:
+    """Counts photos and shows how far they are: as a bar, or, without one, as a line every ten seconds."""
+
+    def __init__(self, description: str, total: int, bar: Progress | None, *, quiet: bool) -> None:
+        self._description, self._total, self._quiet = description, total, quiet
+        self._bar = bar
+        self._task = bar.add_task(description, total=total, rate="", scores="") if bar else None
+        self._done = 0
+        self._begun = self._shown = time.monotonic()
+
+    def advance(self, photos: int = 1, totals: Tensor | None = None) -> None:
+        """Count photos.
+
+        Args:
+            photos: How many more are done.
+            totals: Sum of losses, right answers and photos of the epoch so far; read only when it is shown,
+                as reading it waits for the device.
+        """
+        self._done += photos
+        now = time.monotonic()
+        if self._quiet or now - self._shown < (_SECONDS_BETWEEN_LINES if self._bar is None else 0.1):
+            return
+        self._shown = now
+        rate = self._done / (now - self._begun)
+        if self._bar is not None and self._task is not None:
+            scores = _running_scores(totals)
+            self._bar.update(self._task, completed=self._done, rate=f"{rate:.0f} images/s", scores=scores)
+        else:
+            left = (self._total - self._done) / rate
+            print(
+                f"{self._description}: {self._done}/{self._total}, {rate:.0f} images/s, {left:.0f} s left"
+                f"{_running_scores(totals)}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def _running_scores(totals: Tensor | None) -> str:
+    if totals is None:
+        return ""
+    loss, correct, count = totals.tolist()
+    return f", loss {loss / count:.3f}, accuracy {correct / count:.3f}"
+
+
+class Display:
+    """Writes to standard error.
+
+    Args:
+        quiet: Show nothing: every process but the main one.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """Print one line, above the bar if there is one."""
+        if not self._quiet:
+            self._console.print(text, markup=False)
+
+    def found(self, dataset: Dataset, splits: Splits) -> None:
+        """Account for every file, and tell what looks wrong with the photos."""
+        used, quarantined, ignored = len(dataset.records), len(dataset.quarantined), len(dataset.ignored)
+        self.say(
+            f"{dataset.found} files found = {used} used + {quarantined} quarantined + {ignored} ignored; "
+            f"{len(splits.train)} to train, {len(splits.val)} to validate, {len(splits.test)} to test, "
+            f"{len(dataset.class_names)} classes"
+        )
+        for photo in dataset.quarantined[:_MOST_NAMED]:
+            self.say(f"  quarantined: {photo.path!r}: {photo.reason}")
+        if quarantined > _MOST_NAMED:
+            self.say(f"  ... and {quarantined - _MOST_NAMED} more: see quarantine.csv")
+        if splits.shared:
+            self.say(
+                f"Warning: {splits.shared} validation or test photos are, byte for byte, training photos too; "
+                f"scores on them are too good. Remove them, or let Headstart split."
+            )
+        if splits.contradictory:
+            self.say(f"Warning: {splits.contradictory} photos stand, byte for byte, under two classes.")
+
+    def phase(self, phase: PhaseConfig, prefix: StageSequence, suffix: nn.Module) -> None:
+        """Say what a phase trains, and how."""
+        trainable = sum(parameter.numel() for parameter in suffix.parameters() if parameter.requires_grad)
+        frozen = f"frozen: {', '.join(prefix.names)}" if prefix.names else "nothing frozen"
+        self.say(
+            f"Phase {phase.name}: {phase.optimizer} at {phase.lr:g} over {trainable:,} parameters, "
+            f"{phase.epochs} epochs; {frozen}"
+        )
+
+    def epoch(self, record: EpochRecord, epochs: int, *, is_best: bool) -> None:
+        """Print one epoch's numbers."""
+        self.say(f"{record.phase} {record.epoch}/{epochs}   {record}{'   best' if is_best else ''}")
+
+    @contextmanager
+    def counting(self, description: str, total: int) -> Iterator[Counter]:
+        """Show progress over ``total`` photos."""
+        if self._quiet or not self._console.is_terminal:
+            yield Counter(description, total, None, quiet=self._quiet)
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.fields[rate]}{task.fields[scores]}"),
+            TimeRemainingColumn(compact=True),
+        )
+        with Progress(*columns, console=self._console, transient=True) as bar:
+            yield Counter(description, total, bar, quiet=False)

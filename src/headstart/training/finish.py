@@ -1,0 +1,102 @@
+"""After the last epoch: the model files, the proof that they agree, the test score, the metrics."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from dataclasses import asdict
+from typing import Any
+
+from torch import nn
+
+from headstart.config import TrainConfig
+from headstart.data.records import Dataset
+from headstart.data.split import Splits
+from headstart.evaluation.evaluate import score_records
+from headstart.export.onnx import export_onnx
+from headstart.export.parity import check_parity
+from headstart.export.safetensors import save_network
+from headstart.files import write_whole
+from headstart.model_file import ModelInfo
+from headstart.predictor import Predictor
+from headstart.training.run_dir import RunDir
+from headstart.training.stopwatch import Stopwatch
+
+# Spread over the whole validation split; more would take seconds and show nothing new.
+_PARITY_PHOTOS = 32
+
+# What decides the bits of a run, besides the machine.
+_PACKAGES = ("headstart", "numpy", "onnxruntime", "pillow", "timm", "torch", "torchvision")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide what a run computes."""
+    packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), **packages}
+
+
+def finish(
+    run: RunDir,
+    network: nn.Module,
+    info: ModelInfo,
+    config: TrainConfig,
+    dataset: Dataset,
+    splits: Splits,
+    stopwatch: Stopwatch,
+) -> dict[str, Any]:
+    """Write the model files and the metrics; score the test photos, which nothing has seen until now.
+
+    Args:
+        run: Where.
+        network: With its best weights, on the CPU.
+        info: What the model files say of themselves.
+        config: With its phases.
+        dataset: For the account of the files.
+        splits: For parity (val) and the score (test).
+        stopwatch: For the seconds.
+
+    Returns:
+        The content of ``metrics.json``.
+
+    Raises:
+        ParityError: The exported model says something else than the network; there is no ``model.onnx`` then.
+    """
+    with stopwatch("export"):
+        save_network(run.path / "model.safetensors", network, info)
+        model = export_onnx(network, info)
+        predictor = Predictor(model)
+        photos = splits.val[:: max(1, len(splits.val) // _PARITY_PHOTOS)]
+        parity = check_parity(predictor, network, [photo.path for photo in photos])
+        write_whole(run.path / "model.onnx", model)
+    test = None
+    if splits.test:
+        with stopwatch("test"):
+            test = score_records(predictor, splits.test).to_dict()
+    assert run.best is not None
+    best = asdict(run.best)
+    metrics = {
+        "task": info.task,
+        "backbone": info.backbone,
+        "class_names": list(info.class_names),
+        "seed": config.seed,
+        "images": {
+            "found": dataset.found,
+            "used": len(dataset.records),
+            "quarantined": len(dataset.quarantined),
+            "ignored": len(dataset.ignored),
+            "train": len(splits.train),
+            "val": len(splits.val),
+            "test": len(splits.test),
+            "shared": splits.shared,
+        },
+        "phases": run.phases(config.phases),
+        "best": {name: best[name] for name in ("phase", "epoch", "val_loss", "val_accuracy")},
+        "parity": asdict(parity),
+        "seconds": stopwatch.seconds(),
+        "versions": dict(info.versions),
+    }
+    if test is not None:
+        metrics["test"] = test
+    run.write_metrics(metrics)
+    run.draw_curves()
+    return metrics

@@ -1,0 +1,169 @@
+"""A run's folder: what is in it, and when it is written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from torch import nn
+
+from headstart.config import PhaseConfig, TrainConfig
+from headstart.errors import RunFolderError, TrainingError
+from headstart.files import write_whole
+from headstart.training.checkpoint import load_checkpoint, save_checkpoint
+from headstart.training.curves import draw_curves
+from headstart.training.history import EpochRecord
+
+_SECONDS_BETWEEN_CURVES = 10.0
+
+
+class RunDir:
+    """The folder that one training run writes. Every file in it is whole or not there.
+
+    Every process has one and keeps the history; only the main process's writes.
+
+    Attributes:
+        path: The folder.
+        history: One record per finished epoch, over all phases.
+        best: The best of them so far.
+    """
+
+    def __init__(self, path: Path, select: str, *, writes: bool) -> None:
+        self.path = path
+        self.history: list[EpochRecord] = []
+        self.best: EpochRecord | None = None
+        self._select = select
+        self._writes = writes
+        self._curves_drawn = -math.inf
+
+    @classmethod
+    def create(cls, out: str | Path | None, config: TrainConfig, *, writes: bool = True) -> RunDir:
+        """Make the folder and write ``config.toml``.
+
+        Args:
+            out: Where; an existing folder that is not a run may be used. By default ``runs/NAME-OF-DATA``,
+                then ``-2``, ``-3`` and so on.
+            config: Written into it.
+            writes: Whether this process is the one that owns the folder.
+
+        Raises:
+            RunFolderError: The folder belongs to another run, or cannot be made.
+        """
+        if not writes:
+            return cls(Path(out or "runs"), config.select, writes=False)
+        try:
+            path = _next_free_folder(config.data) if out is None else Path(out)
+            cls.refuse_another_run(path)
+            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+            run = cls(path, config.select, writes=True)
+            run.write_text("config.toml", tomli_w.dumps(config.to_dict()))
+        except OSError as error:
+            raise RunFolderError(
+                f"Cannot make the run folder {out or 'in runs'}: {error.strerror or error}. Name another "
+                f"with --out."
+            ) from error
+        return run
+
+    @staticmethod
+    def refuse_another_run(out: str | Path | None) -> None:
+        """Raise ``RunFolderError`` if the folder already holds a run."""
+        if out is not None and (Path(out) / "config.toml").exists():
+            raise RunFolderError(
+                f"{out} already holds a run. Name another folder with --out, or leave --out away to get a "
+                f"new one."
+            )
+
+    def record(self, record: EpochRecord, network: nn.Module, trained_names: set[str]) -> None:
+        """Keep an epoch: its numbers, the curves, and the weights if they are the best so far.
+
+        Args:
+            record: The epoch's numbers.
+            network: The network as it is now.
+            trained_names: Which entries of its state dict have been trained in any phase so far; the rest
+                is as it was before the training.
+        """
+        if not (math.isfinite(record.train_loss) and math.isfinite(record.val_loss)):
+            raise TrainingError(
+                f"The loss is no longer finite (phase {record.phase}, epoch {record.epoch}: training "
+                f"{record.train_loss}, validation {record.val_loss}). A smaller learning rate is the usual "
+                f"cure."
+            )
+        self.history.append(record)
+        if record.is_better_than(self.best, self._select):
+            self.best = record
+            if self._writes:
+                state = network.state_dict()
+                tensors = {name: state[name] for name in sorted(trained_names)}
+                save_checkpoint(self.path / "checkpoints" / "best.safetensors", tensors, asdict(record))
+        self._write_history()
+        if time.monotonic() - self._curves_drawn > _SECONDS_BETWEEN_CURVES:
+            self.draw_curves()
+
+    def load_best(self, network: nn.Module) -> None:
+        """Give the network its best weights back.
+
+        Raises:
+            DamagedFileError: The checkpoint is not as it was written.
+        """
+        tensors, _ = load_checkpoint(self.path / "checkpoints" / "best.safetensors")
+        network.load_state_dict(tensors, strict=False)
+
+    def draw_curves(self) -> None:
+        """Bring ``curves.png`` up to date."""
+        if self._writes and self.best is not None:
+            draw_curves(self.path / "curves.png", self.history, self.best)
+            self._curves_drawn = time.monotonic()
+
+    def phases(self, phases: Sequence[PhaseConfig]) -> list[dict[str, Any]]:
+        """Return the history by phase, as ``metrics.json`` has it."""
+        rows = [asdict(record) for record in self.history]
+        return [
+            {
+                "name": phase.name,
+                "unfrozen": phase.unfreeze,
+                "epochs": [
+                    {key: value for key, value in row.items() if key != "phase"}
+                    for row in rows
+                    if row["phase"] == phase.name
+                ],
+            }
+            for phase in phases
+        ]
+
+    def write_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Write ``metrics.json``."""
+        self.write_text("metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file of the folder, whole or not at all."""
+        if self._writes:
+            write_whole(self.path / name, text)
+
+    def _write_history(self) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(asdict(self.history[0])), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in self.history)
+        self.write_text("history.csv", text.getvalue())
+
+
+def _next_free_folder(data: str) -> Path:
+    name = re.sub(r"[^\w.-]+", "-", Path(data).resolve().name).strip("-.") or "run"
+    number = 1
+    while True:
+        path = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        try:
+            path.mkdir(parents=True)  # fails if it is there, so that two runs at once get two folders
+        except FileExistsError:
+            number += 1
+        else:
+            return path

@@ -1,0 +1,157 @@
+"""The training story, from a folder of photos to a model file. Read it from top to bottom."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headstart import recipe
+from headstart.config import TrainConfig
+from headstart.data.check import check_images, write_quarantine_csv
+from headstart.data.folder import read_folder
+from headstart.data.split import split_dataset
+from headstart.errors import TrainingError
+from headstart.features.activations import Activations
+from headstart.features.prefix import cut_for_training
+from headstart.images.preprocess import Preprocessing
+from headstart.model.backbones import resolve
+from headstart.model.freeze import digest, freeze, hold_norm_statistics, unfreeze
+from headstart.model.head import replace_head
+from headstart.model.stages import cut, state_names
+from headstart.model.weights import create_pretrained
+from headstart.model_file import ModelInfo
+from headstart.training.batches import Batches
+from headstart.training.device import create_accelerator, reproducible
+from headstart.training.display import Display
+from headstart.training.epoch import evaluate, train_one_epoch
+from headstart.training.finish import finish, versions
+from headstart.training.history import EpochRecord
+from headstart.training.optim import build_optimizer
+from headstart.training.run_dir import RunDir
+from headstart.training.sampler import epoch_order
+from headstart.training.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run leaves behind.
+
+    Attributes:
+        path: The run folder.
+        metrics: The content of its ``metrics.json``.
+    """
+
+    path: Path
+    metrics: dict[str, Any]
+
+
+def train(
+    data: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, **settings: Any
+) -> TrainResult:
+    """Train a classifier of photos.
+
+    Args:
+        data: A folder of class folders, or of train/val/test folders above them.
+        out: The run folder; by default ``runs/NAME-OF-DATA``, with a number if that exists.
+        settings: Any field of ``TrainConfig``: ``backbone``, ``recipe``, ``seed``, ...
+
+    Returns:
+        The run folder, with ``model.onnx`` and ``model.safetensors`` in it, and its metrics.
+
+    Raises:
+        UsageError: The settings or the photos cannot be used; nothing has been trained.
+        HeadstartError: The work failed, for a reason that the message names.
+    """
+    config = TrainConfig.from_settings(data, **settings)
+    accelerator = create_accelerator(config)
+    device = accelerator.device
+    display = Display(quiet=not accelerator.is_main_process)
+    stopwatch = Stopwatch()
+    with reproducible(config.seed):
+        # What can be wrong with the command is found before any photo is read.
+        RunDir.refuse_another_run(out)
+        listing = read_folder(config.data, config.val_folder)
+        backbone = resolve(config.backbone)
+        preprocessing = _preprocessing(backbone.preprocessing, config)
+        network, weights = create_pretrained(backbone, config.weights)
+        replace_head(network, len(listing.class_names)).to(device)
+        for phase in config.phases:
+            cut(network, phase.unfreeze)
+
+        with stopwatch("read"), display.counting("Reading", len(listing.candidates)) as counter:
+            dataset = check_images(listing, config.allow_quarantined, counter.advance)
+        splits = split_dataset(dataset, val_fraction=config.val_fraction, seed=config.seed)
+        config = recipe.complete(config, recipe.Facts(len(splits.train), len(dataset.class_names)))
+        run = RunDir.create(out, config, writes=accelerator.is_main_process)
+        if accelerator.is_main_process:
+            write_quarantine_csv(run.path / "quarantine.csv", dataset)
+        display.found(dataset, splits)
+
+        trained_names: set[str] = set()
+        for phase in config.phases:
+            prefix, suffix = cut_for_training(network, phase.unfreeze, preprocessing, device)
+            freeze(prefix.stages)  # the only place that freezes
+            unfreeze(suffix)
+            hold_norm_statistics(suffix)
+            frozen_digest = digest(prefix.stages)
+            trained_names.update(state_names(network, suffix))
+            optimizer, schedule = build_optimizer(suffix, phase)
+            display.phase(phase, prefix.stages, suffix)
+            suffix, optimizer = accelerator.prepare(suffix, optimizer)
+
+            train_set = Activations(splits.train, prefix, preprocessing)
+            val_set = Activations(splits.val, prefix, preprocessing)
+            with (
+                stopwatch("features"),
+                display.counting("Features", len(splits.train) + len(splits.val)) as counter,
+            ):
+                train_set.keep(counter.advance)
+                val_set.keep(counter.advance)
+            train_batches = Batches(train_set, config.batch_size, accelerator)
+            val_batches = Batches(val_set, config.batch_size, accelerator)
+
+            with (
+                stopwatch("train"),
+                display.counting(phase.name, phase.epochs * len(splits.train)) as counter,
+            ):
+                for epoch in range(1, phase.epochs + 1):
+                    begun, lr = time.monotonic(), optimizer.param_groups[0]["lr"]
+                    order = epoch_order(len(splits.train), config.seed, phase.name, epoch)
+                    train_scores = train_one_epoch(
+                        suffix,
+                        train_batches.epoch(order),
+                        optimizer,
+                        accelerator,
+                        generator_key=(config.seed, phase.name, epoch),
+                        on_step=counter.advance,
+                    )
+                    schedule.step()
+                    val_scores = evaluate(suffix, val_batches.epoch(), accelerator)
+                    seconds = time.monotonic() - begun
+                    record = EpochRecord.of(phase.name, epoch, train_scores, val_scores, lr, seconds)
+                    run.record(record, network, trained_names)
+                    display.epoch(record, phase.epochs, is_best=record is run.best)
+            if digest(prefix.stages) != frozen_digest:
+                raise TrainingError(
+                    f"Phase {phase.name} changed frozen parameters or buffers. This is a bug of Headstart's; "
+                    f"please report it with the backbone's name ({backbone.full_name})."
+                )
+
+        metrics: dict[str, Any] = {}
+        if accelerator.is_main_process:
+            run.load_best(network)
+            info = ModelInfo(
+                "classification", backbone.full_name, dataset.class_names, preprocessing, versions()
+            )
+            metrics = finish(run, network.cpu(), info, config, dataset, splits, stopwatch)
+        accelerator.wait_for_everyone()
+    return TrainResult(run.path, metrics)
+
+
+def _preprocessing(of_backbone: Preprocessing, config: TrainConfig) -> Preprocessing:
+    chosen = {"resize": config.resize, "size_px": config.size_px}
+    return dataclasses.replace(of_backbone, **{k: v for k, v in chosen.items() if v is not None})  # type: ignore[arg-type]
