@@ -1,0 +1,161 @@
+"""Read every photo once: what is used, what is quarantined and why, and whether that is too much."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final, TypeVar
+
+from headstart.data.records import Dataset, Listing, Quarantined, Record
+from headstart.errors import ConfigError, DataError, ImageError
+from headstart.files import write_whole
+from headstart.images.decode import decode, read_bytes
+
+QUARANTINE_FRACTION: Final = 0.01
+QUARANTINE_FILES: Final = 5
+"""More unreadable photos than both of these stop a run, unless the user allows a fraction."""
+
+_REDUCE_TO_PX: Final = 64  # whether a photo decodes does not depend on the scale; smaller is faster
+_MOST_NAMED: Final = 20  # in one error message
+
+_Item = TypeVar("_Item")
+_Row = TypeVar("_Row")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedPhoto:
+    """What one reading of a photo tells.
+
+    Attributes:
+        sha256: Of the file's bytes, lower-case hexadecimal; empty if they could not be read.
+        reason: Why the photo cannot be used; None if it can.
+    """
+
+    sha256: str
+    reason: str | None
+
+
+def check_photo(path: str, reduce_to_px: int = _REDUCE_TO_PX) -> CheckedPhoto:
+    """Read, hash and decode one photo. Depends on nothing but the file, so it can run anywhere."""
+    digest = ""
+    try:
+        data = read_bytes(path)
+        digest = sha256(data).hexdigest()
+        decode(data, path=path, reduce_to_px=reduce_to_px)
+    except ImageError as error:
+        return CheckedPhoto(digest, error.reason)
+    return CheckedPhoto(digest, None)
+
+
+def check_images(
+    listing: Listing,
+    allow_quarantined: float | None = None,
+    progress: Callable[[], object] | None = None,
+) -> Dataset:
+    """Read and decode every photo of a listing, and quarantine those that fail.
+
+    Args:
+        listing: What ``read_folder`` found.
+        allow_quarantined: Fraction of the photos that may fail, 0..1. By default more than 1 % and more than
+            five files are too many, and so is every photo of a class.
+        progress: Called once per photo, in this thread.
+
+    Raises:
+        DataError: Too many photos cannot be read. A class without any training photo and a split without
+            any photo are too many whatever is allowed.
+        ConfigError: ``allow_quarantined`` is not a fraction.
+    """
+    if allow_quarantined is not None and not 0 <= allow_quarantined <= 1:
+        raise ConfigError([f"allow_quarantined is {allow_quarantined!r}; it must be a fraction from 0 to 1."])
+    labels = {name: label for label, name in enumerate(listing.class_names)}
+    records: list[Record] = []
+    quarantined: list[Quarantined] = []
+    checks = _map_in_order(check_photo, (candidate.path for candidate in listing.candidates))
+    for candidate, photo in zip(listing.candidates, checks, strict=True):
+        if photo.reason is None:
+            label = labels[candidate.class_name]
+            records.append(Record(candidate.path, label, candidate.split, photo.sha256))
+        else:
+            quarantined.append(Quarantined(candidate.path, candidate.split, photo.reason))
+        if progress is not None:
+            progress()
+    dataset = Dataset(
+        root=listing.root,
+        records=tuple(records),
+        class_names=listing.class_names,
+        quarantined=tuple(quarantined),
+        ignored=listing.ignored,
+        found=listing.found,
+    )
+    if quarantined:
+        _refuse_too_many(listing, dataset, allow_quarantined)
+    return dataset
+
+
+def write_quarantine_csv(path: str | os.PathLike[str], dataset: Dataset) -> None:
+    """Write the columns path, split and reason: one row per quarantined photo, and the header in any case.
+
+    Every value is quoted, so that names with line breaks stay whole; names that are not UTF-8 are written as
+    the bytes they are.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer.writerow(["path", "split", "reason"])
+    writer.writerows([photo.path, photo.split or "", photo.reason] for photo in dataset.quarantined)
+    write_whole(path, text.getvalue())
+
+
+def _refuse_too_many(listing: Listing, dataset: Dataset, allow_quarantined: float | None) -> None:
+    num_failed, num_photos = len(dataset.quarantined), len(listing.candidates)
+    problems = []
+    if allow_quarantined is None:
+        too_many = num_failed > QUARANTINE_FILES and num_failed / num_photos > QUARANTINE_FRACTION
+        limit = f"{QUARANTINE_FRACTION:.0%} and {QUARANTINE_FILES} files"
+    else:
+        too_many = num_failed / num_photos > allow_quarantined
+        limit = f"the {allow_quarantined:.1%} allowed"
+    if too_many:
+        problems.append(
+            f"{num_failed} of {num_photos} photos ({num_failed / num_photos:.1%}) cannot be read, more than "
+            f"{limit}. Repair or remove them, or train without them: "
+            f"--allow-quarantined {math.ceil(1000 * num_failed / num_photos) / 1000}"
+        )
+
+    there = Counter((candidate.split, candidate.class_name) for candidate in listing.candidates)
+    left = Counter((record.split, dataset.class_names[record.label]) for record in dataset.records)
+    splits_left = {split for split, _ in left}
+    for split in sorted({split for split, _ in there} - splits_left, key=str):
+        problems.append(f"None of the {split + ' ' if split else ''}photos can be read.")
+    for split, name in sorted(there.keys() - left.keys(), key=str):
+        if split not in splits_left:
+            continue
+        where = f" in {split}" if split else ""
+        if split in (None, "train") or allow_quarantined is None:
+            problems.append(
+                f"None of the photos of class {name!r}{where} can be read. Repair them or remove the folder."
+            )
+    if problems:
+        named = [f"  {photo.path!r}: {photo.reason}" for photo in dataset.quarantined[:_MOST_NAMED]]
+        if num_failed > _MOST_NAMED:
+            named.append(f"  ... and {num_failed - _MOST_NAMED} more")
+        raise DataError("\n".join([*problems, *named]))
+
+
+def _map_in_order(function: Callable[[_Item], _Row], items: Iterable[_Item]) -> Iterator[_Row]:
+    """Map in threads (reading, hashing and decoding release Python's lock), a few items ahead."""
+    num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    ahead: deque[Future[_Row]] = deque()
+    with ThreadPoolExecutor(num_threads) as pool:
+        for item in items:
+            ahead.append(pool.submit(function, item))
+            if len(ahead) > 4 * num_threads:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()

@@ -1,0 +1,296 @@
+"""Folders of class folders, with or without train/val/test above them: which files are there, and whose.
+
+Only names and, where a name says nothing, first bytes are read here; ``check.py`` reads the photos.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from headstart.data.records import Candidate, Listing
+from headstart.errors import DataError, did_you_mean
+from headstart.images.decode import HEAD_BYTES, IMAGE_SUFFIXES, looks_like_image
+
+SPLIT_OF_FOLDER: Final = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""What a top folder of one of these names (in any case) stands for."""
+
+_NEVER_DATA: Final = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # and names with a leading dot
+
+# A folder that several paths lead to is entered by the plainest: a real one before a link, both before what
+# lies in a hidden folder.
+_REAL, _LINKED, _HIDDEN = range(3)
+
+_MOST_NAMED: Final = 10  # in one error message
+
+
+def read_folder(root: str | os.PathLike[str], val: str | os.PathLike[str] | None = None) -> Listing:
+    """List the photos of a folder and their classes.
+
+    The folder holds class folders, or train, val and test folders (also training, valid, validation,
+    testing) with class folders in them. Photos may lie in further folders below their class folder.
+    Symbolic links are followed, but no folder is entered twice. Classes are matched across splits by name.
+
+    Args:
+        root: The folder.
+        val: Another folder of class folders, with the validation photos.
+
+    Raises:
+        DataError: The folders cannot be used as they are; the message names every problem.
+    """
+    root, val = os.fsdecode(root), None if val is None else os.fsdecode(val)
+    for folder in (root, val):
+        if folder is not None:
+            _require_folder(folder)
+    if val is not None and Path(root).samefile(val):
+        raise DataError(f"{val!r} cannot be both the photos and the validation photos.")
+
+    entered: set[tuple[int, int]] = set()
+    val_tree = None if val is None else _walk(val, entered)  # first, as it may lie inside the root
+    tree = _walk(root, entered)
+    trees = [tree] if val_tree is None else [tree, val_tree]
+    if not any(each.images for each in trees):
+        raise DataError(
+            f"No images in {root!r}: {tree.found} files found, none with an image's suffix or first bytes. "
+            "Headstart wants a folder of class folders, such as photos/cat and photos/dog."
+        )
+    sources = _sources(tree, val_tree)
+    if problems := _problems(sources):
+        raise DataError("\n".join(problems))
+
+    candidates = [
+        Candidate(image.path, name, source.split) for source in sources for name, image in source.photos
+    ]
+    with_class = {candidate.path for candidate in candidates}
+    without_class = [image.path for each in trees for image in each.images if image.path not in with_class]
+    train_names = {candidate.class_name for candidate in candidates if candidate.split in (None, "train")}
+    return Listing(
+        root=root,
+        candidates=tuple(candidates),
+        class_names=tuple(sorted(train_names)),
+        ignored=(*without_class, *(path for each in trees for path in each.ignored)),
+        without_class=tuple(without_class),
+        found=sum(each.found for each in trees),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    path: str
+    names: tuple[str, ...]  # of the folders below the root, and of the file
+
+
+@dataclass(slots=True)
+class _Tree:
+    """All files below a root, each folder entered once."""
+
+    root: str
+    images: list[_Image] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    folders: list[tuple[str, ...]] = field(default_factory=list)  # that are not hidden, by names
+    found: int = 0
+
+
+def _walk(root: str, entered: set[tuple[int, int]]) -> _Tree:
+    """List what is below a root, without the folders in ``entered``, which grows by those that are listed."""
+    tree = _Tree(root)
+    waiting: list[tuple[int, tuple[bytes, ...], tuple[str, ...], str]] = [(_REAL, (), (), root)]
+    while waiting:
+        rank, _, names, path = heapq.heappop(waiting)
+        try:
+            status = Path(path).stat()
+            if (status.st_dev, status.st_ino) in entered:
+                continue
+            entered.add((status.st_dev, status.st_ino))
+            with os.scandir(path) as scan:
+                entries = list(scan)
+        except OSError as error:
+            raise DataError(f"The folder {path!r} cannot be listed: {error.strerror}.") from error
+        if rank != _HIDDEN:
+            tree.folders.append(names)
+        for entry in entries:
+            hidden = rank == _HIDDEN or entry.name.startswith(".") or entry.name.lower() in _NEVER_DATA
+            entry_names = (*names, entry.name)
+            if _is_folder(entry):
+                entry_rank = _HIDDEN if hidden else max(rank, _LINKED if entry.is_symlink() else _REAL)
+                order = tuple(os.fsencode(name) for name in entry_names)
+                heapq.heappush(waiting, (entry_rank, order, entry_names, entry.path))
+                continue
+            tree.found += 1
+            if not hidden and _is_image(entry):
+                tree.images.append(_Image(entry.path, entry_names))
+            else:
+                tree.ignored.append(entry.path)
+    # By the names' bytes, so that the order is the same on every file system.
+    tree.images.sort(key=lambda image: [os.fsencode(name) for name in image.names])
+    tree.ignored.sort(key=os.fsencode)
+    return tree
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    try:
+        regular = entry.is_file()
+    except OSError:
+        regular = False
+    if Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
+        return regular or entry.is_symlink()  # a link that leads nowhere is a photo that is missing
+    if not regular:
+        return False
+    try:
+        with open(entry.path, "rb", buffering=0) as file:
+            return looks_like_image(file.read(HEAD_BYTES))
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A folder of class folders.
+
+    Attributes:
+        path: The folder.
+        split: What its photos are for; None if the data do not say.
+        photos: (class name, image).
+        folders_of: The class folders, by class name.
+    """
+
+    path: str
+    split: str | None
+    photos: list[tuple[str, _Image]]
+    folders_of: dict[str, list[str]]
+
+    @classmethod
+    def of(cls, tree: _Tree, above: Sequence[str], split: str | None) -> _Source:
+        """Take the class folders below the folder with the names ``above``."""
+        above, depth = tuple(above), len(above)
+        folders_of = defaultdict(list)
+        for names in tree.folders:
+            if len(names) == depth + 1 and names[:depth] == above:
+                folders_of[_class_name(names[depth])].append(names[depth])
+        photos = [
+            (_class_name(image.names[depth]), image)
+            for image in tree.images
+            if len(image.names) > depth + 1 and image.names[:depth] == above
+        ]
+        return cls(str(Path(tree.root, *above)), split, photos, dict(folders_of))
+
+
+def _class_name(folder: str) -> str:
+    """Return a folder's name as valid Unicode, in the one form that macOS, zip files and Linux agree on."""
+    return unicodedata.normalize("NFC", os.fsencode(folder).decode("utf-8", "backslashreplace"))
+
+
+def _sources(tree: _Tree, val_tree: _Tree | None) -> list[_Source]:
+    """Tell class folders from split folders; the first source is the one to learn from."""
+    top = [names[0] for names in tree.folders if len(names) == 1]
+    with_folders = {names[0] for names in tree.folders if len(names) > 1}
+    with_images = {image.names[0] for image in tree.images if len(image.names) > 1}
+    splits: dict[str, list[str]] = defaultdict(list)
+    for name in top:
+        if name.lower() in SPLIT_OF_FOLDER:
+            splits[SPLIT_OF_FOLDER[name.lower()]].append(name)
+    neighbours = sorted(with_images - {name for names in splits.values() for name in names})
+
+    if neighbours and list(splits) == ["train"] and not with_folders & set(splits["train"]):
+        splits.clear()  # photos of trains, between the buses and the cars
+    if not splits:
+        sources = [_Source.of(tree, (), None if val_tree is None else "train")]
+    elif neighbours and ("train" not in splits or len(splits) == 1):
+        name = next(iter(splits.values()))[0]
+        raise DataError(
+            f"In {tree.root!r}, {name!r} is the name of a split, but its neighbours hold photos too: "
+            f"{_named(neighbours)}. Move them into a 'train' folder beside {name!r}; "
+            f"or, if {name!r} is a class, give its folder another name."
+        )
+    else:
+        for split, names in splits.items():
+            if len(names) > 1:
+                raise DataError(f"In {tree.root!r}, {_named(names)} both stand for {split}. Keep one.")
+        if "train" not in splits:
+            raise DataError(f"{tree.root!r} holds {_named(top)}, but no 'train' folder to learn from.")
+        sources = [
+            _Source.of(tree, splits[split], split) for split in ("train", "val", "test") if split in splits
+        ]
+    if val_tree is not None:
+        if "val" in splits:
+            own = Path(tree.root, *splits["val"])
+            raise DataError(
+                f"There are two validation sets, {str(own)!r} and {val_tree.root!r}. Leave one out."
+            )
+        sources.append(_Source.of(val_tree, (), "val"))
+    return sources
+
+
+def _problems(sources: list[_Source]) -> list[str]:
+    """Name everything that keeps these class folders from being learned from."""
+    train = sources[0]
+    learnable = {name for name, _ in train.photos}
+    problems = []
+    if not train.folders_of:
+        problems.append(
+            f"{train.path!r} holds photos, but no class folders. Put the photos of each class into a folder "
+            "of its own, such as photos/cat and photos/dog."
+        )
+    if empty := sorted(train.folders_of.keys() - learnable):
+        problems.append(
+            f"{train.path!r} has no photos of {_named(empty)}. Fill or remove these class folders."
+        )
+    if len(train.folders_of) == 1:
+        only = Path(train.path, *next(iter(train.folders_of.values())))
+        deeper = any(Path(image.path).parent != only for _, image in train.photos)
+        hint = (
+            f" If the classes lie deeper, name the folder that holds them: {str(only)!r}." if deeper else ""
+        )
+        problems.append(f"{train.path!r} holds a single class, {only.name!r}; it takes two or more.{hint}")
+    for source in sources:
+        problems += [
+            f"{source.path!r} has {len(folders)} folders of one class, {name!r}: their names look alike and "
+            "differ in bytes. Merge them or rename one."
+            for name, folders in source.folders_of.items()
+            if len(folders) > 1
+        ]
+    for source in sources[1:]:
+        unknown = sorted({name for name, _ in source.photos} - train.folders_of.keys())
+        problems += [
+            f"{source.path!r} has a class {name!r}, which {train.path!r} has not."
+            + did_you_mean(name, train.folders_of)
+            for name in unknown[:_MOST_NAMED]
+        ]
+        if len(unknown) > _MOST_NAMED:
+            problems.append(f"... and {len(unknown) - _MOST_NAMED} more classes of {source.path!r}.")
+        if source.split == "val" and not source.photos:
+            problems.append(f"{source.path!r} holds no photos in class folders. Fill or remove it.")
+    return problems
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:_MOST_NAMED])
+    return shown if len(names) <= _MOST_NAMED else f"{shown} and {len(names) - _MOST_NAMED} more"
+
+
+def _require_folder(path: str) -> None:
+    if not Path(path).exists():
+        raise DataError(f"There is no folder {path!r}.")
+    if not Path(path).is_dir():
+        raise DataError(f"{path!r} is a file. Headstart wants a folder of class folders.")

@@ -1,0 +1,106 @@
+"""What is known of a folder of photos: first by its names alone, then after every photo has been read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A file that is meant as a photo; nobody has read it yet.
+
+    Attributes:
+        path: Opens the file (made by ``os.fsdecode``, so that any name works).
+        class_name: Its class, by the folder it lies in.
+        split: ``"train"``, ``"val"`` or ``"test"`` where the folders say so, else None.
+    """
+
+    path: str
+    class_name: str
+    split: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A folder as it was found, before any photo is read.
+
+    Attributes:
+        root: The folder, as it was asked for.
+        candidates: The files that are meant as photos of a class, ordered by the bytes of their names.
+        class_names: The classes of the training photos, sorted; valid Unicode.
+        ignored: Paths of all other files: hidden, no images, or images that belong to no class.
+        without_class: Those of the ignored that are images: a user may have meant them.
+        found: How many files there are, counted while walking through the folders.
+    """
+
+    root: str
+    candidates: tuple[Candidate, ...]
+    class_names: tuple[str, ...]
+    ignored: tuple[str, ...]
+    without_class: tuple[str, ...]
+    found: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A photo that decodes.
+
+    Attributes:
+        path: Opens the file.
+        label: Index into the dataset's ``class_names``.
+        split: ``"train"``, ``"val"`` or ``"test"`` where the data say so, else None.
+        sha256: Of the file's bytes, lower-case hexadecimal.
+    """
+
+    path: str
+    label: int
+    split: str | None
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A photo that is left out because it cannot be read.
+
+    Attributes:
+        path: The file.
+        split: Where it would have belonged, if the data say so.
+        reason: What is wrong with it, without the path.
+    """
+
+    path: str
+    split: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Photos that can be trained on, and an account of every file that was found.
+
+    Attributes:
+        root: The folder, as it was asked for.
+        records: The photos that are used, in the order of the listing.
+        class_names: Sorted; a record's label is an index into it.
+        quarantined: The photos that cannot be read, with the reason.
+        ignored: Paths of the files that are no photos of a class.
+        found: How many files there are, counted while walking through the folders.
+        task: What is predicted.
+
+    Raises:
+        AssertionError: found is not used + quarantined + ignored: a file has been lost, by a bug.
+    """
+
+    root: str
+    records: tuple[Record, ...]
+    class_names: tuple[str, ...]
+    quarantined: tuple[Quarantined, ...]
+    ignored: tuple[str, ...]
+    found: int
+    task: str = "classification"
+
+    def __post_init__(self) -> None:
+        used, quarantined, ignored = len(self.records), len(self.quarantined), len(self.ignored)
+        if self.found != used + quarantined + ignored:  # raised by hand: python -O drops assert statements
+            raise AssertionError(
+                f"found {self.found} files, but used {used} + quarantined {quarantined} + ignored {ignored}"
+            )

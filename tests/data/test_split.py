@@ -1,0 +1,168 @@
+"""Splits: given ones stay; a made one is stratified, leak-free and the same everywhere."""
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headstart.data.records import Dataset, Record
+from headstart.data.split import Splits, split_dataset
+from headstart.errors import ConfigError, DataError
+
+
+def dataset_of(records: list[Record]) -> Dataset:
+    num_classes = 1 + max(record.label for record in records)
+    names = tuple(f"class {label:03}" for label in range(num_classes))
+    return Dataset("photos", tuple(records), names, (), (), len(records))
+
+
+def distinct(counts: list[int], split: str | None = None, prefix: str = "photos") -> list[Record]:
+    """As many different photos per class as ``counts`` says."""
+    return [
+        Record(f"{prefix}/{label}/{number}.jpg", label, split, f"{label:08x}{number:056x}")
+        for label, count in enumerate(counts)
+        for number in range(count)
+    ]
+
+
+def digests(records) -> set[str]:
+    return {record.sha256 for record in records}
+
+
+def per_class(records) -> Counter:
+    return Counter(record.label for record in records)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "counts", "expected"),
+    [
+        (0.2, [100, 10, 5], [20, 2, 1]),
+        (0.2, [7, 8, 13], [1, 2, 3]),  # 1.4, 1.6, 2.6
+        (0.2, [1, 2, 3], [0, 1, 1]),  # one stays in train; two or more give one
+        (0.5, [3, 4], [2, 2]),
+        (0.99, [10, 2], [9, 1]),  # train keeps one
+        (0.001, [50, 20], [1, 1]),
+    ],
+)
+def test_each_class_gives_its_fraction_exactly(fraction, counts, expected):
+    splits = split_dataset(dataset_of(distinct(counts)), val_fraction=fraction, seed=3)
+    assert [per_class(splits.val)[label] for label in range(len(counts))] == expected
+    assert len(splits.train) + len(splits.val) == sum(counts)
+    assert splits.test == ()
+    assert splits.shared == splits.contradictory == 0
+
+
+@st.composite
+def photo_lists(draw) -> list[Record]:
+    """Photos with copies, some of them in two classes."""
+    contents = draw(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 15)), min_size=4, max_size=60))
+    return [Record(f"{n}.jpg", label, None, f"{content:064x}") for n, (label, content) in enumerate(contents)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(records=photo_lists(), fraction=st.floats(0.01, 0.99), seed=st.integers(0, 5))
+def test_identical_photos_never_straddle_the_split_and_every_class_can_be_learned(records, fraction, seed):
+    labels_of: dict[str, set[int]] = {}
+    for record in records:
+        labels_of.setdefault(record.sha256, set()).add(record.label)
+    try:
+        splits = split_dataset(dataset_of(records), val_fraction=fraction, seed=seed)
+    except DataError:
+        splits = Splits(tuple(records), (), (), 0, 0)
+    else:
+        assert splits.contradictory == sum(len(labels_of[record.sha256]) > 1 for record in records)
+    assert Counter(splits.train + splits.val) == Counter(records)
+    assert not digests(splits.train) & digests(splits.val)
+    assert splits.shared == 0
+    for label in {record.label for record in records}:
+        of_class = [record for record in records if record.label == label]
+        assert per_class(splits.train)[label] >= 1
+        one_class = {r.sha256 for r in of_class if len(labels_of[r.sha256]) == 1}
+        in_val = per_class(splits.val)[label]
+        if one_class and len(digests(of_class)) >= 2:
+            copies = Counter(record.sha256 for record in of_class)
+            most_wanted = max(int(fraction * len(of_class) + 0.5), 1)
+            assert 1 <= in_val <= max(most_wanted, min(copies[digest] for digest in one_class))
+        else:
+            assert in_val == 0
+    assert all(len(labels_of[record.sha256]) == 1 for record in splits.val)
+
+
+def test_copies_count_towards_the_fraction():
+    copies = [Record(f"{n}.jpg", 0, None, f"{n // 5:064x}") for n in range(50)]  # ten photos, five times each
+    others = [Record(f"b{n}.jpg", 1, None, f"{1000 + n:064x}") for n in range(10)]
+    splits = split_dataset(dataset_of(copies + others), val_fraction=0.2, seed=0)
+    assert per_class(splits.val) == {0: 10, 1: 2}
+
+
+def test_the_choice_depends_on_bytes_and_seed_not_on_order_or_place():
+    here = distinct([40, 30, 20])
+    there = distinct([40, 30, 20], prefix="elsewhere/on another disk")
+    random.Random(0).shuffle(there)
+    val_here = split_dataset(dataset_of(here), val_fraction=0.2, seed=0).val
+    val_there = split_dataset(dataset_of(there), val_fraction=0.2, seed=0).val
+    assert digests(val_here) == digests(val_there)
+    assert digests(val_here) != digests(split_dataset(dataset_of(here), val_fraction=0.2, seed=1).val)
+
+
+def test_the_choice_is_the_same_in_every_version():
+    splits = split_dataset(dataset_of(distinct([10, 10])), val_fraction=0.2, seed=0)
+    assert [record.path for record in splits.val] == [
+        "photos/0/2.jpg",
+        "photos/0/6.jpg",
+        "photos/1/2.jpg",
+        "photos/1/7.jpg",
+    ]
+
+
+def test_records_keep_the_datasets_order():
+    records = distinct([30, 30])
+    splits = split_dataset(dataset_of(records), val_fraction=0.3, seed=0)
+    for part in (splits.train, splits.val):
+        assert list(part) == sorted(part, key=records.index)
+
+
+def test_adding_photos_moves_few_others():
+    before = split_dataset(dataset_of(distinct([100, 100])), val_fraction=0.2, seed=0)
+    after = split_dataset(dataset_of(distinct([103, 100])), val_fraction=0.2, seed=0)
+    assert len(digests(before.val) ^ digests(after.val)) <= 4
+
+
+def test_given_splits_stay_and_their_shared_photos_are_counted():
+    train = distinct([5, 5], "train")
+    val = [Record("v1.jpg", 0, "val", train[0].sha256), Record("v2.jpg", 1, "val", "f" * 64)]
+    test = [Record("t1.jpg", 1, "test", train[7].sha256), Record("t2.jpg", 1, "test", train[7].sha256)]
+    splits = split_dataset(dataset_of(train + val + test), val_fraction=0.0, seed=0)
+    assert (splits.train, splits.val, splits.test) == (tuple(train), tuple(val), tuple(test))
+    assert splits.shared == 3
+    assert splits.contradictory == 0
+
+
+def test_a_missing_val_split_is_made_from_train_and_the_test_split_stays():
+    train, test = distinct([10, 10], "train"), [Record("t.jpg", 0, "test", "e" * 64)]
+    splits = split_dataset(dataset_of(train + test), val_fraction=0.2, seed=0)
+    assert splits.test == tuple(test)
+    assert per_class(splits.val) == {0: 2, 1: 2}
+    assert set(splits.train) | set(splits.val) == set(train)
+
+
+def test_photos_of_two_classes_are_counted_and_stay_in_train():
+    records = [*distinct([10, 10]), Record("x.jpg", 0, None, "a" * 64), Record("y.jpg", 1, None, "a" * 64)]
+    for seed in range(20):
+        splits = split_dataset(dataset_of(records), val_fraction=0.5, seed=seed)
+        assert splits.contradictory == 2
+        assert "a" * 64 in digests(splits.train)
+
+
+@pytest.mark.parametrize("fraction", [0, 1, 0.0, 1.0, -0.2, 20, float("nan")])
+def test_the_fraction_must_leave_photos_on_both_sides(fraction):
+    with pytest.raises(ConfigError, match="above 0 and below 1"):
+        split_dataset(dataset_of(distinct([5, 5])), val_fraction=fraction, seed=0)
+
+
+def test_nothing_to_hold_back_is_an_error():
+    copies = [Record(f"{n}.jpg", n % 2, None, str(n % 2) * 64) for n in range(10)]
+    with pytest.raises(DataError, match="--val FOLDER"):
+        split_dataset(dataset_of(copies), val_fraction=0.2, seed=0)
