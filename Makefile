@@ -1,0 +1,15 @@
+# `make check` does what .ci/run does, in the environment you have.
+.PHONY: check format slow
+
+check:
+	ruff check .
+	ruff format --check .
+	mypy
+	pytest -n auto
+
+slow:
+	pytest -m slow
+
+format:
+	ruff check --fix .
+	ruff format .

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from headstart.config import PhaseConfig, TrainConfig, settings_from_pairs
+from headstart.errors import ConfigError
+
+# A wrong setting, and what its message must say: the value, what is allowed.
+WRONG = [
+    ({"seed": "x"}, ["seed", "'x'", "whole number"]),
+    ({"seed": -1}, ["seed", "-1", "at least 0"]),
+    ({"seed": True}, ["seed", "True", "whole number"]),
+    ({"seed": 1.5}, ["seed", "1.5", "whole number"]),
+    ({"batch_size": 0}, ["batch_size", "0", "at least 1"]),
+    ({"batchsize": 4}, ["batchsize", "Did you mean 'batch_size'"]),
+    ({"recipe": "finetun"}, ["'finetun'", "Did you mean 'finetune'", "probe, finetune, full, classic"]),
+    ({"recipe": "nowhere.toml"}, ["nowhere.toml", "No such file"]),
+    ({"resize": "cropp"}, ["'cropp'", "Did you mean 'crop'", "crop, pad, squash"]),
+    ({"allow_quarantined": 1.5}, ["allow_quarantined", "1.5", "at most 1"]),
+    ({"allow_quarantined": "nan"}, ["allow_quarantined", "nan", "a number"]),
+    ({"device": "gpu"}, ["'gpu'", "auto, cpu, cuda, mps"]),
+    ({"phases": 3}, ["phases is 3", "[[phases]]"]),
+    ({"phases": [{"lr": 0}]}, ["phase 1", "lr is 0", "above 0"]),
+    ({"phases": [{"epochs": 0}, {"unfrezze": 1}]}, ["phase 1", "epochs is 0", "phase 2", "'unfreeze'"]),
+    ({"phases": [{"name": "a"}, {"name": "a"}]}, ["two phases are called 'a'"]),
+    ({"phases": [{"optimizer": "adm"}]}, ["'adm'", "Did you mean 'adam'"]),
+]
+
+
+@pytest.mark.parametrize(("settings", "told"), WRONG, ids=lambda v: str(v)[:40])
+def test_a_wrong_setting_is_told_with_its_value_and_what_is_allowed(
+    settings: dict[str, Any], told: list[str]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig.from_settings("photos", **settings)
+    for words in told:
+        assert words in str(caught.value)
+
+
+def test_all_wrong_settings_are_told_at_once() -> None:
+    wrong = {"seed": "x", "batch_size": 0, "device": "gpu", "phases": [{"lr": -1, "epochs": "many"}]}
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig.from_settings("photos", **wrong)
+    assert len(caught.value.problems) == 5
+
+
+def test_settings_may_be_text_as_a_command_line_has_them() -> None:
+    config = TrainConfig.from_settings(
+        Path("photos"), seed="7", val="0.3", allow_quarantined="0.5", size_px="96", resize=""
+    )
+    assert (config.seed, config.val, config.allow_quarantined, config.size_px) == (7, 0.3, 0.5, 96)
+    assert config.resize is None
+    assert config.val_fraction == 0.3
+    assert config.val_folder is None
+    assert TrainConfig.from_settings("photos", val="more/photos").val_folder == "more/photos"
+
+
+def test_a_stage_may_be_a_name_or_a_number() -> None:
+    phases = [
+        {"name": "a", "unfreeze": "layer4"},
+        {"name": "b", "unfreeze": 2},
+        {"name": "c", "unfreeze": "1"},
+    ]
+    config = TrainConfig.from_settings("photos", phases=phases)
+    assert [phase.unfreeze for phase in config.phases] == ["layer4", 2, 1]
+
+
+def test_a_configuration_survives_toml(tmp_path: Path) -> None:
+    config = TrainConfig.from_settings(
+        "photos/\udcff", seed=3, size_px=64, phases=[PhaseConfig("a", 1, 2, lr=0.5), {"name": "b"}]
+    )
+    path = tmp_path / "config.toml"
+    path.write_text(tomli_w.dumps(config.to_dict()), "utf-8", errors="surrogateescape")
+    assert TrainConfig.from_toml(path) == config
+
+
+def test_a_recipe_file_holds_phases_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text('[[phases]]\nname = "head"\nepochs = 2\n\n[[phases]]\nname = "all"\nunfreeze = "all"\n')
+    config = TrainConfig.from_settings("photos", recipe=path)
+    assert [(p.name, p.unfreeze, p.epochs) for p in config.phases] == [
+        ("head", "head", 2),
+        ("all", "all", 10),
+    ]
+
+    for text, told in [
+        ("seed = 1\n[[phases]]\n", "unknown key 'seed'"),
+        ("", "no phases"),
+        ("phases = 3", "phases is 3"),
+        ("[[phases", "not valid TOML"),
+    ]:
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=r".*") as caught:
+            TrainConfig.from_settings("photos", recipe=path)
+        assert told in str(caught.value)
+
+
+def test_pairs_become_settings() -> None:
+    assert settings_from_pairs(["seed=1", "batch-size = 8", "val=a=b"]) == {
+        "seed": "1",
+        "batch_size": "8",
+        "val": "a=b",
+    }
+    with pytest.raises(ConfigError, match="'seed' is not KEY=VALUE"):
+        settings_from_pairs(["seed"])
+
+
+def test_every_setting_says_what_it_is() -> None:
+    import dataclasses
+
+    for config in (TrainConfig, PhaseConfig):
+        assert all(field.metadata["description"] for field in dataclasses.fields(config))

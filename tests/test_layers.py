@@ -1,0 +1,75 @@
+"""Imports go one way. This reads them, so that nobody has to remember."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "headstart"
+
+# Lowest row first. Within a row, a module may import those to its right.
+ROWS = [
+    ["model_file", "runtime", "images", "config", "files", "errors"],
+    ["data", "model"],
+    ["export", "predictions", "predictor", "features", "evaluation"],
+    ["training"],
+    ["__main__", "cli", "demo"],
+]
+TORCH_FREE = ["model_file", "runtime", "images", "config", "files", "errors", "data", "recipe", "predictor"]
+TORCH = {"torch", "torchvision", "timm", "accelerate", "safetensors", "onnx", "sklearn"}
+
+
+def module_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> set[str]:
+    """Full names of what a file imports, wherever in it; not what it imports for type checkers only."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add(node.module or "")
+            if node.module == "headstart":
+                found.update(f"headstart.{alias.name}" for alias in node.names)
+    return found
+
+
+def allowed_for(module: str) -> set[str]:
+    if module == "recipe":
+        return {"config"}
+    for number, row in enumerate(ROWS):
+        if module in row:
+            below = {name for lower in ROWS[:number] for name in lower}
+            right = set(row[row.index(module) + 1 :])
+            return below | right | {module} | ({"recipe"} if number >= ROWS.index(["training"]) else set())
+    raise AssertionError(f"{module} has no place in the layers; give it one in ROWS")
+
+
+FILES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_go_one_way(path: Path) -> None:
+    module = module_of(path)
+    ours = {name.split(".")[1] for name in imports_of(path) if name.startswith("headstart.")}
+    wrong = ours - allowed_for(module)
+    if module == "model":
+        wrong |= ours & {"data"}
+    if module == "data":
+        wrong |= ours & {"model"}
+    assert not wrong, f"{path} imports {sorted(wrong)}"
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if module_of(p) in TORCH_FREE], ids=lambda p: p.name)
+def test_what_must_do_without_torch_never_imports_it(path: Path) -> None:
+    assert not {name.partition(".")[0] for name in imports_of(path)} & TORCH
+
+
+def test_there_is_one_call_of_the_onnx_exporter() -> None:
+    callers = [path.name for path in FILES if "torch.onnx.export(" in path.read_text("utf-8")]
+    assert callers == ["to_onnx.py"]
