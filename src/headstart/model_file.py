@@ -64,8 +64,8 @@ class ModelInfo:
             fields = json.loads(text)
             if fields["format"] > FORMAT:
                 raise UsageError(
-                    f"The model was written by a newer Headstart, in format {fields['format']}; this one reads "
-                    f"up to {FORMAT}. Upgrade with: pip install --upgrade headstart"
+                    f"The model was written by a newer Headstart, in format {fields['format']}; this one "
+                    f"reads up to {FORMAT}. Upgrade with: pip install --upgrade headstart"
                 )
             fields["preprocessing"] = Preprocessing.from_dict(fields["preprocessing"])
             fields["class_names"] = tuple(fields["class_names"])

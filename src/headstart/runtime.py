@@ -1,0 +1,112 @@
+"""Many photos through one network: every core busy, memory flat, results in order.
+
+One batch is one task: a thread loads its photos, then computes on them, while other threads do the same with
+other batches. Nothing is handed from loaders to computers, so no core waits for another, and one thread per
+core is enough. Decoding, resizing and ONNX Runtime all let go of Python's lock.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+import onnxruntime
+
+from headstart.errors import ImageError
+
+Item = TypeVar("Item")
+Row: TypeAlias = np.ndarray | ImageError | OSError
+
+
+def map_images(
+    items: Iterable[Item],
+    load: Callable[[Item], np.ndarray],
+    compute: Callable[[np.ndarray], np.ndarray],
+    *,
+    batch_size: int,
+    workers: int | None = None,
+) -> Iterator[tuple[Item, Row]]:
+    """Load photos and compute on them in batches, in several threads at once.
+
+    Args:
+        items: What ``load`` takes; read only as far as the results are, plus a bounded look-ahead.
+        load: Gives one photo's pixels, (H, W, 3) uint8, the same size for all. Called in several threads.
+        compute: From (batch_size, H, W, 3) uint8 to (batch_size, ...). Called in several threads at once; a
+            function that keeps all cores busy by itself should hold a lock, and photos are loaded meanwhile.
+            It always sees ``batch_size`` rows, black where photos are missing, so that no result depends on
+            which or how many photos stand beside it.
+        batch_size: Photos per call of ``compute``.
+        workers: Threads; by default one per core.
+
+    Yields:
+        Each item with its row of the result, or with the ImageError or OSError that ``load`` raised for it,
+        in the order of the items. Any other exception ends the iteration.
+    """
+    workers = workers or num_cores()
+
+    def run(batch: list[Item]) -> list[tuple[Item, Row]]:
+        loaded: list[Row] = []
+        for item in batch:
+            try:
+                loaded.append(load(item))
+            except (ImageError, OSError) as error:
+                loaded.append(error)
+        photos = [each for each in loaded if isinstance(each, np.ndarray)]
+        if not photos:
+            return list(zip(batch, loaded, strict=True))
+        pixels = np.zeros((batch_size, *photos[0].shape), np.uint8)
+        np.stack(photos, out=pixels[: len(photos)])
+        rows = iter(compute(pixels))
+        return [
+            (item, next(rows) if isinstance(each, np.ndarray) else each)
+            for item, each in zip(batch, loaded, strict=True)
+        ]
+
+    remaining = iter(items)
+    pending: deque[Future[list[tuple[Item, Row]]]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="map_images")
+    try:
+        while batch := list(islice(remaining, batch_size)):
+            pending.append(pool.submit(run, batch))
+            # Far enough ahead that a slow photo at the front leaves the other threads with work.
+            if len(pending) > 4 * workers:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+    finally:  # also when the consumer stops early: only what is being computed is waited for
+        pool.shutdown(cancel_futures=True)
+
+
+def open_session(model: bytes, *, num_threads: int = 1) -> onnxruntime.InferenceSession:
+    """Open an ONNX model for ``map_images``.
+
+    It runs on a GPU where the installed ONNX Runtime has CUDA, else on the CPU.
+
+    Args:
+        model: Verified bytes, as ``model_file.open_onnx`` returns them; weights in other files are refused.
+        num_threads: Threads that share the work of one call. ``map_images`` makes one call per core at once.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.inter_op_num_threads = 1
+    options.use_deterministic_compute = True
+    options.log_severity_level = 3  # errors
+    # A model in memory may name files in the working directory as its weights: look where there are none.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+    cpu, cuda = "CPUExecutionProvider", "CUDAExecutionProvider"
+    available = onnxruntime.get_available_providers()
+    return onnxruntime.InferenceSession(model, options, providers=[cuda, cpu] if cuda in available else [cpu])
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "process_cpu_count"):  # Python 3.13
+        return os.process_cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
