@@ -488,10 +488,17 @@ def test_warnings_of_other_threads_are_still_shown_while_one_decodes(monkeypatch
         image = pool.submit(decode, data, path="photo")
         assert decoding.wait(10)
         warnings.warn("meant for the user", stacklevel=1)
+        never_decoded = threading.Thread(target=warnings.warn, args=("from a third thread",))
+        never_decoded.start()
+        never_decoded.join()
         go_on.set()
         image.result()
         warnings.warn("so is this", stacklevel=1)
-    assert [str(warning.message) for warning in caught] == ["meant for the user", "so is this"]
+    assert [str(warning.message) for warning in caught] == [
+        "meant for the user",
+        "from a third thread",
+        "so is this",
+    ]
 
 
 def test_many_threads_decode_the_same_pixels():
