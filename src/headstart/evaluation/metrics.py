@@ -1,0 +1,120 @@
+"""How good predicted probabilities are, in the field's usual numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ClassificationScores:
+    """Scores over N photos of K classes. What is undefined is NaN.
+
+    Attributes:
+        class_names: The K classes.
+        loss: Cross-entropy, the mean of -log(probability of the true class).
+        accuracy: Share of photos whose most probable class is the true one, in 0..1.
+        precision: By class, the share of what was called so that is so; NaN if nothing was called so.
+        recall: By class, the share of what is so that was called so; NaN if there are no such photos.
+        f1: By class, the harmonic mean of the two; NaN if there are no such photos, and none were called so.
+        support: By class, how many photos are so.
+        confusion: (K, K), photos by true class (row) and predicted class (column).
+    """
+
+    class_names: tuple[str, ...]
+    loss: float
+    accuracy: float
+    precision: tuple[float, ...]
+    recall: tuple[float, ...]
+    f1: tuple[float, ...]
+    support: tuple[int, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the scores as JSON has them: ``classes`` with one entry per class, null for undefined."""
+        by_class = zip(self.class_names, self.precision, self.recall, self.f1, self.support, strict=True)
+        return {
+            "loss": self.loss,
+            "accuracy": self.accuracy,
+            "classes": [
+                {
+                    "name": name,
+                    "precision": _none_if_nan(precision),
+                    "recall": _none_if_nan(recall),
+                    "f1": _none_if_nan(f1),
+                    "support": support,
+                }
+                for name, precision, recall, f1, support in by_class
+            ],
+            "confusion": [list(row) for row in self.confusion],
+        }
+
+
+def score(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> ClassificationScores:
+    """Compute all scores of a classifier.
+
+    Args:
+        labels: (N,) integers, the true classes as positions in ``class_names``; N at least 1.
+        probabilities: (N, K) in 0..1.
+        class_names: The K classes.
+
+    Raises:
+        ValueError: Shapes do not fit together, or there are no photos.
+    """
+    num_classes = len(class_names)
+    if len(labels) == 0 or probabilities.shape != (len(labels), num_classes):
+        raise ValueError(
+            f"{len(labels)} labels, probabilities of shape {probabilities.shape} and {num_classes} classes: give "
+            f"N labels, at least one, and probabilities of shape (N, {num_classes})."
+        )
+    confusion = confusion_matrix(labels, probabilities.argmax(1), num_classes)
+    correct, support, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, as documented
+        precision, recall, f1 = correct / predicted, correct / support, 2 * correct / (predicted + support)
+    return ClassificationScores(
+        class_names=tuple(class_names),
+        loss=cross_entropy(labels, probabilities),
+        accuracy=float(correct.sum() / len(labels)),
+        precision=tuple(precision.tolist()),
+        recall=tuple(recall.tolist()),
+        f1=tuple(f1.tolist()),
+        support=tuple(support.tolist()),
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+    )
+
+
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Count photos by true class (row) and predicted class (column).
+
+    Args:
+        labels: (N,) integers in 0..num_classes - 1.
+        predicted: (N,) likewise.
+        num_classes: K.
+
+    Returns:
+        (K, K) int64.
+    """
+    counts = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes)
+
+
+def cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the mean of -log(probability of the true class).
+
+    A probability of zero, which float32 makes of anything below 1e-45, counts as the smallest positive one.
+
+    Args:
+        labels: (N,) integers.
+        probabilities: (N, K) float, in 0..1.
+    """
+    of_true_class = probabilities[np.arange(len(labels)), labels]
+    smallest = np.finfo(probabilities.dtype).smallest_subnormal
+    return float(-np.log(np.maximum(of_true_class, smallest), dtype=np.float64).mean())
+
+
+def _none_if_nan(value: float) -> float | None:
+    return None if math.isnan(value) else value
