@@ -1,8 +1,13 @@
-"""What several tests share: nothing of the user's is read or written."""
+"""What several tests share: nothing of the user's is read or written, and photos to train on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
 import pytest
+from PIL import Image
 
 
 @pytest.fixture(autouse=True)
@@ -15,3 +20,31 @@ def _isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HEADSTART_CACHE", str(home / "headstart"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+
+
+COLOURS = {"blue": (60, 90, 200), "green": (70, 180, 80), "red": (200, 70, 60)}
+
+
+def paint_photos(root: Path, counts: dict[str, int], *, seed: int = 0, colours: list[str] | None = None) -> Path:
+    """Make JPEGs of noise around a colour: ``counts`` photos a class for each split ("" for none)."""
+    generator = np.random.default_rng(seed)
+    for split, count in counts.items():
+        for name in colours or list(COLOURS):
+            folder = root / split / name
+            folder.mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                noise = generator.normal(0, 50, (36, 40, 3))
+                pixels = np.clip(np.array(COLOURS[name]) + noise, 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{name}{number}.jpg")
+    return root
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of three classes of twelve photos, and a test split of four each."""
+    return paint_photos(tmp_path_factory.mktemp("data") / "photos", {"train": 12, "test": 4})
+
+
+@pytest.fixture(scope="session")
+def make_photos() -> Callable[..., Path]:
+    return paint_photos

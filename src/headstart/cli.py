@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import io
+import math
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from headstart.errors import requires_extra
+from headstart.errors import UsageError, requires_extra
+from headstart.files import write_whole
+
+if TYPE_CHECKING:
+    from headstart.predictor import Prediction
 
 app = typer.Typer(
     name="headstart",
-    help="Transfer learning for images: from a folder of labelled photos to a model you can trust and deploy.",
-    epilog="Begin with: headstart demo, or headstart train PHOTOS",
+    help="Transfer learning for images: from a folder of labelled photos to a model you can trust.",
+    epilog="Begin with: headstart demo, or: headstart train PHOTOS",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -21,77 +31,310 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A run folder, or a .onnx file from one.")]
+Out = Annotated[Path | None, typer.Option(metavar="FILE", help="Write here instead of to standard output.")]
+
 
 class Format(StrEnum):
     """How predictions are written."""
 
-    table = "table"
-    csv = "csv"
-    jsonl = "jsonl"
+    TABLE = "table"
+    CSV = "csv"
+    JSONL = "jsonl"
 
 
-@app.command(epilog="Example: headstart demo --out runs/demo")
+class ExportFormat(StrEnum):
+    """What a trained model can be written as."""
+
+    ONNX = "onnx"
+    PTH = "pth"
+
+
+def option(text: str, default: str | None = None, **details: Any) -> Any:
+    """An option that is None unless given, so that defaults live in ``TrainConfig`` alone."""
+    return typer.Option(help=text, show_default=default if default is not None else False, **details)
+
+
+@app.command(epilog="Example: headstart demo")
 def demo(
-    out: Annotated[Path | None, typer.Option(help="Folder for photos and run. [default: runs/demo]")] = None,
+    out: Annotated[
+        Path | None, option("New folder for the photos and the run.", "headstart-demo", metavar="FOLDER")
+    ] = None,
 ) -> None:
-    """Real photos, offline, one minute: train, evaluate, predict."""
+    """Real photos, offline, in about a minute: train, score, predict."""
     with requires_extra("train"):
         from headstart.demo import run_demo
 
     run_demo(out)
 
 
-@app.command(epilog="Example: headstart train photos/ --backbone resnet18 --recipe probe")
+@app.command(epilog="Example: headstart train photos --backbone resnet18 --recipe probe")
 def train(
-    data: Annotated[Path, typer.Argument(help="Folder of class folders, or of train/val/test above them.")],
-    out: Annotated[Path | None, typer.Option(help="Run folder. [default: runs/NAME-OF-DATA]")] = None,
-    val: Annotated[str | None, typer.Option(help="Fraction held out, or a folder. [default: 0.2]")] = None,
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Folder of class folders, or of train/val/test above them.")
+    ],
+    out: Annotated[Path | None, option("Run folder.", "runs/NAME-OF-DATA", metavar="RUN")] = None,
+    val: Annotated[str | None, option("Fraction held out for validation, or a folder.", "0.2")] = None,
     backbone: Annotated[
-        str | None,
-        typer.Option(help="torchvision name, timm/NAME or NAME.TAG. [default: timm/tf_efficientnet_lite0]"),
+        str | None, option("torchvision's NAME, timm/NAME or NAME.TAG.", "timm/tf_efficientnet_lite0")
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(help="default, random, or a .pth or .safetensors file.")
+        str | None, option("default, random, or a file (.pth or .safetensors, tensors only).", "default")
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="probe, finetune, full, classic or FILE.toml. [default: finetune]")
+        str | None, option("probe, finetune, full, classic, or a FILE.toml of [[phases]].", "finetune")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Decides split, order and dropout. [default: 0]")] = None,
-    resize: Annotated[str | None, typer.Option(help="crop, pad or squash. [default: the backbone's]")] = None,
-    size_px: Annotated[int | None, typer.Option(help="Side of the input. [default: the backbone's]")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Photos per step. [default: 32]")] = None,
+    seed: Annotated[str | None, option("Decides the split, the order and the dropout.", "0")] = None,
+    resize: Annotated[
+        str | None, option("How photos become square: crop, pad or squash.", "the backbone's")
+    ] = None,
+    size_px: Annotated[str | None, option("Side of the network's input.", "the backbone's")] = None,
+    batch_size: Annotated[str | None, option("Photos per training step.", "32")] = None,
     select: Annotated[
-        str | None, typer.Option(help="Best weights by val_loss or val_accuracy. [default: val_loss]")
+        str | None, option("What the best weights are chosen by: val_loss or val_accuracy.", "val_loss")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps. [default: auto]")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16. [default: auto]")] = None,
+    device: Annotated[str | None, option("auto, cpu, cuda or mps.", "auto")] = None,
+    precision: Annotated[str | None, option("auto, fp32, bf16 or fp16.", "auto")] = None,
     allow_quarantined: Annotated[
-        float | None, typer.Option(help="Train although up to this fraction of photos is unreadable.")
+        str | None,
+        option("Train although up to this fraction of the photos cannot be read.", "0.01, or five files"),
     ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting of config.toml.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any of these settings; may be given often."),
     ] = None,
 ) -> None:
     """Train a model on a folder of photos."""
+    options = {**locals()}
     from headstart.config import settings_from_pairs
 
-    options = {
-        "val": val,
-        "backbone": backbone,
-        "weights": weights,
-        "recipe": recipe,
-        "seed": seed,
-        "resize": resize,
-        "size_px": size_px,
-        "batch_size": batch_size,
-        "select": select,
-        "device": device,
-        "precision": precision,
-        "allow_quarantined": allow_quarantined,
+    settings = {
+        name: value
+        for name, value in options.items()
+        if name not in ("data", "out", "set_") and value is not None
     }
-    settings: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     settings.update(settings_from_pairs(set_ or []))
     with requires_extra("train"):
-        from headstart.training.train import train as train_on
+        from headstart.training.train import train as train_model
 
-    result = train_on(data, out, **settings)
+    result = train_model(data, out, **settings)
+    metrics = result.metrics
+    if not metrics:  # not the process that owns the run folder
+        return
+    best, images = metrics["best"], metrics["images"]
+    right = round(best["val_accuracy"] * images["val"])
+    print(
+        f"Best: {best['phase']}, epoch {best['epoch']}: validation accuracy {best['val_accuracy']:.3f} "
+        f"({right} of {images['val']}), loss {best['val_loss']:.3f}"
+    )
+    if "test" in metrics:
+        test = metrics["test"]
+        print(f"Test: accuracy {test['accuracy']:.3f} of {images['test']} photos, loss {test['loss']:.3f}")
+    print(f"Run: {result.path} (model.onnx, model.safetensors, metrics.json, history.csv, curves.png)")
+    print(f"Next: headstart predict {result.path} PHOTO-OR-FOLDER")
+
+
+@app.command(epilog="Example: headstart predict runs/photos new/ --top-k 3 --format csv > answers.csv")
+def predict(
+    model: Model,
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGE|FOLDER|-", help="Photos, folders, or - for paths from stdin."),
+    ],
+    top_k: Annotated[int, typer.Option(min=1, help="Most probable classes to show.")] = 1,
+    format_: Annotated[
+        Format | None, typer.Option("--format", help="How to print. [default: table; csv when piped]")
+    ] = None,
+    out: Out = None,
+) -> None:
+    """Say what is on photos; without PyTorch. Exit code 1 if one of them cannot be read."""
+    from headstart.predictions import write_csv, write_jsonl
+    from headstart.predictor import find_images, load
+
+    predictor = load(model)
+    photos = (photo for path in _paths(images) for photo in find_images(path))
+    predictions = predictor.predict_iter(photos, top_k=top_k)
+    if format_ is None:
+        format_ = Format.TABLE if out is None and sys.stdout.isatty() else Format.CSV
+    with _output(out) as file:
+        if format_ is Format.CSV:
+            num_errors = write_csv(file, predictions, top_k=top_k)
+        elif format_ is Format.JSONL:
+            num_errors = write_jsonl(file, predictions)
+        else:
+            num_errors = _print_table(file, predictions)
+    if num_errors:
+        print(f"headstart: {num_errors} of the photos could not be read", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: headstart evaluate runs/photos more-photos")
+def evaluate(
+    model: Model,
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of class folders, or of splits.")],
+    split: Annotated[
+        str | None, option("train, val or test.", "test, or else val, or else everything", metavar="SPLIT")
+    ] = None,
+) -> None:
+    """Score a model on labelled photos: accuracy; precision, recall and support by class."""
+    from headstart.evaluation.evaluate import evaluate_folder
+    from headstart.predictor import load
+
+    result = evaluate_folder(load(model), data, split)
+    scores = result.scores
+    rows = [
+        [name, _share(precision), _share(recall), _share(f1), str(support)]
+        for name, precision, recall, f1, support in zip(
+            scores.class_names, scores.precision, scores.recall, scores.f1, scores.support, strict=True
+        )
+    ]
+    _print_columns(["class", "precision", "recall", "f1", "support"], rows)
+    total = sum(scores.support)
+    which = f"{result.split} photos" if result.split else "photos"
+    print(f"\naccuracy {scores.accuracy:.4f} ({round(scores.accuracy * total)} of {total} {which})")
+    print(f"loss {scores.loss:.4f}")
+    for photo in result.unreadable:
+        print(f"headstart: {photo.path}: {photo.error}", file=sys.stderr)
+    if result.unreadable:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: headstart inspect vgg16")
+def inspect(
+    what: Annotated[str, typer.Argument(metavar="NAME|MODEL", help="A backbone's name, or a run folder.")],
+) -> None:
+    """Show a network's stages: shapes, parameters, multiply-adds, what is frozen."""
+    with requires_extra("train"):
+        from headstart.export.safetensors import load_network
+        from headstart.model.backbones import create_native, resolve
+        from headstart.model.freeze import freeze
+        from headstart.model.summary import summarise
+
+    if Path(what).is_dir() or what.endswith(".safetensors"):
+        path = Path(what) / "model.safetensors" if Path(what).is_dir() else Path(what)
+        if not path.exists():
+            raise UsageError(f"{what} has no model.safetensors. Name a finished run, or a backbone.")
+        network, info = load_network(path)
+        title, size_px = f"{info.backbone}, {len(info.class_names)} classes", info.preprocessing.size_px
+    else:
+        backbone = resolve(what)
+        network, size_px = create_native(backbone), backbone.preprocessing.size_px
+        freeze(network, before="head")
+        title = f"{backbone.full_name}, {backbone.num_classes} classes"
+    rows = summarise(network, size_px)
+    print(f"{title}; input 3 × {size_px} × {size_px}")
+    _print_columns(
+        ["stage", "modules", "output", "parameters", "MB", "multiply-adds", "frozen"],
+        [
+            [
+                row.name,
+                row.modules,
+                " × ".join(map(str, row.output_shape)),
+                f"{row.num_params:,}",
+                f"{row.megabytes:.1f}",
+                f"{row.multiply_adds / 1e6:,.1f} M",
+                "yes" if row.frozen else "no",
+            ]
+            for row in rows
+        ],
+    )
+    params, megabytes = sum(row.num_params for row in rows), sum(row.megabytes for row in rows)
+    multiply_adds = sum(row.multiply_adds for row in rows)
+    print(f"total: {params:,} parameters, {megabytes:.1f} MB, {multiply_adds / 1e6:,.1f} M multiply-adds")
+
+
+@app.command(epilog="Example: headstart backbones --installed")
+def backbones(
+    installed: Annotated[
+        bool, typer.Option("--installed", help="Only those whose weights are here.")
+    ] = False,
+) -> None:
+    """List backbones: size, input, where the weights come from, and whether they are on this machine."""
+    with requires_extra("train"):
+        from headstart.model.weights import listing
+
+    rows = [row for row in listing() if row.installed or not installed]
+    _print_columns(
+        ["backbone", "weights", "parameters", "MB", "input", "from", "here"],
+        [
+            [
+                row.name,
+                row.full_name.rpartition(".")[2],
+                f"{row.num_params / 1e6:.1f} M",
+                f"{row.megabytes:.0f}",
+                f"{row.size_px} px",
+                row.source or "–",
+                "yes" if row.installed else "no",
+            ]
+            for row in rows
+        ],
+    )
+    print("Every other network of timm works too, as timm/NAME.")
+
+
+@app.command(epilog="Example: headstart export runs/photos --to pth --out model.pth")
+def export(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run folder.")],
+    to: Annotated[ExportFormat, typer.Option(help="What to write.")],
+    out: Annotated[Path | None, option("File to write.", "model.onnx or model.pth in the run folder")] = None,
+) -> None:
+    """Write a trained model in another form; for pth, with the lines that load it without Headstart."""
+    with requires_extra("train"):
+        from headstart.export.onnx import write_onnx
+        from headstart.export.pth import write_pth
+
+    weights = model / "model.safetensors"
+    if not weights.is_file():
+        raise UsageError(f"{model} has no model.safetensors. Name the folder of a finished run.")
+    out = out or model / f"model.{to}"
+    if to is ExportFormat.PTH:
+        print(write_pth(weights, out))
+    else:
+        write_onnx(weights, out)
+    print(f"Written: {out}", file=sys.stderr)
+
+
+def _paths(images: list[str]) -> Iterator[str]:
+    """The paths that were named; for ``-``, one per line of standard input."""
+    for image in images:
+        if image == "-":
+            yield from (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer if line.strip())
+        else:
+            yield image
+
+
+@contextmanager
+def _output(out: Path | None) -> Iterator[TextIO]:
+    """Standard output, or a file that appears under its name when it is complete."""
+    if out is None:
+        sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+        yield sys.stdout
+        return
+    text = io.StringIO(newline="")
+    yield text
+    write_whole(out, text.getvalue())
+
+
+def _print_table(file: TextIO, predictions: Iterable[Prediction]) -> int:
+    num_errors = 0
+    for prediction in predictions:
+        path = (prediction.path or "").encode(errors="backslashreplace").decode()
+        if prediction.error is not None:
+            num_errors += 1
+            print(f"{path}  error: {prediction.error}", file=file)
+        else:
+            classes = [f"{name} {share:.3f}" for name, share in prediction.probabilities.items()]
+            print(f"{path}  {'  '.join(classes)}", file=file)
+    return num_errors
+
+
+def _print_columns(header: list[str], rows: list[list[str]]) -> None:
+    """Print aligned columns: the first two to the left, numbers to the right."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    for row in [header, *rows]:
+        cells = [cell.ljust(w) if i < 1 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))]
+        print("  ".join(cells).rstrip())
+
+
+def _share(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.3f}"

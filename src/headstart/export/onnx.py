@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
+from headstart.export.safetensors import load_network
+from headstart.files import write_whole
 from headstart.model.normalise import Normalise
 from headstart.model.to_onnx import to_onnx
 from headstart.model_file import ModelInfo, seal_onnx
@@ -39,3 +43,9 @@ def export_onnx(network: nn.Module, info: ModelInfo) -> bytes:
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
     model = to_onnx(_Classifier(network, info), example, output_names=("logits", "probabilities"))
     return seal_onnx(model, info)
+
+
+def write_onnx(model: Path, out: Path) -> None:
+    """Export a ``model.safetensors`` as a sealed ONNX file."""
+    network, info = load_network(model)
+    write_whole(out, export_onnx(network, info))

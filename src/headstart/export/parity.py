@@ -48,7 +48,7 @@ def check_parity(predictor: Predictor, network: nn.Module, paths: Sequence[str])
     normalise = Normalise(settings)
     network.eval()
     largest, worst = 0.0, ""
-    for prediction in predictor.predict(list(paths), top_k=len(predictor.class_names)):
+    for prediction in predictor.predict_iter(paths):
         path = str(prediction.path)
         pixels = torch.from_numpy(load_pixels(read_bytes(path), settings, path=path))[None]
         expected = network(normalise(pixels)).softmax(1)[0].numpy()

@@ -11,7 +11,7 @@ from headstart.files import write_whole
 from headstart.model.backbones import native_lines, resolve
 
 
-def export_pth(model: Path, out: Path) -> str:
+def write_pth(model: Path, out: Path) -> str:
     """Write a trained model's state dict.
 
     Args:

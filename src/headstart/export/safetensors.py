@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from pathlib import Path
 
 import safetensors.torch
@@ -29,5 +30,8 @@ def load_network(path: Path) -> tuple[nn.Module, ModelInfo]:
     data, metadata = open_safetensors(path)
     info = ModelInfo.from_json(metadata["headstart"])
     network = replace_head(create_native(resolve(info.backbone)), len(info.class_names))
-    network.load_state_dict(safetensors.torch.load(data), strict=True)
+    state = OrderedDict(safetensors.torch.load(data))
+    # The format has no place for the layers' versions, which torchvision's MNASNet asks for.
+    state._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]
+    network.load_state_dict(state, strict=True)
     return network.eval(), info

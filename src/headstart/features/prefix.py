@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -26,6 +28,7 @@ class Prefix:
     def __init__(self, stages: StageSequence, preprocessing: Preprocessing, device: torch.device) -> None:
         self.stages = stages
         self._device = device
+        self._lock = threading.Lock()
         self._module = nn.Sequential(Normalise(preprocessing).to(device), stages)
 
     @torch.inference_mode()
@@ -40,8 +43,9 @@ class Prefix:
         """
         if not self.stages:
             return pixels
-        activations: Tensor = self._module(torch.from_numpy(pixels).to(self._device))
-        return activations.float().cpu().numpy()
+        with self._lock:  # PyTorch keeps all cores busy by itself
+            activations: Tensor = self._module(torch.from_numpy(pixels).to(self._device))
+            return activations.float().cpu().numpy()
 
 
 def cut_for_training(
@@ -60,8 +64,7 @@ def cut_for_training(
         that output is pixels, a quarter of the size of normalised ones, and the suffix normalises.
     """
     prefix, suffix = cut(network, at)
+    trained: nn.Module = suffix
     if not len(prefix):
-        return Prefix(prefix, preprocessing, device), nn.Sequential(
-            Normalise(preprocessing).to(device), suffix
-        )
-    return Prefix(prefix, preprocessing, device), suffix
+        trained = nn.Sequential(Normalise(preprocessing).to(device), suffix)
+    return Prefix(prefix, preprocessing, device), trained

@@ -14,6 +14,9 @@ class Normalise(nn.Module):
     Its two constants are in no state dict: native networks do not have them.
     """
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
         mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)

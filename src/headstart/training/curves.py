@@ -41,8 +41,7 @@ def draw_curves(path: Path, history: Sequence[EpochRecord], best: EpochRecord) -
         for start in starts:
             axes.axvline(start + 0.5, color="#6e7781", linewidth=1, linestyle=":")
     for first in [0, *starts]:
-        loss.text(
-            first + 0.6, 0.98, history[first].phase, transform=loss.get_xaxis_transform(), va="top", size=8
-        )
+        transform = loss.get_xaxis_transform()
+        loss.text(first + 0.6, 0.98, history[first].phase, transform=transform, va="top", size=8)
     accuracy.legend(frameon=False, loc="lower right")
     write_whole(path, lambda file: figure.savefig(file, format="png"))

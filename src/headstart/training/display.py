@@ -95,8 +95,8 @@ class Display:
             self.say(f"  ... and {quarantined - _MOST_NAMED} more: see quarantine.csv")
         if splits.shared:
             self.say(
-                f"Warning: {splits.shared} validation or test photos are, byte for byte, training photos too; "
-                f"scores on them are too good. Remove them, or let Headstart split."
+                f"Warning: {splits.shared} validation or test photos are, byte for byte, training photos "
+                f"too; scores on them are too good. Remove them, or let Headstart split."
             )
         if splits.contradictory:
             self.say(f"Warning: {splits.contradictory} photos stand, byte for byte, under two classes.")

@@ -12,7 +12,8 @@ from torch import nn
 from headstart.config import TrainConfig
 from headstart.data.records import Dataset
 from headstart.data.split import Splits
-from headstart.evaluation.evaluate import score_records
+from headstart.errors import TrainingError
+from headstart.evaluation.evaluate import score_photos
 from headstart.export.onnx import export_onnx
 from headstart.export.parity import check_parity
 from headstart.export.safetensors import save_network
@@ -64,14 +65,21 @@ def finish(
     with stopwatch("export"):
         save_network(run.path / "model.safetensors", network, info)
         model = export_onnx(network, info)
-        predictor = Predictor(model)
+        predictor = Predictor.from_bytes(model)
         photos = splits.val[:: max(1, len(splits.val) // _PARITY_PHOTOS)]
         parity = check_parity(predictor, network, [photo.path for photo in photos])
         write_whole(run.path / "model.onnx", model)
     test = None
     if splits.test:
         with stopwatch("test"):
-            test = score_records(predictor, splits.test).to_dict()
+            paths, labels = [photo.path for photo in splits.test], [photo.label for photo in splits.test]
+            scores, unreadable = score_photos(predictor, paths, labels)
+            if unreadable:
+                raise TrainingError(
+                    f"A test photo could be read before and no longer can: {unreadable[0].path}: "
+                    f"{unreadable[0].error}."
+                )
+            test = scores.to_dict()
     assert run.best is not None
     best = asdict(run.best)
     metrics = {

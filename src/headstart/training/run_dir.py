@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import os
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -46,7 +47,9 @@ class RunDir:
         self._curves_drawn = -math.inf
 
     @classmethod
-    def create(cls, out: str | Path | None, config: TrainConfig, *, writes: bool = True) -> RunDir:
+    def create(
+        cls, out: str | os.PathLike[str] | None, config: TrainConfig, *, writes: bool = True
+    ) -> RunDir:
         """Make the folder and write ``config.toml``.
 
         Args:
@@ -74,7 +77,7 @@ class RunDir:
         return run
 
     @staticmethod
-    def refuse_another_run(out: str | Path | None) -> None:
+    def refuse_another_run(out: str | os.PathLike[str] | None) -> None:
         """Raise ``RunFolderError`` if the folder already holds a run."""
         if out is not None and (Path(out) / "config.toml").exists():
             raise RunFolderError(
@@ -115,7 +118,9 @@ class RunDir:
             DamagedFileError: The checkpoint is not as it was written.
         """
         tensors, _ = load_checkpoint(self.path / "checkpoints" / "best.safetensors")
-        network.load_state_dict(tensors, strict=False)
+        state = network.state_dict()
+        for name, tensor in tensors.items():
+            state[name].copy_(tensor)
 
     def draw_curves(self) -> None:
         """Bring ``curves.png`` up to date."""

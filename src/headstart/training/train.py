@@ -78,6 +78,7 @@ def train(
         backbone = resolve(config.backbone)
         preprocessing = _preprocessing(backbone.preprocessing, config)
         network, weights = create_pretrained(backbone, config.weights)
+        display.say(f"Backbone {backbone.full_name}, weights: {weights}")
         replace_head(network, len(listing.class_names)).to(device)
         for phase in config.phases:
             cut(network, phase.unfreeze)

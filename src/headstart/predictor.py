@@ -1,0 +1,237 @@
+"""``model.onnx`` to predictions, without PyTorch."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+from headstart.errors import HeadstartError, ImageError, RunFolderError, UsageError
+from headstart.images.decode import HEAD_BYTES, IMAGE_SUFFIXES, looks_like_image, read_bytes
+from headstart.images.preprocess import load_pixels, preprocess
+from headstart.model_file import ModelInfo, open_onnx, verify_onnx
+from headstart.runtime import Row, map_images, open_session
+
+Photo: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
+"""A path, a file's content, a Pillow image, or RGB pixels (H, W, 3) uint8."""
+
+_BATCH_SIZE_ON_CPU: Final = 1
+_BATCH_SIZE_ON_GPU: Final = 32
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one photo.
+
+    Attributes:
+        path: The photo, as it was asked for; None for one that is not a file.
+        label: The most probable class; None if the photo cannot be read.
+        probability: Of that class, in 0..1; None if the photo cannot be read.
+        probabilities: By class name, the most probable first.
+        error: Why the photo cannot be read; None if it can.
+    """
+
+    path: str | None
+    label: str | None = None
+    probability: float | None = None
+    probabilities: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+
+
+def load(path: str | os.PathLike[str]) -> Predictor:
+    """Open a trained model.
+
+    Args:
+        path: A run folder, or the ``model.onnx`` of one.
+
+    Raises:
+        RunFolderError: There is no finished run.
+        UsageError: The file is not a Headstart model, or a newer Headstart wrote it.
+        DamagedFileError: Any bit of the file is not as it was written.
+    """
+    return Predictor(*open_onnx(_model_in(Path(path))))
+
+
+class Predictor:
+    """A trained model, ready to predict. Several threads may use it at once.
+
+    Attributes:
+        info: What the model file says of itself.
+    """
+
+    def __init__(self, model: bytes, info: ModelInfo) -> None:
+        self.info = info
+        try:
+            self._session = open_session(model)
+        except Exception as error:  # ONNX Runtime's exceptions have no base class of their own
+            raise HeadstartError(
+                f"The model is undamaged, but ONNX Runtime {onnxruntime.__version__} cannot run it: {error}\n"
+                f"It was made with {info.versions.get('onnxruntime', 'another version')}. "
+                "Try: pip install --upgrade onnxruntime"
+            ) from error
+        on_cpu = self._session.get_providers() == ["CPUExecutionProvider"]
+        self._batch_size = _BATCH_SIZE_ON_CPU if on_cpu else _BATCH_SIZE_ON_GPU
+        self._pillow_lock = threading.Lock()
+
+    @classmethod
+    def from_bytes(cls, model: bytes) -> Predictor:
+        """Open the content of a ``model.onnx``.
+
+        Raises:
+            UsageError: It is not a Headstart model, or a newer Headstart wrote it.
+            DamagedFileError: Any bit of it is not as it was written.
+        """
+        return cls(model, verify_onnx(model, name="The model"))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of the model's outputs."""
+        return self.info.class_names
+
+    def predict(self, photos: Photo | Iterable[Photo], *, top_k: int | None = None) -> list[Prediction]:
+        """Predict one photo or several.
+
+        Args:
+            photos: Paths, files' contents (bytes), Pillow images, RGB pixels ((H, W, 3) uint8), or a mixture.
+            top_k: How many of the most probable classes to tell; by default all.
+
+        Returns:
+            One prediction for each photo, in their order. One that cannot be read has its ``error`` set; the
+            others are answered all the same.
+
+        Raises:
+            UsageError: ``top_k`` is not positive.
+            TypeError, ValueError: What was given is no photo by its Python type, or by its array's shape.
+        """
+        if isinstance(photos, (str, os.PathLike, bytes, Image.Image, np.ndarray)):
+            photos = [photos]
+        return list(self.predict_iter(photos, top_k=top_k))
+
+    def predict_iter(self, photos: Iterable[Photo], *, top_k: int | None = None) -> Iterator[Prediction]:
+        """Predict any number of photos, as ``predict`` does, reading and answering them one after the other.
+
+        Only a few photos are in memory at any time, so there may be millions, or no end of them.
+        """
+        if top_k is not None and top_k < 1:
+            raise UsageError(f"top_k is {top_k}; it must be at least 1.")
+        rows = map_images(photos, self._pixels, self._probabilities, batch_size=self._batch_size)
+        return (self._prediction(photo, row, top_k) for photo, row in rows)
+
+    def _pixels(self, photo: Photo) -> np.ndarray:
+        settings = self.info.preprocessing
+        if isinstance(photo, bytes):
+            return load_pixels(photo, settings, path="the photo")
+        if isinstance(photo, np.ndarray):
+            if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
+                raise ValueError(
+                    f"An array of {photo.dtype} {photo.shape} is no photo; uint8 (H, W, 3) is, RGB. "
+                    "For several photos give a list of such arrays."
+                )
+            return preprocess(Image.fromarray(photo), settings)
+        if isinstance(photo, Image.Image):
+            return self._pixels_of_pillow(photo)
+        path = os.fsdecode(photo)
+        return load_pixels(read_bytes(path), settings, path=path)
+
+    def _pixels_of_pillow(self, photo: Image.Image) -> np.ndarray:
+        try:
+            with self._pillow_lock:  # it may be decoded only now, and stand twice in the list
+                image = ImageOps.exif_transpose(photo)
+            if image.mode == "RGB" and not image.has_transparency_data:
+                return preprocess(image, self.info.preprocessing)
+            # Transparency, 16 bits and the like are treated in one place, which takes a file.
+            file = io.BytesIO()
+            image.save(file, "PNG" if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA") else "TIFF")
+        except Exception as error:  # as in decode: Pillow raises almost anything on damaged files
+            raise ImageError("the photo", f"cannot be decoded: {error or type(error).__name__}") from error
+        return load_pixels(file.getvalue(), self.info.preprocessing, path="the photo")
+
+    def _probabilities(self, pixels: np.ndarray) -> np.ndarray:
+        (probabilities,) = self._session.run(["probabilities"], {"images": pixels})
+        return np.asarray(probabilities)
+
+    def _prediction(self, photo: Photo, row: Row, top_k: int | None) -> Prediction:
+        path = os.fsdecode(photo) if isinstance(photo, (str, os.PathLike)) else None
+        if isinstance(row, Exception):
+            return Prediction(path, error=row.reason if isinstance(row, ImageError) else str(row))
+        best_first = np.argsort(-row, kind="stable")[:top_k]
+        probabilities = {self.class_names[i]: float(row[i]) for i in best_first}
+        label = self.class_names[best_first[0]]
+        return Prediction(path, label, probabilities[label], probabilities)
+
+
+def find_images(path: str | os.PathLike[str]) -> Iterator[str]:
+    """Yield the photos in a folder and in the folders below it, in sorted order; of a file, the file itself.
+
+    What is a photo is decided as for training: files with an image's suffix or first bytes, nothing hidden;
+    links are followed, but no folder is entered twice. A folder that cannot be listed is yielded itself, so
+    that reading it becomes the error.
+    """
+    entered: set[tuple[int, int]] = set()
+    waiting = [Path(path)]
+    if not waiting[0].is_dir():
+        yield os.fsdecode(path)
+        return
+    while waiting:
+        each = waiting.pop()
+        if not each.is_dir():
+            if _is_image(each):
+                yield str(each)
+            continue
+        status = each.stat()
+        if (status.st_dev, status.st_ino) in entered:
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        try:
+            inside = sorted(each.iterdir(), key=lambda entry: os.fsencode(entry.name), reverse=True)
+        except OSError:
+            yield str(each)
+            continue
+        waiting += [entry for entry in inside if not _is_hidden(entry.name)]
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() == "__macosx"
+
+
+def _is_image(path: Path) -> bool:
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return path.is_file() or path.is_symlink()  # a link that leads nowhere is a photo that is missing
+    try:
+        if not path.is_file():  # opening a named pipe would wait for ever
+            return False
+        with open(path, "rb", buffering=0) as file:
+            return looks_like_image(file.read(HEAD_BYTES))
+    except OSError:
+        return False
+
+
+def _model_in(path: Path) -> Path:
+    """Return the model file that a path means."""
+    if path.is_file():
+        return path
+    model = path / "model.onnx"
+    if model.is_file():
+        return model
+    if (path / "config.toml").is_file():
+        raise RunFolderError(
+            f"The run in {path} has no model.onnx: its training did not finish. "
+            f"Go on with: headstart resume {path}"
+        )
+    if path.is_dir():
+        wrong, around = f"{path} is not a run folder: it has no model.onnx.", path
+    else:
+        wrong, around = f"There is no {path}.", path.parent
+    runs = [str(model.parent) for model in sorted(around.glob("*/model.onnx"))]
+    found = f"Models in {around}: {', '.join(runs)}." if runs else f"No models are in {around}."
+    raise RunFolderError(
+        f"{wrong} A model is the run folder that headstart train makes, or its model.onnx. {found}"
+    )

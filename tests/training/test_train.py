@@ -1,0 +1,263 @@
+"""The whole story on small photos, with a network of random weights."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import headstart as hs
+from headstart.errors import ConfigError, DamagedFileError, DataError, RunFolderError, UnknownBackboneError
+from headstart.export.safetensors import load_network
+from headstart.model.freeze import digest
+from headstart.training.run_dir import RunDir
+
+TINY: dict[str, Any] = {"backbone": "resnet18", "weights": "random", "size_px": 32, "batch_size": 8}
+HEAD_THEN_ALL = [
+    {"name": "probe", "unfreeze": "head", "epochs": 2, "lr": 0.05},
+    {"name": "last", "unfreeze": 1, "epochs": 1, "lr": 0.001},
+    {"name": "everything", "unfreeze": "all", "epochs": 1, "lr": 0.0005, "optimizer": "adamw"},
+]
+
+
+@pytest.fixture(scope="module")
+def result(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> hs.TrainResult:
+    return hs.train(photos, tmp_path_factory.mktemp("runs") / "run", phases=HEAD_THEN_ALL, **TINY)
+
+
+def test_a_run_folder_holds_what_is_promised(result: hs.TrainResult) -> None:
+    names = {path.name for path in result.path.iterdir()}
+    assert names == {
+        "config.toml",
+        "history.csv",
+        "metrics.json",
+        "quarantine.csv",
+        "curves.png",
+        "model.safetensors",
+        "model.onnx",
+        "checkpoints",
+    }
+    assert not list(result.path.rglob(".*"))  # no temporary files left
+
+
+def test_the_metrics_are_those_of_the_contract(result: hs.TrainResult) -> None:
+    metrics = json.loads((result.path / "metrics.json").read_text())
+    assert metrics == result.metrics
+    assert metrics["task"] == "classification"
+    assert metrics["backbone"] == "resnet18.IMAGENET1K_V1"
+    assert metrics["class_names"] == ["blue", "green", "red"]
+    assert metrics["images"] == {
+        "found": 48,
+        "used": 48,
+        "quarantined": 0,
+        "ignored": 0,
+        "train": 30,
+        "val": 6,
+        "test": 12,
+        "shared": 0,
+    }
+    assert [phase["name"] for phase in metrics["phases"]] == ["probe", "last", "everything"]
+    assert [len(phase["epochs"]) for phase in metrics["phases"]] == [2, 1, 1]
+    keys = {"epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds"}
+    assert set(metrics["phases"][0]["epochs"][0]) == keys
+    assert set(metrics["best"]) == {"phase", "epoch", "val_loss", "val_accuracy"}
+    assert {"loss", "accuracy"} <= set(metrics["test"])
+    assert {"total", "features", "train", "export"} <= set(metrics["seconds"])
+    assert metrics["versions"]["torch"] == torch.__version__
+
+
+def test_the_best_epoch_is_the_one_of_least_validation_loss(result: hs.TrainResult) -> None:
+    rows = list(csv.DictReader((result.path / "history.csv").open()))
+    assert [(row["phase"], row["epoch"]) for row in rows] == [
+        ("probe", "1"),
+        ("probe", "2"),
+        ("last", "1"),
+        ("everything", "1"),
+    ]
+    best = min(rows, key=lambda row: float(row["val_loss"]))
+    assert (best["phase"], int(best["epoch"])) == (
+        result.metrics["best"]["phase"],
+        result.metrics["best"]["epoch"],
+    )
+
+
+def test_the_model_files_agree_with_each_other_and_with_the_test_score(
+    result: hs.TrainResult, photos: Path
+) -> None:
+    paths = sorted((photos / "test").rglob("*.jpg"))
+    predictions = hs.load(result.path).predict(paths)
+    right = [prediction.label == path.parent.name for path, prediction in zip(paths, predictions, strict=True)]
+    assert np.mean(right) == pytest.approx(result.metrics["test"]["accuracy"])
+    network, info = load_network(result.path / "model.safetensors")
+    assert info == hs.load(result.path).info
+    plain = __import__("torchvision").models.resnet18(num_classes=3)
+    plain.load_state_dict(network.state_dict(), strict=True)
+
+
+def test_the_score_is_learned(result: hs.TrainResult) -> None:
+    assert result.metrics["best"]["val_accuracy"] == 1.0  # three colours are easy even for random features
+
+
+def test_one_seed_gives_one_model_bit_for_bit_and_another_seed_another(
+    result: hs.TrainResult, photos: Path, tmp_path: Path
+) -> None:
+    torch.randn(5)  # what ran before must not matter
+    moved = shutil.copytree(photos, tmp_path / "moved")
+    again = hs.train(moved, tmp_path / "again", phases=HEAD_THEN_ALL, **TINY)
+    other = hs.train(photos, tmp_path / "other", phases=HEAD_THEN_ALL, seed=1, **TINY)
+    for name in ("model.safetensors", "model.onnx"):
+        assert (again.path / name).read_bytes() == (result.path / name).read_bytes()
+        assert (other.path / name).read_bytes() != (result.path / name).read_bytes()
+
+
+def test_training_leaves_torch_as_it_was(photos: Path, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    hs.train(photos, tmp_path / "run", phases=[{"epochs": 1}], **TINY)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_frozen_stages_are_those_of_the_pretrained_network(photos: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    weights = tmp_path / "weights.pth"
+    plain = __import__("torchvision").models.resnet18()
+    torch.save(plain.state_dict(), weights)
+    phases = [{"name": "last", "unfreeze": 1, "epochs": 2, "lr": 0.001}]
+    run = hs.train(photos, tmp_path / "run", phases=phases, **TINY | {"weights": weights})
+    trained, _ = load_network(run.path / "model.safetensors")
+    for name in ("conv1", "bn1", "layer1", "layer2", "layer3"):
+        assert digest(trained.get_submodule(name)) == digest(plain.get_submodule(name)), name
+    assert digest(trained.layer4) != digest(plain.layer4)
+    # Norm statistics stand still in the unfrozen part too; its weights do not.
+    assert torch.equal(trained.layer4[0].bn1.running_mean, plain.layer4[0].bn1.running_mean)
+    assert not torch.equal(trained.layer4[0].conv1.weight, plain.layer4[0].conv1.weight)
+
+
+def test_a_photo_that_cannot_be_read_is_quarantined_and_training_goes_on(
+    make_photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    data = make_photos(tmp_path / "photos", {"": 5})
+    (data / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not much of a photo")
+    (data / "README.txt").write_text("about these photos")
+    run = hs.train(data, tmp_path / "run", phases=[{"epochs": 1}], **TINY)
+    images = run.metrics["images"]
+    assert (images["found"], images["used"], images["quarantined"], images["ignored"]) == (17, 15, 1, 1)
+    (row,) = csv.DictReader((run.path / "quarantine.csv").open())
+    assert row["path"].endswith("broken.jpg")
+    assert "truncated or damaged JPEG" in row["reason"]
+
+
+def test_photos_in_both_given_splits_are_counted(
+    make_photos: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = make_photos(tmp_path / "photos", {"train": 4, "val": 2})
+    shutil.copy(data / "train" / "red" / "red0.jpg", data / "val" / "red" / "same.jpg")
+    run = hs.train(data, tmp_path / "run", phases=[{"epochs": 1}], **TINY)
+    assert run.metrics["images"]["shared"] == 1
+    assert "1 validation or test photo" in capsys.readouterr().err
+
+
+def test_numbers_are_shown_while_training(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hs.train(photos, tmp_path / "run", phases=[{"name": "probe", "epochs": 2}], **TINY)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    for words in ("48 files found = 48 used + 0 quarantined + 0 ignored", "probe 1/2", "val loss", "accuracy"):
+        assert words in captured.err
+    assert "\x1b" not in captured.err  # readable when piped
+
+
+WRONG = [
+    ({"backbone": "resnet81"}, UnknownBackboneError, "Did you mean 'resnet"),
+    ({"phases": [{"unfreeze": "layer9"}]}, UnknownBackboneError, "Unknown stage 'layer9'"),
+    ({"phases": [{"unfreeze": 9}]}, UnknownBackboneError, "last 9 stages"),
+    ({"recipe": "prob"}, ConfigError, "Did you mean 'probe'"),
+    ({"device": "mps"}, ConfigError, "this machine has none"),
+    ({"precision": "fp16", "device": "cpu"}, ConfigError, "fp16"),
+    ({"val": "nowhere"}, DataError, "nowhere"),
+    ({"val": 1.5}, ConfigError, "1.5"),
+]
+
+
+@pytest.mark.parametrize(("settings", "error", "told"), WRONG, ids=lambda v: str(v)[:50])
+def test_a_wrong_command_is_told_and_leaves_no_run_folder(
+    settings: dict[str, Any], error: type[Exception], told: str, photos: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=told):
+        hs.train(photos, tmp_path / "run", **TINY | settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_folder_of_another_run_is_refused(result: hs.TrainResult, photos: Path) -> None:
+    before = (result.path / "config.toml").read_bytes()
+    with pytest.raises(RunFolderError, match="already holds a run"):
+        hs.train(photos, result.path, **TINY)
+    assert (result.path / "config.toml").read_bytes() == before
+
+
+def test_an_existing_folder_that_is_no_run_is_used_and_what_is_in_it_kept(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    hs.train(photos, tmp_path / "run", phases=[{"epochs": 1}], **TINY)
+    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "run" / "model.onnx").exists()
+
+
+def test_runs_are_named_after_their_data_and_counted(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = hs.TrainConfig.from_settings(photos)
+    made = [RunDir.create(None, config).path for _ in range(3)]
+    assert [str(path) for path in made] == ["runs/photos", "runs/photos-2", "runs/photos-3"]
+
+
+def test_a_checkpoint_with_any_flipped_bit_is_refused(result: hs.TrainResult, tmp_path: Path) -> None:
+    from headstart.training.checkpoint import load_checkpoint
+
+    tensors = {"fc.weight": torch.randn(3, 4), "fc.bias": torch.randn(3)}
+    from headstart.training.checkpoint import save_checkpoint
+
+    path = tmp_path / "checkpoint.safetensors"
+    save_checkpoint(path, tensors, {"epoch": 3})
+    loaded, state = load_checkpoint(path)
+    assert state == {"epoch": 3}
+    assert all(torch.equal(loaded[name], tensors[name]) for name in tensors)
+    whole = path.read_bytes()
+    for at in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << at % 8
+        path.write_bytes(damaged)
+        with pytest.raises(DamagedFileError):
+            load_checkpoint(path)
+
+
+def test_two_processes_train_as_one(photos: Path, tmp_path: Path) -> None:
+    command = ["-m", "headstart", "train", str(photos), "--recipe", str(tmp_path / "recipe.toml")]
+    (tmp_path / "recipe.toml").write_text(
+        '[[phases]]\nname = "head"\nepochs = 3\nlr = 0.01\n\n'
+        '[[phases]]\nname = "last"\nunfreeze = 1\nepochs = 1\nlr = 0.001\n'
+    )
+    # 30 training photos in steps of 7: the last step has 2, and a step of 1 leaves a process without a photo.
+    options = ["--backbone", "resnet18", "--weights", "random", "--size-px", "32", "--batch-size", "29"]
+    one = [sys.executable, *command, *options, "--out", str(tmp_path / "one")]
+    two = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"]
+    two += [*command, *options, "--out", str(tmp_path / "two")]
+    for arguments in (one, two):
+        done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    metrics = [json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("one", "two")]
+    for a, b in zip(metrics[0]["phases"], metrics[1]["phases"], strict=True):
+        for row_a, row_b in zip(a["epochs"], b["epochs"], strict=True):
+            assert row_a["train_loss"] == pytest.approx(row_b["train_loss"], rel=1e-3)
+            assert row_a["val_accuracy"] == pytest.approx(row_b["val_accuracy"], abs=1 / 6 + 1e-6)
+    assert metrics[0]["images"] == metrics[1]["images"]
