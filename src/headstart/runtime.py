@@ -1,8 +1,8 @@
 """Many photos through one network: every core busy, memory flat, results in order.
 
 One batch is one task: a thread loads its photos, then computes on them, while other threads do the same with
-other batches. Nothing is handed from loaders to computers, so no core waits for another, and one thread per
-core is enough. Decoding, resizing and ONNX Runtime all let go of Python's lock.
+other batches. Nothing is handed from loaders to computers, so no core waits for another. Decoding, resizing
+and ONNX Runtime all let go of Python's lock.
 """
 
 from __future__ import annotations
@@ -41,13 +41,16 @@ def map_images(
             It always sees ``batch_size`` rows, black where photos are missing, so that no result depends on
             which or how many photos stand beside it.
         batch_size: Photos per call of ``compute``.
-        workers: Threads; by default one per core.
+        workers: Threads; by default one per core, and one more.
 
     Yields:
         Each item with its row of the result, or with the ImageError or OSError that ``load`` raised for it,
         in the order of the items. Any other exception ends the iteration.
     """
-    workers = workers or num_cores()
+    # MobileNetV2, JPEGs, 2 cores: 212 photos a second, 1.03 times the limit, (CPU time of decoding + CPU time
+    # of the network) / cores; decoding threads beside one session on all cores: 170. The thread more than
+    # there are cores works while another waits for the disk.
+    workers = workers or num_cores() + 1
 
     def run(batch: list[Item]) -> list[tuple[Item, Row]]:
         loaded: list[Row] = []

@@ -68,8 +68,8 @@ def score(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[s
     num_classes = len(class_names)
     if len(labels) == 0 or probabilities.shape != (len(labels), num_classes):
         raise ValueError(
-            f"{len(labels)} labels, probabilities of shape {probabilities.shape} and {num_classes} classes: give "
-            f"N labels, at least one, and probabilities of shape (N, {num_classes})."
+            f"{len(labels)} labels, probabilities of shape {probabilities.shape} and {num_classes} classes: "
+            f"give N labels, at least one, and probabilities of shape (N, {num_classes})."
         )
     confusion = confusion_matrix(labels, probabilities.argmax(1), num_classes)
     correct, support, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)

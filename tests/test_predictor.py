@@ -1,0 +1,344 @@
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.helper
+import pytest
+from PIL import Image
+
+from headstart.errors import DamagedFileError, HeadstartError, RunFolderError, UsageError
+from headstart.images.preprocess import Preprocessing, load_pixels
+from headstart.model_file import ModelInfo, seal_onnx
+from headstart.predictor import Prediction, Predictor, find_images, load
+
+INFO = ModelInfo(
+    task="classification",
+    backbone="colours",
+    class_names=("red", "green", "blue"),
+    preprocessing=Preprocessing(size_px=16, crop_fraction=1.0),
+    versions={"onnxruntime": "0.1"},
+)
+
+
+def colours_model(operator: str = "Softmax") -> bytes:
+    """A network whose logits are a photo's mean red, green and blue, in 0..5."""
+    node, value = onnx.helper.make_node, onnx.helper.make_tensor_value_info
+    float32 = onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        [
+            node("Cast", ["images"], ["floats"], to=float32),
+            node("ReduceMean", ["floats"], ["means"], axes=[1, 2], keepdims=0),
+            node("Div", ["means", "scale"], ["logits"]),
+            node(operator, ["logits"], ["probabilities"]),
+        ],
+        "colours",
+        [value("images", onnx.TensorProto.UINT8, ["N", 16, 16, 3])],
+        [value("logits", float32, ["N", 3]), value("probabilities", float32, ["N", 3])],
+        [onnx.numpy_helper.from_array(np.float32(51), "scale")],
+    )
+    opset = onnx.helper.make_opsetid("", 17)
+    return onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8).SerializeToString()
+
+
+@pytest.fixture(scope="module")
+def model() -> bytes:
+    return seal_onnx(colours_model(), INFO)
+
+
+@pytest.fixture(scope="module")
+def predictor(model: bytes) -> Predictor:
+    return Predictor.from_bytes(model)
+
+
+@pytest.fixture
+def run(tmp_path: Path, model: bytes) -> Path:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.toml").touch()
+    (folder / "model.onnx").write_bytes(model)
+    return folder
+
+
+def photo(colour: str, size: tuple[int, int] = (20, 30)) -> Image.Image:
+    return Image.new("RGB", size, colour)
+
+
+def png(image: Image.Image, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG", **options)
+    return file.getvalue()
+
+
+def noise(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("where", ["folder", "file", "text"])
+def test_a_run_folder_or_its_model_is_loaded(run: Path, where: str) -> None:
+    path = {"folder": run, "file": run / "model.onnx", "text": str(run)}[where]
+    predictor = load(path)
+    assert predictor.info == INFO
+    assert predictor.class_names == ("red", "green", "blue")
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "message"),
+    [
+        ("unfinished", RunFolderError, "training did not finish. Go on with: headstart resume .*unfinished"),
+        ("photos", RunFolderError, r"photos is not a run folder.*No models are in .*photos\."),
+        ("", RunFolderError, r"is not a run folder.*Models in .*: .*run\."),
+        ("rum", RunFolderError, r"There is no .*rum\..*headstart train.*Models in .*: .*run\."),
+        ("far/away", RunFolderError, r"There is no .*away\..*No models are in .*far"),
+        ("photos/a.jpg", UsageError, r"a\.jpg is not a Headstart model"),
+        ("run/config.toml", UsageError, r"config\.toml is not a Headstart model"),
+        ("damaged.onnx", DamagedFileError, r"damaged\.onnx is damaged"),
+    ],
+)
+def test_what_is_no_model_is_an_error_that_says_what_to_do(
+    path: str, error: type[Exception], message: str, tmp_path: Path, run: Path
+) -> None:
+    (tmp_path / "unfinished").mkdir()
+    (tmp_path / "unfinished" / "config.toml").touch()
+    (tmp_path / "photos").mkdir()
+    photo("red").save(tmp_path / "photos" / "a.jpg")
+    content = bytearray((run / "model.onnx").read_bytes())
+    content[100] ^= 1
+    (tmp_path / "damaged.onnx").write_bytes(content)
+    with pytest.raises(error, match=message):
+        load(tmp_path / path)
+
+
+def test_a_model_that_the_onnx_runtime_cannot_run_is_an_error_with_both_versions() -> None:
+    with pytest.raises(HeadstartError, match=r"(?s)ONNX Runtime .* cannot run it.*made with 0\.1"):
+        Predictor.from_bytes(seal_onnx(colours_model("OperatorOfTheFuture"), INFO))
+
+
+def test_one_photo_gives_a_list_of_one(predictor: Predictor) -> None:
+    (prediction,) = predictor.predict(np.full((16, 16, 3), (51, 102, 0), np.uint8))
+    expected = np.exp([1, 2, 0]) / np.exp([1, 2, 0]).sum()
+    assert prediction == Prediction(
+        path=None,
+        label="green",
+        probability=pytest.approx(expected[1]),
+        probabilities=pytest.approx(dict(zip(INFO.class_names, expected, strict=True))),
+        error=None,
+    )
+    assert list(prediction.probabilities) == ["green", "red", "blue"]
+
+
+@pytest.mark.parametrize(
+    ("top_k", "names"), [(1, ["green"]), (2, ["green", "red"]), (9, ["green", "red", "blue"])]
+)
+def test_top_k_keeps_the_most_probable_classes(predictor: Predictor, top_k: int, names: list[str]) -> None:
+    (prediction,) = predictor.predict(np.full((16, 16, 3), (51, 102, 0), np.uint8), top_k=top_k)
+    assert list(prediction.probabilities) == names
+    assert prediction.label == "green"
+
+
+def test_equally_probable_classes_stay_in_their_order(predictor: Predictor) -> None:
+    (prediction,) = predictor.predict(photo("grey"))
+    assert list(prediction.probabilities) == ["red", "green", "blue"]
+
+
+@pytest.mark.parametrize("top_k", [0, -1])
+def test_top_k_must_be_positive(predictor: Predictor, top_k: int) -> None:
+    with pytest.raises(UsageError, match=f"top_k is {top_k}"):
+        predictor.predict_iter([], top_k=top_k)
+
+
+def test_the_same_photo_in_every_form_gives_the_same_prediction(predictor: Predictor, tmp_path: Path) -> None:
+    pixels = noise(0)
+    path = tmp_path / "photo.png"
+    path.write_bytes(png(Image.fromarray(pixels)))
+    lazy = Image.open(path)
+    forms = [path, str(path), path.read_bytes(), Image.fromarray(pixels), lazy, lazy, pixels]
+    predictions = predictor.predict(forms)
+    assert [prediction.path for prediction in predictions] == [str(path)] * 2 + [None] * 5
+    assert all(prediction.error is None for prediction in predictions)
+    assert len({tuple(prediction.probabilities.items()) for prediction in predictions}) == 1
+
+
+def pillow_images() -> dict[str, Image.Image]:
+    colours = Image.fromarray(noise(1))
+    grey_16 = Image.fromarray(np.linspace(0, 65535, 24 * 24).reshape(24, 24).astype(np.uint16))
+    transparent = colours.copy()
+    transparent.putalpha(Image.linear_gradient("L").resize((24, 24)))
+    palette = colours.quantize(16)
+    palette.info["transparency"] = 3
+    return {
+        "grey": colours.convert("L"),
+        "grey and alpha": transparent.convert("LA"),
+        "alpha": transparent,
+        "palette with transparency": palette,
+        "black and white": colours.convert("1"),
+        "16-bit": grey_16,
+        "32-bit": grey_16.convert("I"),
+        "floating-point": Image.fromarray(np.linspace(0, 1, 24 * 24, dtype=np.float32).reshape(24, 24)),
+        "CMYK": colours.convert("CMYK"),
+    }
+
+
+@pytest.mark.parametrize("kind", pillow_images())
+def test_pillow_images_of_any_mode_are_treated_as_their_files(kind: str, predictor: Predictor) -> None:
+    image = pillow_images()[kind]
+    file = io.BytesIO()
+    image.save(file, "TIFF" if kind in ("32-bit", "floating-point", "CMYK") else "PNG")
+    from_image, from_file = predictor.predict([image, file.getvalue()])
+    assert from_file.error is None
+    assert from_image == from_file
+
+
+def test_pillow_images_are_turned_upright(predictor: Predictor) -> None:
+    # The centre crop of the upright photo shows both colours.
+    image = Image.new("RGB", (40, 20), "red")
+    image.paste("blue", (0, 0, 20, 20))
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(file, "PNG", exif=exif)
+    from_image, from_file = predictor.predict([Image.open(file), file.getvalue()])
+    assert from_image == from_file
+
+
+def test_a_photo_that_cannot_be_read_is_a_row_with_its_error(predictor: Predictor, tmp_path: Path) -> None:
+    good = png(photo("blue"))
+    truncated = good[: len(good) // 2]
+    (tmp_path / "truncated.png").write_bytes(truncated)
+    (tmp_path / "page.jpg").write_text("<html>")
+    (tmp_path / "good.png").write_bytes(good)
+    (tmp_path / "folder.jpg").mkdir()
+    reason_of = {
+        str(tmp_path / "truncated.png"): "truncated",
+        str(tmp_path / "page.jpg"): "HTML",
+        str(tmp_path / "missing.png"): "no such file",
+        str(tmp_path / "folder.jpg"): "a folder",
+    }
+    paths = [str(tmp_path / "good.png"), *reason_of, str(tmp_path / "good.png")]
+    *of_paths, of_bytes, of_image, last = predictor.predict(
+        [*paths, truncated, Image.open(io.BytesIO(truncated)), good]
+    )
+    assert [prediction.path for prediction in of_paths] == paths
+    assert of_paths[0] == of_paths[-1]
+    assert of_paths[0].label == last.label == "blue"
+    for prediction, (path, reason) in zip(of_paths[1:-1], reason_of.items(), strict=True):
+        assert prediction == Prediction(path, error=prediction.error)
+        assert reason in prediction.error
+        assert path not in prediction.error
+    for prediction in (of_bytes, of_image):
+        assert prediction == Prediction(None, error=prediction.error)
+        assert "truncated" in prediction.error
+
+
+@pytest.mark.parametrize(
+    ("not_a_photo", "message"),
+    [
+        (np.zeros((16, 16, 3), np.float32), "float32"),
+        (np.zeros((16, 16), np.uint8), r"\(16, 16\)"),
+        (np.zeros((2, 16, 16, 3), np.uint8), "give a list"),
+        (np.zeros((16, 16, 4), np.uint8), r"\(16, 16, 4\)"),
+    ],
+)
+def test_arrays_that_are_no_photo_are_refused(
+    predictor: Predictor, not_a_photo: np.ndarray, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        predictor.predict(not_a_photo)
+
+
+def test_other_objects_are_refused(predictor: Predictor) -> None:
+    with pytest.raises(TypeError):
+        predictor.predict([photo("red"), 3])  # type: ignore[list-item]
+
+
+def test_endless_photos_are_answered_as_they_come(predictor: Predictor) -> None:
+    colours = itertools.cycle([photo("red"), photo("lime"), photo("blue")])
+    stream = predictor.predict_iter(colours)
+    assert [prediction.label for prediction in itertools.islice(stream, 7)] == [*INFO.class_names * 2, "red"]
+
+
+def test_a_photo_gives_the_same_bits_in_any_company(predictor: Predictor) -> None:
+    photos = [noise(seed) for seed in range(12)]
+    together = predictor.predict(photos)
+    assert [predictor.predict(each)[0] for each in photos] == together
+    assert predictor.predict(photos[::-1]) == together[::-1]
+
+
+def test_names_that_are_not_utf8_come_back_as_they_were(predictor: Predictor, tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9\n\xf0\x9f\x8c\xbe.png")
+    (tmp_path / name).write_bytes(png(photo("lime")))
+    (found,) = find_images(tmp_path)
+    (prediction,) = predictor.predict(found)
+    assert (prediction.path, prediction.label) == (str(tmp_path / name), "green")
+
+
+def test_preprocessing_is_that_of_training(model: bytes) -> None:
+    class Spy(Predictor):
+        def _probabilities(self, pixels: np.ndarray) -> np.ndarray:
+            seen.append(pixels[0])
+            return super()._probabilities(pixels)
+
+    seen: list[np.ndarray] = []
+    content = png(Image.fromarray(noise(2)).resize((50, 31)))
+    Spy.from_bytes(model).predict(content)
+    np.testing.assert_array_equal(seen[0], load_pixels(content, INFO.preprocessing, path="photo"))
+
+
+def test_photos_of_a_folder_are_found_in_order_and_as_for_training(tmp_path: Path) -> None:
+    content = png(photo("red"))
+    wanted = ["B.JPG", "a.png", "b/c/deep.webp", "b/no-suffix", "b/x.heic", "é.gif", "z/unreadable.jpg"]
+    others = [".hidden.png", ".git/a.png", "__MACOSX/a.png", "README.txt", "b/data.csv"]
+    for name in wanted + others:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_image = name.endswith((".png", ".gif", ".JPG", "no-suffix", "webp"))
+        path.write_bytes(content if is_image else b"something else")
+    (tmp_path / "z" / "again").symlink_to(tmp_path / "b")
+    (tmp_path / "z" / "loop").symlink_to(tmp_path)
+    (tmp_path / "z" / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "z" / "pipe")
+    found = [str(Path(path).relative_to(tmp_path)) for path in find_images(tmp_path)]
+    assert found == sorted([*wanted, "z/gone.jpg"], key=os.fsencode)
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", ".hidden.png", "missing.jpg", "notes.txt"])
+def test_a_file_named_by_the_user_is_taken_whatever_it_is(name: str, tmp_path: Path) -> None:
+    if name != "missing.jpg":
+        (tmp_path / name).touch()
+    assert list(find_images(tmp_path / name)) == [str(tmp_path / name)]
+
+
+def test_finding_photos_is_lazy(tmp_path: Path) -> None:
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.jpg").touch()
+    stream = find_images(tmp_path)
+    assert next(stream) == str(tmp_path / "a" / "1.jpg")
+    (tmp_path / "b" / "2.jpg").touch()
+    assert len(list(stream)) == 2
+
+
+def test_predicting_imports_only_what_the_base_install_has(run: Path, tmp_path: Path) -> None:
+    photo("red").save(tmp_path / "a.png")
+    program = (
+        "import sys, headstart.predictor, headstart.predictions\n"
+        "(prediction,) = headstart.predictor.load(sys.argv[1]).predict(sys.argv[2])\n"
+        "assert prediction.label == 'red'\n"
+        "print({name.partition('.')[0] for name in sys.modules} &"
+        " {'torch', 'torchvision', 'timm', 'onnx', 'safetensors', 'sklearn', 'scipy', 'matplotlib'})"
+    )
+    command: list[Any] = [sys.executable, "-c", program, run, tmp_path / "a.png"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_messages_of_the_runtime_stay_off_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(HeadstartError):
+        Predictor.from_bytes(seal_onnx(colours_model("OperatorOfTheFuture"), INFO))
+    assert capfd.readouterr().err == ""
