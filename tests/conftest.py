@@ -25,11 +25,13 @@ def _isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 COLOURS = {"blue": (60, 90, 200), "green": (70, 180, 80), "red": (200, 70, 60)}
 
 
-def paint_photos(root: Path, counts: dict[str, int], *, seed: int = 0, colours: list[str] | None = None) -> Path:
+def paint_photos(
+    root: Path, counts: dict[str, int], *, seed: int = 0, colours: list[str] | None = None
+) -> Path:
     """Make JPEGs of noise around a colour: ``counts`` photos a class for each split ("" for none)."""
     generator = np.random.default_rng(seed)
     for split, count in counts.items():
-        for name in colours or list(COLOURS):
+        for name in COLOURS:
             folder = root / split / name
             folder.mkdir(parents=True, exist_ok=True)
             for number in range(count):

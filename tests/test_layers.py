@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 ROWS = [
     ["model_file", "runtime", "images", "config", "files", "errors"],
     ["data", "model"],
-    ["export", "predictions", "predictor", "features", "evaluation"],
+    ["export", "features", "evaluation", "predictions", "predictor"],
     ["training"],
     ["__main__", "cli", "demo"],
 ]

@@ -66,10 +66,8 @@ def run_demo(out: Path | None = None) -> None:
     _say(f"Cutting patches from {len(_PHOTOS)} photographs into {photos} ...")
     make_demo_photos(photos)
     result = train(photos, run)
-    test = result.metrics["test"]
-    print(
-        f"\nOn {result.metrics['images']['test']} patches kept apart until now: accuracy {test['accuracy']:.3f}"
-    )
+    num_test, accuracy = result.metrics["images"]["test"], result.metrics["test"]["accuracy"]
+    print(f"\nOn {num_test} patches kept apart until now: accuracy {accuracy:.3f}")
     print("Three of them:")
     unseen = [sorted((photos / "test" / name).iterdir())[0] for name in ("fur", "gravel", "grass")]
     for prediction in load(run).predict(unseen):

@@ -15,7 +15,7 @@ import onnxruntime
 from PIL import Image, ImageOps
 
 from headstart.errors import HeadstartError, ImageError, RunFolderError, UsageError
-from headstart.images.decode import HEAD_BYTES, IMAGE_SUFFIXES, decode, looks_like_image, read_bytes
+from headstart.images.decode import decode, is_meant_as_image, read_bytes
 from headstart.images.preprocess import load_pixels, preprocess
 from headstart.model_file import ModelInfo, open_onnx, verify_onnx
 from headstart.runtime import Row, map_images, open_session
@@ -187,7 +187,7 @@ def find_images(path: str | os.PathLike[str]) -> Iterator[str]:
     while waiting:
         each = waiting.pop()
         if not each.is_dir():
-            if _is_image(each):
+            if is_meant_as_image(str(each)):
                 yield str(each)
             continue
         status = each.stat()
@@ -204,18 +204,6 @@ def find_images(path: str | os.PathLike[str]) -> Iterator[str]:
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() == "__macosx"
-
-
-def _is_image(path: Path) -> bool:
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        return path.is_file() or path.is_symlink()  # a link that leads nowhere is a photo that is missing
-    try:
-        if not path.is_file():  # opening a named pipe would wait for ever
-            return False
-        with open(path, "rb", buffering=0) as file:
-            return looks_like_image(file.read(HEAD_BYTES))
-    except OSError:
-        return False
 
 
 def _model_in(path: Path) -> Path:

@@ -29,6 +29,10 @@ HEAD_THEN_ALL = [
 ]
 
 
+def read_csv(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
 @pytest.fixture(scope="module")
 def result(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> hs.TrainResult:
     return hs.train(photos, tmp_path_factory.mktemp("runs") / "run", phases=HEAD_THEN_ALL, **TINY)
@@ -76,7 +80,7 @@ def test_the_metrics_are_those_of_the_contract(result: hs.TrainResult) -> None:
 
 
 def test_the_best_epoch_is_the_one_of_least_validation_loss(result: hs.TrainResult) -> None:
-    rows = list(csv.DictReader((result.path / "history.csv").open()))
+    rows = read_csv(result.path / "history.csv")
     assert [(row["phase"], row["epoch"]) for row in rows] == [
         ("probe", "1"),
         ("probe", "2"),
@@ -95,7 +99,9 @@ def test_the_model_files_agree_with_each_other_and_with_the_test_score(
 ) -> None:
     paths = sorted((photos / "test").rglob("*.jpg"))
     predictions = hs.load(result.path).predict(paths)
-    right = [prediction.label == path.parent.name for path, prediction in zip(paths, predictions, strict=True)]
+    right = [
+        prediction.label == path.parent.name for path, prediction in zip(paths, predictions, strict=True)
+    ]
     assert np.mean(right) == pytest.approx(result.metrics["test"]["accuracy"])
     network, info = load_network(result.path / "model.safetensors")
     assert info == hs.load(result.path).info
@@ -152,7 +158,7 @@ def test_a_photo_that_cannot_be_read_is_quarantined_and_training_goes_on(
     run = hs.train(data, tmp_path / "run", phases=[{"epochs": 1}], **TINY)
     images = run.metrics["images"]
     assert (images["found"], images["used"], images["quarantined"], images["ignored"]) == (17, 15, 1, 1)
-    (row,) = csv.DictReader((run.path / "quarantine.csv").open())
+    (row,) = read_csv(run.path / "quarantine.csv")
     assert row["path"].endswith("broken.jpg")
     assert "truncated or damaged JPEG" in row["reason"]
 
@@ -167,11 +173,18 @@ def test_photos_in_both_given_splits_are_counted(
     assert "1 validation or test photo" in capsys.readouterr().err
 
 
-def test_numbers_are_shown_while_training(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_numbers_are_shown_while_training(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     hs.train(photos, tmp_path / "run", phases=[{"name": "probe", "epochs": 2}], **TINY)
     captured = capsys.readouterr()
     assert captured.out == ""
-    for words in ("48 files found = 48 used + 0 quarantined + 0 ignored", "probe 1/2", "val loss", "accuracy"):
+    for words in (
+        "48 files found = 48 used + 0 quarantined + 0 ignored",
+        "probe 1/2",
+        "val loss",
+        "accuracy",
+    ):
         assert words in captured.err
     assert "\x1b" not in captured.err  # readable when piped
 
@@ -204,7 +217,9 @@ def test_a_run_folder_of_another_run_is_refused(result: hs.TrainResult, photos: 
     assert (result.path / "config.toml").read_bytes() == before
 
 
-def test_an_existing_folder_that_is_no_run_is_used_and_what_is_in_it_kept(photos: Path, tmp_path: Path) -> None:
+def test_an_existing_folder_that_is_no_run_is_used_and_what_is_in_it_kept(
+    photos: Path, tmp_path: Path
+) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").write_text("mine")
     hs.train(photos, tmp_path / "run", phases=[{"epochs": 1}], **TINY)
@@ -250,7 +265,7 @@ def test_two_processes_train_as_one(photos: Path, tmp_path: Path) -> None:
     # 30 training photos in steps of 7: the last step has 2, and a step of 1 leaves a process without a photo.
     options = ["--backbone", "resnet18", "--weights", "random", "--size-px", "32", "--batch-size", "29"]
     one = [sys.executable, *command, *options, "--out", str(tmp_path / "one")]
-    two = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"]
+    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     two += [*command, *options, "--out", str(tmp_path / "two")]
     for arguments in (one, two):
         done = subprocess.run(arguments, capture_output=True, text=True, check=False)

@@ -16,7 +16,7 @@ from typing import Final
 
 from headstart.data.records import Candidate, Listing
 from headstart.errors import DataError, did_you_mean
-from headstart.images.decode import HEAD_BYTES, IMAGE_SUFFIXES, looks_like_image
+from headstart.images.decode import is_meant_as_image
 
 SPLIT_OF_FOLDER: Final = {
     "train": "train",
@@ -131,7 +131,7 @@ def _walk(root: str, entered: set[tuple[int, int]]) -> _Tree:
                 heapq.heappush(waiting, (entry_rank, order, entry_names, entry.path))
                 continue
             tree.found += 1
-            if not hidden and _is_image(entry):
+            if not hidden and is_meant_as_image(entry.path):
                 tree.images.append(_Image(entry.path, entry_names))
             else:
                 tree.ignored.append(entry.path)
@@ -145,22 +145,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link to itself
-        return False
-
-
-def _is_image(entry: os.DirEntry[str]) -> bool:
-    try:
-        regular = entry.is_file()
-    except OSError:
-        regular = False
-    if Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
-        return regular or entry.is_symlink()  # a link that leads nowhere is a photo that is missing
-    if not regular:
-        return False
-    try:
-        with open(entry.path, "rb", buffering=0) as file:
-            return looks_like_image(file.read(HEAD_BYTES))
-    except OSError:
         return False
 
 

@@ -47,9 +47,8 @@ def evaluate_folder(
     if split is None:
         split = next((name for name in ("test", "val") if name in there), None)
     elif split not in there:
-        raise DataError(
-            f"{os.fsdecode(data)!r} has no {split} photos; it has {', '.join(sorted(map(str, there))) or 'no splits'}."
-        )
+        has = ", ".join(sorted(name for name in there if name)) or "no splits"
+        raise DataError(f"{os.fsdecode(data)!r} has no {split!r} photos; it has {has}.")
     photos = [c for c in listing.candidates if split is None or c.split == split]
     index = {name: i for i, name in enumerate(predictor.class_names)}
     if unknown := sorted({photo.class_name for photo in photos} - index.keys()):

@@ -107,6 +107,24 @@ def looks_like_image(head: bytes) -> bool:
     return _format_of(head) is not None
 
 
+def is_meant_as_image(path: str) -> bool:
+    """Tell whether a file is a photo by its suffix or its first bytes; a link that leads nowhere may be."""
+    file = Path(path)
+    try:
+        regular = file.is_file()
+    except OSError:  # a link to itself
+        regular = False
+    if file.suffix.lower() in IMAGE_SUFFIXES:
+        return regular or file.is_symlink()
+    if not regular:  # opening a named pipe would wait for ever
+        return False
+    try:
+        with open(path, "rb", buffering=0) as opened:
+            return looks_like_image(opened.read(HEAD_BYTES))
+    except OSError:
+        return False
+
+
 def read_bytes(path: str) -> bytes:
     """Return a photo's bytes.
 

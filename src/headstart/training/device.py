@@ -44,16 +44,16 @@ def create_accelerator(config: TrainConfig) -> Accelerator:
 @contextmanager
 def reproducible(seed: int) -> Iterator[None]:
     """Make PyTorch give the same bits every time, and leave its global state as it was."""
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    debug_mode = torch.get_deterministic_debug_mode()
     benchmark = torch.backends.cudnn.benchmark
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA's matrix products need for it
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        # As use_deterministic_algorithms(True, warn_only=True), which imports the compiler (1.7 s).
+        torch.set_deterministic_debug_mode("warn")
         torch.backends.cudnn.benchmark = False
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+            torch.set_deterministic_debug_mode(debug_mode)
             torch.backends.cudnn.benchmark = benchmark

@@ -7,6 +7,7 @@ import platform
 from dataclasses import asdict
 from typing import Any
 
+import torch
 from torch import nn
 
 from headstart.config import TrainConfig
@@ -33,7 +34,8 @@ _PACKAGES = ("headstart", "numpy", "onnxruntime", "pillow", "timm", "torch", "to
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide what a run computes."""
     packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    return {"python": platform.python_version(), **packages}
+    # torch's own word for itself holds the build too: 2.9.1+cu130.
+    return {"python": platform.python_version(), **packages, "torch": str(torch.__version__)}
 
 
 def finish(

@@ -44,7 +44,7 @@ class RunDir:
         self.best: EpochRecord | None = None
         self._select = select
         self._writes = writes
-        self._curves_drawn = -math.inf
+        self._curves_drawn = time.monotonic()
 
     @classmethod
     def create(

@@ -1,0 +1,253 @@
+"""The commands as a user runs them, in a shell."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import headstart as hs
+from headstart.cli import app
+from headstart.config import TrainConfig
+
+
+def headstart(*arguments: str | Path, stdin: bytes = b"", cwd: Path | None = None) -> tuple[int, str, str]:
+    command = [sys.executable, "-m", "headstart", *map(os.fspath, arguments)]
+    done = subprocess.run(command, input=stdin, capture_output=True, check=False, cwd=cwd, timeout=120)
+    return done.returncode, done.stdout.decode(errors="surrogateescape"), done.stderr.decode()
+
+
+@pytest.fixture(scope="module")
+def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run trained by the command itself."""
+    folder = tmp_path_factory.mktemp("cli")
+    options = ["--backbone", "resnet18", "--weights", "random", "--size-px", "32", "--seed", "3"]
+    code, out, err = headstart(
+        "train", photos, *options, "--recipe", "probe", "--set", "batch_size=8", "--out", folder / "run"
+    )
+    assert code == 0, err
+    assert f"headstart predict {folder / 'run'}" in out
+    assert "Best: probe, epoch" in out
+    return folder / "run"
+
+
+def test_the_help_names_every_command_and_each_has_an_example() -> None:
+    code, out, _ = headstart("--help")
+    assert code == 0
+    commands = [command.callback.__name__ for command in app.registered_commands if command.callback]
+    assert set(commands) == {
+        "demo",
+        "train",
+        "predict",
+        "evaluate",
+        "inspect",
+        "backbones",
+        "export",
+    }
+    for command in commands:
+        assert re.search(rf"^\s+{command}\s", out, re.MULTILINE)
+        code, text, _ = headstart(command, "--help")
+        assert code == 0
+        assert f"Example: headstart {command}" in text
+
+
+def test_every_setting_is_an_option_of_train() -> None:
+    _, text, _ = headstart("train", "--help")
+    for field in dataclasses.fields(TrainConfig):
+        if field.name not in ("data", "phases"):
+            assert f"--{field.name.replace('_', '-')}" in text, field.name
+
+
+def test_options_reach_the_configuration(run: Path, photos: Path) -> None:
+    config = TrainConfig.from_toml(run / "config.toml")
+    assert (config.backbone, config.size_px, config.seed, config.batch_size) == ("resnet18", 32, 3, 8)
+    assert config.phases[0].name == "probe"
+    assert Path(config.data) == photos
+
+
+def test_predictions_are_csv_when_piped(run: Path, photos: Path) -> None:
+    code, out, _ = headstart("predict", run, photos / "test")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert code == 0
+    assert len(rows) == 12
+    assert all(row["label"] == Path(row["path"]).parent.name for row in rows)
+    assert all(0 < float(row["probability"]) <= 1 for row in rows)
+
+
+def test_predictions_come_in_every_format(run: Path, photos: Path, tmp_path: Path) -> None:
+    photo = photos / "test" / "red" / "red0.jpg"
+    _, out, _ = headstart("predict", run, photo, "--format", "jsonl", "--top-k", "2")
+    answer = json.loads(out)
+    assert answer["label"] == "red"
+    assert len(answer["probabilities"]) == 2
+    _, out, _ = headstart("predict", run, photo, "--format", "table")
+    assert re.fullmatch(r".*red0\.jpg  red [01]\.\d{3}\n", out)
+    code, out, _ = headstart("predict", run, photo, "--format", "csv", "--out", tmp_path / "answers.csv")
+    assert (code, out) == (0, "")
+    assert (tmp_path / "answers.csv").read_text().startswith("path,label,probability,error\n")
+
+
+def test_paths_are_read_from_standard_input(run: Path, photos: Path) -> None:
+    paths = sorted((photos / "test" / "blue").iterdir())
+    code, out, _ = headstart("predict", run, "-", stdin=b"\n".join(map(os.fsencode, paths)))
+    assert code == 0
+    assert [row["path"] for row in csv.DictReader(io.StringIO(out))] == [str(path) for path in paths]
+
+
+def test_a_photo_that_cannot_be_read_is_a_row_and_the_others_are_answered(
+    run: Path, photos: Path, tmp_path: Path
+) -> None:
+    odd = tmp_path / os.fsdecode(b"odd \xff\xf0\x9f\x8d\x95.jpg")
+    odd.write_bytes((photos / "test" / "red" / "red0.jpg").read_bytes())
+    (tmp_path / "page.jpg").write_text("<html>")
+    code, out, err = headstart("predict", run, tmp_path, tmp_path / "nothing.jpg")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert code == 1
+    assert [row["label"] for row in rows] == ["red", "", ""]
+    assert rows[0]["path"] == str(odd)
+    assert "HTML page" in rows[1]["error"]
+    assert "no such file" in rows[2]["error"]
+    assert "2 of the photos could not be read" in err
+
+
+def test_evaluate_prints_scores_by_class(run: Path, photos: Path) -> None:
+    code, out, _ = headstart("evaluate", run, photos)
+    assert code == 0
+    test = json.loads((run / "metrics.json").read_text())["test"]
+    assert f"accuracy {test['accuracy']:.4f}" in out
+    assert "of 12 test photos" in out
+    for name in ("blue", "green", "red"):
+        assert re.search(rf"^{name}\s+[\d.]+\s+[\d.]+\s+[\d.]+\s+4$", out, re.MULTILINE)
+    _, out, _ = headstart("evaluate", run, photos, "--split", "train")
+    assert "of 36 train photos" in out
+
+
+def test_evaluate_refuses_a_class_that_the_model_does_not_know(run: Path, tmp_path: Path) -> None:
+    for name in ("blue", "rad"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "a.png")
+    code, _, err = headstart("evaluate", run, tmp_path)
+    assert code == 2
+    assert "'rad'" in err
+    assert "Did you mean 'red'" in err
+
+
+def test_inspect_shows_the_stages_of_a_name_and_of_a_model(run: Path) -> None:
+    code, out, _ = headstart("inspect", "vgg16")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[2:11]] == [
+        *(f"block{i}" for i in range(1, 6)),
+        "pool",
+        "fc6",
+        "fc7",
+        "head",
+    ]
+    assert "138,357,544 parameters" in out
+    assert "553.4 MB" in out
+    _, out, _ = headstart("inspect", run)
+    assert "resnet18.IMAGENET1K_V1, 3 classes" in out
+    assert "1,539" in out
+
+
+def test_backbones_lists_what_is_here() -> None:
+    code, out, _ = headstart("backbones", "--installed")
+    assert code == 0
+    row = next(line for line in out.splitlines() if line.startswith("timm/tf_efficientnet_lite0"))
+    assert row.split()[-2:] == ["package", "yes"]
+    _, everything, _ = headstart("backbones")
+    assert "vgg16" in everything
+    assert "vgg16" not in out
+
+
+def test_an_exported_pth_loads_with_the_lines_that_are_printed(run: Path, tmp_path: Path) -> None:
+    code, lines, _ = headstart("export", run, "--to", "pth", "--out", tmp_path / "model.pth")
+    assert code == 0
+    check = f"{lines}\nprint(net.fc.weight.shape, not net.training)"
+    done = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout == "torch.Size([3, 512]) True\n"
+
+
+def test_an_exported_onnx_is_the_one_of_the_run(run: Path, tmp_path: Path) -> None:
+    code, _, _ = headstart("export", run, "--to", "onnx", "--out", tmp_path / "again.onnx")
+    assert code == 0
+    assert (tmp_path / "again.onnx").read_bytes() == (run / "model.onnx").read_bytes()
+
+
+def test_a_damaged_model_is_refused(run: Path, tmp_path: Path, photos: Path) -> None:
+    model = bytearray((run / "model.onnx").read_bytes())
+    model[len(model) // 2] ^= 4
+    (tmp_path / "model.onnx").write_bytes(model)
+    code, out, err = headstart("predict", tmp_path / "model.onnx", photos / "test")
+    assert (code, out) == (1, "")
+    assert "damaged" in err
+    weights = bytearray((run / "model.safetensors").read_bytes())
+    weights[-5] ^= 1
+    (tmp_path / "model.safetensors").write_bytes(weights)
+    code, _, err = headstart("inspect", tmp_path)
+    assert code == 1
+    assert "damaged" in err
+
+
+MISTAKES = [
+    (["train", "nowhere"], 2, "There is no folder 'nowhere'"),
+    (["train", ".", "--backbone", "resnet81"], 2, "No images"),
+    (["train", "PHOTOS", "--backbone", "resnet81"], 2, "Did you mean 'resnet"),
+    (["train", "PHOTOS", "--sed", "1"], 2, "--seed"),
+    (["train", "PHOTOS", "--seed", "x"], 2, "seed is 'x'"),
+    (["train", "PHOTOS", "--set", "seed"], 2, "KEY=VALUE"),
+    (["train", "PHOTOS", "--recipe", "prob"], 2, "Did you mean 'probe'"),
+    (["train", "PHOTOS", "--backbone", "resnet18"], 1, "on this machine"),  # the weights are not
+    (["predict", "nowhere", "a.jpg"], 2, "There is no nowhere"),
+    (["evaluate", "nowhere", "PHOTOS"], 2, "There is no nowhere"),
+    (["inspect", "resnet81"], 2, "Did you mean 'resnet"),
+    (["export", "nowhere", "--to", "pth"], 2, "no model.safetensors"),
+    (["export", "nowhere", "--to", "tflite"], 2, "onnx"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "expected", "told"), MISTAKES, ids=lambda v: str(v)[:60])
+def test_a_mistake_gets_a_message_and_no_traceback(
+    arguments: list[str], expected: int, told: str, photos: Path, tmp_path: Path
+) -> None:
+    code, out, err = headstart(*(str(photos) if a == "PHOTOS" else a for a in arguments), cwd=tmp_path)
+    assert code == expected, err
+    assert told in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_predicting_imports_no_torch(run: Path, photos: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['headstart', 'predict', sys.argv[1], sys.argv[2]]\n"
+        "from headstart.cli import app\n"
+        "app(standalone_mode=False)\n"
+        "print(sorted({'torch', 'torchvision', 'timm', 'onnx', 'sklearn'} & set(sys.modules)))"
+    )
+    arguments = [sys.executable, "-c", code, str(run), str(photos / "test")]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_reader_that_goes_away_is_no_error(run: Path, photos: Path) -> None:
+    command = f"'{sys.executable}' -m headstart predict '{run}' {' '.join([str(photos)] * 40)} | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout == "path,label,probability,error\n"
+    assert "Traceback" not in done.stderr
+
+
+def test_the_python_call_and_the_command_make_the_same_model(run: Path, photos: Path, tmp_path: Path) -> None:
+    settings = {"backbone": "resnet18", "weights": "random", "size_px": 32, "batch_size": 8, "seed": 3}
+    result = hs.train(photos, tmp_path / "run", recipe="probe", **settings)
+    assert (result.path / "model.onnx").read_bytes() == (run / "model.onnx").read_bytes()
