@@ -26,7 +26,7 @@ def draw_curves(path: Path, history: Sequence[EpochRecord], best: EpochRecord) -
         axes.plot(x, val, color="#1f6feb", marker="o", markersize=3, label="validation")
         axes.plot([best_x], [val[best_x - 1]], "o", ms=11, mfc="none", mec="#d4380d", mew=1.6, label="best")
         axes.set_title(title)
-    loss.set_ylim(bottom=0)
+    loss.set_ylim(0, 1.15 * max(max(row.train_loss, row.val_loss) for row in history))  # room for names
     accuracy.set_ylim(top=1.005)
     lr.step(x, [row.lr for row in history], where="mid", color="#2da44e")
     lr.set_title("Learning rate")

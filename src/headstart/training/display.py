@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from headstart.config import PhaseConfig
-from headstart.data.records import Dataset
+from headstart.data.records import Dataset, Listing
 from headstart.data.split import Splits
 from headstart.model.stages import StageSequence
 from headstart.training.history import EpochRecord
@@ -81,7 +81,7 @@ class Display:
         if not self._quiet:
             self._console.print(text, markup=False)
 
-    def found(self, dataset: Dataset, splits: Splits) -> None:
+    def found(self, listing: Listing, dataset: Dataset, splits: Splits) -> None:
         """Account for every file, and tell what looks wrong with the photos."""
         used, quarantined, ignored = len(dataset.records), len(dataset.quarantined), len(dataset.ignored)
         self.say(
@@ -93,6 +93,11 @@ class Display:
             self.say(f"  quarantined: {photo.path!r}: {photo.reason}")
         if quarantined > _MOST_NAMED:
             self.say(f"  ... and {quarantined - _MOST_NAMED} more: see quarantine.csv")
+        if listing.without_class:
+            self.say(
+                f"Warning: {len(listing.without_class)} images lie in no class folder and are ignored, such as "
+                f"{listing.without_class[0]!r}"
+            )
         if splits.shared:
             self.say(
                 f"Warning: {splits.shared} validation or test photos are, byte for byte, training photos "

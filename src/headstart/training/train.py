@@ -90,7 +90,7 @@ def train(
         run = RunDir.create(out, config, writes=accelerator.is_main_process)
         if accelerator.is_main_process:
             write_quarantine_csv(run.path / "quarantine.csv", dataset)
-        display.found(dataset, splits)
+        display.found(listing, dataset, splits)
 
         trained_names: set[str] = set()
         for phase in config.phases:
