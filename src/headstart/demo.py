@@ -39,9 +39,10 @@ def make_demo_photos(folder: Path) -> None:
     from skimage import data
 
     generator = np.random.Generator(np.random.Philox(0))
-    for class_name, (photo_name, part) in _PHOTOS.items():
+    for class_name, (photo_name, (left, top, right, bottom)) in _PHOTOS.items():
         whole = Image.fromarray(getattr(data, photo_name)())
-        photo = whole.crop(tuple(round(f * side) for f, side in zip(part, whole.size * 2, strict=True)))
+        w, h = whole.size
+        photo = whole.crop((round(left * w), round(top * h), round(right * w), round(bottom * h)))
         for split, (begin, end, count) in _STRIPS.items():
             target = folder / split / class_name
             target.mkdir(parents=True, exist_ok=True)

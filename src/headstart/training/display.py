@@ -95,7 +95,7 @@ class Display:
             self.say(f"  ... and {quarantined - _MOST_NAMED} more: see quarantine.csv")
         if listing.without_class:
             self.say(
-                f"Warning: {len(listing.without_class)} images lie in no class folder and are ignored, such as "
+                f"Warning: {len(listing.without_class)} images lie in no class folder and are ignored: "
                 f"{listing.without_class[0]!r}"
             )
         if splits.shared:
