@@ -6,6 +6,7 @@ The measurements behind the numbers, and the commands that repeat them, are in d
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 from headstart.config import PhaseConfig, TrainConfig
@@ -32,13 +33,14 @@ def complete(config: TrainConfig, facts: Facts) -> TrainConfig:
 
 
 def _head_epochs(config: TrainConfig, facts: Facts) -> int:
-    """Enough steps for a linear head to converge: 400, but 10 to 40 epochs."""
-    steps_per_epoch = -(-facts.num_train // config.batch_size)
-    return min(40, max(10, round(400 / steps_per_epoch)))
+    """Enough steps for a linear head to converge, about 800, in 10 to 40 epochs."""
+    steps_per_epoch = math.ceil(facts.num_train / config.batch_size)
+    return min(40, max(10, round(800 / steps_per_epoch)))
 
 
 def _probe(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
-    return (PhaseConfig("probe", "head", _head_epochs(config, facts), "adam", 1e-3, schedule="cosine"),)
+    epochs = _head_epochs(config, facts)
+    return (PhaseConfig("probe", "head", epochs, "adam", 3e-3, schedule="cosine"),)
 
 
 def _finetune(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
