@@ -93,6 +93,9 @@ def train(
     select: Annotated[
         str | None, option("What the best weights are chosen by: val_loss or val_accuracy.", "val_loss")
     ] = None,
+    features: Annotated[
+        str | None, option("The frozen part's output: store, live (computed anew) or auto.", "auto")
+    ] = None,
     device: Annotated[str | None, option("auto, cpu, cuda or mps.", "auto")] = None,
     precision: Annotated[str | None, option("auto, fp32, bf16 or fp16.", "auto")] = None,
     allow_quarantined: Annotated[

@@ -44,7 +44,13 @@ class PhaseConfig:
         "head", "first trained stage: its name, a number of last stages (0: the head alone), or 'all'"
     )
     epochs: int = _setting(10, "passes over the training photos", at_least=1)
-    optimizer: str = _setting("adam", "which optimiser", choices=("adam", "adamw"))
+    augment: str = _setting("none", "how training photos vary", choices=("none", "light"))
+    views: int = _setting(1, "different augmented versions of each photo; epochs take turns", at_least=1)
+    optimizer: str = _setting(
+        "adam",
+        "exact solves a linear head as L2 logistic regression, in place of epochs",
+        choices=("adam", "adamw", "exact"),
+    )
     lr: float = _setting(1e-3, "learning rate at the start", above=0)
     weight_decay: float = _setting(0.0, "decoupled for adamw, L2 for adam", at_least=0)
     schedule: str = _setting(
@@ -74,6 +80,9 @@ class TrainConfig:
     batch_size: int = _setting(32, "photos per training step, over all processes", at_least=1)
     select: str = _setting(
         "val_loss", "what the best weights are chosen by", choices=("val_loss", "val_accuracy")
+    )
+    features: str = _setting(
+        "auto", "keep the frozen part's output on disk, or compute it anew", choices=("auto", "store", "live")
     )
     device: str = _setting("auto", "where to train", choices=("auto", "cpu", "cuda", "mps"))
     precision: str = _setting("auto", "number format", choices=("auto", "fp32", "bf16", "fp16"))

@@ -166,6 +166,7 @@ class Predictor:
         path = os.fsdecode(photo) if isinstance(photo, (str, os.PathLike)) else None
         if isinstance(row, Exception):
             return Prediction(path, error=row.reason if isinstance(row, ImageError) else str(row))
+        assert row is not None  # every photo is computed on
         best_first = np.argsort(-row, kind="stable")[:top_k]
         probabilities = {self.class_names[i]: float(row[i]) for i in best_first}
         label = self.class_names[best_first[0]]

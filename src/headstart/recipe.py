@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from headstart.config import PhaseConfig, TrainConfig
 
@@ -40,7 +41,7 @@ def _head_epochs(config: TrainConfig, facts: Facts) -> int:
 
 def _probe(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
     epochs = _head_epochs(config, facts)
-    return (PhaseConfig("probe", "head", epochs, "adam", 3e-3, schedule="cosine"),)
+    return (PhaseConfig("probe", "head", epochs, optimizer="adam", lr=3e-3, schedule="cosine"),)
 
 
 def _finetune(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
@@ -48,20 +49,24 @@ def _finetune(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
 
     Source: Kumar et al. 2022, arXiv 2202.10054.
     """
-    last = PhaseConfig("finetune", 1, 6, "adamw", 1e-4, weight_decay=0.01, schedule="cosine")
-    return (*_probe(config, facts), last)
+    return (*_probe(config, facts), _fine("finetune", 1))
 
 
 def _full(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
-    everything = PhaseConfig("full", "all", 6, "adamw", 1e-4, weight_decay=0.01, schedule="cosine")
-    return (*_probe(config, facts), everything)
+    return (*_probe(config, facts), _fine("full", "all"))
+
+
+def _fine(name: str, unfreeze: str | int) -> PhaseConfig:
+    return PhaseConfig(name, unfreeze, 6, optimizer="adamw", lr=1e-4, weight_decay=0.01, schedule="cosine")
 
 
 def _classic(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
     """The study notes' own: Adam at 1e-3 on the head, then everything at 1e-4, StepLR(7, 0.9)."""
-    head = PhaseConfig("head", "head", 10, "adam", 1e-3, schedule="step", step_epochs=7, gamma=0.9)
-    everything = PhaseConfig("all", "all", 10, "adam", 1e-4, schedule="step", step_epochs=7, gamma=0.9)
-    return (head, everything)
+    step: dict[str, Any] = {"schedule": "step", "step_epochs": 7, "gamma": 0.9}
+    return (
+        PhaseConfig("head", "head", 10, optimizer="adam", lr=1e-3, **step),
+        PhaseConfig("all", "all", 10, optimizer="adam", lr=1e-4, **step),
+    )
 
 
 _RECIPES = {"probe": _probe, "finetune": _finetune, "full": _full, "classic": _classic}

@@ -22,7 +22,7 @@ QUARANTINE_FRACTION: Final = 0.01
 QUARANTINE_FILES: Final = 5
 """More unreadable photos than both of these stop a run, unless the user allows a fraction."""
 
-_REDUCE_TO_PX: Final = 64  # whether a photo decodes does not depend on the scale; smaller is faster
+CHECK_REDUCE_TO_PX: Final = 64  # whether a photo decodes does not depend on the scale; smaller is faster
 _MOST_NAMED: Final = 20  # in one error message
 
 _Item = TypeVar("_Item")
@@ -42,7 +42,7 @@ class CheckedPhoto:
     reason: str | None
 
 
-def check_photo(path: str, reduce_to_px: int = _REDUCE_TO_PX) -> CheckedPhoto:
+def check_photo(path: str, reduce_to_px: int = CHECK_REDUCE_TO_PX) -> CheckedPhoto:
     """Read, hash and decode one photo. Depends on nothing but the file, so it can run anywhere."""
     digest = ""
     try:
@@ -58,6 +58,7 @@ def check_images(
     listing: Listing,
     allow_quarantined: float | None = None,
     progress: Callable[[], object] | None = None,
+    checks: Iterator[CheckedPhoto] | None = None,
 ) -> Dataset:
     """Read and decode every photo of a listing, and quarantine those that fail.
 
@@ -66,6 +67,8 @@ def check_images(
         allow_quarantined: Fraction of the photos that may fail, 0..1. By default more than 1 % and more than
             five files are too many, and so is every photo of a class.
         progress: Called once per photo, in this thread.
+        checks: What became of each candidate, in order, where something else reads the photos on the way;
+            by default they are read here.
 
     Raises:
         DataError: Too many photos cannot be read. A class without any training photo and a split without
@@ -77,7 +80,8 @@ def check_images(
     labels = {name: label for label, name in enumerate(listing.class_names)}
     records: list[Record] = []
     quarantined: list[Quarantined] = []
-    checks = _map_in_order(check_photo, (candidate.path for candidate in listing.candidates))
+    if checks is None:
+        checks = _map_in_order(check_photo, (candidate.path for candidate in listing.candidates))
     for candidate, photo in zip(listing.candidates, checks, strict=True):
         if photo.reason is None:
             label = labels[candidate.class_name]

@@ -1,58 +1,233 @@
-"""What a phase's suffix takes, photo by photo: the frozen prefix's output, computed once where it fits."""
+"""What a phase's suffix takes, photo by photo: from memory, from the store, or computed.
+
+Where a row comes from changes time only: whatever the way, it is the same prefix on the same runtime.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
-from headstart.data.records import Record
-from headstart.features.prefix import BATCH_SIZE, Prefix
-from headstart.images.decode import read_bytes
+from headstart.data.augment import Augmentation
+from headstart.data.check import CHECK_REDUCE_TO_PX, CheckedPhoto
+from headstart.data.records import Candidate, Record
+from headstart.errors import DataError
+from headstart.features.cache import store_path
+from headstart.features.fingerprint import Fingerprint, photo_key
+from headstart.features.prefix import Prefix
+from headstart.features.store import FeatureStore, StoreError
+from headstart.images.decode import decode, read_bytes
 from headstart.images.preprocess import Preprocessing, load_pixels
-from headstart.runtime import map_images
+from headstart.runtime import Row, map_images
 
-# Above this, a phase computes its prefix anew in every epoch. It decides time, never results.
-MEMORY_LIMIT_BYTES = 2 * 2**30
+MEMORY_LIMIT_BYTES: Final = 2**30
+"""Rows are kept in memory too, as long as they come to less than this."""
+
+
+@dataclass
+class _Photo:
+    """An item of a pass; ``sha256`` is known once its bytes have been read."""
+
+    path: str
+    view: int = 0
+    sha256: str = ""
+    is_wanted: bool = True
+
+    @property
+    def key(self) -> bytes:
+        return photo_key(self.sha256, self.view)
 
 
 class Activations:
-    """The suffix's inputs for a list of photos.
+    """The outputs of one prefix.
 
     Args:
-        records: The photos.
         prefix: The frozen stages.
         preprocessing: How photos become pixels.
+        fingerprint: Of the features, given the runtime's name.
+        augmentation: Makes views 1, 2, ... of a photo; None if photos are taken as they are, as view 0.
+        keep: Whether rows are kept in the store, or computed each time they are asked for.
+        memory_bytes: How much of what is kept is kept in memory too.
+        say: Told, in a sentence, what a user should know: a store that cannot be used, damaged rows.
     """
 
-    def __init__(self, records: Sequence[Record], prefix: Prefix, preprocessing: Preprocessing) -> None:
-        self.records = records
+    def __init__(
+        self,
+        prefix: Prefix,
+        preprocessing: Preprocessing,
+        fingerprint: Callable[[str], Fingerprint],
+        *,
+        augmentation: Augmentation | None = None,
+        keep: bool = True,
+        memory_bytes: int = MEMORY_LIMIT_BYTES,
+        say: Callable[[str], object],
+    ) -> None:
         self._prefix = prefix
         self._preprocessing = preprocessing
-        self._kept: np.ndarray | None = None
+        self._fingerprint = fingerprint
+        self._augmentation = augmentation
+        self._keep = keep and len(prefix.stages) > 0
+        self._memory: dict[bytes, np.ndarray] = {}
+        self._memory_left = memory_bytes if self._keep else 0
+        self._say = say
+        self._store: FeatureStore | None = None
+        self._runtime = prefix.runtime
+        if self._keep:
+            self._open_store()
 
-    def keep(self, on_photo: Callable[[], object]) -> None:
-        """Compute all activations now and keep them, if the prefix does work and they fit in memory."""
-        if not self._prefix.stages or not self.records:
-            return
-        for i, row in enumerate(self._computed(range(len(self.records)))):
-            if self._kept is None:
-                if row.nbytes * len(self.records) > MEMORY_LIMIT_BYTES:
-                    return
-                self._kept = np.empty((len(self.records), *row.shape), row.dtype)
-            self._kept[i] = row
-            on_photo()
+    def check(self, candidates: Iterable[Candidate]) -> Iterator[CheckedPhoto]:
+        """Read, hash and decode photos, and compute what is missing for them, in one pass.
 
-    def rows(self, indices: Iterable[int]) -> Iterator[np.ndarray]:
-        """Yield the activations of photos in the given order, each without a batch dimension."""
-        return self._computed(indices) if self._kept is None else (self._kept[i] for i in indices)
+        A photo of a test split is only checked, for nothing may be learned from it. One whose row is stored
+        is only read and hashed: it has been decoded, by the same decoder, when the row was made.
 
-    def _computed(self, indices: Iterable[int]) -> Iterator[np.ndarray]:
-        for _, row in map_images(indices, self._load, self._prefix, batch_size=BATCH_SIZE):
+        Yields:
+            What became of each photo, in order.
+        """
+        photos = (_Photo(each.path, is_wanted=each.split != "test") for each in candidates)
+        for photo, row in self._pass(photos, self._load_unknown):
             if isinstance(row, Exception):
-                raise row
-            yield row
+                yield CheckedPhoto(photo.sha256, getattr(row, "reason", None) or str(row))
+            else:
+                yield CheckedPhoto(photo.sha256, None)
+        self._flush()
 
-    def _load(self, index: int) -> np.ndarray:
-        path = self.records[index].path
-        return load_pixels(read_bytes(path), self._preprocessing, path=path)
+    def fill(self, photos: Iterable[tuple[Record, int]]) -> Iterator[None]:
+        """Compute and keep the rows of photos and views that are not there yet, one at a time."""
+        if not self._keep:
+            return
+        for photo, row in self._pass(_photos(photos), self._load_missing):
+            _readable(photo, row)
+            yield
+        self._flush()
+
+    def rows(self, photos: Iterable[tuple[Record, int]]) -> Iterator[np.ndarray]:
+        """Yield the activations of photos and views in the given order, each without a batch dimension."""
+        wanted = list(_photos(photos))
+        if all(photo.key in self._memory for photo in wanted):
+            yield from (self._memory[photo.key] for photo in wanted)
+            return
+        for photo, row in self._pass(wanted, self._load_missing):
+            row = _readable(photo, row)
+            if row is None:
+                row = self._get(photo.key)
+            if row is None:  # damaged since it was found
+                row = next(self._compute_again(photo))
+            yield row
+        self._flush()
+
+    def close(self) -> None:
+        """Let go of the store, and of the memory."""
+        if self._store is not None:
+            self._store.close()
+        self._memory = {}
+
+    def _pass(
+        self, photos: Iterable[_Photo], load: Callable[[_Photo], np.ndarray | None]
+    ) -> Iterator[tuple[_Photo, Row]]:
+        for photo, row in map_images(photos, load, self._prefix, batch_size=self._prefix.batch_size):
+            if self._keep and isinstance(row, np.ndarray):
+                self._put(photo.key, row)
+            yield photo, row
+
+    def _compute_again(self, photo: _Photo) -> Iterator[np.ndarray]:
+        self._say(f"A stored feature of {photo.path} was damaged; it is computed again.")
+        for _, row in self._pass([photo], self._load_known):
+            yield np.asarray(_readable(photo, row))
+
+    def _load_unknown(self, photo: _Photo) -> np.ndarray | None:
+        data = read_bytes(photo.path)
+        photo.sha256 = hashlib.sha256(data).hexdigest()
+        if self._keep and photo.is_wanted:
+            return None if self._has(photo.key) else load_pixels(data, self._preprocessing, path=photo.path)
+        decode(data, path=photo.path, reduce_to_px=CHECK_REDUCE_TO_PX)
+        return None
+
+    def _load_missing(self, photo: _Photo) -> np.ndarray | None:
+        return None if self._keep and self._has(photo.key) else self._load_known(photo)
+
+    def _load_known(self, photo: _Photo) -> np.ndarray:
+        data = read_bytes(photo.path)
+        if hashlib.sha256(data).hexdigest() != photo.sha256:
+            raise DataError(f"{photo.path} has been changed since this run began. Start the run again.")
+        view = self._augmentation.view(photo.sha256, photo.view) if self._augmentation else None
+        return load_pixels(data, self._preprocessing, path=photo.path, view=view)
+
+    # Where rows are kept.
+
+    def _has(self, key: bytes) -> bool:
+        if key in self._memory:
+            return True
+        try:
+            return self._store is not None and key in self._store
+        except StoreError as error:
+            self._lose_store(error)
+            return False
+
+    def _get(self, key: bytes) -> np.ndarray | None:
+        if key in self._memory:
+            return self._memory[key]
+        if self._store is None:
+            return None
+        try:
+            row = self._store.get(key)
+        except StoreError as error:
+            self._lose_store(error)
+            return None
+        if row is not None:
+            self._remember(key, row)
+        return row
+
+    def _put(self, key: bytes, row: np.ndarray) -> None:
+        self._remember(key, row)
+        if self._prefix.runtime != self._runtime:  # the first batch has shown that ONNX Runtime will not do
+            self._runtime = self._prefix.runtime
+            self._open_store()
+        if self._store is not None:
+            try:
+                self._store.put(key, row)
+            except StoreError as error:
+                self._lose_store(error)
+
+    def _remember(self, key: bytes, row: np.ndarray) -> None:
+        if row.nbytes <= self._memory_left and key not in self._memory:
+            self._memory[key] = row.copy()  # a row alone, not a view that holds its whole batch
+            self._memory_left -= row.nbytes
+
+    def _flush(self) -> None:
+        if self._store is not None:
+            try:
+                self._store.flush()
+            except StoreError as error:
+                self._lose_store(error)
+
+    def _open_store(self) -> None:
+        fingerprint = self._fingerprint(self._runtime)
+        try:
+            self._store = FeatureStore(store_path(fingerprint), fingerprint)
+        except StoreError as error:
+            self._lose_store(error)
+            return
+        if self._store.num_damaged:
+            self._say("A feature store was damaged; it is begun anew.")
+
+    def _lose_store(self, error: StoreError) -> None:
+        self._store = None
+        self._say(f"{error}. Going on without it; what does not fit into memory is computed in every epoch.")
+
+
+def _photos(photos: Iterable[tuple[Record, int]]) -> Iterator[_Photo]:
+    return (_Photo(record.path, view, record.sha256) for record, view in photos)
+
+
+def _readable(photo: _Photo, row: Row) -> np.ndarray | None:
+    if isinstance(row, Exception):
+        raise DataError(
+            f"{photo.path} could be read when this run began, and no longer can: "
+            f"{getattr(row, 'reason', None) or row}. Put it back, or start the run again."
+        )
+    return row

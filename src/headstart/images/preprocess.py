@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 from headstart.errors import ConfigError, did_you_mean
 from headstart.images.decode import decode
@@ -100,13 +100,44 @@ class Preprocessing:
         return cls(**settings)
 
 
-def load_pixels(data: bytes, settings: Preprocessing, *, path: str) -> np.ndarray:
+@dataclass(frozen=True)
+class View:
+    """One augmented version of a photo, as numbers: what to show of it, and how.
+
+    Attributes:
+        area: Part of the photo's area that is shown, in (0, 1].
+        aspect: Width of the part over its height, in pixels of the photo, before it becomes square.
+        x, y: Where the part lies: 0 at the left or top, 1 at the right or bottom.
+        flip: Whether left and right change places.
+        brightness, contrast, saturation: Factors; 1 leaves the pixels alone.
+    """
+
+    area: float = 1.0
+    aspect: float = 1.0
+    x: float = 0.5
+    y: float = 0.5
+    flip: bool = False
+    brightness: float = 1.0
+    contrast: float = 1.0
+    saturation: float = 1.0
+
+    def box(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Return left, top, right and bottom of the part, in pixels of a photo of this size."""
+        box_width = min(math.sqrt(self.area * width * height * self.aspect), width)
+        box_height = min(math.sqrt(self.area * width * height / self.aspect), height)
+        left, top = self.x * (width - box_width), self.y * (height - box_height)
+        # Rounding must not lead outside the photo.
+        return max(left, 0), max(top, 0), min(left + box_width, width), min(top + box_height, height)
+
+
+def load_pixels(data: bytes, settings: Preprocessing, *, path: str, view: View | None = None) -> np.ndarray:
     """Turn a photo's bytes into the network's input.
 
     Args:
         data: The file's content, in any format of ``headstart.images.decode.FORMATS``.
         settings: The network's preprocessing.
         path: Names the photo in errors; it is not opened.
+        view: An augmented version to make; None for the photo as it is.
 
     Returns:
         (size_px, size_px, 3) uint8, RGB, C-contiguous.
@@ -115,35 +146,64 @@ def load_pixels(data: bytes, settings: Preprocessing, *, path: str) -> np.ndarra
         ImageError: The photo cannot be decoded.
     """
     shorter_px = settings.size_px / settings.crop_fraction if settings.resize == "crop" else settings.size_px
+    if view is not None:
+        shorter_px = settings.size_px / math.sqrt(view.area * min(view.aspect, 1 / view.aspect))
     image = decode(data, path=path, reduce_to_px=math.ceil(_REDUCING_GAP * shorter_px))
-    return preprocess(image, settings)
+    return preprocess(image, settings, view)
 
 
-def preprocess(image: Image.Image, settings: Preprocessing) -> np.ndarray:
+def preprocess(image: Image.Image, settings: Preprocessing, view: View | None = None) -> np.ndarray:
     """Bring a decoded photo to network size, in one resampling.
 
     Args:
         image: An upright image of mode ``"RGB"``.
         settings: The network's preprocessing.
+        view: An augmented version to make: its part of the photo replaces the centre crop.
 
     Returns:
         (size_px, size_px, 3) uint8, RGB, C-contiguous.
     """
     width, height = image.size
-    size = (settings.size_px, settings.size_px)
-    resample = Image.Resampling[settings.interpolation.upper()]
-    if settings.resize == "crop":
+    if view is not None:
+        box = view.box(width, height)
+    elif settings.resize == "crop":
         side = settings.crop_fraction * min(width, height)
         box = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
-        return np.array(image.resize(size, resample, box=box))
-    if settings.resize == "squash":
-        return np.array(image.resize(size, resample))
-    scale = settings.size_px / max(width, height)
+    else:
+        box = (0, 0, width, height)
+    resample = Image.Resampling[settings.interpolation.upper()]
+    if settings.resize == "pad":
+        square = _letterbox(image, box, settings.size_px, resample)
+    else:
+        square = image.resize((settings.size_px, settings.size_px), resample, box=box)
+    if view is not None:
+        square = _photometric(square, view)
+    return np.array(square)
+
+
+def _letterbox(
+    image: Image.Image, box: tuple[float, float, float, float], size_px: int, resample: Image.Resampling
+) -> Image.Image:
+    width, height = box[2] - box[0], box[3] - box[1]
+    scale = size_px / max(width, height)
     content_size = (max(1, round(scale * width)), max(1, round(scale * height)))
-    canvas = Image.new("RGB", size, _PAD_COLOUR)
-    left, top = (settings.size_px - content_size[0]) // 2, (settings.size_px - content_size[1]) // 2
-    canvas.paste(image.resize(content_size, resample), (left, top))
-    return np.array(canvas)
+    canvas = Image.new("RGB", (size_px, size_px), _PAD_COLOUR)
+    left, top = (size_px - content_size[0]) // 2, (size_px - content_size[1]) // 2
+    canvas.paste(image.resize(content_size, resample, box=box), (left, top))
+    return canvas
+
+
+def _photometric(image: Image.Image, view: View) -> Image.Image:
+    if view.flip:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    for enhance, factor in (
+        (ImageEnhance.Brightness, view.brightness),
+        (ImageEnhance.Contrast, view.contrast),
+        (ImageEnhance.Color, view.saturation),
+    ):
+        if factor != 1:
+            image = enhance(image).enhance(factor)
+    return image
 
 
 def _is_number(value: object) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,12 @@ from headstart import recipe
 from headstart.config import TrainConfig
 from headstart.data.check import check_images, write_quarantine_csv
 from headstart.data.folder import read_folder
+from headstart.data.records import Listing
 from headstart.data.split import split_dataset
 from headstart.errors import TrainingError
-from headstart.features.activations import Activations
-from headstart.features.prefix import cut_for_training
 from headstart.images.preprocess import Preprocessing
 from headstart.model.backbones import resolve
-from headstart.model.freeze import digest, freeze, hold_norm_statistics, unfreeze
+from headstart.model.freeze import digest, hold_norm_statistics, unfreeze
 from headstart.model.head import replace_head
 from headstart.model.stages import cut, state_names
 from headstart.model.weights import create_pretrained
@@ -28,6 +28,7 @@ from headstart.training.batches import Batches
 from headstart.training.device import create_accelerator, reproducible
 from headstart.training.display import Display
 from headstart.training.epoch import evaluate, train_one_epoch
+from headstart.training.features import FeatureSource
 from headstart.training.finish import finish, versions
 from headstart.training.history import EpochRecord
 from headstart.training.optim import build_optimizer
@@ -80,51 +81,50 @@ def train(
         network, weights = create_pretrained(backbone, config.weights)
         display.say(f"Backbone {backbone.full_name}, weights: {weights}")
         replace_head(network, len(listing.class_names)).to(device)
+        num_train, num_val = _estimated_counts(listing, config)
+        config = recipe.complete(config, recipe.Facts(num_train, len(listing.class_names)))
         for phase in config.phases:
             cut(network, phase.unfreeze)
 
-        with stopwatch("read"), display.counting("Reading", len(listing.candidates)) as counter:
-            dataset = check_images(listing, config.allow_quarantined, counter.advance)
+        source = FeatureSource(
+            config, network, preprocessing, backbone.full_name, num_train, num_val, accelerator, display.say
+        )
+        # One pass reads, hashes and checks the photos and runs the first phase's frozen part on them.
+        features = source.open(config.phases[0])
+        with stopwatch("features"), display.counting("Photos", len(listing.candidates)) as counter:
+            checks = features.check(listing.candidates)
+            dataset = check_images(listing, config.allow_quarantined, counter.advance, checks)
         splits = split_dataset(dataset, val_fraction=config.val_fraction, seed=config.seed)
-        config = recipe.complete(config, recipe.Facts(len(splits.train), len(dataset.class_names)))
         run = RunDir.create(out, config, writes=accelerator.is_main_process)
         if accelerator.is_main_process:
             write_quarantine_csv(run.path / "quarantine.csv", dataset)
         display.found(listing, dataset, splits)
 
         trained_names: set[str] = set()
-        for phase in config.phases:
-            prefix, suffix = cut_for_training(network, phase.unfreeze, preprocessing, device)
-            freeze(prefix.stages)  # the only place that freezes
+        for number, phase in enumerate(config.phases):
+            if number > 0:
+                features = source.open(phase)
+            suffix = features.suffix
             unfreeze(suffix)
             hold_norm_statistics(suffix)
-            frozen_digest = digest(prefix.stages)
             trained_names.update(state_names(network, suffix))
+            display.phase(phase, features.prefix.stages, suffix)
+            num_rows = len(features.views) * len(splits.train) + len(splits.val)
+            with stopwatch("features"), display.counting("Features", num_rows) as counter:
+                features.fill(splits.train, splits.val, counter.advance)
+            train_batches = Batches(features.training, splits.train, config.batch_size, accelerator)
+            val_batches = Batches(features.plain, splits.val, config.batch_size, accelerator)
             optimizer, schedule = build_optimizer(suffix, phase)
-            display.phase(phase, prefix.stages, suffix)
             suffix, optimizer = accelerator.prepare(suffix, optimizer)
 
-            train_set = Activations(splits.train, prefix, preprocessing)
-            val_set = Activations(splits.val, prefix, preprocessing)
-            with (
-                stopwatch("features"),
-                display.counting("Features", len(splits.train) + len(splits.val)) as counter,
-            ):
-                train_set.keep(counter.advance)
-                val_set.keep(counter.advance)
-            train_batches = Batches(train_set, config.batch_size, accelerator)
-            val_batches = Batches(val_set, config.batch_size, accelerator)
-
-            with (
-                stopwatch("train"),
-                display.counting(phase.name, phase.epochs * len(splits.train)) as counter,
-            ):
+            num_seen = phase.epochs * len(splits.train)
+            with stopwatch("train"), display.counting(phase.name, num_seen) as counter:
                 for epoch in range(1, phase.epochs + 1):
                     begun, lr = time.monotonic(), optimizer.param_groups[0]["lr"]
                     order = epoch_order(len(splits.train), config.seed, phase.name, epoch)
                     train_scores = train_one_epoch(
                         suffix,
-                        train_batches.epoch(order),
+                        train_batches.epoch(order, features.view(epoch)),
                         optimizer,
                         accelerator,
                         generator_key=(config.seed, phase.name, epoch),
@@ -136,7 +136,8 @@ def train(
                     record = EpochRecord.of(phase.name, epoch, train_scores, val_scores, lr, seconds)
                     run.record(record, network, trained_names)
                     display.epoch(record, phase.epochs, is_best=record is run.best)
-            if digest(prefix.stages) != frozen_digest:
+            features.close()
+            if digest(features.prefix.stages) != features.frozen_digest:
                 raise TrainingError(
                     f"Phase {phase.name} changed frozen parameters or buffers. This is a bug of Headstart's; "
                     f"please report it with the backbone's name ({backbone.full_name})."
@@ -156,3 +157,13 @@ def train(
 def _preprocessing(of_backbone: Preprocessing, config: TrainConfig) -> Preprocessing:
     chosen = {"resize": config.resize, "size_px": config.size_px}
     return dataclasses.replace(of_backbone, **{k: v for k, v in chosen.items() if v is not None})  # type: ignore[arg-type]
+
+
+def _estimated_counts(listing: Listing, config: TrainConfig) -> tuple[int, int]:
+    """How many photos will be trained on and validated on, before any has been read."""
+    splits = Counter(candidate.split for candidate in listing.candidates)
+    num_train = splits["train"] + splits[None]
+    if splits["val"]:
+        return num_train, splits["val"]
+    num_val = round(config.val_fraction * num_train)
+    return num_train - num_val, num_val

@@ -1,0 +1,154 @@
+"""What a phase reads: its frozen part's output, kept or computed anew, decided from the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from accelerate import Accelerator
+from torch import nn
+
+from headstart.config import PhaseConfig, TrainConfig
+from headstart.data.augment import Augmentation
+from headstart.data.check import CheckedPhoto
+from headstart.data.records import Candidate, Record
+from headstart.features.activations import Activations
+from headstart.features.cache import should_keep
+from headstart.features.fingerprint import Fingerprint
+from headstart.features.prefix import Prefix, cut_for_training
+from headstart.images.preprocess import Preprocessing
+from headstart.model.freeze import digest, freeze
+
+
+@dataclass(frozen=True)
+class FeatureSource:
+    """Opens the features of one phase after the other.
+
+    Attributes:
+        config: Of the run.
+        network: On the device.
+        preprocessing: How photos become pixels.
+        backbone: Its full name.
+        num_train, num_val: How many photos there are, for the estimate of disk and time.
+        accelerator: Knows the device, the precision and the processes.
+        say: Told in a sentence what was decided.
+    """
+
+    config: TrainConfig
+    network: nn.Module
+    preprocessing: Preprocessing
+    backbone: str
+    num_train: int
+    num_val: int
+    accelerator: Accelerator
+    say: Callable[[str], object]
+
+    def open(self, phase: PhaseConfig) -> PhaseFeatures:
+        """Cut the network where the phase says, freeze what comes before, and open what is stored of it."""
+        precision = self.accelerator.mixed_precision.replace("no", "fp32")
+        prefix, suffix = cut_for_training(
+            self.network, phase.unfreeze, self.preprocessing, self.accelerator.device, precision
+        )
+        freeze(prefix.stages)  # the only place that freezes
+        parameters = digest(prefix.stages)
+
+        def activations(augmentation: Augmentation | None, *, keep: bool) -> Activations:
+            def fingerprint(runtime: str) -> Fingerprint:
+                return Fingerprint(
+                    preprocessing=self.preprocessing,
+                    backbone=self.backbone,
+                    cut=str(phase.unfreeze),
+                    parameters=parameters,
+                    runtime=runtime,
+                    device=prefix.device_name,
+                    precision=prefix.precision,
+                    augmentation=augmentation.fingerprint() if augmentation else None,
+                )
+
+            return Activations(
+                prefix,
+                self.preprocessing,
+                fingerprint,
+                augmentation=augmentation,
+                keep=keep,
+                say=self.say,
+            )
+
+        augmentation = None if phase.augment == "none" else Augmentation(phase.augment, self.config.seed)
+        views = range(1, phase.views + 1) if augmentation else range(1)
+        keep = self._should_keep(prefix, phase, len(views))
+        plain = activations(None, keep=keep)
+        training = activations(augmentation, keep=keep) if augmentation else plain
+        return PhaseFeatures(prefix, suffix, parameters, plain, training, views, self.accelerator)
+
+    def _should_keep(self, prefix: Prefix, phase: PhaseConfig, num_views: int) -> bool:
+        if not prefix.stages:
+            return False
+        num_kept = num_views * self.num_train + self.num_val
+        num_live = phase.epochs * (self.num_train + self.num_val)
+        num_bytes = prefix.row_bytes(self.preprocessing.size_px) * num_kept
+        keep, why = should_keep(self.config.features, num_bytes, num_kept, num_live)
+        self.say(f"Features of phase {phase.name} are {'kept' if keep else 'computed in every epoch'}: {why}")
+        return keep
+
+
+@dataclass(frozen=True)
+class PhaseFeatures:
+    """What one phase reads.
+
+    Attributes:
+        prefix: The frozen stages.
+        suffix: The rest, as one module that takes the prefix's output.
+        frozen_digest: Of the frozen stages' parameters and buffers, before the phase.
+        plain: Of photos as they are: for validation, and for training without augmentation.
+        training: Of what the phase trains on; the same object where that is photos as they are.
+        views: Numbers of the views that it trains on; 0 is the photo as it is.
+    """
+
+    prefix: Prefix
+    suffix: nn.Module
+    frozen_digest: str
+    plain: Activations
+    training: Activations
+    views: range
+    accelerator: Accelerator
+
+    def check(self, candidates: Sequence[Candidate]) -> Iterator[CheckedPhoto]:
+        """Read and check all photos, and run the frozen part on them on the way.
+
+        With several processes each computes its share first; what the others have done is then found.
+        """
+        if self.accelerator.num_processes > 1:
+            for _ in self.plain.check(candidates[self._share]):
+                pass
+            self.accelerator.wait_for_everyone()
+        return self.plain.check(candidates)
+
+    def fill(self, train: Sequence[Record], val: Sequence[Record], advance: Callable[[], object]) -> None:
+        """Compute and keep what the phase needs and is not there yet."""
+        wanted = [
+            (self.training, [(record, view) for view in self.views for record in train]),
+            (self.plain, [(record, 0) for record in val]),
+        ]
+        if self.accelerator.num_processes > 1:
+            for activations, photos in wanted:
+                for _ in activations.fill(photos[self._share]):
+                    pass
+            self.accelerator.wait_for_everyone()
+        for activations, photos in wanted:
+            for _ in activations.fill(photos):
+                advance()
+
+    def view(self, epoch: int) -> int:
+        """Return the view that an epoch, counted from 1, trains on."""
+        return self.views[(epoch - 1) % len(self.views)]
+
+    def close(self) -> None:
+        """Let go of stores and memory."""
+        self.plain.close()
+        if self.training is not self.plain:
+            self.training.close()
+
+    @property
+    def _share(self) -> slice:
+        return slice(self.accelerator.process_index, None, self.accelerator.num_processes)
