@@ -120,15 +120,19 @@ def test_a_photo_that_cannot_be_read_is_a_row_and_the_others_are_answered(
 
 
 def test_evaluate_prints_scores_by_class(run: Path, photos: Path) -> None:
-    code, out, _ = headstart("evaluate", run, photos)
-    assert code == 0
+    code, out, err = headstart("evaluate", run, photos)
+    assert (code, err) == (0, "")
     test = json.loads((run / "metrics.json").read_text())["test"]
     assert f"accuracy {test['accuracy']:.4f}" in out
     assert "of 12 test photos" in out
     for name in ("blue", "green", "red"):
         assert re.search(rf"^{name}\s+[\d.]+\s+[\d.]+\s+[\d.]+\s+4$", out, re.MULTILINE)
-    _, out, _ = headstart("evaluate", run, photos, "--split", "train")
+    _, out, err = headstart("evaluate", run / "model.onnx", photos, "--split", "train")
     assert "of 36 train photos" in out
+    assert "was trained on" in err
+    code, out, err = headstart("evaluate", run, photos / "test")
+    assert (code, err) == (0, "")
+    assert "of 12 photos" in out
 
 
 def test_evaluate_refuses_a_class_that_the_model_does_not_know(run: Path, tmp_path: Path) -> None:

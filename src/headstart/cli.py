@@ -180,7 +180,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score a model on labelled photos: accuracy; precision, recall and support by class."""
-    from headstart.evaluation.evaluate import evaluate_folder
+    from headstart.evaluation.evaluate import evaluate_folder, was_trained_on
     from headstart.predictor import load
 
     result = evaluate_folder(load(model), data, split)
@@ -196,6 +196,12 @@ def evaluate(
     which = f"{result.split} photos" if result.split else "photos"
     print(f"\naccuracy {scores.accuracy:.4f} ({round(scores.accuracy * total)} of {total} {which})")
     print(f"loss {scores.loss:.4f}")
+    if result.split in (None, "train") and was_trained_on(model if model.is_dir() else model.parent, data):
+        print(
+            "headstart: the model was trained on most of these photos, so these scores are too good. "
+            "Score it on photos that it has not seen.",
+            file=sys.stderr,
+        )
     for photo in result.unreadable:
         print(f"headstart: {photo.path}: {photo.error}", file=sys.stderr)
     if result.unreadable:

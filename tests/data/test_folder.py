@@ -300,7 +300,10 @@ REFUSED = {
         {"train/cat/1.png": 1, "train/dog/2.png": 2, **{f"val/x{n}/3.png": 3 for n in range(30)}},
         "and 20 more classes",
     ),
-    "no train": ({"val/cat/1.png": 1, "val/dog/2.png": 2}, "'val', but no 'train' folder to learn from"),
+    "no train": (
+        {"val/cat/1.png": 1, "val/dog/2.png": 2},
+        "photos/val' is there, but no 'train' folder beside it to learn from",
+    ),
     "empty val": (
         {"train/cat/1.png": 1, "train/dog/2.png": 2, "val": None},
         "photos/val' holds no photos in class",
@@ -335,6 +338,42 @@ def test_folders_that_cannot_be_used_are_refused_with_the_reason(tree, case):
     files, expected = REFUSED[case]
     with pytest.raises(DataError) as caught:
         read_folder(tree(files))
+    assert re.search(expected, str(caught.value)), str(caught.value)
+
+
+NOT_FOR_TRAINING = {
+    "single class": ({"cat/1.png": 1}, {None: Counter(cat=1)}, ("cat",)),
+    "empty class": ({"cat/1.png": 1, "dog": None}, {None: Counter(cat=1)}, ("cat",)),
+    "test alone": ({"test/cat/1.png": 1, "test/dog": None}, {"test": Counter(cat=1)}, ("cat",)),
+    "no train": (
+        {"val/cat/1.png": 1, "test/dog/2.png": 2},
+        {"val": Counter(cat=1), "test": Counter(dog=1)},
+        ("cat", "dog"),
+    ),
+    "other classes than in train": (
+        {"train/cat/1.png": 1, "val/dog/2.png": 2, "test": None},
+        {"train": Counter(cat=1), "val": Counter(dog=1)},
+        ("cat",),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NOT_FOR_TRAINING)
+def test_what_cannot_be_learned_from_can_still_be_listed(tree, case):
+    files, expected, class_names = NOT_FOR_TRAINING[case]
+    root = tree(files)
+    with pytest.raises(DataError):
+        read_folder(root)
+    listing = read_folder(root, for_training=False)
+    assert by_split(listing) == expected
+    assert listing.class_names == class_names
+
+
+@pytest.mark.parametrize("case", ["no images", "no class folders", "two trains", "test beside classes"])
+def test_what_has_no_clear_meaning_is_refused_for_every_purpose(tree, case):
+    files, expected = REFUSED[case]
+    with pytest.raises(DataError) as caught:
+        read_folder(tree(files), for_training=False)
     assert re.search(expected, str(caught.value)), str(caught.value)
 
 

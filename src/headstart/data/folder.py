@@ -38,7 +38,12 @@ _REAL, _LINKED, _HIDDEN = range(3)
 _MOST_NAMED: Final = 10  # in one error message
 
 
-def read_folder(root: str | os.PathLike[str], val: str | os.PathLike[str] | None = None) -> Listing:
+def read_folder(
+    root: str | os.PathLike[str],
+    val: str | os.PathLike[str] | None = None,
+    *,
+    for_training: bool = True,
+) -> Listing:
     """List the photos of a folder and their classes.
 
     The folder holds class folders, or train, val and test folders (also training, valid, validation,
@@ -48,6 +53,8 @@ def read_folder(root: str | os.PathLike[str], val: str | os.PathLike[str] | None
     Args:
         root: The folder.
         val: Another folder of class folders, with the validation photos.
+        for_training: Also require what learning takes: training photos of two or more classes, none of them
+            empty, and no class in another split that training has not.
 
     Raises:
         DataError: The folders cannot be used as they are; the message names every problem.
@@ -69,19 +76,21 @@ def read_folder(root: str | os.PathLike[str], val: str | os.PathLike[str] | None
             "Headstart wants a folder of class folders, such as photos/cat and photos/dog."
         )
     sources = _sources(tree, val_tree)
-    if problems := _problems(sources):
-        raise DataError("\n".join(problems))
+    if for_training:
+        _require_learnable(sources)
+    elif not any(source.photos for source in sources):
+        raise DataError(_no_class_folders(sources[0]))
 
     candidates = [
         Candidate(image.path, name, source.split) for source in sources for name, image in source.photos
     ]
     with_class = {candidate.path for candidate in candidates}
     without_class = [image.path for each in trees for image in each.images if image.path not in with_class]
-    train_names = {candidate.class_name for candidate in candidates if candidate.split in (None, "train")}
+    to_learn = [candidate for candidate in candidates if candidate.split in (None, "train")]
     return Listing(
         root=root,
         candidates=tuple(candidates),
-        class_names=tuple(sorted(train_names)),
+        class_names=tuple(sorted({candidate.class_name for candidate in to_learn or candidates})),
         ignored=(*without_class, *(path for each in trees for path in each.ignored)),
         without_class=tuple(without_class),
         found=sum(each.found for each in trees),
@@ -186,7 +195,7 @@ def _class_name(folder: str) -> str:
 
 
 def _sources(tree: _Tree, val_tree: _Tree | None) -> list[_Source]:
-    """Tell class folders from split folders; the first source is the one to learn from."""
+    """Tell class folders from split folders; in the order train, val, test."""
     top = [names[0] for names in tree.folders if len(names) == 1]
     with_folders = {names[0] for names in tree.folders if len(names) > 1}
     with_images = {image.names[0] for image in tree.images if len(image.names) > 1}
@@ -211,8 +220,6 @@ def _sources(tree: _Tree, val_tree: _Tree | None) -> list[_Source]:
         for split, names in splits.items():
             if len(names) > 1:
                 raise DataError(f"In {tree.root!r}, {_named(names)} both stand for {split}. Keep one.")
-        if "train" not in splits:
-            raise DataError(f"{tree.root!r} holds {_named(top)}, but no 'train' folder to learn from.")
         sources = [
             _Source.of(tree, splits[split], split) for split in ("train", "val", "test") if split in splits
         ]
@@ -226,16 +233,22 @@ def _sources(tree: _Tree, val_tree: _Tree | None) -> list[_Source]:
     return sources
 
 
-def _problems(sources: list[_Source]) -> list[str]:
+def _no_class_folders(source: _Source) -> str:
+    return (
+        f"{source.path!r} holds photos, but no class folders. Put the photos of each class into a folder of "
+        "its own, such as photos/cat and photos/dog."
+    )
+
+
+def _require_learnable(sources: list[_Source]) -> None:
     """Name everything that keeps these class folders from being learned from."""
     train = sources[0]
+    if train.split not in (None, "train"):
+        raise DataError(f"{train.path!r} is there, but no 'train' folder beside it to learn from.")
     learnable = {name for name, _ in train.photos}
     problems = []
     if not train.folders_of:
-        problems.append(
-            f"{train.path!r} holds photos, but no class folders. Put the photos of each class into a folder "
-            "of its own, such as photos/cat and photos/dog."
-        )
+        problems.append(_no_class_folders(train))
     if empty := sorted(train.folders_of.keys() - learnable):
         problems.append(
             f"{train.path!r} has no photos of {_named(empty)}. Fill or remove these class folders."
@@ -265,7 +278,8 @@ def _problems(sources: list[_Source]) -> list[str]:
             problems.append(f"... and {len(unknown) - _MOST_NAMED} more classes of {source.path!r}.")
         if source.split == "val" and not source.photos:
             problems.append(f"{source.path!r} holds no photos in class folders. Fill or remove it.")
-    return problems
+    if problems:
+        raise DataError("\n".join(problems))
 
 
 def _named(names: Sequence[str]) -> str:

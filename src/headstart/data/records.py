@@ -27,7 +27,8 @@ class Listing:
     Attributes:
         root: The folder, as it was asked for.
         candidates: The files that are meant as photos of a class, ordered by the bytes of their names.
-        class_names: The classes of the training photos, sorted; valid Unicode.
+        class_names: The classes of the training photos (of all photos, where none are for training), sorted;
+            valid Unicode.
         ignored: Paths of all other files: hidden, no images, or images that belong to no class.
         without_class: Those of the ignored that are images: a user may have meant them.
         found: How many files there are, counted while walking through the folders.

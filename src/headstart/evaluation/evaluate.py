@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from headstart.config import read_toml
 from headstart.data.folder import read_folder
-from headstart.errors import DataError, did_you_mean
+from headstart.errors import ConfigError, DataError, did_you_mean
 from headstart.evaluation.metrics import ClassificationScores, score
 from headstart.predictor import Prediction, Predictor
 
@@ -19,7 +21,7 @@ class Evaluation:
     """What a model file made of a folder of labelled photos.
 
     Attributes:
-        split: ``"test"`` or ``"val"`` where the folder has such photos and they were taken; None for all.
+        split: ``"train"``, ``"val"`` or ``"test"`` if these photos alone were taken; None for all.
         scores: Over the photos that can be read.
         unreadable: The photos that cannot, with their ``error``.
     """
@@ -32,17 +34,17 @@ class Evaluation:
 def evaluate_folder(
     predictor: Predictor, data: str | os.PathLike[str], split: str | None = None
 ) -> Evaluation:
-    """Score a model on a folder, by class name.
+    """Score a model on a folder, by class name. The folder need not have photos of every class.
 
     Args:
         predictor: The model.
-        data: A folder of class folders, or of train/val/test folders above them.
+        data: A folder of class folders, or of train, val and test folders above them, or of some of these.
         split: Which of these to take; by default test, or else val, or else everything.
 
     Raises:
         DataError: The folder cannot be used, has no such split, or has a class that the model does not know.
     """
-    listing = read_folder(data)
+    listing = read_folder(data, for_training=False)
     there = {candidate.split for candidate in listing.candidates} - {None}
     if split is None:
         split = next((name for name in ("test", "val") if name in there), None)
@@ -60,6 +62,18 @@ def evaluate_folder(
         predictor, [photo.path for photo in photos], [index[photo.class_name] for photo in photos]
     )
     return Evaluation(split, scores, tuple(unreadable))
+
+
+def was_trained_on(run: str | os.PathLike[str], data: str | os.PathLike[str]) -> bool:
+    """Tell whether a folder is the one that a run's ``config.toml`` names as its photos.
+
+    False also where that cannot be known: no ``config.toml``, or a relative path from another place.
+    """
+    try:
+        trained_on = read_toml(Path(run, "config.toml")).get("data")
+        return bool(trained_on) and Path(str(trained_on)).samefile(data)
+    except (ConfigError, OSError):
+        return False
 
 
 def score_photos(

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tomli_w
+from PIL import Image
+
+from colours import INFO, colours_model
+from headstart.errors import DataError
+from headstart.evaluation.evaluate import evaluate_folder, score_photos, was_trained_on
+from headstart.model_file import seal_onnx
+from headstart.predictor import Predictor
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return Predictor.from_bytes(seal_onnx(colours_model(), INFO))
+
+
+Paint = Callable[[dict[str, str]], Path]
+
+
+@pytest.fixture
+def paint(tmp_path: Path) -> Paint:
+    """Make photos of one colour by path; "" makes a folder, "broken" a file that is no photo."""
+
+    def make(files: dict[str, str]) -> Path:
+        for name, colour in files.items():
+            path = tmp_path / "photos" / name
+            if not colour:
+                path.mkdir(parents=True)
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if colour == "broken":
+                path.write_text("<html>")
+            else:
+                Image.new("RGB", (16, 16), colour).save(path)
+        return tmp_path / "photos"
+
+    return make
+
+
+# By class name (blue, red), which is not the order of the model's outputs (red, green, blue).
+MIXED = {"blue/1.png": "blue", "blue/2.png": "red", "red/3.png": "red", "red/4.png": "red"}
+
+
+def test_photos_are_scored_by_class_name(predictor: Predictor, paint: Paint) -> None:
+    result = evaluate_folder(predictor, paint(MIXED))
+    scores = result.scores
+    assert (result.split, result.unreadable) == (None, ())
+    assert scores.class_names == ("red", "green", "blue")
+    assert scores.accuracy == 0.75
+    assert scores.support == (2, 0, 2)
+    assert scores.confusion == ((2, 0, 0), (0, 0, 0), (1, 0, 1))
+    assert scores.recall[0] == 1
+    assert math.isnan(scores.recall[1])
+    right, wrong = math.log(2 + math.exp(5)) - 5, math.log(2 + math.exp(5))  # of logits 5, 0, 0
+    assert scores.loss == pytest.approx((3 * right + wrong) / 4, rel=1e-5)
+
+
+def test_scores_are_those_of_the_predictions(predictor: Predictor, paint: Paint) -> None:
+    root = paint(MIXED)
+    paths = [str(path) for path in sorted(root.rglob("*.png"))]
+    labels = [INFO.class_names.index(Path(path).parent.name) for path in paths]
+    scores, unreadable = score_photos(predictor, paths, labels)
+    predictions = predictor.predict(paths)
+    assert not unreadable
+    assert scores.accuracy == np.mean([Path(str(p.path)).parent.name == p.label for p in predictions])
+
+
+SPLITS = {
+    "train/red/1.png": "red",
+    "val/red/2.png": "blue",
+    "test/red/3.png": "red",
+    "test/blue/4.png": "red",
+}
+
+
+@pytest.mark.parametrize(
+    ("left_out", "asked", "taken", "accuracy"),
+    [
+        ((), None, "test", 0.5),
+        ((), "val", "val", 0.0),
+        ((), "train", "train", 1.0),
+        (("test",), None, "val", 0.0),
+        (("val", "test"), None, None, 1.0),
+    ],
+)
+def test_the_test_split_is_taken_unless_another_is_asked_for(
+    left_out: tuple[str, ...],
+    asked: str | None,
+    taken: str | None,
+    accuracy: float,
+    predictor: Predictor,
+    paint: Paint,
+) -> None:
+    files = {name: colour for name, colour in SPLITS.items() if not name.startswith(left_out or "-")}
+    result = evaluate_folder(predictor, paint(files), asked)
+    assert (result.split, result.scores.accuracy) == (taken, accuracy)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"red/1.png": "red"},
+        {"test/red/1.png": "red"},
+        {"red/1.png": "red", "green": ""},
+        {"train/red": "", "test/red/1.png": "red", "val": ""},
+    ],
+    ids=str,
+)
+def test_a_folder_that_could_not_be_trained_on_is_scored(
+    files: dict[str, str], predictor: Predictor, paint: Paint
+) -> None:
+    scores = evaluate_folder(predictor, paint(files)).scores
+    assert (scores.accuracy, sum(scores.support)) == (1.0, 1)
+
+
+def test_unreadable_photos_are_told_and_do_not_count(predictor: Predictor, paint: Paint) -> None:
+    root = paint({**MIXED, "blue/0.jpg": "broken"})
+    result = evaluate_folder(predictor, root)
+    assert result.scores.accuracy == 0.75
+    (unreadable,) = result.unreadable
+    assert unreadable.path == str(root / "blue" / "0.jpg")
+    assert "HTML page" in str(unreadable.error)
+
+
+@pytest.mark.parametrize(
+    ("files", "split", "message"),
+    [
+        ({**MIXED, "bleu/5.png": "blue"}, None, "class 'bleu' that the model does not know.*mean 'blue'"),
+        (MIXED, "test", "has no 'test' photos; it has no splits"),
+        (SPLITS, "tets", "has no 'tets' photos; it has test, train, val"),
+        (
+            {"red/1.jpg": "broken", "blue/2.jpg": "broken"},
+            None,
+            "None of the 2 photos can be read.*HTML page",
+        ),
+        ({"1.png": "red"}, None, "no class folders"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_with_the_reason(
+    files: dict[str, str], split: str | None, message: str, predictor: Predictor, paint: Paint
+) -> None:
+    with pytest.raises(DataError, match=message):
+        evaluate_folder(predictor, paint(files), split)
+
+
+def test_a_run_knows_the_folder_it_was_trained_on(
+    paint: Paint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, run = paint(MIXED), tmp_path / "run"
+    run.mkdir()
+    assert not was_trained_on(run, photos)
+    for text, expected in [
+        (tomli_w.dumps({"data": str(photos)}), True),
+        (tomli_w.dumps({"data": "photos"}), True),
+        (tomli_w.dumps({"data": str(photos / "red")}), False),
+        (tomli_w.dumps({"data": "gone"}), False),
+        ("data = ''", False),
+        ("data = 3", False),
+        ("another program's", False),
+    ]:
+        (run / "config.toml").write_text(text)
+        monkeypatch.chdir(tmp_path)
+        assert was_trained_on(run, photos) is expected, text
+    (tmp_path / "a link").symlink_to(photos)
+    (run / "config.toml").write_text(tomli_w.dumps({"data": os.fspath(tmp_path / "a link")}))
+    assert was_trained_on(run, photos)
