@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from colours import INFO, colours_model
+from headstart.data.folder import read_folder
 from headstart.errors import DamagedFileError, HeadstartError, RunFolderError, UsageError
 from headstart.images.preprocess import load_pixels
 from headstart.model_file import seal_onnx
@@ -264,19 +265,56 @@ def test_preprocessing_is_that_of_training(model: bytes) -> None:
 
 def test_photos_of_a_folder_are_found_in_order_and_as_for_training(tmp_path: Path) -> None:
     content = png(photo("red"))
-    wanted = ["B.JPG", "a.png", "b/c/deep.webp", "b/no-suffix", "b/x.heic", "é.gif", "z/unreadable.jpg"]
-    others = [".hidden.png", ".git/a.png", "__MACOSX/a.png", "README.txt", "b/data.csv"]
+    wanted = ["B.JPG", "a.png", "é.gif", "b/no-suffix", "b/x.heic", "b/c/deep.webp", "z/unreadable.jpg"]
+    others = [".hidden.png", ".git/a.png", "__MACOSX/a.png", "README.txt", "b/data.csv", "Thumbs.db"]
+    others += ["runs/a/config.toml", "runs/a/metrics.json", "runs/a/curves.png"]
     for name in wanted + others:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        is_image = name.endswith((".png", ".gif", ".JPG", "no-suffix", "webp"))
+        is_image = name.endswith((".png", ".gif", ".JPG", "no-suffix", "webp", ".db"))
         path.write_bytes(content if is_image else b"something else")
     (tmp_path / "z" / "again").symlink_to(tmp_path / "b")
     (tmp_path / "z" / "loop").symlink_to(tmp_path)
     (tmp_path / "z" / "gone.jpg").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "z" / "pipe")
     found = [str(Path(path).relative_to(tmp_path)) for path in find_images(tmp_path)]
-    assert found == sorted([*wanted, "z/gone.jpg"], key=os.fsencode)
+    assert found == [*wanted[:-1], "z/gone.jpg", "z/unreadable.jpg"]
+    in_training = read_folder(tmp_path, for_training=False)
+    assert sorted(found) == sorted(
+        str(Path(path).relative_to(tmp_path))
+        for path in (*(each.path for each in in_training.candidates), *in_training.without_class)
+    )
+
+
+def test_a_folder_without_permission_is_a_row_with_its_error(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No permission to enter one folder, nor to list another; a superuser has both, so they are played.
+    for name in ("entered/1.png", "entered/deeper/2.png", "listed/3.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        photo("red").save(tmp_path / name)
+    stat, scandir = Path.stat, os.scandir
+
+    def refuse_stat(path: Path, **keywords: Any) -> os.stat_result:
+        if "entered" in path.parts[:-1]:
+            raise PermissionError(13, "Permission denied")
+        return stat(path, **keywords)
+
+    def refuse_scandir(path: str) -> Any:
+        if str(path).endswith("listed"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(Path, "stat", refuse_stat)
+    monkeypatch.setattr(os, "scandir", refuse_scandir)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    rows = predictor.predict(find_images(tmp_path))
+    assert {str(Path(str(row.path)).relative_to(tmp_path)): row.error for row in rows} == {
+        "entered/1.png": "no permission to read it",
+        "entered/deeper": "no permission to read it",
+        "listed": "a folder, without permission to list it",
+    }
+    assert list(find_images(tmp_path / "entered" / "deeper")) == [str(tmp_path / "entered" / "deeper")]
 
 
 @pytest.mark.parametrize("name", ["photo.jpg", ".hidden.png", "missing.jpg", "notes.txt"])

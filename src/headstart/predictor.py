@@ -15,7 +15,8 @@ import onnxruntime
 from PIL import Image, ImageOps
 
 from headstart.errors import HeadstartError, ImageError, RunFolderError, UsageError
-from headstart.images.decode import decode, is_meant_as_image, read_bytes
+from headstart.images.decode import decode, read_bytes
+from headstart.images.find import walk
 from headstart.images.preprocess import load_pixels, preprocess
 from headstart.model_file import ModelInfo, open_onnx, verify_onnx
 from headstart.runtime import Row, map_images, open_session
@@ -174,37 +175,25 @@ class Predictor:
 
 
 def find_images(path: str | os.PathLike[str]) -> Iterator[str]:
-    """Yield the photos in a folder and in the folders below it, in sorted order; of a file, the file itself.
+    """Yield the photos in a folder and in the folders below it; of a file, the file itself.
 
-    What is a photo is decided as for training: files with an image's suffix or first bytes, nothing hidden;
-    links are followed, but no folder is entered twice. A folder that cannot be listed is yielded itself, so
-    that reading it becomes the error.
+    What is a photo is decided as for training, see ``images.find.walk``. They come folder by folder, ordered
+    by their names. A folder that cannot be listed is yielded itself, so that reading it becomes the error.
     """
-    entered: set[tuple[int, int]] = set()
-    waiting = [Path(path)]
-    if not waiting[0].is_dir():
-        yield os.fsdecode(path)
+    path = os.fsdecode(path)
+    if not _is_folder(path):
+        yield path
         return
-    while waiting:
-        each = waiting.pop()
-        if not each.is_dir():
-            if is_meant_as_image(str(each)):
-                yield str(each)
-            continue
-        status = each.stat()
-        if (status.st_dev, status.st_ino) in entered:
-            continue
-        entered.add((status.st_dev, status.st_ino))
-        try:
-            inside = sorted(each.iterdir(), key=lambda entry: os.fsencode(entry.name), reverse=True)
-        except OSError:
-            yield str(each)
-            continue
-        waiting += [entry for entry in inside if not _is_hidden(entry.name)]
+    for entry in walk(path, into_hidden=False):
+        if entry.kind == "image" or entry.error is not None:
+            yield entry.path
 
 
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name.lower() == "__macosx"
+def _is_folder(path: str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except OSError:  # in a folder that may not be entered
+        return False
 
 
 def _model_in(path: Path) -> Path:

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from headstart.data import folder as folder_module
 from headstart.data.folder import SPLIT_OF_FOLDER, read_folder
 from headstart.errors import DataError
 
@@ -129,6 +128,40 @@ def test_images_beside_the_class_folders_are_ignored_and_named(tree):
     assert relative(read_folder(root / "s").without_class, root) == ["s/extra/4.png", "s/test/3.png"]
 
 
+RUN = {"config.toml": b"", "metrics.json": b"{}", "curves.png": 21, "checkpoints/best.safetensors": b""}
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [["runs/photos"], ["runs/photos", "runs/photos-2"], ["runs/by/date/1"], ["cat/run"], ["runs"], ["cat"]],
+    ids=str,
+)
+def test_runs_are_never_data_wherever_they_lie(tree, count_files, runs):
+    root = tree({**CATS_AND_DOGS, **{f"{run}/{name}": data for run in runs for name, data in RUN.items()}})
+    tree({"owl/4.png": 4})
+    listing = read_folder(root)
+    photos = Counter(cat=2, dog=1, owl=1)
+    if runs == ["cat"]:
+        del photos["cat"]
+    assert by_split(listing) == {None: photos}
+    assert listing.without_class == ()
+    assert listing.found == count_files(root)
+
+
+def test_a_folder_that_was_trained_on_in_place_can_be_trained_on_again(tree):
+    root = tree({f"{split}/{name}": n for split in ("train", "val") for name, n in CATS_AND_DOGS.items()})
+    before = read_folder(root)
+    tree({f"runs/photos/{name}": data for name, data in RUN.items()})
+    after = read_folder(root)
+    assert after.candidates == before.candidates
+    assert len(after.ignored) == len(RUN)
+
+
+def test_a_class_folder_that_is_empty_but_for_a_run_is_no_class(tree):
+    root = tree({**CATS_AND_DOGS, "runs/x/config.toml": b"", "runs/x/model.onnx": b"", "runs/notes.txt": b""})
+    assert read_folder(root).class_names == ("cat", "dog")
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -165,7 +198,7 @@ def test_order_does_not_depend_on_the_file_system(tree, monkeypatch):
         def __exit__(self, *_):
             pass
 
-    monkeypatch.setattr(folder_module.os, "scandir", Shuffled)
+    monkeypatch.setattr(os, "scandir", Shuffled)
     assert read_folder(root) == expected
 
 
@@ -412,7 +445,7 @@ def test_a_folder_that_cannot_be_listed_is_an_error_not_a_loss(tree, monkeypatch
             raise PermissionError(13, "Permission denied")
         return real(path)
 
-    monkeypatch.setattr(folder_module.os, "scandir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(DataError, match=r"dog' cannot be listed: Permission denied"):
         read_folder(root)
 

@@ -5,7 +5,6 @@ Only names and, where a name says nothing, first bytes are read here; ``check.py
 
 from __future__ import annotations
 
-import heapq
 import os
 import unicodedata
 from collections import defaultdict
@@ -16,7 +15,7 @@ from typing import Final
 
 from headstart.data.records import Candidate, Listing
 from headstart.errors import DataError, did_you_mean
-from headstart.images.decode import is_meant_as_image
+from headstart.images.find import walk
 
 SPLIT_OF_FOLDER: Final = {
     "train": "train",
@@ -28,12 +27,6 @@ SPLIT_OF_FOLDER: Final = {
     "testing": "test",
 }
 """What a top folder of one of these names (in any case) stands for."""
-
-_NEVER_DATA: Final = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # and names with a leading dot
-
-# A folder that several paths lead to is entered by the plainest: a real one before a link, both before what
-# lies in a hidden folder.
-_REAL, _LINKED, _HIDDEN = range(3)
 
 _MOST_NAMED: Final = 10  # in one error message
 
@@ -48,7 +41,8 @@ def read_folder(
 
     The folder holds class folders, or train, val and test folders (also training, valid, validation,
     testing) with class folders in them. Photos may lie in further folders below their class folder.
-    Symbolic links are followed, but no folder is entered twice. Classes are matched across splits by name.
+    Symbolic links are followed, but no folder is entered twice. What is hidden, and the folders of training
+    runs, are never data. Classes are matched across splits by name.
 
     Args:
         root: The folder.
@@ -110,51 +104,35 @@ class _Tree:
     root: str
     images: list[_Image] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
-    folders: list[tuple[str, ...]] = field(default_factory=list)  # that are not hidden, by names
+    folders: list[tuple[str, ...]] = field(default_factory=list)  # that may hold photos, by names
     found: int = 0
 
 
 def _walk(root: str, entered: set[tuple[int, int]]) -> _Tree:
     """List what is below a root, without the folders in ``entered``, which grows by those that are listed."""
     tree = _Tree(root)
-    waiting: list[tuple[int, tuple[bytes, ...], tuple[str, ...], str]] = [(_REAL, (), (), root)]
-    while waiting:
-        rank, _, names, path = heapq.heappop(waiting)
-        try:
-            status = Path(path).stat()
-            if (status.st_dev, status.st_ino) in entered:
-                continue
-            entered.add((status.st_dev, status.st_ino))
-            with os.scandir(path) as scan:
-                entries = list(scan)
-        except OSError as error:
-            raise DataError(f"The folder {path!r} cannot be listed: {error.strerror}.") from error
-        if rank != _HIDDEN:
-            tree.folders.append(names)
-        for entry in entries:
-            hidden = rank == _HIDDEN or entry.name.startswith(".") or entry.name.lower() in _NEVER_DATA
-            entry_names = (*names, entry.name)
-            if _is_folder(entry):
-                entry_rank = _HIDDEN if hidden else max(rank, _LINKED if entry.is_symlink() else _REAL)
-                order = tuple(os.fsencode(name) for name in entry_names)
-                heapq.heappush(waiting, (entry_rank, order, entry_names, entry.path))
-                continue
+    runs = []
+    for entry in walk(root, entered):
+        if entry.error is not None:
+            raise DataError(f"The folder {entry.path!r} cannot be listed: {entry.error.strerror}.")
+        if entry.kind == "folder":
+            tree.folders.append(entry.names)
+        elif entry.kind == "run":
+            runs.append(entry.names)
+        else:
             tree.found += 1
-            if not hidden and is_meant_as_image(entry.path):
-                tree.images.append(_Image(entry.path, entry_names))
+            if entry.kind == "image":
+                tree.images.append(_Image(entry.path, entry.names))
             else:
                 tree.ignored.append(entry.path)
     # By the names' bytes, so that the order is the same on every file system.
     tree.images.sort(key=lambda image: [os.fsencode(name) for name in image.names])
     tree.ignored.sort(key=os.fsencode)
+    # What holds runs and no photos, as runs/ does, is not an empty class.
+    above_runs = {names[:depth] for names in runs for depth in range(1, len(names))}
+    above_images = {image.names[:depth] for image in tree.images for depth in range(1, len(image.names))}
+    tree.folders = [names for names in tree.folders if names not in above_runs - above_images]
     return tree
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ Pillow's ``ImageFile.LOAD_TRUNCATED_IMAGES`` stays off, so that a truncated phot
 from __future__ import annotations
 
 import io
+import os
 import re
 import stat
 import threading
@@ -108,16 +109,17 @@ def looks_like_image(head: bytes) -> bool:
 
 
 def is_meant_as_image(path: str) -> bool:
-    """Tell whether a file is a photo by its suffix or its first bytes; a link that leads nowhere may be."""
-    file = Path(path)
+    """Tell whether a file is a photo by its suffix or its first bytes.
+
+    What cannot be looked at, as a link that leads nowhere, is one by its suffix.
+    """
+    has_suffix = Path(path).suffix.lower() in IMAGE_SUFFIXES
     try:
-        regular = file.is_file()
-    except OSError:  # a link to itself
-        regular = False
-    if file.suffix.lower() in IMAGE_SUFFIXES:
-        return regular or file.is_symlink()
-    if not regular:  # opening a named pipe would wait for ever
-        return False
+        regular = stat.S_ISREG(Path(path).stat().st_mode)
+    except OSError:  # a link that leads nowhere, or no permission: reading it will tell
+        return has_suffix
+    if has_suffix or not regular:  # opening a named pipe would wait for ever
+        return regular
     try:
         with open(path, "rb", buffering=0) as opened:
             return looks_like_image(opened.read(HEAD_BYTES))
@@ -134,7 +136,7 @@ def read_bytes(path: str) -> bytes:
     try:
         status = Path(path).stat()
         if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
-            raise ImageError(path, "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file")
+            raise ImageError(path, _why_not_a_file(path, status.st_mode))
         if status.st_size > MAX_FILE_BYTES:
             size_gb, limit_gb = status.st_size / 2**30, MAX_FILE_BYTES / 2**30
             raise ImageError(path, f"a file of {size_gb:.1f} GiB; photos up to {limit_gb:.0f} GiB are read")
@@ -147,6 +149,12 @@ def read_bytes(path: str) -> bytes:
         raise ImageError(path, "no permission to read it") from error
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
         raise ImageError(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _why_not_a_file(path: str, mode: int) -> str:
+    if not stat.S_ISDIR(mode):
+        return "not a regular file"
+    return "a folder" if os.access(path, os.R_OK | os.X_OK) else "a folder, without permission to list it"
 
 
 def decode(data: bytes, *, path: str, reduce_to_px: int | None = None) -> Image.Image:

@@ -1,0 +1,96 @@
+"""Which files below a folder are photos: the same for training as for predicting."""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from headstart.images.decode import is_meant_as_image
+
+_NEVER_DATA: Final = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # and names with a leading dot
+
+# A folder that several paths lead to is entered by the plainest: a real one before a link, both before what
+# lies in a folder that holds no data.
+_REAL, _LINKED, _NOT_DATA = range(3)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file or a folder below the root, or the root itself.
+
+    Attributes:
+        path: Opens it.
+        names: Its own name, after those of the folders from the root to it; empty for the root.
+        kind: ``"image"`` for what is meant as a photo, ``"other"`` for all other files, ``"folder"`` for a
+            folder that may hold photos, ``"run"`` for one that a training run has written.
+        error: Why a folder cannot be listed; None if it can.
+    """
+
+    path: str
+    names: tuple[str, ...]
+    kind: Literal["image", "other", "folder", "run"]
+    error: OSError | None = None
+
+
+def walk(
+    root: str, entered: set[tuple[int, int]] | None = None, *, into_hidden: bool = True
+) -> Iterator[Entry]:
+    """Yield each folder, then its files, before its subfolders; linked folders come after all others.
+
+    Images are files with an image's suffix or first bytes. Nothing is one that is hidden, or lies in a hidden
+    folder or below a run's. Links are followed, but no folder is entered twice. Names are ordered by their
+    bytes, so that the order is the same on every file system.
+
+    Args:
+        root: The folder. Whatever it is called or holds, it is searched.
+        entered: Folders not to enter, by device and inode; grows by those that are.
+        into_hidden: Whether the files in hidden folders are yielded too, at the end, as ``"other"``.
+    """
+    entered = set() if entered is None else entered
+    waiting: list[tuple[int, tuple[bytes, ...], tuple[str, ...], str]] = [(_REAL, (), (), root)]
+    while waiting:
+        rank, _, names, path = heapq.heappop(waiting)
+        if rank == _NOT_DATA and not into_hidden:
+            continue
+        try:
+            status = Path(path).stat()
+            if (status.st_dev, status.st_ino) in entered:
+                continue
+            entered.add((status.st_dev, status.st_ino))
+            with os.scandir(path) as scan:
+                entries = sorted(scan, key=lambda entry: os.fsencode(entry.name))
+        except OSError as error:
+            yield Entry(path, names, "folder", error)
+            continue
+        is_run = len(names) > 0 and _is_run({entry.name for entry in entries})
+        if is_run:
+            rank = _NOT_DATA
+            yield Entry(path, names, "run")
+        elif rank != _NOT_DATA:
+            yield Entry(path, names, "folder")
+        for entry in entries:
+            hidden = rank == _NOT_DATA or entry.name.startswith(".") or entry.name.lower() in _NEVER_DATA
+            entry_names = (*names, entry.name)
+            if _is_folder(entry):
+                entry_rank = _NOT_DATA if hidden else max(rank, _LINKED if entry.is_symlink() else _REAL)
+                order = tuple(os.fsencode(name) for name in entry_names)
+                heapq.heappush(waiting, (entry_rank, order, entry_names, entry.path))
+            else:
+                is_image = not hidden and is_meant_as_image(entry.path)
+                yield Entry(entry.path, entry_names, "image" if is_image else "other")
+
+
+def _is_run(names: Collection[str]) -> bool:
+    """Tell by the names in a folder whether a training run has written it; it may have been stopped early."""
+    return "config.toml" in names and not {"checkpoints", "metrics.json", "model.onnx"}.isdisjoint(names)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or in a folder that may be listed and not entered
+        return False
