@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from headstart.config import RECIPES, PhaseConfig, TrainConfig
-from headstart.recipe import Facts, complete
+from headstart.recipe import EXACT_LIMIT_BYTES, Facts, complete
 
-FACTS = Facts(num_train=900, num_classes=4)
+FACTS = Facts(num_train=900, head_inputs=1280)
 
 
 def phases_of(recipe: str, facts: Facts = FACTS) -> tuple[PhaseConfig, ...]:
@@ -13,18 +13,19 @@ def phases_of(recipe: str, facts: Facts = FACTS) -> tuple[PhaseConfig, ...]:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_every_recipe_trains_the_head_first(recipe: str) -> None:
-    phases = phases_of(recipe)
+@pytest.mark.parametrize("facts", [FACTS, Facts(900, None)])
+def test_every_recipe_trains_the_head_first(recipe: str, facts: Facts) -> None:
+    phases = phases_of(recipe, facts)
     assert phases[0].unfreeze == "head"
     # What a recipe makes is what a user could have written.
     config = TrainConfig.from_settings("photos", phases=[vars(phase) for phase in phases])
     assert config.phases == phases
 
 
-def test_fine_tuning_is_slower_than_training_the_head() -> None:
+def test_fine_tuning_comes_after_the_head_and_is_slow() -> None:
     for recipe in ("finetune", "full", "classic"):
-        head, rest = phases_of(recipe)
-        assert rest.lr < head.lr
+        _, rest = phases_of(recipe)
+        assert rest.lr == 1e-4
         assert rest.unfreeze == (1 if recipe == "finetune" else "all")
 
 
@@ -34,9 +35,16 @@ def test_classic_is_what_the_notes_say() -> None:
         assert (phase.step_epochs, phase.gamma) == (7, 0.9)
 
 
+def test_a_linear_head_is_solved_while_its_features_are_small() -> None:
+    limit = EXACT_LIMIT_BYTES // (4 * 1280)
+    assert phases_of("probe", Facts(limit, 1280))[0].optimizer == "exact"
+    assert phases_of("probe", Facts(limit + 1, 1280))[0].optimizer == "adam"
+    assert phases_of("probe", Facts(10, None))[0].optimizer == "adam"
+
+
 def test_few_photos_get_more_epochs_of_the_head() -> None:
-    epochs = [phases_of("probe", Facts(n, 4))[0].epochs for n in (20, 900, 100_000)]
-    assert epochs[0] > epochs[1] >= epochs[2]
+    epochs = [phases_of("probe", Facts(n, None))[0].epochs for n in (20, 900, 100_000)]
+    assert epochs == [40, 28, 10]
 
 
 def test_phases_of_the_users_own_stay() -> None:

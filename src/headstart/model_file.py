@@ -32,9 +32,10 @@ class ModelInfo:
 
     Attributes:
         task: What the outputs mean, such as ``"classification"``.
-        backbone: Full name with the tag of its pretrained weights, such as ``"resnet18.IMAGENET1K_V1"``.
+        backbone: Full name with the tag of its official weights, such as ``"resnet18.IMAGENET1K_V1"``.
         class_names: One per output, in the outputs' order.
         preprocessing: How photos become the network's input.
+        weights: SHA-256 of the file whose weights training began with, or ``"random"``.
         versions: Of Python and the packages that made the file, by name.
         format: Of this description.
     """
@@ -43,6 +44,7 @@ class ModelInfo:
     backbone: str
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
+    weights: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
 

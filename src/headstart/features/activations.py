@@ -88,12 +88,23 @@ class Activations:
         Yields:
             What became of each photo, in order.
         """
-        photos = (_Photo(each.path, is_wanted=each.split != "test") for each in candidates)
+        photos = (_Photo(each.path, is_wanted=self._keep and each.split != "test") for each in candidates)
         for photo, row in self._pass(photos, self._load_unknown):
-            if isinstance(row, Exception):
-                yield CheckedPhoto(photo.sha256, getattr(row, "reason", None) or str(row))
-            else:
-                yield CheckedPhoto(photo.sha256, None)
+            yield _checked(photo, row)
+        self._flush()
+
+    def stream(self, paths: Iterable[str]) -> Iterator[tuple[CheckedPhoto, np.ndarray | None]]:
+        """Read photos and give their rows, in one pass and in flat memory.
+
+        Yields:
+            What became of each photo, in order, and its row, or None if it cannot be read.
+        """
+        for photo, row in self._pass((_Photo(path) for path in paths), self._load_unknown):
+            if row is None:
+                row = self._get(photo.key)
+            if row is None:  # damaged since it was found
+                row = next(self._compute_again(photo))
+            yield _checked(photo, row), row if isinstance(row, np.ndarray) else None
         self._flush()
 
     def fill(self, photos: Iterable[tuple[Record, int]]) -> Iterator[None]:
@@ -142,8 +153,9 @@ class Activations:
     def _load_unknown(self, photo: _Photo) -> np.ndarray | None:
         data = read_bytes(photo.path)
         photo.sha256 = hashlib.sha256(data).hexdigest()
-        if self._keep and photo.is_wanted:
-            return None if self._has(photo.key) else load_pixels(data, self._preprocessing, path=photo.path)
+        if photo.is_wanted:
+            known = self._keep and self._has(photo.key)
+            return None if known else load_pixels(data, self._preprocessing, path=photo.path)
         decode(data, path=photo.path, reduce_to_px=CHECK_REDUCE_TO_PX)
         return None
 
@@ -222,6 +234,12 @@ class Activations:
 
 def _photos(photos: Iterable[tuple[Record, int]]) -> Iterator[_Photo]:
     return (_Photo(record.path, view, record.sha256) for record, view in photos)
+
+
+def _checked(photo: _Photo, row: Row) -> CheckedPhoto:
+    if isinstance(row, Exception):
+        return CheckedPhoto(photo.sha256, getattr(row, "reason", None) or str(row))
+    return CheckedPhoto(photo.sha256, None)
 
 
 def _readable(photo: _Photo, row: Row) -> np.ndarray | None:

@@ -90,10 +90,8 @@ def should_keep(setting: str, num_bytes: int, num_kept: int, num_live: int) -> t
         return False, "the setting features = 'live' says so"
     if setting == "auto" and num_bytes > budget:
         return False, f"{size} are more than the {budget / 1e6:,.0f} MB that features may use on this disk"
-    if setting == "auto" and num_kept >= num_live:
-        return False, "nothing would be computed twice"
     make_room(num_bytes)
-    return True, f"{size}; {num_kept:,} photos go through the frozen part instead of {num_live:,}"
+    return True, f"{size}, {num_kept:,} photos through the frozen part at most, instead of {num_live:,}"
 
 
 def make_room(num_bytes: int) -> None:

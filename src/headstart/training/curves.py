@@ -30,7 +30,8 @@ def draw_curves(path: Path, history: Sequence[EpochRecord], best: EpochRecord) -
     accuracy.set_ylim(top=1.005)
     lr.step(x, [row.lr for row in history], where="mid", color="#2da44e")
     lr.set_title("Learning rate")
-    lr.set_yscale("log")
+    if any(row.lr > 0 for row in history):  # a solved head has none
+        lr.set_yscale("log", nonpositive="mask")
     starts = [i for i in range(1, len(history)) if history[i].phase != history[i - 1].phase]
     for axes in (loss, accuracy, lr):
         axes.set_xlabel("epoch")

@@ -42,12 +42,13 @@ def create_accelerator(config: TrainConfig) -> Accelerator:
 
 
 @contextmanager
-def reproducible(seed: int) -> Iterator[None]:
-    """Make PyTorch give the same bits every time, and leave its global state as it was."""
+def reproducible(seed: int, device: torch.device) -> Iterator[None]:
+    """Make PyTorch give the same bits every time, as far as the device can, and leave its state as it was."""
     debug_mode = torch.get_deterministic_debug_mode()
     benchmark = torch.backends.cudnn.benchmark
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA's matrix products need for it
-    with torch.random.fork_rng():
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         # As use_deterministic_algorithms(True, warn_only=True), which imports the compiler (1.7 s).
         torch.set_deterministic_debug_mode("warn")

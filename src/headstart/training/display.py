@@ -110,10 +110,10 @@ class Display:
         """Say what a phase trains, and how."""
         trainable = sum(parameter.numel() for parameter in suffix.parameters() if parameter.requires_grad)
         frozen = f"frozen: {', '.join(prefix.names)}" if prefix.names else "nothing frozen"
-        self.say(
-            f"Phase {phase.name}: {phase.optimizer} at {phase.lr:g} over {trainable:,} parameters, "
-            f"{phase.epochs} epochs; {frozen}"
-        )
+        how = f"{phase.optimizer} at {phase.lr:g}, {phase.epochs} epochs"
+        if phase.optimizer == "exact":
+            how = "solved exactly"
+        self.say(f"Phase {phase.name}: {trainable:,} parameters, {how}; {frozen}")
 
     def epoch(self, record: EpochRecord, epochs: int, *, is_best: bool) -> None:
         """Print one epoch's numbers."""

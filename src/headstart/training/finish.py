@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import platform
 from dataclasses import asdict
 from typing import Any
@@ -24,8 +25,8 @@ from headstart.predictor import Predictor
 from headstart.training.run_dir import RunDir
 from headstart.training.stopwatch import Stopwatch
 
-# Spread over the whole validation split; more would take seconds and show nothing new.
-_PARITY_PHOTOS = 32
+# At most, spread over the validation split; more would take seconds and show nothing new.
+_PARITY_PHOTOS = 24
 
 # What decides the bits of a run, besides the machine.
 _PACKAGES = ("headstart", "numpy", "onnxruntime", "pillow", "timm", "torch", "torchvision")
@@ -68,7 +69,7 @@ def finish(
         save_network(run.path / "model.safetensors", network, info)
         model = export_onnx(network, info)
         predictor = Predictor.from_bytes(model)
-        photos = splits.val[:: max(1, len(splits.val) // _PARITY_PHOTOS)]
+        photos = splits.val[:: math.ceil(len(splits.val) / _PARITY_PHOTOS)]
         parity = check_parity(predictor, network, [photo.path for photo in photos])
         write_whole(run.path / "model.onnx", model)
     test = None
@@ -87,6 +88,7 @@ def finish(
     metrics = {
         "task": info.task,
         "backbone": info.backbone,
+        "weights": info.weights,
         "class_names": list(info.class_names),
         "seed": config.seed,
         "images": {

@@ -9,15 +9,17 @@ import math
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import tomli_w
-from torch import nn
+from torch import Tensor, nn
 
 from headstart.config import PhaseConfig, TrainConfig
+from headstart.data.check import write_quarantine_csv
+from headstart.data.records import Dataset
 from headstart.errors import RunFolderError, TrainingError
 from headstart.files import write_whole
 from headstart.training.checkpoint import load_checkpoint, save_checkpoint
@@ -43,19 +45,26 @@ class RunDir:
         self.history: list[EpochRecord] = []
         self.best: EpochRecord | None = None
         self._select = select
+        self._before: dict[str, Tensor] = {}
         self._writes = writes
         self._curves_drawn = time.monotonic()
 
     @classmethod
     def create(
-        cls, out: str | os.PathLike[str] | None, config: TrainConfig, *, writes: bool = True
+        cls,
+        out: str | os.PathLike[str] | None,
+        config: TrainConfig,
+        dataset: Dataset,
+        *,
+        writes: bool = True,
     ) -> RunDir:
-        """Make the folder and write ``config.toml``.
+        """Make the folder and write ``config.toml`` and ``quarantine.csv``.
 
         Args:
             out: Where; an existing folder that is not a run may be used. By default ``runs/NAME-OF-DATA``,
                 then ``-2``, ``-3`` and so on.
             config: Written into it.
+            dataset: For what it leaves out.
             writes: Whether this process is the one that owns the folder.
 
         Raises:
@@ -69,6 +78,7 @@ class RunDir:
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
             run = cls(path, config.select, writes=True)
             run.write_text("config.toml", tomli_w.dumps(config.to_dict()))
+            write_quarantine_csv(path / "quarantine.csv", dataset)
         except OSError as error:
             raise RunFolderError(
                 f"Cannot make the run folder {out or 'in runs'}: {error.strerror or error}. Name another "
@@ -85,14 +95,24 @@ class RunDir:
                 f"new one."
             )
 
-    def record(self, record: EpochRecord, network: nn.Module, trained_names: set[str]) -> None:
-        """Keep an epoch: its numbers, the curves, and the weights if they are the best so far.
+    def begin_phase(self, network: nn.Module, trained_names: Iterable[str]) -> None:
+        """Remember what a phase is going to train for the first time, as it was before.
+
+        Args:
+            network: As it is before the phase.
+            trained_names: Entries of its state dict.
+        """
+        state = network.state_dict()
+        for name in trained_names:
+            if name not in self._before:
+                self._before[name] = state[name].detach().to("cpu", copy=True)
+
+    def record(self, record: EpochRecord, network: nn.Module) -> None:
+        """Keep an epoch: its numbers, the curves, and what has been trained if it is the best so far.
 
         Args:
             record: The epoch's numbers.
             network: The network as it is now.
-            trained_names: Which entries of its state dict have been trained in any phase so far; the rest
-                is as it was before the training.
         """
         if not (math.isfinite(record.train_loss) and math.isfinite(record.val_loss)):
             raise TrainingError(
@@ -105,21 +125,21 @@ class RunDir:
             self.best = record
             if self._writes:
                 state = network.state_dict()
-                tensors = {name: state[name] for name in sorted(trained_names)}
+                tensors = {name: state[name] for name in sorted(self._before)}
                 save_checkpoint(self.path / "checkpoints" / "best.safetensors", tensors, asdict(record))
         self._write_history()
         if time.monotonic() - self._curves_drawn > _SECONDS_BETWEEN_CURVES:
             self.draw_curves()
 
     def load_best(self, network: nn.Module) -> None:
-        """Give the network its best weights back.
+        """Give the network its best weights back, and what was trained only later its first ones.
 
         Raises:
             DamagedFileError: The checkpoint is not as it was written.
         """
-        tensors, _ = load_checkpoint(self.path / "checkpoints" / "best.safetensors")
+        best, _ = load_checkpoint(self.path / "checkpoints" / "best.safetensors")
         state = network.state_dict()
-        for name, tensor in tensors.items():
+        for name, tensor in {**self._before, **best}.items():
             state[name].copy_(tensor)
 
     def draw_curves(self) -> None:

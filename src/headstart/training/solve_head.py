@@ -1,4 +1,4 @@
-"""The head, solved exactly: multinomial logistic regression with L2, its strength by cross-validation.
+"""The head, solved: multinomial logistic regression with L2, its strength chosen by cross-validation.
 
 With the features at hand, training a linear head is a convex problem with one solution, found in less time
 than a few epochs of stochastic steps take. What has to be chosen is the strength of the L2 penalty;
@@ -7,14 +7,24 @@ cross-validation on the training photos chooses it, so that the validation photo
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import torch
 from scipy.optimize import minimize
 from scipy.special import log_softmax
+from threadpoolctl import threadpool_limits
+from torch import nn
 
-STRENGTHS: Final = tuple(10.0**exponent for exponent in np.arange(-1, -5.6, -0.5))
+from headstart.config import PhaseConfig
+from headstart.data.records import Record
+from headstart.errors import ConfigError
+from headstart.model.stages import cut
+from headstart.training.features import PhaseFeatures
+
+STRENGTHS: Final = tuple(10.0**exponent for exponent in np.arange(0, -5.1, -0.5))
 """Penalties that are tried, strongest first, for features scaled to a mean variance of one."""
 
 _NUM_FOLDS: Final = 5
@@ -39,6 +49,58 @@ class SolvedHead:
     cv_loss: float
 
 
+def linear_head(suffix: nn.Module) -> nn.Linear | None:
+    """Return the suffix's linear layer if that, behind dropout at most, is all it is."""
+    layers = [m for m in suffix.modules() if not list(m.children()) and not isinstance(m, nn.Dropout)]
+    return layers[0] if len(layers) == 1 and isinstance(layers[0], nn.Linear) else None
+
+
+def head_inputs(network: nn.Module) -> int | None:
+    """Return how many inputs the network's head has if it can be solved, else None."""
+    layer = linear_head(cut(network, "head")[1])
+    return layer.in_features if layer else None
+
+
+def refuse_impossible_phases(network: nn.Module, phases: Iterable[PhaseConfig]) -> None:
+    """Check that each phase's stage exists, and that what it wants solved can be.
+
+    Raises:
+        UnknownBackboneError: There is no such stage.
+        ConfigError: The exact optimiser is asked for more than one linear layer.
+    """
+    for phase in phases:
+        _, suffix = cut(network, phase.unfreeze)
+        if phase.optimizer == "exact" and linear_head(suffix) is None:
+            raise ConfigError(
+                [
+                    f"phase {phase.name!r} has optimizer = 'exact', which solves one linear layer, and "
+                    f"unfreezes {', '.join(suffix.names)}. Set unfreeze = 'head', or use adam or adamw."
+                ]
+            )
+
+
+def fit_head(suffix: nn.Module, features: PhaseFeatures, records: Sequence[Record]) -> SolvedHead:
+    """Solve a phase's linear head on all its views and put the solution into the network.
+
+    Args:
+        suffix: The head, as ``linear_head`` accepts it; changed in place.
+        features: Of the phase.
+        records: The training photos.
+    """
+    layer = linear_head(suffix)
+    assert layer is not None  # the configuration has been checked
+    photos = [(i, view) for view in features.views for i in range(len(records))]
+    rows = np.stack(list(features.training.rows((records[i], view) for i, view in photos)))
+    index = np.array([i for i, _ in photos])
+    labels = np.array([record.label for record in records])[index]
+    solved = solve_head(rows, labels, index, layer.out_features)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(solved.weight))
+        if layer.bias is not None:
+            layer.bias.copy_(torch.from_numpy(solved.bias))
+    return solved
+
+
 def solve_head(features: np.ndarray, labels: np.ndarray, photos: np.ndarray, num_classes: int) -> SolvedHead:
     """Find the linear head of least penalised cross entropy.
 
@@ -48,6 +110,12 @@ def solve_head(features: np.ndarray, labels: np.ndarray, photos: np.ndarray, num
         photos: (N,) which photo a row is a view of; a photo's views stay in one fold.
         num_classes: K.
     """
+    # In one thread: these products are too small to share, and bits must not depend on the number of cores.
+    with threadpool_limits(1, "blas"):
+        return _solve(features, labels, photos, num_classes)
+
+
+def _solve(features: np.ndarray, labels: np.ndarray, photos: np.ndarray, num_classes: int) -> SolvedHead:
     mean = features.mean(0, dtype=np.float64)
     scale = 1 / np.sqrt(np.mean((features - mean) ** 2, dtype=np.float64) + 1e-12)
     rotated, to_features, variances = _rotate((features - mean) * scale)

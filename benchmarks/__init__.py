@@ -1,0 +1,1 @@
+"""Comparisons with code written by hand and with peers, run by hand: see docs/measurements.md."""

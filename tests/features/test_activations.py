@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import headstart as hs
+from headstart.data.augment import Augmentation
+from headstart.data.check import check_images
+from headstart.data.folder import read_folder
+from headstart.errors import DataError
+from headstart.features.activations import Activations
+from headstart.features.cache import list_stores
+from headstart.features.fingerprint import Fingerprint
+from headstart.features.prefix import Prefix, cut_for_training
+from headstart.features.store import StoreError
+from headstart.images.preprocess import Preprocessing
+from headstart.model.backbones import create_native, resolve
+from headstart.model.freeze import freeze
+
+PREPROCESSING = Preprocessing(size_px=32)
+REAL: dict[str, Any] = {"backbone": "timm/tf_efficientnet_lite0", "size_px": 64, "batch_size": 8}
+
+
+@pytest.fixture(scope="module")
+def prefix() -> Prefix:
+    torch.manual_seed(0)
+    network = create_native(resolve("resnet18")).eval()
+    freeze(network)
+    return cut_for_training(network, "head", PREPROCESSING, torch.device("cpu"))[0]
+
+
+class Counted:
+    """A prefix that counts the photos it has seen; black rows are padding."""
+
+    def __init__(self, prefix: Prefix) -> None:
+        self._prefix = prefix
+        self.count = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._prefix, name)
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        self.count += int((pixels.reshape(len(pixels), -1).max(1) > 0).sum())
+        return self._prefix(pixels)
+
+
+def activations_of(prefix: Any, **options: Any) -> tuple[Activations, list[str]]:
+    said: list[str] = []
+
+    def fingerprint(runtime: str) -> Fingerprint:
+        return Fingerprint(PREPROCESSING, "resnet18", "head", "0", runtime, "cpu", "fp32")
+
+    return Activations(prefix, PREPROCESSING, fingerprint, say=said.append, **options), said
+
+
+def rows_of(activations: Activations, data: Path) -> np.ndarray:
+    listing = read_folder(data)
+    dataset = check_images(listing, checks=activations.check(listing.candidates))
+    return np.stack(list(activations.rows((record, 0) for record in dataset.records)))
+
+
+def test_what_is_stored_is_not_computed_again(
+    prefix: Prefix, make_photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    data = make_photos(tmp_path / "photos", {"": 4})
+    counted = Counted(prefix)
+    first, _ = activations_of(counted)
+    expected = rows_of(first, data)
+    assert counted.count == 12
+    first.close()
+
+    # A renamed and moved photo is found; a changed byte and a new photo are not.
+    moved = data.rename(tmp_path / "moved")
+    (moved / "red" / "red0.jpg").rename(moved / "red" / "zzz.jpg")
+    again, _ = activations_of(counted)
+    rows = rows_of(again, moved)
+    again.close()
+    assert counted.count == 12
+    assert sorted(map(bytes, rows)) == sorted(map(bytes, expected))
+
+    with open(moved / "blue" / "blue1.jpg", "ab") as file:
+        file.write(b"\0")
+    shutil.copy(moved / "red" / "red1.jpg", moved / "red" / "copy.jpg")
+    changed, _ = activations_of(counted)
+    rows_of(changed, moved)
+    assert counted.count == 13
+    changed.close()
+
+
+def test_modification_times_mean_nothing(
+    prefix: Prefix, make_photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    data = make_photos(tmp_path / "photos", {"": 2})
+    counted = Counted(prefix)
+    first, _ = activations_of(counted)
+    rows_of(first, data)
+    first.close()
+    changed, untouched = data / "red" / "red0.jpg", data / "red" / "red1.jpg"
+    times = (changed.stat().st_atime, changed.stat().st_mtime)
+    changed.write_bytes((data / "blue" / "blue0.jpg").read_bytes() + b"\0")
+    os.utime(changed, times)
+    os.utime(untouched, (1, 1))
+    second, _ = activations_of(counted)
+    rows_of(second, data)
+    assert counted.count == 6 + 1
+
+
+def test_rows_are_the_same_from_memory_from_the_store_and_computed(prefix: Prefix, photos: Path) -> None:
+    ways: dict[str, dict[str, Any]] = {
+        "memory": {},
+        "store": {"memory_bytes": 0},
+        "computed": {"keep": False},
+    }
+    rows = {}
+    for way, options in ways.items():
+        activations, said = activations_of(prefix, **options)
+        rows[way] = rows_of(activations, photos / "train")
+        activations.close()
+        assert not said
+    assert rows["memory"].tobytes() == rows["store"].tobytes() == rows["computed"].tobytes()
+
+
+def test_a_damaged_row_is_computed_again_and_reported(prefix: Prefix, photos: Path) -> None:
+    first, _ = activations_of(prefix)
+    expected = rows_of(first, photos / "train")
+    first.close()
+    (store,) = list_stores()
+    data = bytearray(store.path.read_bytes())
+    data[data.index(expected[3].tobytes()) + 5] ^= 1
+    store.path.write_bytes(data)
+    second, said = activations_of(prefix, memory_bytes=0)
+    assert rows_of(second, photos / "train").tobytes() == expected.tobytes()
+    assert any("damaged" in words for words in said)
+    second.close()
+    third, said = activations_of(prefix)
+    assert rows_of(third, photos / "train").tobytes() == expected.tobytes()
+    assert not said
+
+
+@pytest.mark.parametrize("failing", ["put", "flush", "get", "__contains__"])
+def test_a_store_that_fails_is_given_up_and_training_goes_on(
+    failing: str, prefix: Prefix, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = rows_of(activations_of(prefix, keep=False)[0], photos / "train")
+
+    def full(*_: object) -> None:
+        raise StoreError("The feature store cannot be written: database or disk is full")
+
+    monkeypatch.setattr(f"headstart.features.store.FeatureStore.{failing}", full)
+    activations, said = activations_of(prefix, memory_bytes=40 * 512 if failing != "get" else 0)
+    assert rows_of(activations, photos / "train").tobytes() == expected.tobytes()
+    assert any("disk is full" in words for words in said)
+
+
+def test_a_photo_that_changes_during_the_run_stops_it(
+    prefix: Prefix, make_photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    data = make_photos(tmp_path / "photos", {"": 2})
+    activations, _ = activations_of(prefix, keep=False)
+    listing = read_folder(data)
+    dataset = check_images(listing, checks=activations.check(listing.candidates))
+    shutil.copy(data / "red" / "red0.jpg", data / "red" / "red1.jpg")
+    with pytest.raises(DataError, match="has been changed since this run began"):
+        list(activations.rows((record, 0) for record in dataset.records))
+
+
+def test_a_photo_of_the_test_split_is_checked_and_nothing_more(prefix: Prefix, photos: Path) -> None:
+    counted = Counted(prefix)
+    activations, _ = activations_of(counted)
+    listing = read_folder(photos)
+    dataset = check_images(listing, checks=activations.check(listing.candidates))
+    assert counted.count == 36
+    assert all(record.sha256 for record in dataset.records if record.split == "test")
+
+
+def test_the_two_runtimes_agree_and_a_network_that_cannot_be_exported_falls_back(
+    prefix: Prefix, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = rows_of(activations_of(prefix, keep=False)[0], photos / "train")
+    assert prefix.relative_error is not None
+    assert prefix.relative_error < 1e-4
+    assert prefix.runtime.startswith("onnxruntime")
+
+    def broken(*_: object, **__: object) -> bytes:
+        raise RuntimeError("Unsupported operator")
+
+    monkeypatch.setattr("headstart.features.prefix.to_onnx", broken)
+    other = Prefix(prefix.stages, PREPROCESSING, torch.device("cpu"))
+    activations, _ = activations_of(other)
+    np.testing.assert_allclose(rows_of(activations, photos / "train"), expected, atol=1e-4)
+    assert "Unsupported operator" in other.why_torch
+    assert other.runtime.startswith("torch")
+    activations.close()
+    (store,) = [each for each in list_stores() if each.num_rows]
+    assert store.about["runtime"] == other.runtime  # not kept as what ONNX Runtime computed
+
+
+def test_a_wrong_export_is_noticed(prefix: Prefix, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstart.features.prefix.TOLERANCE", 0.0)
+    other = Prefix(prefix.stages, PREPROCESSING, torch.device("cpu"))
+    rows_of(activations_of(other, keep=False)[0], photos / "train")
+    assert "relative error" in other.why_torch
+    assert other.runtime.startswith("torch")
+
+
+def test_augmented_rows_are_those_of_their_view(prefix: Prefix, photos: Path) -> None:
+    augmentation = Augmentation("light", seed=1)
+    plain, _ = activations_of(prefix, keep=False)
+    listing = read_folder(photos / "train")
+    records = check_images(listing, checks=plain.check(listing.candidates)).records[:4]
+    views, _ = activations_of(prefix, keep=False, augmentation=augmentation)
+    first = [list(views.rows((record, view) for record in records)) for view in (1, 2, 1)]
+    assert np.array_equal(first[0], first[2])
+    assert not np.array_equal(first[0], first[1])
+
+
+# On the real backbone, through the whole of training.
+
+PHASES = [
+    {"name": "head", "unfreeze": "head", "epochs": 2, "optimizer": "adam", "augment": "light", "views": 2},
+    {"name": "last", "unfreeze": 1, "epochs": 2, "lr": 1e-4, "augment": "light", "views": 2},
+    {"name": "plain", "unfreeze": 1, "epochs": 1, "lr": 1e-4},
+]
+
+
+def test_cached_and_live_training_give_equal_bits(photos: Path, tmp_path: Path) -> None:
+    models = {}
+    for name, settings in {
+        "live": {"features": "live"},
+        "cold": {"features": "store"},
+        "warm": {"features": "store"},
+    }.items():
+        run = hs.train(photos, tmp_path / name, phases=PHASES, **REAL, **settings)
+        models[name] = (run.path / "model.safetensors").read_bytes()
+    assert models["live"] == models["cold"] == models["warm"]
+    assert sorted({store.about["cut"] for store in list_stores()}) == ["1", "head"]
+
+
+def test_views_do_not_change_when_photos_are_added() -> None:
+    augmentation = Augmentation("light", seed=0)
+    view = augmentation.view("ab" * 32, 3)
+    assert view == Augmentation("light", seed=0).view("ab" * 32, 3)
+    others = [
+        augmentation.view("ab" * 32, 4),
+        augmentation.view("cd" * 32, 3),
+        Augmentation("light", seed=1).view("ab" * 32, 3),
+    ]
+    assert view not in others

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstart.features.cache import cache_folder, list_stores, make_room, should_keep, store_path
+from headstart.features.fingerprint import Fingerprint, photo_key
+from headstart.features.store import FeatureStore, StoreError
+from headstart.images.preprocess import Preprocessing
+
+FINGERPRINT = Fingerprint(
+    preprocessing=Preprocessing(),
+    backbone="resnet18.IMAGENET1K_V1",
+    cut="head",
+    parameters="0" * 64,
+    runtime="onnxruntime 1.0",
+    device="cpu",
+    precision="fp32",
+)
+
+
+def key(number: int, view: int = 0) -> bytes:
+    return photo_key(f"{number:064x}", view)
+
+
+def row(number: int) -> np.ndarray:
+    return np.random.default_rng(number).normal(size=(3, 5)).astype(np.float32)
+
+
+def filled(path: Path, count: int) -> FeatureStore:
+    store = FeatureStore(path, FINGERPRINT)
+    for number in range(count):
+        store.put(key(number), row(number))
+    return store
+
+
+def test_rows_come_back_as_they_were_before_and_after_they_reach_the_disk(tmp_path: Path) -> None:
+    store = filled(tmp_path / "store.sqlite", 3)
+    for _ in range(2):
+        for number in range(3):
+            assert key(number) in store
+            found = store.get(key(number))
+            assert found is not None
+            assert found.tobytes() == row(number).tobytes()
+            assert found.shape == (3, 5)
+        assert key(9) not in store
+        assert store.get(key(9)) is None
+        assert store.get(key(0, view=1)) is None
+        store.close()
+        store = FeatureStore(tmp_path / "store.sqlite", FINGERPRINT)
+    assert store.num_damaged == 0
+
+
+# Another value for every part of the key.
+OTHER = {
+    "preprocessing": Preprocessing(size_px=192),
+    "backbone": "resnet34.IMAGENET1K_V1",
+    "cut": "layer4",
+    "parameters": "1" * 64,
+    "runtime": "onnxruntime 1.1",
+    "device": "cuda",
+    "precision": "bf16",
+    "decoder": "pillow 1.0",
+    "machine": "other",
+    "augmentation": '{"seed": 0}',
+    "code": 0,
+}
+
+
+def test_the_table_of_other_values_has_every_part() -> None:
+    assert set(OTHER) == {field.name for field in dataclasses.fields(Fingerprint)}
+
+
+@pytest.mark.parametrize("part", OTHER)
+def test_another_value_of_any_part_is_another_store(part: str) -> None:
+    other = dataclasses.replace(FINGERPRINT, **{part: OTHER[part]})
+    assert other.hex != FINGERPRINT.hex
+    assert store_path(other) != store_path(FINGERPRINT)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"interpolation": "bicubic"}, {"crop_fraction": 0.9}, {"resize": "pad"}, {"mean": (0.5, 0.5, 0.5)}],
+)
+def test_every_setting_of_the_preprocessing_counts(changed: dict[str, object]) -> None:
+    preprocessing = dataclasses.replace(Preprocessing(), **changed)  # type: ignore[arg-type]
+    assert dataclasses.replace(FINGERPRINT, preprocessing=preprocessing).hex != FINGERPRINT.hex
+
+
+def test_a_flipped_bit_anywhere_gives_no_wrong_row(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    filled(path, 40).close()
+    whole = path.read_bytes()
+    generator = np.random.default_rng(0)
+    noticed = 0
+    # Half anywhere in the file, half in its rows' values, which is where most of a real store is.
+    values = [whole.index(row(number).tobytes()) for number in range(40)]
+    anywhere = generator.integers(0, len(whole), 100)
+    in_values = generator.choice(values, 100) + generator.integers(0, 60, 100)
+    places = [*anywhere, *in_values]
+    for place in places:
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(generator.integers(8))
+        for beside in tmp_path.iterdir():
+            beside.unlink()
+        path.write_bytes(damaged)
+        intact = 0
+        try:
+            store = FeatureStore(path, FINGERPRINT)
+            for number in range(40):
+                found = store.get(key(number))
+                assert found is None or found.tobytes() == row(number).tobytes()
+                intact += found is not None
+            store.close()
+            noticed += intact < 40
+            assert intact == 40 or place not in values or store.num_damaged
+        except StoreError:
+            noticed += 1
+    assert noticed >= 100  # all that hit a value; the rest may hit unused bytes
+
+
+def test_a_damaged_row_is_counted_and_can_be_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    filled(path, 5).close()
+    data = bytearray(path.read_bytes())
+    data[data.index(row(2).tobytes()) + 7] ^= 16
+    path.write_bytes(data)
+    store = FeatureStore(path, FINGERPRINT)
+    assert store.get(key(2)) is None
+    assert store.num_damaged == 1
+    store.put(key(2), row(2))
+    store.flush()
+    found = store.get(key(2))
+    assert found is not None
+    assert found.tobytes() == row(2).tobytes()
+
+
+def test_a_file_that_is_no_store_is_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    path.write_bytes(b"not a database at all" * 100)
+    store = FeatureStore(path, FINGERPRINT)
+    assert store.num_damaged == 1
+    store.put(key(1), row(1))
+    assert store.get(key(1)) is not None
+
+
+def test_a_full_disk_is_a_store_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FeatureStore(tmp_path / "store.sqlite", FINGERPRINT)
+    store._db.execute("PRAGMA max_page_count = 8")  # what SQLite says then is what it says of a full disk
+    with pytest.raises(StoreError, match="full"):  # noqa: PT012
+        for number in range(2000):
+            store.put(key(number), np.zeros((100, 100), np.float32))
+        store.flush()
+
+
+def _fill(path: Path, numbers: list[int]) -> None:
+    store = FeatureStore(path, FINGERPRINT)
+    for number in numbers:
+        if key(number) not in store:
+            store.put(key(number), row(number))
+            if number % 7 == 0:
+                store.flush()
+    store.close()
+
+
+def test_several_processes_fill_one_store(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    spawn = multiprocessing.get_context("spawn")
+    orders = [list(range(200)), list(range(199, -1, -1)), list(range(0, 200, 2))]
+    processes = [spawn.Process(target=_fill, args=(path, order)) for order in orders]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    store = FeatureStore(path, FINGERPRINT)
+    for number in range(200):
+        found = store.get(key(number))
+        assert found is not None
+        assert found.tobytes() == row(number).tobytes()
+
+
+def test_stores_are_listed_and_the_least_recently_opened_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    paths = []
+    for number, backbone in enumerate(["a", "b", "c"]):
+        fingerprint = dataclasses.replace(FINGERPRINT, backbone=backbone)
+        store = FeatureStore(store_path(fingerprint), fingerprint)
+        store.put(key(1), np.zeros((1000, 100), np.float32))
+        store.close()
+        os.utime(store.path, (number, number))
+        paths.append(store.path)
+    listed = list_stores()
+    assert [(each.about["backbone"], each.num_rows) for each in listed] == [("a", 1), ("b", 1), ("c", 1)]
+    monkeypatch.setattr("headstart.features.cache.BUDGET_BYTES", sum(each.num_bytes for each in listed))
+    make_room(listed[0].num_bytes)
+    assert [path.exists() for path in paths] == [False, True, True]
+
+
+def test_the_decision_to_keep_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstart.features.cache.BUDGET_BYTES", 10**6)
+    assert should_keep("auto", 10**5, 10, 100)[0]
+    keep, why = should_keep("auto", 10**7, 10, 100)
+    assert not keep
+    assert "10 MB are more than the 1 MB" in why
+    assert should_keep("store", 10**7, 10, 100)[0]
+    assert not should_keep("live", 10, 10, 100)[0]
+
+
+def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "own"))
+    assert cache_folder() == tmp_path / "own" / "features"
+    monkeypatch.delenv("HEADSTART_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_folder() == tmp_path / "xdg" / "headstart" / "features"
+
+
+def test_a_store_is_readable_by_any_sqlite(tmp_path: Path) -> None:
+    filled(tmp_path / "store.sqlite", 2).close()
+    with sqlite3.connect(tmp_path / "store.sqlite") as db:
+        assert db.execute("SELECT count(*) FROM rows").fetchone() == (2,)
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    db.close()
