@@ -67,6 +67,12 @@ def test_every_setting_is_an_option_of_train() -> None:
             assert f"--{field.name.replace('_', '-')}" in text, field.name
 
 
+def test_set_goes_before_the_option_of_that_name(photos: Path) -> None:
+    _, _, err = headstart("train", photos, "--seed", "x", "--set", "seed=y", "--batch-size", "z")
+    assert "seed is 'y'" in err
+    assert "batch_size is 'z'" in err
+
+
 def test_options_reach_the_configuration(run: Path, photos: Path) -> None:
     config = TrainConfig.from_toml(run / "config.toml")
     assert (config.backbone, config.size_px, config.seed, config.batch_size) == ("resnet18", 32, 3, 8)
@@ -210,6 +216,9 @@ MISTAKES = [
     (["train", "PHOTOS", "--sed", "1"], 2, "--seed"),
     (["train", "PHOTOS", "--seed", "x"], 2, "seed is 'x'"),
     (["train", "PHOTOS", "--set", "seed"], 2, "KEY=VALUE"),
+    (["train", "PHOTOS", "--set", "data=x"], 2, "argument DATA"),
+    (["train", "PHOTOS", "--set", "out=x"], 2, "--out"),
+    (["train", "PHOTOS", "--val", "1.5"], 2, "val is '1.5'; it must be below 1"),
     (["train", "PHOTOS", "--recipe", "prob"], 2, "Did you mean 'probe'"),
     (["train", "PHOTOS", "--backbone", "resnet18"], 1, "on this machine"),  # the weights are not
     (["predict", "nowhere", "a.jpg"], 2, "There is no nowhere"),

@@ -22,6 +22,11 @@ WRONG = [
     ({"resize": "cropp"}, ["'cropp'", "Did you mean 'crop'", "crop, pad, squash"]),
     ({"allow_quarantined": 1.5}, ["allow_quarantined", "1.5", "at most 1"]),
     ({"allow_quarantined": "nan"}, ["allow_quarantined", "nan", "a number"]),
+    ({"val": 0}, ["val is 0", "above 0", "fraction", "or a folder"]),
+    ({"val": 1}, ["val is 1", "below 1", "fraction", "or a folder"]),
+    ({"val": "1.5"}, ["val is '1.5'", "below 1"]),
+    ({"val": -0.2}, ["val is -0.2", "above 0"]),
+    ({"val": True}, ["val is True", "a number or text"]),
     ({"device": "gpu"}, ["'gpu'", "auto, cpu, cuda, mps"]),
     ({"phases": 3}, ["phases is 3", "[[phases]]"]),
     ({"phases": [{"lr": 0}]}, ["phase 1", "lr is 0", "above 0"]),
@@ -42,10 +47,16 @@ def test_a_wrong_setting_is_told_with_its_value_and_what_is_allowed(
 
 
 def test_all_wrong_settings_are_told_at_once() -> None:
-    wrong = {"seed": "x", "batch_size": 0, "device": "gpu", "phases": [{"lr": -1, "epochs": "many"}]}
+    wrong = {
+        "seed": "x",
+        "batch_size": 0,
+        "device": "gpu",
+        "val": 1.5,
+        "phases": [{"lr": -1, "epochs": "many"}],
+    }
     with pytest.raises(ConfigError) as caught:
         TrainConfig.from_settings("photos", **wrong)
-    assert len(caught.value.problems) == 5
+    assert len(caught.value.problems) == 6
 
 
 def test_settings_may_be_text_as_a_command_line_has_them() -> None:
@@ -105,8 +116,15 @@ def test_pairs_become_settings() -> None:
         "batch_size": "8",
         "val": "a=b",
     }
-    with pytest.raises(ConfigError, match="'seed' is not KEY=VALUE"):
-        settings_from_pairs(["seed"])
+    assert settings_from_pairs(["seed=1", "seed=2"]) == {"seed": "2"}
+    with pytest.raises(ConfigError) as caught:
+        settings_from_pairs(["seed", "data=x", "out = y", "phases=[]", "=1"])
+    for problem, words in zip(
+        caught.value.problems,
+        ["'seed' is not KEY=VALUE", "DATA", "--out", "--recipe FILE.toml", "'=1' is not KEY=VALUE"],
+        strict=True,
+    ):
+        assert words in problem
 
 
 def test_every_setting_says_what_it_is() -> None:

@@ -100,11 +100,18 @@ def train(
     precision: Annotated[str | None, option("auto, fp32, bf16 or fp16.", "auto")] = None,
     allow_quarantined: Annotated[
         str | None,
-        option("Train although up to this fraction of the photos cannot be read.", "0.01, or five files"),
+        option(
+            "Train although up to this fraction of the photos cannot be read; each class needs one that can.",
+            "0.01, or five files",
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any of these settings; may be given often."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any of these settings; may be given often, and goes before the option of that name.",
+        ),
     ] = None,
 ) -> None:
     """Train a model on a folder of photos."""

@@ -26,9 +26,10 @@ def _setting(
     at_least: float | None = None,
     above: float | None = None,
     at_most: float | None = None,
+    below: float | None = None,
 ) -> Any:
     """A dataclass field that knows its meaning and its limits."""
-    limits = {"choices": choices, "at_least": at_least, "above": above, "at_most": at_most}
+    limits = {"choices": choices, "at_least": at_least, "above": above, "at_most": at_most, "below": below}
     return field(default=default, metadata={"description": description, **limits})
 
 
@@ -68,7 +69,9 @@ class TrainConfig:
     """
 
     data: str = _setting("", "folder of class folders, or of train/val/test above them")
-    val: float | str = _setting(0.2, "fraction of the photos held out for validation, or a folder of them")
+    val: float | str = _setting(
+        0.2, "fraction of the photos held out for validation, or a folder of them", above=0, below=1
+    )
     backbone: str = _setting("timm/tf_efficientnet_lite0", "a torchvision name, timm/NAME, or NAME.TAG")
     weights: str = _setting("default", "'default', 'random', or a .pth or .safetensors file")
     recipe: str = _setting("finetune", "phases by name, or a TOML file of [[phases]]")
@@ -87,7 +90,10 @@ class TrainConfig:
     device: str = _setting("auto", "where to train", choices=("auto", "cpu", "cuda", "mps"))
     precision: str = _setting("auto", "number format", choices=("auto", "fp32", "bf16", "fp16"))
     allow_quarantined: float | None = _setting(
-        None, "train although up to this fraction of the photos cannot be read", at_least=0, at_most=1
+        None,
+        "train although up to this fraction of the photos cannot be read; each class needs one that can",
+        at_least=0,
+        at_most=1,
     )
     phases: tuple[PhaseConfig, ...] = field(default=(), metadata={"description": "filled in by the recipe"})
 
@@ -248,16 +254,32 @@ def _check_limits(value: Any, limits: Mapping[str, Any]) -> None:
         raise ValueError(f"it must be above {limits['above']:g}")
     if limits["at_most"] is not None and value > limits["at_most"]:
         raise ValueError(f"it must be at most {limits['at_most']:g}")
+    if limits["below"] is not None and value >= limits["below"]:
+        raise ValueError(f"it must be below {limits['below']:g}")
+
+
+_NOT_BY_SET = {
+    "data": "the folder of photos is the command's argument DATA",
+    "out": "the run folder is named by --out",
+    "phases": "phases are given by --recipe FILE.toml",
+}
 
 
 def settings_from_pairs(pairs: Iterable[str]) -> dict[str, str]:
-    """Read ``KEY=VALUE`` as given to ``--set``."""
+    """Read ``KEY=VALUE`` as given to ``--set``; of a key that is given twice, the last value counts.
+
+    Raises:
+        ConfigError: Names every pair that is none, or that is no setting but an argument of the command.
+    """
     settings, problems = {}, []
     for pair in pairs:
         key, equals, value = pair.partition("=")
-        if not equals or not key.strip():
+        key = key.strip().replace("-", "_")
+        if not equals or not key:
             problems.append(f"--set {pair!r} is not KEY=VALUE, for example --set batch_size=16.")
-        settings[key.strip().replace("-", "_")] = value.strip()
+        elif key in _NOT_BY_SET:
+            problems.append(f"--set {pair!r} is not possible: {_NOT_BY_SET[key]}.")
+        settings[key] = value.strip()
     if problems:
         raise ConfigError(problems)
     return settings

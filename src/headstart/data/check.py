@@ -65,7 +65,9 @@ def check_images(
     Args:
         listing: What ``read_folder`` found.
         allow_quarantined: Fraction of the photos that may fail, 0..1. By default more than 1 % and more than
-            five files are too many, and so is every photo of a class.
+            five files are too many, and so is every photo of a class. Where it is given, a class may lose all
+            its val or test photos, but never all that it is learned from: a model that silently knows a class
+            less would not be the one that was asked for.
         progress: Called once per photo, in this thread.
         checks: What became of each candidate, in order, where something else reads the photos on the way;
             by default they are read here.

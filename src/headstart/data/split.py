@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headstart.data.records import Dataset, Record
-from headstart.errors import ConfigError, DataError
+from headstart.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,6 @@ def split_dataset(dataset: Dataset, *, val_fraction: float, seed: int) -> Splits
         seed: Another seed, another choice.
 
     Raises:
-        ConfigError: ``val_fraction`` is needed and out of its range.
         DataError: No class has two different photos, so there is nothing to hold back.
     """
     records = dataset.records
@@ -53,10 +52,7 @@ def split_dataset(dataset: Dataset, *, val_fraction: float, seed: int) -> Splits
     val = tuple(record for record in records if record.split == "val")
     test = tuple(record for record in records if record.split == "test")
     if not val:
-        if not 0 < val_fraction < 1:
-            raise ConfigError(
-                [f"val is {val_fraction!r}; it must be a fraction above 0 and below 1, or a folder."]
-            )
+        assert 0 < val_fraction < 1  # TrainConfig has checked it
         held_back = _hold_back(train, val_fraction, seed)
         if not held_back:
             raise DataError(
