@@ -85,7 +85,7 @@ def should_keep(setting: str, num_bytes: int, num_kept: int, num_live: int) -> t
     Returns:
         The decision, and the reason in a few words. It changes time only, never results.
     """
-    size, budget = f"{num_bytes / 1e6:,.0f} MB", budget_bytes()
+    size, budget = f"{num_bytes / 1e6:,.1f} MB", budget_bytes()
     if setting == "live":
         return False, "the setting features = 'live' says so"
     if setting == "auto" and num_bytes > budget:

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import headstart as hs
+from headstart.errors import ParityError
+from headstart.export.onnx import export_onnx
+from headstart.export.parity import check_parity
+from headstart.export.safetensors import load_network, save_network
+from headstart.images.preprocess import Preprocessing
+from headstart.model.backbones import create_native, resolve
+from headstart.model.head import replace_head
+from headstart.model_file import ModelInfo
+from headstart.predictor import Predictor
+
+INFO = ModelInfo("classification", "resnet18.IMAGENET1K_V1", ("a", "b", "c"), Preprocessing(size_px=32))
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    network = replace_head(create_native(resolve("resnet18")), 3).eval()
+    nn.init.normal_(network.fc.weight, std=0.01)
+    return network
+
+
+def test_an_exported_model_agrees_with_its_network(network: nn.Module, photos: Path) -> None:
+    paths = [str(path) for path in sorted((photos / "test").rglob("*.jpg"))]
+    parity = check_parity(Predictor.from_bytes(export_onnx(network, INFO)), network, paths)
+    assert parity.num_photos == 12
+    assert parity.max_difference < 1e-5
+
+
+def test_a_model_that_disagrees_is_an_error_that_names_the_photo(network: nn.Module, photos: Path) -> None:
+    predictor = Predictor.from_bytes(export_onnx(network, INFO))
+    with torch.no_grad():
+        network.fc.bias[1] += 0.1
+        try:
+            with pytest.raises(ParityError, match=r"red0\.jpg a probability differs by 0\.0"):
+                check_parity(predictor, network, [str(photos / "test" / "red" / "red0.jpg")])
+        finally:
+            network.fc.bias[1] -= 0.1
+
+
+def test_a_training_whose_export_disagrees_fails_and_leaves_no_onnx(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(network: nn.Module, info: ModelInfo) -> bytes:
+        with torch.no_grad():
+            network.fc.bias += torch.tensor([0.0, 1e4, 0.0])
+            model = export_onnx(network, info)
+            network.fc.bias -= torch.tensor([0.0, 1e4, 0.0])
+        return model
+
+    monkeypatch.setattr("headstart.training.finish.export_onnx", wrong)
+    with pytest.raises(ParityError):
+        hs.train(photos, tmp_path / "run", backbone="resnet18", weights="random", size_px=32, recipe="probe")
+    assert not (tmp_path / "run" / "model.onnx").exists()
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mnasnet0_5", "googlenet"])
+def test_a_saved_network_comes_back_bit_for_bit(name: str, tmp_path: Path) -> None:
+    backbone = resolve(name)
+    network = replace_head(create_native(backbone), 3)
+    info = ModelInfo("classification", backbone.full_name, ("a", "b", "c"), backbone.preprocessing)
+    for file in ("one", "two"):
+        save_network(tmp_path / file, network, info)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    loaded, read = load_network(tmp_path / "one")
+    assert read == info
+    for key, tensor in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], tensor)
