@@ -28,6 +28,7 @@ from headstart.model.backbones import resolve
 from headstart.model.freeze import digest
 from headstart.model.network import feature_extractor
 from headstart.model.weights import create_pretrained
+from headstart.predictor import find_images
 
 _ROWS_AT_ONCE = 512
 
@@ -117,11 +118,11 @@ def extract_features(
 
 
 def _list_photos(data: str | os.PathLike[str]) -> Sequence[Candidate]:
-    """The photos of classes, as for training; where there are no class folders, all photos."""
-    listing = read_folder(data, for_training=False)
-    if listing.candidates:
-        return listing.candidates
-    return [Candidate(path, "", None) for path in listing.without_class]
+    """The photos of classes, as for training; where all lie side by side, photos of no class."""
+    paths = list(find_images(data))
+    if paths and all(Path(path).parent == Path(data) for path in paths):
+        return [Candidate(path, "", None) for path in paths]
+    return read_folder(data, for_training=False).candidates
 
 
 def _write_parquet(path: Path, rows: Iterable[tuple[Candidate, np.ndarray]]) -> None:

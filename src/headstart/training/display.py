@@ -98,6 +98,12 @@ class Display:
                 f"Warning: {len(listing.without_class)} images lie in no class folder and are ignored: "
                 f"{listing.without_class[0]!r}"
             )
+        validated = {photo.label for photo in splits.val}
+        if unseen := [n for i, n in enumerate(dataset.class_names) if i not in validated]:
+            self.say(
+                f"Warning: no validation photos of {', '.join(map(repr, unseen[:_MOST_NAMED]))}; the scores "
+                f"say nothing of {'it' if len(unseen) == 1 else 'them'}. Add photos."
+            )
         if splits.shared:
             self.say(
                 f"Warning: {splits.shared} validation or test photos are, byte for byte, training photos "
@@ -110,6 +116,8 @@ class Display:
         """Say what a phase trains, and how."""
         trainable = sum(parameter.numel() for parameter in suffix.parameters() if parameter.requires_grad)
         frozen = f"frozen: {', '.join(prefix.names)}" if prefix.names else "nothing frozen"
+        if not prefix.names and isinstance(phase.unfreeze, int):
+            frozen += " (the inside of this network is not staged, so its last stage is all of its backbone)"
         how = f"{phase.optimizer} at {phase.lr:g}, {phase.epochs} epochs"
         if phase.optimizer == "exact":
             how = "solved exactly"

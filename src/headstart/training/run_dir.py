@@ -74,7 +74,7 @@ class RunDir:
             return cls(Path(out or "runs"), config.select, writes=False)
         try:
             path = _next_free_folder(config.data) if out is None else Path(out)
-            cls.refuse_another_run(path)
+            cls.refuse(path)
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
             run = cls(path, config.select, writes=True)
             run.write_text("config.toml", tomli_w.dumps(config.to_dict()))
@@ -87,12 +87,19 @@ class RunDir:
         return run
 
     @staticmethod
-    def refuse_another_run(out: str | os.PathLike[str] | None) -> None:
-        """Raise ``RunFolderError`` if the folder already holds a run."""
-        if out is not None and (Path(out) / "config.toml").exists():
+    def refuse(out: str | os.PathLike[str] | None) -> None:
+        """Raise ``RunFolderError`` if the folder holds another run, or cannot be made or written."""
+        path = Path("runs" if out is None else out)
+        if out is not None and (path / "config.toml").exists():
             raise RunFolderError(
                 f"{out} already holds a run. Name another folder with --out, or leave --out away to get a "
                 f"new one."
+            )
+        nearest = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+            why = "is a file" if not nearest.is_dir() else "cannot be written"
+            raise RunFolderError(
+                f"Cannot make the run folder {path}: {nearest} {why}. Name another with --out."
             )
 
     def begin_phase(self, network: nn.Module, trained_names: Iterable[str]) -> None:

@@ -75,7 +75,7 @@ def train(
     with reproducible(config.seed, device):
         # What can be wrong with the command is found before any photo is read.
         if is_main:
-            RunDir.refuse_another_run(out)
+            RunDir.refuse(out)
         listing = read_folder(config.data, config.val_folder)
         num_train, num_val = _estimated_counts(listing, config)
         backbone = resolve(config.backbone)
@@ -151,6 +151,7 @@ def train(
 
         metrics: dict[str, Any] = {}
         if is_main:
+            display.say("Exporting the best weights and checking the exported model")
             run.load_best(network)
             info = ModelInfo(
                 task=dataset.task,
