@@ -21,7 +21,7 @@ from fastai.vision.all import (  # noqa: E402
     imagenet_stats,
     vision_learner,
 )
-from fastai.vision.learner import model_meta  # noqa: E402
+from fastai.vision.learner import default_split, model_meta  # noqa: E402
 from torchvision import models  # noqa: E402
 
 
@@ -34,11 +34,7 @@ def main() -> None:
 
     arch = getattr(models, arguments.backbone)
     if arch not in model_meta:
-        model_meta[arch] = {
-            "cut": -1,
-            "split": lambda m: [m[0].parameters(), m[1].parameters()],
-            "stats": imagenet_stats,
-        }
+        model_meta[arch] = {"cut": -1, "split": default_split, "stats": imagenet_stats}
     loaders = ImageDataLoaders.from_folder(
         Path(arguments.data),
         train="train",

@@ -55,6 +55,9 @@ def run(arguments: list[str], environment: dict[str, str] | None = None) -> tupl
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - begun
+    print(
+        f"{seconds:7.1f} s  {' '.join(arguments[1:3])} {output.splitlines()[-1]}", file=sys.stderr, flush=True
+    )
     if process.returncode:
         raise SystemExit(f"{' '.join(arguments)} failed with {process.returncode}")
     return seconds, usage.ru_maxrss / 1024, output

@@ -52,6 +52,8 @@ def test_the_help_names_every_command_and_each_has_an_example() -> None:
         "inspect",
         "backbones",
         "export",
+        "features",
+        "cache",
     }
     for command in commands:
         assert re.search(rf"^\s+{command}\s", out, re.MULTILINE)
@@ -194,6 +196,30 @@ def test_an_exported_onnx_is_the_one_of_the_run(run: Path, tmp_path: Path) -> No
     assert (tmp_path / "again.onnx").read_bytes() == (run / "model.onnx").read_bytes()
 
 
+def test_features_are_written_and_what_is_stored_is_shown_and_cleared(photos: Path, tmp_path: Path) -> None:
+    code, out, err = headstart("features", photos / "test", "--out", tmp_path / "vectors.npz")
+    assert code == 0, err
+    assert "12 photos, 1,280 features each" in out
+    code, out, _ = headstart("cache")
+    assert re.search(r"timm/tf_efficientnet_lite0\.in1k +head +12 ", out)
+    code, out, _ = headstart("cache", "--clear")
+    assert "Deleted 1 stores" in out
+    assert "0.0 MB of at most" in headstart("cache")[1]
+
+
+def test_an_output_that_cannot_be_written_is_told_before_the_work(
+    run: Path, photos: Path, tmp_path: Path
+) -> None:
+    for arguments in (
+        ("predict", run, photos / "test", "--out", tmp_path / "nowhere" / "a.csv"),
+        ("export", run, "--to", "pth", "--out", tmp_path),
+        ("features", photos, "--out", tmp_path / "nowhere" / "a.npz"),
+    ):
+        code, out, err = headstart(*arguments)
+        assert (code, out) == (2, "")
+        assert "Traceback" not in err
+
+
 def test_a_damaged_model_is_refused(run: Path, tmp_path: Path, photos: Path) -> None:
     model = bytearray((run / "model.onnx").read_bytes())
     model[len(model) // 2] ^= 4
@@ -224,7 +250,7 @@ MISTAKES = [
     (["predict", "nowhere", "a.jpg"], 2, "There is no nowhere"),
     (["evaluate", "nowhere", "PHOTOS"], 2, "There is no nowhere"),
     (["inspect", "resnet81"], 2, "Did you mean 'resnet"),
-    (["export", "nowhere", "--to", "pth"], 2, "no model.safetensors"),
+    (["export", "nowhere", "--to", "pth"], 2, "holds no model.safetensors"),
     (["export", "nowhere", "--to", "tflite"], 2, "onnx"),
 ]
 

@@ -64,7 +64,11 @@ def test_a_run_folder_or_its_model_is_loaded(run: Path, where: str) -> None:
 @pytest.mark.parametrize(
     ("path", "error", "message"),
     [
-        ("unfinished", RunFolderError, "training did not finish. Go on with: headstart resume .*unfinished"),
+        (
+            "unfinished",
+            RunFolderError,
+            "headstart export .*unfinished --to onnx; else its training did not finish",
+        ),
         ("photos", RunFolderError, r"photos is not a run folder.*No models are in .*photos\."),
         ("", RunFolderError, r"is not a run folder.*Models in .*: .*run\."),
         ("rum", RunFolderError, r"There is no .*rum\..*headstart train.*Models in .*: .*run\."),

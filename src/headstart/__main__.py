@@ -2,27 +2,102 @@
 
 from __future__ import annotations
 
+import codecs
+import errno
+import importlib
+import io
 import os
+import signal
 import sys
+from types import FrameType
+from typing import NoReturn
 
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, UsageError
+
+# Full, read-only, protected or failing disks, too many open files: nothing that a traceback would explain.
+_FAULTS_OF_THE_MACHINE = {
+    getattr(errno, name)
+    for name in ("EACCES", "EDQUOT", "EFBIG", "EIO", "EMFILE", "ENFILE", "ENOSPC", "EPERM", "EROFS")
+    if hasattr(errno, name)
+}
+_STOPPED = {128 + signal.SIGINT: "interrupted", 128 + signal.SIGTERM: "terminated"}
 
 
 def main() -> None:
-    """Run the command line; a user's own mistake gets a message, not a traceback."""
+    """Run the command line and exit; a user's own mistake gets a message, not a traceback."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _stop)
+    _let_every_name_be_printed()
+    try:
+        code = _run()
+        sys.stdout.flush()
+    except SystemExit as stop:  # by a signal; or by typer, when standard output is a pipe that nobody reads
+        code = stop.code if isinstance(stop.code, int) else 1
+        if code in _STOPPED:
+            _tell(_STOPPED[code])
+    except HeadstartError as error:
+        code = error.exit_code
+        _tell(str(error), of_all_processes=isinstance(error, UsageError))
+    except BrokenPipeError:
+        code = 1
+    except OSError as error:
+        if error.errno not in _FAULTS_OF_THE_MACHINE:
+            raise
+        code = 1
+        _tell(
+            ": ".join(str(part) for part in (error.filename, error.strerror) if part), of_all_processes=False
+        )
+    _give_up_what_cannot_be_flushed()
+    sys.exit(code)
+
+
+def _run() -> int:
+    import typer
+
     from headstart.cli import app
 
+    # Newer versions of typer carry click inside themselves, older ones import it.
+    click_exceptions = importlib.import_module(typer.BadParameter.__module__)
     try:
-        app()
-    except HeadstartError as error:
-        print(f"headstart: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader has gone (`headstart predict ... | head`); flushing at exit must not fail either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        return app(standalone_mode=False) or 0
+    except click_exceptions.ClickException as error:
+        if _rank() == "0":
+            error.show()
+        return int(error.exit_code)
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    """Leave through every ``finally``, so that nothing half-written stays behind."""
+    sys.exit(128 + number)
+
+
+def _rank() -> str:
+    return os.environ.get("RANK", "0")  # torchrun's number of this process
+
+
+def _tell(message: str, *, of_all_processes: bool = True) -> None:
+    """Print a message; of several processes the first does, or any whose message is its own."""
+    if _rank() == "0":
+        print(f"headstart: {message}", file=sys.stderr)
+    elif not of_all_processes:
+        print(f"headstart (process {_rank()}): {message}", file=sys.stderr)
+
+
+def _let_every_name_be_printed() -> None:
+    """Let standard output take all of Unicode, and file names that are not UTF-8 as the bytes they are."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        as_bytes = codecs.lookup(sys.stdout.encoding).name == "utf-8" and not sys.stdout.isatty()
+        sys.stdout.reconfigure(errors="surrogateescape" if as_bytes else "backslashreplace")
+
+
+def _give_up_what_cannot_be_flushed() -> None:
+    """Keep Python from failing at exit because the reader has gone, or the disk is full."""
+    try:
+        if sys.__stdout__ is not None:
+            sys.__stdout__.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 if __name__ == "__main__":

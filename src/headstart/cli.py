@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from headstart.errors import UsageError, requires_extra
-from headstart.files import write_whole
+from headstart.files import refuse_to_write, write_whole
 
 if TYPE_CHECKING:
     from headstart.predictor import Prediction
@@ -161,7 +161,10 @@ def predict(
     from headstart.predictions import write_csv, write_jsonl
     from headstart.predictor import find_images, load
 
+    if out is not None:
+        refuse_to_write(out)
     predictor = load(model)
+    top_k = min(top_k, len(predictor.class_names))
     photos = (photo for path in _paths(images) for photo in find_images(path))
     predictions = predictor.predict_iter(photos, top_k=top_k)
     if format_ is None:
@@ -221,17 +224,20 @@ def inspect(
 ) -> None:
     """Show a network's stages: shapes, parameters, multiply-adds, what is frozen."""
     with requires_extra("train"):
+        from headstart.config import TrainConfig
         from headstart.export.safetensors import load_network
         from headstart.model.backbones import create_native, resolve
         from headstart.model.freeze import freeze
         from headstart.model.summary import summarise
 
-    if Path(what).is_dir() or what.endswith(".safetensors"):
-        path = Path(what) / "model.safetensors" if Path(what).is_dir() else Path(what)
-        if not path.exists():
-            raise UsageError(f"{what} has no model.safetensors. Name a finished run, or a backbone.")
-        network, info = load_network(path)
+    weights = Path(what) / "model.safetensors"
+    if weights.is_file():
+        network, info = load_network(weights)
+        phases = TrainConfig.from_toml(Path(what) / "config.toml").phases
+        freeze(network, before=phases[-1].unfreeze)  # as it was at the end of training
         title, size_px = f"{info.backbone}, {len(info.class_names)} classes", info.preprocessing.size_px
+    elif Path(what).is_file() or os.sep in what.removeprefix("timm/"):
+        raise UsageError(f"{what} is not the folder of a finished run. Name one, or a backbone.")
     else:
         backbone = resolve(what)
         network, size_px = create_native(backbone), backbone.preprocessing.size_px
@@ -285,7 +291,7 @@ def backbones(
             for row in rows
         ],
     )
-    print("Every other network of timm works too, as timm/NAME.")
+    print("Most other networks of timm work too, as timm/NAME; the few that cannot be cut say so.")
 
 
 @app.command(epilog="Example: headstart export runs/photos --to pth --out model.pth")
@@ -301,13 +307,68 @@ def export(
 
     weights = model / "model.safetensors"
     if not weights.is_file():
-        raise UsageError(f"{model} has no model.safetensors. Name the folder of a finished run.")
+        raise UsageError(f"{model} holds no model.safetensors. Name the folder of a finished run.")
     out = out or model / f"model.{to}"
+    refuse_to_write(out)
     if to is ExportFormat.PTH:
         print(write_pth(weights, out))
     else:
         write_onnx(weights, out)
     print(f"Written: {out}", file=sys.stderr)
+
+
+@app.command(epilog="Example: headstart features photos --backbone resnet50 --out features.parquet")
+def features(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of photos, in class folders or not.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write: .parquet or .npz.")],
+    backbone: Annotated[
+        str, typer.Option(help="NAME, timm/NAME or NAME.TAG.")
+    ] = "timm/tf_efficientnet_lite0",
+    weights: Annotated[str, typer.Option(help="default, random, or a file.")] = "default",
+) -> None:
+    """Write the features of photos, the input of a network's head: path, label, split, vector."""
+    with requires_extra("train"):
+        from headstart.features.extract import extract_features
+
+    refuse_to_write(out)
+    result = extract_features(data, out, backbone, weights=weights)
+    for path, reason in result.unreadable:
+        print(f"headstart: {path}: {reason}", file=sys.stderr)
+    print(f"Written: {out} ({result.num_rows:,} photos, {result.num_features:,} features each)")
+    if result.unreadable:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: headstart cache --clear")
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Delete all stored features.")] = False,
+) -> None:
+    """Show or clear the stored outputs of frozen stages; what is deleted is computed again when needed."""
+    from datetime import datetime
+
+    from headstart.features.cache import budget_bytes, cache_folder, list_stores
+    from headstart.features.store import delete_store
+
+    stores = list_stores()
+    total = sum(store.num_bytes for store in stores)
+    if clear:
+        for store in stores:
+            delete_store(store.path)
+        print(f"Deleted {len(stores)} stores, {total / 1e6:,.1f} MB, from {cache_folder()}")
+        return
+    rows = [
+        [
+            str(store.about.get("backbone", "?")),
+            str(store.about.get("cut", "?")),
+            f"{store.num_rows:,}",
+            f"{store.num_bytes / 1e6:,.1f}",
+            datetime.fromtimestamp(store.opened).strftime("%Y-%m-%d %H:%M"),
+        ]
+        for store in stores
+    ]
+    if rows:
+        _print_columns(["backbone", "cut", "rows", "MB", "last opened"], rows)
+    print(f"{total / 1e6:,.1f} MB of at most {budget_bytes() / 1e6:,.0f} MB in {cache_folder()}")
 
 
 def _paths(images: list[str]) -> Iterator[str]:
@@ -345,11 +406,11 @@ def _print_table(file: TextIO, predictions: Iterable[Prediction]) -> int:
 
 
 def _print_columns(header: list[str], rows: list[list[str]]) -> None:
-    """Print aligned columns: the first two to the left, numbers to the right."""
+    """Print aligned columns, the first to the left, the others to the right."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     for row in [header, *rows]:
         cells = [
-            cell.ljust(w) if i < 1 else cell.rjust(w)
+            cell.ljust(w) if i == 0 else cell.rjust(w)
             for i, (cell, w) in enumerate(zip(row, widths, strict=True))
         ]
         print("  ".join(cells).rstrip())

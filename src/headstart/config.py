@@ -60,6 +60,10 @@ class PhaseConfig:
     step_epochs: int = _setting(7, "schedule step: every so many epochs ...", at_least=1)
     gamma: float = _setting(0.9, "... the learning rate is multiplied by this", above=0, at_most=1)
 
+    def __post_init__(self) -> None:
+        if self.optimizer == "exact":  # solved once; further epochs would change nothing
+            object.__setattr__(self, "epochs", 1)
+
 
 @dataclass(frozen=True)
 class TrainConfig:

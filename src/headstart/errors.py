@@ -13,6 +13,7 @@
     ├── WeightsError                pretrained weights cannot be had
     ├── TrainingError               training went wrong: a loss is not finite, a frozen part moved
     ├── DamagedFileError            a file's checksum does not match its content
+    ├── FileWriteError              a file cannot be written: path, reason and the bytes that it takes
     └── ParityError                 the exported model disagrees with the trained one
 
 A message says what is wrong, the value received, what is allowed or nearest, and what to do next. The
@@ -94,6 +95,26 @@ class TrainingError(HeadstartError):
 
 class DamagedFileError(HeadstartError):
     """A file's checksum does not match its content, so it is not used."""
+
+
+class FileWriteError(HeadstartError):
+    """A file cannot be written; if there was one of that name, it is still there.
+
+    Args:
+        path: The file.
+        reason: What the system says.
+        num_bytes: How many bytes it takes; 0 if that is not known.
+    """
+
+    def __init__(self, path: str, reason: str, num_bytes: int) -> None:
+        self.path = path
+        self.reason = reason
+        self.num_bytes = num_bytes
+        super().__init__(path, reason, num_bytes)  # all, so that the error survives pickling
+
+    def __str__(self) -> str:
+        size = f" It takes {self.num_bytes:,} bytes." if self.num_bytes else ""
+        return f"Cannot write {self.path}: {self.reason}.{size}"
 
 
 class ParityError(HeadstartError):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+
+from headstart.errors import FileWriteError, UsageError
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes | str | Callable[[BinaryIO], object]) -> None:
@@ -20,24 +23,49 @@ def write_whole(path: str | os.PathLike[str], content: bytes | str | Callable[[B
         path: The file to write; its folder must exist.
         content: Bytes, text (written as UTF-8; lone surrogates, as Python has them in file names that are
             not UTF-8, as the bytes they stand for) or a function that writes to the open binary file.
+
+    Raises:
+        FileWriteError: The disk is full, or the like; the old file is as it was.
     """
     path = Path(path)
     temporary = path.with_name(f".{secrets.token_hex(8)}.part")
+    num_bytes = 0
     try:
         with open(temporary, "xb") as file:
             if isinstance(content, str):
-                file.write(content.encode("utf-8", "surrogateescape"))
-            elif isinstance(content, bytes):
+                content = content.encode("utf-8", "surrogateescape")
+            if isinstance(content, bytes):
+                num_bytes = len(content)
                 file.write(content)
             else:
                 content(file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise FileWriteError(os.fspath(path), error.strerror or str(error), num_bytes) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def refuse_to_write(path: str | os.PathLike[str]) -> None:
+    """Tell, before long work, that a file could not be written.
+
+    Raises:
+        UsageError: Its folder does not exist or may not be written to, or the name is taken by something that
+            is no file.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is no file, so it is not written to. Name a file, new or to be replaced.")
+    if not path.parent.is_dir():
+        raise UsageError(f"Cannot write {path}: there is no folder {path.parent}. Make it, or name another.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"Cannot write {path}: no permission to write into {path.parent}. Name another folder."
+        )
 
 
 def sha256_of_file(path: str | os.PathLike[str]) -> str:

@@ -205,8 +205,8 @@ def _model_in(path: Path) -> Path:
         return model
     if (path / "config.toml").is_file():
         raise RunFolderError(
-            f"The run in {path} has no model.onnx: its training did not finish. "
-            f"Go on with: headstart resume {path}"
+            f"The run in {path} has no model.onnx. If it has a model.safetensors, write it again with: "
+            f"headstart export {path} --to onnx; else its training did not finish: train again."
         )
     if path.is_dir():
         wrong, around = f"{path} is not a run folder: it has no model.onnx.", path

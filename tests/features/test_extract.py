@@ -22,7 +22,7 @@ BACKBONE = "timm/tf_efficientnet_lite0"
 
 
 def extract(data: Path, out: Path) -> Extracted:
-    return extract_features(data, out, BACKBONE, say=print, advance=lambda: None)
+    return extract_features(data, out, BACKBONE)
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -144,9 +144,9 @@ def test_reduced_jpeg_differs_little_from_a_full_decode(resize, size):
 def test_large_jpegs_are_decoded_at_reduced_scale(monkeypatch):
     sizes = []
 
-    def record(image, settings):
+    def record(image, settings, view):
         sizes.append(image.size)
-        return preprocess(image, settings)
+        return preprocess(image, settings, view)
 
     monkeypatch.setattr(preprocess_module, "preprocess", record)
     load_pixels(encode(photo(2048, 1024), "JPEG"), Preprocessing(size_px=56), path="photo")

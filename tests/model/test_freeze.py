@@ -3,6 +3,8 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -67,6 +69,76 @@ def test_unfreezing_undoes_freezing() -> None:
     assert all(parameter.requires_grad for parameter in network.parameters())
     assert not any("train" in module.__dict__ for module in network.modules())
     assert network.train().body[1].training
+
+
+class NestedNet(nn.Module):
+    """A class that no table knows, with containers in containers; its root asks for its own mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Module()
+        self.encoder.body = nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten()
+        )
+        self.classifier = nn.Sequential(nn.Dropout(0.5), nn.Linear(4 * 6 * 6, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classifier(nn.functional.dropout(self.encoder.body(x), training=self.training))
+
+
+def of_torchvision(name: str) -> nn.Module:
+    with torch.device("meta"):
+        return create_native(resolve(name))
+
+
+@pytest.mark.parametrize(
+    ("network", "from_stage", "in_training", "in_evaluation"),
+    [
+        (partial(of_torchvision, "resnet18"), "layer4", ["", "layer4.0.bn1", "fc"], ["bn1", "layer3.0.bn1"]),
+        (partial(of_torchvision, "resnet18"), "head", ["", "fc"], ["bn1", "layer4", "layer4.0.bn1"]),
+        (
+            partial(of_torchvision, "vgg11_bn"),
+            "block5",
+            ["", "features", "features.22", "features.26", "classifier", "classifier.2", "classifier.5"],
+            ["features.1", "features.18"],
+        ),
+        (
+            partial(of_torchvision, "vgg11_bn"),
+            "head",
+            ["", "classifier", "classifier.5", "classifier.6"],
+            ["features", "features.26", "classifier.2"],
+        ),
+        (NestedNet, "head", ["", "classifier", "classifier.1"], ["encoder", "encoder.body.1"]),
+        (NestedNet, "all", ["", "encoder", "encoder.body", "encoder.body.2", "classifier.0"], []),
+    ],
+)
+def test_unfreezing_stages_of_a_frozen_network_trains_them_and_what_contains_them(
+    network: Callable[[], nn.Module], from_stage: str, in_training: list[str], in_evaluation: list[str]
+) -> None:
+    frozen = network()
+    freeze(frozen)
+    for twin in twins(frozen):
+        unfreeze(twin, from_stage=from_stage)
+        for unfrozen in twins(twin):
+            unfrozen.train()
+            for name in in_training:
+                assert unfrozen.get_submodule(name).training, name
+            for name in in_evaluation:
+                assert not unfrozen.get_submodule(name).training, name
+            unfrozen.eval()
+            assert not any(module.training for module in unfrozen.modules())
+
+
+def test_unfreezing_a_part_of_a_frozen_network_is_seen_by_the_whole() -> None:
+    network = NestedNet()
+    freeze(network)
+    unfreeze(network.encoder.body[2])
+    for twin in twins(network):
+        assert twin.train() is twin
+        assert [name for name, module in twin.named_modules() if module.training] == ["encoder.body.2"]
+        assert not torch.equal(twin(IMAGES), twin(IMAGES))  # it drops again
+        twin.eval()
+        assert torch.equal(twin(IMAGES), twin(IMAGES))
 
 
 @pytest.mark.parametrize("name", ["vit_b_32", "timm/vit_tiny_patch16_224"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -9,7 +10,7 @@ from headstart.model.backbones import create_native, resolve
 from headstart.model.freeze import is_frozen, unfreeze
 from headstart.model.head import replace_head
 from headstart.model.network import create_network, feature_extractor
-from headstart.model.stages import cut
+from headstart.model.stages import cut, head_module_name
 from headstart.model.summary import summarise
 
 
@@ -48,6 +49,39 @@ def test_networks_that_timm_ships_without_classes_get_a_head() -> None:
         replace_head(network, 5)
     assert network.head.weight.shape == (5, 384)
     assert network.num_classes == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("repvit_m1", ["head.head.l", "head.head_dist.l"]),  # two layers whose logits are averaged
+        ("caformer_s18", ["head.fc.fc2"]),  # a hidden layer, which stays pretrained
+        ("levit_256d", ["head.linear"]),
+        ("dla46x_c", ["fc"]),
+    ],
+)
+def test_a_head_of_several_layers_is_made_anew_in_those_that_give_logits(
+    name: str, layers: list[str]
+) -> None:
+    with torch.device("meta"):
+        network, plain = timm.create_model(name), timm.create_model(name, num_classes=5)
+        before = dict(network.named_modules())
+        replace_head(network, 5)
+    assert [path for path, module in network.named_modules() if module is not before[path]] == layers
+    shapes = [{key: v.shape for key, v in net.state_dict().items()} for net in (network, plain)]
+    assert shapes[0] == shapes[1]
+
+
+def test_a_head_of_the_users_own_can_be_replaced_again() -> None:
+    with torch.device("meta"):
+        network = create_native(resolve("alexnet"))
+        replace_head(network, nn.Sequential(nn.Linear(4096, 8), nn.ReLU(), nn.Linear(8, 3)))
+        assert replace_head(network, 4).classifier[6][2].out_features == 4
+        replace_head(network, nn.Tanh())
+        with pytest.raises(UnknownBackboneError, match=r"AlexNet, classifier\.6, has no linear layer"):
+            replace_head(network, 4)
+        replace_head(network, nn.Linear(4096, 2))
+    assert head_module_name(network) == "classifier.6"
 
 
 def test_the_feature_extractor_gives_the_heads_input() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import torch
@@ -22,5 +23,7 @@ def write_pth(model: Path, out: Path) -> str:
         Python lines that load the file without Headstart, and prepare an image for it.
     """
     network, info = load_network(model)
-    write_whole(out, lambda file: torch.save(network.state_dict(), file))
+    memory = io.BytesIO()  # torch turns a full disk into an error of its own
+    torch.save(network.state_dict(), memory)
+    write_whole(out, memory.getvalue())
     return native_lines(resolve(info.backbone), len(info.class_names), path=str(out))

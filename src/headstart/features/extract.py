@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -54,8 +56,7 @@ def extract_features(
     backbone: str,
     *,
     weights: str = "default",
-    say: Callable[[str], object],
-    advance: Callable[[], object],
+    say: Callable[[str], object] = lambda text: print(text, file=sys.stderr),
 ) -> Extracted:
     """Write the features of every photo of a folder, in one pass and in flat memory.
 
@@ -65,8 +66,7 @@ def extract_features(
             .npz empty) where the folders do not say them.
         backbone: Its name.
         weights: As in ``create_pretrained``.
-        say: Told in a sentence what a user should know.
-        advance: Called once per photo.
+        say: Told in a sentence what a user should know, and every ten seconds how far it is.
 
     Raises:
         ConfigError: ``out`` has another suffix.
@@ -100,12 +100,15 @@ def extract_features(
     )
     unreadable: list[tuple[str, str]] = []
     num_rows = num_features = 0
+    begun = told = time.monotonic()
 
     def rows() -> Iterator[tuple[Candidate, np.ndarray]]:
-        nonlocal num_rows, num_features
+        nonlocal num_rows, num_features, told
         checked = activations.stream(candidate.path for candidate in candidates)
         for candidate, (photo, row) in zip(candidates, checked, strict=True):
-            advance()
+            if (now := time.monotonic()) - told > 10:
+                told, done = now, num_rows + len(unreadable)
+                say(f"{done:,} of {len(candidates):,} photos, {done / (now - begun):.0f} images/s")
             if row is None:
                 unreadable.append((candidate.path, photo.reason or ""))
             else:

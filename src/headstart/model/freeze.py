@@ -1,10 +1,12 @@
 """The one place that freezes.
 
-Frozen means two things at once: no gradients, and evaluation mode (norm statistics stand still, nothing is
-dropped), which ``.train()`` on the network or any of its parts does not undo. A plain ``nn.Module`` has no
-place for the second, so every frozen submodule gets an instance attribute ``train`` that hides its class's
-method. It is a ``functools.partial`` of a module-level function, so that a frozen network can be pickled,
-and a deep copy holds the copied module, not the original.
+Two words are used here and everywhere. A module is *held* if it stays in evaluation mode (norm statistics
+stand still, nothing is dropped) whatever ``.train()`` says, on it or on what contains it. It is *frozen* if
+it is held and its parameters have no gradients.
+
+A plain ``nn.Module`` has no place for being held, so every held module gets an instance attribute ``train``
+that hides its class's method. It is a ``functools.partial`` of a module-level function, so that a network can
+be pickled, and a deep copy holds the copied module, not the original.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import hashlib
 import torch
 from torch import nn
 
-from headstart.model.stages import cut, is_view
+from headstart.model.stages import auxiliary_heads, cut, is_view
 
 
 def freeze(network: nn.Module, *, before: str | int | None = None) -> None:
@@ -29,14 +31,14 @@ def freeze(network: nn.Module, *, before: str | int | None = None) -> None:
     for parameter in part.parameters():
         parameter.requires_grad_(False)
     for module in part.modules():
-        _hold_in_evaluation_mode(module)
+        _hold(module)
 
 
 def unfreeze(network: nn.Module, *, from_stage: str | int | None = None) -> None:
     """Give a module, or a network's stages from one on, their gradients and modes back.
 
-    What comes before ``from_stage`` stays as it is. The unfrozen modules are in evaluation mode until the
-    next ``.train()``.
+    What comes before ``from_stage`` stays as it is, and auxiliary classifiers are frozen: they never run. The
+    unfrozen modules are in evaluation mode until the next ``.train()``.
 
     Args:
         network: Any module; with ``from_stage``, a network that ``stages`` accepts.
@@ -46,30 +48,36 @@ def unfreeze(network: nn.Module, *, from_stage: str | int | None = None) -> None
     for parameter in part.parameters():
         if parameter.is_floating_point():
             parameter.requires_grad_(True)
-    for module in part.modules():
-        module.__dict__.pop("train", None)
+    unfrozen = set(part.modules())
+    for module in network.modules():
+        # What contains an unfrozen module trains as well: its own forward pass may ask for its mode.
+        if not unfrozen.isdisjoint(module.modules()):
+            module.__dict__.pop("train", None)
+    for name in auxiliary_heads(part):
+        freeze(part.get_submodule(name))
 
 
 def hold_norm_statistics(network: nn.Module) -> None:
-    """Keep batch norms in evaluation mode, their scale and shift still trainable, until ``unfreeze``.
+    """Hold batch norms until ``unfreeze``, their scale and shift still trainable.
 
-    Small data gives noisy batch statistics; the pretrained ones serve better.
+    This freezes nothing: frozen would be without gradients too. Small data gives noisy batch statistics; the
+    pretrained ones serve better.
     """
     for module in network.modules():
         if isinstance(getattr(module, "running_mean", None), torch.Tensor):
-            _hold_in_evaluation_mode(module)
+            _hold(module)
 
 
 def is_frozen(module: nn.Module) -> bool:
-    """Tell whether nothing in a module has gradients, and all that holds parameters stays in evaluation mode.
+    """Tell whether no parameter of a module has gradients, and every module that owns parameters is held.
 
-    Works on native modules and on stages, which are views: made anew each time, they hold nothing back
+    Works on native modules and on stages, which are views: made anew each time, they are not held
     themselves.
     """
     if any(parameter.requires_grad for parameter in module.parameters()):
         return False
-    holders = (part for part in module.modules() if next(part.parameters(recurse=False), None) is not None)
-    return all("train" in part.__dict__ for part in holders if not is_view(part))
+    owners = (part for part in module.modules() if next(part.parameters(recurse=False), None) is not None)
+    return all("train" in part.__dict__ for part in owners if not is_view(part))
 
 
 def digest(module: nn.Module) -> str:
@@ -81,10 +89,13 @@ def digest(module: nn.Module) -> str:
     return sha256.hexdigest()
 
 
-def _hold_in_evaluation_mode(module: nn.Module) -> None:
+def _hold(module: nn.Module) -> None:
     module.training = False
-    module.train = functools.partial(_stay_in_evaluation_mode, module)  # type: ignore[method-assign]
+    module.train = functools.partial(_train_children, module)  # type: ignore[method-assign]
 
 
-def _stay_in_evaluation_mode(module: nn.Module, mode: bool = True) -> nn.Module:
+def _train_children(module: nn.Module, mode: bool = True) -> nn.Module:
+    """Take the place of ``train`` in a held module: its children decide for themselves."""
+    for child in module.children():
+        child.train(mode)
     return module

@@ -6,14 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from headstart.model.stages import head_module_name
-
-# Auxiliary classifiers: they never run here, but a plain torchvision network of as many classes has them,
-# and the state dict must load into it with strict=True.
-_AUXILIARY_HEADS = {
-    "torchvision.models.googlenet.GoogLeNet": ("aux1.fc2", "aux2.fc2"),
-    "torchvision.models.inception.Inception3": ("AuxLogits.fc",),
-}
+from headstart.errors import UnknownBackboneError
+from headstart.model.stages import HEAD_MARK, auxiliary_heads, head_module_name
 
 
 def replace_head(network: nn.Module, head: int | nn.Module) -> nn.Module:
@@ -21,25 +15,45 @@ def replace_head(network: nn.Module, head: int | nn.Module) -> nn.Module:
 
     Args:
         network: A network that ``stages`` accepts; changed in place.
-        head: The number of classes, for a new layer of the old one's kind, or a module that takes the old
-            layer's input ((B, D) in most networks).
+        head: The number of classes, for a new layer of the old one's kind (where the head is a module of
+            several layers, as in some of timm's networks, for its last layer), or a module that takes the
+            old head's input ((B, D) in most networks).
 
     Returns:
         The same network.
+
+    Raises:
+        UnknownBackboneError: The network has no single head, or one without a layer that gives logits.
     """
     name = head_module_name(network)
-    old = network.get_submodule(name)
-    if isinstance(old, nn.Identity) and isinstance(head, int):  # timm's networks that come without classes
-        network.reset_classifier(head)  # type: ignore[operator]
-        old = network.get_submodule(name)
-    network.set_submodule(name, _resized(old, head) if isinstance(head, int) else head)
-    if isinstance(head, int):
-        for auxiliary in _AUXILIARY_HEADS.get(f"{type(network).__module__}.{type(network).__qualname__}", ()):
-            if network.get_submodule(auxiliary.rpartition(".")[0]) is not None:
-                network.set_submodule(auxiliary, _resized(network.get_submodule(auxiliary), head))
+    if isinstance(head, nn.Module):
+        network.set_submodule(name, head)
+    else:
+        if isinstance(network.get_submodule(name), nn.Identity) and hasattr(network, "reset_classifier"):
+            network.reset_classifier(head)  # type: ignore[operator]  # timm's, trained without classes
+        # Auxiliary classifiers never run, but the plain network of as many classes has them.
+        for layer in (*_last_layers(network, name), *auxiliary_heads(network).values()):
+            network.set_submodule(layer, _resized(network.get_submodule(layer), head))
         if hasattr(network, "num_classes"):  # what timm's and torchvision's networks say of themselves
             network.num_classes = head  # type: ignore[assignment]
+    setattr(network, HEAD_MARK, name)
     return network
+
+
+def _last_layers(network: nn.Module, head_name: str) -> list[str]:
+    """Names of the layers in a head that give logits: itself in most; RepViT averages two."""
+    layers = {
+        ".".join(filter(None, (head_name, name))): module.weight.shape[0]
+        for name, module in network.get_submodule(head_name).named_modules()
+        if isinstance(module, (nn.Linear, nn.Conv2d))
+    }
+    if not layers:
+        raise UnknownBackboneError(
+            f"The head of {type(network).__name__}, {head_name}, has no linear layer or convolution that "
+            f"could be made anew for another number of classes. Give a module: replace_head(network, module)."
+        )
+    *_, num_logits = layers.values()
+    return [name for name, width in layers.items() if width == num_logits]
 
 
 def _resized(old: Any, num_classes: int) -> nn.Module:

@@ -21,6 +21,11 @@ from torch import Tensor, nn
 
 from headstart.errors import UnknownBackboneError, did_you_mean
 
+HEAD_MARK = "_headstart_head"
+"""The attribute of a network that holds its head's dotted name; a string survives pickle and deepcopy."""
+
+_ALTERNATIVES = "Choose one that the command `headstart backbones` lists."
+
 Description = dict[str, list[nn.Module]]  # stage name → its modules, in the order they run
 
 
@@ -56,6 +61,68 @@ def stages(network: nn.Module) -> list[Stage]:
     return [Stage(name, modules) for name, modules in _family(network)(network).items()]
 
 
+def check_stages(network: nn.Module, size_px: int) -> None:
+    """Compare the composition of the stages with the network's own forward pass, once, on two random images.
+
+    A network of a class that is not in the table may do more after its head than Headstart sees. Call this
+    before ``replace_head``: behind a new head of zeros everything is equal.
+
+    Args:
+        network: Any network; its modes are left as they are.
+        size_px: Side of the square input.
+
+    Raises:
+        UnknownBackboneError: The network does not take such images, or it cannot be cut, and why.
+    """
+    name = type(network).__name__
+    images = torch.randn(2, 3, size_px, size_px, generator=torch.Generator().manual_seed(0))
+    images = images.to(next(network.parameters()).device)
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        with torch.no_grad():
+            expected, composed = _run(network, images, size_px), images
+            for stage in stages(network):
+                composed = stage(composed)
+    except UnknownBackboneError:
+        raise
+    except Exception as error:
+        raise UnknownBackboneError(
+            f"{name} cannot be cut: its stages do not run one after the other ({_reason(error)}). "
+            f"{_ALTERNATIVES}"
+        ) from error
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    same_shape = composed.shape == expected.shape
+    if not same_shape or not torch.allclose(composed, expected, rtol=1e-3, atol=1e-5, equal_nan=True):
+        raise UnknownBackboneError(
+            f"{name} cannot be cut: its stages ({', '.join(stage_names(network))}) do not give its own "
+            f"logits. It does something beside its head or after it that they do not hold. {_ALTERNATIVES}"
+        )
+
+
+def _run(network: nn.Module, images: Tensor, size_px: int) -> Tensor:
+    name = type(network).__name__
+    try:
+        logits = network(images)
+    except Exception as error:
+        raise UnknownBackboneError(
+            f"{name} does not take images of {size_px} × {size_px} pixels: {_reason(error)}. "
+            "Use the size that its weights were trained with."
+        ) from error
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        what = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise UnknownBackboneError(
+            f"{name} gives {what} for two images, where a classifier gives logits, (2, K). {_ALTERNATIVES}"
+        )
+    return logits
+
+
+def _reason(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+
+
 def is_staged(network: nn.Module) -> bool:
     """Tell whether the network's inside is known, so that it has more stages than backbone and head."""
     return _family(network) is not _two_stages
@@ -64,12 +131,16 @@ def is_staged(network: nn.Module) -> bool:
 def _family(network: nn.Module) -> Callable[[Any], Description]:
     """The function that knows this class; a subclass counts only if it runs the same forward pass."""
     for cls in type(network).__mro__:
-        describe = _FAMILIES.get(f"{cls.__module__}.{cls.__qualname__}")
+        describe = _FAMILIES.get(_full_name(cls))
         if describe is not None and all(
             getattr(type(network), method, None) is getattr(cls, method, None) for method in _FORWARD_METHODS
         ):
             return describe
     return _two_stages
+
+
+def _full_name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def is_view(module: nn.Module) -> bool:
@@ -128,25 +199,43 @@ def _cut_index(names: list[str], at: str | int) -> int:
 
 
 def head_module_name(network: nn.Module) -> str:
-    """Return the dotted name of the layer that gives the logits, such as ``fc`` or ``classifier.6``.
+    """Return the dotted name of the module that gives the logits, such as ``fc`` or ``classifier.6``.
 
-    timm's networks know it themselves; elsewhere it is the last linear layer or convolution in the order
-    of registration, which for torchvision's networks is always the right one (a test goes through all).
+    ``replace_head`` leaves it on the network, for a user's own head may be any module. timm's networks know
+    it themselves; elsewhere it is the last linear layer or convolution in the order of registration, which
+    for torchvision's networks is always the right one (a test goes through all).
 
     Raises:
         UnknownBackboneError: The network has no such layer, or several that are used together.
     """
+    if marked := getattr(network, HEAD_MARK, None):
+        return str(marked)
     if callable(get_classifier := getattr(network, "get_classifier", None)):
         classifier = get_classifier()  # an nn.Identity where a timm network was trained without classes
         layers = [name for name, module in network.named_modules() if module is classifier]
+        if isinstance(classifier, nn.ModuleList):
+            layers = []
     else:
         layers = [name for name, m in network.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
     if not layers:
         raise UnknownBackboneError(
-            f"{type(network).__name__} has no single layer that gives the logits (a linear layer or a "
-            "convolution), so its head cannot be found. Use a network that has one."
+            f"{type(network).__name__} cannot be cut: it has no single head, but none, or several whose "
+            f"logits are combined. {_ALTERNATIVES}"
         )
     return str(layers[-1])
+
+
+def auxiliary_heads(network: nn.Module) -> dict[str, str]:
+    """Find the auxiliary classifiers (GoogLeNet, Inception) in a network or a part of one.
+
+    They help to train from scratch and never run here. They stay because the plain network's state dict has
+    them.
+
+    Returns:
+        The dotted name of each auxiliary classifier, with that of its layer that gives logits.
+    """
+    kinds = {name: _full_name(type(module)) for name, module in network.named_modules()}
+    return {name: f"{name}.{_AUXILIARY[kind]}" for name, kind in kinds.items() if kind in _AUXILIARY}
 
 
 class _Glue(nn.Module):
@@ -196,13 +285,14 @@ def _vgg(net: Any) -> Description:
     ends = [i + 1 for i, layer in enumerate(net.features) if isinstance(layer, nn.MaxPool2d)]
     bounds = [0, *ends[:-1], len(net.features)]
     blocks = {f"block{n}": list(net.features[a:b]) for n, (a, b) in enumerate(pairwise(bounds), 1)}
-    return blocks | {"pool": [net.avgpool, nn.Flatten(1)]} | _classifier(net.classifier, first=6)
+    return blocks | {"pool": [net.avgpool, nn.Flatten(1)]} | _classifier(net, "classifier", first=6)
 
 
-def _classifier(classifier: nn.Module, first: int = 1) -> Description:
-    """Linear layers before the last are stages of their own; the rest is the head."""
-    layers = list(classifier) if isinstance(classifier, nn.Sequential) else [classifier]
-    starts = [i for i, layer in enumerate(layers) if isinstance(layer, nn.Linear)]
+def _classifier(net: Any, name: str, first: int = 1) -> Description:
+    """Linear layers before the head are stages of their own; the head may be any module."""
+    head = net.get_submodule(head_module_name(net))
+    layers = list(net.get_submodule(name))
+    starts = [i for i, layer in enumerate(layers) if isinstance(layer, nn.Linear) or head in layer.modules()]
     # Dropout directly before a linear layer belongs to it: it stays active when only the head is trained.
     starts = [i - 1 if i and isinstance(layers[i - 1], nn.Dropout) else i for i in starts]
     bounds = [*starts, len(layers)]
@@ -223,11 +313,11 @@ def _by_stride(layers: Iterable[nn.Module]) -> Description:
 
 def _mobilenet_v2(net: Any) -> Description:
     pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten(1)]
-    return _by_stride(net.features) | {"pool": pool} | _classifier(net.classifier)
+    return _by_stride(net.features) | {"pool": pool} | _classifier(net, "classifier")
 
 
 def _mobilenet_v3_or_efficientnet(net: Any) -> Description:
-    return _by_stride(net.features) | {"pool": [net.avgpool, nn.Flatten(1)]} | _classifier(net.classifier)
+    return _by_stride(net.features) | {"pool": [net.avgpool, nn.Flatten(1)]} | _classifier(net, "classifier")
 
 
 def _convnext(net: Any) -> Description:
@@ -282,7 +372,7 @@ def _vit(net: Any) -> Description:
     blocks[f"block{len(layers) + 1}"] = [last, net.encoder.ln]
     embed: Description = {"embed": [_Glue(net, _vit_embed, owns)]}
     pool: Description = {"pool": [_Glue(net, _vit_class_token)]}
-    return embed | blocks | pool | _classifier(net.heads)
+    return embed | blocks | pool | _classifier(net, "heads")
 
 
 def _vit_embed(net: Any, images: Tensor) -> Tensor:
@@ -359,14 +449,20 @@ def _timm_vit_pool(net: Any, tokens: Tensor) -> Tensor:
 
 
 def _two_stages(net: nn.Module) -> Description:
-    return {"backbone": [_BackboneByHook(net)], "head": [net.get_submodule(head_module_name(net))]}
+    name = head_module_name(net)
+    head = net.get_submodule(name)
+    siblings = list(net.get_submodule(name.rpartition(".")[0]).children())
+    behind = siblings[siblings.index(head) + 1 :]
+    # timm puts a flattening behind a head that is a convolution.
+    flatten = [module for module in behind if isinstance(module, nn.Flatten)]
+    return {"backbone": [_BackboneByHook(net)], "head": [head, *flatten]}
 
 
 class _BackboneByHook(nn.Module):
     """Everything before the head of a network whose inside is not known: the head's captured input.
 
-    Auxiliary classifiers (GoogLeNet, Inception) never run: they hang on the root's ``training`` flag, which
-    stays off here whatever mode the rest is in.
+    Auxiliary classifiers hang on the root's ``training`` flag, which stays off here whatever mode the rest is
+    in, so that they do not run.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -374,7 +470,7 @@ class _BackboneByHook(nn.Module):
         self._network = (network,)
         head_name = head_module_name(network)
         self._head = (network.get_submodule(head_name),)
-        for name, module in _parts_without(network, head_name):
+        for name, module in _largest_modules_outside(network, head_name):
             self.add_module(name.replace(".", "_"), module)
         for name, parameter in network.named_parameters(recurse=False):
             self.register_parameter(name, parameter)
@@ -389,23 +485,36 @@ class _BackboneByHook(nn.Module):
         finally:
             network.training = training
             handle.remove()
+        if len(captured) != 1:
+            raise UnknownBackboneError(
+                f"{type(network).__name__} cannot be cut: it runs its head {len(captured)} times in one "
+                f"forward pass. {_ALTERNATIVES}"
+            )
         return captured[0]
 
 
-def _parts_without(network: nn.Module, excluded: str, prefix: str = "") -> Iterable[tuple[str, nn.Module]]:
-    """The largest submodules that do not contain the excluded one, with their dotted names."""
+def _largest_modules_outside(
+    network: nn.Module, head_name: str, prefix: str = ""
+) -> Iterable[tuple[str, nn.Module]]:
+    """The largest submodules that neither are the head nor contain it, with their dotted names."""
     for name, child in network.named_children():
         path = prefix + name
-        if path == excluded:
+        if path == head_name:
             continue
-        if excluded.startswith(path + "."):
-            yield from _parts_without(child, excluded, path + ".")
+        if head_name.startswith(path + "."):
+            yield from _largest_modules_outside(child, head_name, path + ".")
         else:
             yield path, child
 
 
 # A subclass that overrides one of these may run its parts in another order.
 _FORWARD_METHODS = ("forward", "forward_features", "forward_head", "_forward_impl")
+
+# Class of an auxiliary classifier → its layer that gives logits.
+_AUXILIARY = {
+    "torchvision.models.googlenet.InceptionAux": "fc2",
+    "torchvision.models.inception.InceptionAux": "fc",
+}
 
 # By class, as text, so that neither library is imported to look at a network of the other.
 _FAMILIES: dict[str, Callable[[Any], Description]] = {

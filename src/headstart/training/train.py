@@ -21,7 +21,7 @@ from headstart.images.preprocess import Preprocessing
 from headstart.model.backbones import resolve
 from headstart.model.freeze import digest, hold_norm_statistics, unfreeze
 from headstart.model.head import replace_head
-from headstart.model.stages import state_names
+from headstart.model.stages import check_stages, is_staged, state_names
 from headstart.model.weights import create_pretrained
 from headstart.model_file import ModelInfo
 from headstart.training.batches import Batches
@@ -82,6 +82,8 @@ def train(
         preprocessing = _preprocessing(backbone.preprocessing, config)
         with stopwatch("network"):
             network, weights = create_pretrained(backbone, config.weights)
+            if config.size_px or not is_staged(network):  # what the tests have not seen
+                check_stages(network, preprocessing.size_px)
             replace_head(network, len(listing.class_names)).to(device)
         display.say(f"Backbone {backbone.full_name}, weights: {weights}")
         config = recipe.complete(config, recipe.Facts(num_train, head_inputs(network)))
