@@ -26,7 +26,7 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) ->
         file.write(b"half")  # type: ignore[attr-defined]
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(FileWriteError, match="Cannot write .*file: No space left on device"):
+    with pytest.raises(FileWriteError, match=r"Cannot write .*file: No space left on device"):
         write_whole(path, write_half)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["file"]
