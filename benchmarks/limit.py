@@ -28,10 +28,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data")
     parser.add_argument("--backbone", default="mobilenet_v2")
+    parser.add_argument("--weights", default="default")
     arguments = parser.parse_args()
 
     backbone = resolve(arguments.backbone)
-    network, _ = create_pretrained(backbone)
+    network, _ = create_pretrained(backbone, arguments.weights)
     settings = backbone.preprocessing
     module = nn.Sequential(Normalise(settings), cut(network.eval(), "head")[0]).eval()
     example = torch.zeros(2, settings.size_px, settings.size_px, 3, dtype=torch.uint8)

@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 
 from headstart.errors import ImageError
-from headstart.runtime import map_images, num_cores, open_session
+from headstart.runtime import map_images, map_in_order, num_cores, open_session
 
 
 def load(item: int) -> np.ndarray:
@@ -84,7 +84,7 @@ def test_endless_items_are_read_only_a_bounded_way_ahead() -> None:
 
 
 def map_images_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("map_images")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("map_in_order")]
 
 
 @pytest.mark.parametrize("where", ["items", "load", "compute", "consumer"])
@@ -201,3 +201,27 @@ def test_weights_in_another_file_are_refused(tmp_path: Path, monkeypatch: pytest
 
 def test_cores_are_those_this_process_may_use() -> None:
     assert 1 <= num_cores() <= (os.cpu_count() or 1)
+
+
+def test_results_keep_their_order_and_few_items_are_held_at_once() -> None:
+    lock, running, most, started = threading.Lock(), 0, 0, 0
+
+    def work(item: int) -> int:
+        nonlocal running, most, started
+        with lock:
+            running, started = running + 1, started + 1
+            most = max(most, running)
+        time.sleep(0.001 * (item % 3))
+        with lock:
+            running -= 1
+        return item
+
+    ahead = 0
+    for done, row in enumerate(map_in_order(work, range(200))):
+        assert row == done
+        if done == 0:
+            time.sleep(0.5)  # a slow consumer, while the threads could do everything
+        ahead = max(ahead, started - done)
+    workers = num_cores() + 1
+    assert ahead <= 4 * workers + 2
+    assert most <= workers

@@ -6,7 +6,6 @@ import io
 import os
 import struct
 import threading
-import time
 import zlib
 
 import pytest
@@ -235,29 +234,6 @@ def test_progress_is_called_once_per_photo_in_the_callers_thread(tree):
         progress=lambda: threads.append(threading.current_thread()),
     )
     assert threads == [threading.current_thread()] * 7
-
-
-def test_rows_keep_their_order_and_few_photos_are_held_at_once():
-    lock, running, most, started = threading.Lock(), 0, 0, 0
-
-    def work(item: int) -> int:
-        nonlocal running, most, started
-        with lock:
-            running, started = running + 1, started + 1
-            most = max(most, running)
-        time.sleep(0.001 * (item % 3))
-        with lock:
-            running -= 1
-        return item
-
-    ahead = 0
-    for done, row in enumerate(check_module._map_in_order(work, range(200))):
-        assert row == done
-        if done == 0:
-            time.sleep(0.5)  # a slow consumer, while the threads could do everything
-        ahead = max(ahead, started - done)
-    assert ahead <= 4 * os.cpu_count() + 2
-    assert most <= os.cpu_count()
 
 
 def test_a_bug_while_reading_is_not_taken_for_a_bad_photo(tree, monkeypatch):

@@ -6,17 +6,17 @@ import csv
 import io
 import math
 import os
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final, TypeVar
+from typing import Final
 
 from headstart.data.records import Dataset, Listing, Quarantined, Record
 from headstart.errors import ConfigError, DataError, ImageError
 from headstart.files import write_whole
 from headstart.images.decode import decode, read_bytes
+from headstart.runtime import map_in_order
 
 QUARANTINE_FRACTION: Final = 0.01
 QUARANTINE_FILES: Final = 5
@@ -24,9 +24,6 @@ QUARANTINE_FILES: Final = 5
 
 CHECK_REDUCE_TO_PX: Final = 64  # whether a photo decodes does not depend on the scale; smaller is faster
 _MOST_NAMED: Final = 20  # in one error message
-
-_Item = TypeVar("_Item")
-_Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +80,7 @@ def check_images(
     records: list[Record] = []
     quarantined: list[Quarantined] = []
     if checks is None:
-        checks = _map_in_order(check_photo, (candidate.path for candidate in listing.candidates))
+        checks = map_in_order(check_photo, (candidate.path for candidate in listing.candidates))
     for candidate, photo in zip(listing.candidates, checks, strict=True):
         if photo.reason is None:
             label = labels[candidate.class_name]
@@ -152,16 +149,3 @@ def _refuse_too_many(listing: Listing, dataset: Dataset, allow_quarantined: floa
         if num_failed > _MOST_NAMED:
             named.append(f"  ... and {num_failed - _MOST_NAMED} more")
         raise DataError("\n".join([*problems, *named]))
-
-
-def _map_in_order(function: Callable[[_Item], _Row], items: Iterable[_Item]) -> Iterator[_Row]:
-    """Map in threads (reading, hashing and decoding release Python's lock), a few items ahead."""
-    num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    ahead: deque[Future[_Row]] = deque()
-    with ThreadPoolExecutor(num_threads) as pool:
-        for item in items:
-            ahead.append(pool.submit(function, item))
-            if len(ahead) > 4 * num_threads:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()

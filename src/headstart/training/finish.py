@@ -26,7 +26,7 @@ from headstart.training.run_dir import RunDir
 from headstart.training.stopwatch import Stopwatch
 
 # At most, spread over the validation split; more would take seconds and show nothing new.
-_PARITY_PHOTOS = 24
+_PARITY_PHOTOS = 12
 
 # What decides the bits of a run, besides the machine.
 _PACKAGES = ("headstart", "numpy", "onnxruntime", "pillow", "timm", "torch", "torchvision")
