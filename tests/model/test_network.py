@@ -36,6 +36,12 @@ def test_a_head_of_the_users_own_is_put_in_the_native_place() -> None:
     assert network(torch.randn(2, 3, 32, 32)).shape == (2, 3)
 
 
+def test_a_network_that_cannot_be_cut_is_refused_before_its_head_is_replaced() -> None:
+    # VOLO adds the logits of an auxiliary head; behind a new head of zeros nobody would see it.
+    with pytest.raises(UnknownBackboneError, match="VOLO cannot be cut"):
+        create_network("timm/volo_d1_224", 4, weights="random")
+
+
 def test_num_classes_and_head_exclude_each_other() -> None:
     with pytest.raises(ConfigError, match="Both num_classes and head"):
         create_network("resnet18", 4, head=nn.Linear(512, 4), weights="random")

@@ -8,7 +8,7 @@ from headstart.errors import ConfigError, UnknownBackboneError
 from headstart.model.backbones import resolve
 from headstart.model.freeze import freeze
 from headstart.model.head import replace_head
-from headstart.model.stages import StageSequence, stages
+from headstart.model.stages import StageSequence, check_stages, stages
 from headstart.model.weights import create_pretrained
 
 
@@ -28,7 +28,7 @@ def create_network(
         The plain torchvision or timm network: normalised (B, 3, H, W) float32 in, (B, num_classes) out.
 
     Raises:
-        UnknownBackboneError: There is no such network or tag.
+        UnknownBackboneError: There is no such network or tag, or it cannot be cut before its head.
         WeightsError: The weights are not on this machine and cannot be downloaded.
         ConfigError: Both ``num_classes`` and ``head`` are given, or fewer than one class is asked for.
     """
@@ -36,7 +36,9 @@ def create_network(
         raise ConfigError(["Both num_classes and head are given; the head decides the number of outputs."])
     if num_classes is not None and num_classes < 1:
         raise ConfigError([f"num_classes is {num_classes!r}; it must be at least 1."])
-    network, _ = create_pretrained(resolve(backbone), weights)
+    resolved = resolve(backbone)
+    network, _ = create_pretrained(resolved, weights)
+    check_stages(network, resolved.preprocessing.size_px)
     if num_classes is not None:
         replace_head(network, num_classes)
     elif head is not None:

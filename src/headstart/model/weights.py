@@ -30,7 +30,7 @@ from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 from headstart.errors import DamagedFileError, WeightsError
 from headstart.files import sha256_of_file
 from headstart.model.backbones import Backbone, create_native, every, listed
-from headstart.model.stages import head_module_name
+from headstart.model.stages import auxiliary_heads, head_module_name
 
 # What an entry point of the group `headstart.weights` returns: a backbone's full name → the file, its
 # SHA-256, and whether its tensors have the native network's names or only its order.
@@ -40,9 +40,6 @@ Package = dict[str, tuple[str | os.PathLike[str], str, Keys]]
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # the preferred one first, as in timm
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.", "module.")  # DistributedDataParallel and torch.compile, in either order
-
-# Layers that are sized by the number of classes and never run: torchvision's auxiliary classifiers.
-_AUXILIARY_HEADS = ("aux1.fc2", "aux2.fc2", "AuxLogits.fc")
 
 
 @dataclass(frozen=True)
@@ -417,7 +414,7 @@ def _like(
 
 def _other_head(network: nn.Module, own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
     """Names of the head's tensors if those given are of another size, missing, or not in the network."""
-    heads = (head_module_name(network), *_AUXILIARY_HEADS)
+    heads = (head_module_name(network), *auxiliary_heads(network).values())
     names = [name for name in {**own, **given} if name.rpartition(".")[0] in heads]
     shapes = [
         (own[name].shape if name in own else None, given[name].shape if name in given else None)
