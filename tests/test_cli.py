@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,9 +21,14 @@ from headstart.cli import app
 from headstart.config import TrainConfig
 
 
-def headstart(*arguments: str | Path, stdin: bytes = b"", cwd: Path | None = None) -> tuple[int, str, str]:
+def headstart(
+    *arguments: str | Path, stdin: bytes = b"", cwd: Path | None = None, **environment: str
+) -> tuple[int, str, str]:
     command = [sys.executable, "-m", "headstart", *map(os.fspath, arguments)]
-    done = subprocess.run(command, input=stdin, capture_output=True, check=False, cwd=cwd, timeout=120)
+    env = {**os.environ, **environment}
+    done = subprocess.run(
+        command, input=stdin, capture_output=True, check=False, cwd=cwd, env=env, timeout=120
+    )
     return done.returncode, done.stdout.decode(errors="surrogateescape"), done.stderr.decode()
 
 
@@ -98,7 +104,7 @@ def test_predictions_come_in_every_format(run: Path, photos: Path, tmp_path: Pat
     assert answer["label"] == "red"
     assert len(answer["probabilities"]) == 2
     _, out, _ = headstart("predict", run, photo, "--format", "table")
-    assert re.fullmatch(r".*red0\.jpg  red [01]\.\d{3}\n", out)
+    assert re.fullmatch(r"probability +class +photo\n +[01]\.\d{3}  red +.*red0\.jpg\n", out)
     code, out, _ = headstart("predict", run, photo, "--format", "csv", "--out", tmp_path / "answers.csv")
     assert (code, out) == (0, "")
     assert (tmp_path / "answers.csv").read_text().startswith("path,label,probability,error\n")
@@ -168,6 +174,26 @@ def test_inspect_shows_the_stages_of_a_name_and_of_a_model(run: Path) -> None:
     _, out, _ = headstart("inspect", run)
     assert "resnet18.IMAGENET1K_V1, 3 classes" in out
     assert "1,539" in out
+
+
+def test_a_folder_goes_before_a_backbone_only_if_it_is_a_run(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "resnet18").mkdir()
+    (tmp_path / "resnet18" / "photo.jpg").touch()
+    code, out, err = headstart("inspect", "resnet18", cwd=tmp_path)
+    assert code == 0, err
+    assert "1000 classes" in out
+    (tmp_path / "resnet34").symlink_to(run)
+    assert "3 classes" in headstart("inspect", "resnet34", cwd=tmp_path)[1]
+
+
+@pytest.mark.parametrize("command", ["inspect", "export"])
+def test_a_model_for_predicting_is_no_network_to_look_into(command: str, run: Path) -> None:
+    options = ["--to", "pth"] if command == "export" else []
+    code, out, err = headstart(command, run / "model.onnx", *options)
+    assert (code, out) == (2, "")
+    assert (
+        "model.onnx is not a folder with a model.safetensors in it. Name the folder of a finished run" in err
+    )
 
 
 def test_backbones_lists_what_is_here() -> None:
@@ -250,7 +276,7 @@ MISTAKES = [
     (["predict", "nowhere", "a.jpg"], 2, "There is no nowhere"),
     (["evaluate", "nowhere", "PHOTOS"], 2, "There is no nowhere"),
     (["inspect", "resnet81"], 2, "Did you mean 'resnet"),
-    (["export", "nowhere", "--to", "pth"], 2, "holds no model.safetensors"),
+    (["export", "nowhere", "--to", "pth"], 2, "nowhere is not a folder with a model.safetensors"),
     (["export", "nowhere", "--to", "tflite"], 2, "onnx"),
 ]
 
@@ -265,6 +291,80 @@ def test_a_mistake_gets_a_message_and_no_traceback(
     assert "Traceback" not in err
     assert out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [["train", "nowhere"], ["train", "PHOTOS", "--sed", "1"]], ids=str)
+def test_of_several_processes_one_tells_what_is_wrong_with_the_command(
+    arguments: list[str], photos: Path
+) -> None:
+    arguments = [str(photos) if a == "PHOTOS" else a for a in arguments]
+    assert headstart(*arguments, RANK="1") == (2, "", "")
+    code, _, err = headstart(*arguments, RANK="0")
+    assert code == 2
+    assert err
+
+
+def test_what_fails_in_one_process_alone_is_told_by_it(photos: Path) -> None:
+    code, _, err = headstart("train", photos, "--backbone", "resnet18", RANK="1")
+    assert code == 1
+    assert err.startswith("headstart (process 1): ")
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "told"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+    ids=["Ctrl-C", "SIGTERM"],
+)
+def test_a_signal_ends_the_work_with_one_line(
+    number: int, code: int, told: str, run: Path, photos: Path
+) -> None:
+    photo, pipe = photos / "test" / "red" / "red0.jpg", subprocess.PIPE
+    command = [sys.executable, "-u", "-m", "headstart", "predict", str(run), str(photo), "-"]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"path,")  # it now waits for standard input
+        process.send_signal(number)
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (code, f"headstart: {told}\n".encode())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252"])
+def test_any_encoding_of_standard_output_will_do(
+    encoding: str, run: Path, photos: Path, tmp_path: Path
+) -> None:
+    odd = tmp_path / os.fsdecode(b"odd \xff \xf0\x9f\x8d\x95.jpg")
+    odd.write_bytes((photos / "test" / "red" / "red0.jpg").read_bytes())
+    for form in ("csv", "table", "jsonl"):
+        code, out, err = headstart("predict", run, tmp_path, "--format", form, PYTHONIOENCODING=encoding)
+        assert (code, err) == (0, "")
+        assert "red" in out
+        if form == "csv":
+            assert (str(odd) if encoding == "utf-8" else "odd \\udcff \\U0001f355.jpg") in out
+    code, out, err = headstart("inspect", run, PYTHONIOENCODING=encoding)
+    assert (code, err) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("count", [1, 600])  # fails when flushed at the end, and on the way
+def test_a_full_disk_behind_standard_output_is_told(run: Path, photos: Path, count: int) -> None:
+    photo = photos / "test" / "red" / "red0.jpg"
+    command = [sys.executable, "-m", "headstart", "predict", str(run), *[str(photo)] * count]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, timeout=120)
+    assert (done.returncode, done.stderr) == (1, b"headstart: No space left on device\n")
+
+
+def test_a_full_disk_leaves_nothing_half_written(run: Path, photos: Path, tmp_path: Path) -> None:
+    for arguments in (
+        ["predict", run, *[photos] * 30, "--out", tmp_path / "answers.csv"],
+        ["export", run, "--to", "pth", "--out", tmp_path / "model.pth"],
+    ):
+        command = [sys.executable, "-m", "headstart", *map(str, arguments)]
+        shell = ["bash", "-c", 'ulimit -f 8 && exec "$@"', "bash", *command]
+        done = subprocess.run(shell, capture_output=True, text=True, check=False, timeout=120)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert re.fullmatch(r"headstart: Cannot write .*: File too large\..*\n", done.stderr)
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_predicting_imports_no_torch(run: Path, photos: Path) -> None:

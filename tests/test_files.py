@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import os
+import pickle
+import resource
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from headstart.errors import FileWriteError
-from headstart.files import sha256_of_file, write_whole
+from headstart.errors import FileWriteError, UsageError
+from headstart.files import refuse_to_write, sha256_of_file, write_whole
 
 
 @pytest.mark.parametrize("content", [b"\x00\xff", "text \U0001f355", lambda file: file.write(b"by function")])
@@ -30,6 +34,84 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) ->
         write_whole(path, write_half)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["file"]
+
+
+def torch_save(file: Any) -> None:
+    import torch
+
+    torch.save({"a": torch.zeros(100_000)}, file)
+
+
+def draw(file: Any) -> None:
+    from matplotlib.figure import Figure
+
+    Figure(figsize=(40, 30)).savefig(file, format="png")
+
+
+@pytest.mark.parametrize(
+    ("content", "size"),
+    [
+        (b"x" * 400_000, "It takes 400,000 bytes"),
+        (torch_save, ""),
+        (draw, ""),
+        (lambda file: np.savez(file, a=np.zeros(100_000)), ""),
+    ],
+    ids=["bytes", "torch", "matplotlib", "numpy"],
+)
+def test_a_full_disk_is_told_as_one_whoever_writes(tmp_path: Path, content: Any, size: str) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(FileWriteError, match=r"Cannot write .*file: File too large") as caught:
+            write_whole(path, content)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert size in str(caught.value)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_an_error_of_the_writer_itself_stays_what_it_is(tmp_path: Path) -> None:
+    def fail(file: Any) -> None:
+        file.write(b"half")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_whole(tmp_path / "file", fail)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_write_error_survives_pickling() -> None:
+    error = FileWriteError("a.csv", "No space left on device", 5)
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere/a.csv", "there is no folder .*nowhere"),
+        ("file/a.csv", "there is no folder .*file"),
+        (".", "is no file"),
+        ("pipe", "is no file"),
+    ],
+)
+def test_a_place_where_no_file_can_be_is_refused(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match=message):
+        refuse_to_write(tmp_path / name)
+    refuse_to_write(tmp_path / "file")
+    refuse_to_write(tmp_path / "new")
+
+
+def test_a_folder_that_may_not_be_written_to_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # a superuser may write everywhere
+    with pytest.raises(UsageError, match="no permission"):
+        refuse_to_write(tmp_path / "new")
 
 
 def test_the_file_has_the_rights_that_any_new_file_has(tmp_path: Path) -> None:

@@ -6,19 +6,16 @@ import io
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 
 from headstart.errors import UsageError, requires_extra
 from headstart.files import refuse_to_write, write_whole
-
-if TYPE_CHECKING:
-    from headstart.predictor import Prediction
 
 app = typer.Typer(
     name="headstart",
@@ -158,7 +155,7 @@ def predict(
     out: Out = None,
 ) -> None:
     """Say what is on photos; without PyTorch. Exit code 1 if one of them cannot be read."""
-    from headstart.predictions import write_csv, write_jsonl
+    from headstart.predictions import write_csv, write_jsonl, write_table
     from headstart.predictor import find_images, load
 
     if out is not None:
@@ -175,7 +172,7 @@ def predict(
         elif format_ is Format.JSONL:
             num_errors = write_jsonl(file, predictions)
         else:
-            num_errors = _print_table(file, predictions)
+            num_errors = write_table(file, predictions, predictor.class_names, top_k=top_k)
     if num_errors:
         print(f"headstart: {num_errors} of the photos could not be read", file=sys.stderr)
         raise typer.Exit(1)
@@ -220,7 +217,7 @@ def evaluate(
 
 @app.command(epilog="Example: headstart inspect vgg16")
 def inspect(
-    what: Annotated[str, typer.Argument(metavar="NAME|MODEL", help="A backbone's name, or a run folder.")],
+    what: Annotated[str, typer.Argument(metavar="NAME|RUN", help="A backbone's name, or a run folder.")],
 ) -> None:
     """Show a network's stages: shapes, parameters, multiply-adds, what is frozen."""
     with requires_extra("train"):
@@ -237,7 +234,10 @@ def inspect(
         freeze(network, before=phases[-1].unfreeze)  # as it was at the end of training
         title, size_px = f"{info.backbone}, {len(info.class_names)} classes", info.preprocessing.size_px
     elif Path(what).is_file() or os.sep in what.removeprefix("timm/"):
-        raise UsageError(f"{what} is not the folder of a finished run. Name one, or a backbone.")
+        raise UsageError(
+            f"{what} is not a folder with a model.safetensors in it. Name the folder of a finished run, or a "
+            "backbone."
+        )
     else:
         backbone = resolve(what)
         network, size_px = create_native(backbone), backbone.preprocessing.size_px
@@ -291,12 +291,15 @@ def backbones(
             for row in rows
         ],
     )
-    print("Most other networks of timm work too, as timm/NAME; the few that cannot be cut say so.")
+    print(
+        "Most other networks of timm work too, as timm/NAME; one that cannot be cut before its head is "
+        "refused before any photo is read."
+    )
 
 
 @app.command(epilog="Example: headstart export runs/photos --to pth --out model.pth")
 def export(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run folder.")],
+    model: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     to: Annotated[ExportFormat, typer.Option(help="What to write.")],
     out: Annotated[Path | None, option("File to write.", "model.onnx or model.pth in the run folder")] = None,
 ) -> None:
@@ -307,7 +310,9 @@ def export(
 
     weights = model / "model.safetensors"
     if not weights.is_file():
-        raise UsageError(f"{model} holds no model.safetensors. Name the folder of a finished run.")
+        raise UsageError(
+            f"{model} is not a folder with a model.safetensors in it. Name the folder of a finished run."
+        )
     out = out or model / f"model.{to}"
     refuse_to_write(out)
     if to is ExportFormat.PTH:
@@ -384,7 +389,6 @@ def _paths(images: list[str]) -> Iterator[str]:
 def _output(out: Path | None) -> Iterator[TextIO]:
     """Standard output, or a file that appears under its name when it is complete."""
     if out is None:
-        sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
         yield sys.stdout
         return
     text = io.StringIO(newline="")
@@ -392,28 +396,14 @@ def _output(out: Path | None) -> Iterator[TextIO]:
     write_whole(out, text.getvalue())
 
 
-def _print_table(file: TextIO, predictions: Iterable[Prediction]) -> int:
-    num_errors = 0
-    for prediction in predictions:
-        path = (prediction.path or "").encode(errors="backslashreplace").decode()
-        if prediction.error is not None:
-            num_errors += 1
-            print(f"{path}  error: {prediction.error}", file=file)
-        else:
-            classes = [f"{name} {share:.3f}" for name, share in prediction.probabilities.items()]
-            print(f"{path}  {'  '.join(classes)}", file=file)
-    return num_errors
-
-
 def _print_columns(header: list[str], rows: list[list[str]]) -> None:
-    """Print aligned columns, the first to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    """Print aligned columns, the first to the left, the others, which are mostly numbers, to the right."""
+    from headstart.columns import align, width_of
+
+    widths = [max(map(width_of, column)) for column in zip(header, *rows, strict=True)]
+    widths[0] = -widths[0]
     for row in [header, *rows]:
-        cells = [
-            cell.ljust(w) if i == 0 else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        print("  ".join(cells).rstrip())
+        print(align(row, widths))
 
 
 def _share(value: float) -> str:

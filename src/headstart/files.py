@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from headstart.errors import FileWriteError, UsageError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes | str | Callable[[BinaryIO], object]) -> None:
@@ -30,8 +34,9 @@ def write_whole(path: str | os.PathLike[str], content: bytes | str | Callable[[B
     path = Path(path)
     temporary = path.with_name(f".{secrets.token_hex(8)}.part")
     num_bytes = 0
+    faults: list[OSError] = []
     try:
-        with open(temporary, "xb") as file:
+        with io.BufferedWriter(_File(temporary, faults)) as file:
             if isinstance(content, str):
                 content = content.encode("utf-8", "surrogateescape")
             if isinstance(content, bytes):
@@ -43,11 +48,30 @@ def write_whole(path: str | os.PathLike[str], content: bytes | str | Callable[[B
             os.fsync(file.fileno())
         temporary.replace(path)
         _sync_folder(path.parent)
-    except OSError as error:
-        raise FileWriteError(os.fspath(path), error.strerror or str(error), num_bytes) from error
+    except Exception as error:
+        if isinstance(error, OSError):
+            faults.append(error)
+        if not faults:
+            raise
+        raise FileWriteError(os.fspath(path), faults[0].strerror or str(faults[0]), num_bytes) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+class _File(io.FileIO):
+    """A new file that notes why it cannot be written: libraries make errors of their own of that."""
+
+    def __init__(self, path: Path, faults: list[OSError]) -> None:
+        super().__init__(path, "x")
+        self._faults = faults
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self._faults.append(error)
+            raise
 
 
 def refuse_to_write(path: str | os.PathLike[str]) -> None:

@@ -1,14 +1,17 @@
-"""Predictions as CSV and as JSON lines, written one by one as they come."""
+"""Predictions as CSV, as JSON lines and as a table, written one by one as they come."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TextIO
 
+from headstart.columns import align, width_of
 from headstart.predictor import Prediction
+
+_WIDEST_CLASS = 30  # longer names of classes are kept whole, out of line
 
 
 def write_csv(file: TextIO, predictions: Iterable[Prediction], *, top_k: int = 1) -> int:
@@ -55,4 +58,36 @@ def write_jsonl(file: TextIO, predictions: Iterable[Prediction]) -> int:
     for prediction in predictions:
         num_errors += prediction.error is not None
         file.write(json.dumps(asdict(prediction)) + "\n")
+    return num_errors
+
+
+def write_table(
+    file: TextIO, predictions: Iterable[Prediction], class_names: Sequence[str], *, top_k: int = 1
+) -> int:
+    """Write predictions for people: aligned columns, the photo last, as only its width is not known before.
+
+    Args:
+        file: An open text file.
+        predictions: Consumed as they are written.
+        class_names: Of the model.
+        top_k: How many classes get columns.
+
+    Returns:
+        How many photos could not be read.
+    """
+    longest = min(max(width_of(name) for name in class_names), _WIDEST_CLASS)
+    header, widths = [], []
+    for rank in range(1, top_k + 1):
+        names = ["probability", "class"] if rank == 1 else [f"probability {rank}", f"class {rank}"]
+        header += names
+        widths += [len(names[0]), -max(longest, len(names[1]))]
+    widths.append(0)
+    print(align([*header, "photo"], widths), file=file)
+    num_errors = 0
+    for prediction in predictions:
+        num_errors += prediction.error is not None
+        cells = [cell for name, share in prediction.probabilities.items() for cell in (f"{share:.3f}", name)]
+        cells = (cells + ["–", "–"] * top_k)[: 2 * top_k]
+        photo = [prediction.path, prediction.error]
+        print(align([*cells, ": ".join(part for part in photo if part)], widths), file=file)
     return num_errors

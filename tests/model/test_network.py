@@ -84,7 +84,9 @@ def test_a_head_of_the_users_own_can_be_replaced_again() -> None:
         replace_head(network, nn.Sequential(nn.Linear(4096, 8), nn.ReLU(), nn.Linear(8, 3)))
         assert replace_head(network, 4).classifier[6][2].out_features == 4
         replace_head(network, nn.Tanh())
-        with pytest.raises(UnknownBackboneError, match=r"AlexNet, classifier\.6, has no linear layer"):
+        with pytest.raises(
+            UnknownBackboneError, match=r"The head, classifier\.6, is a Tanh without a linear"
+        ):
             replace_head(network, 4)
         replace_head(network, nn.Linear(4096, 2))
     assert head_module_name(network) == "classifier.6"

@@ -243,8 +243,30 @@ def test_timms_own_conversions_are_applied(tmp_path: Path) -> None:
 def test_unreadable_official_file_is_an_error_with_its_name(tmp_path: Path) -> None:
     backbone = resolve("timm/test_resnet")
     put_into_hub_cache(tmp_path, backbone, b"no tensors", "0" * 40, "model.safetensors")  # no digest is known
-    with pytest.raises(WeightsError, match=r"model\.safetensors cannot be loaded as timm/test_resnet"):
+    with pytest.raises(WeightsError, match=r"model\.safetensors is not a whole file of tensors"):
         create_pretrained(backbone)
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_1", "timm/test_resnet"])
+def test_what_is_hashed_is_what_is_loaded(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state_dict = trained(name)
+    content = saved(state_dict)
+    backbone = squeezenet(content) if name == "squeezenet1_1" else resolve(name)
+    if backbone.library == "torchvision":
+        path = put_into_torch_cache(backbone, content)
+    else:
+        path = put_into_hub_cache(tmp_path, backbone, content, sha256(content), "pytorch_model.bin")
+
+    real = hashlib.sha256
+
+    def replace_file_behind_the_hash(data: bytes) -> object:
+        path.write_bytes(saved({key: torch.zeros_like(tensor) for key, tensor in state_dict.items()}))
+        return real(data)
+
+    monkeypatch.setattr(hashlib, "sha256", replace_file_behind_the_hash)
+    network, _ = create_pretrained(backbone)
+    assert path.read_bytes() != content
+    assert same(network, state_dict)
 
 
 def test_hub_download_prefers_safetensors_and_takes_what_there_is(
@@ -512,6 +534,7 @@ def test_users_file_is_read_in_the_usual_forms(
         ("googlenet", ["aux1.fc2", "aux2.fc2", "fc"]),
         ("timm/test_resnet", ["fc"]),
         ("timm/test_vit", ["head"]),
+        ("timm/repvit_m0_9", ["head.head.l", "head.head_dist.l"]),
     ],
 )
 @pytest.mark.parametrize("num_classes", [4, 0])
@@ -618,6 +641,16 @@ def test_file_of_anything_else_than_tensors_is_refused_and_nothing_in_it_runs(
     with pytest.raises(WeightsError, match="mine") as caught:
         create_pretrained(resolve("squeezenet1_1"), path)
     assert "weights_only" not in str(caught.value)
+    assert not canary.path.exists()
+
+
+def test_nothing_in_an_official_file_of_timms_runs(tmp_path: Path) -> None:
+    canary = Canary(tmp_path / "ran")
+    content = saved({**trained("timm/test_resnet"), "x": canary})
+    backbone = resolve("timm/test_resnet")
+    put_into_hub_cache(tmp_path, backbone, content, sha256(content), "pytorch_model.bin")
+    with pytest.raises(WeightsError, match=r"pytorch_model\.bin is not a whole file of tensors"):
+        create_pretrained(backbone)
     assert not canary.path.exists()
 
 

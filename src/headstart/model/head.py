@@ -31,37 +31,42 @@ def replace_head(network: nn.Module, head: int | nn.Module) -> nn.Module:
     else:
         if isinstance(network.get_submodule(name), nn.Identity) and hasattr(network, "reset_classifier"):
             network.reset_classifier(head)  # type: ignore[operator]  # timm's, trained without classes
-        # Auxiliary classifiers never run, but the plain network of as many classes has them.
-        for layer in (*_last_layers(network, name), *auxiliary_heads(network).values()):
-            network.set_submodule(layer, _resized(network.get_submodule(layer), head))
+        for layer in logit_layers(network):
+            network.set_submodule(layer, _resized(network.get_submodule(layer), head, layer))
         if hasattr(network, "num_classes"):  # what timm's and torchvision's networks say of themselves
             network.num_classes = head  # type: ignore[assignment]
     setattr(network, HEAD_MARK, name)
     return network
 
 
-def _last_layers(network: nn.Module, head_name: str) -> list[str]:
-    """Names of the layers in a head that give logits: itself in most; RepViT averages two."""
-    layers = {
-        ".".join(filter(None, (head_name, name))): module.weight.shape[0]
+def logit_layers(network: nn.Module) -> list[str]:
+    """Return the dotted names of the layers with one output per class.
+
+    That is the head itself, or the last layer in it (RepViT averages two). Auxiliary classifiers never run,
+    but the plain network of as many classes has them, so theirs are in the list.
+    """
+    head_name = head_module_name(network)
+    num_logits = {
+        f"{head_name}.{name}".rstrip("."): module.weight.shape[0]
         for name, module in network.get_submodule(head_name).named_modules()
         if isinstance(module, (nn.Linear, nn.Conv2d))
-    }
-    if not layers:
-        raise UnknownBackboneError(
-            f"The head of {type(network).__name__}, {head_name}, has no linear layer or convolution that "
-            f"could be made anew for another number of classes. Give a module: replace_head(network, module)."
-        )
-    *_, num_logits = layers.values()
-    return [name for name, width in layers.items() if width == num_logits]
+    } or {head_name: 0}
+    *_, last = num_logits.values()
+    layers = [name for name, count in num_logits.items() if count == last]
+    return [*layers, *auxiliary_heads(network).values()]
 
 
-def _resized(old: Any, num_classes: int) -> nn.Module:
+def _resized(old: Any, num_classes: int, name: str) -> nn.Module:
     """A layer like the old one for another number of classes, all zeros.
 
     Zeros, as in BiT (arXiv 1912.11370): every class is equally likely at first, the first gradient changes
     nothing but the head, and no random generator is involved.
     """
+    if not isinstance(old, (nn.Linear, nn.Conv2d)):
+        raise UnknownBackboneError(
+            f"The head, {name}, is a {type(old).__name__} without a linear layer or a convolution that could "
+            f"be made anew for {num_classes} classes. Give a module: replace_head(network, module)."
+        )
     bias, device, dtype = old.bias is not None, old.weight.device, old.weight.dtype
     new: nn.Module
     if isinstance(old, nn.Conv2d):

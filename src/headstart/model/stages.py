@@ -88,8 +88,8 @@ def check_stages(network: nn.Module, size_px: int) -> None:
         raise
     except Exception as error:
         raise UnknownBackboneError(
-            f"{name} cannot be cut: its stages do not run one after the other ({_reason(error)}). "
-            f"{_ALTERNATIVES}"
+            f"{name} cannot be cut: its stages do not run one after the other. {_ALTERNATIVES} "
+            f"({type(error).__name__}: {error})"
         ) from error
     finally:
         for module, mode in modes:
@@ -108,8 +108,8 @@ def _run(network: nn.Module, images: Tensor, size_px: int) -> Tensor:
         logits = network(images)
     except Exception as error:
         raise UnknownBackboneError(
-            f"{name} does not take images of {size_px} × {size_px} pixels: {_reason(error)}. "
-            "Use the size that its weights were trained with."
+            f"{name} does not take images of {size_px} × {size_px} pixels. Use the size that its weights "
+            f"were trained with. ({type(error).__name__}: {error})"
         ) from error
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         what = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -117,10 +117,6 @@ def _run(network: nn.Module, images: Tensor, size_px: int) -> Tensor:
             f"{name} gives {what} for two images, where a classifier gives logits, (2, K). {_ALTERNATIVES}"
         )
     return logits
-
-
-def _reason(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
 
 
 def is_staged(network: nn.Module) -> bool:

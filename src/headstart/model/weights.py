@@ -1,36 +1,30 @@
 """Where pretrained weights come from: a file, an installed package, a cache, a download; in this order.
 
-Nothing is ever unpickled beyond tensors, and a file whose SHA-256 is known (a package states it, torchvision
-and timm write its first digits into the file's name, the Hugging Face cache names its files by it) is hashed
-before every loading: torchvision itself hashes at the download only, so a bit that flips in its cache later
-is trained on in silence.
+A file whose SHA-256 is known (a package states it, torchvision and timm write its first digits into the
+file's name, the Hugging Face cache names its files by it) is hashed before every loading: torchvision itself
+hashes at the download only, so a bit that flips in its cache later is trained on in silence.
 """
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import http.client
 import importlib.metadata
-import inspect
 import os
 import re
-import sys
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
 from headstart.errors import DamagedFileError, WeightsError
-from headstart.files import sha256_of_file
 from headstart.model.backbones import Backbone, create_native, every, listed
-from headstart.model.stages import auxiliary_heads, head_module_name
+from headstart.model.state_dict import load_state_dict, parse_state_dict, renamed_by_order
 
 # What an entry point of the group `headstart.weights` returns: a backbone's full name → the file, its
 # SHA-256, and whether its tensors have the native network's names or only its order.
@@ -38,8 +32,6 @@ Keys = Literal["names", "order"]
 Package = dict[str, tuple[str | os.PathLike[str], str, Keys]]
 
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # the preferred one first, as in timm
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
-_PREFIXES = ("module.", "_orig_mod.", "module.")  # DistributedDataParallel and torch.compile, in either order
 
 
 @dataclass(frozen=True)
@@ -121,15 +113,14 @@ def create_pretrained(
     if weights != "default":
         return _create_from_users_file(backbone, os.fspath(weights))
     file = _on_this_machine(backbone, _packages()) or _download(backbone)
-    sha256 = _checked_sha256(file.path, file.digest, file.remedy)
+    state_dict, sha256 = _read(file.path, file.digest, file.remedy)
     if backbone.library == "timm" and file.keys == "names":
-        network = _create_by_timm(backbone, file.path)
+        network = _create_by_timm(backbone, state_dict, file.path)
     else:
         network = create_native(backbone)
-        state_dict = _read_state_dict(file.path)
         if file.keys == "order":
-            state_dict = _renamed_by_order(state_dict, network, file.path)
-        _load(network, state_dict, file.path, backbone)
+            state_dict = renamed_by_order(state_dict, network, file.path)
+        load_state_dict(network, state_dict, path=file.path, full_name=backbone.full_name)
     return network, WeightsSource(file.kind, file.path, sha256)
 
 
@@ -216,7 +207,7 @@ def _on_this_machine(backbone: Backbone, packages: Mapping[str, _File]) -> _File
         for name in _HUB_FILES:
             path = try_to_load_from_cache(backbone.hub_id, name)
             if isinstance(path, str):
-                return _hub_file("cache", path)
+                return _file_of_hub("cache", path)
     elif backbone.file_name and (path := _torch_cache() / backbone.file_name).is_file():
         return _File("cache", str(path), backbone.digest)
     return None
@@ -248,7 +239,7 @@ def _download_from_hub(backbone: Backbone, hub_id: str) -> _File:
 
     for name in _HUB_FILES:
         try:
-            return _hub_file("download", hf_hub_download(hub_id, name))
+            return _file_of_hub("download", hf_hub_download(hub_id, name))
         except Exception as error:  # its own, the system's, or those of whichever HTTP library it uses
             if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
                 continue  # the repository has no file of this name; the local one means: not reached
@@ -256,7 +247,7 @@ def _download_from_hub(backbone: Backbone, hub_id: str) -> _File:
     raise _not_here(backbone, f"and {hub_id} has neither {' nor '.join(_HUB_FILES)}")
 
 
-def _hub_file(kind: Literal["cache", "download"], path: str) -> _File:
+def _file_of_hub(kind: Literal["cache", "download"], path: str) -> _File:
     """A file in the Hugging Face cache: a link to one named by its SHA-256 (small files: by a git hash)."""
     blob = Path(path).resolve()
     digest = blob.name if re.fullmatch("[0-9a-f]{64}", blob.name) else None
@@ -276,70 +267,38 @@ def _not_here(backbone: Backbone, why: str) -> WeightsError:
     )
 
 
-# Checking and reading
+# Reading and loading
 
 
-def _checked_sha256(path: str, digest: str | None, remedy: str) -> str:
-    """Hash a file whole and compare with the digits known of its digest."""
-    sha256 = sha256_of_file(path)
+def _read(path: str, digest: str | None, remedy: str) -> tuple[OrderedDict[str, Tensor], str]:
+    """Read a file once, so that what is hashed is what is parsed; return its tensors and its SHA-256."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {_reason(error)}.") from error
+    sha256 = hashlib.sha256(data).hexdigest()
     if digest and not sha256.startswith(digest):
         raise DamagedFileError(
             f"{path} is damaged and is not used: its SHA-256 begins with {sha256[: len(digest)]}, "
             f"it should with {digest}. {remedy}"
         )
-    return sha256
+    return parse_state_dict(data, path), sha256
 
 
-def _read_state_dict(path: str) -> OrderedDict[str, Tensor]:
-    """Read tensors, and nothing but tensors, from a file."""
-    try:
-        if path.endswith(".safetensors"):
-            content: Any = safetensors.torch.load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {_reason(error)}.") from error
-    except Exception as error:  # damage shows in any way; torch's message tells how to run the file's code
-        raise WeightsError(
-            f"{path} is not a whole file of tensors and nothing else; it is refused, none of its code ran. "
-            "It is damaged, or it holds a pickled network: save the state dict alone, with "
-            "torch.save(network.state_dict(), path) or as .safetensors."
-        ) from error
-    for wrapper in _WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if not isinstance(content, dict) or not content:
-        raise WeightsError(f"{path} holds no state dict (names and tensors), but {type(content).__name__}.")
-    wrong = [repr(k) for k, v in content.items() if not isinstance(k, str) or not isinstance(v, Tensor)]
-    if wrong:
-        raise WeightsError(
-            f"{path} holds more than named tensors: {_some(wrong)}. A state dict stands alone in its file, "
-            f"or under one of: {', '.join(_WRAPPERS)}."
-        )
-    # Old networks load by the versions that their state dict carries in `_metadata`; keep it.
-    state_dict = content if isinstance(content, OrderedDict) else OrderedDict(content)
-    for prefix in _PREFIXES:
-        consume_prefix_in_state_dict_if_present(state_dict, prefix)
-    return state_dict
-
-
-# Loading
-
-
-def _create_by_timm(backbone: Backbone, path: str) -> nn.Module:
-    """Let timm load its own official file, by the rules and conversions that it keeps for each network."""
+def _create_by_timm(backbone: Backbone, state_dict: dict[str, Tensor], path: str) -> nn.Module:
+    """Let timm load its own official weights, by the rules and conversions that it keeps for each network."""
     import timm
 
     with torch.random.fork_rng(devices=[]):
         try:
             network = timm.create_model(
-                backbone.timm_name, pretrained=True, pretrained_cfg_overlay={"file": path}
+                backbone.timm_name, pretrained=True, pretrained_cfg_overlay={"state_dict": state_dict}
             )
-        except Exception as error:  # of torch's, safetensors' or the network's own conversion
+        except Exception as error:  # of torch's, or the network's own conversion
             raise WeightsError(
-                f"{path} cannot be loaded as {backbone.full_name}: {_reason(error)}"
+                f"{path} cannot be loaded as {backbone.full_name}: {_reason(error)}."
             ) from error
-    network.pretrained_cfg.pop("file")  # type: ignore[union-attr, operator]
+    network.pretrained_cfg.pop("state_dict")  # type: ignore[union-attr, operator]
     return network
 
 
@@ -350,119 +309,11 @@ def _create_from_users_file(backbone: Backbone, path: str) -> tuple[nn.Module, W
             f"weights are chosen in the backbone's name, as in {backbone.full_name}."
         )
     official = Path(path).name == backbone.file_name
-    sha256 = _checked_sha256(path, backbone.digest if official else None, "Get it anew.")
+    state_dict, sha256 = _read(path, backbone.digest if official else None, "Get it anew.")
     network = create_native(backbone)
-    note = _load(network, _read_state_dict(path), path, backbone, any_head=True)
+    note = load_state_dict(network, state_dict, path=path, full_name=backbone.full_name, any_head=True)
     return network, WeightsSource("file", path, sha256, note)
-
-
-def _load(
-    network: nn.Module,
-    state_dict: Mapping[str, Tensor],
-    path: str,
-    backbone: Backbone,
-    *,
-    any_head: bool = False,
-) -> str:
-    """Load strictly; with ``any_head``, a head of another size is left out. Return a note on what was."""
-    own = network.state_dict()
-    candidates = [state_dict]
-    if convert := _conversion(network):
-        # A conversion is written for one format and may fail in any way on another.
-        with contextlib.suppress(Exception):
-            candidates.append(convert(state_dict))
-    for candidate in candidates:
-        given = _like(candidate, own, state_dict)
-        left_out = _other_head(network, own, given) if any_head else []
-        for name in left_out:
-            given.pop(name, None)
-        try:
-            result = network.load_state_dict(given, strict=False)
-        except (RuntimeError, ValueError):  # shapes differ
-            continue
-        if not result.unexpected_keys and set(result.missing_keys) <= set(left_out):
-            return "without its head" if left_out else ""
-    raise WeightsError(
-        f"{path} does not fit {backbone.full_name}:\n{_differences(own, state_dict)}\n"
-        "Name the backbone that these weights were saved from, with the same library (timm/ or not)."
-    )
-
-
-def _conversion(network: nn.Module) -> Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None:
-    """How the network's library reads state dicts with older or foreign names, where it does."""
-    if type(network).__module__ == "torchvision.models.densenet":
-        old = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
-        return lambda state_dict: {old.sub(r"\1\2", name): tensor for name, tensor in state_dict.items()}
-    timms = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
-    if timms is None:
-        return None
-    takes_network = len(inspect.signature(timms).parameters) > 1
-    return lambda state_dict: timms(dict(state_dict), *([network] if takes_network else []))
-
-
-def _like(
-    candidate: Mapping[str, Tensor], own: Mapping[str, Tensor], original: Mapping[str, Tensor]
-) -> OrderedDict[str, Tensor]:
-    """A copy of a state dict with what files may lack: batch counters, and the versions of the layers."""
-    given = OrderedDict(candidate)
-    for name, tensor in own.items():
-        if name.endswith("num_batches_tracked"):
-            given.setdefault(name, tensor)
-    given._metadata = getattr(original, "_metadata", None) or own._metadata  # type: ignore[attr-defined]
-    return given
-
-
-def _other_head(network: nn.Module, own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
-    """Names of the head's tensors if those given are of another size, missing, or not in the network."""
-    heads = (head_module_name(network), *auxiliary_heads(network).values())
-    names = [name for name in {**own, **given} if name.rpartition(".")[0] in heads]
-    shapes = [
-        (own[name].shape if name in own else None, given[name].shape if name in given else None)
-        for name in names
-    ]
-    return names if any(ours != theirs for ours, theirs in shapes) else []
-
-
-def _renamed_by_order(
-    state_dict: Mapping[str, Tensor], network: nn.Module, path: str
-) -> OrderedDict[str, Tensor]:
-    """Give tensors the network's names, by position; batch counters count only if they are there."""
-    own: Mapping[str, Tensor] = network.state_dict()
-    if not any(name.endswith("num_batches_tracked") for name in state_dict):
-        own = {name: tensor for name, tensor in own.items() if not name.endswith("num_batches_tracked")}
-    pairs = list(zip(own.items(), state_dict.items(), strict=False))
-    wrong = [
-        f"{ours} {tuple(tensor.shape)} is {theirs} {tuple(given.shape)}"
-        for (ours, tensor), (theirs, given) in pairs
-        if tensor.shape != given.shape
-    ]
-    if wrong or len(own) != len(state_dict):
-        raise WeightsError(
-            f"{path} does not fit {type(network).__name__} by order: {len(state_dict)} tensors, "
-            f"the network has {len(own)}. {_some(wrong)}"
-        )
-    return OrderedDict((ours, given) for (ours, _), (_, given) in pairs)
-
-
-def _differences(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
-    """What differs between two state dicts, in a few lines."""
-    shapes = [
-        f"{name} {tuple(given[name].shape)} for {tuple(own[name].shape)}"
-        for name in own
-        if name in given and own[name].shape != given[name].shape
-    ]
-    kinds = {
-        "not in the file": [name for name in own if name not in given],
-        "not in the network": [name for name in given if name not in own],
-        "of another shape": shapes,
-    }
-    return "\n".join(f"  {len(names)} {kind}: {_some(names)}" for kind, names in kinds.items() if names)
 
 
 def _reason(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
-
-
-def _some(names: Iterable[str], num: int = 5) -> str:
-    names = list(names)
-    return ", ".join(names[:num]) + (f" and {len(names) - num} more" if len(names) > num else "")

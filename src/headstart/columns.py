@@ -1,0 +1,34 @@
+"""Text in aligned columns, for people to read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def align(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Return one line of cells, two spaces apart.
+
+    Characters that would move the cursor or cannot be shown, as file names may have them, become escapes.
+
+    Args:
+        cells: One text per column.
+        widths: How many characters wide each column is on a terminal; below zero, as for printf, if its text
+            stands at the left. A longer text is kept whole.
+    """
+    return "  ".join(
+        text + padding if width < 0 else padding + text
+        for text, width in zip(map(printable, cells), widths, strict=True)
+        for padding in [" " * (abs(width) - width_of(text))]
+    ).rstrip()
+
+
+def width_of(text: str) -> int:
+    """Return how many characters wide a text is on a terminal, where 猫 and 🐶 take the place of two."""
+    from rich.cells import cell_len
+
+    return cell_len(printable(text))
+
+
+def printable(text: str) -> str:
+    """Return a text with escapes in the place of line breaks, control characters and undecodable bytes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

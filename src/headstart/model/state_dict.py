@@ -1,0 +1,191 @@
+"""State dicts: parsed from a file's bytes, fitted to a network, compared with it where they do not fit.
+
+Nothing is ever unpickled beyond tensors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import re
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
+
+from headstart.errors import WeightsError
+from headstart.model.head import logit_layers
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_PREFIXES = ("module.", "_orig_mod.", "module.")  # DistributedDataParallel and torch.compile, in either order
+
+
+def parse_state_dict(data: bytes, path: str) -> OrderedDict[str, Tensor]:
+    """Read tensors, and nothing but tensors, from a file's bytes.
+
+    Args:
+        data: The file's content: safetensors, or what ``torch.save`` wrote.
+        path: The file; the format is told by its ending. It is not opened.
+
+    Raises:
+        WeightsError: The file is damaged, or holds something else than a state dict.
+    """
+    try:
+        if path.endswith(".safetensors"):
+            content: Any = safetensors.torch.load(data)
+        else:
+            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # damage shows in any way; torch's message tells how to run the file's code
+        raise WeightsError(
+            f"{path} is not a whole file of tensors and nothing else; it is refused, none of its code ran. "
+            "It is damaged, or it holds a pickled network: save the state dict alone, with "
+            "torch.save(network.state_dict(), path) or as .safetensors."
+        ) from error
+    for wrapper in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not content:
+        raise WeightsError(f"{path} holds no state dict (names and tensors), but {type(content).__name__}.")
+    wrong = [repr(k) for k, v in content.items() if not isinstance(k, str) or not isinstance(v, Tensor)]
+    if wrong:
+        raise WeightsError(
+            f"{path} holds more than named tensors: {_some(wrong)}. A state dict stands alone in its file, "
+            f"or under one of: {', '.join(_WRAPPERS)}."
+        )
+    # Old networks load by the versions that their state dict carries in `_metadata`; keep it.
+    state_dict = content if isinstance(content, OrderedDict) else OrderedDict(content)
+    for prefix in _PREFIXES:
+        consume_prefix_in_state_dict_if_present(state_dict, prefix)
+    return state_dict
+
+
+def load_state_dict(
+    network: nn.Module,
+    state_dict: Mapping[str, Tensor],
+    *,
+    path: str,
+    full_name: str,
+    any_head: bool = False,
+) -> str:
+    """Load a state dict strictly, also one with older or foreign names that the network's library knows.
+
+    Args:
+        network: Changed in place.
+        state_dict: What ``parse_state_dict`` returned.
+        path: Names the file in errors.
+        full_name: Names the backbone in errors.
+        any_head: Whether a head of another number of classes, or of none, is left out.
+
+    Returns:
+        A note on what was left out; mostly empty.
+
+    Raises:
+        WeightsError: It is another network's; the message says where they differ.
+    """
+    own = network.state_dict()
+    candidates = [state_dict]
+    if convert := _conversion(network):
+        # A conversion is written for one format and may fail in any way on another.
+        with contextlib.suppress(Exception):
+            candidates.append(convert(state_dict))
+    for candidate in candidates:
+        given = _completed(candidate, own, state_dict)
+        left_out = _other_head(network, own, given) if any_head else []
+        for name in left_out:
+            given.pop(name, None)
+        try:
+            result = network.load_state_dict(given, strict=False)
+        except (RuntimeError, ValueError):  # shapes differ
+            continue
+        if not result.unexpected_keys and set(result.missing_keys) <= set(left_out):
+            return "without its head" if left_out else ""
+    raise WeightsError(
+        f"{path} does not fit {full_name}:\n{_differences(own, state_dict)}\n"
+        "Name the backbone that these weights were saved from, with the same library (timm/ or not)."
+    )
+
+
+def renamed_by_order(
+    state_dict: Mapping[str, Tensor], network: nn.Module, path: str
+) -> OrderedDict[str, Tensor]:
+    """Give tensors the network's names, by position; batch counters count only if they are there.
+
+    Raises:
+        WeightsError: Number or shapes differ.
+    """
+    own: Mapping[str, Tensor] = network.state_dict()
+    if not any(name.endswith("num_batches_tracked") for name in state_dict):
+        own = {name: tensor for name, tensor in own.items() if not name.endswith("num_batches_tracked")}
+    pairs = list(zip(own.items(), state_dict.items(), strict=False))
+    wrong = [
+        f"{ours} {tuple(tensor.shape)} is {theirs} {tuple(given.shape)}"
+        for (ours, tensor), (theirs, given) in pairs
+        if tensor.shape != given.shape
+    ]
+    if wrong or len(own) != len(state_dict):
+        raise WeightsError(
+            f"{path} does not fit {type(network).__name__} by order: {len(state_dict)} tensors, "
+            f"the network has {len(own)}. {_some(wrong)}"
+        )
+    return OrderedDict((ours, given) for (ours, _), (_, given) in pairs)
+
+
+def _conversion(network: nn.Module) -> Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None:
+    """How the network's library reads state dicts with older or foreign names, where it does."""
+    if type(network).__module__ == "torchvision.models.densenet":
+        old = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
+        return lambda state_dict: {old.sub(r"\1\2", name): tensor for name, tensor in state_dict.items()}
+    timms = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    if timms is None:
+        return None
+    takes_network = len(inspect.signature(timms).parameters) > 1
+    return lambda state_dict: timms(dict(state_dict), *([network] if takes_network else []))
+
+
+def _completed(
+    candidate: Mapping[str, Tensor], own: Mapping[str, Tensor], original: Mapping[str, Tensor]
+) -> OrderedDict[str, Tensor]:
+    """A copy of a state dict with what files may lack: batch counters, and the versions of the layers."""
+    given = OrderedDict(candidate)
+    for name, tensor in own.items():
+        if name.endswith("num_batches_tracked"):
+            given.setdefault(name, tensor)
+    given._metadata = getattr(original, "_metadata", None) or own._metadata  # type: ignore[attr-defined]
+    return given
+
+
+def _other_head(network: nn.Module, own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+    """Names of the head's tensors if those given are of another size, missing, or not in the network."""
+    layers = logit_layers(network)
+    names = [name for name in {**own, **given} if name.rpartition(".")[0] in layers]
+    shapes = [
+        (own[name].shape if name in own else None, given[name].shape if name in given else None)
+        for name in names
+    ]
+    return names if any(ours != theirs for ours, theirs in shapes) else []
+
+
+def _differences(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
+    """What differs between two state dicts, in a few lines."""
+    shapes = [
+        f"{name} {tuple(given[name].shape)} for {tuple(own[name].shape)}"
+        for name in own
+        if name in given and own[name].shape != given[name].shape
+    ]
+    kinds = {
+        "not in the file": [name for name in own if name not in given],
+        "not in the network": [name for name in given if name not in own],
+        "of another shape": shapes,
+    }
+    return "\n".join(f"  {len(names)} {kind}: {_some(names)}" for kind, names in kinds.items() if names)
+
+
+def _some(names: Iterable[str], num: int = 5) -> str:
+    names = list(names)
+    return ", ".join(names[:num]) + (f" and {len(names) - num} more" if len(names) > num else "")

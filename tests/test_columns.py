@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from headstart.columns import align, printable, width_of
+
+
+@pytest.mark.parametrize(
+    ("cells", "widths", "line"),
+    [
+        (["a", "b"], [3, 3], "  a    b"),
+        (["a", "b"], [-3, 3], "a      b"),
+        (["a", "b", "c"], [-3, -3, 0], "a    b    c"),
+        (["a", "b"], [-3, -3], "a    b"),  # nothing trails
+        (["longer", "b"], [3, -3], "longer  b"),
+        (["猫", "b"], [-3, 1], "猫   b"),
+        (["\n", "b"], [-3, 1], "\\n   b"),
+    ],
+)
+def test_cells_stand_in_columns(cells: list[str], widths: list[int], line: str) -> None:
+    assert align(cells, widths) == line
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "width"),
+    [
+        ("naïve 猫", "naïve 猫", 8),
+        ("🐶", "🐶", 2),
+        ("line\nbreak\t", "line\\nbreak\\t", 13),
+        ("\x1b[31m", "\\x1b[31m", 8),
+        (os.fsdecode(b"caf\xe9"), "caf\\udce9", 9),
+    ],
+)
+def test_what_a_terminal_would_not_show_becomes_an_escape(text: str, shown: str, width: int) -> None:
+    assert printable(text) == shown
+    assert width_of(text) == width
