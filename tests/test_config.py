@@ -29,7 +29,7 @@ WRONG = [
     ({"val": True}, ["val is True", "a number or text"]),
     ({"device": "gpu"}, ["'gpu'", "auto, cpu, cuda, mps"]),
     ({"phases": 3}, ["phases is 3", "[[phases]]"]),
-    ({"phases": [{"lr": 0}]}, ["phase 1", "lr is 0", "above 0"]),
+    ({"phases": [{"head_lr": 0}]}, ["phase 1", "head_lr is 0", "above 0"]),
     ({"phases": [{"epochs": 0}, {"unfrezze": 1}]}, ["phase 1", "epochs is 0", "phase 2", "'unfreeze'"]),
     ({"phases": [{"name": "a"}, {"name": "a"}]}, ["two phases are called 'a'"]),
     ({"phases": [{"optimizer": "adm"}]}, ["'adm'", "Did you mean 'adam'"]),
@@ -52,7 +52,7 @@ def test_all_wrong_settings_are_told_at_once() -> None:
         "batch_size": 0,
         "device": "gpu",
         "val": 1.5,
-        "phases": [{"lr": -1, "epochs": "many"}],
+        "phases": [{"head_lr": -1, "epochs": "many"}],
     }
     with pytest.raises(ConfigError) as caught:
         TrainConfig.from_settings("photos", **wrong)
@@ -82,7 +82,7 @@ def test_a_stage_may_be_a_name_or_a_number() -> None:
 
 def test_a_configuration_survives_toml(tmp_path: Path) -> None:
     config = TrainConfig.from_settings(
-        "photos/\udcff", seed=3, size_px=64, phases=[PhaseConfig("a", 1, 2, lr=0.5), {"name": "b"}]
+        "photos/\udcff", seed=3, size_px=64, phases=[PhaseConfig("a", 1, 2, head_lr=0.5), {"name": "b"}]
     )
     path = tmp_path / "config.toml"
     path.write_text(tomli_w.dumps(config.to_dict()), "utf-8", errors="surrogateescape")

@@ -47,18 +47,65 @@ class PhaseConfig:
     epochs: int = _setting(10, "passes over the training photos", at_least=1)
     augment: str = _setting("none", "how training photos vary", choices=("none", "light"))
     views: int = _setting(1, "different augmented versions of each photo; epochs take turns", at_least=1)
+
     optimizer: str = _setting(
         "adam",
         "exact solves a linear head as L2 logistic regression, in place of epochs",
-        choices=("adam", "adamw", "exact"),
+        choices=("adam", "adamw", "sgd", "exact"),
     )
-    lr: float = _setting(1e-3, "learning rate at the start", above=0)
-    weight_decay: float = _setting(0.0, "decoupled for adamw, L2 for adam", at_least=0)
+    momentum: float = _setting(0.9, "of sgd", at_least=0, below=1)
+    head_lr: float = _setting(1e-3, "largest learning rate of the head", above=0)
+    backbone_lr: float | None = _setting(
+        None, "largest learning rate of the other stages; default: head_lr", above=0
+    )
+    layer_decay: float = _setting(
+        1.0, "each stage further from the head learns so many times as fast as the next", above=0, at_most=1
+    )
+    weight_decay: float = _setting(
+        0.0, "decoupled for adamw, L2 for adam and sgd; never of biases and norms", at_least=0
+    )
+    clip_norm: float | None = _setting(None, "largest norm of a step's gradients", above=0)
+    accumulate: int = _setting(1, "batches per step of the optimiser", at_least=1)
+
     schedule: str = _setting(
-        "constant", "how the learning rate falls", choices=("constant", "step", "cosine")
+        "constant",
+        "how the learning rate changes: step, multistep, exponential after epochs, the others in each step",
+        choices=("constant", "step", "multistep", "exponential", "cosine", "one-cycle"),
     )
     step_epochs: int = _setting(7, "schedule step: every so many epochs ...", at_least=1)
+    milestones: tuple[int, ...] = _setting((), "schedule multistep: after each of these epochs ...", above=0)
     gamma: float = _setting(0.9, "... the learning rate is multiplied by this", above=0, at_most=1)
+    warmup_epochs: float = _setting(0.0, "the learning rate rises from 0 for so many epochs", at_least=0)
+
+    norm: str = _setting(
+        "frozen",
+        "batch norms of the trained stages: frozen, or trained with the batch's statistics",
+        choices=("frozen", "train"),
+    )
+    label_smoothing: float = _setting(0.0, "share of each target given to all classes", at_least=0, below=1)
+    class_weights: str = _setting(
+        "none", "balanced: a photo counts more the rarer its class", choices=("none", "balanced")
+    )
+    sampling: str = _setting(
+        "shuffled",
+        "shuffled: each photo once an epoch; balanced: each class as often, rare photos repeated",
+        choices=("shuffled", "balanced"),
+    )
+    mixup: float = _setting(0.0, "alpha of Beta(alpha, alpha), the share of a second photo", at_least=0)
+    cutmix: float = _setting(0.0, "alpha of Beta(alpha, alpha), the area from a second photo", at_least=0)
+
+    ema: float | None = _setting(
+        None,
+        "what is scored and kept is an average of the weights that keeps this much of itself per step",
+        above=0,
+        below=1,
+    )
+    patience: int | None = _setting(
+        None, "the phase ends after so many epochs without a better one", at_least=1
+    )
+    wise_ft: bool = _setting(
+        False, "try mixtures of the weights before and after the phase on the validation photos"
+    )
 
     def __post_init__(self) -> None:
         if self.optimizer == "exact":  # solved once; further epochs would change nothing
@@ -93,6 +140,17 @@ class TrainConfig:
     )
     device: str = _setting("auto", "where to train", choices=("auto", "cpu", "cuda", "mps"))
     precision: str = _setting("auto", "number format", choices=("auto", "fp32", "bf16", "fp16"))
+    memory_format: str = _setting(
+        "auto", "how the trained stages lie in memory", choices=("auto", "contiguous", "channels_last")
+    )
+    workers: int | None = _setting(
+        None,
+        "threads that load photos; 0: none beside the main one; default: one per core and one more",
+        at_least=0,
+    )
+    max_minutes: float | None = _setting(
+        None, "after so many minutes, the phase ends and the best weights so far are the model", above=0
+    )
     allow_quarantined: float | None = _setting(
         None,
         "train although up to this fraction of the photos cannot be read; each class needs one that can",
@@ -147,7 +205,8 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, without those that are None, as TOML has no word for it."""
         values = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
-        return {**values, "phases": list(values["phases"])}
+        phases = [{k: v for k, v in phase.items() if v is not None} for phase in values["phases"]]
+        return {**values, "phases": phases}
 
 
 def _recipe_file(path: str, problems: list[str]) -> tuple[PhaseConfig, ...]:
@@ -230,6 +289,17 @@ def _converted(value: Any, annotation: str) -> Any:
     kinds = annotation.split(" | ")
     if "None" in kinds and value in (None, ""):
         return None
+    if annotation == "bool":
+        words = {"true": True, "false": False}
+        if isinstance(value, bool) or str(value).lower() in words:
+            return value if isinstance(value, bool) else words[str(value).lower()]
+        raise ValueError("it must be true or false")
+    if annotation.startswith("tuple[int"):
+        parts = value.split(",") if isinstance(value, str) else value
+        if isinstance(parts, (list, tuple)):
+            with contextlib.suppress(ValueError):
+                return tuple(_converted(part, "int") for part in parts)
+        raise ValueError("it must be whole numbers, as in [20, 50]")
     if "int" in kinds and isinstance(value, (int, str)) and not isinstance(value, bool):
         with contextlib.suppress(ValueError):
             return int(value)
@@ -246,6 +316,10 @@ def _converted(value: Any, annotation: str) -> Any:
 
 def _check_limits(value: Any, limits: Mapping[str, Any]) -> None:
     if value is None:
+        return
+    if isinstance(value, tuple):
+        for each in value:
+            _check_limits(each, limits)
         return
     if limits["choices"] and value not in limits["choices"]:
         nearest = did_you_mean(str(value), limits["choices"]).strip()

@@ -44,7 +44,7 @@ def _probe(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
     # Enough steps for a linear head to converge, about 800.
     steps_per_epoch = math.ceil(facts.num_train / config.batch_size)
     epochs = min(40, max(10, round(800 / steps_per_epoch)))
-    return (PhaseConfig("probe", "head", epochs, optimizer="adam", lr=3e-3, schedule="cosine"),)
+    return (PhaseConfig("probe", "head", epochs, optimizer="adam", head_lr=3e-3, schedule="cosine"),)
 
 
 def _finetune(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
@@ -60,15 +60,17 @@ def _full(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
 
 
 def _fine(name: str, unfreeze: str | int) -> PhaseConfig:
-    return PhaseConfig(name, unfreeze, 6, optimizer="adamw", lr=1e-4, weight_decay=0.01, schedule="cosine")
+    return PhaseConfig(
+        name, unfreeze, 6, optimizer="adamw", head_lr=1e-4, weight_decay=0.01, schedule="cosine"
+    )
 
 
 def _classic(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
     """The study notes' own: Adam at 1e-3 on the head, then everything at 1e-4, StepLR(7, 0.9)."""
     step: dict[str, Any] = {"schedule": "step", "step_epochs": 7, "gamma": 0.9}
     return (
-        PhaseConfig("head", "head", 10, optimizer="adam", lr=1e-3, **step),
-        PhaseConfig("all", "all", 10, optimizer="adam", lr=1e-4, **step),
+        PhaseConfig("head", "head", 10, optimizer="adam", head_lr=1e-3, **step),
+        PhaseConfig("all", "all", 10, optimizer="adam", head_lr=1e-4, **step),
     )
 
 

@@ -225,8 +225,8 @@ def test_augmented_rows_are_those_of_their_view(prefix: Prefix, photos: Path) ->
 
 PHASES = [
     {"name": "head", "unfreeze": "head", "epochs": 2, "optimizer": "adam", "augment": "light", "views": 2},
-    {"name": "last", "unfreeze": 1, "epochs": 2, "lr": 1e-4, "augment": "light", "views": 2},
-    {"name": "plain", "unfreeze": 1, "epochs": 1, "lr": 1e-4},
+    {"name": "last", "unfreeze": 1, "epochs": 2, "head_lr": 1e-4, "augment": "light", "views": 2},
+    {"name": "plain", "unfreeze": 1, "epochs": 1, "head_lr": 1e-4},
 ]
 
 

@@ -26,9 +26,9 @@ from headstart.training.run_dir import RunDir
 
 TINY: dict[str, Any] = {"backbone": "resnet18", "weights": "random", "size_px": 32, "batch_size": 8}
 HEAD_THEN_ALL = [
-    {"name": "probe", "unfreeze": "head", "epochs": 2, "lr": 0.05},
-    {"name": "last", "unfreeze": 1, "epochs": 1, "lr": 0.001},
-    {"name": "everything", "unfreeze": "all", "epochs": 1, "lr": 0.0005, "optimizer": "adamw"},
+    {"name": "probe", "unfreeze": "head", "epochs": 2, "head_lr": 0.05},
+    {"name": "last", "unfreeze": 1, "epochs": 1, "head_lr": 0.001},
+    {"name": "everything", "unfreeze": "all", "epochs": 1, "head_lr": 0.0005, "optimizer": "adamw"},
 ]
 
 
@@ -100,8 +100,8 @@ def test_the_best_epoch_is_the_one_of_least_validation_loss(result: hs.TrainResu
 def test_the_model_file_is_the_best_epochs_whatever_was_trained_later(photos: Path, tmp_path: Path) -> None:
     phases = [
         {"name": "good", "optimizer": "exact"},
-        {"name": "ruin", "unfreeze": "all", "epochs": 2, "lr": 0.3},
-        {"name": "head", "unfreeze": "head", "epochs": 1, "lr": 1e-6},
+        {"name": "ruin", "unfreeze": "all", "epochs": 2, "head_lr": 0.3},
+        {"name": "head", "unfreeze": "head", "epochs": 1, "head_lr": 1e-6},
     ]
     run = hs.train(photos, tmp_path / "run", phases=phases, val=photos / "test", **TINY)
     best = run.metrics["best"]
@@ -156,7 +156,7 @@ def test_frozen_stages_are_those_of_the_pretrained_network(photos: Path, tmp_pat
     weights = tmp_path / "weights.pth"
     plain = __import__("torchvision").models.resnet18()
     torch.save(plain.state_dict(), weights)
-    phases = [{"name": "last", "unfreeze": 1, "epochs": 2, "lr": 0.001}]
+    phases = [{"name": "last", "unfreeze": 1, "epochs": 2, "head_lr": 0.001}]
     run = hs.train(photos, tmp_path / "run", phases=phases, **TINY | {"weights": weights})
     trained, _ = load_network(run.path / "model.safetensors")
     for name in ("conv1", "bn1", "layer1", "layer2", "layer3"):

@@ -118,7 +118,7 @@ class Display:
         frozen = f"frozen: {', '.join(prefix.names)}" if prefix.names else "nothing frozen"
         if not prefix.names and isinstance(phase.unfreeze, int):
             frozen += " (the inside of this network is not staged, so its last stage is all of its backbone)"
-        how = f"{phase.optimizer} at {phase.lr:g}, {phase.epochs} epochs"
+        how = f"{phase.optimizer} at {phase.head_lr:g}, {phase.epochs} epochs"
         if phase.optimizer == "exact":
             how = "solved exactly"
         self.say(f"Phase {phase.name}: {trainable:,} parameters, {how}; {frozen}")

@@ -15,7 +15,7 @@ def build_optimizer(
     """Build the optimiser over what is trainable, and the schedule that is stepped once an epoch."""
     trainable = [parameter for parameter in suffix.parameters() if parameter.requires_grad]
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    optimizer = kinds[phase.optimizer](trainable, lr=phase.lr, weight_decay=phase.weight_decay)
+    optimizer = kinds[phase.optimizer](trainable, lr=phase.head_lr, weight_decay=phase.weight_decay)
     return optimizer, _schedule(optimizer, phase)
 
 
