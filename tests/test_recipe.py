@@ -25,13 +25,13 @@ def test_every_recipe_trains_the_head_first(recipe: str, facts: Facts) -> None:
 def test_fine_tuning_comes_after_the_head_and_is_slow() -> None:
     for recipe in ("finetune", "full", "classic"):
         _, rest = phases_of(recipe)
-        assert rest.lr == 1e-4
+        assert rest.head_lr == 1e-4
         assert rest.unfreeze == (1 if recipe == "finetune" else "all")
 
 
 def test_classic_is_what_the_notes_say() -> None:
     for phase, lr in zip(phases_of("classic"), (1e-3, 1e-4), strict=True):
-        assert (phase.optimizer, phase.lr, phase.schedule) == ("adam", lr, "step")
+        assert (phase.optimizer, phase.head_lr, phase.schedule) == ("adam", lr, "step")
         assert (phase.step_epochs, phase.gamma) == (7, 0.9)
 
 
