@@ -70,6 +70,7 @@ def test_cutmix_replaces_a_box_and_counts_what_it_replaced(
             assert is_other.float().mean() == pytest.approx(1 - mixed.share[photo].item(), abs=1e-6)
             (channels,) = {1, 2, 3} - set(sides)
             box = is_other.any(channels - 1)
+            assert torch.equal(box, is_other.all(channels - 1))
             assert box.sum() == box.any(0).sum() * box.any(1).sum()
         seen.add(round(mixed.share[0].item(), 4))
     assert len(seen) > 5
