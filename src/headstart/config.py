@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from headstart.errors import ConfigError, did_you_mean
+from headstart.operations import Operation, check_augment
 
 RecipeName = Literal["probe", "finetune", "full", "classic"]
 RECIPES: tuple[str, ...] = get_args(RecipeName)
@@ -45,7 +46,9 @@ class PhaseConfig:
         "head", "first trained stage: its name, a number of last stages (0: the head alone), or 'all'"
     )
     epochs: int = _setting(10, "passes over the training photos", at_least=1)
-    augment: str = _setting("none", "how training photos vary", choices=("none", "light"))
+    augment: str | tuple[Operation, ...] = _setting(
+        "none", "how training photos vary: none, light, medium, strong, or a list of operations"
+    )
     views: int = _setting(1, "different augmented versions of each photo; epochs take turns", at_least=1)
 
     optimizer: str = _setting(
@@ -273,6 +276,8 @@ def _checked(cls: type, given: Mapping[str, Any], where: str, problems: list[str
             problems.append(f"{where}unknown setting {name!r}.{nearest} Settings are {', '.join(known)}.")
         elif name == "phases":
             values[name] = _phases(value, where, problems)
+        elif name == "augment":
+            values[name] = check_augment(value, where, problems)
         else:
             try:
                 values[name] = _converted(value, str(known[name].type))

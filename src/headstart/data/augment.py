@@ -1,65 +1,76 @@
 """Random views of photos, drawn without hidden state.
 
 A view is a function of (seed, view number, sha256 of the photo's bytes): the same with any number of threads
-or processes, resumed or not, cached or not, and adding photos changes no other photo's views.
+or processes, resumed or not, cached or not, and adding photos changes no other photo's views. Each operation
+draws from a generator of its own, so that adding one to a list changes nothing that the others do.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from headstart.errors import ConfigError, did_you_mean
-from headstart.images.preprocess import View
-
-
-@dataclass(frozen=True)
-class Ranges:
-    """What views are drawn from.
-
-    Attributes:
-        smallest_area: Parts of the photo from this share of its area up to all of it, in (0, 1].
-        largest_aspect: Parts from 1 / this to this times as wide as high, at least 1.
-        flip: Whether every second view is mirrored.
-        jitter: Brightness, contrast and saturation change by up to this factor, in 0..1.
-    """
-
-    smallest_area: float = 1.0
-    largest_aspect: float = 1.0
-    flip: bool = False
-    jitter: float = 0.0
-
-
-PRESETS: Final = {
-    "light": Ranges(smallest_area=0.5, largest_aspect=4 / 3, flip=True, jitter=0.1),
-}
+from headstart.errors import ConfigError
+from headstart.images.view import WARPS, Step, View
+from headstart.operations import (
+    Affine,
+    Augment,
+    Blur,
+    Brightness,
+    Contrast,
+    Erasing,
+    HorizontalFlip,
+    Hue,
+    Noise,
+    Operation,
+    PaddedCrop,
+    Perspective,
+    Posterise,
+    RandAugment,
+    ResizedCrop,
+    Rotation,
+    Saturation,
+    Sharpness,
+    Solarise,
+    TrivialAugment,
+    VerticalFlip,
+    check_augment,
+    operations_of,
+)
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A preset and a seed.
+    """How photos vary, and a seed.
 
     Attributes:
-        preset: A key of ``PRESETS``.
+        augment: A preset's name, or operations.
         seed: Another seed, other views.
+
+    Raises:
+        ConfigError: An operation is unknown, or a value out of its limits; all are named at once.
     """
 
-    preset: str
+    augment: Augment
     seed: int
 
     def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
-            raise ConfigError(
-                [
-                    f"augment is {self.preset!r}.{did_you_mean(self.preset, PRESETS)} "
-                    f"Allowed are none, {', '.join(PRESETS)}."
-                ]
-            )
+        problems: list[str] = []
+        object.__setattr__(self, "augment", check_augment(self.augment, "", problems))
+        if problems:
+            raise ConfigError(problems)
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """In the order in which they are applied."""
+        return operations_of(self.augment)
 
     def view(self, sha256: str, number: int) -> View:
         """Draw one view of a photo.
@@ -68,22 +79,176 @@ class Augmentation:
             sha256: Of the photo's bytes, hexadecimal.
             number: Which view, from 1.
         """
-        ranges = PRESETS[self.preset]
-        key = hashlib.sha256(f"view {self.seed} {number} {sha256}".encode()).digest()
-        generator = np.random.Generator(np.random.Philox(key=int.from_bytes(key[:16], "little")))
-        # One number for each parameter, drawn always, so that a parameter's range changes no other.
-        area, aspect, x, y, flip, brightness, contrast, saturation = generator.random(8).tolist()
+        steps: list[Step] = []
+        for operation in self.operations:
+            key = hashlib.sha256(f"view {self.seed} {number} {sha256} {operation.op}".encode()).digest()
+            draw = np.random.Generator(np.random.Philox(key=int.from_bytes(key[:16], "little"))).random
+            if draw() < operation.p:
+                steps += _steps(operation, draw)
         return View(
-            area=1 - area * (1 - ranges.smallest_area),
-            aspect=math.exp((2 * aspect - 1) * math.log(ranges.largest_aspect)),
-            x=x,
-            y=y,
-            flip=ranges.flip and flip < 0.5,
-            brightness=1 + (2 * brightness - 1) * ranges.jitter,
-            contrast=1 + (2 * contrast - 1) * ranges.jitter,
-            saturation=1 + (2 * saturation - 1) * ranges.jitter,
+            part=next((numbers for name, numbers in steps if name == "part"), None),  # type: ignore[arg-type]
+            geometry=tuple(step for step in steps if step[0] in WARPS),
+            pixels=tuple(step for step in steps if step[0] not in WARPS and step[0] != "part"),
         )
 
     def fingerprint(self) -> str:
-        """Return a text that differs whenever views differ."""
-        return json.dumps({"seed": self.seed, **asdict(PRESETS[self.preset])}, sort_keys=True)
+        """Return a text that differs whenever views differ; a preset's is that of its list."""
+        operations = [dataclasses.asdict(operation) for operation in self.operations]
+        return json.dumps({"seed": self.seed, "operations": operations}, sort_keys=True)
+
+
+_Draw = Callable[[], float]  # a number in [0, 1)
+
+
+def _steps(operation: Operation, draw: _Draw) -> list[Step]:
+    """Draw an operation's numbers: always as many, so that one parameter's range changes no other's value."""
+    match operation:
+        case ResizedCrop():
+            area, aspect = _between(operation.area, draw), _between_logarithms(operation.aspect, draw)
+            return [("part", (area, aspect, draw(), draw()))]
+        case PaddedCrop():
+            way = (-operation.padding, operation.padding)
+            return [("translate", (_between(way, draw), _between(way, draw)))]
+        case HorizontalFlip():
+            return [("flip-x", ())]
+        case VerticalFlip():
+            return [("flip-y", ())]
+        case Rotation():
+            return [("rotate", (_between(operation.degrees, draw),))]
+        case Affine():
+            return [
+                ("rotate", (_between(operation.degrees, draw),)),
+                ("shear", (_tangent(operation.shear, draw), _tangent(operation.shear, draw))),
+                ("scale", (_between(operation.scale, draw),)),
+                ("translate", (_between(operation.translate, draw), _between(operation.translate, draw))),
+            ]
+        case Perspective():
+            return [("perspective", tuple(operation.distortion * draw() for _ in range(8)))]
+        case Brightness() | Contrast() | Saturation() | Hue() | Sharpness():
+            return [(operation.op, (_between(operation.amount, draw),))]
+        case Posterise():
+            return [("posterise", (operation.bits,))]
+        case Solarise():
+            return [("solarise", (operation.threshold,))]
+        case Blur():
+            return [("blur", (_between(operation.sigma, draw),))]
+        case Noise():
+            return [("noise", (_between(operation.std, draw), math.floor(draw() * 2**53)))]
+        case Erasing():
+            return [("erase", _rectangle(operation, draw))]
+        case RandAugment():
+            names = list(RANDAUGMENT)
+            return [
+                step
+                for _ in range(operation.n)
+                for step in _of_table(RANDAUGMENT, names[int(draw() * len(names))], operation.magnitude, draw)
+            ]
+        case TrivialAugment():
+            names = list(TRIVIALAUGMENT)
+            name = names[int(draw() * len(names))]
+            return _of_table(TRIVIALAUGMENT, name, int(draw() * NUM_MAGNITUDES), draw)
+        case _:
+            return [(operation.op, ())]  # greyscale, autocontrast, equalise: nothing to draw
+
+
+def _between(limits: tuple[float, float], draw: _Draw) -> float:
+    low, high = limits
+    return low + (high - low) * draw()
+
+
+def _between_logarithms(limits: tuple[float, float], draw: _Draw) -> float:
+    """So that as many parts are twice as wide as high as the other way round."""
+    low, high = limits
+    return min(max(math.exp(_between((math.log(low), math.log(high)), draw)), low), high)
+
+
+def _tangent(degrees: tuple[float, float], draw: _Draw) -> float:
+    return math.tan(math.radians(_between(degrees, draw)))
+
+
+def _rectangle(operation: Erasing, draw: _Draw) -> tuple[float, float, float, float]:
+    """Left, top, right, bottom as shares of the sides; a rectangle that is too long is cut off."""
+    area, aspect = _between(operation.area, draw), _between_logarithms(operation.aspect, draw)
+    width, height = min(1.0, math.sqrt(area * aspect)), min(1.0, math.sqrt(area / aspect))
+    left, top = draw() * (1 - width), draw() * (1 - height)
+    return left, top, left + width, top + height
+
+
+NUM_MAGNITUDES: Final = 31
+"""A policy's strengths are numbered from 0 to 30."""
+
+
+@dataclass(frozen=True)
+class _Strength:
+    """How strong an operation of a policy is, from magnitude 0 to 30.
+
+    Attributes:
+        kind: ``signed`` is a way from 0 to either side, ``factor`` such a way from 1, ``falling`` whole
+            numbers downwards, ``none`` an operation without numbers.
+        first, last: At magnitude 0 and 30.
+    """
+
+    kind: str
+    first: float = 0.0
+    last: float = 0.0
+
+
+_NOTHING = _Strength("none")
+
+# Strengths are torchvision's, lengths shares of the side: RandAugment's 150 pixels of 331, TrivialAugment's
+# 32 of the usual 224. Shears are about the middle, not a corner.
+
+RANDAUGMENT: Final = {
+    "identity": _NOTHING,
+    "shear-x": _Strength("signed", 0, 0.3),
+    "shear-y": _Strength("signed", 0, 0.3),
+    "translate-x": _Strength("signed", 0, 150 / 331),
+    "translate-y": _Strength("signed", 0, 150 / 331),
+    "rotate": _Strength("signed", 0, 30),
+    "brightness": _Strength("factor", 0, 0.9),
+    "saturation": _Strength("factor", 0, 0.9),
+    "contrast": _Strength("factor", 0, 0.9),
+    "sharpness": _Strength("factor", 0, 0.9),
+    "posterise": _Strength("falling", 8, 4),
+    "solarise": _Strength("falling", 255, 0),
+    "autocontrast": _NOTHING,
+    "equalise": _NOTHING,
+}
+"""Source: Cubuk et al. 2019, arXiv 1909.13719, with torchvision's strengths."""
+
+TRIVIALAUGMENT: Final = {
+    "identity": _NOTHING,
+    "shear-x": _Strength("signed", 0, 0.99),
+    "shear-y": _Strength("signed", 0, 0.99),
+    "translate-x": _Strength("signed", 0, 32 / 224),
+    "translate-y": _Strength("signed", 0, 32 / 224),
+    "rotate": _Strength("signed", 0, 135),
+    "brightness": _Strength("factor", 0, 0.99),
+    "saturation": _Strength("factor", 0, 0.99),
+    "contrast": _Strength("factor", 0, 0.99),
+    "sharpness": _Strength("factor", 0, 0.99),
+    "posterise": _Strength("falling", 8, 2),
+    "solarise": _Strength("falling", 255, 0),
+    "autocontrast": _NOTHING,
+    "equalise": _NOTHING,
+}
+"""Source: Müller and Hutter 2021, arXiv 2103.10158, the wide space, with torchvision's strengths."""
+
+
+def _of_table(table: dict[str, _Strength], name: str, magnitude: int, draw: _Draw) -> list[Step]:
+    """One operation of a policy; the sign is drawn whether it has one or not."""
+    strength, sign = table[name], -1 if draw() < 0.5 else 1
+    value = strength.first + (strength.last - strength.first) * magnitude / (NUM_MAGNITUDES - 1)
+    if name == "identity":
+        return []
+    if strength.kind == "none":
+        return [(name, ())]
+    if strength.kind == "falling":
+        return [(name, (round(value) if name == "posterise" else value,))]
+    if strength.kind == "factor":
+        return [(name, (1 + sign * value,))]
+    if name in ("shear-x", "translate-x"):
+        return [(name.removesuffix("-x"), (sign * value, 0.0))]
+    if name in ("shear-y", "translate-y"):
+        return [(name.removesuffix("-y"), (0.0, sign * value))]
+    return [(name, (sign * value,))]

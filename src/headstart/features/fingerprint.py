@@ -13,7 +13,7 @@ import PIL
 from headstart.images.preprocess import Preprocessing
 
 # Raised when the code between bytes and activations changes what it computes.
-_CODE = 1
+_CODE = 2
 
 
 @dataclass(frozen=True)
