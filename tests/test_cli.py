@@ -60,6 +60,7 @@ def test_the_help_names_every_command_and_each_has_an_example() -> None:
         "export",
         "features",
         "cache",
+        "augment",
     }
     for command in commands:
         assert re.search(rf"^\s+{command}\s", out, re.MULTILINE)
@@ -131,6 +132,31 @@ def test_a_photo_that_cannot_be_read_is_a_row_and_the_others_are_answered(
     assert "HTML page" in rows[1]["error"]
     assert "no such file" in rows[2]["error"]
     assert "2 of the photos could not be read" in err
+
+
+def test_augment_draws_a_sheet_and_warns(photos: Path, tmp_path: Path) -> None:
+    """With the recipe, the seed and the size of training; the next sheet replaces it, a photo is spared."""
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('[[phases]]\naugment = [{op = "rotation", degrees = 20}]\nviews = 2\n')
+    options = ["--recipe", recipe, "--backbone", "resnet18", "--set", "size_px=32", "--photos", "2"]
+    for _ in range(2):
+        code, out, err = headstart("augment", photos, *options, cwd=tmp_path)
+        assert (code, out, err) == (0, "Written: sheet.png (2 photos)\n", "")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.format == "PNG"
+    code, _, err = headstart("augment", photos, "--augment", "lite", cwd=tmp_path)
+    assert code == 2
+    assert "Did you mean 'light'" in err
+
+    recipe.write_text('[[phases]]\naugment = [{op = "rotation", degrees = 0.2}]\n')
+    code, _, err = headstart("augment", photos, *options, cwd=tmp_path)
+    assert code == 2
+    assert "0.2 degrees: did you mean 20?" in err
+
+    photo = photos / "train" / "red" / "red0.jpg"
+    before = photo.read_bytes()
+    code, _, err = headstart("augment", photos, "--augment", "light", "--out", photo)
+    assert (code, photo.read_bytes()) == (2, before)
 
 
 def test_evaluate_prints_scores_by_class(run: Path, photos: Path) -> None:

@@ -297,6 +297,56 @@ def backbones(
     )
 
 
+@app.command(epilog="Example: headstart augment photos --recipe my-recipe.toml --out sheet.png")
+def augment(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Folder of class folders, or of train/val/test above them.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The picture to write: .png.")] = Path(
+        "sheet.png"
+    ),
+    augment: Annotated[
+        str | None,
+        option("A preset to look at (none, light, medium, strong).", "what the phases say", metavar="PRESET"),
+    ] = None,
+    views: Annotated[int, typer.Option(min=1, max=40, help="Views of each photo.")] = 6,
+    photos: Annotated[int, typer.Option(min=1, max=100, help="Photos on the picture.")] = 8,
+    recipe: Annotated[
+        str | None, option("probe, finetune, full, classic, or a FILE.toml of [[phases]].", "finetune")
+    ] = None,
+    backbone: Annotated[
+        str | None, option("torchvision's NAME, timm/NAME or NAME.TAG.", "timm/tf_efficientnet_lite0")
+    ] = None,
+    seed: Annotated[str | None, option("Decides the views, as in training, and which photos.", "0")] = None,
+    resize: Annotated[
+        str | None, option("How photos become square: crop, pad or squash.", "the backbone's")
+    ] = None,
+    size_px: Annotated[str | None, option("Side of the network's input.", "the backbone's")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Any setting of headstart train; may be given often."
+        ),
+    ] = None,
+) -> None:
+    """Show photos beside the views that training would make of them, as a picture."""
+    names = ("recipe", "backbone", "seed", "resize", "size_px")
+    options = {**locals()}
+    from headstart.config import settings_from_pairs
+
+    settings = {name: options[name] for name in names if options[name] is not None}
+    settings.update(settings_from_pairs(set_ or []))
+    with requires_extra("train"):
+        from headstart.training.preview import write_sheet
+
+    result = write_sheet(data, out, augment=augment, num_views=views, num_photos=photos, **settings)
+    for path, reason in result.unreadable:
+        print(f"headstart: {path}: {reason}", file=sys.stderr)
+    for warning in result.warnings:
+        print(f"headstart: {warning}", file=sys.stderr)
+    print(f"Written: {out} ({result.num_photos} photos)")
+
+
 @app.command(epilog="Example: headstart export runs/photos --to pth --out model.pth")
 def export(
     model: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],

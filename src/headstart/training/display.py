@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from headstart.config import PhaseConfig
+from headstart.data.flips import flip_warnings
 from headstart.data.records import Dataset, Listing
 from headstart.data.split import Splits
 from headstart.model.stages import StageSequence
@@ -111,6 +112,12 @@ class Display:
             )
         if splits.contradictory:
             self.say(f"Warning: {splits.contradictory} photos stand, byte for byte, under two classes.")
+
+    def flips(self, class_names: tuple[str, ...], phases: tuple[PhaseConfig, ...]) -> None:
+        """Tell where flips may change labels."""
+        warnings = [text for phase in phases for text in flip_warnings(class_names, phase.augment)]
+        for text in dict.fromkeys(warnings):
+            self.say(f"Warning: {text}")
 
     def phase(self, phase: PhaseConfig, prefix: StageSequence, suffix: nn.Module) -> None:
         """Say what a phase trains, and how."""

@@ -100,6 +100,7 @@ def train(
         splits = split_dataset(dataset, val_fraction=config.val_fraction, seed=config.seed)
         run = RunDir.create(out, config, dataset, writes=is_main)
         display.found(listing, dataset, splits)
+        display.flips(dataset.class_names, config.phases)
 
         for number, phase in enumerate(config.phases):
             if number > 0:

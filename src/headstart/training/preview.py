@@ -1,0 +1,249 @@
+"""``headstart augment``: photos beside the views that training would make of them, as a picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice, zip_longest
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngImageFile, PngInfo
+
+from headstart import recipe
+from headstart.config import PhaseConfig, TrainConfig
+from headstart.data.augment import Augmentation
+from headstart.data.flips import flip_warnings
+from headstart.data.folder import read_folder
+from headstart.data.records import Candidate
+from headstart.data.sheet import Picture, Section, describe, draw_sheet
+from headstart.errors import DataError, ImageError, UsageError
+from headstart.files import refuse_to_write, write_whole
+from headstart.images.decode import decode, read_bytes
+from headstart.images.preprocess import Preprocessing, load_pixels
+from headstart.model.backbones import resolve
+from headstart.operations import PRESETS, Augment, operations_of
+from headstart.training.sampler import key
+
+_SIGNATURE = ("Software", "headstart augment")
+_ORIGINAL_PX = 400  # an original is decoded to at least so many pixels
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What became of it.
+
+    Attributes:
+        num_photos: Photos on the sheet.
+        warnings: What the user should know, a sentence each.
+        unreadable: Path and reason of photos that were to be shown.
+    """
+
+    num_photos: int
+    warnings: tuple[str, ...]
+    unreadable: tuple[tuple[str, str], ...]
+
+
+def write_sheet(
+    data: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    augment: str | None = None,
+    num_views: int = 6,
+    num_photos: int = 8,
+    **settings: Any,
+) -> Preview:
+    """Draw a few photos beside their views: the first ones that training with these settings would see.
+
+    Args:
+        data: As for training.
+        out: A ``.png`` file; only a sheet is replaced, and none is put among the photos.
+        augment: A preset to look at instead of what the phases say.
+        num_views: Columns.
+        num_photos: Rows; each class comes once before any comes twice.
+        settings: Those of training.
+
+    Raises:
+        UsageError: The settings, the photos or the file cannot be used.
+        DataError: None of the chosen photos can be read.
+    """
+    if augment is not None:
+        Augmentation(augment, 0)  # a wrong name is told first
+    config = TrainConfig.from_settings(data, **settings)
+    _refuse(Path(out), Path(config.data))
+    listing = read_folder(config.data, config.val_folder)
+    backbone = resolve(config.backbone)
+    preprocessing = dataclasses.replace(
+        backbone.preprocessing,
+        resize=config.resize or backbone.preprocessing.resize,  # type: ignore[arg-type]
+        size_px=config.size_px or backbone.preprocessing.size_px,
+    )
+    candidates = [each for each in listing.candidates if each.split in (None, "train")]
+    shown = _by_phase(config, len(candidates))
+    if augment is not None:
+        shown = [_Shown(f"preset {augment}", augment, num_views)]
+    warnings = [text for each in shown for text in flip_warnings(listing.class_names, each.augment)]
+    if not any(operations_of(each.augment) for each in shown):
+        presets = ", ".join(list(PRESETS)[1:])
+        warnings.append(
+            f"No phase of recipe {config.recipe!r} varies photos. Look at a preset with --augment: "
+            f'{presets}. Train with one by augment = "light" in a recipe file.'
+        )
+    warnings += [
+        f"{each.heading}: all epochs see the same view of a photo. Write views = 5, for example, and "
+        f"they take turns."
+        for each in shown
+        if operations_of(each.augment) and each.num_views == 1 and augment is None
+    ]
+    unreadable: list[tuple[str, str]] = []
+    photos = list(islice(_readable(_in_turns(candidates, config.seed), unreadable), num_photos))
+    if not photos:
+        raise DataError(
+            "None of the photos can be read, so there is nothing to show. The first: "
+            f"{unreadable[0][0]}: {unreadable[0][1]}"
+        )
+    sections = [
+        Section(
+            each.heading,
+            [_in_words(each.augment)],
+            [
+                _row(photo, content, each.augment, config.seed, preprocessing, min(num_views, each.num_views))
+                for photo, content in photos
+            ],
+        )
+        for each in shown
+    ]
+    size = f"{preprocessing.size_px} px, {preprocessing.resize}"
+    title = (
+        f"{Path(config.data).absolute().name}: views for {backbone.full_name} ({size}), seed {config.seed}"
+    )
+    _write(draw_sheet(title, sections), Path(out))
+    return Preview(len(photos), tuple(dict.fromkeys(warnings)), tuple(unreadable))
+
+
+def _refuse(out: Path, data: Path) -> None:
+    """Tell, before long work, that a sheet cannot be written there: it never takes a photo's place."""
+    refuse_to_write(out)
+    if out.suffix.lower() != ".png":
+        raise UsageError(f"out is {str(out)!r}; its name must end in .png.")
+    if data.is_dir() and out.absolute().resolve().is_relative_to(data.resolve()):
+        raise UsageError(f"{out} would lie among the photos of {data}. Name a file elsewhere with --out.")
+    if out.exists() and not _is_sheet(out):
+        raise UsageError(
+            f"{out} exists and was not made by headstart augment, so it is not replaced. Name another file."
+        )
+
+
+def _is_sheet(path: Path) -> bool:
+    try:
+        with PngImageFile(path) as image:
+            return image.info.get(_SIGNATURE[0]) == _SIGNATURE[1]
+    except (OSError, SyntaxError, ValueError):  # whatever it is
+        return False
+
+
+def _write(sheet: Image.Image, out: Path) -> None:
+    def save(file: BinaryIO) -> None:
+        about = PngInfo()
+        about.add_text(*_SIGNATURE)
+        sheet.save(file, "PNG", pnginfo=about)
+
+    write_whole(out, save)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What one section shows."""
+
+    heading: str
+    augment: Augment
+    num_views: int
+
+
+def _by_phase(config: TrainConfig, num_train: int) -> list[_Shown]:
+    """What phases do to photos, those that do the same together; those that do nothing only if all do."""
+    # Whether the head is one linear layer decides how it is trained, not on what.
+    phases = recipe.complete(config, recipe.Facts(num_train, head_inputs=None)).phases
+    varied = [phase for phase in phases if operations_of(phase.augment)]
+    groups: dict[tuple[Any, ...], list[PhaseConfig]] = {}
+    for phase in varied or phases:
+        groups.setdefault((operations_of(phase.augment), phase.views), []).append(phase)
+    shown = []
+    for (_, num_views), same in groups.items():
+        augment = same[0].augment
+        heading = f"phase{'s' if len(same) > 1 else ''} {', '.join(phase.name for phase in same)}"
+        if varied:
+            heading += f": {augment}" if isinstance(augment, str) else ""
+            heading += f", {num_views} view{'s' if num_views > 1 else ''} of each photo"
+        shown.append(_Shown(heading, augment, num_views if varied else 1))
+    return shown
+
+
+def _in_words(augment: Augment) -> str:
+    """The operations with their parameters, in their order."""
+    words = []
+    for operation in operations_of(augment):
+        values = [
+            f"{name} {_number(value)}"
+            for name, value in vars(operation).items()
+            if name != "op" and not (name == "p" and value == 1)
+        ]
+        words.append(f"{operation.op} ({', '.join(values)})" if values else operation.op)
+    return ", ".join(words) or "photos as they are"
+
+
+def _number(value: float | tuple[float, float]) -> str:
+    return " to ".join(f"{each:.3g}" for each in value) if isinstance(value, tuple) else f"{value:g}"
+
+
+def _in_turns(candidates: Sequence[Candidate], seed: int) -> Iterator[Candidate]:
+    """Photos in an order of chance, each class once before any comes twice."""
+    by_class: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        by_class.setdefault(candidate.class_name, []).append(candidate)
+    shuffled = []
+    for name, photos in sorted(by_class.items()):
+        generator = np.random.Generator(np.random.Philox(key("sheet", seed, name)))
+        shuffled.append([photos[index] for index in generator.permutation(len(photos)).tolist()])
+    return (photo for photo in chain.from_iterable(zip_longest(*shuffled)) if photo is not None)
+
+
+def _readable(
+    candidates: Iterable[Candidate], unreadable: list[tuple[str, str]]
+) -> Iterator[tuple[Candidate, bytes]]:
+    """Photos that decode, with their bytes; the others are noted."""
+    for candidate in candidates:
+        try:
+            content = read_bytes(candidate.path)
+            decode(content, path=candidate.path, reduce_to_px=_ORIGINAL_PX)
+        except ImageError as error:
+            unreadable.append((candidate.path, error.reason))
+        else:
+            yield candidate, content
+
+
+def _row(
+    photo: Candidate,
+    content: bytes,
+    augment: Augment,
+    seed: int,
+    preprocessing: Preprocessing,
+    num_views: int,
+) -> list[Picture]:
+    image = decode(content, path=photo.path, reduce_to_px=_ORIGINAL_PX)
+    plain = load_pixels(content, preprocessing, path=photo.path)
+    name = os.fsencode(Path(photo.path).name).decode("utf-8", "replace")
+    row = [Picture(np.asarray(image), photo.class_name, name), Picture(plain, "as predicted")]
+    augmentation, sha256 = Augmentation(augment, seed), hashlib.sha256(content).hexdigest()
+    for number in range(1, num_views + 1):
+        view = augmentation.view(sha256, number)
+        left, top, right, bottom = view.box(*image.size, preprocessing)
+        share = (right - left) * (bottom - top) / (image.width * image.height)
+        pixels = load_pixels(content, preprocessing, path=photo.path, view=view)
+        row.append(Picture(pixels, f"view {number}", describe(view, share)))
+    return row
