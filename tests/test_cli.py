@@ -53,6 +53,7 @@ def test_the_help_names_every_command_and_each_has_an_example() -> None:
     assert set(commands) == {
         "demo",
         "train",
+        "resume",
         "predict",
         "evaluate",
         "inspect",

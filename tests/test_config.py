@@ -31,7 +31,17 @@ WRONG = [
     ({"phases": 3}, ["phases is 3", "[[phases]]"]),
     ({"phases": [{"head_lr": 0}]}, ["phase 1", "head_lr is 0", "above 0"]),
     ({"phases": [{"epochs": 0}, {"unfrezze": 1}]}, ["phase 1", "epochs is 0", "phase 2", "'unfreeze'"]),
+    ({"phases": [{"optimizer": "exact", "mixup": 0.2}]}, ["mixup is 0.2", "'exact'"]),
+    ({"phases": [{"wise_ft": "maybe"}]}, ["wise_ft is 'maybe'", "true or false"]),
+    ({"phases": [{"milestones": "a,b", "schedule": "multistep"}]}, ["milestones is 'a,b'", "[20, 50]"]),
     ({"phases": [{"name": "a"}, {"name": "a"}]}, ["two phases are called 'a'"]),
+    ({"phases": [{"milestones": [3]}]}, ["phase 1", "milestones is [3]", "'constant'", "to 'multistep'"]),
+    ({"phases": [{}, {"schedule": "multistep"}]}, ["phase 2", "milestones is empty", "[20, 50]"]),
+    (
+        {"phases": [{"epochs": 2, "warmup_epochs": 2.5}]},
+        ["warmup_epochs is 2.5", "epochs is 2", "less than 2"],
+    ),
+    ({"phases": [{"epochs": 2, "warmup_epochs": 2}]}, ["warmup_epochs is 2,", "less than 2"]),
     ({"phases": [{"optimizer": "adm"}]}, ["'adm'", "Did you mean 'adam'"]),
 ]
 

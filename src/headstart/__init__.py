@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from headstart.model.network import create_network, feature_extractor
     from headstart.model.stages import cut, stages
     from headstart.predictor import Prediction, Predictor, load
-    from headstart.training.train import TrainResult, train
+    from headstart.training.train import TrainResult, resume, train
 
 __version__ = "0.1.0"
 
@@ -33,6 +33,7 @@ __all__ = [
     "feature_extractor",
     "freeze",
     "load",
+    "resume",
     "stages",
     "train",
     "unfreeze",
@@ -50,6 +51,7 @@ _MODULES = {
     "feature_extractor": "headstart.model.network",
     "freeze": "headstart.model.freeze",
     "load": "headstart.predictor",
+    "resume": "headstart.training.train",
     "stages": "headstart.model.stages",
     "train": "headstart.training.train",
     "unfreeze": "headstart.model.freeze",

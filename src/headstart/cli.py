@@ -95,6 +95,16 @@ def train(
     ] = None,
     device: Annotated[str | None, option("auto, cpu, cuda or mps.", "auto")] = None,
     precision: Annotated[str | None, option("auto, fp32, bf16 or fp16.", "auto")] = None,
+    memory_format: Annotated[
+        str | None, option("Of what is trained: auto, contiguous or channels_last.", "auto")
+    ] = None,
+    checkpoint_seconds: Annotated[str | None, option("At least so long between checkpoints.", "15")] = None,
+    workers: Annotated[
+        str | None, option("Threads that load photos; 0: none beside the main one.", "one per core, and one")
+    ] = None,
+    max_minutes: Annotated[
+        str | None, option("End training after so many minutes, with the best weights so far.", "none")
+    ] = None,
     allow_quarantined: Annotated[
         str | None,
         option(
@@ -125,20 +135,22 @@ def train(
         from headstart.training.train import train as train_model
 
     result = train_model(data, out, **settings)
-    metrics = result.metrics
-    if not metrics:  # not the process that owns the run folder
-        return
-    best, images = metrics["best"], metrics["images"]
-    right = round(best["val_accuracy"] * images["val"])
-    print(
-        f"Best: {best['phase']}, epoch {best['epoch']}: validation accuracy {best['val_accuracy']:.3f} "
-        f"({right} of {images['val']}), loss {best['val_loss']:.3f}"
-    )
-    if "test" in metrics:
-        test = metrics["test"]
-        print(f"Test: accuracy {test['accuracy']:.3f} of {images['test']} photos, loss {test['loss']:.3f}")
-    print(f"Run: {result.path} (model.onnx, model.safetensors, metrics.json, history.csv, curves.png)")
-    print(f"Next: headstart predict {result.path} PHOTO-OR-FOLDER")
+    _print_result(result.path, result.metrics)
+
+
+@app.command(epilog="Example: headstart resume runs/photos")
+def resume(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run that was stopped.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Go on although code, settings or photos are not as they were.")
+    ] = False,
+) -> None:
+    """Go on with a run that was stopped: the result is the one that it would have had."""
+    with requires_extra("train"):
+        from headstart.training.train import resume as resume_training
+
+    result = resume_training(run, force=force)
+    _print_result(result.path, result.metrics)
 
 
 @app.command(epilog="Example: headstart predict runs/photos new/ --top-k 3 --format csv > answers.csv")
@@ -424,6 +436,22 @@ def cache(
     if rows:
         _print_columns(["backbone", "cut", "rows", "MB", "last opened"], rows)
     print(f"{total / 1e6:,.1f} MB of at most {budget_bytes() / 1e6:,.0f} MB in {cache_folder()}")
+
+
+def _print_result(path: Path, metrics: dict[str, Any]) -> None:
+    if not metrics:  # not the process that owns the run folder
+        return
+    best, images = metrics["best"], metrics["images"]
+    right = round(best["val_accuracy"] * images["val"])
+    print(
+        f"Best: {best['phase']}, epoch {best['epoch']}: validation accuracy {best['val_accuracy']:.3f} "
+        f"({right} of {images['val']}), loss {best['val_loss']:.3f}"
+    )
+    if "test" in metrics:
+        test = metrics["test"]
+        print(f"Test: accuracy {test['accuracy']:.3f} of {images['test']} photos, loss {test['loss']:.3f}")
+    print(f"Run: {path} (model.onnx, model.safetensors, metrics.json, history.csv, curves.png)")
+    print(f"Next: headstart predict {path} PHOTO-OR-FOLDER")
 
 
 def _paths(images: list[str]) -> Iterator[str]:

@@ -151,6 +151,9 @@ class TrainConfig:
         "threads that load photos; 0: none beside the main one; default: one per core and one more",
         at_least=0,
     )
+    checkpoint_seconds: float = _setting(
+        15.0, "at least so long between checkpoints; longer where writing one takes long", at_least=0
+    )
     max_minutes: float | None = _setting(
         None, "after so many minutes, the phase ends and the best weights so far are the model", above=0
     )
@@ -204,6 +207,15 @@ class TrainConfig:
     def val_fraction(self) -> float:
         """The share of photos held out where the data brings no validation photos of its own."""
         return 0.0 if isinstance(self.val, str) else self.val
+
+    def absolute(self) -> Self:
+        """Return the same with absolute paths, so that a run can go on from another working directory."""
+        return dataclasses.replace(
+            self,
+            data=str(Path(self.data).absolute()),
+            val=str(Path(self.val).absolute()) if isinstance(self.val, str) else self.val,
+            weights=str(Path(self.weights).absolute()) if Path(self.weights).is_file() else self.weights,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, without those that are None, as TOML has no word for it."""
@@ -259,12 +271,45 @@ def _phases(tables: Any, where: str, problems: list[str]) -> tuple[PhaseConfig, 
         )
         if len(problems) == found:
             phases.append(PhaseConfig(**values))
+            problems.extend(f"{where}phase {number}: {each}" for each in _contradictions(phases[-1]))
     names = [phase.name for phase in phases]
     problems.extend(
         f"{where}two phases are called {name!r}; give each a name of its own."
         for name in sorted({name for name in names if names.count(name) > 1})
     )
     return tuple(phases)
+
+
+_OF_STEPS = ("label_smoothing", "class_weights", "sampling", "mixup", "cutmix", "ema", "wise_ft")
+
+
+def _contradictions(phase: PhaseConfig) -> list[str]:
+    """Name the settings of a schedule that do not go with each other, each of them right by itself."""
+    problems = []
+    if phase.milestones and phase.schedule != "multistep":
+        problems.append(
+            f"milestones is {list(phase.milestones)}, which schedule {phase.schedule!r} does not have. Set "
+            f"schedule to 'multistep', or leave milestones out."
+        )
+    if phase.schedule == "multistep" and not phase.milestones:
+        problems.append(
+            "schedule is 'multistep', but milestones is empty. Name the epochs after which the learning rate "
+            "falls, as in milestones = [20, 50], or choose 'constant'."
+        )
+    if phase.warmup_epochs >= phase.epochs and phase.warmup_epochs > 0:
+        problems.append(
+            f"warmup_epochs is {phase.warmup_epochs:g}, but epochs is {phase.epochs}, so the phase "
+            f"would never come to its largest learning rate. Make it less than {phase.epochs}."
+        )
+    if phase.optimizer == "exact":
+        defaults = PhaseConfig()
+        problems.extend(
+            f"{name} is {getattr(phase, name)!r}, but optimizer = 'exact' solves the head without steps. "
+            f"Leave {name} out, or use adam, adamw or sgd."
+            for name in _OF_STEPS
+            if getattr(phase, name) != getattr(defaults, name)
+        )
+    return problems
 
 
 def _checked(cls: type, given: Mapping[str, Any], where: str, problems: list[str]) -> dict[str, Any]:
@@ -295,9 +340,8 @@ def _converted(value: Any, annotation: str) -> Any:
     if "None" in kinds and value in (None, ""):
         return None
     if annotation == "bool":
-        words = {"true": True, "false": False}
-        if isinstance(value, bool) or str(value).lower() in words:
-            return value if isinstance(value, bool) else words[str(value).lower()]
+        if str(value).lower() in ("true", "false"):
+            return str(value).lower() == "true"
         raise ValueError("it must be true or false")
     if annotation.startswith("tuple[int"):
         parts = value.split(",") if isinstance(value, str) else value

@@ -44,7 +44,7 @@ def map_images(
             It always sees ``batch_size`` rows, black where photos are missing, so that no result depends on
             which or how many photos stand beside it.
         batch_size: Photos per call of ``compute``.
-        workers: Threads; by default one per core, and one more.
+        workers: Threads; 0 for none but the caller's; by default one per core, and one more.
 
     Yields:
         Each item with its row of the result, with None if ``load`` gave None, or with the ImageError or
@@ -86,8 +86,12 @@ def map_in_order(
     Args:
         function: Called in several threads at once; its first exception ends the iteration.
         items: Read only as far as the results are, plus the look-ahead.
-        workers: Threads; by default one per core, and one more that works while another waits for the disk.
+        workers: Threads; 0 for none but the caller's; by default one per core, and one more that works while
+            another waits for the disk.
     """
+    if workers == 0:
+        yield from map(function, items)
+        return
     workers = workers or num_cores() + 1
     pending: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="map_in_order")

@@ -18,6 +18,7 @@ import torch
 import headstart as hs
 from headstart.data.check import check_images
 from headstart.data.folder import read_folder
+from headstart.data.split import split_dataset
 from headstart.errors import ConfigError, DataError, RunFolderError, UnknownBackboneError
 from headstart.evaluation.evaluate import evaluate_folder
 from headstart.export.safetensors import load_network
@@ -49,6 +50,7 @@ def test_a_run_folder_holds_what_is_promised(result: hs.TrainResult) -> None:
         "metrics.json",
         "quarantine.csv",
         "curves.png",
+        "photos.csv",
         "model.safetensors",
         "model.onnx",
         "checkpoints",
@@ -100,7 +102,7 @@ def test_the_best_epoch_is_the_one_of_least_validation_loss(result: hs.TrainResu
 def test_the_model_file_is_the_best_epochs_whatever_was_trained_later(photos: Path, tmp_path: Path) -> None:
     phases = [
         {"name": "good", "optimizer": "exact"},
-        {"name": "ruin", "unfreeze": "all", "epochs": 2, "head_lr": 0.3},
+        {"name": "ruin", "unfreeze": "all", "epochs": 2, "head_lr": 0.03},
         {"name": "head", "unfreeze": "head", "epochs": 1, "head_lr": 1e-6},
     ]
     run = hs.train(photos, tmp_path / "run", phases=phases, val=photos / "test", **TINY)
@@ -250,17 +252,21 @@ def test_runs_are_named_after_their_data_and_counted(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    config = hs.TrainConfig.from_settings(photos)
     dataset = check_images(read_folder(photos))
-    made = [RunDir.create(None, config, dataset).path for _ in range(3)]
+    splits = split_dataset(dataset, val_fraction=0.2, seed=0)
+    made = []
+    for _ in range(3):
+        run = RunDir(hs.TrainConfig.from_settings(photos), {})
+        run.begin(None, dataset, splits)
+        made.append(run.path)
     assert [str(path) for path in made] == ["runs/photos", "runs/photos-2", "runs/photos-3"]
 
 
 def test_two_processes_train_as_one(photos: Path, tmp_path: Path) -> None:
     # 30 training photos in steps of 29: in the second step one process has no photo.
     (tmp_path / "recipe.toml").write_text(
-        '[[phases]]\nname = "head"\nepochs = 3\nlr = 0.01\n\n'
-        '[[phases]]\nname = "last"\nunfreeze = 1\nepochs = 2\nlr = 0.001\noptimizer = "adamw"\n'
+        '[[phases]]\nname = "head"\nepochs = 3\nhead_lr = 0.01\n\n'
+        '[[phases]]\nname = "last"\nunfreeze = 1\nepochs = 2\nhead_lr = 0.001\noptimizer = "adamw"\n'
     )
     command = ["-m", "headstart", "train", str(photos), "--recipe", str(tmp_path / "recipe.toml")]
     command += ["--backbone", "resnet18", "--weights", "random", "--size-px", "32", "--batch-size", "29"]

@@ -52,6 +52,7 @@ class Activations:
         augmentation: Makes views 1, 2, ... of a photo; None if photos are taken as they are, as view 0.
         keep: Whether rows are kept in the store, or computed each time they are asked for.
         memory_bytes: How much of what is kept is kept in memory too.
+        workers: Threads that load photos, as in ``map_images``.
         say: Told, in a sentence, what a user should know: a store that cannot be used, damaged rows.
     """
 
@@ -64,6 +65,7 @@ class Activations:
         augmentation: Augmentation | None = None,
         keep: bool = True,
         memory_bytes: int = MEMORY_LIMIT_BYTES,
+        workers: int | None = None,
         say: Callable[[str], object],
     ) -> None:
         self._prefix = prefix
@@ -73,6 +75,7 @@ class Activations:
         self._keep = keep and len(prefix.stages) > 0
         self._memory: dict[bytes, np.ndarray] = {}
         self._memory_left = memory_bytes if self._keep else 0
+        self._workers = workers
         self._say = say
         self._store: FeatureStore | None = None
         self._runtime = prefix.runtime
@@ -140,7 +143,8 @@ class Activations:
     def _pass(
         self, photos: Iterable[_Photo], load: Callable[[_Photo], np.ndarray | None]
     ) -> Iterator[tuple[_Photo, Row]]:
-        for photo, row in map_images(photos, load, self._prefix, batch_size=self._prefix.batch_size):
+        batch_size, workers = self._prefix.batch_size, self._workers
+        for photo, row in map_images(photos, load, self._prefix, batch_size=batch_size, workers=workers):
             if self._keep and isinstance(row, np.ndarray):
                 self._put(photo.key, row)
             yield photo, row

@@ -88,10 +88,13 @@ class Prefix:
                 return self._by_torch(pixels)
         return np.asarray(self._session.run(None, {"images": pixels})[0])
 
-    def row_bytes(self, size_px: int) -> int:
-        """Return the size of one photo's activations."""
+    def row(self, size_px: int) -> np.ndarray:
+        """Return the activations of one black photo, for their shape and size."""
+        pixels = np.zeros((1, size_px, size_px, 3), np.uint8)
+        if not self.stages:
+            return np.squeeze(pixels, 0)
         with self._lock:
-            return self._by_torch(np.zeros((1, size_px, size_px, 3), np.uint8)).nbytes
+            return np.squeeze(self._by_torch(pixels), 0)
 
     def _checked_session(self, pixels: np.ndarray) -> onnxruntime.InferenceSession | None:
         try:

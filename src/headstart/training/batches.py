@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from headstart.data.records import Record
 from headstart.features.activations import Activations
-from headstart.training.epoch import Batch
 from headstart.training.sampler import shards
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One process's part of one batch.
+
+    Attributes:
+        number: Of the batch within its epoch, from 0.
+        inputs: What the suffix takes, (B, ...), on the device.
+        labels: (B,) int64.
+        weights: (B,) float32, 0 for a stand-in that must not count.
+        size: Photos in the batch over all processes.
+        step_size: Photos in the step of the optimiser, over all processes and all its batches.
+        ends_step: Whether it is the last batch of its step.
+        paths: This process's photos.
+    """
+
+    number: int
+    inputs: Tensor
+    labels: Tensor
+    weights: Tensor
+    size: int
+    step_size: int
+    ends_step: bool
+    paths: tuple[str, ...]
 
 
 class Batches:
@@ -21,37 +48,65 @@ class Batches:
     Args:
         activations: What the suffix takes, photo by photo.
         records: The photos.
-        batch_size: Photos per step, over all processes.
+        batch_size: Photos per batch, over all processes.
         accelerator: Knows which process this is, and the device.
+        accumulate: Batches per step of the optimiser.
+        memory_format: Of inputs that are maps, (B, C, H, W).
     """
 
     def __init__(
-        self, activations: Activations, records: Sequence[Record], batch_size: int, accelerator: Accelerator
+        self,
+        activations: Activations,
+        records: Sequence[Record],
+        batch_size: int,
+        accelerator: Accelerator,
+        *,
+        accumulate: int = 1,
+        memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
         self._activations = activations
         self._records = records
         self._labels = torch.tensor([record.label for record in records])
         self._batch_size = batch_size
         self._accelerator = accelerator
+        self._accumulate = accumulate
+        self._memory_format = memory_format
 
-    def epoch(self, order: np.ndarray | None = None, view: int = 0) -> Iterator[Batch]:
-        """Yield this process's part of every step.
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of the optimiser."""
+        return math.ceil(math.ceil(len(self._records) / self._batch_size) / self._accumulate)
+
+    def epoch(self, order: np.ndarray | None = None, view: int = 0, first: int = 0) -> Iterator[Batch]:
+        """Yield this process's part of every batch.
 
         Args:
             order: Of the photos; by default as they are.
             view: Which view of each; 0 is the photo as it is.
+            first: Number of the first batch, where those before it are done.
         """
         order = np.arange(len(self._records)) if order is None else order
-        device = self._accelerator.device
-        parts = list(
-            shards(order, self._batch_size, self._accelerator.process_index, self._accelerator.num_processes)
+        rank, num_processes = self._accelerator.process_index, self._accelerator.num_processes
+        parts = list(shards(order, self._batch_size, rank, num_processes))
+        rows = self._activations.rows(
+            (self._records[i], view) for part in parts[first:] for i in part.indices
         )
-        rows = self._activations.rows((self._records[i], view) for part in parts for i in part.indices)
-        for part in parts:
-            inputs = torch.from_numpy(np.stack(list(islice(rows, len(part.indices)))))
+        for number, part in enumerate(parts[first:], first):
+            step = slice(number - number % self._accumulate, None)
+            step_parts = parts[step][: self._accumulate]
+            labels = self._labels[torch.from_numpy(part.indices)]
             yield Batch(
-                inputs.to(device, non_blocking=True),
-                self._labels[torch.from_numpy(part.indices)].to(device, non_blocking=True),
-                torch.from_numpy(part.weights).to(device, non_blocking=True),
-                part.step_size,
+                number=number,
+                inputs=self._on_device(torch.from_numpy(np.stack(list(islice(rows, len(part.indices)))))),
+                labels=labels.to(self._accelerator.device, non_blocking=True),
+                weights=torch.from_numpy(part.weights).to(self._accelerator.device, non_blocking=True),
+                size=part.step_size,
+                step_size=sum(each.step_size for each in step_parts),
+                ends_step=number == step.start + len(step_parts) - 1,
+                paths=tuple(self._records[i].path for i in part.indices),
             )
+
+    def _on_device(self, inputs: Tensor) -> Tensor:
+        is_map = inputs.ndim == 4 and inputs.is_floating_point()  # pixels lie as channels_last wants it
+        memory_format = self._memory_format if is_map else torch.preserve_format
+        return inputs.to(self._accelerator.device, non_blocking=True, memory_format=memory_format)

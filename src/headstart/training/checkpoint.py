@@ -1,17 +1,22 @@
-"""Checkpoints: the trained part of a network on disk, sealed by a checksum over everything in the file."""
+"""Checkpoints: tensors and where training stands, each file sealed by a checksum over everything in it."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import safetensors.torch
 from torch import Tensor
 
+from headstart.errors import HeadstartError
 from headstart.files import write_whole
 from headstart.model_file import PLACEHOLDER, open_safetensors, seal_safetensors
+
+KEPT: Final = 2
+"""Checkpoints on disk: the newest, and the one before it in case the newest is damaged."""
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -29,3 +34,80 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     data, metadata = open_safetensors(path)
     return safetensors.torch.load(data), json.loads(metadata["headstart"])
+
+
+class Checkpoints:
+    """The folder of a run's checkpoints.
+
+    ``0001.safetensors``, ``0002.safetensors``, ... hold where training stood; their states name the files of
+    weights that belong to them, ``best-0007.safetensors`` for the seventh epoch of the run. Only the last
+    ``KEPT`` of them, and what they name, stay.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files: dict[int, list[str]] = {}  # what each checkpoint that this process knows needs
+
+    def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Write the next checkpoint, then delete what is no longer needed.
+
+        Args:
+            tensors: What training changes.
+            state: With ``files``, the names of the files of weights that it needs.
+        """
+        number = max(self._numbers(), default=0) + 1
+        save_checkpoint(self._path(number), tensors, state)
+        self._files[number] = state["files"]
+        self._delete_unneeded()
+
+    def save_best(self, name: str, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Write a file of weights that the next checkpoint is going to name."""
+        save_checkpoint(self.folder / name, tensors, state)
+
+    def load_best(self, name: str) -> dict[str, Tensor]:
+        """Read a file of weights.
+
+        Raises:
+            DamagedFileError: It is not as it was written.
+        """
+        return load_checkpoint(self.folder / name)[0]
+
+    def newest(self, say: Callable[[str], object]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Read the newest checkpoint that is whole, with all files that it names.
+
+        Args:
+            say: Told of damaged ones.
+
+        Returns:
+            Its tensors and its state; None if there is none.
+        """
+        for number in sorted(self._numbers(), reverse=True):
+            try:
+                tensors, state = load_checkpoint(self._path(number))
+                for name in state["files"]:
+                    load_checkpoint(self.folder / name)
+            except HeadstartError as error:
+                say(f"{error} Going back to the checkpoint before it.")
+                with contextlib.suppress(OSError):  # so that the next one is not taken for its successor
+                    self._path(number).rename(self.folder / f"{number:04}.damaged")
+            else:
+                self._files[number] = state["files"]
+                return tensors, state
+        return None
+
+    def _numbers(self) -> list[int]:
+        return [int(path.stem) for path in self.folder.glob("*.safetensors") if path.stem.isdecimal()]
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:04}.safetensors"
+
+    def _delete_unneeded(self) -> None:
+        kept = sorted(self._numbers())[-KEPT:]
+        needed = {name for number in kept for name in self._files.get(number, [])}
+        for path in self.folder.iterdir():
+            is_old = path.stem.isdecimal() and int(path.stem) not in kept
+            # A checkpoint of an earlier process may need files that this one does not know of.
+            is_unneeded = path.name not in needed and self._files.keys() >= set(kept)
+            if is_old or (path.stem.startswith("best-") and is_unneeded) or path.suffix == ".part":
+                with contextlib.suppress(OSError):
+                    path.unlink()

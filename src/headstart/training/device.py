@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast_object_list
+from torch import nn
 
 from headstart.config import TrainConfig
 from headstart.errors import ConfigError
@@ -41,11 +43,37 @@ def create_accelerator(config: TrainConfig) -> Accelerator:
     return Accelerator(cpu=device == "cpu", mixed_precision=_MIXED[precision])
 
 
+def memory_format(setting: str, module: nn.Module) -> torch.memory_format:
+    """Return how a module's four-dimensional tensors lie in memory: convolutions are faster in channels_last.
+
+    Args:
+        setting: ``"auto"``, ``"contiguous"`` or ``"channels_last"``.
+        module: What is going to be trained.
+    """
+    has_maps = any(isinstance(each, nn.Conv2d) for each in module.modules())
+    wanted = setting == "channels_last" or (setting == "auto" and has_maps)
+    return torch.channels_last if wanted else torch.contiguous_format
+
+
+def anyone(flag: bool, accelerator: Accelerator) -> bool:
+    """Tell whether the flag is set in any process, so that all of them decide alike."""
+    if accelerator.num_processes == 1:
+        return flag
+    return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), "sum") > 0)
+
+
+def from_main(text: str, accelerator: Accelerator) -> str:
+    """Return the main process's text in every process."""
+    if accelerator.num_processes == 1:
+        return text
+    return str(broadcast_object_list([text])[0])
+
+
 @contextmanager
 def reproducible(seed: int, device: torch.device) -> Iterator[None]:
     """Make PyTorch give the same bits every time, as far as the device can, and leave its state as it was."""
     debug_mode = torch.get_deterministic_debug_mode()
-    benchmark = torch.backends.cudnn.benchmark
+    benchmark, num_threads = torch.backends.cudnn.benchmark, torch.get_num_threads()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA's matrix products need for it
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):
@@ -58,3 +86,4 @@ def reproducible(seed: int, device: torch.device) -> Iterator[None]:
         finally:
             torch.set_deterministic_debug_mode(debug_mode)
             torch.backends.cudnn.benchmark = benchmark
+            torch.set_num_threads(num_threads)

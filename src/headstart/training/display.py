@@ -134,6 +134,13 @@ class Display:
         """Print one epoch's numbers."""
         self.say(f"{record.phase} {record.epoch}/{epochs}   {record}{'   best' if is_best else ''}")
 
+    def mixture(self, record: EpochRecord, share: float) -> None:
+        """Print a better mixture of weights."""
+        self.say(
+            f"{record.phase}: {share:.0%} of epoch {record.epoch}'s weights, {1 - share:.0%} of those before "
+            f"the phase: val loss {record.val_loss:.3f} accuracy {record.val_accuracy:.3f}   best"
+        )
+
     @contextmanager
     def counting(self, description: str, total: int) -> Iterator[Counter]:
         """Show progress over ``total`` photos."""

@@ -71,6 +71,7 @@ class FeatureSource:
                 fingerprint,
                 augmentation=augmentation,
                 keep=keep,
+                workers=self.config.workers,
                 say=self.say,
             )
 
@@ -79,14 +80,14 @@ class FeatureSource:
         keep = self._should_keep(prefix, phase, len(views))
         plain = activations(None, keep=keep)
         training = activations(augmentation, keep=keep) if augmentation else plain
-        return PhaseFeatures(prefix, suffix, parameters, plain, training, views, self.accelerator)
+        return PhaseFeatures(phase, prefix, suffix, parameters, plain, training, views, self.accelerator)
 
     def _should_keep(self, prefix: Prefix, phase: PhaseConfig, num_views: int) -> bool:
         if not prefix.stages:
             return False
         num_kept = num_views * self.num_train + self.num_val
         num_live = phase.epochs * (self.num_train + self.num_val)
-        num_bytes = prefix.row_bytes(self.preprocessing.size_px) * num_kept
+        num_bytes = prefix.row(self.preprocessing.size_px).nbytes * num_kept
         keep, why = should_keep(self.config.features, num_bytes, num_kept, num_live)
         self.say(f"Features of phase {phase.name} are {'kept' if keep else 'computed in every epoch'}: {why}")
         return keep
@@ -97,6 +98,7 @@ class PhaseFeatures:
     """What one phase reads.
 
     Attributes:
+        phase: That reads them.
         prefix: The frozen stages.
         suffix: The rest, as one module that takes the prefix's output.
         frozen_digest: Of the frozen stages' parameters and buffers, before the phase.
@@ -105,6 +107,7 @@ class PhaseFeatures:
         views: Numbers of the views that it trains on; 0 is the photo as it is.
     """
 
+    phase: PhaseConfig
     prefix: Prefix
     suffix: nn.Module
     frozen_digest: str

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
-import platform
 from dataclasses import asdict
 from typing import Any
 
-import torch
 from torch import nn
 
 from headstart.config import TrainConfig
@@ -27,16 +24,6 @@ from headstart.training.stopwatch import Stopwatch
 
 # At most, spread over the validation split; more would take seconds and show nothing new.
 _PARITY_PHOTOS = 12
-
-# What decides the bits of a run, besides the machine.
-_PACKAGES = ("headstart", "numpy", "onnxruntime", "pillow", "timm", "torch", "torchvision")
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide what a run computes."""
-    packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    # torch's own word for itself holds the build too: 2.9.1+cu130.
-    return {"python": platform.python_version(), **packages, "torch": str(torch.__version__)}
 
 
 def finish(
@@ -83,8 +70,8 @@ def finish(
                     f"{unreadable[0].error}."
                 )
             test = scores.to_dict()
-    assert run.best is not None
-    best = asdict(run.best)
+    assert run.progress.best is not None
+    best, share = asdict(run.progress.best.record), run.progress.best.share
     metrics = {
         "task": info.task,
         "backbone": info.backbone,
@@ -102,7 +89,8 @@ def finish(
             "shared": splits.shared,
         },
         "phases": run.phases(config.phases),
-        "best": {name: best[name] for name in ("phase", "epoch", "val_loss", "val_accuracy")},
+        "best": {name: best[name] for name in ("phase", "epoch", "val_loss", "val_accuracy")}
+        | ({"share": share} if share < 1 else {}),
         "parity": asdict(parity),
         "seconds": stopwatch.seconds(),
         "versions": dict(info.versions),

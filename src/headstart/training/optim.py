@@ -1,27 +1,147 @@
-"""The optimiser and the learning-rate schedule of a phase."""
+"""The optimiser of a phase: its groups of parameters, its learning rates, and its state as tensors."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
 import torch
-from torch import nn
-from torch.optim import lr_scheduler
+from torch import Tensor, nn
 
 from headstart.config import PhaseConfig
+from headstart.model.stages import Stage
+from headstart.training.tensors import copy_strictly
+
+_ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 
 
-def build_optimizer(
-    suffix: nn.Module, phase: PhaseConfig
-) -> tuple[torch.optim.Optimizer, lr_scheduler.LRScheduler]:
-    """Build the optimiser over what is trainable, and the schedule that is stepped once an epoch."""
-    trainable = [parameter for parameter in suffix.parameters() if parameter.requires_grad]
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    optimizer = kinds[phase.optimizer](trainable, lr=phase.head_lr, weight_decay=phase.weight_decay)
-    return optimizer, _schedule(optimizer, phase)
+def parameter_groups(network: nn.Module, suffix: nn.Module, phase: PhaseConfig) -> list[dict[str, Any]]:
+    """Group the trainable parameters by stage, and within a stage by whether weight decay shrinks them.
+
+    The head learns at ``head_lr``; the nearest stage before it that has parameters at ``backbone_lr``; each
+    further one ``layer_decay`` times as fast as the next. Weight decay leaves alone what has one dimension
+    (biases, norms) and what a timm network names itself (position embeddings, class tokens).
+
+    Args:
+        network: Names the parameters: as in its state dict.
+        suffix: The trained stages of that network, normalisation before them or not.
+        phase: Holds the learning rates and the weight decay.
+
+    Returns:
+        The head first, then stage by stage away from it. Each group has ``params``, ``names`` (theirs),
+        ``name`` (``"layer4"`` or ``"layer4, biases and norms"``), ``lr`` and ``weight_decay``. A parameter
+        that several stages share is in the one nearest to the head.
+
+    Source:
+        Learning rates by distance: arXiv 1801.06146, as in arXiv 2111.06377.
+    """
+    names = {parameter: name for name, parameter in network.named_parameters()}
+    undecayed: Iterable[str] = getattr(network, "no_weight_decay", tuple)()  # names or patterns
+    lr = phase.head_lr if phase.backbone_lr is None else phase.backbone_lr
+    groups: list[dict[str, Any]] = []
+    seen: set[nn.Parameter] = set()
+    for stage in reversed([module for module in suffix.modules() if isinstance(module, Stage)]):
+        own = [p for p in stage.parameters() if p.requires_grad and p not in seen]
+        if not own:
+            continue
+        seen.update(own)
+        stage_lr = phase.head_lr if stage.name == "head" else lr
+        if stage.name != "head":
+            lr *= phase.layer_decay
+        exempt = {p for p in own if p.ndim <= 1 or any(fnmatchcase(names[p], each) for each in undecayed)}
+        for name, weight_decay, params in (
+            (stage.name, phase.weight_decay, [p for p in own if p not in exempt]),
+            (f"{stage.name}, biases and norms", 0.0, [p for p in own if p in exempt]),
+        ):
+            if params:
+                group = {"params": params, "names": [names[p] for p in params], "name": name}
+                groups.append(group | {"lr": stage_lr, "weight_decay": weight_decay})
+    return groups
 
 
-def _schedule(optimizer: torch.optim.Optimizer, phase: PhaseConfig) -> lr_scheduler.LRScheduler:
-    if phase.schedule == "step":
-        return lr_scheduler.StepLR(optimizer, phase.step_epochs, phase.gamma)
-    if phase.schedule == "cosine":
-        return lr_scheduler.CosineAnnealingLR(optimizer, phase.epochs)
-    return lr_scheduler.ConstantLR(optimizer, factor=1.0)
+def build_optimizer(network: nn.Module, suffix: nn.Module, phase: PhaseConfig) -> torch.optim.Optimizer:
+    """Build a phase's optimiser over what is trainable in its suffix.
+
+    Every group keeps its largest learning rate as ``max_lr``; ``set_lr`` multiplies it.
+
+    Args:
+        network: See ``parameter_groups``.
+        suffix: See ``parameter_groups``.
+        phase: Its optimiser is adam, adamw or sgd.
+    """
+    groups = parameter_groups(network, suffix, phase)
+    for group in groups:
+        group["max_lr"] = group["lr"]
+    match phase.optimizer:
+        case "adam":
+            return torch.optim.Adam(groups)
+        case "adamw":
+            return torch.optim.AdamW(groups)
+        case "sgd":
+            return torch.optim.SGD(groups, momentum=phase.momentum)
+    raise ValueError(f"{phase.optimizer!r} takes no steps")
+
+
+def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Set every group's learning rate to its largest times a factor, as ``schedule.lr_factor`` gives it."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["max_lr"] * factor
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the optimiser's state by parameter and key, such as ``layer4.0.conv1.weight/exp_avg``.
+
+    The names depend on the optimiser alone: a parameter that had no gradient yet has the zeros that it begins
+    with. The tensors are the optimiser's own; the next step changes them.
+
+    Args:
+        optimizer: As ``build_optimizer`` made it, or wrapped by Accelerate.
+    """
+    tensors = _initial_state(optimizer)
+    for name, parameter in _named(optimizer):
+        for key, value in optimizer.state.get(parameter, {}).items():
+            if value is not None:
+                tensors[f"{name}/{key}"] = value
+    return tensors
+
+
+def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Bring an optimiser to the state that ``optimizer_tensors`` returned, bit for bit.
+
+    Learning rates are no part of it: they are a function of the step.
+
+    Args:
+        optimizer: As ``build_optimizer`` made it, or wrapped by Accelerate.
+        tensors: From an optimiser of the same kind over the same parameters, on any device.
+
+    Raises:
+        RunFolderError: They are another optimiser's; nothing has been changed.
+    """
+    state = _initial_state(optimizer)
+    copy_strictly(tensors, state, "optimiser's state")
+    for name, parameter in _named(optimizer):
+        for key in _state_keys(optimizer):
+            optimizer.state[parameter][key] = state[f"{name}/{key}"]
+
+
+def _initial_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    # Zeros laid out in memory as the parameter is. Adam counts its steps on the CPU.
+    return {
+        f"{name}/{key}": torch.tensor(0.0)
+        if key == "step"
+        else torch.zeros_like(parameter, requires_grad=False)
+        for name, parameter in _named(optimizer)
+        for key in _state_keys(optimizer)
+    }
+
+
+def _state_keys(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
+    if "betas" in optimizer.defaults:
+        return _ADAM_STATE
+    return ("momentum_buffer",) if optimizer.defaults["momentum"] else ()
+
+
+def _named(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
+    for group in optimizer.param_groups:
+        yield from zip(group["names"], group["params"], strict=True)

@@ -9,24 +9,32 @@ import math
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import tomli_w
+import torch
 from torch import Tensor, nn
 
 from headstart.config import PhaseConfig, TrainConfig
 from headstart.data.check import write_quarantine_csv
 from headstart.data.records import Dataset
+from headstart.data.split import Splits
 from headstart.errors import RunFolderError, TrainingError
 from headstart.files import write_whole
-from headstart.training.checkpoint import load_checkpoint, save_checkpoint
+from headstart.training.checkpoint import Checkpoints
 from headstart.training.curves import draw_curves
 from headstart.training.history import EpochRecord
+from headstart.training.progress import Best, Progress
+from headstart.training.provenance import differences, photo_differences, photos_csv
+from headstart.training.tensors import below
 
-_SECONDS_BETWEEN_CURVES = 10.0
+_SECONDS_BETWEEN_CURVES: Final = 10.0
+
+# A checkpoint may take this share of the time, however large it is.
+_SHARE_FOR_CHECKPOINTS: Final = 0.05
 
 
 class RunDir:
@@ -35,56 +43,133 @@ class RunDir:
     Every process has one and keeps the history; only the main process's writes.
 
     Attributes:
-        path: The folder.
-        history: One record per finished epoch, over all phases.
-        best: The best of them so far.
+        path: The folder; empty in processes that do not write.
+        progress: Where training stands.
     """
 
-    def __init__(self, path: Path, select: str, *, writes: bool) -> None:
-        self.path = path
-        self.history: list[EpochRecord] = []
-        self.best: EpochRecord | None = None
-        self._select = select
-        self._before: dict[str, Tensor] = {}
+    def __init__(self, config: TrainConfig, origin: Mapping[str, Any], *, writes: bool = True) -> None:
+        """
+        Args:
+            config: With its phases.
+            origin: What ``provenance`` returned.
+            writes: Whether this process is the one that owns the folder.
+        """
+        self.path = Path()
+        self.progress = Progress()
+        self._config = config
+        self._origin = origin
         self._writes = writes
+        self._checkpoints = Checkpoints(self.path)
+        self._is_new = True
+        self._pretrained: dict[str, Tensor] = {}  # what is trained, as it was before anything was
+        self._resumed: dict[str, Tensor] = {}  # of a checkpoint, until the phase has taken it
         self._curves_drawn = time.monotonic()
+        self._saved = time.monotonic()
+        self._seconds_to_save = 0.0
 
-    @classmethod
-    def create(
-        cls,
+    # Opening.
+
+    def begin(
+        self,
         out: str | os.PathLike[str] | None,
-        config: TrainConfig,
         dataset: Dataset,
+        splits: Splits,
         *,
-        writes: bool = True,
-    ) -> RunDir:
-        """Make the folder and write ``config.toml`` and ``quarantine.csv``.
+        force: bool = False,
+        say: Callable[[str], object] = print,
+    ) -> None:
+        """Make the folder and write what is known before training; where the run goes on, compare instead.
 
         Args:
             out: Where; an existing folder that is not a run may be used. By default ``runs/NAME-OF-DATA``,
-                then ``-2``, ``-3`` and so on.
-            config: Written into it.
+                then ``-2``, ``-3`` and so on. Without effect where the run goes on.
             dataset: For what it leaves out.
-            writes: Whether this process is the one that owns the folder.
+            splits: For ``photos.csv``.
+            force: Go on although the photos are not those that the run began with.
+            say: Told which those are.
 
         Raises:
-            RunFolderError: The folder belongs to another run, or cannot be made.
+            RunFolderError: The folder belongs to another run, or cannot be made; or other photos.
         """
-        if not writes:
-            return cls(Path(out or "runs"), config.select, writes=False)
+        photos = photos_csv(dataset, splits)
+        if self._resumed and (file := self.path / "photos.csv").exists():
+            then = file.read_text("utf-8", errors="surrogateescape")
+            _refuse_differences(photo_differences(then, photos), force, say)
+        if not self._writes:
+            return
         try:
-            path = _next_free_folder(config.data) if out is None else Path(out)
-            cls.refuse(path)
-            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
-            run = cls(path, config.select, writes=True)
-            run.write_text("config.toml", tomli_w.dumps(config.to_dict()))
-            write_quarantine_csv(path / "quarantine.csv", dataset)
+            if self._is_new:
+                path = _next_free_folder(self._config.data) if out is None else Path(out)
+                self.refuse(path)
+                self.open(path)
+                self.write_text("config.toml", tomli_w.dumps(self._config.absolute().to_dict()))
+            self.write_text("photos.csv", photos)
+            write_quarantine_csv(self.path / "quarantine.csv", dataset)
         except OSError as error:
             raise RunFolderError(
                 f"Cannot make the run folder {out or 'in runs'}: {error.strerror or error}. Name another "
                 f"with --out."
             ) from error
-        return run
+
+    def go_on(
+        self,
+        path: Path,
+        network: nn.Module,
+        trained_names: Callable[[PhaseConfig], Iterable[str]],
+        *,
+        force: bool = False,
+        say: Callable[[str], object] = print,
+    ) -> None:
+        """Open the folder of a run that was stopped, and give the network the weights of its last checkpoint.
+
+        Args:
+            path: The folder.
+            network: As it is before training.
+            trained_names: Entries of the network's state dict that a phase trains.
+            force: Go on although something is not as it was.
+            say: Told where the run goes on, and of damaged checkpoints.
+
+        Raises:
+            RunFolderError: Code, packages, machine, weights or settings are not as they were; all differences
+                are named.
+        """
+        self._is_new = False
+        self.open(path)
+        checkpoint = self._checkpoints.newest(say)
+        if checkpoint is None:
+            say("There is no checkpoint that can be used; the run begins again.")
+            return
+        self._resumed, state = checkpoint
+        _refuse_differences(differences(state["origin"], self._origin), force, say)
+        torch.set_num_threads(state["threads"])  # other numbers of threads add in another order
+        self.progress = Progress.from_dict(state["progress"])
+        for phase in self._config.phases[: self.progress.phase + 1]:
+            self._remember(network, trained_names(phase))
+        own = network.state_dict()
+        for name, tensor in below("network/", self._resumed).items():
+            own[name].copy_(tensor)
+        say(f"Going on {self.progress.place(self._config)}")
+
+    @staticmethod
+    def read_config(path: str | os.PathLike[str]) -> TrainConfig:
+        """Return the configuration of a run.
+
+        Raises:
+            RunFolderError: The folder is not a run.
+        """
+        file = Path(path) / "config.toml"
+        if not file.is_file():
+            raise RunFolderError(
+                f"{os.fspath(path)} is not the folder of a run: it holds no config.toml. Name the folder "
+                f"that headstart train wrote."
+            )
+        return TrainConfig.from_toml(file)
+
+    @staticmethod
+    def read_metrics(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+        """Return the content of ``metrics.json``, or None if the run is not finished."""
+        file = Path(path) / "metrics.json"  # written last
+        return json.loads(file.read_text("utf-8")) if file.is_file() else None
 
     @staticmethod
     def refuse(out: str | os.PathLike[str] | None) -> None:
@@ -93,7 +178,7 @@ class RunDir:
         if out is not None and (path / "config.toml").exists():
             raise RunFolderError(
                 f"{out} already holds a run. Name another folder with --out, or leave --out away to get a "
-                f"new one."
+                f"new one; headstart resume {out} goes on with a run that was stopped."
             )
         nearest = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
         if not nearest.is_dir() or not os.access(nearest, os.W_OK):
@@ -102,6 +187,8 @@ class RunDir:
                 f"Cannot make the run folder {path}: {nearest} {why}. Name another with --out."
             )
 
+    # While training.
+
     def begin_phase(self, network: nn.Module, trained_names: Iterable[str]) -> None:
         """Remember what a phase is going to train for the first time, as it was before.
 
@@ -109,55 +196,125 @@ class RunDir:
             network: As it is before the phase.
             trained_names: Entries of its state dict.
         """
-        state = network.state_dict()
-        for name in trained_names:
-            if name not in self._before:
-                self._before[name] = state[name].detach().to("cpu", copy=True)
+        self._remember(network, trained_names)
+        progress = self.progress
+        if progress.epoch == progress.batch == 0:
+            progress.start = progress.best.file if progress.best else None
 
-    def record(self, record: EpochRecord, network: nn.Module) -> None:
+    def take_resumed(self) -> dict[str, Tensor]:
+        """Return the tensors of the checkpoint that the phase goes on from, once; else nothing."""
+        resumed, self._resumed = self._resumed, {}
+        return resumed if self.progress.epoch or self.progress.batch else {}
+
+    def steps_done(self, batches: int, totals: Tensor) -> None:
+        """Note how many batches of the epoch are done, and what they came to."""
+        self.progress.batch, self.progress.totals = batches, totals
+
+    def is_checkpoint_due(self) -> bool:
+        """Tell whether enough time has passed for a checkpoint to be worth its own."""
+        pause = max(self._config.checkpoint_seconds, self._seconds_to_save / _SHARE_FOR_CHECKPOINTS)
+        return self._writes and time.monotonic() - self._saved >= pause
+
+    def checkpoint(self, network: nn.Module, others: Mapping[str, Tensor] | None = None) -> None:
+        """Write a checkpoint of what is trained and where training stands.
+
+        Args:
+            network: Its trained entries are saved.
+            others: More tensors, which ``take_resumed`` gives back.
+        """
+        if not self._writes:
+            return
+        begun = time.monotonic()
+        tensors = {f"network/{name}": tensor for name, tensor in self._trained(network).items()}
+        tensors |= others or {}
+        progress = self.progress
+        files = [name for name in (progress.start, progress.best.file if progress.best else None) if name]
+        state = {
+            "origin": self._origin,
+            "progress": progress.to_dict(),
+            "files": sorted(set(files)),
+            "threads": torch.get_num_threads(),
+        }
+        self._checkpoints.save(tensors, state)
+        self._saved = time.monotonic()
+        self._seconds_to_save = self._saved - begun
+
+    def record(self, record: EpochRecord, network: nn.Module) -> bool:
         """Keep an epoch: its numbers, the curves, and what has been trained if it is the best so far.
 
         Args:
             record: The epoch's numbers.
-            network: The network as it is now.
+            network: The network as it was scored.
+
+        Returns:
+            Whether it is the best so far.
+
+        Raises:
+            TrainingError: The validation loss is not finite.
         """
-        if not (math.isfinite(record.train_loss) and math.isfinite(record.val_loss)):
+        if not math.isfinite(record.val_loss):
             raise TrainingError(
-                f"The loss is no longer finite (phase {record.phase}, epoch {record.epoch}: training "
-                f"{record.train_loss}, validation {record.val_loss}). A smaller learning rate is the usual "
-                f"cure."
+                f"The validation loss is {record.val_loss} (phase {record.phase}, epoch {record.epoch}). A "
+                f"smaller learning rate is the usual cure."
             )
-        self.history.append(record)
-        if record.is_better_than(self.best, self._select):
-            self.best = record
-            if self._writes:
-                state = network.state_dict()
-                tensors = {name: state[name] for name in sorted(self._before)}
-                save_checkpoint(self.path / "checkpoints" / "best.safetensors", tensors, asdict(record))
+        progress = self.progress
+        progress.history.append(record)
+        progress.epoch, progress.batch, progress.totals = record.epoch, 0, None
+        is_best = record.is_better_than(progress.best.record if progress.best else None, self._config.select)
+        if is_best:
+            self._keep_best(Best(record, f"best-{len(progress.history):04}.safetensors"), network)
         self._write_history()
         if time.monotonic() - self._curves_drawn > _SECONDS_BETWEEN_CURVES:
             self.draw_curves()
+        return is_best
+
+    def record_mixture(self, record: EpochRecord, share: float, network: nn.Module) -> None:
+        """Keep a mixture of weights from before and after a phase as the best so far.
+
+        Args:
+            record: The mixed epoch's numbers with the mixture's validation scores.
+            share: Of the epoch's weights, in 0..1.
+            network: With the mixed weights.
+        """
+        name = f"best-{len(self.progress.history):04}-mixed.safetensors"
+        self._keep_best(Best(record, name, share), network)
+
+    def end_phase(self, network: nn.Module) -> None:
+        """Give the network the best weights so far, for the next phase to begin with, and save."""
+        self.load_best(network)
+        progress = self.progress
+        progress.phase, progress.epoch, progress.batch = progress.phase + 1, 0, 0
+        progress.start = None
+        self.checkpoint(network)
+
+    def weights_before_phase(self) -> dict[str, Tensor]:
+        """Return what is trained so far, as it was when the phase began."""
+        start = self.progress.start
+        return self._pretrained | (self._checkpoints.load_best(start) if start else {})
 
     def load_best(self, network: nn.Module) -> None:
         """Give the network its best weights back, and what was trained only later its first ones.
 
         Raises:
-            DamagedFileError: The checkpoint is not as it was written.
+            DamagedFileError: The file is not as it was written.
         """
-        best, _ = load_checkpoint(self.path / "checkpoints" / "best.safetensors")
+        assert self.progress.best is not None
         state = network.state_dict()
-        for name, tensor in {**self._before, **best}.items():
+        best = self._checkpoints.load_best(self.progress.best.file)
+        for name, tensor in (self._pretrained | best).items():
             state[name].copy_(tensor)
+
+    # What people read.
 
     def draw_curves(self) -> None:
         """Bring ``curves.png`` up to date."""
-        if self._writes and self.best is not None:
-            draw_curves(self.path / "curves.png", self.history, self.best)
+        if self._writes and self.progress.best is not None:
+            draw_curves(self.path / "curves.png", self.progress.history, self.progress.best.record)
             self._curves_drawn = time.monotonic()
 
     def phases(self, phases: Sequence[PhaseConfig]) -> list[dict[str, Any]]:
         """Return the history by phase, as ``metrics.json`` has it."""
-        rows = [asdict(record) for record in self.history]
+        rows = [asdict(record) for record in self.progress.history]
         return [
             {
                 "name": phase.name,
@@ -180,12 +337,50 @@ class RunDir:
         if self._writes:
             write_whole(self.path / name, text)
 
+    def open(self, path: Path) -> None:
+        """Use a folder that is there; in a process that does not write, the main process's."""
+        self.path = path
+        self._checkpoints = Checkpoints(path / "checkpoints")
+        if self._writes:
+            self._checkpoints.folder.mkdir(parents=True, exist_ok=True)
+            for file in path.glob(".*.part"):  # half-written by a process that was killed
+                file.unlink()
+
+    def _remember(self, network: nn.Module, names: Iterable[str]) -> None:
+        state = network.state_dict()
+        for name in names:
+            if name not in self._pretrained:
+                self._pretrained[name] = state[name].detach().to("cpu", copy=True)
+
+    def _trained(self, network: nn.Module) -> dict[str, Tensor]:
+        state = network.state_dict()
+        return {name: state[name] for name in sorted(self._pretrained)}
+
+    def _keep_best(self, best: Best, network: nn.Module) -> None:
+        self.progress.best = best
+        if self._writes:
+            state = {"record": asdict(best.record), "share": best.share}
+            self._checkpoints.save_best(best.file, self._trained(network), state)
+
     def _write_history(self) -> None:
+        history = self.progress.history
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(asdict(self.history[0])), lineterminator="\n")
+        writer = csv.DictWriter(text, list(asdict(history[0])), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(asdict(row) for row in self.history)
+        writer.writerows(asdict(row) for row in history)
         self.write_text("history.csv", text.getvalue())
+
+
+def _refuse_differences(lines: Sequence[str], force: bool, say: Callable[[str], object]) -> None:
+    if not lines:
+        return
+    text = "\n".join(f"  {line}" for line in lines)
+    if not force:
+        raise RunFolderError(
+            f"The run cannot go on as if it had never stopped:\n{text}\nPut that back as it was, train anew, "
+            f"or go on all the same with --force: the result is then another than without the stop."
+        )
+    say(f"Warning: going on although the result is then another than without the stop:\n{text}")
 
 
 def _next_free_folder(data: str) -> Path:

@@ -15,10 +15,56 @@ def key(*parts: object) -> int:
     return int.from_bytes(digest[:8], "little") >> 1
 
 
-def epoch_order(num_photos: int, seed: int, phase: str, epoch: int) -> np.ndarray:
-    """Return a permutation of ``range(num_photos)``, the same on every process."""
-    generator = np.random.Generator(np.random.Philox(key("order", seed, phase, epoch)))
-    return generator.permutation(num_photos)
+def epoch_order(
+    labels: Sequence[int] | np.ndarray, sampling: str, seed: int, phase: str, epoch: int
+) -> np.ndarray:
+    """Return which photos an epoch takes, in order; the same on every process.
+
+    Args:
+        labels: (N,), the class of each photo.
+        sampling: ``"shuffled"`` takes each photo once, ``"balanced"`` each class as often as any other: see
+            ``balanced_order``.
+        seed: Of the run.
+        phase: Its name.
+        epoch: Its number.
+
+    Returns:
+        (N,) indices of photos.
+    """
+    if sampling == "balanced":
+        return balanced_order(labels, seed, phase, epoch)
+    return _generator("order", seed, phase, epoch).permutation(len(labels))
+
+
+def balanced_order(labels: Sequence[int] | np.ndarray, seed: int, phase: str, epoch: int) -> np.ndarray:
+    """Return as many photos as there are, each class as often as any other.
+
+    Classes differ by one photo at most, and so do the photos of a class: a rare class's are repeated, and of
+    a frequent one each epoch draws others.
+
+    Args:
+        labels: (N,), the class of each photo; classes without photos are no trouble.
+        seed: Of the run.
+        phase: Its name.
+        epoch: Its number.
+
+    Returns:
+        (N,) indices of photos.
+    """
+    generator = _generator("balanced", seed, phase, epoch)
+    labels = np.asarray(labels)
+    of_class = [np.flatnonzero(labels == each) for each in np.unique(labels)]
+    drawn = []
+    for place, number in enumerate(generator.permutation(len(of_class)).tolist()):
+        # The classes that come first get one photo more where the split does not come out even.
+        count = (len(labels) - place - 1) // len(of_class) + 1
+        photos = generator.permutation(of_class[number])
+        drawn.append(np.resize(photos, count))
+    return generator.permutation(np.concatenate(drawn))
+
+
+def _generator(*parts: object) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key(*parts)))
 
 
 @dataclass(frozen=True)

@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
-from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headstart import recipe
+import numpy as np
+import torch
+from accelerate import Accelerator
+
 from headstart.config import TrainConfig
 from headstart.data.check import check_images
-from headstart.data.folder import read_folder
-from headstart.data.records import Listing
-from headstart.data.split import split_dataset
+from headstart.data.split import Splits, split_dataset
 from headstart.errors import TrainingError
-from headstart.images.preprocess import Preprocessing
-from headstart.model.backbones import resolve
 from headstart.model.freeze import digest, hold_norm_statistics, unfreeze
-from headstart.model.head import replace_head
-from headstart.model.stages import check_stages, is_staged, state_names
-from headstart.model.weights import create_pretrained
 from headstart.model_file import ModelInfo
 from headstart.training.batches import Batches
-from headstart.training.device import create_accelerator, reproducible
+from headstart.training.device import anyone, create_accelerator, from_main, memory_format, reproducible
 from headstart.training.display import Display
-from headstart.training.epoch import evaluate, train_one_epoch
-from headstart.training.features import FeatureSource
-from headstart.training.finish import finish, versions
+from headstart.training.epoch import Scores, evaluate
+from headstart.training.features import PhaseFeatures
+from headstart.training.finish import finish
 from headstart.training.history import EpochRecord
-from headstart.training.optim import build_optimizer
+from headstart.training.interrupt import Stopped, held_back
+from headstart.training.provenance import provenance, versions
 from headstart.training.run_dir import RunDir
 from headstart.training.sampler import epoch_order
-from headstart.training.solve_head import fit_head, head_inputs, refuse_impossible_phases
+from headstart.training.setup import Setup, prepare
+from headstart.training.solve_head import fit_head
 from headstart.training.stopwatch import Stopwatch
+from headstart.training.trainer import Trainer
+from headstart.training.wise_ft import best_mixture
 
 
 @dataclass(frozen=True)
@@ -68,89 +67,85 @@ def train(
         UsageError: The settings or the photos cannot be used; nothing has been trained.
         HeadstartError: The work failed, for a reason that the message names.
     """
-    config = TrainConfig.from_settings(data, **settings)
-    accelerator = create_accelerator(config)
-    device, is_main = accelerator.device, accelerator.is_main_process
-    display, stopwatch = Display(quiet=not is_main), Stopwatch()
-    with reproducible(config.seed, device):
-        # What can be wrong with the command is found before any photo is read.
-        if is_main:
-            RunDir.refuse(out)
-        listing = read_folder(config.data, config.val_folder)
-        num_train, num_val = _estimated_counts(listing, config)
-        backbone = resolve(config.backbone)
-        preprocessing = _preprocessing(backbone.preprocessing, config)
-        with stopwatch("network"):
-            network, weights = create_pretrained(backbone, config.weights)
-            if config.size_px or not is_staged(network):  # what the tests have not seen
-                check_stages(network, preprocessing.size_px)
-            replace_head(network, len(listing.class_names)).to(device)
-        display.say(f"Backbone {backbone.full_name}, weights: {weights}")
-        config = recipe.complete(config, recipe.Facts(num_train, head_inputs(network)))
-        refuse_impossible_phases(network, config.phases)
+    return _run(TrainConfig.from_settings(data, **settings), out=out)
 
-        # One pass reads, hashes and checks the photos and runs the first phase's frozen part on them.
-        source = FeatureSource(
-            config, network, preprocessing, backbone.full_name, num_train, num_val, accelerator, display.say
-        )
-        features = source.open(config.phases[0])
-        with stopwatch("features"), display.counting("Photos", len(listing.candidates)) as counter:
-            checks = features.check(listing.candidates)
-            dataset = check_images(listing, config.allow_quarantined, counter.advance, checks)
+
+def resume(path: str | os.PathLike[str], *, force: bool = False) -> TrainResult:
+    """Go on with a run, whatever stopped it, to the bits that it would have had without the stop.
+
+    Args:
+        path: The run folder. A finished run is returned as it is; without a checkpoint the run begins again.
+        force: Go on although code, packages, machine, settings or photos are not as they were.
+
+    Raises:
+        RunFolderError: The folder is not a run, or something is not as it was: all differences are named.
+        HeadstartError: As in ``train``.
+    """
+    config = RunDir.read_config(path)
+    if metrics := RunDir.read_metrics(path):
+        return TrainResult(Path(path), metrics)
+    return _run(config, stopped=Path(path), force=force)
+
+
+def _run(
+    config: TrainConfig,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    stopped: Path | None = None,
+    force: bool = False,
+) -> TrainResult:
+    accelerator = create_accelerator(config)
+    is_main = accelerator.is_main_process
+    display, stopwatch = Display(quiet=not is_main), Stopwatch()
+    with reproducible(config.seed, accelerator.device):
+        # What can be wrong with the command is found before any photo is read.
+        if is_main and stopped is None:
+            RunDir.refuse(out)
+        setup = prepare(config, accelerator, display, stopwatch)
+        config, network = setup.config, setup.network
+        origin = provenance(config, accelerator, setup.weights.sha256 or setup.weights.kind)
+        run = RunDir(config, origin, writes=is_main)
+        if stopped is not None:
+            run.go_on(stopped, network, setup.trained_names, force=force, say=display.say)
+
+        # One pass reads, hashes and checks the photos and runs the next phase's frozen part on them.
+        features = setup.source.open(config.phases[min(run.progress.phase, len(config.phases) - 1)])
+        with stopwatch("features"), display.counting("Photos", len(setup.listing.candidates)) as counter:
+            checks = features.check(setup.listing.candidates)
+            dataset = check_images(setup.listing, config.allow_quarantined, counter.advance, checks)
         splits = split_dataset(dataset, val_fraction=config.val_fraction, seed=config.seed)
-        run = RunDir.create(out, config, dataset, writes=is_main)
-        display.found(listing, dataset, splits)
+        run.begin(out, dataset, splits, force=force, say=display.say)
+        path = from_main(str(run.path), accelerator)
+        if not is_main:
+            run.open(Path(path))
+        display.found(setup.listing, dataset, splits)
         display.flips(dataset.class_names, config.phases)
 
-        for number, phase in enumerate(config.phases):
-            if number > 0:
-                features = source.open(phase)
-            suffix = features.suffix
-            unfreeze(suffix)
-            hold_norm_statistics(suffix)
-            run.begin_phase(network, state_names(network, suffix))
-            display.phase(phase, features.prefix.stages, suffix)
+        for phase in run.progress.remaining(config):
+            if features.phase is not phase:
+                features = setup.source.open(phase)
+            unfreeze(features.suffix)
+            if phase.norm == "frozen":
+                hold_norm_statistics(features.suffix)
+            run.begin_phase(network, setup.trained_names(phase))
+            display.phase(phase, features.prefix.stages, features.suffix)
             num_rows = len(features.views) * len(splits.train) + len(splits.val)
             with stopwatch("features"), display.counting("Features", num_rows) as counter:
                 features.fill(splits.train, splits.val, counter.advance)
-            train_batches = Batches(features.training, splits.train, config.batch_size, accelerator)
-            val_batches = Batches(features.plain, splits.val, config.batch_size, accelerator)
-            if phase.optimizer != "exact":
-                optimizer, schedule = build_optimizer(suffix, phase)
-                suffix, optimizer = accelerator.prepare(suffix, optimizer)
-
-            num_seen = phase.epochs * len(splits.train)
-            with stopwatch("train"), display.counting(phase.name, num_seen) as counter:
-                for epoch in range(1, phase.epochs + 1):
-                    begun, view = time.monotonic(), features.view(epoch)
-                    if phase.optimizer == "exact":
-                        lr = 0.0
-                        fit_head(suffix, features, splits.train)
-                        train_scores = evaluate(suffix, train_batches.epoch(view=view), accelerator)
-                    else:
-                        lr = optimizer.param_groups[0]["lr"]
-                        order = epoch_order(len(splits.train), config.seed, phase.name, epoch)
-                        train_scores = train_one_epoch(
-                            suffix,
-                            train_batches.epoch(order, view),
-                            optimizer,
-                            accelerator,
-                            generator_key=(config.seed, phase.name, epoch),
-                            on_step=counter.advance,
-                        )
-                        schedule.step()
-                    val_scores = evaluate(suffix, val_batches.epoch(), accelerator)
-                    seconds = time.monotonic() - begun
-                    record = EpochRecord.of(phase.name, epoch, train_scores, val_scores, lr, seconds)
-                    run.record(record, network)
-                    display.epoch(record, phase.epochs, is_best=record is run.best)
+            with stopwatch("train"):
+                if phase.optimizer == "exact":
+                    _solve(setup, features, splits, run, accelerator, display)
+                else:
+                    _take_steps(setup, features, splits, run, accelerator, display)
             if digest(features.prefix.stages) != features.frozen_digest:
                 raise TrainingError(
                     f"Phase {phase.name} changed frozen parameters or buffers. This is a bug of Headstart's; "
-                    f"please report it with the backbone's name ({backbone.full_name})."
+                    f"please report it with the backbone's name ({setup.backbone.full_name})."
                 )
             features.close()
             accelerator.free_memory()
+            accelerator.wait_for_everyone()  # for the main process has written the best weights
+            run.end_phase(network)
 
         metrics: dict[str, Any] = {}
         if is_main:
@@ -158,29 +153,122 @@ def train(
             run.load_best(network)
             info = ModelInfo(
                 task=dataset.task,
-                backbone=backbone.full_name,
-                weights=weights.sha256 or weights.kind,
+                backbone=setup.backbone.full_name,
+                weights=setup.weights.sha256 or setup.weights.kind,
                 class_names=dataset.class_names,
-                preprocessing=preprocessing,
+                preprocessing=setup.preprocessing,
                 versions=versions(),
             )
             metrics = finish(run, network.cpu(), info, config, dataset, splits, stopwatch)
     return TrainResult(run.path, metrics)
 
 
-def _preprocessing(of_backbone: Preprocessing, config: TrainConfig) -> Preprocessing:
-    return dataclasses.replace(
-        of_backbone,
-        resize=config.resize or of_backbone.resize,  # type: ignore[arg-type]
-        size_px=config.size_px or of_backbone.size_px,
+def _solve(
+    setup: Setup,
+    features: PhaseFeatures,
+    splits: Splits,
+    run: RunDir,
+    accelerator: Accelerator,
+    display: Display,
+) -> None:
+    """Solve a phase's head exactly, in place of epochs."""
+    config, phase, suffix = setup.config, features.phase, features.suffix
+    batches = Batches(features.training, splits.train, config.batch_size, accelerator)
+    val_batches = Batches(features.plain, splits.val, config.batch_size, accelerator)
+    for epoch in run.progress.remaining_epochs(config):
+        begun = time.monotonic()
+        fit_head(suffix, features, splits.train)
+        train_scores = evaluate(suffix, batches.epoch(view=features.view(epoch)), accelerator)
+        val_scores = evaluate(suffix, val_batches.epoch(), accelerator)
+        record = EpochRecord.of(phase.name, epoch, train_scores, val_scores, 0.0, time.monotonic() - begun)
+        display.epoch(record, phase.epochs, is_best=run.record(record, setup.network))
+
+
+def _take_steps(
+    setup: Setup,
+    features: PhaseFeatures,
+    splits: Splits,
+    run: RunDir,
+    accelerator: Accelerator,
+    display: Display,
+) -> None:
+    """Train what a phase unfreezes, epoch by epoch, from wherever the run stands."""
+    config, phase, network, progress = setup.config, features.phase, setup.network, run.progress
+    layout = memory_format(config.memory_format, features.suffix)
+    features.suffix.to(memory_format=layout)
+    batches = Batches(
+        features.training,
+        splits.train,
+        config.batch_size,
+        accelerator,
+        accumulate=phase.accumulate,
+        memory_format=layout,
     )
+    val_batches = Batches(features.plain, splits.val, config.batch_size, accelerator, memory_format=layout)
+    labels = np.array([record.label for record in splits.train])
+    class_counts = np.bincount(labels, minlength=len(setup.listing.class_names))
+    trainer = Trainer(
+        phase,
+        network,
+        features.suffix,
+        torch.from_numpy(class_counts),
+        batches.steps_per_epoch,
+        accelerator,
+        config.seed,
+    )
+    if state := run.take_resumed():
+        trainer.load(state)
 
+    with held_back() as interrupt:
 
-def _estimated_counts(listing: Listing, config: TrainConfig) -> tuple[int, int]:
-    """How many photos will be trained on and validated on, before any has been read."""
-    splits = Counter(candidate.split for candidate in listing.candidates)
-    num_train = splits["train"] + splits[None]
-    if splits["val"]:
-        return num_train, splits["val"]
-    num_val = round(config.val_fraction * num_train)
-    return num_train - num_val, num_val
+        def score() -> Scores:
+            return evaluate(trainer.suffix, val_batches.epoch(), accelerator, interrupt.check)
+
+        try:
+            num_photos = (phase.epochs - progress.epoch) * len(splits.train)
+            with display.counting(phase.name, num_photos) as counter:
+                for epoch in progress.remaining_epochs(config):
+                    begun = time.monotonic()
+                    order = epoch_order(labels, phase.sampling, config.seed, phase.name, epoch)
+                    totals = torch.zeros(3) if progress.totals is None else progress.totals
+                    totals = totals.to(accelerator.device)
+                    parts = batches.epoch(order, features.view(epoch), first=progress.batch)
+                    for batch in trainer.steps(parts, epoch, totals):
+                        run.steps_done(batch.number + 1, totals)
+                        counter.advance(batch.step_size, totals)
+                        interrupt.check()
+                        if run.is_checkpoint_due():
+                            run.checkpoint(network, trainer.tensors())
+                        if config.max_minutes and anyone(progress.has_run_long(config), accelerator):
+                            break
+                    train_scores = Scores.of(totals, accelerator)
+                    with trainer.averaged():
+                        val_scores, lr = score(), trainer.largest_lr(epoch)
+                        seconds = time.monotonic() - begun
+                        record = EpochRecord.of(phase.name, epoch, train_scores, val_scores, lr, seconds)
+                        display.epoch(record, phase.epochs, is_best=run.record(record, network))
+                    interrupt.check()
+
+            if phase.wise_ft:
+                assert progress.best is not None
+                is_best = progress.best.record.phase == phase.name
+                if is_best:
+                    run.load_best(network)
+                record = progress.best.record if is_best else progress.history[-1]
+                with nullcontext() if is_best else trainer.averaged():
+                    found = best_mixture(
+                        network,
+                        run.weights_before_phase(),
+                        record,
+                        progress.best.record,
+                        config.select,
+                        score,
+                    )
+                    if found:
+                        run.record_mixture(*found, network)
+                        display.mixture(*found)
+        except (Stopped, TrainingError) as stop:
+            run.checkpoint(network, trainer.tensors())
+            if isinstance(stop, TrainingError):
+                raise
+    features.suffix.to(memory_format=torch.contiguous_format)

@@ -1,0 +1,120 @@
+"""Where training stands: plain numbers, so that a checkpoint can hold them."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headstart.config import PhaseConfig, TrainConfig
+from headstart.training.history import EpochRecord
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best weights so far.
+
+    Attributes:
+        record: The epoch's numbers; of a mixture, with the mixture's validation scores.
+        file: The weights' file, in the run's ``checkpoints``.
+        share: Of the epoch's weights, if they are mixed with those from before the phase; 1 if not.
+    """
+
+    record: EpochRecord
+    file: str
+    share: float = 1.0
+
+
+@dataclass
+class Progress:
+    """Where training stands.
+
+    Attributes:
+        phase: Index of the phase that is going on; their number when all are done.
+        epoch: Finished epochs of that phase.
+        batch: Finished batches of the epoch after that.
+        totals: (3,) sum of losses, right answers and photos of those batches, as this process has counted.
+        seconds: Spent by earlier processes.
+        history: One record per finished epoch, over all phases.
+        best: The best weights so far.
+        start: File of the weights that the phase began with; None for those of the pretrained network.
+    """
+
+    phase: int = 0
+    epoch: int = 0
+    batch: int = 0
+    totals: Tensor | None = None
+    seconds: float = 0.0
+    history: list[EpochRecord] = field(default_factory=list)
+    best: Best | None = None
+    start: str | None = None
+
+    def __post_init__(self) -> None:
+        self._begun = time.monotonic() - self.seconds
+
+    def remaining(self, config: TrainConfig) -> Iterator[PhaseConfig]:
+        """Yield the phases that are not done, as long as there is time."""
+        while self.phase < len(config.phases) and not self.out_of_time(config):
+            yield config.phases[self.phase]
+
+    def remaining_epochs(self, config: TrainConfig) -> Iterator[int]:
+        """Yield the numbers, from 1, of the phase's epochs until it is done, out of patience or of time."""
+        phase = config.phases[self.phase]
+        while (
+            self.epoch < phase.epochs
+            and not self._out_of_patience(phase, config.select)
+            and not (self.epoch > 0 and self.out_of_time(config))
+        ):
+            yield self.epoch + 1
+
+    def out_of_time(self, config: TrainConfig) -> bool:
+        """Tell whether the time budget is spent and there are weights to keep."""
+        return self.best is not None and self.has_run_long(config)
+
+    def has_run_long(self, config: TrainConfig) -> bool:
+        """Tell whether the time budget is spent."""
+        return config.max_minutes is not None and self.elapsed() > 60 * config.max_minutes
+
+    def elapsed(self) -> float:
+        """Return the seconds that all processes of this run have taken until now."""
+        return time.monotonic() - self._begun
+
+    def place(self, config: TrainConfig) -> str:
+        """Say where that is."""
+        if self.phase == len(config.phases):
+            return "after the last phase"
+        name = config.phases[self.phase].name
+        return f"in phase {name}, after {self.epoch} epochs and {self.batch} batches"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for a checkpoint."""
+        totals = None if self.totals is None else self.totals.tolist()
+        return {**asdict(dataclasses.replace(self, totals=None)), "totals": totals, "seconds": self.elapsed()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Progress:
+        """Build from what ``to_dict`` returned."""
+        best = values["best"]
+        return cls(
+            **{
+                **values,
+                "totals": values["totals"] and torch.tensor(values["totals"]),
+                "history": [EpochRecord(**row) for row in values["history"]],
+                "best": best and Best(**{**best, "record": EpochRecord(**best["record"])}),
+            }
+        )
+
+    def _out_of_patience(self, phase: PhaseConfig, select: str) -> bool:
+        if phase.patience is None:
+            return False
+        rows = [row for row in self.history if row.phase == phase.name]
+        best: EpochRecord | None = None
+        for row in rows:
+            if row.is_better_than(best, select):
+                best = row
+        return best is not None and len(rows) - best.epoch >= phase.patience

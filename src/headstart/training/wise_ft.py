@@ -1,0 +1,66 @@
+"""WiSE-FT: mixtures of the weights before and after fine-tuning.
+
+They are often better than either, on photos that look unlike the training photos above all, and cost nothing
+but evaluations. Source: Wortsman et al. 2022, arXiv 2109.01903.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from headstart.training.epoch import Scores
+from headstart.training.history import EpochRecord
+
+SHARES: Final = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+"""Shares of the fine-tuned weights that are tried; 1 and 0 have been scored already."""
+
+
+def best_mixture(
+    network: nn.Module,
+    before: Mapping[str, Tensor],
+    record: EpochRecord,
+    best: EpochRecord,
+    select: str,
+    evaluate: Callable[[], Scores],
+) -> tuple[EpochRecord, float] | None:
+    """Score mixtures on the validation photos.
+
+    Args:
+        network: With the fine-tuned weights; in the end with those of the best mixture, or as it was.
+        before: Entries of its state dict before fine-tuning.
+        record: The numbers of the fine-tuned weights' epoch.
+        best: The numbers of the best weights so far.
+        select: ``"val_loss"`` or ``"val_accuracy"``.
+        evaluate: Scores the network.
+
+    Returns:
+        The record with the mixture's validation scores, and the share of the fine-tuned weights in it; None
+        if no mixture is better than ``best``.
+    """
+    state = network.state_dict()
+    after = {name: state[name].detach().clone() for name in before}
+    found: tuple[EpochRecord, float] | None = None
+    for share in SHARES:
+        _set(state, before, after, share)
+        scores = evaluate()
+        mixed = dataclasses.replace(record, val_loss=scores.loss, val_accuracy=scores.accuracy)
+        if mixed.is_better_than(found[0] if found else best, select):
+            found = mixed, share
+    _set(state, before, after, found[1] if found else 1.0)
+    return found
+
+
+@torch.no_grad()
+def _set(
+    state: Mapping[str, Tensor], before: Mapping[str, Tensor], after: Mapping[str, Tensor], share: float
+) -> None:
+    for name, old in before.items():
+        if share < 1 and after[name].is_floating_point():
+            state[name].copy_(torch.lerp(old.to(after[name].device), after[name], share))
+        else:  # counters of batches
+            state[name].copy_(after[name])

@@ -1,0 +1,367 @@
+"""A run that was stopped, however, ends in the bits of one that was not."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import tomli_w
+import torch
+
+import headstart as hs
+from headstart.config import TrainConfig, read_toml
+from headstart.errors import RunFolderError, TrainingError
+from headstart.training import provenance
+from headstart.training.run_dir import RunDir
+
+# Dropout, mixing, averages, views, several batches per step, norms that learn: all that could depend on what
+# ran before.
+PHASES: list[dict[str, Any]] = [
+    {"name": "probe", "epochs": 2, "head_lr": 0.01, "augment": "light", "views": 2},
+    {
+        "name": "last",
+        "unfreeze": 1,
+        "epochs": 2,
+        "optimizer": "adamw",
+        "head_lr": 1e-3,
+        "mixup": 0.4,
+        "ema": 0.9,
+        "accumulate": 2,
+        "schedule": "one-cycle",
+        "sampling": "balanced",
+        "wise_ft": True,
+        "augment": "light",
+        "views": 2,
+    },
+    {
+        "name": "all",
+        "unfreeze": "all",
+        "epochs": 1,
+        "optimizer": "sgd",
+        "head_lr": 1e-3,
+        "cutmix": 1.0,
+        "norm": "train",
+        "clip_norm": 1.0,
+        "label_smoothing": 0.1,
+        "class_weights": "balanced",
+    },
+]
+SETTINGS: dict[str, Any] = {
+    "backbone": "mobilenet_v3_small",
+    "weights": "random",
+    "size_px": 32,
+    "batch_size": 5,
+    "phases": PHASES,
+}
+MODELS = ("model.safetensors", "model.onnx")
+
+
+class Killed(BaseException):
+    """Ends a run as SIGKILL does: nothing is saved on the way out."""
+
+
+def read_history(run: Path) -> list[dict[str, str]]:
+    rows = list(csv.DictReader((run / "history.csv").read_text().splitlines()))
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def assert_same(run: Path, other: Path) -> None:
+    assert read_history(run) == read_history(other)
+    for name in MODELS:
+        assert (run / name).read_bytes() == (other / name).read_bytes(), name
+    assert not list(run.rglob("*.part"))
+
+
+@pytest.fixture(scope="module")
+def whole(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing stopped, with no checkpoint but those between phases."""
+    return hs.train(photos, tmp_path_factory.mktemp("whole") / "run", checkpoint_seconds=1e6, **SETTINGS).path
+
+
+def die_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save in every third step, and die in one of them, before it is saved."""
+    counted = {"steps": 0}
+
+    def is_due(self: RunDir) -> bool:
+        counted["steps"] += 1
+        if counted["steps"] == steps:
+            raise Killed
+        return counted["steps"] % 3 == 0
+
+    monkeypatch.setattr(RunDir, "is_checkpoint_due", is_due)
+
+
+# 30 photos: 6 + 6 steps in the first phase, 3 + 3 in the second, 6 in the third.
+@pytest.mark.parametrize("steps", [1, 5, 7, 13, 15, 18, 19, 23])
+def test_a_run_killed_in_any_step_ends_in_the_same_bits(
+    steps: int, whole: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        die_after(steps, patch)
+        with pytest.raises(Killed):
+            hs.train(photos, tmp_path / "run", **SETTINGS)
+    assert not (tmp_path / "run" / "model.onnx").exists()
+    hs.resume(tmp_path / "run")
+    assert_same(tmp_path / "run", whole)
+
+
+@pytest.mark.parametrize("name", ["best_mixture", "finish", "check_images"])
+def test_a_run_killed_between_phases_or_at_the_end_ends_in_the_same_bits(
+    name: str, whole: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*arguments: object, **named: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"headstart.training.train.{name}", die)
+        with pytest.raises(Killed):
+            hs.train(photos, tmp_path / "run", **SETTINGS)
+    if name == "check_images":  # nothing had been written
+        assert not (tmp_path / "run").exists()
+        return
+    hs.resume(tmp_path / "run")
+    assert_same(tmp_path / "run", whole)
+
+
+@pytest.fixture(scope="module")
+def half(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that died in its second phase, with two checkpoints."""
+    run = tmp_path_factory.mktemp("half") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        die_after(16, patch)
+        with pytest.raises(Killed):
+            hs.train(photos, run, **SETTINGS)
+    return run
+
+
+@pytest.fixture
+def stopped(half: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(half, tmp_path / "run"))
+
+
+def checkpoints(run: Path) -> list[Path]:
+    return sorted(path for path in (run / "checkpoints").iterdir() if path.stem.isdecimal())
+
+
+def flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_damaged_checkpoints_are_told_and_the_one_before_is_used(
+    damaged: int, stopped: Path, whole: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    newest_first = checkpoints(stopped)[::-1]
+    assert len(newest_first) == 2
+    for path in newest_first[:damaged]:
+        flip_a_bit(path)
+    hs.resume(stopped)
+    told = capfd.readouterr().err
+    for path in newest_first[:damaged]:
+        assert str(path) in told
+    assert ("begins again" in told) == (damaged == 2)
+    assert_same(stopped, whole)
+
+
+def test_damaged_best_weights_are_never_used(
+    stopped: Path, whole: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for path in (stopped / "checkpoints").glob("best-*"):
+        flip_a_bit(path)
+    hs.resume(stopped)
+    assert "damaged" in capfd.readouterr().err
+    assert_same(stopped, whole)
+
+
+def test_no_checkpoint_is_left_that_nothing_needs(stopped: Path, whole: Path) -> None:
+    assert len(checkpoints(whole)) == 2
+    assert len(list((whole / "checkpoints").iterdir())) <= 4  # two checkpoints, and the weights they name
+
+
+def test_the_number_of_threads_is_that_of_the_checkpoint(stopped: Path, whole: Path) -> None:
+    before = torch.get_num_threads()
+    other = before + 1
+    torch.set_num_threads(other)
+    try:
+        hs.resume(stopped)
+        assert torch.get_num_threads() == other
+    finally:
+        torch.set_num_threads(before)
+    assert_same(stopped, whole)
+
+
+def edit_config(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    content = read_toml(run / "config.toml")
+    change(content)
+    (run / "config.toml").write_text(tomli_w.dumps(content))
+
+
+CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "seed": (lambda c: c.update(seed=7), "config.seed was 0 and is 7"),
+    "rate": (lambda c: c["phases"][2].update(head_lr=0.5), r"config.phases.3.head_lr was 0.001 and is 0.5"),
+    "a phase more": (lambda c: c["phases"].append({"name": "x"}), "config.phases"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_other_settings_are_refused_by_name_unless_forced(change: str, stopped: Path) -> None:
+    apply, told = CHANGES[change]
+    edit_config(stopped, apply)
+    with pytest.raises(RunFolderError, match=told) as caught:
+        hs.resume(stopped)
+    assert "--force" in str(caught.value)
+    assert hs.resume(stopped, force=True).metrics["best"]
+
+
+def test_settings_that_change_no_bits_may_change(stopped: Path, whole: Path) -> None:
+    edit_config(stopped, lambda c: c.update(workers=0, features="live", checkpoint_seconds=0.5))
+    hs.resume(stopped)
+    assert_same(stopped, whole)
+
+
+def test_changed_code_and_packages_are_refused_by_name(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = provenance.versions() | {"torch": "1.0"}
+    monkeypatch.setattr(provenance, "versions", lambda: versions)
+    monkeypatch.setattr(provenance, "_code_digest", lambda: "0")
+    with pytest.raises(RunFolderError, match=r"versions\.torch was") as caught:
+        hs.resume(stopped)
+    assert "own code" in str(caught.value)
+
+
+def test_changed_photos_are_refused_by_name(photos: Path, tmp_path: Path, half: Path) -> None:
+    data = Path(shutil.copytree(photos, tmp_path / "photos"))
+    run = Path(shutil.copytree(half, tmp_path / "run"))
+    edit_config(run, lambda c: c.update(data=str(data)))
+    some = sorted((data / "train").rglob("*.jpg"))
+    some[0].unlink()
+    shutil.copy(some[1], some[2])
+    shutil.copy(some[3], some[3].with_name("new.jpg"))
+    with pytest.raises(RunFolderError, match="no longer there") as caught:
+        hs.resume(run)
+    for path in (some[0], some[2], some[3].with_name("new.jpg")):
+        assert path.relative_to(data).as_posix() in str(caught.value)
+
+
+def test_moved_photos_are_the_same_photos(photos: Path, stopped: Path, whole: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(photos, tmp_path / "elsewhere"))
+    edit_config(stopped, lambda c: c.update(data=str(data)))
+    hs.resume(stopped)
+    assert_same(stopped, whole)
+
+
+def test_a_finished_run_is_left_alone(whole: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
+    result = hs.resume(whole)
+    assert result.metrics["best"]["val_loss"]
+    assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"config\.toml"):
+        hs.resume(tmp_path)
+
+
+def test_a_run_does_not_depend_on_where_it_goes_on(
+    photos: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos.parent)
+    with monkeypatch.context() as patch:
+        die_after(4, patch)
+        with pytest.raises(Killed):
+            hs.train(photos.name, tmp_path / "run", **SETTINGS)
+    monkeypatch.chdir(tmp_path)
+    hs.resume("run")
+    assert_same(tmp_path / "run", whole)
+
+
+def command(photos: Path, run: Path, workers: int) -> list[str]:
+    recipe = run.with_suffix(".toml")
+    # Ten times the epochs, so that a signal finds it at work.
+    phases = [{**phase, "epochs": 10 * phase["epochs"]} for phase in PHASES]
+    recipe.write_text(tomli_w.dumps({"phases": phases}))
+    options = [f"--set={key}={value}" for key, value in SETTINGS.items() if key != "phases"]
+    options += [f"--workers={workers}", "--set=checkpoint_seconds=0", f"--recipe={recipe}", f"--out={run}"]
+    return [sys.executable, "-m", "headstart", "train", str(photos), *options]
+
+
+def wait_for(run: Path, phase: str, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 100
+    while not ((run / "history.csv").exists() and f"\n{phase}," in (run / "history.csv").read_text()):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def long(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("long") / "run"
+    subprocess.run(command(photos, run, 2), check=True, capture_output=True)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "phase", "workers"),
+    [
+        (signal.SIGKILL, -signal.SIGKILL, "last", 0),
+        (signal.SIGTERM, 128 + signal.SIGTERM, "probe", 2),
+        (signal.SIGINT, 128 + signal.SIGINT, "all", 0),
+    ],
+)
+def test_signals_save_and_exit_and_the_run_goes_on(
+    number: int, code: int, phase: str, workers: int, photos: Path, long: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with subprocess.Popen(command(photos, run, workers), stderr=subprocess.PIPE, text=True) as process:
+        wait_for(run, phase, process)
+        os.kill(process.pid, number)
+        begun = time.monotonic()
+        process.communicate(timeout=30)
+        assert process.returncode == code
+        assert time.monotonic() - begun < 10
+    done = subprocess.run(
+        [sys.executable, "-m", "headstart", "resume", str(run)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf"Going on in phase {phase}, after \d+ epochs", done.stderr)
+    assert_same(run, long)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_within_a_step(photos: Path, tmp_path: Path) -> None:
+    phases = [
+        {"name": "probe", "epochs": 1},
+        {
+            "name": "wild",
+            "unfreeze": "all",
+            "epochs": 3,
+            "norm": "train",
+            "head_lr": 1e30,
+            "optimizer": "sgd",
+        },
+    ]
+    with pytest.raises(TrainingError, match="phase wild, epoch 1, batch 2") as caught:
+        hs.train(photos, tmp_path / "run", **(SETTINGS | {"phases": phases}))
+    names = [path.name for path in (photos / "train").rglob("*.jpg")]
+    assert sum(name in str(caught.value) for name in names) == SETTINGS["batch_size"]
+    tensors = safetensors.torch.load_file(checkpoints(tmp_path / "run")[-1])
+    network = [t for name, t in tensors.items() if name.startswith("network/") and t.is_floating_point()]
+    assert network
+    assert all(torch.isfinite(tensor).all() for tensor in network)
+
+
+def test_settings_of_a_run_have_absolute_paths(half: Path, photos: Path) -> None:
+    assert TrainConfig.from_toml(half / "config.toml").data == str(photos.absolute())
