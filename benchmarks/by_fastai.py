@@ -1,4 +1,4 @@
-"""fastai's way: vision_learner, frozen, fit_one_cycle. Prints one JSON line.
+"""fastai's way: vision_learner, frozen, fit_one_cycle; or fine_tune. Prints one JSON line.
 
 Run by ``benchmarks.compare`` as a process of its own; needs ``pip install fastai``.
 """
@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("data", help="a folder with train and val in it")
     parser.add_argument("--backbone", default="mobilenet_v2")
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--unfrozen-epochs", type=int, default=0, help="after the frozen ones: fine_tune")
     arguments = parser.parse_args()
 
     arch = getattr(models, arguments.backbone)
@@ -48,8 +49,11 @@ def main() -> None:
     learner = vision_learner(loaders, arch, weights=weights, metrics=accuracy, normalize=False)
     with learner.no_bar(), learner.no_logging():
         begun = time.perf_counter()
-        learner.fit_one_cycle(arguments.epochs)
-        seconds = (time.perf_counter() - begun) / arguments.epochs
+        if arguments.unfrozen_epochs:
+            learner.fine_tune(arguments.unfrozen_epochs, freeze_epochs=arguments.epochs)
+        else:
+            learner.fit_one_cycle(arguments.epochs)
+        seconds = (time.perf_counter() - begun) / (arguments.epochs + arguments.unfrozen_epochs)
     best = max(float(row[2]) for row in learner.recorder.values)
     print(json.dumps({"val_accuracy": best, "epoch_seconds": seconds}))
 

@@ -1,9 +1,11 @@
 """Headstart beside code written by hand and fastai, on the same photos, weights, size and batch.
 
-    python -m benchmarks.compare DATA [--backbone mobilenet_v2] [--quick]
+    python -m benchmarks.compare DATA [--backbone mobilenet_v2] [--quick] [--recipe probe|finetune]
 
 DATA holds train and val folders of class folders. Every contestant is a fresh process, start-up counted. With
-``--quick`` the hand-written loop and fastai run one epoch, and their epochs are scaled.
+``--quick`` the hand-written loop and fastai run one epoch, and their epochs are scaled. With ``--recipe
+finetune`` Headstart's default recipe, three seeds from a cold store, stands beside fastai's ``fine_tune``,
+three frozen epochs and one unfrozen.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 HAND_EPOCHS, FASTAI_EPOCHS = 10, 3
+SEEDS = (0, 1, 2)
 
 
 @dataclass
@@ -73,23 +76,52 @@ def by_epochs(name: str, module: str, positional: list[str], backbone: str, epoc
     return Run(f"{name}, {epochs} epochs", seconds, told["val_accuracy"], peak, quick)
 
 
-def headstart(name: str, data: Path, backbone: str, cache: str, out: Path) -> tuple[Run, dict[str, Any]]:
-    """Run ``headstart train --recipe probe``."""
-    arguments = [
-        "-m",
-        "headstart",
-        "train",
-        str(data),
-        "--backbone",
-        backbone,
-        "--recipe",
-        "probe",
-        "--out",
-        str(out),
-    ]
+def headstart(
+    name: str, data: Path, backbone: str, cache: str, out: Path, *options: str
+) -> tuple[Run, dict[str, Any]]:
+    """Run ``headstart train``."""
+    arguments = ["-m", "headstart", "train", str(data), "--backbone", backbone, "--out", str(out), *options]
     seconds, peak, _ = run(arguments, {"HEADSTART_CACHE": cache})
     metrics = json.loads((out / "metrics.json").read_text())
     return Run(name, seconds, metrics["best"]["val_accuracy"], peak), metrics
+
+
+def compare_finetuning(data: Path, backbone: str) -> None:
+    """Print Headstart's default recipe, for several seeds, beside fastai's ``fine_tune``."""
+    ours = []
+    for seed in SEEDS:
+        with tempfile.TemporaryDirectory() as folder:  # a cold store for each
+            result, metrics = headstart(
+                f"Headstart, seed {seed}", data, backbone, folder, Path(folder) / "run", f"--seed={seed}"
+            )
+        ours.append(result)
+        print(f"{result.name}: best {metrics['best']}, {metrics['seconds']}", file=sys.stderr)
+    arguments = [
+        "-m",
+        "benchmarks.by_fastai",
+        str(data),
+        "--backbone",
+        backbone,
+        "--epochs",
+        str(FASTAI_EPOCHS),
+    ]
+    seconds, peak, output = run([*arguments, "--unfrozen-epochs", "1"])
+    fastai = Run(
+        f"fastai, {FASTAI_EPOCHS} frozen + 1",
+        seconds,
+        json.loads(output.splitlines()[-1])["val_accuracy"],
+        peak,
+    )
+    print(f"{'':28} {'seconds':>8} {'val acc':>8} {'peak MB':>8} {'faster':>9}")
+    for each in (fastai, *ours):
+        ratio = f"{fastai.seconds / each.seconds:7.1f} x"
+        print(f"{each.name:28} {each.seconds:8.1f} {each.val_accuracy:8.3f} {each.peak_mb:8.0f} {ratio:>9}")
+    mean_seconds = sum(each.seconds for each in ours) / len(ours)
+    mean_accuracy = sum(each.val_accuracy for each in ours) / len(ours)
+    print(
+        f"Headstart, mean of {len(ours)} seeds: {mean_seconds:.1f} s, "
+        f"{fastai.seconds / mean_seconds:.1f} x faster, validation accuracy {mean_accuracy:.4f}"
+    )
 
 
 def main() -> None:
@@ -100,14 +132,22 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--backbone", default="mobilenet_v2")
     parser.add_argument("--quick", action="store_true", help="one epoch of the others, scaled")
+    parser.add_argument("--recipe", choices=("probe", "finetune"), default="probe")
     arguments = parser.parse_args()
     data, backbone = arguments.data, arguments.backbone
 
     print(f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores")
-    print(f"python -m benchmarks.compare DATA --backbone {backbone}{' --quick' if arguments.quick else ''}\n")
+    print(
+        f"python -m benchmarks.compare DATA --recipe {arguments.recipe} --backbone {backbone}"
+        f"{' --quick' if arguments.quick else ''}\n"
+    )
+    if arguments.recipe == "finetune":
+        compare_finetuning(data, backbone)
+        return
     with tempfile.TemporaryDirectory() as folder:
-        cold, metrics = headstart("Headstart, cold store", data, backbone, folder, Path(folder) / "cold")
-        warm, warm_metrics = headstart("Headstart, warm store", data, backbone, folder, Path(folder) / "warm")
+        probe, out = ("--recipe", "probe"), Path(folder)
+        cold, metrics = headstart("Headstart, cold store", data, backbone, folder, out / "cold", *probe)
+        warm, warm_metrics = headstart("Headstart, warm store", data, backbone, folder, out / "warm", *probe)
     limit = json.loads(run(["-m", "benchmarks.limit", str(data), "--backbone", backbone])[2].splitlines()[-1])
     hand_data = [str(data / "train"), str(data / "val")]
     hand = by_epochs("by hand", "benchmarks.by_hand", hand_data, backbone, HAND_EPOCHS, arguments.quick)
