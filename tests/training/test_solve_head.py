@@ -56,6 +56,15 @@ def test_the_same_features_give_the_same_bits() -> None:
     assert a.bias.tobytes() == b.bias.tobytes()
 
 
+@pytest.mark.parametrize(("n", "d"), [(90, 120), (120, 40)])
+def test_the_number_of_threads_changes_no_bit(n: int, d: int) -> None:
+    features, labels = blobs(n, d, 3, 2.0)
+    a, b = (solve_head(features, labels, np.arange(n), 3, num_threads=number) for number in (1, 3))
+    assert a.weight.tobytes() == b.weight.tobytes()
+    assert a.bias.tobytes() == b.bias.tobytes()
+    assert (a.strength, a.cv_loss) == (b.strength, b.cv_loss)
+
+
 def test_a_class_of_a_single_photo_and_a_constant_feature_are_no_trouble() -> None:
     features, labels = blobs(40, 10, 3, 1.0)
     features[:, 3] = 7.0

@@ -20,8 +20,7 @@ from torch import nn
 
 from headstart.errors import UnknownBackboneError, did_you_mean
 from headstart.images.preprocess import Preprocessing, Resize
-
-# torchvision and timm are imported where they are used: a name needs one of them, and each takes a second.
+from headstart.model import libraries
 
 DEFAULT_BACKBONE = "timm/tf_efficientnet_lite0"
 
@@ -135,11 +134,8 @@ def create_native(backbone: Backbone, *, num_classes: int | None = None) -> nn.M
     options: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
     with torch.random.fork_rng(devices=[]):
         if backbone.library == "timm":
-            import timm
-
-            return timm.create_model(backbone.timm_name, **options)
-        from torchvision import models
-
+            return cast(nn.Module, libraries.timm().create_model(backbone.timm_name, **options))
+        models = libraries.torchvision_models()
         return cast(nn.Module, models.get_model(backbone.name, **_torchvision_options(backbone), **options))
 
 
@@ -173,8 +169,7 @@ def listed() -> list[Backbone]:
 
 def every() -> Iterator[Backbone]:
     """Yield every backbone that has pretrained weights, with each of its tags."""
-    import timm
-
+    timm = libraries.timm()
     for name in _torchvision_names():
         for tag, entry in _torchvision_weights(name).items():
             yield _torchvision_backbone(name, tag, entry)
@@ -185,15 +180,13 @@ def every() -> Iterator[Backbone]:
 
 
 def _torchvision_names() -> list[str]:
-    from torchvision import models
-
+    models = libraries.torchvision_models()
     return cast(list[str], models.list_models(module=models))
 
 
 def _torchvision_weights(name: str) -> dict[str, Any]:
     """Tag → torchvision's entry, best last; without those that are a detector's and have no classifier."""
-    from torchvision import models
-
+    models = libraries.torchvision_models()
     return {entry.name: entry for entry in models.get_model_weights(name) if entry.meta["categories"]}
 
 
@@ -207,10 +200,8 @@ def _torchvision_options(backbone: Backbone) -> dict[str, Any]:
 def _resolve_torchvision(name: str, tag: str) -> Backbone:
     if name not in _torchvision_names():
         raise _unknown_name(f"{name}.{tag}" if tag else name, name)
-    from torchvision import models
-
     entries = _torchvision_weights(name)
-    default = models.get_model_weights(name).DEFAULT.name
+    default = libraries.torchvision_models().get_model_weights(name).DEFAULT.name
     if not tag:
         tag = "IMAGENET1K_V1" if "IMAGENET1K_V1" in entries else default
     elif tag.upper() == "DEFAULT":
@@ -242,8 +233,7 @@ def _torchvision_backbone(name: str, tag: str, entry: Any) -> Backbone:
 
 
 def _resolve_timm(name_and_tag: str) -> Backbone:
-    import timm
-
+    timm = libraries.timm()
     name, _, tag = name_and_tag.partition(".")
     if name not in timm.list_models():
         known = [f"timm/{known}" for known in timm.list_models()]
@@ -293,8 +283,7 @@ def _timm_backbone(name: str, cfg: Any) -> Backbone:
 
 def _unknown_name(asked: str, name: str) -> UnknownBackboneError:
     """The error for a bare name that is not torchvision's; it may be timm's."""
-    import timm
-
+    timm = libraries.timm()
     ours, theirs = set(_torchvision_names()), set(timm.list_models())
     if name in theirs:
         return UnknownBackboneError(

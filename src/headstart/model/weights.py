@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.errors import DamagedFileError, WeightsError
+from headstart.model import libraries
 from headstart.model.backbones import Backbone, create_native, every, listed
 from headstart.model.state_dict import load_state_dict, parse_state_dict, renamed_by_order
 
@@ -287,11 +288,10 @@ def _read(path: str, digest: str | None, remedy: str) -> tuple[OrderedDict[str, 
 
 def _create_by_timm(backbone: Backbone, state_dict: dict[str, Tensor], path: str) -> nn.Module:
     """Let timm load its own official weights, by the rules and conversions that it keeps for each network."""
-    import timm
-
+    timm = libraries.timm()
     with torch.random.fork_rng(devices=[]):
         try:
-            network = timm.create_model(
+            network: nn.Module = timm.create_model(
                 backbone.timm_name, pretrained=True, pretrained_cfg_overlay={"state_dict": state_dict}
             )
         except Exception as error:  # of torch's, or the network's own conversion

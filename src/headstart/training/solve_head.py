@@ -7,14 +7,14 @@ cross-validation on the training photos chooses it, so that the validation photo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import torch
 from scipy.optimize import minimize
-from scipy.special import log_softmax
 from threadpoolctl import threadpool_limits
 from torch import nn
 
@@ -22,13 +22,14 @@ from headstart.config import PhaseConfig
 from headstart.data.records import Record
 from headstart.errors import ConfigError
 from headstart.model.stages import cut
+from headstart.runtime import num_cores
 from headstart.training.features import PhaseFeatures
 
 STRENGTHS: Final = tuple(10.0**exponent for exponent in np.arange(0, -5.1, -0.5))
 """Penalties that are tried, strongest first, for features scaled to a mean variance of one."""
 
 _NUM_FOLDS: Final = 5
-_STEPS_PER_STRENGTH: Final = 15
+_STEPS_PER_STRENGTH: Final = 10
 _STEPS_AT_THE_END: Final = 300
 
 
@@ -101,7 +102,14 @@ def fit_head(suffix: nn.Module, features: PhaseFeatures, records: Sequence[Recor
     return solved
 
 
-def solve_head(features: np.ndarray, labels: np.ndarray, photos: np.ndarray, num_classes: int) -> SolvedHead:
+def solve_head(
+    features: np.ndarray,
+    labels: np.ndarray,
+    photos: np.ndarray,
+    num_classes: int,
+    *,
+    num_threads: int | None = None,
+) -> SolvedHead:
     """Find the linear head of least penalised cross entropy.
 
     Args:
@@ -109,47 +117,63 @@ def solve_head(features: np.ndarray, labels: np.ndarray, photos: np.ndarray, num
         labels: (N,) class indices.
         photos: (N,) which photo a row is a view of; a photo's views stay in one fold.
         num_classes: K.
+        num_threads: By default one per core; the solution has the same bits with any number.
     """
-    # In one thread: these products are too small to share, and bits must not depend on the number of cores.
-    with threadpool_limits(1, "blas"):
-        return _solve(features, labels, photos, num_classes)
+    # BLAS in one thread: its bits depend on how many it has. The folds are what is done at the same time.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(num_threads or num_cores()) as threads:
+        return _solve(features, labels, photos, num_classes, threads)
 
 
-def _solve(features: np.ndarray, labels: np.ndarray, photos: np.ndarray, num_classes: int) -> SolvedHead:
+def _solve(
+    features: np.ndarray, labels: np.ndarray, photos: np.ndarray, num_classes: int, threads: Executor
+) -> SolvedHead:
     mean = features.mean(0, dtype=np.float64)
-    scale = 1 / np.sqrt(np.mean((features - mean) ** 2, dtype=np.float64) + 1e-12)
-    rotated, to_features, variances = _rotate((features - mean) * scale)
-    targets = np.eye(num_classes)[labels]
+    centred = features - mean
+    scale = 1 / np.sqrt(np.mean(centred**2) + 1e-12)
+    centred *= scale
+    rotated, rotate_back = _rotate(centred)
     folds = _folds(labels, photos)
 
-    # All folds are solved at once, as one problem with a block of weights for each.
-    problem = _Problem(rotated, targets, np.stack([folds != fold for fold in range(_NUM_FOLDS)]), variances)
-    losses = []
+    # Choosing the strength does not need the last digits: half as many take half the time.
+    x = rotated.astype(np.float32)
+    solutions = [np.zeros((x.shape[1] + 1, num_classes))] * _NUM_FOLDS
+
+    def solve_without(fold: int, start: np.ndarray, strength: float) -> tuple[np.ndarray, float]:
+        """The solution for all other folds, and the cross entropy that it leaves in this one."""
+        seen = folds != fold
+        solution = _minimise(x[seen], labels[seen], start, strength, _STEPS_PER_STRENGTH)
+        of_true_class = _log_probabilities(x[~seen], solution)[np.arange(sum(~seen)), labels[~seen]]
+        return solution, -float(of_true_class.sum(dtype=np.float64))
+
+    losses: list[float] = []
     for strength in STRENGTHS:  # from strong to weak, each beginning where the last one ended
-        problem.solve(strength, _STEPS_PER_STRENGTH)
-        losses.append(problem.left_out_loss())
-        if losses[-1] > 1.1 * min(losses):
+        of_folds = threads.map(solve_without, range(_NUM_FOLDS), solutions, [strength] * _NUM_FOLDS)
+        solutions, left_out = map(list, zip(*of_folds, strict=True))
+        losses.append(sum(left_out) / len(labels))
+        if losses[-1] == min(losses):
+            best, start = strength, np.mean(solutions, 0)
+        elif losses[-1] > 1.1 * min(losses):
             break
-    best = int(np.argmin(losses))
-    final = _Problem(rotated, targets, np.ones((1, len(labels)), bool), variances)
-    final.solve(STRENGTHS[best], _STEPS_AT_THE_END)
-    weight = (to_features @ final.weights[0]).T * scale
-    bias = final.biases[0] - weight @ mean
-    return SolvedHead(weight.astype(np.float32), bias.astype(np.float32), STRENGTHS[best], losses[best])
+    solution = _minimise(rotated, labels, start, best, _STEPS_AT_THE_END)
+    weight = rotate_back(solution[:-1]).T * scale
+    bias = solution[-1] - weight @ mean
+    return SolvedHead(weight.astype(np.float32), bias.astype(np.float32), best, min(losses))
 
 
-def _rotate(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _rotate(x: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
     """Turn features onto their principal axes, so that the problem is small and well conditioned.
 
     Returns:
-        The features there (N, R), R at most min(N, D); the rotation back (D, R); variances there (R,).
+        The features there (N, R), R at most min(N, D); what turns weights (R, K) back to (D, K).
     """
     n, d = x.shape
     values, vectors = np.linalg.eigh(x @ x.T if n < d else x.T @ x)
     kept = values > values[-1] * 1e-9
     values, vectors = values[kept], vectors[:, kept]
-    axes = (x.T @ vectors) / np.sqrt(values) if n < d else vectors
-    return x @ axes, axes, values / n
+    if n < d:  # the axes are x.T @ vectors / lengths, and nobody needs them
+        lengths = np.sqrt(values)
+        return vectors * lengths, lambda w: x.T @ (vectors @ (w / lengths[:, None]))
+    return x @ vectors, lambda w: vectors @ w
 
 
 def _folds(labels: np.ndarray, photos: np.ndarray) -> np.ndarray:
@@ -165,55 +189,49 @@ def _folds(labels: np.ndarray, photos: np.ndarray) -> np.ndarray:
     return folds
 
 
-class _Problem:
-    """F logistic regressions on the same features, each on its own rows."""
+def _minimise(
+    x: np.ndarray, labels: np.ndarray, start: np.ndarray, strength: float, max_steps: int
+) -> np.ndarray:
+    """Return the head of least penalised cross entropy: weights and, in the last row, biases.
 
-    def __init__(self, x: np.ndarray, targets: np.ndarray, rows: np.ndarray, variances: np.ndarray) -> None:
-        self.x, self.targets, self.variances = x, targets, variances
-        self.rows = rows  # (F, N)
-        self.row_weights = rows / rows.sum(1, keepdims=True)
-        num_folds, num_classes = len(rows), targets.shape[1]
-        self.weights = np.zeros((num_folds, x.shape[1], num_classes))
-        self.biases = np.zeros((num_folds, num_classes))
+    Args:
+        x: (N, R) float32 or float64, in which it is then computed.
+        labels: (N,) class indices.
+        start: (R + 1, K) float64.
+        strength: Penalty.
+        max_steps: After so many, what has been found is good enough.
+    """
+    n, shape = len(x), start.shape
+    targets = np.eye(shape[1], dtype=x.dtype)[labels]
 
-    def solve(self, strength: float, max_steps: int) -> None:
-        """Minimise from where the weights are now."""
-        # The curvature along an axis is its variance times the mean of p(1 - p), plus the penalty: dividing
-        # by its root makes all directions nearly alike.
-        p = np.exp(self._log_probabilities(self.weights, self.biases))
-        curvature = float(np.mean(p * (1 - p)))
-        precondition = 1 / np.sqrt(curvature * self.variances + strength)[None, :, None]
-        shape, split = self.weights.shape, self.weights.size
+    # Dividing by the root of the second derivatives along each direction makes all of them nearly alike.
+    p = np.exp(_log_probabilities(x, start))
+    spread = p * (1 - p)
+    curvature = np.vstack([(x**2).T @ spread / n + strength, spread.mean(0) + 1e-3])
+    precondition = 1 / np.sqrt(curvature)
 
-        def objective(z: np.ndarray) -> tuple[float, np.ndarray]:
-            weights = z[:split].reshape(shape) * precondition
-            biases = z[split:].reshape(self.biases.shape)
-            log_p = self._log_probabilities(weights, biases)
-            residuals = (np.exp(log_p) - self.targets) * self.row_weights[..., None]
-            loss = -np.einsum("fnk,nk,fn->", log_p, self.targets, self.row_weights)
-            loss += 0.5 * strength * np.sum(weights**2)
-            gradient = np.tensordot(self.x, residuals, (0, 1)).transpose(1, 0, 2) + strength * weights
-            return loss, np.concatenate([(gradient * precondition).ravel(), residuals.sum(1).ravel()])
+    def objective(z: np.ndarray) -> tuple[float, np.ndarray]:
+        head = z.reshape(shape) * precondition
+        log_p = _log_probabilities(x, head)
+        residuals = np.exp(log_p) - targets
+        loss = -np.sum(log_p * targets, dtype=np.float64) / n + 0.5 * strength * np.sum(head[:-1] ** 2)
+        gradient = np.empty(shape)
+        gradient[:-1] = (residuals.T @ x).T / n + strength * head[:-1]
+        gradient[-1] = residuals.mean(0)
+        return float(loss), (gradient * precondition).ravel()
 
-        start = np.concatenate([(self.weights / precondition).ravel(), self.biases.ravel()])
-        z = minimize(
-            objective,
-            start,
-            jac=True,
-            method="L-BFGS-B",
-            options={"maxiter": max_steps, "gtol": 1e-6, "ftol": 1e-9},
-        ).x
-        self.weights = z[:split].reshape(shape) * precondition
-        self.biases = z[split:].reshape(self.biases.shape)
+    z = minimize(
+        objective,
+        (start / precondition).ravel(),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": max_steps, "gtol": 1e-6, "ftol": 1e-9 if x.dtype == np.float64 else 1e-6},
+    ).x
+    return np.asarray(z.reshape(shape) * precondition)
 
-    def left_out_loss(self) -> float:
-        """Mean cross entropy of each photo under the regression that has not seen it."""
-        log_p = self._log_probabilities(self.weights, self.biases)
-        of_true_class = np.einsum("fnk,nk->fn", log_p, self.targets)
-        return float(-of_true_class[~self.rows].mean())
 
-    def _log_probabilities(self, weights: np.ndarray, biases: np.ndarray) -> np.ndarray:
-        num_folds, _, num_classes = weights.shape
-        stacked = weights.transpose(1, 0, 2).reshape(-1, num_folds * num_classes)
-        logits = (self.x @ stacked).reshape(-1, num_folds, num_classes).transpose(1, 0, 2)  # (F, N, K)
-        return np.asarray(log_softmax(logits + biases[:, None, :], axis=2))
+def _log_probabilities(x: np.ndarray, head: np.ndarray) -> np.ndarray:
+    """Log of the softmax, (N, K), in x's precision."""
+    logits = x @ head[:-1].astype(x.dtype) + head[-1].astype(x.dtype)
+    logits -= logits.max(1, keepdims=True)
+    return np.asarray(logits - np.log(np.exp(logits).sum(1, keepdims=True)))

@@ -1,0 +1,97 @@
+"""torchvision and timm, imported where a name needs them and without PyTorch's compiler.
+
+Importing torchvision or timm imports ``torch._dynamo``, the whole compiler, for a decorator and one function
+that no classifier calls: 1.0 of 1.1 seconds. So the compiler is kept away while they are imported, and
+comes with the first call that needs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch._compile import _disable_dynamo
+
+_COMPILER = "torch._dynamo"
+_STAND_IN = "torch._dynamo.utils"
+_lock = threading.Lock()
+
+
+def torchvision_models() -> Any:
+    """Import and return ``torchvision.models``."""
+    return _import("torchvision.models")
+
+
+def timm() -> Any:
+    """Import and return timm, which imports torchvision."""
+    return _import("timm")
+
+
+def _import(name: str) -> ModuleType:
+    with _lock:  # what follows is for one thread at a time
+        if name in sys.modules or _COMPILER in sys.modules:
+            return importlib.import_module(name)
+        with _without_compiler():
+            return importlib.import_module(name)
+
+
+@contextmanager
+def _without_compiler() -> Iterator[None]:
+    """Put off what torchvision and timm ask of the compiler when they are imported.
+
+    They ask for ``torch.compiler.disable`` and ``torch._dynamo.utils.is_compile_supported``. Whoever asks for
+    more meanwhile (another version of theirs, another thread) gets the real compiler, in its second.
+    """
+    stand_in, finder, disable = _StandIn(_STAND_IN), _MakesWay(), torch.compiler.disable
+
+    def disable_later(
+        fn: Callable[..., Any] | None = None, recursive: bool = True, *, reason: str | None = None
+    ) -> Any:
+        return _disable_dynamo(fn, recursive)  # PyTorch's own way of disabling without importing
+
+    sys.modules[_STAND_IN] = stand_in
+    sys.meta_path.insert(0, finder)
+    torch.compiler.disable = disable_later
+    try:
+        yield
+    finally:
+        torch.compiler.disable = disable
+        sys.meta_path.remove(finder)
+        _take_away_stand_in()
+
+
+class _StandIn(ModuleType):
+    """``torch._dynamo.utils`` as long as only ``is_compile_supported`` is asked for, and not called."""
+
+    @staticmethod
+    def is_compile_supported(device_type: Any) -> Any:
+        return _real_utils().is_compile_supported(device_type)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # asked by whoever goes through all modules, and by every import of a name
+            raise AttributeError(name)
+        return getattr(_real_utils(), name)
+
+
+class _MakesWay:
+    """Is asked before the real compiler is loaded, by whomever: nothing in there may see the stand-in."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        if name == _COMPILER:
+            _take_away_stand_in()
+
+
+def _real_utils() -> ModuleType:
+    _take_away_stand_in()
+    return importlib.import_module(_STAND_IN)
+
+
+def _take_away_stand_in() -> None:
+    if isinstance(sys.modules.get(_STAND_IN), _StandIn):
+        del sys.modules[_STAND_IN]

@@ -1,0 +1,96 @@
+"""Most tests are processes of their own: what has been imported cannot be imported again."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src"
+COMPILER_IS_ABSENT = "assert not {'torch._dynamo', 'torch._dynamo.utils'} & set(sys.modules)\n"
+COMPILER_IS_REAL = """
+import torch._dynamo.utils
+assert torch._dynamo.utils.__file__.endswith("utils.py")
+assert sys.modules["torch._dynamo.utils"] is torch._dynamo.utils
+assert torch._dynamo.utils.is_compile_supported("cpu") in (True, False)
+assert torch.compiler.disable.__module__ == "torch.compiler"
+assert not any(type(finder).__module__.startswith("headstart") for finder in sys.meta_path)
+x = torch.arange(3.0)
+assert torch.equal(torch.compile(lambda x: 2 * x, backend="eager")(x), 2 * x)
+"""
+
+
+def python(code: str) -> None:
+    head = "import sys\nimport torch\nfrom headstart.model import libraries\n"
+    done = subprocess.run(
+        [sys.executable, "-c", head + code], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("order", ["torchvision_models timm", "timm torchvision_models"])
+def test_the_compiler_comes_when_it_is_asked_for_and_not_before(order: str) -> None:
+    calls = "".join(f"libraries.{name}()\n" for name in order.split())
+    python(
+        calls + "import torchvision, timm\n"
+        "assert libraries.torchvision_models() is torchvision.models and libraries.timm() is timm\n"
+        "for network in (timm.create_model('resnet18'), torchvision.models.resnet18()):\n"
+        "    assert network.eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 1000)\n"
+        + COMPILER_IS_ABSENT
+        + COMPILER_IS_REAL
+    )
+
+
+def test_what_was_put_off_works() -> None:
+    python(
+        "libraries.torchvision_models()\n"
+        "with libraries._without_compiler():\n"
+        "    from torchvision import ops, tv_tensors\n"
+        "box = torch.tensor([[0.0, 0.0, 3.0, 3.0]])\n"
+        "pooled = ops.roi_align(torch.arange(16.0).reshape(1, 1, 4, 4), [box], 2)\n"
+        "assert pooled.flatten().tolist() == [3.75, 5.25, 9.75, 11.25]\n"
+        + COMPILER_IS_ABSENT
+        + "assert sys.modules['torchvision.ops.roi_align'].is_compile_supported('cpu') in (True, False)\n"
+        "image = tv_tensors.Image(torch.zeros(3, 4, 4))\n"
+        "def wrap(x): return tv_tensors.wrap(torch.Tensor(x) + 1, like=x)\n"
+        "for function in (wrap, torch.compile(wrap, backend='eager')):\n"
+        "    assert type(function(image)) is tv_tensors.Image\n" + COMPILER_IS_REAL
+    )
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "from torch._dynamo.utils import counters",
+        "import torch._dynamo.comptime",  # a module that torch._dynamo itself imports, too
+        "torch._dynamo.config",
+    ],
+)
+def test_who_asks_for_more_gets_the_real_compiler(more: str) -> None:
+    python(f"with libraries._without_compiler():\n    {more}\n" + COMPILER_IS_REAL)
+
+
+def test_a_failing_import_leaves_nothing_behind() -> None:
+    python(
+        "try:\n    libraries._import('headstart.no_such_module')\n"
+        "except ModuleNotFoundError: pass\n" + COMPILER_IS_ABSENT + COMPILER_IS_REAL
+    )
+
+
+def test_a_compiler_that_is_there_already_is_used() -> None:
+    python(
+        "import torch._dynamo\nlibraries.torchvision_models()\n"
+        "utils = sys.modules['torch._dynamo.utils']\n"
+        "assert sys.modules['torchvision.ops.roi_align'].is_compile_supported is utils.is_compile_supported\n"
+    )
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_nobody_else_imports_torchvision_or_timm(path: Path) -> None:
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    assert not {"torchvision", "timm"} & {name.partition(".")[0] for name in names}

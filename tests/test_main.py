@@ -1,0 +1,36 @@
+"""How the command ends; what it says is in test_cli."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def test_the_end_is_at_once_and_after_all_other_exit_handlers() -> None:
+    code = (
+        "import atexit, os, sys, threading, time\n"
+        "import headstart.__main__ as command\n"
+        "atexit.register(print, 'never')  # older than the command's: what is cut off\n"
+        "def run():\n"
+        "    atexit.register(print, 'handler')\n"
+        "    threading.Thread(target=lambda: (time.sleep(0.2), print('thread'))).start()\n"
+        "    sys.stderr.write('half a line')\n"
+        "    return 3\n"
+        "command._run = run\n"
+        "command.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "thread\nhandler\n", "half a line")
+
+
+def test_a_profiler_still_sees_the_end() -> None:
+    command = [sys.executable, "-m", "cProfile", "-m", "headstart", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "function calls" in done.stdout
+
+
+def test_a_bug_still_shows_its_traceback() -> None:
+    code = "import headstart.__main__ as command\ncommand._run = lambda: 1 / 0\ncommand.main()\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
