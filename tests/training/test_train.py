@@ -282,3 +282,27 @@ def test_two_processes_train_as_one(photos: Path, tmp_path: Path) -> None:
     networks = [load_network(tmp_path / name / "model.safetensors")[0] for name in ("one", "two")]
     for name, tensor in networks[0].state_dict().items():
         torch.testing.assert_close(networks[1].state_dict()[name], tensor, atol=2e-3, rtol=0, msg=name)
+
+
+def test_a_time_budget_ends_with_the_best_model(photos: Path, tmp_path: Path) -> None:
+    phases = [
+        {"name": "long", "unfreeze": 1, "epochs": 500, "head_lr": 1e-3},
+        {"name": "never", "unfreeze": "all", "epochs": 500},
+    ]
+    run = hs.train(photos, tmp_path / "run", max_minutes=1e-4, **(TINY | {"phases": phases}))
+    first, second = run.metrics["phases"]
+    assert len(first["epochs"]) == 1
+    assert second["epochs"] == []
+    assert hs.load(run.path).predict(sorted((photos / "test").rglob("*.jpg"))[:1])
+
+
+def test_mixtures_of_weights_are_kept_where_they_are_better(photos: Path, tmp_path: Path) -> None:
+    # Far too fast, so that a little of it is better than all of it.
+    fine = {"name": "fine", "unfreeze": 1, "epochs": 1, "head_lr": 0.05, "optimizer": "sgd", "wise_ft": True}
+    phases = [{"name": "probe", "epochs": 3, "head_lr": 1e-4}, fine]
+    run = hs.train(photos, tmp_path / "run", val=photos / "test", **(TINY | {"phases": phases}))
+    best = run.metrics["best"]
+    assert 0 < best["share"] < 1
+    assert best["val_loss"] < min(row["val_loss"] for each in run.metrics["phases"] for row in each["epochs"])
+    evaluation = evaluate_folder(hs.load(run.path), photos, "test")
+    assert evaluation.scores.loss == pytest.approx(best["val_loss"], rel=1e-3)

@@ -16,7 +16,8 @@ def draw_curves(path: Path, history: Sequence[EpochRecord], best: EpochRecord) -
     from matplotlib.ticker import MaxNLocator
 
     x = list(range(1, len(history) + 1))
-    best_x = list(history).index(best) + 1
+    # A mixture of weights belongs to its epoch, but is better than that.
+    best_x = [(row.phase, row.epoch) for row in history].index((best.phase, best.epoch)) + 1
     figure = Figure(figsize=(11, 3.6), dpi=110, layout="constrained")
     loss, accuracy, lr = figure.subplots(1, 3)
     for axes, name, title in ((loss, "loss", "Loss"), (accuracy, "accuracy", "Accuracy")):
@@ -24,7 +25,16 @@ def draw_curves(path: Path, history: Sequence[EpochRecord], best: EpochRecord) -
         val = [getattr(row, f"val_{name}") for row in history]
         axes.plot(x, train, color="#9aa5b1", marker="o", markersize=3, label="training")
         axes.plot(x, val, color="#1f6feb", marker="o", markersize=3, label="validation")
-        axes.plot([best_x], [val[best_x - 1]], "o", ms=11, mfc="none", mec="#d4380d", mew=1.6, label="best")
+        axes.plot(
+            [best_x],
+            [getattr(best, f"val_{name}")],
+            "o",
+            ms=11,
+            mfc="none",
+            mec="#d4380d",
+            mew=1.6,
+            label="best",
+        )
         axes.set_title(title)
     loss.set_ylim(0, 1.15 * max(max(row.train_loss, row.val_loss) for row in history))  # room for names
     accuracy.set_ylim(top=1.005)

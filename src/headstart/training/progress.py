@@ -68,7 +68,7 @@ class Progress:
         while (
             self.epoch < phase.epochs
             and not self._out_of_patience(phase, config.select)
-            and not (self.epoch > 0 and self.out_of_time(config))
+            and not self.out_of_time(config)
         ):
             yield self.epoch + 1
 

@@ -147,6 +147,10 @@ def _run(
             accelerator.wait_for_everyone()  # for the main process has written the best weights
             run.end_phase(network)
 
+        if run.progress.out_of_time(config):
+            display.say(
+                f"The {config.max_minutes:g} minutes are over; training ends with the best weights so far."
+            )
         metrics: dict[str, Any] = {}
         if is_main:
             display.say("Exporting the best weights and checking the exported model")
@@ -249,7 +253,7 @@ def _take_steps(
                         display.epoch(record, phase.epochs, is_best=run.record(record, network))
                     interrupt.check()
 
-            if phase.wise_ft:
+            if phase.wise_ft and progress.epoch > 0:
                 assert progress.best is not None
                 is_best = progress.best.record.phase == phase.name
                 if is_best:
