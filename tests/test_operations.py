@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 
+from headstart.config import PhaseConfig, TrainConfig
+from headstart.errors import ConfigError
 from headstart.operations import (
     OPERATIONS,
     PRESETS,
@@ -136,3 +140,36 @@ def test_every_parameter_is_checked(name: str) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_presets_list_is_allowed_and_in_order(name: str) -> None:
     assert checked(PRESETS[name]) == (PRESETS[name] or "none")
+
+
+# As a setting of a phase.
+
+
+def test_an_augmentation_survives_toml(tmp_path: Path) -> None:
+    everything = [{"op": name} for name in OPERATIONS if name not in ("padded-crop", "randaugment")]
+    phases = [
+        {"name": "a", "augment": "strong", "views": 3},
+        {"name": "b", "augment": [{"op": "brightness", "amount": 0.2}, {"op": "rotation", "degrees": 15}]},
+        {"name": "c", "augment": everything},
+        PhaseConfig("d", augment=(Rotation((0.0, 5.0)),)),
+        {"name": "e", "augment": []},
+    ]
+    config = TrainConfig.from_settings("photos", phases=phases)
+    assert config.phases[1].augment == (Rotation((-15, 15)), Brightness((0.8, 1.2)))
+    assert config.phases[4].augment == "none"
+    path = tmp_path / "config.toml"
+    path.write_text(tomli_w.dumps(config.to_dict()))
+    assert TrainConfig.from_toml(path) == config
+
+
+def test_all_phases_problems_are_told_at_once_with_their_phase() -> None:
+    phases = [
+        {"augment": "lite", "epochs": 0},
+        {"augment": [{"op": "rotation", "degrees": 0.2}, {"op": "x"}]},
+    ]
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig.from_settings("photos", phases=phases)
+    told = caught.value.problems
+    assert len(told) == 4
+    assert sum(each.startswith("phase 1: ") for each in told) == 2
+    assert sum(each.startswith("phase 2: augment ") for each in told) == 2

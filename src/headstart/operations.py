@@ -341,7 +341,6 @@ PRESETS: Final[dict[str, tuple[Operation, ...]]] = {
         Brightness((0.75, 1.25)),
         Contrast((0.75, 1.25)),
         Saturation((0.75, 1.25)),
-        Hue((-0.02, 0.02)),
         Erasing(area=(0.02, 0.2), p=0.1),
     ),
     "strong": (

@@ -13,7 +13,7 @@ import PIL
 from headstart.images.preprocess import Preprocessing
 
 # Raised when the code between bytes and activations changes what it computes.
-_CODE = 2
+_CODE = 3
 
 
 @dataclass(frozen=True)

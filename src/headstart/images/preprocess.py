@@ -174,7 +174,7 @@ def _warped(
     Pillow's ``transform`` reads a few pixels around each point, so of a photo of many pixels it would alias.
     The part that is seen is therefore first resized, with the backbone's filter, to about as many pixels per
     side as it will be seen in, and then transformed by the bicubic filter: against eightfold supersampling
-    0.8 grey levels off on average and as sharp; bilinear, 2 ms faster, 1.1 and a fifth softer
+    0.6 grey levels off on average and as sharp; bilinear, 2 ms faster, 1.0 and a sixth softer
     (docs/measurements.md).
     """
     size_px, matrix = settings.size_px, view.matrix(*image.size, settings)
