@@ -321,8 +321,8 @@ def augment(
         str | None,
         option("A preset to look at (none, light, medium, strong).", "what the phases say", metavar="PRESET"),
     ] = None,
-    views: Annotated[int, typer.Option(min=1, max=40, help="Views of each photo.")] = 6,
-    photos: Annotated[int, typer.Option(min=1, max=100, help="Photos on the picture.")] = 8,
+    views: Annotated[int, typer.Option(min=1, max=20, help="Views of each photo.")] = 6,
+    photos: Annotated[int, typer.Option(min=1, max=50, help="Photos on the picture.")] = 8,
     recipe: Annotated[
         str | None, option("probe, finetune, full, classic, or a FILE.toml of [[phases]].", "finetune")
     ] = None,

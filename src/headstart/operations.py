@@ -211,7 +211,10 @@ class Solarise:
 
 @dataclass(frozen=True)
 class RandAugment:
-    """So many operations of a table, one after the other. Source: Cubuk et al. 2019, arXiv 1909.13719."""
+    """So many operations of a table, those that move the photo first.
+
+    Source: Cubuk et al. 2019, arXiv 1909.13719.
+    """
 
     op: str = field(default="randaugment", init=False)
     n: int = _parameter(2, "how many operations", 1, 10, "whole")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.data.sheet import Picture, Section, describe, draw_sheet
+from headstart.data.sheet import Picture, Section, describe, draw_sheet, fit
 from headstart.errors import ConfigError, DataError, UsageError
 from headstart.images.view import View
 from headstart.training.preview import write_sheet
@@ -175,10 +175,21 @@ def test_what_cannot_be_is_told_before_anything_is_drawn(
 
 
 def test_names_that_no_font_knows_and_long_ones_are_drawn() -> None:
-    pixels = np.zeros((20, 300, 3), np.uint8)
+    pixels = fit(np.zeros((20, 300, 3), np.uint8))
+    assert pixels.shape == (12, 176, 3)
     strange = "öж中\N{OK HAND SIGN}\x00\udcff" + "long " * 40
     sheet = draw_sheet(strange, [Section(strange, [strange], [[Picture(pixels, strange, strange)] * 3])])
     assert sheet.size[0] == 56 + 3 * 188  # as wide as three pictures, whatever the text
+
+
+def test_descriptions_break_between_operations_and_their_spaces_are_spaces() -> None:
+    pixels = fit(np.zeros((20, 20, 3), np.uint8))
+
+    def drawn(text: str) -> bytes:
+        return draw_sheet("title", [Section("heading", [], [[Picture(pixels, "title", text)]])]).tobytes()
+
+    assert drawn("a\N{NO-BREAK SPACE}b") == drawn("a b")
+    assert drawn("a\N{REPLACEMENT CHARACTER}b") != drawn("a b")
 
 
 def test_a_view_is_described_by_what_can_be_seen() -> None:

@@ -23,6 +23,7 @@ _LEFT_RIGHT: Final = (
     ("izquierda", "derecha"),
     ("esquerda", "direita"),
     ("sinistra", "destra"),
+    ("левый", "правый"),
     ("左", "右"),
     ("b", "d"),
     ("p", "q"),

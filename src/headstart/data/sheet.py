@@ -27,7 +27,7 @@ class Picture:
     """One cell of the sheet.
 
     Attributes:
-        pixels: (H, W, 3) uint8; shrunk to the cell where it is larger, shown pixel by pixel where smaller.
+        pixels: (H, W, 3) uint8, as ``fit`` makes it.
         title: The line below.
         text: Up to three lines more, in small print.
     """
@@ -87,6 +87,14 @@ def draw_sheet(title: str, sections: Iterable[Section]) -> Image.Image:
     return sheet
 
 
+def fit(image: np.ndarray | Image.Image) -> np.ndarray:
+    """Shrink an image to a cell, if it is larger; at once, as a sheet may have a thousand."""
+    image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    if max(image.size) > _CELL:
+        image = ImageOps.contain(image, (_CELL, _CELL), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
 def describe(view: View, share: float) -> str:
     """Say in a few words what a view does; what cannot be seen is left out.
 
@@ -125,10 +133,7 @@ def describe(view: View, share: float) -> str:
 
 def _place(sheet: Image.Image, draw: ImageDraw.ImageDraw, picture: Picture, x: int, y: int) -> None:
     image = Image.fromarray(picture.pixels)
-    if max(image.size) > _CELL:
-        image = ImageOps.contain(image, (_CELL, _CELL), Image.Resampling.LANCZOS)
-    elif (times := _CELL // max(image.size)) > 1:
-        image = image.resize((times * image.width, times * image.height), Image.Resampling.NEAREST)
+    image = ImageOps.contain(image, (_CELL, _CELL), Image.Resampling.NEAREST)  # what is smaller, as it is
     draw.rectangle([x, y, x + _CELL - 1, y + _CELL - 1], fill=_CARD)
     sheet.paste(image, (x + (_CELL - image.width) // 2, y + (_CELL - image.height) // 2))
     _write(draw, (x, y + _CELL + 4), picture.title, 13, _INK, _CELL)
@@ -143,6 +148,7 @@ def _write(
 ) -> None:
     """Write one line, cut off with an ellipsis where it is too long."""
     font = _font(size)
+    text = text.replace("\N{NO-BREAK SPACE}", " ")
     text = "".join(c if c.isprintable() else "�" for c in text)
     if font.getlength(text) > width:
         while text and font.getlength(f"{text}…") > width:

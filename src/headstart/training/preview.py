@@ -21,7 +21,7 @@ from headstart.data.augment import Augmentation
 from headstart.data.flips import flip_warnings
 from headstart.data.folder import read_folder
 from headstart.data.records import Candidate
-from headstart.data.sheet import Picture, Section, describe, draw_sheet
+from headstart.data.sheet import Picture, Section, describe, draw_sheet, fit
 from headstart.errors import DataError, ImageError, UsageError
 from headstart.files import refuse_to_write, write_whole
 from headstart.images.decode import decode, read_bytes
@@ -238,12 +238,12 @@ def _row(
     image = decode(content, path=photo.path, reduce_to_px=_ORIGINAL_PX)
     plain = load_pixels(content, preprocessing, path=photo.path)
     name = os.fsencode(Path(photo.path).name).decode("utf-8", "replace")
-    row = [Picture(np.asarray(image), photo.class_name, name), Picture(plain, "as predicted")]
+    row = [Picture(fit(image), photo.class_name, name), Picture(fit(plain), "as predicted")]
     augmentation, sha256 = Augmentation(augment, seed), hashlib.sha256(content).hexdigest()
     for number in range(1, num_views + 1):
         view = augmentation.view(sha256, number)
         left, top, right, bottom = view.box(*image.size, preprocessing)
         share = (right - left) * (bottom - top) / (image.width * image.height)
         pixels = load_pixels(content, preprocessing, path=photo.path, view=view)
-        row.append(Picture(pixels, f"view {number}", describe(view, share)))
+        row.append(Picture(fit(pixels), f"view {number}", describe(view, share)))
     return row
