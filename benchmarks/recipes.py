@@ -25,27 +25,28 @@ BASE: dict[str, Any] = {
     "unfreeze": 1,
     "epochs": 6,
     "optimizer": "adamw",
-    "head_lr": 3e-4,
+    "head_lr": 2e-4,
+    "wise_ft": True,
     "weight_decay": 0.01,
     "schedule": "one-cycle",
 }
 ROWS: dict[str, dict[str, Any]] = {
     "base": {},
     "lr 1e-4": {"head_lr": 1e-4},
-    "lr 1e-3": {"head_lr": 1e-3},
+    "lr 3e-4": {"head_lr": 3e-4},
     "cosine": {"schedule": "cosine"},
     "norm train": {"norm": "train"},
     "4 epochs": {"epochs": 4},
     "10 epochs": {"epochs": 10},
     "ema 0.95": {"ema": 0.95},
-    "wise-ft": {"wise_ft": True},
+    "no wise-ft": {"wise_ft": False},
     "light, 2 views": {"augment": "light", "views": 2},
     "light, 6 views": {"augment": "light", "views": 6},
     "mixup 0.2": {"mixup": 0.2},
     "smoothing 0.1": {"label_smoothing": 0.1},
     "last 2": {"unfreeze": 2},
     "layer decay 0.5": {"unfreeze": 2, "layer_decay": 0.5},
-    "all": {"unfreeze": "all", "head_lr": 1e-4},
+    "all": {"unfreeze": "all", "head_lr": 3e-5},
 }
 
 

@@ -25,7 +25,7 @@ def test_every_recipe_trains_the_head_first(recipe: str, facts: Facts) -> None:
 def test_fine_tuning_comes_after_the_head_and_is_slow() -> None:
     for recipe in ("finetune", "full", "classic"):
         _, rest = phases_of(recipe)
-        assert rest.head_lr == 1e-4
+        assert rest.head_lr <= 2e-4
         assert rest.unfreeze == (1 if recipe == "finetune" else "all")
 
 

@@ -48,20 +48,28 @@ def _probe(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
 
 
 def _finetune(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
-    """Head first, then the last stages: a head that knows nothing would send them the wrong way.
+    """Head first, then the last stage: a head that knows nothing would send it the wrong way.
 
     Source: Kumar et al. 2022, arXiv 2202.10054.
     """
-    return (*_probe(config, facts), _fine("finetune", 1))
+    return (*_probe(config, facts), _fine("finetune", 1, 2e-4))
 
 
 def _full(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
-    return (*_probe(config, facts), _fine("full", "all"))
+    return (*_probe(config, facts), _fine("full", "all", 5e-5))
 
 
-def _fine(name: str, unfreeze: str | int) -> PhaseConfig:
+def _fine(name: str, unfreeze: str | int, lr: float) -> PhaseConfig:
+    """Few epochs, norms frozen; then mixtures with the probe, which matter most where photos are few."""
     return PhaseConfig(
-        name, unfreeze, 6, optimizer="adamw", head_lr=1e-4, weight_decay=0.01, schedule="cosine"
+        name,
+        unfreeze,
+        epochs=6,
+        optimizer="adamw",
+        head_lr=lr,
+        weight_decay=0.01,
+        schedule="one-cycle",
+        wise_ft=True,
     )
 
 
