@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from headstart.images.preprocess import Preprocessing, preprocess
+from headstart.images.preprocess import Preprocessing, load_pixels, preprocess
 from headstart.images.view import WARPS, View, jacobian
 
 RESIZES = ["crop", "pad", "squash"]
@@ -153,6 +154,87 @@ def test_the_pixels_are_where_the_matrix_says(resize: str, geometry, part) -> No
     columns, rows = np.meshgrid(np.arange(128) + 0.5, np.arange(128) + 0.5)
     middle = (columns * seen).sum() / seen.sum(), (rows * seen).sum() / seen.sum()
     assert middle == pytest.approx(at(inverse, x, y), abs=0.5)
+
+
+NOISY = Image.fromarray(np.random.default_rng(1).integers(0, 255, (90, 140, 3), dtype=np.uint8))
+WAVES = Image.fromarray(
+    (128 + 100 * np.sin(np.add.outer(np.arange(300) / 9, np.arange(400) / 11)))[..., None]
+    .repeat(3, axis=2)
+    .astype(np.uint8)
+)
+NOTHING = [
+    (),
+    (("rotate", (0.0,)),),
+    (("scale", (1.0,)), ("translate", (0.0, 0.0)), ("shear", (0.0, 0.0))),
+    (("flip-x", ()), ("flip-x", ())),
+    (("flip-y", ()), ("flip-x", ()), ("flip-y", ()), ("flip-x", ())),
+]
+
+
+@pytest.mark.parametrize("geometry", NOTHING, ids=str)
+@pytest.mark.parametrize("resize", RESIZES)
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
+def test_a_view_that_moves_nothing_is_what_prediction_sees(geometry, resize: str, interpolation: str) -> None:
+    """Bit for bit, from the bytes of a photo that is decoded at reduced scale too."""
+    settings = Preprocessing(size_px=24, resize=resize, interpolation=interpolation)  # type: ignore[arg-type]
+    view = View(geometry=geometry)
+    assert (preprocess(NOISY, settings, view) == preprocess(NOISY, settings)).all()
+    file = io.BytesIO()
+    NOISY.resize((700, 450)).save(file, "JPEG")
+    seen, plain = (load_pixels(file.getvalue(), settings, path="", view=each) for each in (view, None))
+    assert (seen == plain).all()
+
+
+@pytest.mark.parametrize("resize", RESIZES)
+def test_flips_are_exact(resize: str) -> None:
+    settings = settings_of(resize, 33)
+    plain = preprocess(NOISY, settings)
+    assert (preprocess(NOISY, settings, View(geometry=(("flip-x", ()),))) == plain[:, ::-1]).all()
+    assert (preprocess(NOISY, settings, View(geometry=(("flip-y", ()),))) == plain[::-1]).all()
+    both = View(geometry=(("flip-y", ()), ("flip-x", ())))
+    assert (preprocess(NOISY, settings, both) == plain[::-1, ::-1]).all()
+
+
+@pytest.mark.parametrize("resize", RESIZES)
+@pytest.mark.parametrize("part", [None, (0.5, 1.2, 0.3, 0.8)])
+def test_a_photo_that_is_hardly_turned_hardly_changes(resize: str, part) -> None:
+    """The two ways of making a view, by a resize and by a transform, agree."""
+    settings = Preprocessing(size_px=64, resize=resize, interpolation="bicubic")  # type: ignore[arg-type]
+    straight = preprocess(WAVES, settings, View(part)).astype(int)
+    turned = preprocess(WAVES, settings, View(part, (("rotate", (0.001,)),)))
+    inside = (straight != 128).all(axis=-1) & (turned != 128).all(axis=-1)
+    assert inside.mean() > 0.4
+    assert np.abs(straight - turned)[inside].mean() < 3
+
+
+def test_details_do_not_alias_in_views_that_are_turned() -> None:
+    """A pattern of single pixels, seen at an eighth of its size, is grey; nothing survives as lines."""
+    checks = np.indices((512, 512)).sum(axis=0) % 2 * 255
+    photo = Image.fromarray(np.repeat(checks[..., None], 3, axis=2).astype(np.uint8))
+    settings = Preprocessing(size_px=64, crop_fraction=1)
+    seen = preprocess(photo, settings, View(geometry=(("rotate", (20.0,)),)))
+    assert seen.astype(float).std() < 4
+
+
+def test_a_photo_that_is_moved_out_of_sight_is_grey() -> None:
+    for resize in RESIZES:
+        seen = preprocess(NOISY, settings_of(resize), View(geometry=(("translate", (9.0, 0.0)),)))
+        assert (seen == 128).all()
+
+
+@given(
+    geometry=st.lists(STEPS, max_size=4),
+    part=st.none() | PARTS,
+    resize=st.sampled_from(RESIZES),
+    width=st.integers(1, 60),
+    height=st.integers(1, 60),
+)
+def test_every_view_of_every_photo_fills_the_input(
+    geometry, part, resize: str, width: int, height: int
+) -> None:
+    photo = Image.new("RGB", (width, height), (10, 200, 90))
+    seen = preprocess(photo, settings_of(resize, 16), View(part, tuple(geometry)))
+    assert (seen.shape, seen.dtype) == ((16, 16, 3), np.uint8)
 
 
 @given(part=st.none() | PARTS, resize=st.sampled_from(RESIZES), width=SIDES, height=SIDES)
