@@ -49,11 +49,14 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_help_names_every_command_and_each_has_an_example() -> None:
     code, out, _ = headstart("--help")
     assert code == 0
-    commands = [command.callback.__name__ for command in app.registered_commands if command.callback]
+    commands = [
+        command.name or command.callback.__name__ for command in app.registered_commands if command.callback
+    ]
     assert set(commands) == {
         "demo",
         "train",
         "resume",
+        "lr-find",
         "predict",
         "evaluate",
         "inspect",
@@ -300,6 +303,10 @@ MISTAKES = [
     (["train", "PHOTOS", "--val", "1.5"], 2, "val is '1.5'; it must be below 1"),
     (["train", "PHOTOS", "--recipe", "prob"], 2, "Did you mean 'probe'"),
     (["train", "PHOTOS", "--backbone", "resnet18"], 1, "on this machine"),  # the weights are not
+    (["train", "PHOTOS", "--dry-run", "--recipe", "prob"], 2, "Did you mean 'probe'"),
+    (["lr-find", "PHOTOS", "--out", "nowhere/a.png"], 2, "there is no folder nowhere"),
+    (["lr-find", "PHOTOS", "--out", "a.jpg"], 2, "must end in .png"),
+    (["lr-find", "PHOTOS", "--weights", "random", "--phase", "x"], 2, "phases are probe, finetune"),
     (["predict", "nowhere", "a.jpg"], 2, "There is no nowhere"),
     (["evaluate", "nowhere", "PHOTOS"], 2, "There is no nowhere"),
     (["inspect", "resnet81"], 2, "Did you mean 'resnet"),
@@ -318,6 +325,30 @@ def test_a_mistake_gets_a_message_and_no_traceback(
     assert "Traceback" not in err
     assert out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+TINY = ("--backbone", "resnet18", "--weights", "random", "--size-px", "32", "--set", "batch_size=8")
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(photos: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    code, out, err = headstart("train", photos, *TINY, "--dry-run", cwd=tmp_path, HEADSTART_CACHE=str(cache))
+    assert code == 0, err
+    for words in ("Phase 2 of 2: finetune", "adamw", "█", "Together about"):
+        assert words in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lr_find_writes_a_picture_and_a_recipe_that_can_be_used(photos: Path, tmp_path: Path) -> None:
+    code, out, err = headstart("lr-find", photos, *TINY, cwd=tmp_path)
+    assert code == 0, err
+    assert "Phase finetune: try head_lr = " in out
+    assert [path.name for path in tmp_path.iterdir()] == ["lr-find.png"]
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(out[out.index("[[phases]]") :])
+    config = TrainConfig.from_settings(photos, recipe=recipe)
+    assert [phase.name for phase in config.phases] == ["probe", "finetune"]
+    assert f"head_lr = {config.phases[1].head_lr:g} " in out
 
 
 @pytest.mark.parametrize("arguments", [["train", "nowhere"], ["train", "PHOTOS", "--sed", "1"]], ids=str)

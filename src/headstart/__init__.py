@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from headstart.model.network import create_network, feature_extractor
     from headstart.model.stages import cut, stages
     from headstart.predictor import Prediction, Predictor, load
+    from headstart.training.lr_find import LrRange, lr_find
     from headstart.training.train import TrainResult, resume, train
 
 __version__ = "0.1.0"
 
 __all__ = [
     "HeadstartError",
+    "LrRange",
     "PhaseConfig",
     "Prediction",
     "Predictor",
@@ -33,6 +35,7 @@ __all__ = [
     "feature_extractor",
     "freeze",
     "load",
+    "lr_find",
     "resume",
     "stages",
     "train",
@@ -41,6 +44,7 @@ __all__ = [
 
 _MODULES = {
     "HeadstartError": "headstart.errors",
+    "LrRange": "headstart.training.lr_find",
     "PhaseConfig": "headstart.config",
     "Prediction": "headstart.predictor",
     "Predictor": "headstart.predictor",
@@ -51,6 +55,7 @@ _MODULES = {
     "feature_extractor": "headstart.model.network",
     "freeze": "headstart.model.freeze",
     "load": "headstart.predictor",
+    "lr_find": "headstart.training.lr_find",
     "resume": "headstart.training.train",
     "stages": "headstart.model.stages",
     "train": "headstart.training.train",

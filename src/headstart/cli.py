@@ -120,6 +120,10 @@ def train(
             help="Any of these settings; may be given often, and goes before the option of that name.",
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would be done, and about how long it takes; do nothing."),
+    ] = False,
 ) -> None:
     """Train a model on a folder of photos."""
     options = {**locals()}
@@ -128,9 +132,16 @@ def train(
     settings = {
         name: value
         for name, value in options.items()
-        if name not in ("data", "out", "set_") and value is not None
+        if name not in ("data", "out", "set_", "dry_run") and value is not None
     }
     settings.update(settings_from_pairs(set_ or []))
+    if dry_run:
+        with requires_extra("train"):
+            from headstart.training.plan import plan
+
+        if text := plan(data, out, **settings):
+            print(text)
+        return
     with requires_extra("train"):
         from headstart.training.train import train as train_model
 
@@ -151,6 +162,62 @@ def resume(
 
     result = resume_training(run, force=force)
     _print_result(result.path, result.metrics)
+
+
+@app.command(name="lr-find", epilog="Example: headstart lr-find photos --backbone resnet18 --out lr-find.png")
+def lr_find(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Folder of class folders, or of train/val/test above them.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The picture to write: .png.")] = Path(
+        "lr-find.png"
+    ),
+    phase: Annotated[
+        str | None, option("Name of the phase to test.", "the last one that takes steps", metavar="NAME")
+    ] = None,
+    val: Annotated[str | None, option("Fraction held out for validation, or a folder.", "0.2")] = None,
+    backbone: Annotated[
+        str | None, option("torchvision's NAME, timm/NAME or NAME.TAG.", "timm/tf_efficientnet_lite0")
+    ] = None,
+    weights: Annotated[str | None, option("default, random, or a file.", "default")] = None,
+    recipe: Annotated[
+        str | None, option("finetune, full, classic, or a FILE.toml of [[phases]].", "finetune")
+    ] = None,
+    seed: Annotated[str | None, option("Decides the split, the order and the dropout.", "0")] = None,
+    resize: Annotated[
+        str | None, option("How photos become square: crop, pad or squash.", "the backbone's")
+    ] = None,
+    size_px: Annotated[str | None, option("Side of the network's input.", "the backbone's")] = None,
+    batch_size: Annotated[str | None, option("Photos per training step.", "32")] = None,
+    device: Annotated[str | None, option("auto, cpu, cuda or mps.", "auto")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Any setting of headstart train; may be given often."
+        ),
+    ] = None,
+) -> None:
+    """Look for a phase's learning rate: 100 steps at growing rates, a picture of the loss, a suggestion."""
+    options = {**locals()}
+    from headstart.config import settings_from_pairs
+
+    settings = {
+        name: value
+        for name, value in options.items()
+        if name not in ("data", "out", "set_") and value is not None
+    }
+    settings.update(settings_from_pairs(set_ or []))
+    with requires_extra("train"):
+        from headstart.training.lr_find import lr_find as find_lr
+
+    found = find_lr(data, out, **settings)
+    if os.environ.get("RANK", "0") != "0":  # one of several processes tells
+        return
+    print(f"{found}\nWritten: {out}")
+    if found.suggestion:
+        print(
+            f"\nTo train with it, save this as recipe.toml, and add --recipe recipe.toml:\n\n{found.recipe}"
+        )
 
 
 @app.command(epilog="Example: headstart predict runs/photos new/ --top-k 3 --format csv > answers.csv")

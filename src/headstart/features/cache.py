@@ -83,14 +83,14 @@ def should_keep(setting: str, num_bytes: int, num_kept: int, num_live: int) -> t
         num_live: The same, if nothing is.
 
     Returns:
-        The decision, and the reason in a few words. It changes time only, never results.
+        The decision, and the reason in a few words. It changes time only, never results. Nothing is written
+        or deleted: see ``make_room``.
     """
     size, budget = f"{num_bytes / 1e6:,.1f} MB", budget_bytes()
     if setting == "live":
         return False, "the setting features = 'live' says so"
     if setting == "auto" and num_bytes > budget:
         return False, f"{size} are more than the {budget / 1e6:,.0f} MB that features may use on this disk"
-    make_room(num_bytes)
     return True, f"{size}, {num_kept:,} photos through the frozen part at most, instead of {num_live:,}"
 
 

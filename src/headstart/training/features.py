@@ -13,11 +13,28 @@ from headstart.data.augment import Augmentation
 from headstart.data.check import CheckedPhoto
 from headstart.data.records import Candidate, Record
 from headstart.features.activations import Activations
-from headstart.features.cache import should_keep
+from headstart.features.cache import make_room, should_keep
 from headstart.features.fingerprint import Fingerprint
 from headstart.features.prefix import Prefix, cut_for_training
 from headstart.images.preprocess import Preprocessing
 from headstart.model.freeze import digest, freeze
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What becomes of the frozen part's output in one phase.
+
+    Attributes:
+        keep: Whether it is stored, or computed in every epoch.
+        why: The reason, in a few words.
+        num_bytes: On disk, if it is stored; else 0.
+        num_photos: Photos and views that are read, and go through the frozen part: at most, if it is stored.
+    """
+
+    keep: bool
+    why: str
+    num_bytes: int
+    num_photos: int
 
 
 @dataclass(frozen=True)
@@ -45,10 +62,7 @@ class FeatureSource:
 
     def open(self, phase: PhaseConfig) -> PhaseFeatures:
         """Cut the network where the phase says, freeze what comes before, and open what is stored of it."""
-        precision = self.accelerator.mixed_precision.replace("no", "fp32")
-        prefix, suffix = cut_for_training(
-            self.network, phase.unfreeze, self.preprocessing, self.accelerator.device, precision
-        )
+        prefix, suffix = self.cut(phase)
         freeze(prefix.stages)  # the only place that freezes
         parameters = digest(prefix.stages)
 
@@ -75,22 +89,34 @@ class FeatureSource:
                 say=self.say,
             )
 
+        storage = self.storage(phase, prefix)
+        if prefix.stages:
+            how = "kept" if storage.keep else "computed in every epoch"
+            self.say(f"Features of phase {phase.name} are {how}: {storage.why}")
+        if storage.keep:
+            make_room(storage.num_bytes)
         augmentation = None if phase.augment == "none" else Augmentation(phase.augment, self.config.seed)
-        views = range(1, phase.views + 1) if augmentation else range(1)
-        keep = self._should_keep(prefix, phase, len(views))
-        plain = activations(None, keep=keep)
-        training = activations(augmentation, keep=keep) if augmentation else plain
+        plain = activations(None, keep=storage.keep)
+        training = activations(augmentation, keep=storage.keep) if augmentation else plain
+        views = _views(phase)
         return PhaseFeatures(phase, prefix, suffix, parameters, plain, training, views, self.accelerator)
 
-    def _should_keep(self, prefix: Prefix, phase: PhaseConfig, num_views: int) -> bool:
-        if not prefix.stages:
-            return False
-        num_kept = num_views * self.num_train + self.num_val
+    def cut(self, phase: PhaseConfig) -> tuple[Prefix, nn.Module]:
+        """Return what a phase computes once and what it trains; nothing is frozen by that."""
+        precision = self.accelerator.mixed_precision.replace("no", "fp32")
+        return cut_for_training(
+            self.network, phase.unfreeze, self.preprocessing, self.accelerator.device, precision
+        )
+
+    def storage(self, phase: PhaseConfig, prefix: Prefix) -> Storage:
+        """Decide what becomes of a prefix's output; nothing is written or deleted by that."""
+        num_kept = len(_views(phase)) * self.num_train + self.num_val
         num_live = phase.epochs * (self.num_train + self.num_val)
+        if not prefix.stages:
+            return Storage(False, "nothing is frozen", 0, num_live)
         num_bytes = prefix.row(self.preprocessing.size_px).nbytes * num_kept
         keep, why = should_keep(self.config.features, num_bytes, num_kept, num_live)
-        self.say(f"Features of phase {phase.name} are {'kept' if keep else 'computed in every epoch'}: {why}")
-        return keep
+        return Storage(keep, why, num_bytes, num_kept) if keep else Storage(keep, why, 0, num_live)
 
 
 @dataclass(frozen=True)
@@ -155,3 +181,8 @@ class PhaseFeatures:
     @property
     def _share(self) -> slice:
         return slice(self.accelerator.process_index, None, self.accelerator.num_processes)
+
+
+def _views(phase: PhaseConfig) -> range:
+    """Numbers of the views that a phase trains on; 0 is the photo as it is."""
+    return range(1) if phase.augment == "none" else range(1, phase.views + 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -34,6 +34,7 @@ class Trainer:
         steps_per_epoch: Steps of the optimiser.
         accelerator: Device, precision and processes.
         seed: Of the run.
+        schedule: What the largest learning rates are multiplied by, as ``lr_factor`` gives it.
 
     Attributes:
         suffix: As prepared for the device and for several processes.
@@ -48,11 +49,13 @@ class Trainer:
         steps_per_epoch: int,
         accelerator: Accelerator,
         seed: int,
+        schedule: Callable[[PhaseConfig, int, int], float] = lr_factor,
     ) -> None:
         self._phase = phase
         self._steps_per_epoch = steps_per_epoch
         self._accelerator = accelerator
         self._seed = seed
+        self._schedule = schedule
         self._objective = Objective(phase, class_counts, accelerator.device)
         self._average = None if phase.ema is None else WeightAverage(suffix, phase.ema)
         optimizer = build_optimizer(network, suffix, phase)
@@ -142,7 +145,7 @@ class Trainer:
             )
 
     def _lr_factor(self, epoch: int, step: int) -> float:
-        return lr_factor(self._phase, (epoch - 1) * self._steps_per_epoch + step, self._steps_per_epoch)
+        return self._schedule(self._phase, (epoch - 1) * self._steps_per_epoch + step, self._steps_per_epoch)
 
     def _clipped_norm(self) -> Tensor:
         """The norm over all gradients, which are clipped if the phase says so."""

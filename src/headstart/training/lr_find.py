@@ -1,0 +1,396 @@
+"""``headstart lr-find``: the learning rate range test.
+
+The learning rate of one phase grows from step to step until the loss explodes. Where the loss falls, the rate
+is large enough; where it rises again, too large. Source: Smith 2015, arXiv 1506.01186; the numbers and the
+two suggestions are fastai's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import chain, count
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import tomli_w
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from headstart.config import PhaseConfig, TrainConfig
+from headstart.data.check import check_images
+from headstart.data.split import Splits, split_dataset
+from headstart.errors import ConfigError, TrainingError, UsageError, did_you_mean
+from headstart.files import refuse_to_write, write_whole
+from headstart.model.freeze import hold_norm_statistics, unfreeze
+from headstart.model.stages import cut
+from headstart.training.batches import Batch, Batches
+from headstart.training.device import create_accelerator, memory_format, reproducible
+from headstart.training.display import Display
+from headstart.training.epoch import Scores
+from headstart.training.features import PhaseFeatures
+from headstart.training.sampler import epoch_order
+from headstart.training.schedule import lr_factor
+from headstart.training.setup import Setup, prepare
+from headstart.training.solve_head import fit_head
+from headstart.training.stopwatch import Stopwatch
+from headstart.training.trainer import Trainer
+
+START_LR: Final = 1e-7
+END_LR: Final = 10.0
+NUM_STEPS: Final = 100
+
+_SMOOTHING: Final = 0.98  # what the smoothed loss keeps of itself in each step
+_EXPLODED: Final = 4.0  # times the smallest smoothed loss: the test ends
+_SHARE: Final = 0.02  # a fall by less than this share of the loss says little ...
+_LEAST: Final = 0.005  # ... and so does a smaller one than this: what was trained before has learned it all
+
+
+@dataclass(frozen=True)
+class LrRange:
+    """What a range test has seen.
+
+    Attributes:
+        phase: Name of the phase that was tested.
+        phases: All phases of the recipe.
+        lrs: (N,) the head's learning rate in each step, growing.
+        losses: (N,) each step's mean loss over its photos.
+        smoothed: (N,) their average, recent ones weighing more.
+        valley: Learning rate halfway down the longest fall of the smoothed loss; the suggestion. None if the
+            test ended too early to tell.
+        steepest: Learning rate where the smoothed loss falls fastest.
+        ended: Why the test ended, in words.
+    """
+
+    phase: str
+    phases: tuple[PhaseConfig, ...]
+    lrs: tuple[float, ...]
+    losses: tuple[float, ...]
+    smoothed: tuple[float, ...]
+    valley: float | None
+    steepest: float | None
+    ended: str
+
+    @property
+    def hardly_fell(self) -> bool:
+        """Whether the loss fell so little that the suggestion says little."""
+        return self.smoothed[0] - min(self.smoothed) < max(_LEAST, _SHARE * self.smoothed[0])
+
+    @property
+    def suggestion(self) -> dict[str, float]:
+        """What to set in the phase: ``head_lr``, and where it has a ``backbone_lr``, that in proportion."""
+        if self.valley is None:
+            return {}
+        (tested,) = (each for each in self.phases if each.name == self.phase)
+        rates = {"head_lr": self.valley}
+        if tested.backbone_lr is not None:
+            rates["backbone_lr"] = self.valley * tested.backbone_lr / tested.head_lr
+        return {name: float(f"{rate:.1e}") for name, rate in rates.items()}
+
+    @property
+    def recipe(self) -> str:
+        """The phases as a recipe file, TOML, with the suggestion in it."""
+        defaults, tables = asdict(PhaseConfig()), []
+        for each in self.phases:
+            values = asdict(each) | (self.suggestion if each.name == self.phase else {})
+            shown = ("name", "unfreeze", "epochs") + (("head_lr",) if each.optimizer != "exact" else ())
+            tables.append({k: v for k, v in values.items() if k in shown or v != defaults[k]})
+        return tomli_w.dumps({"phases": tables})
+
+    def __str__(self) -> str:
+        if self.valley is None or self.steepest is None:
+            return f"Phase {self.phase}: no suggestion, for {self.ended} after {len(self.lrs)} steps."
+        settings = ", ".join(f"{name} = {value:g}" for name, value in self.suggestion.items())
+        fall = f"from {self.smoothed[0]:.3g} to {min(self.smoothed):.3g}"
+        doubt = (
+            f"\nBut the loss hardly fell in this test, {fall}, so that says little."
+            if self.hardly_fell
+            else ""
+        )
+        return (
+            f"Phase {self.phase}: try {settings} (valley: halfway down the longest fall of the loss).\n"
+            f"The loss fell fastest at {self.steepest:.2g}; the smaller of the two is the safer.{doubt}"
+        )
+
+
+def lr_find(
+    data: str | os.PathLike[str],
+    out: str | os.PathLike[str] = "lr-find.png",
+    *,
+    phase: str | None = None,
+    **settings: Any,
+) -> LrRange:
+    """Look for the learning rate of a phase by the range test, and draw what was seen.
+
+    The head's rate grows from 1e-7 to 10 in 100 steps; the rates of the other stages grow in proportion. All
+    else is as the phase says: what is frozen, optimiser, augmentation, loss. Phases before it that train the
+    head alone are run first; deeper ones are left out, as they would take as long as training. Nothing is
+    left behind but the picture, and frozen stages' outputs in the cache, where training finds them.
+
+    Args:
+        data: As for ``train``.
+        out: The picture, a ``.png`` file; it is replaced.
+        phase: The name of a phase that takes steps; by default the last one that does.
+        settings: As for ``train``.
+
+    Returns:
+        The rates, the losses and the suggestion.
+
+    Raises:
+        UsageError: The settings, the photos or the file cannot be used.
+        TrainingError: The very first loss is not finite.
+    """
+    _refuse(Path(out), Path(data))
+    config = TrainConfig.from_settings(data, **settings)
+    accelerator = create_accelerator(config)
+    display = Display(quiet=not accelerator.is_main_process)
+    with reproducible(config.seed, accelerator.device):
+        setup = prepare(config, accelerator, display, Stopwatch())
+        *before, tested = _phases(setup, phase, display)
+        features = setup.source.open((*before, tested)[0])
+        with display.counting("Photos", len(setup.listing.candidates)) as counter:
+            checks = features.check(setup.listing.candidates)
+            dataset = check_images(setup.listing, config.allow_quarantined, counter.advance, checks)
+        splits = split_dataset(dataset, val_fraction=config.val_fraction, seed=config.seed)
+        display.found(setup.listing, dataset, splits)
+        with _weights_kept(setup, (*before, tested)):
+            for each in (*before, tested):
+                if features.phase is not each:
+                    features = setup.source.open(each)
+                unfreeze(features.suffix)
+                if each.norm == "frozen":
+                    hold_norm_statistics(features.suffix)
+                display.phase(each, features.prefix.stages, features.suffix)
+                if each is tested:
+                    found = _test(setup, features, splits, accelerator, display)
+                elif each.optimizer == "exact":
+                    fit_head(features.suffix, features, splits.train)
+                else:
+                    _train_head(setup, features, splits, accelerator)
+                features.suffix.to(memory_format=torch.contiguous_format)
+                features.close()
+                accelerator.free_memory()
+        if accelerator.is_main_process:
+            draw(Path(out), found)
+    return found
+
+
+def _refuse(out: Path, data: Path) -> None:
+    """Tell, before long work, that the picture cannot be written there."""
+    refuse_to_write(out)
+    if out.suffix.lower() != ".png":
+        raise UsageError(f"out is {str(out)!r}; its name must end in .png.")
+    if data.is_dir() and out.absolute().resolve().is_relative_to(data.resolve()):
+        raise UsageError(f"{out} would lie among the photos of {data}. Name a file elsewhere with --out.")
+
+
+def _phases(setup: Setup, name: str | None, display: Display) -> list[PhaseConfig]:
+    """The phases to run, the one to be tested last.
+
+    Raises:
+        ConfigError: There is no phase of that name, or it takes no steps.
+    """
+    config = setup.config
+    names = [each.name for each in config.phases]
+    with_steps = [each.name for each in config.phases if each.optimizer != "exact"]
+    if name is not None and name not in names:
+        nearest = did_you_mean(name, names)
+        raise ConfigError([f"phase is {name!r}.{nearest} The recipe's phases are {', '.join(names)}."])
+    if name is not None and name not in with_steps:
+        raise ConfigError(
+            [
+                f"Phase {name!r} is solved exactly, so it has no learning rate to look for. Name another "
+                f"with --phase, or give it optimizer = 'adam' in a recipe file."
+            ]
+        )
+    if not with_steps:
+        raise ConfigError(
+            [
+                f"All phases of recipe {config.recipe!r} are solved exactly, so there is no learning rate to "
+                f"look for. Choose another recipe: finetune, full, classic or a file of [[phases]]."
+            ]
+        )
+    index = names.index(name or with_steps[-1])
+    before, tested = [], config.phases[index]
+    for each in config.phases[:index]:
+        if cut(setup.network, each.unfreeze)[1].names == ["head"]:
+            before.append(each)
+        else:
+            display.say(f"Phase {each.name} trains more than the head and is left out of this test.")
+    steps_per_epoch = math.ceil(math.ceil(setup.source.num_train / config.batch_size) / tested.accumulate)
+    epochs = math.ceil(NUM_STEPS / steps_per_epoch)
+    return [*before, dataclasses.replace(tested, views=min(tested.views, epochs))]  # those that are seen
+
+
+@contextmanager
+def _weights_kept(setup: Setup, phases: Sequence[PhaseConfig]) -> Iterator[None]:
+    """Give what phases train back, at the end of the block, as it was before."""
+    names = {name for phase in phases for name in setup.trained_names(phase)}
+    state = setup.network.state_dict()
+    kept = {name: state[name].clone() for name in names}
+    try:
+        yield
+    finally:
+        state = setup.network.state_dict()  # anew: a memory format puts other tensors in their places
+        for name, tensor in kept.items():
+            state[name].copy_(tensor)
+
+
+def _train_head(setup: Setup, features: PhaseFeatures, splits: Splits, accelerator: Accelerator) -> None:
+    """Train the head as its phase says, without scores: quick, for its features are computed once."""
+    steps = _steps(setup, features, splits, accelerator, lr_factor)
+    for epoch in range(1, features.phase.epochs + 1):
+        for _ in steps(epoch, torch.zeros(3, device=accelerator.device)):
+            pass
+
+
+def _test(
+    setup: Setup, features: PhaseFeatures, splits: Splits, accelerator: Accelerator, display: Display
+) -> LrRange:
+    """Take steps at growing rates, until there are enough of them or the loss explodes."""
+    phase, batch_size = features.phase, setup.config.batch_size
+    growth = math.log(END_LR / START_LR) / (NUM_STEPS - 1)
+    lrs = [START_LR * math.exp(growth * step) for step in range(NUM_STEPS)]
+    if len(splits.train) < batch_size:
+        display.say(
+            f"There are fewer training photos ({len(splits.train)}) than a batch has ({batch_size}): every "
+            f"step sees the same ones, and the loss falls more smoothly than it would on new ones."
+        )
+    steps = _steps(
+        setup, features, splits, accelerator, lambda phase, step, steps_per_epoch: lrs[step] / phase.head_lr
+    )
+    losses: list[float] = []
+    smoothed: list[float] = []
+    average, ended = 0.0, f"all {NUM_STEPS} steps are done"
+    totals = torch.zeros(3, device=accelerator.device)  # of a step
+    num_photos = NUM_STEPS * min(len(splits.train), batch_size * phase.accumulate)
+    try:
+        with display.counting("Range test", num_photos) as counter:
+            for batch in chain.from_iterable(steps(epoch, totals) for epoch in count(1)):
+                losses.append(Scores.of(totals, accelerator).loss)
+                totals.zero_()
+                average = _SMOOTHING * average + (1 - _SMOOTHING) * losses[-1]
+                smoothed.append(average / (1 - _SMOOTHING ** len(losses)))
+                counter.advance(batch.step_size)
+                settled = smoothed[NUM_STEPS // 10 :]  # an average of few is chance
+                if settled and settled[-1] > _EXPLODED * min(settled):
+                    ended = f"the loss exploded at a learning rate of {lrs[len(losses) - 1]:.2g}"
+                    break
+                if len(losses) == NUM_STEPS:
+                    break
+    except TrainingError:
+        if not losses:
+            raise
+        ended = f"the loss was no longer finite at a learning rate of {lrs[len(losses)]:.2g}"
+    display.say(f"The test has ended: {ended}.")
+    lrs = lrs[: len(losses)]
+    valley, steepest = suggest(lrs, smoothed)
+    phases = setup.config.phases
+    return LrRange(phase.name, phases, tuple(lrs), tuple(losses), tuple(smoothed), valley, steepest, ended)
+
+
+def _steps(
+    setup: Setup,
+    features: PhaseFeatures,
+    splits: Splits,
+    accelerator: Accelerator,
+    schedule: Callable[[PhaseConfig, int, int], float],
+) -> Callable[[int, Tensor], Iterator[Batch]]:
+    """Return a function that takes the steps of an epoch, as training would, and adds up its scores."""
+    config, phase = setup.config, features.phase
+    layout = memory_format(config.memory_format, features.suffix)
+    features.suffix.to(memory_format=layout)
+    batches = Batches(
+        features.training,
+        splits.train,
+        config.batch_size,
+        accelerator,
+        accumulate=phase.accumulate,
+        memory_format=layout,
+    )
+    labels = np.array([record.label for record in splits.train])
+    class_counts = np.bincount(labels, minlength=len(setup.listing.class_names))
+    trainer = Trainer(
+        phase,
+        setup.network,
+        features.suffix,
+        torch.from_numpy(class_counts),
+        batches.steps_per_epoch,
+        accelerator,
+        config.seed,
+        schedule,
+    )
+
+    def steps(epoch: int, totals: Tensor) -> Iterator[Batch]:
+        order = epoch_order(labels, phase.sampling, config.seed, phase.name, epoch)
+        return trainer.steps(batches.epoch(order, features.view(epoch)), epoch, totals)
+
+    return steps
+
+
+def suggest(lrs: Sequence[float], smoothed: Sequence[float]) -> tuple[float | None, float | None]:
+    """Return fastai's two suggestions, valley and steepest; None where there are too few steps.
+
+    The valley is the longest falling subsequence of the losses; suggested is the middle of its second third.
+
+    Args:
+        lrs: (N,) growing learning rates.
+        smoothed: (N,) the smoothed loss at each.
+
+    Source:
+        ``valley``, ``steep`` and ``Learner.lr_find`` in fastai's ``callback/schedule.py``, which leave out
+        the first tenth of all steps and the last five.
+    """
+    rates, losses = np.array(lrs[NUM_STEPS // 10 : -5]), np.array(smoothed[NUM_STEPS // 10 : -5])
+    if len(rates) < 2:
+        return None, None
+    lengths = np.ones(len(losses), int)  # of the longest falling subsequence that ends at each step
+    for end in range(1, len(losses)):
+        higher = losses[:end] > losses[end]
+        if higher.any():
+            lengths[end] = lengths[:end][higher].max() + 1
+    end = int(lengths.argmax())
+    third = int(lengths[end]) / 3
+    valley = max(0, end - int(lengths[end]) + int(third) + int(third / 2))
+    slopes = np.diff(losses) / np.diff(np.log(rates))
+    return float(rates[valley]), float(rates[int(slopes.argmin())])
+
+
+def draw(path: Path, found: LrRange) -> None:
+    """Draw the loss over the learning rate, with the suggestions."""
+    from matplotlib.figure import Figure  # as for the curves of a run: without pyplot
+
+    figure = Figure(figsize=(8, 4.6), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    axes.plot(found.lrs, found.losses, ".", color="#9aa5b1", markersize=5, label="loss of each step")
+    axes.plot(found.lrs, found.smoothed, color="#1f6feb", linewidth=2, label="smoothed")
+    for label, lr, color, size in (
+        ("steepest fall", found.steepest, "#6e7781", 8),
+        ("suggestion (valley)", found.valley, "#d4380d", 11),
+    ):
+        if lr is not None:
+            loss = found.smoothed[found.lrs.index(lr)]
+            text = f"{label}: {lr:.1e}"
+            axes.plot([lr], [loss], "o", ms=size, mfc="none", mec=color, mew=1.8, ls="none", label=text)
+    if found.valley is not None:
+        axes.axvline(found.valley, color="#d4380d", linewidth=1, linestyle=":")
+    axes.set_xscale("log")
+    axes.set_xlim(START_LR, min(END_LR, 10 * found.lrs[-1]))
+    # What explodes at the end would press all else to the floor.
+    best = int(np.argmin(found.smoothed))
+    low, high = min(found.losses), max(found.losses[: best + 1])
+    margin = max(high - low, 0.05 * abs(high), 1e-6)
+    axes.set_ylim(low - 0.08 * margin, high + 0.25 * margin)
+    axes.set_xlabel("learning rate of the head")
+    axes.set_ylabel("training loss")
+    axes.set_title(f"Phase {found.phase}: {found.ended}", size=11)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(frameon=False, loc="outside lower center", ncols=4)
+    write_whole(path, lambda file: figure.savefig(file, format="png"))

@@ -1,0 +1,260 @@
+"""The range test finds a rate, says how, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import headstart as hs
+from headstart.config import TrainConfig
+from headstart.errors import TrainingError, UsageError
+from headstart.model.freeze import digest
+from headstart.training import lr_find as module
+from headstart.training.lr_find import NUM_STEPS, draw, suggest
+from headstart.training.trainer import Trainer
+
+TINY: dict[str, Any] = {"backbone": "resnet18", "weights": "random", "size_px": 32, "batch_size": 8}
+PHASES: list[dict[str, Any]] = [
+    {"name": "probe", "optimizer": "exact"},
+    {
+        "name": "head",
+        "epochs": 2,
+        "head_lr": 0.01,
+        "augment": [{"op": "rotation", "degrees": 20}],
+        "views": 2,
+    },
+    {"name": "first", "unfreeze": 2, "epochs": 1},
+    {
+        "name": "last",
+        "unfreeze": 1,
+        "optimizer": "adamw",
+        "head_lr": 1e-3,
+        "backbone_lr": 1e-4,
+        "layer_decay": 0.5,
+        "augment": "light",
+        "views": 30,
+        "epochs": 30,
+        "ema": 0.9,
+        "norm": "train",
+        "schedule": "cosine",
+    },
+]
+
+
+@pytest.fixture(scope="module")
+def found(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> hs.LrRange:
+    out = tmp_path_factory.mktemp("found") / "lr-find.png"
+    return hs.lr_find(photos, out, phases=PHASES, **TINY)
+
+
+def test_the_rates_grow_from_tiny_to_huge(found: hs.LrRange) -> None:
+    assert found.phase == "last"
+    assert len(found.lrs) == len(found.losses) == len(found.smoothed) <= NUM_STEPS
+    assert found.lrs[0] == pytest.approx(1e-7)
+    ratios = np.array(found.lrs[1:]) / np.array(found.lrs[:-1])
+    np.testing.assert_allclose(ratios, (10 / 1e-7) ** (1 / (NUM_STEPS - 1)), rtol=1e-6)
+    assert "exploded" in found.ended or "done" in found.ended or "finite" in found.ended
+
+
+def test_the_suggestion_keeps_the_phases_proportions_and_can_be_trained_with(
+    found: hs.LrRange, photos: Path, tmp_path: Path
+) -> None:
+    assert found.valley is not None
+    assert found.suggestion["head_lr"] == pytest.approx(found.valley, rel=0.06)
+    assert found.suggestion["backbone_lr"] == pytest.approx(found.suggestion["head_lr"] / 10, rel=0.06)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(found.recipe)
+    written = TrainConfig.from_settings(photos, recipe=recipe).phases
+    asked = TrainConfig.from_settings(photos, phases=PHASES).phases
+    assert written[:3] == asked[:3]
+    assert written[3].head_lr == found.suggestion["head_lr"]
+    assert (written[3].augment, written[3].views, written[3].ema) == ("light", 30, 0.9)
+
+
+def test_every_groups_rate_grows_in_proportion(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[float]] = []
+    steps = Trainer.steps
+
+    def watched(self: Trainer, *arguments: Any) -> Any:
+        for batch in steps(self, *arguments):
+            if self._phase.name == "last":
+                seen.append([group["lr"] for group in self._optimizer.param_groups])
+            yield batch
+
+    monkeypatch.setattr(Trainer, "steps", watched)
+    found = hs.lr_find(photos, tmp_path / "a.png", phases=PHASES, **TINY)
+    rates = np.array(seen)  # (N, groups): head twice, then layer4
+    assert len(rates) >= len(found.lrs)
+    np.testing.assert_allclose(rates[: len(found.lrs), 0], found.lrs)
+    np.testing.assert_allclose(
+        rates[:, 1:] / rates[:, :1], np.broadcast_to([1, 0.1, 0.1], rates[:, 1:].shape)
+    )
+
+
+def test_nothing_is_left_behind_but_the_picture(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    prepare = module.prepare
+
+    def watched(*arguments: Any) -> Any:
+        setup = prepare(*arguments)
+        seen.append((setup.network, digest(setup.network)))
+        return setup
+
+    monkeypatch.setattr(module, "prepare", watched)
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    hs.lr_find(photos, phases=PHASES, **TINY)
+    ((network, before),) = seen
+    assert digest(network) == before
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert [path.name for path in tmp_path.rglob("*")] == ["lr-find.png"]
+    with Image.open(tmp_path / "lr-find.png") as image:
+        image.load()
+
+
+def test_the_weights_come_back_after_an_error_too(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def fail(setup: Any, *others: Any) -> Any:
+        seen.append(setup.network)
+        setup.network.fc.weight.data.fill_(math.nan)
+        raise RuntimeError
+
+    monkeypatch.setattr(module, "_test", fail)
+    with pytest.raises(RuntimeError):
+        hs.lr_find(photos, tmp_path / "a.png", phases=PHASES, **TINY)
+    assert not seen[0].fc.weight.any()  # a new head is zero
+    assert not list(tmp_path.iterdir())
+
+
+def test_heads_are_trained_first_and_deeper_phases_left_out(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hs.lr_find(photos, tmp_path / "a.png", phases=PHASES, **TINY)
+    told = capsys.readouterr().err
+    assert "Phase first trains more than the head and is left out" in told
+    assert told.index("Phase probe:") < told.index("Phase head:") < told.index("Phase last:")
+
+
+def test_any_phase_that_takes_steps_can_be_tested(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = hs.lr_find(photos, tmp_path / "a.png", phase="head", phases=PHASES, **TINY | {"batch_size": 64})
+    assert found.phase == "head"
+    assert set(found.suggestion) == {"head_lr"}
+    assert "fewer training photos (30) than a batch has (64)" in capsys.readouterr().err
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"phase": "lats"}, "Did you mean 'last'"),
+    ({"phase": "probe"}, "'probe' is solved exactly"),
+    ({"phases": [{"optimizer": "exact"}]}, "no learning rate to look for"),
+    ({"phases": [{"unfreeze": "layer9"}]}, "Unknown stage"),
+    ({"seed": "x"}, "seed is 'x'"),
+]
+
+
+@pytest.mark.parametrize(("settings", "told"), WRONG, ids=str)
+def test_what_cannot_be_tested_is_told(
+    settings: dict[str, Any], told: str, photos: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=told):
+        hs.lr_find(photos, tmp_path / "a.png", **{"phases": PHASES, **TINY} | settings)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["nowhere/a.png", "a.jpg", "."])
+def test_a_picture_that_cannot_be_written_is_told_first(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        hs.lr_find("there are no photos", tmp_path / name)
+
+
+def test_a_picture_among_the_photos_is_refused(photos: Path) -> None:
+    with pytest.raises(UsageError, match="among the photos"):
+        hs.lr_find(photos, photos / "train" / "lr-find.png")
+
+
+def count_losses(monkeypatch: pytest.MonkeyPatch, finite_steps: int) -> None:
+    """Let the loss be infinite after so many steps."""
+    steps = Trainer.steps
+    taken = {"steps": 0}
+
+    def failing(self: Trainer, *arguments: Any) -> Any:
+        for batch in steps(self, *arguments):
+            if taken["steps"] == finite_steps:
+                raise TrainingError("The loss is inf")
+            taken["steps"] += 1
+            yield batch
+
+    monkeypatch.setattr(Trainer, "steps", failing)
+
+
+@pytest.mark.parametrize("finite_steps", [1, 40])
+def test_a_loss_that_is_not_finite_ends_the_test_and_is_drawn(
+    finite_steps: int, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count_losses(monkeypatch, finite_steps)
+    found = hs.lr_find(photos, tmp_path / "a.png", phases=[PHASES[-1]], **TINY)
+    assert len(found.losses) == finite_steps
+    assert "no longer finite" in found.ended
+    assert (found.valley is None) == (finite_steps == 1)
+    assert (tmp_path / "a.png").exists()
+    assert ("no suggestion" in str(found)) == (finite_steps == 1)
+
+
+def test_a_first_loss_that_is_not_finite_is_an_error(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count_losses(monkeypatch, 0)
+    with pytest.raises(TrainingError):
+        hs.lr_find(photos, tmp_path / "a.png", phases=[PHASES[-1]], **TINY)
+    assert not list(tmp_path.iterdir())
+
+
+def curve(bottom: float) -> tuple[list[float], list[float]]:
+    """Rates, and a loss that is flat, falls around ``bottom`` / 30, and rises behind ``bottom``."""
+    lrs = np.geomspace(1e-7, 10, NUM_STEPS)
+    x = np.log10(lrs)
+    fall = 1 / (1 + np.exp(-4 * (x - np.log10(bottom) + 1.5)))
+    rise = np.exp(2 * np.maximum(0, x - np.log10(bottom))) - 1
+    return lrs.tolist(), (2 - 1.5 * fall + rise).tolist()
+
+
+@pytest.mark.parametrize("bottom", [1e-2, 1e-1, 1])
+def test_the_suggestions_follow_the_curve(bottom: float) -> None:
+    valley, steepest = suggest(*curve(bottom))
+    assert valley is not None
+    assert steepest is not None
+    assert bottom / 60 < steepest < bottom / 15
+    assert valley < bottom
+    scaled = suggest(*curve(bottom / 10))
+    assert steepest / scaled[1] == pytest.approx(10, rel=0.3)  # type: ignore[operator]
+
+
+def test_a_loss_that_never_falls_is_doubted(tmp_path: Path) -> None:
+    lrs, falling = curve(1e-2)
+    phases = TrainConfig.from_settings("x", phases=PHASES).phases
+    rising = [1.0 + i / 50 for i in range(NUM_STEPS)]
+    tiny = [loss / 1000 for loss in falling]
+    found = [
+        hs.LrRange("last", phases, tuple(lrs), tuple(losses), tuple(losses), *suggest(lrs, losses), "done")
+        for losses in (falling, rising, tiny)
+    ]
+    assert [each.hardly_fell for each in found] == [False, True, True]
+    assert ["hardly fell" in str(each) for each in found] == [False, True, True]
+    for each in found:
+        draw(tmp_path / "a.png", each)
