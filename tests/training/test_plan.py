@@ -123,7 +123,7 @@ WRONG: list[dict[str, Any]] = [
     {"backbone": "resnet81"},
     {"phases": [{"unfreeze": "layer9"}]},
     {"phases": [{"optimizer": "exact", "unfreeze": 1}]},
-    {"phases": [{"cutmix": 1.0}], "size_px": 64},
+    {"phases": [{"cutmix": 1.0}]},
     {"recipe": "prob", "seed": "x"},
     {"device": "mps"},
     {"val": "nowhere"},

@@ -73,6 +73,7 @@ def prepare(config: TrainConfig, accelerator: Accelerator, display: Display, sto
         if config.size_px or not is_staged(network):  # what the tests have not seen
             check_stages(network, preprocessing.size_px)
         replace_head(network, len(listing.class_names)).to(accelerator.device)
+        network.eval()  # nothing that runs before training may teach the norms anything
     display.say(f"Backbone {backbone.full_name}, weights: {weights}")
     config = recipe.complete(config, recipe.Facts(num_train, head_inputs(network)))
     refuse_impossible_phases(network, config.phases)
