@@ -291,8 +291,8 @@ def test_a_run_does_not_depend_on_where_it_goes_on(
 
 def command(photos: Path, run: Path, workers: int) -> list[str]:
     recipe = run.with_suffix(".toml")
-    # Ten times the epochs, so that a signal finds it at work.
-    phases = [{**phase, "epochs": 10 * phase["epochs"]} for phase in PHASES]
+    # More epochs, so that a signal finds it at work.
+    phases = [{**phase, "epochs": 4 * phase["epochs"]} for phase in PHASES]
     recipe.write_text(tomli_w.dumps({"phases": phases}))
     options = [f"--set={key}={value}" for key, value in SETTINGS.items() if key != "phases"]
     options += [f"--workers={workers}", "--set=checkpoint_seconds=0", f"--recipe={recipe}", f"--out={run}"]
