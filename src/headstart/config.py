@@ -49,7 +49,11 @@ class PhaseConfig:
     augment: str | tuple[Operation, ...] = _setting(
         "none", "how training photos vary: none, light, medium, strong, or a list of operations"
     )
-    views: int = _setting(1, "different augmented versions of each photo; epochs take turns", at_least=1)
+    views: int = _setting(
+        0,
+        "different augmented versions of each photo, in turns; 0: a new one in each epoch",
+        at_least=0,
+    )
 
     optimizer: str = _setting(
         "adam",
@@ -113,6 +117,8 @@ class PhaseConfig:
     def __post_init__(self) -> None:
         if self.optimizer == "exact":  # solved once; further epochs would change nothing
             object.__setattr__(self, "epochs", 1)
+        if self.views == 0:
+            object.__setattr__(self, "views", 1 if self.augment in ("none", ()) else self.epochs)
 
 
 @dataclass(frozen=True)
