@@ -89,7 +89,7 @@ def test_no_augmentation_and_a_single_view_are_told(photos: Path, tmp_path: Path
     (warning,) = draw(photos, tmp_path / "sheet.png", recipe="probe").warnings
     assert "'probe' varies photos" in warning
     assert "--augment" in warning
-    once = recipe(tmp_path, 'name = "a"\naugment = "light"')
+    once = recipe(tmp_path, 'name = "a"\naugment = "light"\nviews = 1')
     (warning,) = draw(photos, tmp_path / "sheet.png", recipe=once).warnings
     assert "views = 5" in warning
 

@@ -95,8 +95,8 @@ def write_sheet(
             f'{presets}. Train with one by augment = "light" in a recipe file.'
         )
     warnings += [
-        f"{each.heading}: all epochs see the same view of a photo. Write views = 5, for example, and "
-        f"they take turns."
+        f"{each.heading}: all epochs see the same view of a photo. Leave views out, and each "
+        f"epoch has a new one, or write views = 5, for example, and they take turns."
         for each in shown
         if operations_of(each.augment) and each.num_views == 1 and augment is None
     ]

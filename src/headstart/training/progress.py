@@ -86,7 +86,7 @@ class Progress:
 
     def place(self, config: TrainConfig) -> str:
         """Say where that is."""
-        if self.phase == len(config.phases):
+        if self.phase >= len(config.phases):
             return "after the last phase"
         name = config.phases[self.phase].name
         return f"in phase {name}, after {self.epoch} epochs and {self.batch} batches"

@@ -29,7 +29,7 @@ from headstart.training.curves import draw_curves
 from headstart.training.history import EpochRecord
 from headstart.training.progress import Best, Progress
 from headstart.training.provenance import differences, photo_differences, photos_csv
-from headstart.training.tensors import below
+from headstart.training.tensors import below, copy_strictly
 
 _SECONDS_BETWEEN_CURVES: Final = 10.0
 
@@ -145,9 +145,8 @@ class RunDir:
         self.progress = Progress.from_dict(state["progress"])
         for phase in self._config.phases[: self.progress.phase + 1]:
             self._remember(network, trained_names(phase))
-        own = network.state_dict()
-        for name, tensor in below("network/", self._resumed).items():
-            own[name].copy_(tensor)
+        saved, own = below("network/", self._resumed), network.state_dict()
+        copy_strictly(saved, {name: own[name] for name in saved if name in own}, "weights")
         say(f"Going on {self.progress.place(self._config)}")
 
     @staticmethod

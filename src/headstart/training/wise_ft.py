@@ -31,7 +31,8 @@ def best_mixture(
     """Score mixtures on the validation photos.
 
     Args:
-        network: With the fine-tuned weights; in the end with those of the best mixture, or as it was.
+        network: With the fine-tuned weights; in the end with those of the best mixture, or, without one or
+            when scoring is broken off, as it was.
         before: Entries of its state dict before fine-tuning.
         record: The numbers of the fine-tuned weights' epoch.
         best: The numbers of the best weights so far.
@@ -45,13 +46,18 @@ def best_mixture(
     state = network.state_dict()
     after = {name: state[name].detach().clone() for name in before}
     found: tuple[EpochRecord, float] | None = None
-    for share in SHARES:
-        _set(state, before, after, share)
-        scores = evaluate()
-        mixed = dataclasses.replace(record, val_loss=scores.loss, val_accuracy=scores.accuracy)
-        if mixed.is_better_than(found[0] if found else best, select):
-            found = mixed, share
-    _set(state, before, after, found[1] if found else 1.0)
+    try:
+        for share in SHARES:
+            _set(state, before, after, share)
+            scores = evaluate()
+            mixed = dataclasses.replace(record, val_loss=scores.loss, val_accuracy=scores.accuracy)
+            if mixed.is_better_than(found[0] if found else best, select):
+                found = mixed, share
+    except BaseException:  # a signal: what is saved now must be the fine-tuned weights
+        found = None
+        raise
+    finally:
+        _set(state, before, after, found[1] if found else 1.0)
     return found
 
 
