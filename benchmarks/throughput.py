@@ -32,17 +32,15 @@ from headstart.config import TrainConfig
 from headstart.data.check import check_images
 from headstart.data.split import split_dataset
 from headstart.model.backbones import resolve
-from headstart.model.freeze import hold_norm_statistics, unfreeze
+from headstart.model.freeze import make_trainable
 from headstart.model.head import replace_head
 from headstart.model.stages import cut
 from headstart.model.weights import create_pretrained
-from headstart.training.batches import Batches
-from headstart.training.device import create_accelerator, memory_format, reproducible
+from headstart.training.device import create_accelerator, reproducible
 from headstart.training.display import Display
-from headstart.training.sampler import epoch_order
+from headstart.training.phase import make_ready
 from headstart.training.setup import prepare
 from headstart.training.stopwatch import Stopwatch
-from headstart.training.trainer import Trainer
 
 BATCH = 32
 
@@ -93,26 +91,16 @@ def by_headstart(data: Path, backbone: str, phase: dict[str, Any], num_photos: i
         chosen = np.random.default_rng(0).permutation(len(splits.train))[:num_photos]
         records = [splits.train[i] for i in chosen]
         features = setup.source.open(setup.config.phases[0])
-        suffix = features.suffix
-        unfreeze(suffix)
-        hold_norm_statistics(suffix)
-        layout = memory_format("auto", suffix)
-        suffix.to(memory_format=layout)
-        batches = Batches(features.training, records, BATCH, accelerator, memory_format=layout)
-        labels = np.array([record.label for record in records])
-        counts = torch.from_numpy(np.bincount(labels, minlength=len(setup.listing.class_names)))
-        trainer = Trainer(
-            features.phase, setup.network, suffix, counts, batches.steps_per_epoch, accelerator, 0
-        )
+        make_trainable(features.suffix, features.phase.norm)
+        ready = make_ready(setup, features, records, accelerator)
         passes = steps = 0.0
         for epoch in (1, 2):
             begun = time.perf_counter()
             for _ in features.training.fill((record, features.view(epoch)) for record in records):
                 pass
             passes = time.perf_counter() - begun
-            order = epoch_order(labels, "shuffled", 0, "", epoch)
             begun = time.perf_counter()
-            for _ in trainer.steps(batches.epoch(order, features.view(epoch)), epoch, torch.zeros(3)):
+            for _ in ready.steps(epoch, torch.zeros(3)):
                 pass
             steps = time.perf_counter() - begun
         features.close()

@@ -57,6 +57,13 @@ def unfreeze(network: nn.Module, *, from_stage: str | int | None = None) -> None
         freeze(part.get_submodule(name))
 
 
+def make_trainable(suffix: nn.Module, norm: str) -> None:
+    """Unfreeze what a phase trains; with ``norm="frozen"`` its batch norms keep their statistics."""
+    unfreeze(suffix)
+    if norm == "frozen":
+        hold_norm_statistics(suffix)
+
+
 def hold_norm_statistics(network: nn.Module) -> None:
     """Hold batch norms until ``unfreeze``, their scale and shift still trainable.
 

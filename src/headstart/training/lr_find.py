@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain, count
@@ -21,26 +21,22 @@ import numpy as np
 import tomli_w
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
 from headstart.config import PhaseConfig, TrainConfig
 from headstart.data.check import check_images
 from headstart.data.split import Splits, split_dataset
 from headstart.errors import ConfigError, TrainingError, UsageError, did_you_mean
 from headstart.files import refuse_to_write, write_whole
-from headstart.model.freeze import hold_norm_statistics, unfreeze
+from headstart.model.freeze import make_trainable
 from headstart.model.stages import cut
-from headstart.training.batches import Batch, Batches
-from headstart.training.device import create_accelerator, memory_format, reproducible
+from headstart.training.device import create_accelerator, reproducible
 from headstart.training.display import Display
 from headstart.training.epoch import Scores
 from headstart.training.features import PhaseFeatures
-from headstart.training.sampler import epoch_order
-from headstart.training.schedule import lr_factor
+from headstart.training.phase import make_ready
 from headstart.training.setup import Setup, prepare
 from headstart.training.solve_head import fit_head
 from headstart.training.stopwatch import Stopwatch
-from headstart.training.trainer import Trainer
 
 START_LR: Final = 1e-7
 END_LR: Final = 10.0
@@ -163,9 +159,7 @@ def lr_find(
             for each in (*before, tested):
                 if features.phase is not each:
                     features = setup.source.open(each)
-                unfreeze(features.suffix)
-                if each.norm == "frozen":
-                    hold_norm_statistics(features.suffix)
+                make_trainable(features.suffix, each.norm)
                 display.phase(each, features.prefix.stages, features.suffix)
                 if each is tested:
                     found = _test(setup, features, splits, accelerator, display)
@@ -244,9 +238,9 @@ def _weights_kept(setup: Setup, phases: Sequence[PhaseConfig]) -> Iterator[None]
 
 def _train_head(setup: Setup, features: PhaseFeatures, splits: Splits, accelerator: Accelerator) -> None:
     """Train the head as its phase says, without scores: quick, for its features are computed once."""
-    steps = _steps(setup, features, splits, accelerator, lr_factor)
+    ready = make_ready(setup, features, splits.train, accelerator)
     for epoch in range(1, features.phase.epochs + 1):
-        for _ in steps(epoch, torch.zeros(3, device=accelerator.device)):
+        for _ in ready.steps(epoch, torch.zeros(3, device=accelerator.device)):
             pass
 
 
@@ -262,8 +256,8 @@ def _test(
             f"There are fewer training photos ({len(splits.train)}) than a batch has ({batch_size}): every "
             f"step sees the same ones, and the loss falls more smoothly than it would on new ones."
         )
-    steps = _steps(
-        setup, features, splits, accelerator, lambda phase, step, steps_per_epoch: lrs[step] / phase.head_lr
+    ready = make_ready(
+        setup, features, splits.train, accelerator, lambda phase, step, _: lrs[step] / phase.head_lr
     )
     losses: list[float] = []
     smoothed: list[float] = []
@@ -272,7 +266,7 @@ def _test(
     num_photos = NUM_STEPS * min(len(splits.train), batch_size * phase.accumulate)
     try:
         with display.counting("Range test", num_photos) as counter:
-            for batch in chain.from_iterable(steps(epoch, totals) for epoch in count(1)):
+            for batch in chain.from_iterable(ready.steps(epoch, totals) for epoch in count(1)):
                 losses.append(Scores.of(totals, accelerator).loss)
                 totals.zero_()
                 average = _SMOOTHING * average + (1 - _SMOOTHING) * losses[-1]
@@ -293,45 +287,6 @@ def _test(
     valley, steepest = suggest(lrs, smoothed)
     phases = setup.config.phases
     return LrRange(phase.name, phases, tuple(lrs), tuple(losses), tuple(smoothed), valley, steepest, ended)
-
-
-def _steps(
-    setup: Setup,
-    features: PhaseFeatures,
-    splits: Splits,
-    accelerator: Accelerator,
-    schedule: Callable[[PhaseConfig, int, int], float],
-) -> Callable[[int, Tensor], Iterator[Batch]]:
-    """Return a function that takes the steps of an epoch, as training would, and adds up its scores."""
-    config, phase = setup.config, features.phase
-    layout = memory_format(config.memory_format, features.suffix)
-    features.suffix.to(memory_format=layout)
-    batches = Batches(
-        features.training,
-        splits.train,
-        config.batch_size,
-        accelerator,
-        accumulate=phase.accumulate,
-        memory_format=layout,
-    )
-    labels = np.array([record.label for record in splits.train])
-    class_counts = np.bincount(labels, minlength=len(setup.listing.class_names))
-    trainer = Trainer(
-        phase,
-        setup.network,
-        features.suffix,
-        torch.from_numpy(class_counts),
-        batches.steps_per_epoch,
-        accelerator,
-        config.seed,
-        schedule,
-    )
-
-    def steps(epoch: int, totals: Tensor) -> Iterator[Batch]:
-        order = epoch_order(labels, phase.sampling, config.seed, phase.name, epoch)
-        return trainer.steps(batches.epoch(order, features.view(epoch)), epoch, totals)
-
-    return steps
 
 
 def suggest(lrs: Sequence[float], smoothed: Sequence[float]) -> tuple[float | None, float | None]:

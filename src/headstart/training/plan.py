@@ -17,7 +17,7 @@ from headstart.config import PhaseConfig, TrainConfig
 from headstart.data.records import Record
 from headstart.features.activations import Activations
 from headstart.features.prefix import Prefix
-from headstart.model.freeze import freeze, hold_norm_statistics, unfreeze
+from headstart.model.freeze import freeze, make_trainable
 from headstart.model.stages import cut
 from headstart.operations import operations_of
 from headstart.runtime import map_images, num_cores
@@ -170,9 +170,7 @@ def _look_into(setup: Setup, phase: PhaseConfig, accelerator: Accelerator, displ
     display.say(f"Timing phase {phase.name} on black photos")
     prefix, suffix = source.cut(phase)
     freeze(prefix.stages)
-    unfreeze(suffix)
-    if phase.norm == "frozen":
-        hold_norm_statistics(suffix)
+    make_trainable(suffix, phase.norm)
     labels = {name: label for label, name in enumerate(setup.listing.class_names)}
     records = [
         Record(each.path, labels[each.class_name], each.split, "")

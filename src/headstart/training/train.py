@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 
@@ -17,23 +16,22 @@ from headstart.config import TrainConfig
 from headstart.data.check import check_images
 from headstart.data.split import Splits, split_dataset
 from headstart.errors import TrainingError
-from headstart.model.freeze import digest, hold_norm_statistics, unfreeze
+from headstart.model.freeze import digest, make_trainable
 from headstart.model_file import ModelInfo
 from headstart.training.batches import Batches
-from headstart.training.device import anyone, create_accelerator, from_main, memory_format, reproducible
+from headstart.training.device import anyone, create_accelerator, from_main, reproducible
 from headstart.training.display import Display
 from headstart.training.epoch import Scores, evaluate
 from headstart.training.features import PhaseFeatures
 from headstart.training.finish import finish
 from headstart.training.history import EpochRecord
 from headstart.training.interrupt import Stopped, held_back
+from headstart.training.phase import make_ready
 from headstart.training.provenance import provenance, versions
 from headstart.training.run_dir import RunDir
-from headstart.training.sampler import epoch_order
 from headstart.training.setup import Setup, prepare
 from headstart.training.solve_head import fit_head
 from headstart.training.stopwatch import Stopwatch
-from headstart.training.trainer import Trainer
 from headstart.training.wise_ft import best_mixture
 
 
@@ -124,9 +122,7 @@ def _run(
         for phase in run.progress.remaining(config):
             if features.phase is not phase:
                 features = setup.source.open(phase)
-            unfreeze(features.suffix)
-            if phase.norm == "frozen":
-                hold_norm_statistics(features.suffix)
+            make_trainable(features.suffix, phase.norm)
             run.begin_phase(network, setup.trained_names(phase))
             display.phase(phase, features.prefix.stages, features.suffix)
             num_rows = len(features.views) * len(splits.train) + len(splits.val)
@@ -198,27 +194,10 @@ def _take_steps(
 ) -> None:
     """Train what a phase unfreezes, epoch by epoch, from wherever the run stands."""
     config, phase, network, progress = setup.config, features.phase, setup.network, run.progress
-    layout = memory_format(config.memory_format, features.suffix)
-    features.suffix.to(memory_format=layout)
-    batches = Batches(
-        features.training,
-        splits.train,
-        config.batch_size,
-        accelerator,
-        accumulate=phase.accumulate,
-        memory_format=layout,
-    )
-    val_batches = Batches(features.plain, splits.val, config.batch_size, accelerator, memory_format=layout)
-    labels = np.array([record.label for record in splits.train])
-    class_counts = np.bincount(labels, minlength=len(setup.listing.class_names))
-    trainer = Trainer(
-        phase,
-        network,
-        features.suffix,
-        torch.from_numpy(class_counts),
-        batches.steps_per_epoch,
-        accelerator,
-        config.seed,
+    ready = make_ready(setup, features, splits.train, accelerator)
+    trainer = ready.trainer
+    val_batches = Batches(
+        features.plain, splits.val, config.batch_size, accelerator, memory_format=ready.layout
     )
     if state := run.take_resumed():
         trainer.load(state)
@@ -233,11 +212,9 @@ def _take_steps(
             with display.counting(phase.name, num_photos) as counter:
                 for epoch in progress.remaining_epochs(config):
                     begun = time.monotonic()
-                    order = epoch_order(labels, phase.sampling, config.seed, phase.name, epoch)
                     totals = torch.zeros(3) if progress.totals is None else progress.totals
                     totals = totals.to(accelerator.device)
-                    parts = batches.epoch(order, features.view(epoch), first=progress.batch)
-                    for batch in trainer.steps(parts, epoch, totals):
+                    for batch in ready.steps(epoch, totals, first=progress.batch):
                         run.steps_done(batch.number + 1, totals)
                         counter.advance(batch.step_size, totals)
                         interrupt.check()
@@ -256,6 +233,7 @@ def _take_steps(
             if phase.wise_ft and progress.epoch > 0:
                 assert progress.best is not None
                 is_best = progress.best.record.phase == phase.name
+                accelerator.wait_for_everyone()  # for the main process has written the best weights
                 if is_best:
                     run.load_best(network)
                 record = progress.best.record if is_best else progress.history[-1]

@@ -1,0 +1,89 @@
+"""A phase made ready for its steps: what is trained, from which batches, by which trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from headstart.config import PhaseConfig
+from headstart.data.records import Record
+from headstart.training.batches import Batch, Batches
+from headstart.training.device import memory_format
+from headstart.training.features import PhaseFeatures
+from headstart.training.sampler import epoch_order
+from headstart.training.schedule import lr_factor
+from headstart.training.setup import Setup
+from headstart.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class ReadyPhase:
+    """What takes the steps of a phase.
+
+    Attributes:
+        batches: Of the training photos.
+        trainer: Takes the steps.
+        labels: (N,) int64, classes of the training photos.
+        layout: How maps lie in memory.
+        seed: Of the run.
+        features: What the phase reads.
+    """
+
+    batches: Batches
+    trainer: Trainer
+    labels: np.ndarray
+    layout: torch.memory_format
+    seed: int
+    features: PhaseFeatures
+
+    def steps(self, epoch: int, totals: Tensor, first: int = 0) -> Iterator[Batch]:
+        """Take the steps of an epoch, in its order and on its view: see ``Trainer.steps``.
+
+        Args:
+            epoch: From 1.
+            totals: (3,) of this process so far; added to in place.
+            first: Number of the first batch, where those before it are done.
+        """
+        phase = self.features.phase
+        order = epoch_order(self.labels, phase.sampling, self.seed, phase.name, epoch)
+        parts = self.batches.epoch(order, self.features.view(epoch), first)
+        return self.trainer.steps(parts, epoch, totals)
+
+
+def make_ready(
+    setup: Setup,
+    features: PhaseFeatures,
+    records: Sequence[Record],
+    accelerator: Accelerator,
+    schedule: Callable[[PhaseConfig, int, int], float] = lr_factor,
+) -> ReadyPhase:
+    """Lay out a phase's suffix in memory and build what trains it.
+
+    Args:
+        setup: Of the run.
+        features: Of the phase; its suffix has been made trainable.
+        records: The training photos.
+        accelerator: Device, precision and processes.
+        schedule: The factor of the learning rates, as ``lr_factor``.
+    """
+    config, phase, suffix = setup.config, features.phase, features.suffix
+    layout = memory_format(config.memory_format, suffix)
+    suffix.to(memory_format=layout)
+    batches = Batches(
+        features.training,
+        records,
+        config.batch_size,
+        accelerator,
+        accumulate=phase.accumulate,
+        memory_format=layout,
+    )
+    labels = np.array([record.label for record in records])
+    class_counts = torch.from_numpy(np.bincount(labels, minlength=len(setup.listing.class_names)))
+    steps = batches.steps_per_epoch
+    trainer = Trainer(phase, setup.network, suffix, class_counts, steps, accelerator, config.seed, schedule)
+    return ReadyPhase(batches, trainer, labels, layout, config.seed, features)
