@@ -506,7 +506,7 @@ def cache(
 
 
 def _print_result(path: Path, metrics: dict[str, Any]) -> None:
-    if not metrics:  # not the process that owns the run folder
+    if not metrics or os.environ.get("RANK", "0") != "0":  # one of several processes tells
         return
     best, images = metrics["best"], metrics["images"]
     right = round(best["val_accuracy"] * images["val"])

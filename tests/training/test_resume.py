@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
 import safetensors.torch
 import tomli_w
@@ -21,8 +23,9 @@ import torch
 
 import headstart as hs
 from headstart.config import TrainConfig, read_toml
-from headstart.errors import RunFolderError, TrainingError
+from headstart.errors import FileWriteError, RunFolderError, TrainingError
 from headstart.training import provenance
+from headstart.training.interrupt import Stopped, held_back
 from headstart.training.run_dir import RunDir
 
 # Dropout, mixing, averages, views, several batches per step, norms that learn: all that could depend on what
@@ -116,12 +119,18 @@ def test_a_run_killed_in_any_step_ends_in_the_same_bits(
     assert_same(tmp_path / "run", whole)
 
 
-@pytest.mark.parametrize("name", ["best_mixture", "finish", "check_images"])
+@pytest.mark.parametrize("name", ["best_mixture", "make_ready", "finish", "check_images"])
 def test_a_run_killed_between_phases_or_at_the_end_ends_in_the_same_bits(
     name: str, whole: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def die(*arguments: object, **named: object) -> None:
-        raise Killed
+    calls = {"left": 2 if name == "make_ready" else 1}  # of each of the three phases
+    original = getattr(importlib.import_module("headstart.training.train"), name)
+
+    def die(*arguments: Any, **named: Any) -> Any:
+        calls["left"] -= 1
+        if calls["left"] == 0:
+            raise Killed
+        return original(*arguments, **named)
 
     with monkeypatch.context() as patch:
         patch.setattr(f"headstart.training.train.{name}", die)
@@ -187,8 +196,57 @@ def test_damaged_best_weights_are_never_used(
 
 
 def test_no_checkpoint_is_left_that_nothing_needs(stopped: Path, whole: Path) -> None:
-    assert len(checkpoints(whole)) == 2
-    assert len(list((whole / "checkpoints").iterdir())) <= 4  # two checkpoints, and the weights they name
+    hs.resume(stopped)
+    for run in (whole, stopped):
+        assert len(checkpoints(run)) == 2
+        # Two checkpoints, the weights that they name, the lock.
+        assert len(list((run / "checkpoints").iterdir())) <= 5
+
+
+def test_what_is_not_the_runs_stays(stopped: Path) -> None:
+    others = ["best-model.pth", "2024.txt", "best-0001.txt", ".download.part", "0001.backup.safetensors"]
+    for name in others:
+        (stopped / "checkpoints" / name).write_text("mine")
+    hs.resume(stopped)
+    for name in others:
+        assert (stopped / "checkpoints" / name).read_text() == "mine"
+
+
+def test_a_second_process_is_kept_out(stopped: Path) -> None:
+    with filelock.FileLock(stopped / "checkpoints" / "lock"), pytest.raises(RunFolderError, match="Another"):
+        hs.resume(stopped)
+    assert hs.resume(stopped).metrics
+
+
+def test_a_full_disk_is_told_instead_of_the_signal() -> None:
+    def save_on_a_full_disk() -> None:
+        with held_back() as interrupt:
+            os.kill(os.getpid(), signal.SIGTERM)
+            try:
+                interrupt.check()
+            except Stopped:
+                raise FileWriteError("checkpoint", "No space left on device", 1) from None
+
+    with pytest.raises(FileWriteError):
+        save_on_a_full_disk()
+
+
+def test_without_a_fault_the_signal_goes_to_its_handler() -> None:
+    received: list[int] = []
+
+    def be_stopped() -> None:
+        with held_back():
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert received == []
+
+    before = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    try:
+        with pytest.raises(SystemExit) as ended:
+            be_stopped()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert received == [signal.SIGTERM]
+    assert ended.value.code == 128 + signal.SIGTERM
 
 
 def test_the_number_of_threads_is_that_of_the_checkpoint(stopped: Path, whole: Path) -> None:

@@ -267,6 +267,7 @@ def test_two_processes_train_as_one(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(
         '[[phases]]\nname = "head"\nepochs = 3\nhead_lr = 0.01\n\n'
         '[[phases]]\nname = "last"\nunfreeze = 1\nepochs = 2\nhead_lr = 0.001\noptimizer = "adamw"\n'
+        "wise_ft = true\n"
     )
     command = ["-m", "headstart", "train", str(photos), "--recipe", str(tmp_path / "recipe.toml")]
     command += ["--backbone", "resnet18", "--weights", "random", "--size-px", "32", "--batch-size", "29"]
@@ -306,3 +307,10 @@ def test_mixtures_of_weights_are_kept_where_they_are_better(photos: Path, tmp_pa
     assert best["val_loss"] < min(row["val_loss"] for each in run.metrics["phases"] for row in each["epochs"])
     evaluation = evaluate_folder(hs.load(run.path), photos, "test")
     assert evaluation.scores.loss == pytest.approx(best["val_loss"], rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "model.onnx", "checkpoints"])
+def test_a_folder_with_files_of_a_runs_names_is_not_taken(name: str, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(RunFolderError, match=name):
+        hs.train(photos, tmp_path, **TINY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -11,9 +12,14 @@ from typing import Any, Final
 import safetensors.torch
 from torch import Tensor
 
-from headstart.errors import HeadstartError
+from headstart.errors import DamagedFileError, HeadstartError
 from headstart.files import write_whole
 from headstart.model_file import PLACEHOLDER, open_safetensors, seal_safetensors
+
+# Whatever else lies in the folder is somebody's and stays.
+_OURS: Final = re.compile(
+    r"\d{4,}\.(safetensors|damaged)|best-\d{4,}(-mixed)?\.safetensors|\.[0-9a-f]{16}\.part"
+)
 
 KEPT: Final = 2
 """Checkpoints on disk: the newest, and the one before it in case the newest is damaged."""
@@ -44,8 +50,9 @@ class Checkpoints:
     ``KEPT`` of them, and what they name, stay.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, writes: bool = True) -> None:
         self.folder = folder
+        self._writes = writes
         self._files: dict[int, list[str]] = {}  # what each checkpoint that this process knows needs
 
     def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -88,15 +95,17 @@ class Checkpoints:
                     load_checkpoint(self.folder / name)
             except HeadstartError as error:
                 say(f"{error} Going back to the checkpoint before it.")
-                with contextlib.suppress(OSError):  # so that the next one is not taken for its successor
-                    self._path(number).rename(self.folder / f"{number:04}.damaged")
+                if self._writes and isinstance(error, DamagedFileError):  # no longer one of the last two
+                    with contextlib.suppress(OSError):
+                        self._path(number).rename(self.folder / f"{number:04}.damaged")
             else:
                 self._files[number] = state["files"]
                 return tensors, state
         return None
 
     def _numbers(self) -> list[int]:
-        return [int(path.stem) for path in self.folder.glob("*.safetensors") if path.stem.isdecimal()]
+        names = (path.name for path in self.folder.glob("*.safetensors"))
+        return [int(Path(name).stem) for name in names if _OURS.fullmatch(name) and name[0] != "b"]
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:04}.safetensors"
@@ -104,7 +113,7 @@ class Checkpoints:
     def _delete_unneeded(self) -> None:
         kept = sorted(self._numbers())[-KEPT:]
         needed = {name for number in kept for name in self._files.get(number, [])}
-        for path in self.folder.iterdir():
+        for path in filter(lambda path: _OURS.fullmatch(path.name), self.folder.iterdir()):
             is_old = path.stem.isdecimal() and int(path.stem) not in kept
             # A checkpoint of an earlier process may need files that this one does not know of.
             is_unneeded = path.name not in needed and self._files.keys() >= set(kept)

@@ -63,7 +63,7 @@ class FeatureSource:
     def open(self, phase: PhaseConfig) -> PhaseFeatures:
         """Cut the network where the phase says, freeze what comes before, and open what is stored of it."""
         prefix, suffix = self.cut(phase)
-        freeze(prefix.stages)  # the only place that freezes
+        freeze(prefix.stages)  # the only place that freezes for training
         parameters = digest(prefix.stages)
 
         def activations(augmentation: Augmentation | None, *, keep: bool) -> Activations:

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final
@@ -42,9 +42,14 @@ class Interrupt:
         self._timer.daemon = True
         self._timer.start()
 
-    def check(self) -> None:
-        """Raise ``Stopped`` if a signal has come."""
-        if self.number is not None:
+    def check(self, anyone: Callable[[bool], bool] = bool) -> None:
+        """Raise ``Stopped`` if a signal has come.
+
+        Args:
+            anyone: Tells whether something holds in any of several processes: they stop in the same step.
+        """
+        if anyone(self.number is not None):
+            self.number = self.number or signal.SIGTERM
             raise Stopped
 
     def settle(self) -> None:
@@ -68,20 +73,23 @@ def held_back() -> Iterator[Interrupt]:
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, interrupt.receive)
+    failed = False
     try:
         yield interrupt
+    except BaseException:  # what went wrong, a full disk while saving, is told instead of the signal
+        failed = True
+        raise
     finally:
         interrupt.settle()
         for number, handler in before.items():
             signal.signal(number, handler)
-        if interrupt.number is not None:
+        if interrupt.number is not None and not failed:
             signal.raise_signal(interrupt.number)
             sys.exit(128 + interrupt.number)  # whatever the handler did
 
 
 def _leave(number: int) -> None:
     """End the process without waiting; every file of a run is whole at any time."""
-    print(
-        "headstart: stopped in the middle of a step; the last checkpoint stands", file=sys.stderr, flush=True
-    )
+    # Not print, which a signal may have interrupted.
+    os.write(2, b"headstart: stopped in the middle of a step; the last checkpoint stands\n")
     os._exit(128 + number)

@@ -42,6 +42,7 @@ class Progress:
         seconds: Spent by earlier processes.
         history: One record per finished epoch, over all phases.
         best: The best weights so far.
+        is_over: Whether the time budget is spent, in any process: see ``has_run_long``.
         start: File of the weights that the phase began with; None for those of the pretrained network.
     """
 
@@ -52,6 +53,7 @@ class Progress:
     seconds: float = 0.0
     history: list[EpochRecord] = field(default_factory=list)
     best: Best | None = None
+    is_over: bool = False
     start: str | None = None
 
     def __post_init__(self) -> None:
@@ -59,7 +61,7 @@ class Progress:
 
     def remaining(self, config: TrainConfig) -> Iterator[PhaseConfig]:
         """Yield the phases that are not done, as long as there is time."""
-        while self.phase < len(config.phases) and not self.out_of_time(config):
+        while self.phase < len(config.phases) and not self.out_of_time:
             yield config.phases[self.phase]
 
     def remaining_epochs(self, config: TrainConfig) -> Iterator[int]:
@@ -68,16 +70,17 @@ class Progress:
         while (
             self.epoch < phase.epochs
             and not self._out_of_patience(phase, config.select)
-            and not self.out_of_time(config)
+            and not self.out_of_time
         ):
             yield self.epoch + 1
 
-    def out_of_time(self, config: TrainConfig) -> bool:
-        """Tell whether the time budget is spent and there are weights to keep."""
-        return self.best is not None and self.has_run_long(config)
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the time budget is spent and there are weights to keep."""
+        return self.best is not None and self.is_over
 
     def has_run_long(self, config: TrainConfig) -> bool:
-        """Tell whether the time budget is spent."""
+        """Tell whether this process has spent the time budget; the others may see another time."""
         return config.max_minutes is not None and self.elapsed() > 60 * config.max_minutes
 
     def elapsed(self) -> float:

@@ -20,10 +20,12 @@ from headstart.config import TrainConfig
 from headstart.data.records import Dataset
 from headstart.data.split import Splits
 
-_PACKAGES: Final = ("headstart", "numpy", "onnxruntime", "pillow", "timm", "torch", "torchvision")
+_PACKAGES: Final = (
+    *("accelerate", "headstart", "numpy", "onnxruntime", "pillow", "scipy", "timm", "torch", "torchvision"),
+)
 
 # Where photos, or the computer, may have moved to without changing what is computed.
-_MAY_CHANGE: Final = ("data", "features", "workers", "checkpoint_seconds", "max_minutes")
+_MAY_CHANGE: Final = ("data", "features", "workers", "checkpoint_seconds")
 
 _MOST_NAMED: Final = 5
 

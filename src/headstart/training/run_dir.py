@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+import filelock
 import tomli_w
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,12 @@ from headstart.training.history import EpochRecord
 from headstart.training.progress import Best, Progress
 from headstart.training.provenance import differences, photo_differences, photos_csv
 from headstart.training.tensors import below, copy_strictly
+
+# What a run writes. A folder with any of them in it is not taken for a new run: they may be somebody's.
+_NAMES: Final = (
+    *("config.toml", "photos.csv", "quarantine.csv", "history.csv", "curves.png", "metrics.json"),
+    *("model.safetensors", "model.onnx", "checkpoints"),
+)
 
 _SECONDS_BETWEEN_CURVES: Final = 10.0
 
@@ -61,6 +68,7 @@ class RunDir:
         self._writes = writes
         self._checkpoints = Checkpoints(self.path)
         self._is_new = True
+        self._lock: filelock.BaseFileLock | None = None
         self._pretrained: dict[str, Tensor] = {}  # what is trained, as it was before anything was
         self._resumed: dict[str, Tensor] = {}  # of a checkpoint, until the phase has taken it
         self._curves_drawn = time.monotonic()
@@ -143,6 +151,8 @@ class RunDir:
         _refuse_differences(differences(state["origin"], self._origin), force, say)
         torch.set_num_threads(state["threads"])  # other numbers of threads add in another order
         self.progress = Progress.from_dict(state["progress"])
+        if self.progress.totals is not None and not self._writes:
+            self.progress.totals = torch.zeros(3)  # they are what the main process has counted
         for phase in self._config.phases[: self.progress.phase + 1]:
             self._remember(network, trained_names(phase))
         saved, own = below("network/", self._resumed), network.state_dict()
@@ -160,7 +170,8 @@ class RunDir:
         if not file.is_file():
             raise RunFolderError(
                 f"{os.fspath(path)} is not the folder of a run: it holds no config.toml. Name the folder "
-                f"that headstart train wrote."
+                f"that headstart train wrote. A run that was stopped before its photos were read has none: "
+                f"give the command again."
             )
         return TrainConfig.from_toml(file)
 
@@ -178,6 +189,11 @@ class RunDir:
             raise RunFolderError(
                 f"{out} already holds a run. Name another folder with --out, or leave --out away to get a "
                 f"new one; headstart resume {out} goes on with a run that was stopped."
+            )
+        if out is not None and (taken := [name for name in _NAMES if (path / name).exists()]):
+            raise RunFolderError(
+                f"{out} holds {', '.join(taken)}, which a run would overwrite. Name another folder with --out, or "
+                f"leave --out away to get a new one."
             )
         nearest = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
         if not nearest.is_dir() or not os.access(nearest, os.W_OK):
@@ -339,11 +355,26 @@ class RunDir:
     def open(self, path: Path) -> None:
         """Use a folder that is there; in a process that does not write, the main process's."""
         self.path = path
-        self._checkpoints = Checkpoints(path / "checkpoints")
+        self._checkpoints = Checkpoints(path / "checkpoints", writes=self._writes)
         if self._writes:
             self._checkpoints.folder.mkdir(parents=True, exist_ok=True)
-            for file in path.glob(".*.part"):  # half-written by a process that was killed
+            self._take_lock()
+            for file in path.glob(".????????????????.part"):  # half-written by a process that was killed
                 file.unlink()
+
+    def close(self) -> None:
+        """Let other processes use the folder."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def _take_lock(self) -> None:
+        self._lock = filelock.FileLock(self._checkpoints.folder / "lock", blocking=False)
+        try:
+            self._lock.acquire()
+        except filelock.Timeout:
+            raise RunFolderError(
+                f"Another process is training in {self.path}. Wait until it has ended, or stop it first."
+            ) from None
 
     def _remember(self, network: nn.Module, names: Iterable[str]) -> None:
         state = network.state_dict()

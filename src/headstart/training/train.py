@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def _run(
     accelerator = create_accelerator(config)
     is_main = accelerator.is_main_process
     display, stopwatch = Display(quiet=not is_main), Stopwatch()
-    with reproducible(config.seed, accelerator.device):
+    with reproducible(config.seed, accelerator.device), ExitStack() as cleanup:
         # What can be wrong with the command is found before any photo is read.
         if is_main and stopped is None:
             RunDir.refuse(out)
@@ -103,6 +103,7 @@ def _run(
         config, network = setup.config, setup.network
         origin = provenance(config, accelerator, setup.weights.sha256 or setup.weights.kind)
         run = RunDir(config, origin, writes=is_main)
+        cleanup.callback(run.close)
         if stopped is not None:
             run.go_on(stopped, network, setup.trained_names, force=force, say=display.say)
 
@@ -119,6 +120,7 @@ def _run(
         display.found(setup.listing, dataset, splits)
         display.flips(dataset.class_names, config.phases)
 
+        run.progress.is_over = anyone(run.progress.has_run_long(config), accelerator)
         for phase in run.progress.remaining(config):
             if features.phase is not phase:
                 features = setup.source.open(phase)
@@ -128,6 +130,7 @@ def _run(
             num_rows = len(features.views) * len(splits.train) + len(splits.val)
             with stopwatch("features"), display.counting("Features", num_rows) as counter:
                 features.fill(splits.train, splits.val, counter.advance)
+            run.progress.is_over = anyone(run.progress.has_run_long(config), accelerator)
             with stopwatch("train"):
                 if phase.optimizer == "exact":
                     _solve(setup, features, splits, run, accelerator, display)
@@ -143,7 +146,7 @@ def _run(
             accelerator.wait_for_everyone()  # for the main process has written the best weights
             run.end_phase(network)
 
-        if run.progress.out_of_time(config):
+        if run.progress.out_of_time:
             display.say(
                 f"The {config.max_minutes:g} minutes are over; training ends with the best weights so far."
             )
@@ -204,8 +207,11 @@ def _take_steps(
 
     with held_back() as interrupt:
 
+        def check() -> None:
+            interrupt.check(lambda flag: anyone(flag, accelerator))
+
         def score() -> Scores:
-            return evaluate(trainer.suffix, val_batches.epoch(), accelerator, interrupt.check)
+            return evaluate(trainer.suffix, val_batches.epoch(), accelerator, check)
 
         try:
             num_photos = (phase.epochs - progress.epoch) * len(splits.train)
@@ -217,18 +223,20 @@ def _take_steps(
                     for batch in ready.steps(epoch, totals, first=progress.batch):
                         run.steps_done(batch.number + 1, totals)
                         counter.advance(batch.step_size, totals)
-                        interrupt.check()
+                        check()
                         if run.is_checkpoint_due():
                             run.checkpoint(network, trainer.tensors())
-                        if config.max_minutes and anyone(progress.has_run_long(config), accelerator):
-                            break
+                        if config.max_minutes is not None:
+                            progress.is_over = anyone(progress.has_run_long(config), accelerator)
+                            if progress.is_over:
+                                break
                     train_scores = Scores.of(totals, accelerator)
                     with trainer.averaged():
                         val_scores, lr = score(), trainer.largest_lr(epoch)
                         seconds = time.monotonic() - begun
                         record = EpochRecord.of(phase.name, epoch, train_scores, val_scores, lr, seconds)
                         display.epoch(record, phase.epochs, is_best=run.record(record, network))
-                    interrupt.check()
+                    check()
 
             if phase.wise_ft and progress.epoch > 0:
                 assert progress.best is not None
@@ -249,8 +257,10 @@ def _take_steps(
                     if found:
                         run.record_mixture(*found, network)
                         display.mixture(*found)
-        except (Stopped, TrainingError) as stop:
+        except Stopped:
             run.checkpoint(network, trainer.tensors())
-            if isinstance(stop, TrainingError):
-                raise
+        except TrainingError:
+            if trainer.is_finite():
+                run.checkpoint(network, trainer.tensors())
+            raise
     features.suffix.to(memory_format=torch.contiguous_format)

@@ -14,6 +14,7 @@ from headstart.config import PhaseConfig
 from headstart.errors import TrainingError
 from headstart.training.average import WeightAverage
 from headstart.training.batches import Batch
+from headstart.training.device import anyone
 from headstart.training.epoch import count
 from headstart.training.mix import mix
 from headstart.training.objective import Objective
@@ -119,6 +120,10 @@ class Trainer:
         factors = (self._lr_factor(epoch, step) for step in range(self._steps_per_epoch))
         return float(self._largest_lr * max(factors))
 
+    def is_finite(self) -> bool:
+        """Tell whether all that is trained is still finite: a step itself may overflow."""
+        return all(bool(torch.isfinite(parameter).all()) for parameter in self.suffix.parameters())
+
     def averaged(self) -> AbstractContextManager[None]:
         """Let the suffix have the averages of its weights inside the block, if the phase keeps any."""
         return nullcontext() if self._average is None else self._average.applied()
@@ -141,7 +146,7 @@ class Trainer:
         if self._accelerator.scaler is not None:
             scaler = {k: t.item() for k, t in below("scaler/", tensors).items()}
             self._accelerator.scaler.load_state_dict(
-                scaler | {"_growth_tracker": int(scaler["_growth_tracker"])}
+                scaler | {k: int(scaler[k]) for k in ("growth_interval", "_growth_tracker")}
             )
 
     def _lr_factor(self, epoch: int, step: int) -> float:
@@ -157,13 +162,14 @@ class Trainer:
     def _refuse_not_finite(self, what: str, value: Tensor, batch: Batch, epoch: int) -> None:
         # Reading a value waits for the device; a step with one that is not finite would cost the weights.
         number = value.item()
-        if math.isfinite(number):
+        if not anyone(not math.isfinite(number), self._accelerator):
             return
         _copy(self._buffers_before, self._buffers)
+        kind = "not finite in another process" if math.isfinite(number) else str(number)
         raise TrainingError(
-            f"The {what} is {number} (phase {self._phase.name}, epoch {epoch}, batch {batch.number + 1}). "
-            f"The weights from before this batch are kept. A smaller learning rate is the usual cure: train "
-            f"anew, or change config.toml and go on with headstart resume RUN --force. The batch's photos: "
+            f"The {what} is {kind} (phase {self._phase.name}, epoch {epoch}, batch {batch.number + 1}). A "
+            f"smaller learning rate is the usual cure: train again with it, into another folder. The last "
+            f"finite weights, and the best, are in the run's checkpoints. The batch's photos: "
             f"{_listed(batch.paths)}"
         )
 
