@@ -45,7 +45,7 @@ from headstart.training.stopwatch import Stopwatch
 BATCH = 32
 
 
-def by_hand(data: Path, backbone: str, unfrozen: str, num_photos: int) -> float:
+def by_hand(data: Path, backbone: str, weights: str, unfrozen: str, num_photos: int) -> float:
     """Return images per second of the hand-written loop with the stages before ``unfrozen`` frozen."""
     transform = transforms.Compose(
         [
@@ -58,7 +58,7 @@ def by_hand(data: Path, backbone: str, unfrozen: str, num_photos: int) -> float:
     photos = datasets.ImageFolder(str(data / "train"), transform)
     chosen = np.random.default_rng(0).permutation(len(photos))[: num_photos + BATCH]
     loader = DataLoader(Subset(photos, chosen.tolist()), batch_size=BATCH, shuffle=True)
-    network, _ = create_pretrained(resolve(backbone), "default")
+    network, _ = create_pretrained(resolve(backbone), weights)
     replace_head(network, len(photos.classes))
     for parameter in network.parameters():
         parameter.requires_grad = False
@@ -79,9 +79,11 @@ def by_hand(data: Path, backbone: str, unfrozen: str, num_photos: int) -> float:
     return count / (time.perf_counter() - begun)
 
 
-def by_headstart(data: Path, backbone: str, phase: dict[str, Any], num_photos: int) -> tuple[float, float]:
+def by_headstart(
+    data: Path, backbone: str, weights: str, phase: dict[str, Any], num_photos: int
+) -> tuple[float, float]:
     """Return images per second of a phase's second epoch: of its steps, and with its view's pass."""
-    config = TrainConfig.from_settings(data, backbone=backbone, device="cpu", phases=[phase])
+    config = TrainConfig.from_settings(data, backbone=backbone, weights=weights, device="cpu", phases=[phase])
     accelerator = create_accelerator(config)
     display = Display(quiet=True)
     with reproducible(0, accelerator.device), tempfile.TemporaryDirectory() as cache:
@@ -116,20 +118,23 @@ def main() -> None:
     parser.add_argument("--backbone", default="mobilenet_v2")
     parser.add_argument("--last", default="stage4", help="the first of the last stages")
     parser.add_argument("--photos", type=int, default=320)
+    parser.add_argument(
+        "--weights", default="default", help="random, where those of the backbone are not here"
+    )
     told = parser.parse_args()
-    data, backbone, last = told.data, told.backbone, told.last
+    last, common_arguments = told.last, (told.data, told.backbone, told.weights)
     print(f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}")
     print(
-        f"python -m benchmarks.throughput DATA --backbone {backbone} --last {last} --photos {told.photos}\n"
+        f"python -m benchmarks.throughput DATA --backbone {told.backbone} --weights {told.weights} --last {last} --photos {told.photos}\n"
     )
     common = {"optimizer": "adam", "head_lr": 1e-4, "augment": "light"}
-    hand_last = by_hand(data, backbone, last, told.photos)
-    hand_all = by_hand(data, backbone, "all", told.photos)
+    hand_last = by_hand(*common_arguments, last, told.photos)
+    hand_all = by_hand(*common_arguments, "all", told.photos)
     # One view for both epochs, so that the second finds it; then a view for each.
     one = common | {"unfreeze": last, "epochs": 2, "views": 1}
-    stored, _ = by_headstart(data, backbone, one, told.photos)
-    _, anew = by_headstart(data, backbone, one | {"views": 2}, told.photos)
-    everything, _ = by_headstart(data, backbone, common | {"unfreeze": "all", "epochs": 2}, told.photos)
+    stored, _ = by_headstart(*common_arguments, one, told.photos)
+    _, anew = by_headstart(*common_arguments, one | {"views": 2}, told.photos)
+    everything, _ = by_headstart(*common_arguments, common | {"unfreeze": "all", "epochs": 2}, told.photos)
     for name, ours, hand in (
         (f"from {last} on, filled store", stored, hand_last),
         (f"from {last} on, a new view in each epoch", anew, hand_last),

@@ -192,8 +192,8 @@ class RunDir:
             )
         if out is not None and (taken := [name for name in _NAMES if (path / name).exists()]):
             raise RunFolderError(
-                f"{out} holds {', '.join(taken)}, which a run would overwrite. Name another folder with --out, or "
-                f"leave --out away to get a new one."
+                f"{out} holds {', '.join(taken)}, which a run would overwrite. Name another folder "
+                f"with --out, or leave --out away to get a new one."
             )
         nearest = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
         if not nearest.is_dir() or not os.access(nearest, os.W_OK):
