@@ -125,7 +125,8 @@ def main() -> None:
     last, common_arguments = told.last, (told.data, told.backbone, told.weights)
     print(f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}")
     print(
-        f"python -m benchmarks.throughput DATA --backbone {told.backbone} --weights {told.weights} --last {last} --photos {told.photos}\n"
+        f"python -m benchmarks.throughput DATA --backbone {told.backbone} --weights {told.weights} "
+        f"--last {last} --photos {told.photos}\n"
     )
     common = {"optimizer": "adam", "head_lr": 1e-4, "augment": "light"}
     hand_last = by_hand(*common_arguments, last, told.photos)
