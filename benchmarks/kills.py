@@ -203,7 +203,10 @@ def main() -> None:
                 flush=True,
             )
     where = ", ".join(f"{place} {count}" for place, count in hits.most_common())
-    print(f"{hits.total()} kills in {num_runs} runs: {num_equal} final models equal, phases hit: {where}")
+    print(
+        f"{hits.total()} kills in {num_runs} runs: {num_equal} with equal models and nothing left behind, phases "
+        f"hit: {where}"
+    )
     if num_equal < num_runs:
         raise SystemExit(1)
 

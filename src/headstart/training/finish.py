@@ -97,6 +97,6 @@ def finish(
     }
     if test is not None:
         metrics["test"] = test
-    run.write_metrics(metrics)
     run.draw_curves()
+    run.write_metrics(metrics)  # last, for it says that the run is finished
     return metrics
