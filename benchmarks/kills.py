@@ -204,8 +204,8 @@ def main() -> None:
             )
     where = ", ".join(f"{place} {count}" for place, count in hits.most_common())
     print(
-        f"{hits.total()} kills in {num_runs} runs: {num_equal} with equal models and nothing left behind, phases "
-        f"hit: {where}"
+        f"{hits.total()} kills in {num_runs} runs: {num_equal} with equal models and nothing left behind, "
+        f"phases hit: {where}"
     )
     if num_equal < num_runs:
         raise SystemExit(1)
