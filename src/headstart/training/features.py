@@ -185,4 +185,7 @@ class PhaseFeatures:
 
 def _views(phase: PhaseConfig) -> range:
     """Numbers of the views that a phase trains on; 0 is the photo as it is."""
-    return range(1) if phase.augment == "none" else range(1, phase.views + 1)
+    if phase.augment == "none":
+        return range(1)
+    seen = phase.views if phase.optimizer == "exact" else min(phase.views, phase.epochs)
+    return range(1, seen + 1)

@@ -81,6 +81,7 @@ def resume(path: str | os.PathLike[str], *, force: bool = False) -> TrainResult:
     """
     config = RunDir.read_config(path)
     if metrics := RunDir.read_metrics(path):
+        Display().say(f"{os.fspath(path)} is finished: nothing is left to do. Train anew for other settings.")
         return TrainResult(Path(path), metrics)
     return _run(config, stopped=Path(path), force=force)
 
@@ -238,7 +239,7 @@ def _take_steps(
                         display.epoch(record, phase.epochs, is_best=run.record(record, network))
                     check()
 
-            if phase.wise_ft and progress.epoch > 0:
+            if phase.wise_ft and progress.epoch > 0 and not progress.is_over:
                 assert progress.best is not None
                 is_best = progress.best.record.phase == phase.name
                 accelerator.wait_for_everyone()  # for the main process has written the best weights
@@ -259,6 +260,7 @@ def _take_steps(
                         display.mixture(*found)
         except Stopped:
             run.checkpoint(network, trainer.tensors())
+            display.say(f"Saved. Go on with: headstart resume {run.path}")
         except TrainingError:
             if trainer.is_finite():
                 run.checkpoint(network, trainer.tensors())
