@@ -78,13 +78,23 @@ def check_images(
         raise ConfigError([f"allow_quarantined is {allow_quarantined!r}; it must be a fraction from 0 to 1."])
     labels = {name: label for label, name in enumerate(listing.class_names)}
     records: list[Record] = []
-    quarantined: list[Quarantined] = []
+    quarantined = list(listing.quarantined)
     if checks is None:
         checks = map_in_order(check_photo, (candidate.path for candidate in listing.candidates))
     for candidate, photo in zip(listing.candidates, checks, strict=True):
         if photo.reason is None:
-            label = labels[candidate.class_name]
-            records.append(Record(candidate.path, label, candidate.split, photo.sha256))
+            records.append(
+                Record(
+                    candidate.path,
+                    labels[candidate.class_name] if candidate.class_name else 0,
+                    candidate.split,
+                    photo.sha256,
+                    labels=tuple(sorted(labels[name] for name in candidate.labels)),
+                    numbers=candidate.numbers,
+                    box=candidate.box,
+                    group=candidate.group,
+                )
+            )
         else:
             quarantined.append(Quarantined(candidate.path, candidate.split, photo.reason))
         if progress is not None:
@@ -96,6 +106,8 @@ def check_images(
         quarantined=tuple(quarantined),
         ignored=listing.ignored,
         found=listing.found,
+        task=listing.task,
+        targets=listing.targets,
     )
     if quarantined:
         _refuse_too_many(listing, dataset, allow_quarantined)

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from headstart.images.view import Box
+
+Task: TypeAlias = Literal["classification", "multilabel", "regression", "box"]
+"""What is predicted: one class; any number of classes; numbers; one box, and its class where there are two or
+more classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,13 +18,23 @@ class Candidate:
 
     Attributes:
         path: Opens the file (made by ``os.fsdecode``, so that any name works).
-        class_name: Its class, by the folder it lies in.
-        split: ``"train"``, ``"val"`` or ``"test"`` where the folders say so, else None.
+        class_name: Its class, or its box's; empty where the task has no single class.
+        split: ``"train"``, ``"val"`` or ``"test"`` where the data say so, else None.
+        labels: Its classes where a photo may have several, sorted.
+        numbers: The values of the listing's ``targets``, in their order.
+        box: Of its object: xmin, ymin, xmax, ymax in pixels of the photo as a viewer shows it.
+        group: What must stay on one side of a split with it, if anything.
+        source: Where the label is written, as in ``labels.csv, line 7``; empty where a folder says it.
     """
 
     path: str
     class_name: str
     split: str | None
+    labels: tuple[str, ...] = ()
+    numbers: tuple[float, ...] = ()
+    box: Box | None = None
+    group: str | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +48,11 @@ class Listing:
             valid Unicode.
         ignored: Paths of all other files: hidden, no images, or images that belong to no class.
         without_class: Those of the ignored that are images: a user may have meant them.
-        found: How many files there are, counted while walking through the folders.
+        found: How many files (of a table: rows) there are, counted while reading.
+        task: What is predicted.
+        targets: Names of the numbers, where numbers are predicted.
+        quarantined: What cannot be used, for what is wrong with its label.
+        notes: Sentences that a user should read: columns that are not used, boxes that are left out.
     """
 
     root: str
@@ -40,6 +61,10 @@ class Listing:
     ignored: tuple[str, ...]
     without_class: tuple[str, ...]
     found: int
+    task: Task = "classification"
+    targets: tuple[str, ...] = ()
+    quarantined: tuple[Quarantined, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +73,25 @@ class Record:
 
     Attributes:
         path: Opens the file.
-        label: Index into the dataset's ``class_names``.
+        label: Index into the dataset's ``class_names``; 0 where the task has no single class.
         split: ``"train"``, ``"val"`` or ``"test"`` where the data say so, else None.
         sha256: Of the file's bytes, lower-case hexadecimal.
+        labels: Indices of its classes where a photo may have several, ascending.
+        numbers: The values of the dataset's ``targets``, in their order.
+        box: Of its object: xmin, ymin, xmax, ymax in pixels of the photo as a viewer shows it.
+        size: Width and height of the photo as a viewer shows it; None where the task needs no box.
+        group: What must stay on one side of a split with it, if anything.
     """
 
     path: str
     label: int
     split: str | None
     sha256: str
+    labels: tuple[int, ...] = ()
+    numbers: tuple[float, ...] = ()
+    box: Box | None = None
+    size: tuple[int, int] | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +119,9 @@ class Dataset:
         class_names: Sorted; a record's label is an index into it.
         quarantined: The photos that cannot be read, with the reason.
         ignored: Paths of the files that are no photos of a class.
-        found: How many files there are, counted while walking through the folders.
+        found: How many files (of a table: rows) there are, counted while reading.
         task: What is predicted.
+        targets: Names of the numbers, where numbers are predicted.
 
     Raises:
         AssertionError: found is not used + quarantined + ignored: a file has been lost, by a bug.
@@ -97,7 +133,8 @@ class Dataset:
     quarantined: tuple[Quarantined, ...]
     ignored: tuple[str, ...]
     found: int
-    task: str = "classification"
+    task: Task = "classification"
+    targets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         used, quarantined, ignored = len(self.records), len(self.quarantined), len(self.ignored)
