@@ -29,6 +29,11 @@ def test_fine_tuning_comes_after_the_head_and_is_slow() -> None:
         assert rest.unfreeze == (1 if recipe == "finetune" else "all")
 
 
+def test_fine_tuning_takes_about_a_hundred_steps_within_three_to_ten_epochs() -> None:
+    epochs = [phases_of("finetune", Facts(n, None))[1].epochs for n in (80, 500, 900, 100_000)]
+    assert epochs == [10, 6, 3, 3]
+
+
 def test_classic_is_what_the_notes_say() -> None:
     for phase, lr in zip(phases_of("classic"), (1e-3, 1e-4), strict=True):
         assert (phase.optimizer, phase.head_lr, phase.schedule) == ("adam", lr, "step")
