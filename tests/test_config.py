@@ -42,7 +42,33 @@ WRONG = [
         ["warmup_epochs is 2.5", "epochs is 2", "less than 2"],
     ),
     ({"phases": [{"epochs": 2, "warmup_epochs": 2}]}, ["warmup_epochs is 2,", "less than 2"]),
-    ({"phases": [{"optimizer": "adm"}]}, ["'adm'", "Did you mean 'adam'"]),
+    (
+        {"phases": [{"optimizer": "adm"}]},
+        ["optimizer is 'adm'; it must be one of adam, adamw, sgd, exact: ", ". Did you mean 'adam'?"],
+    ),
+    ({"phases": [{"optimizer": "exact", "epochs": 5}]}, ["epochs is 5", "once", "adam, adamw or sgd"]),
+    ({"phases": [{"optimizer": "exact", "weight_decay": 0.1}]}, ["weight_decay is 0.1", "'exact'"]),
+    ({"phases": [{"optimizer": "exact", "patience": 3}]}, ["patience is 3", "'exact'"]),
+    ({"phases": [{"milestones": [5, 2], "schedule": "multistep"}]}, ["[5, 2]", "mean [2, 5]", "must rise"]),
+    ({"phases": [{"milestones": [2, 2], "schedule": "multistep"}]}, ["[2, 2]", "mean [2]"]),
+    (
+        {"phases": [{"milestones": [3, 10, 12], "schedule": "multistep"}]},
+        ["[3, 10, 12]", "epochs is 10", "falls at 10, 12", "below 10"],
+    ),
+    ({"phases": [{"backbone_lr": 1e-4}]}, ["backbone_lr is 0.0001", "'head' trains the head alone"]),
+    ({"phases": [{"layer_decay": 0.5, "unfreeze": 0}]}, ["layer_decay is 0.5", "unfreeze = 0", "more"]),
+    ({"phases": [{"norm": "train"}]}, ["norm is 'train'", "head alone"]),
+    ({"phases": [{"patience": 9}]}, ["patience is 9", "epochs is 10", "at most 8"]),
+    ({"phases": [{"patience": 1, "epochs": 2}]}, ["patience is 1", "epochs is 2", "Leave patience out"]),
+    (
+        {"phases": [{"class_weights": "balanced", "sampling": "balanced"}]},
+        ["class_weights and sampling", "twice", "Choose one"],
+    ),
+    ({"phases": [{"augment": [{"op": "blur", "p": 0}]}]}, ["blur: p = 0", "no view", "larger"]),
+    ({"phases": [{"lr": 1e-3}]}, ["phase 1", "'lr'", "Did you mean 'head_lr'"]),
+    ({"head_lr": 1e-3}, ["'head_lr'", "a setting of a phase", "[[phases]]"]),
+    ({"lr": 1e-3}, ["'lr'", "Did you mean 'head_lr'? That is a setting of a phase"]),
+    ({"phases": [{"batch_size": 8}]}, ["'batch_size'", "a setting of the run", "--set batch_size=VALUE"]),
 ]
 
 
@@ -54,6 +80,17 @@ def test_a_wrong_setting_is_told_with_its_value_and_what_is_allowed(
         TrainConfig.from_settings("photos", **settings)
     for words in told:
         assert words in str(caught.value)
+
+
+def test_what_goes_together_is_accepted() -> None:
+    phases = [
+        {"name": "a", "optimizer": "exact", "epochs": 1},
+        {"name": "b", "schedule": "multistep", "milestones": [3, 9], "patience": 8, "norm": "frozen"},
+        {"name": "c", "unfreeze": 1, "norm": "train", "backbone_lr": 1e-4, "layer_decay": 0.5},
+        {"name": "d", "sampling": "balanced", "augment": [{"op": "blur", "p": 0.01}]},
+    ]
+    written = TrainConfig.from_settings("photos", phases=phases).to_dict()
+    assert TrainConfig.from_settings(**written).to_dict() == written
 
 
 def test_all_wrong_settings_are_told_at_once() -> None:
@@ -110,6 +147,7 @@ def test_a_recipe_file_holds_phases_and_nothing_else(tmp_path: Path) -> None:
 
     for text, told in [
         ("seed = 1\n[[phases]]\n", "unknown key 'seed'"),
+        ("lr = 1\n[[phases]]\n", "Did you mean 'head_lr'? That is a setting of a phase"),
         ("", "no phases"),
         ("phases = 3", "phases is 3"),
         ("[[phases", "not valid TOML"),

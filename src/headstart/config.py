@@ -238,8 +238,8 @@ def _recipe_file(path: str, problems: list[str]) -> tuple[PhaseConfig, ...]:
         problems.extend(error.problems)
         return ()
     problems.extend(
-        f"{path}: unknown key {key!r}. A recipe holds [[phases]] only; everything else is an option of the "
-        f"command."
+        f"{path}: unknown key {key!r}.{_elsewhere(key, TrainConfig)} A recipe holds [[phases]] only; "
+        f"everything else is an option of the command."
         for key in content
         if key != "phases"
     )
@@ -272,12 +272,18 @@ def _phases(tables: Any, where: str, problems: list[str]) -> tuple[PhaseConfig, 
             problems.append(f"{where}phase {number} is {table!r}; write each phase as a [[phases]] table.")
             continue
         found = len(problems)
-        values = _checked(
+        values: dict[str, Any] = _checked(
             PhaseConfig, {"name": f"phase{number}", **table}, f"{where}phase {number}: ", problems
         )
         if len(problems) == found:
             phases.append(PhaseConfig(**values))
-            problems.extend(f"{where}phase {number}: {each}" for each in _contradictions(phases[-1]))
+            told = _contradictions(phases[-1])
+            if phases[-1].optimizer == "exact" and (epochs := values.get("epochs", 1)) != 1:
+                told.append(
+                    f"epochs is {epochs}, but optimizer = 'exact' solves the head once. Leave epochs out, or "
+                    f"use adam, adamw or sgd."
+                )
+            problems.extend(f"{where}phase {number}: {each}" for each in told)
     names = [phase.name for phase in phases]
     problems.extend(
         f"{where}two phases are called {name!r}; give each a name of its own."
@@ -286,11 +292,52 @@ def _phases(tables: Any, where: str, problems: list[str]) -> tuple[PhaseConfig, 
     return tuple(phases)
 
 
-_OF_STEPS = ("label_smoothing", "class_weights", "sampling", "mixup", "cutmix", "ema", "wise_ft")
+_OF_STEPS = (
+    *("head_lr", "weight_decay", "clip_norm", "accumulate", "schedule", "label_smoothing", "class_weights"),
+    *("sampling", "mixup", "cutmix", "ema", "patience", "wise_ft"),
+)
+_OF_OTHER_STAGES = {
+    "backbone_lr": "is the learning rate of other stages",
+    "layer_decay": "slows other stages down",
+    "norm": "is about the batch norms of other stages",
+}
 
 
 def _contradictions(phase: PhaseConfig) -> list[str]:
-    """Name the settings of a schedule that do not go with each other, each of them right by itself."""
+    """Name the settings of a phase that do not go with each other, each of them right by itself."""
+    problems, defaults = _contradictions_of_schedule(phase), PhaseConfig()
+    changed = {
+        f.name for f in dataclasses.fields(phase) if getattr(phase, f.name) != getattr(defaults, f.name)
+    }
+    if phase.unfreeze in ("head", 0):
+        problems.extend(
+            f"{name} is {getattr(phase, name)!r}, which {meaning}, but unfreeze = {phase.unfreeze!r} trains "
+            f"the head alone. Leave {name} out, or unfreeze more."
+            for name, meaning in _OF_OTHER_STAGES.items()
+            if name in changed
+        )
+    if phase.class_weights == phase.sampling == "balanced":
+        problems.append(
+            "class_weights and sampling are both 'balanced', so that rare classes would count twice over. "
+            "Choose one of the two."
+        )
+    if phase.optimizer == "exact":
+        problems.extend(
+            f"{name} is {getattr(phase, name)!r}, but optimizer = 'exact' solves the head without steps. "
+            f"Leave {name} out, or use adam, adamw or sgd."
+            for name in _OF_STEPS
+            if name in changed
+        )
+    elif phase.patience is not None and phase.patience >= phase.epochs - 1:
+        remedy = f"Make it at most {phase.epochs - 2}, or leave" if phase.epochs > 2 else "Leave"
+        problems.append(
+            f"patience is {phase.patience}, but epochs is {phase.epochs}, so that it could never end the "
+            f"phase early. {remedy} patience out."
+        )
+    return problems
+
+
+def _contradictions_of_schedule(phase: PhaseConfig) -> list[str]:
     problems = []
     if phase.milestones and phase.schedule != "multistep":
         problems.append(
@@ -302,20 +349,49 @@ def _contradictions(phase: PhaseConfig) -> list[str]:
             "schedule is 'multistep', but milestones is empty. Name the epochs after which the learning rate "
             "falls, as in milestones = [20, 50], or choose 'constant'."
         )
+    if list(phase.milestones) != (rising := sorted(set(phase.milestones))):
+        problems.append(f"milestones is {list(phase.milestones)}; did you mean {rising}? They must rise.")
+    elif phase.schedule == "multistep" and (late := [m for m in phase.milestones if m >= phase.epochs]):
+        problems.append(
+            f"milestones is {list(phase.milestones)}, but epochs is {phase.epochs}, so that the phase is over "
+            f"before the learning rate falls at {', '.join(map(str, late))}. Name epochs below "
+            f"{phase.epochs}, or make epochs larger."
+        )
     if phase.warmup_epochs >= phase.epochs and phase.warmup_epochs > 0:
         problems.append(
             f"warmup_epochs is {phase.warmup_epochs:g}, but epochs is {phase.epochs}, so the phase "
             f"would never come to its largest learning rate. Make it less than {phase.epochs}."
         )
-    if phase.optimizer == "exact":
-        defaults = PhaseConfig()
-        problems.extend(
-            f"{name} is {getattr(phase, name)!r}, but optimizer = 'exact' solves the head without steps. "
-            f"Leave {name} out, or use adam, adamw or sgd."
-            for name in _OF_STEPS
-            if getattr(phase, name) != getattr(defaults, name)
-        )
     return problems
+
+
+# What other programs call it.
+_OTHER_NAMES = {
+    "lr": "head_lr",
+    "learning_rate": "head_lr",
+    "wd": "weight_decay",
+    "label_smooth": "label_smoothing",
+    "image_size": "size_px",
+    "img_size": "size_px",
+    "model": "backbone",
+}
+
+
+def _elsewhere(name: str, cls: type) -> str:
+    """Return a hint, as ``did_you_mean`` does, at a setting; also at one of a phase where it is not one's."""
+    known = [f.name for f in dataclasses.fields(cls)]
+    other = PhaseConfig if cls is TrainConfig else TrainConfig
+    others = [f.name for f in dataclasses.fields(other) if f.name not in ("data", "phases", "name")]
+    meant = _OTHER_NAMES.get(name, name)
+    if meant in known:
+        return f" Did you mean {meant!r}?"
+    if meant in others:
+        place = "a phase: write it below [[phases]] in a recipe file" if other is PhaseConfig else "the run"
+        if other is TrainConfig:
+            place += f": write it beside the phases, as in --set {meant}=VALUE"
+        asked = "It" if meant == name else f"Did you mean {meant!r}? That"
+        return f" {asked} is a setting of {place}."
+    return did_you_mean(name, known)
 
 
 def _checked(cls: type, given: Mapping[str, Any], where: str, problems: list[str]) -> dict[str, Any]:
@@ -323,8 +399,8 @@ def _checked(cls: type, given: Mapping[str, Any], where: str, problems: list[str
     values: dict[str, Any] = {}
     for name, value in given.items():
         if name not in known:
-            nearest = did_you_mean(name, known)
-            problems.append(f"{where}unknown setting {name!r}.{nearest} Settings are {', '.join(known)}.")
+            hint = _elsewhere(name, cls)
+            problems.append(f"{where}unknown setting {name!r}.{hint} Settings are {', '.join(known)}.")
         elif name == "phases":
             values[name] = _phases(value, where, problems)
         elif name == "augment":
@@ -334,9 +410,9 @@ def _checked(cls: type, given: Mapping[str, Any], where: str, problems: list[str
                 values[name] = _converted(value, str(known[name].type))
                 _check_limits(values[name], known[name].metadata)
             except ValueError as error:
-                problems.append(
-                    f"{where}{name} is {value!r}; {error}: {known[name].metadata['description']}."
-                )
+                about = known[name].metadata
+                hint = did_you_mean(str(value), about["choices"] or ())
+                problems.append(f"{where}{name} is {value!r}; {error}: {about['description']}.{hint}")
     return values
 
 
@@ -377,8 +453,7 @@ def _check_limits(value: Any, limits: Mapping[str, Any]) -> None:
             _check_limits(each, limits)
         return
     if limits["choices"] and value not in limits["choices"]:
-        nearest = did_you_mean(str(value), limits["choices"]).strip()
-        raise ValueError(f"{nearest} allowed are {', '.join(limits['choices'])}".strip())
+        raise ValueError(f"it must be one of {', '.join(limits['choices'])}")
     if not isinstance(value, (int, float)):
         return
     if limits["at_least"] is not None and value < limits["at_least"]:

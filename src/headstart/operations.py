@@ -437,6 +437,8 @@ def _check_table(table: Any, where: str, problems: list[str]) -> Operation | Non
         parameter = parameters[key]
         try:
             values[key] = _converted(given, parameter)
+            if key == "p" and values[key] == 0:
+                raise ValueError("no view would get it. Leave the operation out, or make p larger.")
         except ValueError as error:
             problems.append(f"{where}: {name}: {key} = {given!r} ({parameter.text}): {error}")
     return kind(**values)

@@ -211,9 +211,17 @@ def test_numbers_are_shown_while_training(
 
 WRONG = [
     ({"backbone": "resnet81"}, UnknownBackboneError, "Did you mean 'resnet"),
-    ({"phases": [{"unfreeze": "layer9"}]}, UnknownBackboneError, "Unknown stage 'layer9'"),
+    (
+        {"phases": [{"unfreeze": "layer9"}]},
+        UnknownBackboneError,
+        "^Phase 'phase1' .unfreeze.: Unknown stage 'layer9'",
+    ),
     ({"phases": [{"unfreeze": 9}]}, UnknownBackboneError, "last 9 stages"),
-    ({"phases": [{"optimizer": "exact", "unfreeze": 1}]}, ConfigError, "solves one linear layer"),
+    (
+        {"phases": [{"optimizer": "exact", "unfreeze": 1}]},
+        ConfigError,
+        "one linear layer.* adam, adamw or sgd",
+    ),
     ({"recipe": "prob"}, ConfigError, "Did you mean 'probe'"),
     ({"device": "mps"}, ConfigError, "this machine has none"),
     ({"precision": "fp16", "device": "cpu"}, ConfigError, "fp16"),
@@ -229,6 +237,15 @@ def test_a_wrong_command_is_told_and_leaves_no_run_folder(
     with pytest.raises(error, match=told):
         hs.train(photos, tmp_path / "run", **TINY | settings)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_stage_that_does_not_exist_is_told_with_its_phase_and_file(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('[[phases]]\nname = "deep"\nunfreeze = "layer9"\n')
+    with pytest.raises(
+        UnknownBackboneError, match=r"mine.toml: phase 'deep' .*Did you mean 'layer"
+    ) as caught:
+        hs.train(photos, tmp_path / "run", recipe=tmp_path / "mine.toml", **TINY)
+    assert str(caught.value).startswith(str(tmp_path))
 
 
 def test_a_run_folder_of_another_run_is_refused(result: hs.TrainResult, photos: Path) -> None:

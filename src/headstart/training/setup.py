@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from headstart import recipe
-from headstart.config import PhaseConfig, TrainConfig
+from headstart.config import RECIPES, PhaseConfig, TrainConfig
 from headstart.data.folder import read_folder
 from headstart.data.records import Listing
 from headstart.features.prefix import cut_for_training
@@ -76,7 +76,8 @@ def prepare(config: TrainConfig, accelerator: Accelerator, display: Display, sto
         network.eval()  # nothing that runs before training may teach the norms anything
     display.say(f"Backbone {backbone.full_name}, weights: {weights}")
     config = recipe.complete(config, recipe.Facts(num_train, head_inputs(network)))
-    refuse_impossible_phases(network, config.phases)
+    is_file = config.recipe not in RECIPES
+    refuse_impossible_phases(network, config.phases, source=config.recipe if is_file else "")
     for phase in config.phases:
         if phase.cutmix:
             prefix, _ = cut_for_training(network, phase.unfreeze, preprocessing, accelerator.device)

@@ -20,7 +20,7 @@ from torch import nn
 
 from headstart.config import PhaseConfig
 from headstart.data.records import Record
-from headstart.errors import ConfigError
+from headstart.errors import ConfigError, UnknownBackboneError
 from headstart.model.stages import cut
 from headstart.runtime import num_cores
 from headstart.training.features import PhaseFeatures
@@ -62,20 +62,29 @@ def head_inputs(network: nn.Module) -> int | None:
     return layer.in_features if layer else None
 
 
-def refuse_impossible_phases(network: nn.Module, phases: Iterable[PhaseConfig]) -> None:
+def refuse_impossible_phases(network: nn.Module, phases: Iterable[PhaseConfig], source: str = "") -> None:
     """Check that each phase's stage exists, and that what it wants solved can be.
+
+    Args:
+        network: With its new head.
+        phases: Of the run.
+        source: The recipe file that they come from, if they come from one.
 
     Raises:
         UnknownBackboneError: There is no such stage.
         ConfigError: The exact optimiser is asked for more than one linear layer.
     """
     for phase in phases:
-        _, suffix = cut(network, phase.unfreeze)
+        where = f"{source}: phase {phase.name!r}" if source else f"Phase {phase.name!r}"
+        try:
+            _, suffix = cut(network, phase.unfreeze)
+        except UnknownBackboneError as error:
+            raise UnknownBackboneError(f"{where} (unfreeze): {error}") from error
         if phase.optimizer == "exact" and linear_head(suffix) is None:
             raise ConfigError(
                 [
-                    f"phase {phase.name!r} has optimizer = 'exact', which solves one linear layer, and "
-                    f"unfreezes {', '.join(suffix.names)}. Set unfreeze = 'head', or use adam or adamw."
+                    f"{where} has optimizer = 'exact', which solves one linear layer, and unfreezes "
+                    f"{', '.join(suffix.names)}. Set unfreeze = 'head', or use adam, adamw or sgd."
                 ]
             )
 
