@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import headstart as hs
-from headstart.cli import app
+from headstart.cli import _print_result, app
 from headstart.config import TrainConfig
 
 
@@ -43,6 +43,8 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert code == 0, err
     assert f"headstart predict {folder / 'run'}" in out
     assert "Best: probe, epoch" in out
+    assert "Test: accuracy" in out
+    assert "a little too good" not in out
     return folder / "run"
 
 
@@ -135,7 +137,7 @@ def test_a_photo_that_cannot_be_read_is_a_row_and_the_others_are_answered(
     assert rows[0]["path"] == str(odd)
     assert "HTML page" in rows[1]["error"]
     assert "no such file" in rows[2]["error"]
-    assert "2 of the photos could not be read" in err
+    assert "2 photos could not be read" in err
 
 
 def test_augment_draws_a_sheet_and_warns(photos: Path, tmp_path: Path) -> None:
@@ -259,7 +261,7 @@ def test_features_are_written_and_what_is_stored_is_shown_and_cleared(photos: Pa
     code, out, _ = headstart("cache")
     assert re.search(r"timm/tf_efficientnet_lite0\.in1k +head +12 ", out)
     code, out, _ = headstart("cache", "--clear")
-    assert "Deleted 1 stores" in out
+    assert "Deleted 1 store," in out
     assert "0.0 MB of at most" in headstart("cache")[1]
 
 
@@ -337,6 +339,16 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(photos: Path, tmp_pa
     for words in ("Phase 2 of 2: finetune", "adamw", "█", "Together about"):
         assert words in out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_test_photos_the_score_is_doubted_and_a_mixture_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    best = {"phase": "fine", "epoch": 2, "val_accuracy": 0.9, "val_loss": 0.3, "share": 0.4}
+    _print_result(Path("runs/a"), {"best": best, "images": {"val": 10, "test": 0}})
+    told = capsys.readouterr().out
+    assert "Best: fine, epoch 2, 40% of its weights, the rest from before the phase: validation" in told
+    assert "a little too good; photos in a test folder" in told
 
 
 def test_lr_find_writes_a_picture_and_a_recipe_that_can_be_used(photos: Path, tmp_path: Path) -> None:

@@ -184,10 +184,10 @@ def test_every_setting_says_what_it_is() -> None:
 
 def test_without_views_each_epoch_has_a_new_one() -> None:
     def views(**settings: Any) -> int:
-        return TrainConfig.from_settings("photos", phases=[{"epochs": 7, **settings}]).phases[0].views
+        return TrainConfig.from_settings("photos", phases=[settings]).phases[0].views
 
-    assert views(augment="light") == 7
-    assert views(augment="light", views=2) == 2
-    assert views(augment=[{"op": "horizontal-flip"}]) == 7
+    assert views(augment="light", epochs=7) == 7
+    assert views(augment="light", epochs=7, views=2) == 2
+    assert views(augment=[{"op": "horizontal-flip"}], epochs=7) == 7
     assert views() == views(augment="none") == 1
     assert views(augment="light", optimizer="exact") == 1

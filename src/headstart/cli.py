@@ -14,6 +14,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
+from headstart.columns import counted
 from headstart.errors import UsageError, requires_extra
 from headstart.files import refuse_to_write, write_whole
 
@@ -253,7 +254,7 @@ def predict(
         else:
             num_errors = write_table(file, predictions, predictor.class_names, top_k=top_k)
     if num_errors:
-        print(f"headstart: {num_errors} of the photos could not be read", file=sys.stderr)
+        print(f"headstart: {counted(num_errors, 'photo')} could not be read", file=sys.stderr)
         raise typer.Exit(1)
 
 
@@ -423,7 +424,7 @@ def augment(
         print(f"headstart: {path}: {reason}", file=sys.stderr)
     for warning in result.warnings:
         print(f"headstart: {warning}", file=sys.stderr)
-    print(f"Written: {out} ({result.num_photos} photos)")
+    print(f"Written: {out} ({counted(result.num_photos, 'photo')})")
 
 
 @app.command(epilog="Example: headstart export runs/photos --to pth --out model.pth")
@@ -468,7 +469,8 @@ def features(
     result = extract_features(data, out, backbone, weights=weights)
     for path, reason in result.unreadable:
         print(f"headstart: {path}: {reason}", file=sys.stderr)
-    print(f"Written: {out} ({result.num_rows:,} photos, {result.num_features:,} features each)")
+    photos = counted(result.num_rows, "photo")
+    print(f"Written: {out} ({photos}, {result.num_features:,} features each)")
     if result.unreadable:
         raise typer.Exit(1)
 
@@ -488,7 +490,7 @@ def cache(
     if clear:
         for store in stores:
             delete_store(store.path)
-        print(f"Deleted {len(stores)} stores, {total / 1e6:,.1f} MB, from {cache_folder()}")
+        print(f"Deleted {counted(len(stores), 'store')}, {total / 1e6:,.1f} MB, from {cache_folder()}")
         return
     rows = [
         [
@@ -510,13 +512,19 @@ def _print_result(path: Path, metrics: dict[str, Any]) -> None:
         return
     best, images = metrics["best"], metrics["images"]
     right = round(best["val_accuracy"] * images["val"])
+    mixed = f", {best['share']:.0%} of its weights, the rest from before the phase" if "share" in best else ""
     print(
-        f"Best: {best['phase']}, epoch {best['epoch']}: validation accuracy {best['val_accuracy']:.3f} "
-        f"({right} of {images['val']}), loss {best['val_loss']:.3f}"
+        f"Best: {best['phase']}, epoch {best['epoch']}{mixed}: validation accuracy "
+        f"{best['val_accuracy']:.3f} ({right} of {images['val']}), loss {best['val_loss']:.3f}"
     )
     if "test" in metrics:
-        test = metrics["test"]
-        print(f"Test: accuracy {test['accuracy']:.3f} of {images['test']} photos, loss {test['loss']:.3f}")
+        test, photos = metrics["test"], counted(images["test"], "photo")
+        print(f"Test: accuracy {test['accuracy']:.3f} of {photos}, loss {test['loss']:.3f}")
+    else:
+        print(
+            "The best weights were chosen on the validation photos, so that score is a little too good; "
+            "photos in a test folder would give one that is not."
+        )
     print(f"Run: {path} (model.onnx, model.safetensors, metrics.json, history.csv, curves.png)")
     print(f"Next: headstart predict {path} PHOTO-OR-FOLDER")
 

@@ -1,8 +1,13 @@
-"""Text in aligned columns, for people to read."""
+"""Text for people to read: aligned columns, counted things."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return ``"1 photo"`` or ``"2 photos"``."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def align(cells: Sequence[str], widths: Sequence[int]) -> str:

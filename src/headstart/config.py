@@ -306,9 +306,8 @@ _OF_OTHER_STAGES = {
 def _contradictions(phase: PhaseConfig) -> list[str]:
     """Name the settings of a phase that do not go with each other, each of them right by itself."""
     problems, defaults = _contradictions_of_schedule(phase), PhaseConfig()
-    changed = {
-        f.name for f in dataclasses.fields(phase) if getattr(phase, f.name) != getattr(defaults, f.name)
-    }
+    names = [f.name for f in dataclasses.fields(phase)]
+    changed = {name for name in names if getattr(phase, name) != getattr(defaults, name)}
     if phase.unfreeze in ("head", 0):
         problems.extend(
             f"{name} is {getattr(phase, name)!r}, which {meaning}, but unfreeze = {phase.unfreeze!r} trains "
@@ -353,7 +352,7 @@ def _contradictions_of_schedule(phase: PhaseConfig) -> list[str]:
         problems.append(f"milestones is {list(phase.milestones)}; did you mean {rising}? They must rise.")
     elif phase.schedule == "multistep" and (late := [m for m in phase.milestones if m >= phase.epochs]):
         problems.append(
-            f"milestones is {list(phase.milestones)}, but epochs is {phase.epochs}, so that the phase is over "
+            f"milestones is {list(phase.milestones)}, but epochs is {phase.epochs}, so the phase is over "
             f"before the learning rate falls at {', '.join(map(str, late))}. Name epochs below "
             f"{phase.epochs}, or make epochs larger."
         )

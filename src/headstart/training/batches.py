@@ -73,9 +73,14 @@ class Batches:
         self._memory_format = memory_format
 
     @property
+    def batches_per_epoch(self) -> int:
+        """Batches of all processes together count once."""
+        return math.ceil(len(self._records) / self._batch_size)
+
+    @property
     def steps_per_epoch(self) -> int:
         """Steps of the optimiser."""
-        return math.ceil(math.ceil(len(self._records) / self._batch_size) / self._accumulate)
+        return math.ceil(self.batches_per_epoch / self._accumulate)
 
     def epoch(self, order: np.ndarray | None = None, view: int = 0, first: int = 0) -> Iterator[Batch]:
         """Yield this process's part of every batch.

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from headstart.columns import counted
 from headstart.config import PhaseConfig
 from headstart.data.flips import flip_warnings
 from headstart.data.records import Dataset, Listing
@@ -96,7 +97,7 @@ class Display:
             self.say(f"  ... and {quarantined - _MOST_NAMED} more: see quarantine.csv")
         if listing.without_class:
             self.say(
-                f"Warning: {len(listing.without_class)} images lie in no class folder and are ignored: "
+                f"Warning: {counted(len(listing.without_class), 'image')} in no class folder, ignored: "
                 f"{listing.without_class[0]!r}"
             )
         validated = {photo.label for photo in splits.val}
@@ -107,11 +108,11 @@ class Display:
             )
         if splits.shared:
             self.say(
-                f"Warning: {splits.shared} validation or test photos are, byte for byte, training photos "
-                f"too; scores on them are too good. Remove them, or let Headstart split."
+                f"Warning: byte for byte a training photo too: {counted(splits.shared, 'photo')} for "
+                f"validation or test; scores there are too good. Remove them, or let Headstart split."
             )
         if splits.contradictory:
-            self.say(f"Warning: {splits.contradictory} photos stand, byte for byte, under two classes.")
+            self.say(f"Warning: byte for byte under two classes: {counted(splits.contradictory, 'photo')}.")
 
     def flips(self, class_names: tuple[str, ...], phases: tuple[PhaseConfig, ...]) -> None:
         """Tell where flips may change labels."""
@@ -125,7 +126,7 @@ class Display:
         frozen = f"frozen: {', '.join(prefix.names)}" if prefix.names else "nothing frozen"
         if not prefix.names and isinstance(phase.unfreeze, int):
             frozen += " (the inside of this network is not staged, so its last stage is all of its backbone)"
-        how = f"{phase.optimizer} at {phase.head_lr:g}, {phase.epochs} epochs"
+        how = f"{phase.optimizer} at {phase.head_lr:g}, {counted(phase.epochs, 'epoch')}"
         if phase.optimizer == "exact":
             how = "solved exactly"
         self.say(f"Phase {phase.name}: {trainable:,} parameters, {how}; {frozen}")
@@ -133,6 +134,18 @@ class Display:
     def epoch(self, record: EpochRecord, epochs: int, *, is_best: bool) -> None:
         """Print one epoch's numbers."""
         self.say(f"{record.phase} {record.epoch}/{epochs}   {record}{'   best' if is_best else ''}")
+
+    def out_of_patience(self, phase: PhaseConfig) -> None:
+        """Say why a phase ends before its last epoch."""
+        assert phase.patience is not None
+        self.say(
+            f"{phase.name} ends early: {counted(phase.patience, 'epoch')} without a better one "
+            f"(patience = {phase.patience})"
+        )
+
+    def no_mixture(self, phase: PhaseConfig) -> None:
+        """Say that mixtures of weights were tried in vain."""
+        self.say(f"{phase.name}: no mixture with the weights before the phase is better (wise_ft)")
 
     def mixture(self, record: EpochRecord, share: float) -> None:
         """Print a better mixture of weights."""

@@ -20,6 +20,7 @@ class EpochRecord:
         val_accuracy: In 0..1.
         lr: Learning rate during the epoch.
         seconds: Wall time of the epoch, validation included.
+        completed: Share of its batches that were taken; below 1 where ``max_minutes`` cut the epoch short.
     """
 
     phase: str
@@ -30,13 +31,22 @@ class EpochRecord:
     val_accuracy: float
     lr: float
     seconds: float
+    completed: float = 1.0
 
     @classmethod
-    def of(cls, phase: str, epoch: int, train: Scores, val: Scores, lr: float, seconds: float) -> EpochRecord:
+    def of(
+        cls,
+        phase: str,
+        epoch: int,
+        train: Scores,
+        val: Scores,
+        lr: float,
+        seconds: float,
+        completed: float = 1.0,
+    ) -> EpochRecord:
         """Put an epoch's scores side by side."""
-        return cls(
-            phase, epoch, train.loss, train.accuracy, val.loss, val.accuracy, float(lr), round(seconds, 3)
-        )
+        scores = train.loss, train.accuracy, val.loss, val.accuracy
+        return cls(phase, epoch, *scores, float(lr), round(seconds, 3), round(completed, 4))
 
     def is_better_than(self, other: EpochRecord | None, select: str) -> bool:
         """Compare by ``val_loss`` or ``val_accuracy``; on equal terms the earlier one stays.
@@ -55,4 +65,5 @@ class EpochRecord:
             f"train loss {self.train_loss:.3f} accuracy {self.train_accuracy:.3f}   "
             f"val loss {self.val_loss:.3f} accuracy {self.val_accuracy:.3f}   "
             f"lr {self.lr:.2g}   {self.seconds:.1f} s"
+            f"{'' if self.completed == 1 else f'   cut short at {self.completed:.0%}'}"
         )

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from headstart.columns import counted
 from headstart.config import PhaseConfig, TrainConfig
 from headstart.training.history import EpochRecord
 
@@ -92,7 +93,8 @@ class Progress:
         if self.phase >= len(config.phases):
             return "after the last phase"
         name = config.phases[self.phase].name
-        return f"in phase {name}, after {self.epoch} epochs and {self.batch} batches"
+        batches = counted(self.batch, "batch", "batches")
+        return f"in phase {name}, after {counted(self.epoch, 'epoch')} and {batches}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a checkpoint."""

@@ -335,7 +335,11 @@ class RunDir:
                 "name": phase.name,
                 "unfrozen": phase.unfreeze,
                 "epochs": [
-                    {key: value for key, value in row.items() if key != "phase"}
+                    {
+                        key: value
+                        for key, value in row.items()
+                        if key != "phase" and not (key == "completed" and value == 1)
+                    }
                     for row in rows
                     if row["phase"] == phase.name
                 ],

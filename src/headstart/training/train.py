@@ -235,9 +235,14 @@ def _take_steps(
                     with trainer.averaged():
                         val_scores, lr = score(), trainer.largest_lr(epoch)
                         seconds = time.monotonic() - begun
-                        record = EpochRecord.of(phase.name, epoch, train_scores, val_scores, lr, seconds)
+                        completed = progress.batch / ready.batches.batches_per_epoch
+                        record = EpochRecord.of(
+                            phase.name, epoch, train_scores, val_scores, lr, seconds, completed
+                        )
                         display.epoch(record, phase.epochs, is_best=run.record(record, network))
                     check()
+            if progress.epoch < phase.epochs and not progress.out_of_time:
+                display.out_of_patience(phase)
 
             if phase.wise_ft and progress.epoch > 0 and not progress.is_over:
                 assert progress.best is not None
@@ -258,6 +263,8 @@ def _take_steps(
                     if found:
                         run.record_mixture(*found, network)
                         display.mixture(*found)
+                    else:
+                        display.no_mixture(phase)
         except Stopped:
             run.checkpoint(network, trainer.tensors())
             display.say(f"Saved. Go on with: headstart resume {run.path}")
