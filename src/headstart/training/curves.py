@@ -2,57 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from headstart.files import write_whole
 from headstart.training.history import EpochRecord
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def draw_curves(path: Path, history: Sequence[EpochRecord], best: EpochRecord) -> None:
-    """Draw the history so far, with a line between phases and a ring around the best epoch."""
+_MOST_NUMBERS: Final = 10  # along an axis
+
+
+def draw_curves(
+    path: Path,
+    history: Sequence[EpochRecord],
+    best: EpochRecord,
+    *,
+    share: float = 1.0,
+    mixing: Collection[str] = (),
+) -> None:
+    """Draw the history so far, with a line between phases and a ring around the best epoch.
+
+    Args:
+        path: The picture.
+        history: At least one epoch.
+        best: The best weights' numbers; of a mixture, with the mixture's validation scores.
+        share: Of that epoch's weights in the best ones.
+        mixing: Names of the phases whose training photos are mixed.
+    """
+    figure = curves(history, best, share=share, mixing=mixing)
+    write_whole(path, lambda file: figure.savefig(file, format="png"))
+
+
+def curves(
+    history: Sequence[EpochRecord],
+    best: EpochRecord,
+    *,
+    share: float = 1.0,
+    mixing: Collection[str] = (),
+) -> Figure:
+    """Return the drawing: see ``draw_curves``."""
     # The object interface: pyplot keeps global state and may want a screen.
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
     x = list(range(1, len(history) + 1))
     # A mixture of weights belongs to its epoch, but is better than that.
     best_x = [(row.phase, row.epoch) for row in history].index((best.phase, best.epoch)) + 1
-    figure = Figure(figsize=(11, 3.6), dpi=110, layout="constrained")
+    ring = (
+        "best" if share == 1 else f"best: {share:.0%} of this epoch's weights, the rest from before the phase"
+    )
+    figure = Figure(figsize=(11, 4.0), dpi=110, layout="constrained")
     loss, accuracy, lr = figure.subplots(1, 3)
     for axes, name, title in ((loss, "loss", "Loss"), (accuracy, "accuracy", "Accuracy")):
         train = [getattr(row, f"train_{name}") for row in history]
         val = [getattr(row, f"val_{name}") for row in history]
         axes.plot(x, train, color="#9aa5b1", marker="o", markersize=3, label="training")
         axes.plot(x, val, color="#1f6feb", marker="o", markersize=3, label="validation")
-        axes.plot(
-            [best_x],
-            [getattr(best, f"val_{name}")],
-            "o",
-            ms=11,
-            mfc="none",
-            mec="#d4380d",
-            mew=1.6,
-            label="best",
-        )
+        (mark,) = axes.plot([best_x], [getattr(best, f"val_{name}")], "o", ms=11, mfc="none", mew=1.6)
+        mark.set(markeredgecolor="#d4380d", label=ring)
         axes.set_title(title)
-    loss.set_ylim(0, 1.15 * max(max(row.train_loss, row.val_loss) for row in history))  # room for names
+    loss.set_ylim(0, 1.25 * max(max(row.train_loss, row.val_loss) for row in history))  # room for names
     accuracy.set_ylim(top=1.005)
     lr.step(x, [row.lr for row in history], where="mid", color="#2da44e")
     lr.set_title("Learning rate")
     if any(row.lr > 0 for row in history):  # a solved head has none
         lr.set_yscale("log", nonpositive="mask")
     starts = [i for i in range(1, len(history)) if history[i].phase != history[i - 1].phase]
+    numbered = _numbered(history)
     for axes in (loss, accuracy, lr):
-        axes.set_xlabel("epoch")
+        axes.set_xlabel("epoch of its phase" if starts else "epoch")
         axes.set_xlim(0.5, len(history) + 0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.set_xticks([i + 1 for i in numbered], [str(history[i].epoch) for i in numbered])
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         for start in starts:
             axes.axvline(start + 0.5, color="#6e7781", linewidth=1, linestyle=":")
-    for first in [0, *starts]:
-        transform = loss.get_xaxis_transform()
-        loss.text(first + 0.6, 0.98, history[first].phase, transform=transform, va="top", size=8)
-    accuracy.legend(frameon=False, loc="lower right")
-    write_whole(path, lambda file: figure.savefig(file, format="png"))
+    for number, first in enumerate([0, *starts]):  # in two rows, for a phase may be an epoch short
+        transform, y = loss.get_xaxis_transform(), 0.98 - 0.07 * (number % 2)
+        loss.text(first + 0.6, y, history[first].phase, transform=transform, va="top", size=8)
+    if mixed := sorted({row.phase for row in history} & set(mixing)):
+        figure.suptitle(
+            f"Training loss and accuracy of {', '.join(mixed)} are of mixed photos, which are harder", size=9
+        )
+    figure.legend(*loss.get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=3)
+    return figure
+
+
+def _numbered(history: Sequence[EpochRecord]) -> list[int]:
+    """Choose the epochs whose numbers stand at the axis: those of their phases, as in history.csv."""
+    every = next(
+        n
+        for power in range(9)
+        for n in (10**power, 2 * 10**power, 5 * 10**power)
+        if n * _MOST_NUMBERS >= len(history)
+    )
+    chosen: list[int] = []
+    for i, row in enumerate(history):
+        is_due = row.epoch == 1 or row.epoch % every == 0
+        if is_due and (not chosen or i - chosen[-1] >= 0.6 * every):
+            chosen.append(i)
+    return chosen

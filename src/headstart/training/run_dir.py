@@ -324,7 +324,11 @@ class RunDir:
     def draw_curves(self) -> None:
         """Bring ``curves.png`` up to date."""
         if self._writes and self.progress.best is not None:
-            draw_curves(self.path / "curves.png", self.progress.history, self.progress.best.record)
+            best = self.progress.best
+            mixing = [phase.name for phase in self._config.phases if phase.mixup or phase.cutmix]
+            draw_curves(
+                self.path / "curves.png", self.progress.history, best.record, share=best.share, mixing=mixing
+            )
             self._curves_drawn = time.monotonic()
 
     def phases(self, phases: Sequence[PhaseConfig]) -> list[dict[str, Any]]:
