@@ -352,15 +352,17 @@ def test_without_test_photos_the_score_is_doubted_and_a_mixture_is_named(
 
 
 def test_lr_find_writes_a_picture_and_a_recipe_that_can_be_used(photos: Path, tmp_path: Path) -> None:
-    code, out, err = headstart("lr-find", photos, *TINY, cwd=tmp_path)
+    code, out, err = headstart(
+        "lr-find", photos, *TINY, "--recipe", "classic", "--phase", "head", cwd=tmp_path
+    )
     assert code == 0, err
-    assert "Phase finetune: try head_lr = " in out
+    assert "Phase head: try head_lr = " in out
     assert [path.name for path in tmp_path.iterdir()] == ["lr-find.png"]
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text(out[out.index("[[phases]]") :])
+    recipe.write_text(out.partition("--recipe recipe.toml:\n\n")[2])
     config = TrainConfig.from_settings(photos, recipe=recipe)
-    assert [phase.name for phase in config.phases] == ["probe", "finetune"]
-    assert f"head_lr = {config.phases[1].head_lr:g} " in out
+    assert [phase.name for phase in config.phases] == ["head", "all"]
+    assert f"head_lr = {config.phases[0].head_lr:g} " in out
 
 
 @pytest.mark.parametrize("arguments", [["train", "nowhere"], ["train", "PHOTOS", "--sed", "1"]], ids=str)

@@ -47,10 +47,14 @@ PHASES: list[dict[str, Any]] = [
 ]
 
 
+# Behind a trained head, the loss of these photos is at its floor and suggests nothing.
+NO_HEAD_BEFORE = [PHASES[3], PHASES[2], PHASES[0]]
+
+
 @pytest.fixture(scope="module")
 def found(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> hs.LrRange:
     out = tmp_path_factory.mktemp("found") / "lr-find.png"
-    return hs.lr_find(photos, out, phases=PHASES, **TINY)
+    return hs.lr_find(photos, out, phases=NO_HEAD_BEFORE, phase="last", **TINY)
 
 
 def test_the_rates_grow_from_tiny_to_huge(found: hs.LrRange) -> None:
@@ -71,10 +75,10 @@ def test_the_suggestion_keeps_the_phases_proportions_and_can_be_trained_with(
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(found.recipe)
     written = TrainConfig.from_settings(photos, recipe=recipe).phases
-    asked = TrainConfig.from_settings(photos, phases=PHASES).phases
-    assert written[:3] == asked[:3]
-    assert written[3].head_lr == found.suggestion["head_lr"]
-    assert (written[3].augment, written[3].views, written[3].ema) == ("light", 30, 0.9)
+    asked = TrainConfig.from_settings(photos, phases=NO_HEAD_BEFORE).phases
+    assert written[1:] == asked[1:]
+    assert written[0].head_lr == found.suggestion["head_lr"]
+    assert (written[0].augment, written[0].views, written[0].ema) == ("light", 30, 0.9)
 
 
 def test_every_groups_rate_grows_in_proportion(
@@ -153,7 +157,8 @@ def test_heads_are_trained_first_and_deeper_phases_left_out(
 def test_any_phase_that_takes_steps_can_be_tested(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = hs.lr_find(photos, tmp_path / "a.png", phase="head", phases=PHASES, **TINY | {"batch_size": 64})
+    settings = TINY | {"batch_size": 64}
+    found = hs.lr_find(photos, tmp_path / "a.png", phase="head", phases=PHASES[1:], **settings)
     assert found.phase == "head"
     assert set(found.suggestion) == {"head_lr"}
     assert "fewer training photos (30) than a batch has (64)" in capsys.readouterr().err
@@ -256,5 +261,30 @@ def test_a_loss_that_never_falls_is_doubted(tmp_path: Path) -> None:
     ]
     assert [each.hardly_fell for each in found] == [False, True, True]
     assert ["hardly fell" in str(each) for each in found] == [False, True, True]
+    assert [bool(each.suggestion) for each in found] == [True, False, False]
     for each in found:
         draw(tmp_path / "a.png", each)
+
+
+def test_where_a_head_was_solved_before_noise_is_no_suggestion_but_the_rise_is_a_limit() -> None:
+    lrs = np.geomspace(1e-7, 10, NUM_STEPS)
+    chance = np.random.Generator(np.random.Philox(1)).normal(0, 0.02, NUM_STEPS)
+    losses = 0.1 + chance + np.maximum(0, np.log10(lrs) + 2)
+    smoothed, average = [], 0.0
+    for number, loss in enumerate(losses, 1):
+        average = 0.98 * average + 0.02 * loss
+        smoothed.append(average / (1 - 0.98**number))
+
+    def found(head_lr: float) -> hs.LrRange:
+        phases = TrainConfig.from_settings("x", phases=[PHASES[0], PHASES[-1] | {"head_lr": head_lr}]).phases
+        each = tuple(lrs.tolist()), tuple(losses.tolist()), tuple(smoothed)
+        return hs.LrRange("last", phases, *each, *suggest(lrs.tolist(), smoothed), "done")
+
+    slow, fast = found(1e-4), found(0.1)
+    assert slow.valley is not None  # of noise
+    assert slow.suggestion == {}
+    assert slow.rises_at is not None
+    assert 1e-2 < slow.rises_at < 1e-1
+    assert "phase probe has solved the head, so it began near its floor" in str(slow)
+    assert "stay well below. head_lr = 0.0001 does." in str(slow)
+    assert f"Try head_lr = {slow.rises_at / 10:.1e} instead of 0.1" in str(fast)

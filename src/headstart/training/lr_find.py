@@ -46,6 +46,7 @@ _SMOOTHING: Final = 0.98  # what the smoothed loss keeps of itself in each step
 _EXPLODED: Final = 4.0  # times the smallest smoothed loss: the test ends
 _SHARE: Final = 0.02  # a fall by less than this share of the loss says little ...
 _LEAST: Final = 0.005  # ... and so does a smaller one than this: what was trained before has learned it all
+_STILL: Final = NUM_STEPS // 4  # steps, up to a rate of 1e-5: what the loss does there is chance
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,37 @@ class LrRange:
     ended: str
 
     @property
+    def level(self) -> float:
+        """The loss before the rates are large enough to change it."""
+        return float(np.mean(self.losses[:_STILL]))
+
+    @property
+    def floor(self) -> float:
+        """The smallest smoothed loss after that."""
+        return min(self.smoothed[_STILL:], default=self.level)
+
+    @property
     def hardly_fell(self) -> bool:
-        """Whether the loss fell so little that the suggestion says little."""
-        return self.smoothed[0] - min(self.smoothed) < max(_LEAST, _SHARE * self.smoothed[0])
+        """Whether the loss fell by no more than chance would have it, so that the curve suggests nothing."""
+        chance = 2 * float(np.std(self.losses[:_STILL])) / math.sqrt(len(self.losses[:_STILL]))
+        return self.level - self.floor < max(_LEAST, _SHARE * self.level, chance)
+
+    @property
+    def rises_at(self) -> float | None:
+        """Learning rate from which on the smoothed loss stands clearly above its first level, if it does."""
+        chance = 3 * float(np.std(self.losses[:_STILL])) / math.sqrt(len(self.losses[:_STILL]))
+        limit = self.level + max(_LEAST, _SHARE * self.level, chance)
+        above = [loss > limit for loss in self.smoothed]
+        last = len(above) - above[::-1].index(False) if False in above else 0
+        return self.lrs[last] if last < len(above) else None
 
     @property
     def suggestion(self) -> dict[str, float]:
-        """What to set in the phase: ``head_lr``, and where it has a ``backbone_lr``, that in proportion."""
-        if self.valley is None:
+        """What to set in the phase: ``head_lr``, and where it has a ``backbone_lr``, that in proportion.
+
+        Empty where the test ended too early, and where the loss hardly fell: the valley is one of noise then.
+        """
+        if self.valley is None or self.hardly_fell:
             return {}
         (tested,) = (each for each in self.phases if each.name == self.phase)
         rates = {"head_lr": self.valley}
@@ -102,16 +126,30 @@ class LrRange:
     def __str__(self) -> str:
         if self.valley is None or self.steepest is None:
             return f"Phase {self.phase}: no suggestion, for {self.ended} after {len(self.lrs)} steps."
+        if self.hardly_fell:
+            return self._without_fall()
         settings = ", ".join(f"{name} = {value:g}" for name, value in self.suggestion.items())
-        fall = f"from {self.smoothed[0]:.3g} to {min(self.smoothed):.3g}"
-        doubt = (
-            f"\nBut the loss hardly fell in this test, {fall}, so that says little."
-            if self.hardly_fell
-            else ""
-        )
         return (
             f"Phase {self.phase}: try {settings} (valley: halfway down the longest fall of the loss).\n"
-            f"The loss fell fastest at {self.steepest:.2g}; the smaller of the two is the safer.{doubt}"
+            f"The loss fell fastest at {self.steepest:.2g}; the smaller of the two is the safer."
+        )
+
+    def _without_fall(self) -> str:
+        names = [each.name for each in self.phases]
+        tested = self.phases[names.index(self.phase)]
+        solved = [each.name for each in self.phases[: names.index(self.phase)] if each.optimizer == "exact"]
+        why = f": phase {solved[-1]} has solved the head, so it began near its floor" if solved else ""
+        advice = f"Keep head_lr = {tested.head_lr:g}."
+        if self.rises_at is not None:
+            advice = f"It rises at {self.rises_at:.1e}: stay well below. "
+            advice += (
+                f"head_lr = {tested.head_lr:g} does."
+                if tested.head_lr <= self.rises_at / 3
+                else f"Try head_lr = {self.rises_at / 10:.1e} instead of {tested.head_lr:g}."
+            )
+        return (
+            f"Phase {self.phase}: no suggestion. The loss hardly fell in this test, from {self.level:.3g} to "
+            f"{self.floor:.3g}{why}.\n{advice}"
         )
 
 
@@ -273,7 +311,7 @@ def _test(
                 smoothed.append(average / (1 - _SMOOTHING ** len(losses)))
                 counter.advance(batch.step_size)
                 settled = smoothed[NUM_STEPS // 10 :]  # an average of few is chance
-                if settled and settled[-1] > _EXPLODED * min(settled):
+                if settled and settled[-1] > _EXPLODED * max(min(settled), _LEAST):
                     ended = f"the loss exploded at a learning rate of {lrs[len(losses) - 1]:.2g}"
                     break
                 if len(losses) == NUM_STEPS:
@@ -324,16 +362,20 @@ def draw(path: Path, found: LrRange) -> None:
     figure = Figure(figsize=(8, 4.6), dpi=120, layout="constrained")
     axes = figure.subplots()
     axes.plot(found.lrs, found.losses, ".", color="#9aa5b1", markersize=5, label="loss of each step")
-    axes.plot(found.lrs, found.smoothed, color="#1f6feb", linewidth=2, label="smoothed")
-    for label, lr, color, size in (
-        ("steepest fall", found.steepest, "#6e7781", 8),
-        ("suggestion (valley)", found.valley, "#d4380d", 11),
-    ):
+    axes.plot(
+        found.lrs,
+        found.smoothed,
+        color="#1f6feb",
+        linewidth=2,
+        label="mean of the steps before (lags)",
+    )
+    marks = (("steepest fall", found.steepest, "#6e7781", 8), ("suggestion", found.valley, "#d4380d", 11))
+    for label, lr, color, size in () if found.hardly_fell else marks:
         if lr is not None:
             loss = found.smoothed[found.lrs.index(lr)]
             text = f"{label}: {lr:.1e}"
             axes.plot([lr], [loss], "o", ms=size, mfc="none", mec=color, mew=1.8, ls="none", label=text)
-    if found.valley is not None:
+    if found.valley is not None and not found.hardly_fell:
         axes.axvline(found.valley, color="#d4380d", linewidth=1, linestyle=":")
     axes.set_xscale("log")
     axes.set_xlim(START_LR, min(END_LR, 10 * found.lrs[-1]))
@@ -344,7 +386,8 @@ def draw(path: Path, found: LrRange) -> None:
     axes.set_ylim(low - 0.08 * margin, high + 0.25 * margin)
     axes.set_xlabel("learning rate of the head")
     axes.set_ylabel("training loss")
-    axes.set_title(f"Phase {found.phase}: {found.ended}", size=11)
+    doubt = "\nThe loss hardly fell, so the curve suggests nothing" if found.hardly_fell else ""
+    axes.set_title(f"Phase {found.phase}: {found.ended}{doubt}", size=11)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(frameon=False, loc="outside lower center", ncols=4)
