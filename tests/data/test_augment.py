@@ -102,7 +102,7 @@ def test_erased_rectangles_have_their_area_and_aspect() -> None:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-@pytest.mark.parametrize("p", [0, 0.3, 1])
+@pytest.mark.parametrize("p", [0.3, 1])
 def test_so_many_views_get_an_operation(name: str, p: float) -> None:
     if name == "resized-crop":
         got = sum(view.part is not None for view in views_of({"op": name, "p": p}))
@@ -110,7 +110,7 @@ def test_so_many_views_get_an_operation(name: str, p: float) -> None:
         return
     else:
         got = sum(bool(steps_of(view)) for view in views_of({"op": name, "p": p}))
-    assert got == 400 * p if p in (0, 1) else abs(got - 120) < 40
+    assert got == 400 if p == 1 else abs(got - 120) < 40
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from headstart.data.sheet import Picture, Section, describe, draw_sheet, fit
 from headstart.errors import ConfigError, DataError, UsageError
-from headstart.images.view import View
+from headstart.images.view import Step
 from headstart.training.preview import write_sheet
 
 RESNET = {"backbone": "resnet18", "size_px": 32}
@@ -192,12 +192,34 @@ def test_descriptions_break_between_operations_and_their_spaces_are_spaces() -> 
     assert drawn("a\N{REPLACEMENT CHARACTER}b") != drawn("a b")
 
 
-def test_a_view_is_described_by_what_can_be_seen() -> None:
-    assert describe(View(), 1) == "as it is"
-    view = View(
-        (0.5, 1, 0, 0),
-        (("flip-x", ()), ("rotate", (12.3,)), ("translate", (0.001, 0)), ("shear", (0.1, 0))),
-        (("brightness", (1.2,)), ("contrast", (1.001,)), ("erase", (0, 0, 1, 1)), ("equalise", ())),
+def test_a_view_is_described_by_what_can_be_seen_and_by_the_names_that_users_write() -> None:
+    assert describe([], 1) == "as it is"
+    drawn: list[tuple[str, list[Step]]] = [
+        ("resized-crop", [("part", (0.5, 1, 0, 0))]),
+        ("padded-crop", [("translate", (0.1, 0.02))]),
+        ("horizontal-flip", [("flip-x", ())]),
+        ("rotation", [("rotate", (0.1,))]),
+        ("affine", [("rotate", (12.3,)), ("shear", (0.1, 0)), ("scale", (1.001,)), ("translate", (0, -0.1))]),
+        ("saturation", [("saturation", (1.2,))]),
+        ("contrast", [("contrast", (1.001,))]),
+        ("trivialaugment", [("equalise", ())]),
+        ("erasing", [("erase", (0, 0, 1, 1))]),
+    ]
+    words = describe(drawn, 0.42).replace("\N{NO-BREAK SPACE}", " ")
+    assert words == (
+        "resized-crop 42 % · padded-crop +10, +2 % · horizontal-flip · affine rotate +12°, shear +10, +0 %, "
+        "translate +0, -10 % · saturation 1.20 · equalise · erasing"
     )
-    words = describe(view, 0.42).replace("\N{NO-BREAK SPACE}", " ")
-    assert words == "42 % of it · mirrored · turn +12° · shear +10, +0 % · bright 1.20 · hole · equalise"
+
+
+def test_nothing_is_cut_off() -> None:
+    pixels = fit(np.zeros((20, 20, 3), np.uint8))
+
+    def height(title: str = "t", heading: str = "h", name: str = "n", text: str = "x") -> int:
+        return draw_sheet(title, [Section(heading, [], [[Picture(pixels, name, text)]])]).size[1]
+
+    long = "word " * 60
+    assert (
+        min(height(title=long), height(heading=long), height(name=long), height(text=long)) > height() + 100
+    )
+    assert height(text="a_name_without_a_space" * 20) > height() + 100

@@ -79,17 +79,22 @@ class Augmentation:
             sha256: Of the photo's bytes, hexadecimal.
             number: Which view, from 1.
         """
-        steps: list[Step] = []
-        for operation in self.operations:
-            key = hashlib.sha256(f"view {self.seed} {number} {sha256} {operation.op}".encode()).digest()
-            draw = np.random.Generator(np.random.Philox(key=int.from_bytes(key[:16], "little"))).random
-            if draw() < operation.p:
-                steps += _steps(operation, draw)
+        steps = [step for _, own in self.steps(sha256, number) for step in own]
         return View(
             part=next((numbers for name, numbers in steps if name == "part"), None),  # type: ignore[arg-type]
             geometry=tuple(step for step in steps if step[0] in WARPS),
             pixels=tuple(step for step in steps if step[0] not in WARPS and step[0] != "part"),
         )
+
+    def steps(self, sha256: str, number: int) -> list[tuple[str, list[Step]]]:
+        """Return the operations that a view gets, each with what it does: see ``view``."""
+        drawn = []
+        for operation in self.operations:
+            key = hashlib.sha256(f"view {self.seed} {number} {sha256} {operation.op}".encode()).digest()
+            draw = np.random.Generator(np.random.Philox(key=int.from_bytes(key[:16], "little"))).random
+            if draw() < operation.p:
+                drawn.append((operation.op, _steps(operation, draw)))
+        return drawn
 
     def fingerprint(self) -> str:
         """Return a text that differs whenever views differ; a preset's is that of its list."""

@@ -12,13 +12,11 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from headstart.images.view import View
+from headstart.images.view import Step
 
 _CELL: Final = 176  # px, a picture's side
 _GAP: Final = 12
 _MARGIN: Final = 28
-_CAPTION: Final = 66  # four lines below each picture
-_LINES: Final = 3  # of small print
 _INK, _PALE, _RULE, _PAPER, _CARD = "#1c1f24", "#6b7280", "#e2e4e8", "#ffffff", "#eef0f3"
 
 
@@ -29,7 +27,7 @@ class Picture:
     Attributes:
         pixels: (H, W, 3) uint8, as ``fit`` makes it.
         title: The line below.
-        text: Up to three lines more, in small print.
+        text: More lines, in small print.
     """
 
     pixels: np.ndarray
@@ -62,28 +60,22 @@ def draw_sheet(title: str, sections: Iterable[Section]) -> Image.Image:
     sections = list(sections)
     num_columns = max(len(row) for section in sections for row in section.rows)
     width = 2 * _MARGIN + num_columns * (_CELL + _GAP)
-    wrapped = [[part for line in s.lines for part in _wrap(line, 13, width - 2 * _MARGIN)] for s in sections]
-    row_height = _CELL + _CAPTION + _GAP
-    heights = [
-        24 + 18 * len(lines) + 14 + row_height * len(section.rows) + 10
-        for section, lines in zip(sections, wrapped, strict=True)
-    ]
-    sheet = Image.new("RGB", (width, _MARGIN + 40 + sum(heights) + _MARGIN - _GAP), _PAPER)
+    text_width = width - 2 * _MARGIN
+    title_lines = _wrap(title, 22, text_width)
+    top = _MARGIN + 12 + 28 * len(title_lines)
+    sheet = Image.new("RGB", (width, top + sum(_height(each, text_width) for each in sections)), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    _write(draw, (_MARGIN, _MARGIN), title, 22, _INK, width - 2 * _MARGIN)
-    top = _MARGIN + 40
-    for section, lines, height in zip(sections, wrapped, heights, strict=True):
+    _write(draw, (_MARGIN, _MARGIN), title_lines, 22, _INK, 28)
+    for section in sections:
         draw.line([(_MARGIN, top - 4), (width - _MARGIN, top - 4)], fill=_RULE)
-        _write(draw, (_MARGIN, top + 4), section.heading, 16, _INK, width - 2 * _MARGIN)
-        for number, line in enumerate(lines):
-            _write(draw, (_MARGIN, top + 28 + 18 * number), line, 13, _PALE, width - 2 * _MARGIN)
-        y = top + 24 + 18 * len(lines) + 14
+        y = _write(draw, (_MARGIN, top + 4), _wrap(section.heading, 16, text_width), 16, _INK, 22)
+        y = _write(draw, (_MARGIN, y + 2), _small_print(section, text_width), 13, _PALE, 18) + 8
         for row in section.rows:
             for column, picture in enumerate(row):
                 x = _MARGIN + column * (_CELL + _GAP) + (_GAP if column > 0 else 0)
                 _place(sheet, draw, picture, x, y)
-            y += row_height
-        top += height
+            y += _row_height(row)
+        top += _height(section, text_width)
     return sheet
 
 
@@ -95,40 +87,51 @@ def fit(image: np.ndarray | Image.Image) -> np.ndarray:
     return np.asarray(image)
 
 
-def describe(view: View, share: float) -> str:
-    """Say in a few words what a view does; what cannot be seen is left out.
+def describe(operations: Iterable[tuple[str, Sequence[Step]]], share: float) -> str:
+    """Say in a few words what a view does, by the names that users write; what cannot be seen is left out.
 
     Args:
-        view: As it was drawn.
+        operations: As they were drawn: ``Augmentation.steps``.
         share: How much of the photo's area its part has become.
     """
-    words = [] if view.part is None else [f"{100 * share:.0f} % of it"]
-    for name, numbers in view.geometry:
-        if name in ("shear", "translate"):
-            if max(map(abs, numbers)) >= 0.005:
-                amounts = [f"{100 * number:+.0f}" for number in numbers]
-                words.append(f"{'shift' if name == 'translate' else name} {', '.join(amounts)} %")
-        elif name == "rotate":
-            words += [f"turn {numbers[0]:+.0f}°"] if abs(numbers[0]) >= 0.5 else []
-        elif name == "scale":
-            words.append(f"× {numbers[0]:.2f}")
-        else:
-            words.append({"flip-x": "mirrored", "flip-y": "upside down", "perspective": "slanted"}[name])
-    short = {"brightness": "bright", "saturation": "colour", "sharpness": "sharp", "contrast": "contrast"}
-    for name, numbers in view.pixels:
-        if name in short:
-            words += [f"{short[name]} {numbers[0]:.2f}"] if abs(numbers[0] - 1) >= 0.005 else []
-        elif name == "hue":
-            words += [f"hue {360 * numbers[0]:+.0f}°"] if abs(numbers[0]) >= 0.002 else []
-        elif name in ("posterise", "solarise"):
-            words.append(f"{name} {numbers[0]:.0f}")
-        elif name == "noise":
-            words.append(f"noise {numbers[0]:.2f}")
-        elif name == "blur":
-            words.append(f"blur {numbers[0]:.1f}")
-        else:
-            words.append("hole" if name == "erase" else name)
-    return " ".join(f"{word} ·".replace(" ", "\N{NO-BREAK SPACE}") for word in words)[:-2] or "as it is"
+    told = []
+    for op, steps in operations:
+        seen = [
+            (name, text) for name, numbers in steps if (text := _in_words(name, numbers, share)) is not None
+        ]
+        if op in ("randaugment", "trivialaugment"):  # what they chose, by their tables' names
+            told += [[f"{name} {text}"] for name, text in seen]
+        elif op == "affine":
+            told += [["affine", *(f"{name} {text}," for name, text in seen)]] if seen else []
+        elif seen:
+            told.append([f"{op} {seen[0][1]}"])
+    # Lines are broken between operations, and between the parts of one.
+    words = [[part.strip().replace(" ", "\N{NO-BREAK SPACE}") for part in parts] for parts in told]
+    return "\N{NO-BREAK SPACE}· ".join(" ".join(parts).rstrip(",") for parts in words) or "as it is"
+
+
+def _in_words(name: str, numbers: Sequence[float], share: float) -> str | None:
+    """The numbers of one step, if they can be seen; empty if there are none to tell."""
+    match name:
+        case "part":
+            return f"{100 * share:.0f} %"
+        case "shear" | "translate":
+            amounts = ", ".join(f"{100 * number:+.0f}" for number in numbers)
+            return f"{amounts} %" if max(map(abs, numbers)) >= 0.005 else None
+        case "rotate":
+            return f"{numbers[0]:+.0f}°" if abs(numbers[0]) >= 0.5 else None
+        case "scale" | "brightness" | "contrast" | "saturation" | "sharpness":
+            return f"{numbers[0]:.2f}" if abs(numbers[0] - 1) >= 0.005 else None
+        case "hue":
+            return f"{360 * numbers[0]:+.0f}°" if abs(numbers[0]) >= 0.002 else None
+        case "posterise" | "solarise":
+            return f"{numbers[0]:.0f}"
+        case "noise":
+            return f"{numbers[0]:.2f}"
+        case "blur":
+            return f"{numbers[0]:.1f}"
+        case _:
+            return ""
 
 
 def _place(sheet: Image.Image, draw: ImageDraw.ImageDraw, picture: Picture, x: int, y: int) -> None:
@@ -136,37 +139,52 @@ def _place(sheet: Image.Image, draw: ImageDraw.ImageDraw, picture: Picture, x: i
     image = ImageOps.contain(image, (_CELL, _CELL), Image.Resampling.NEAREST)  # what is smaller, as it is
     draw.rectangle([x, y, x + _CELL - 1, y + _CELL - 1], fill=_CARD)
     sheet.paste(image, (x + (_CELL - image.width) // 2, y + (_CELL - image.height) // 2))
-    _write(draw, (x, y + _CELL + 4), picture.title, 13, _INK, _CELL)
-    lines = _wrap(picture.text, 11, _CELL)
-    lines[_LINES - 1 :] = [" ".join(lines[_LINES - 1 :])]  # the last is cut off where it is too long
-    for number, line in enumerate(lines):
-        _write(draw, (x, y + _CELL + 21 + 14 * number), line, 11, _PALE, _CELL)
+    y = _write(draw, (x, y + _CELL + 4), _wrap(picture.title, 13, _CELL), 13, _INK, 17)
+    _write(draw, (x, y), _wrap(picture.text, 11, _CELL), 11, _PALE, 14)
+
+
+def _height(section: Section, width: int) -> int:
+    heading = 4 + 22 * len(_wrap(section.heading, 16, width)) + 2
+    small_print = 18 * len(_small_print(section, width)) + 8
+    return heading + small_print + sum(map(_row_height, section.rows)) + 10
+
+
+def _small_print(section: Section, width: int) -> list[str]:
+    return [part for line in section.lines for part in _wrap(line, 13, width)]
+
+
+def _row_height(row: Sequence[Picture]) -> int:
+    """As high as the picture with the longest caption needs it."""
+    heights = [17 * len(_wrap(p.title, 13, _CELL)) + 14 * len(_wrap(p.text, 11, _CELL)) for p in row]
+    return _CELL + 4 + max(heights) + _GAP
 
 
 def _write(
-    draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, fill: str, width: int
-) -> None:
-    """Write one line, cut off with an ellipsis where it is too long."""
-    font = _font(size)
-    text = text.replace("\N{NO-BREAK SPACE}", " ")
-    text = "".join(c if c.isprintable() else "�" for c in text)
-    if font.getlength(text) > width:
-        while text and font.getlength(f"{text}…") > width:
-            text = text[:-1]
-        text = f"{text}…"
-    draw.text(at, text, font=font, fill=fill)
+    draw: ImageDraw.ImageDraw, at: tuple[int, int], lines: Iterable[str], size: int, fill: str, height: int
+) -> int:
+    """Write lines below each other, ``height`` pixels each; return where the next one would stand."""
+    x, y = at
+    for line in lines:
+        draw.text((x, y), line, font=_font(size), fill=fill)
+        y += height
+    return y
 
 
 def _wrap(text: str, size: int, width: int) -> list[str]:
-    """Break a line between words."""
+    """Break a text between words, and a word that is wider than the line, as a file's name, within it."""
+    text = "".join(c if c.isprintable() or c == "\N{NO-BREAK SPACE}" else "�" for c in text)
     font, lines = _font(size), [""]
     for word in text.split(" "):
-        longer = f"{lines[-1]} {word}".strip()
+        longer = f"{lines[-1]} {word}".strip(" ")
         if lines[-1] and font.getlength(longer) > width:
             lines.append(word)
         else:
             lines[-1] = longer
-    return lines
+        while font.getlength(lines[-1]) > width and len(lines[-1]) > 1:
+            fits = [n for n in range(1, len(lines[-1])) if font.getlength(lines[-1][:n]) <= width]
+            end = max(fits, default=1)
+            lines[-1:] = [lines[-1][:end], lines[-1][end:]]
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines if line]
 
 
 @cache

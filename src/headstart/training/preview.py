@@ -245,5 +245,6 @@ def _row(
         left, top, right, bottom = view.box(*image.size, preprocessing)
         share = (right - left) * (bottom - top) / (image.width * image.height)
         pixels = load_pixels(content, preprocessing, path=photo.path, view=view)
-        row.append(Picture(fit(pixels), f"view {number}", describe(view, share)))
+        words = describe(augmentation.steps(sha256, number), share)
+        row.append(Picture(fit(pixels), f"view {number}", words))
     return row
