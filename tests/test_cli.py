@@ -75,6 +75,18 @@ def test_the_help_names_every_command_and_each_has_an_example() -> None:
         assert f"Example: headstart {command}" in text
 
 
+def test_the_version_is_the_packages() -> None:
+    assert headstart("--version") == (0, f"headstart {hs.__version__}\n", "")
+
+
+def test_where_a_number_is_wanted_the_help_says_so() -> None:
+    _, text, _ = headstart("train", "--help")
+    for words in ("--seed NUMBER", "--size-px PIXELS", "--max-minutes MINUTES", "--val FRACTION|FOLDER"):
+        assert words in text
+    assert "<str>" not in text
+    assert "TEXT" not in text
+
+
 def test_every_setting_is_an_option_of_train() -> None:
     _, text, _ = headstart("train", "--help")
     for field in dataclasses.fields(TrainConfig):
@@ -115,6 +127,13 @@ def test_predictions_come_in_every_format(run: Path, photos: Path, tmp_path: Pat
     code, out, _ = headstart("predict", run, photo, "--format", "csv", "--out", tmp_path / "answers.csv")
     assert (code, out) == (0, "")
     assert (tmp_path / "answers.csv").read_text().startswith("path,label,probability,error\n")
+
+
+def test_a_folder_without_photos_is_told(run: Path, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("none")
+    code, out, err = headstart("predict", run, photos / "test", tmp_path)
+    assert (code, out) == (2, "")
+    assert f"no photos in '{tmp_path}'" in err
 
 
 def test_paths_are_read_from_standard_input(run: Path, photos: Path) -> None:
@@ -163,6 +182,11 @@ def test_augment_draws_a_sheet_and_warns(photos: Path, tmp_path: Path) -> None:
     before = photo.read_bytes()
     code, _, err = headstart("augment", photos, "--augment", "light", "--out", photo)
     assert (code, photo.read_bytes()) == (2, before)
+
+
+def test_one_photo_is_no_photos(photos: Path, tmp_path: Path) -> None:
+    options = ["--backbone", "resnet18", "--augment", "light", "--photos", "1"]
+    assert headstart("augment", photos, *options, cwd=tmp_path)[1] == "Written: sheet.png (1 photo)\n"
 
 
 def test_evaluate_prints_scores_by_class(run: Path, photos: Path) -> None:

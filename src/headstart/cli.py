@@ -14,6 +14,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
+import headstart
 from headstart.columns import counted
 from headstart.errors import UsageError, requires_extra
 from headstart.files import refuse_to_write, write_whole
@@ -53,6 +54,22 @@ def option(text: str, default: str | None = None, **details: Any) -> Any:
     return typer.Option(help=text, show_default=default if default is not None else False, **details)
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"headstart {headstart.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """What goes before a command."""
+
+
 @app.command(epilog="Example: headstart demo")
 def demo(
     out: Annotated[
@@ -72,45 +89,71 @@ def train(
         Path, typer.Argument(metavar="DATA", help="Folder of class folders, or of train/val/test above them.")
     ],
     out: Annotated[Path | None, option("Run folder.", "runs/NAME-OF-DATA", metavar="RUN")] = None,
-    val: Annotated[str | None, option("Fraction held out for validation, or a folder.", "0.2")] = None,
+    val: Annotated[
+        str | None, option("Fraction held out for validation, or a folder.", "0.2", metavar="FRACTION|FOLDER")
+    ] = None,
     backbone: Annotated[
-        str | None, option("torchvision's NAME, timm/NAME or NAME.TAG.", "timm/tf_efficientnet_lite0")
+        str | None,
+        option("torchvision's NAME, timm/NAME or NAME.TAG.", "timm/tf_efficientnet_lite0", metavar="NAME"),
     ] = None,
     weights: Annotated[
-        str | None, option("default, random, or a file (.pth or .safetensors, tensors only).", "default")
+        str | None,
+        option(
+            "default, random, or a file (.pth or .safetensors, tensors only).", "default", metavar="WHICH"
+        ),
     ] = None,
     recipe: Annotated[
-        str | None, option("probe, finetune, full, classic, or a FILE.toml of [[phases]].", "finetune")
+        str | None,
+        option(
+            "probe, finetune, full, classic, or a FILE.toml of [[phases]].", "finetune", metavar="NAME|FILE"
+        ),
     ] = None,
-    seed: Annotated[str | None, option("Decides the split, the order and the dropout.", "0")] = None,
+    seed: Annotated[
+        str | None, option("Decides the split, the order and the dropout.", "0", metavar="NUMBER")
+    ] = None,
     resize: Annotated[
-        str | None, option("How photos become square: crop, pad or squash.", "the backbone's")
+        str | None, option("How photos become square: crop, pad or squash.", "the backbone's", metavar="HOW")
     ] = None,
-    size_px: Annotated[str | None, option("Side of the network's input.", "the backbone's")] = None,
-    batch_size: Annotated[str | None, option("Photos per training step.", "32")] = None,
+    size_px: Annotated[
+        str | None, option("Side of the network's input.", "the backbone's", metavar="PIXELS")
+    ] = None,
+    batch_size: Annotated[str | None, option("Photos per training step.", "32", metavar="NUMBER")] = None,
     select: Annotated[
-        str | None, option("What the best weights are chosen by: val_loss or val_accuracy.", "val_loss")
+        str | None,
+        option("What the best weights are chosen by: val_loss or val_accuracy.", "val_loss", metavar="SCORE"),
     ] = None,
     features: Annotated[
-        str | None, option("The frozen part's output: store, live (computed anew) or auto.", "auto")
+        str | None,
+        option("The frozen part's output: store, live (computed anew) or auto.", "auto", metavar="HOW"),
     ] = None,
-    device: Annotated[str | None, option("auto, cpu, cuda or mps.", "auto")] = None,
-    precision: Annotated[str | None, option("auto, fp32, bf16 or fp16.", "auto")] = None,
+    device: Annotated[str | None, option("auto, cpu, cuda or mps.", "auto", metavar="DEVICE")] = None,
+    precision: Annotated[str | None, option("auto, fp32, bf16 or fp16.", "auto", metavar="FORMAT")] = None,
     memory_format: Annotated[
-        str | None, option("Of what is trained: auto, contiguous or channels_last.", "auto")
+        str | None, option("Of what is trained: auto, contiguous or channels_last.", "auto", metavar="LAYOUT")
     ] = None,
-    checkpoint_seconds: Annotated[str | None, option("At least so long between checkpoints.", "15")] = None,
+    checkpoint_seconds: Annotated[
+        str | None, option("At least so long between checkpoints.", "15", metavar="SECONDS")
+    ] = None,
     workers: Annotated[
-        str | None, option("Threads that load photos; 0: none beside the main one.", "one per core, and one")
+        str | None,
+        option(
+            "Threads that load photos; 0: none beside the main one.",
+            "one per core, and one",
+            metavar="NUMBER",
+        ),
     ] = None,
     max_minutes: Annotated[
-        str | None, option("End training after so many minutes, with the best weights so far.", "none")
+        str | None,
+        option(
+            "End training after so many minutes, with the best weights so far.", "none", metavar="MINUTES"
+        ),
     ] = None,
     allow_quarantined: Annotated[
         str | None,
         option(
             "Train although up to this fraction of the photos cannot be read; each class needs one that can.",
             "0.01, or five files",
+            metavar="FRACTION",
         ),
     ] = None,
     set_: Annotated[
@@ -176,21 +219,29 @@ def lr_find(
     phase: Annotated[
         str | None, option("Name of the phase to test.", "the last one that takes steps", metavar="NAME")
     ] = None,
-    val: Annotated[str | None, option("Fraction held out for validation, or a folder.", "0.2")] = None,
+    val: Annotated[
+        str | None, option("Fraction held out for validation, or a folder.", "0.2", metavar="FRACTION|FOLDER")
+    ] = None,
     backbone: Annotated[
-        str | None, option("torchvision's NAME, timm/NAME or NAME.TAG.", "timm/tf_efficientnet_lite0")
+        str | None,
+        option("torchvision's NAME, timm/NAME or NAME.TAG.", "timm/tf_efficientnet_lite0", metavar="NAME"),
     ] = None,
-    weights: Annotated[str | None, option("default, random, or a file.", "default")] = None,
+    weights: Annotated[str | None, option("default, random, or a file.", "default", metavar="WHICH")] = None,
     recipe: Annotated[
-        str | None, option("finetune, full, classic, or a FILE.toml of [[phases]].", "finetune")
+        str | None,
+        option("finetune, full, classic, or a FILE.toml of [[phases]].", "finetune", metavar="NAME|FILE"),
     ] = None,
-    seed: Annotated[str | None, option("Decides the split, the order and the dropout.", "0")] = None,
+    seed: Annotated[
+        str | None, option("Decides the split, the order and the dropout.", "0", metavar="NUMBER")
+    ] = None,
     resize: Annotated[
-        str | None, option("How photos become square: crop, pad or squash.", "the backbone's")
+        str | None, option("How photos become square: crop, pad or squash.", "the backbone's", metavar="HOW")
     ] = None,
-    size_px: Annotated[str | None, option("Side of the network's input.", "the backbone's")] = None,
-    batch_size: Annotated[str | None, option("Photos per training step.", "32")] = None,
-    device: Annotated[str | None, option("auto, cpu, cuda or mps.", "auto")] = None,
+    size_px: Annotated[
+        str | None, option("Side of the network's input.", "the backbone's", metavar="PIXELS")
+    ] = None,
+    batch_size: Annotated[str | None, option("Photos per training step.", "32", metavar="NUMBER")] = None,
+    device: Annotated[str | None, option("auto, cpu, cuda or mps.", "auto", metavar="DEVICE")] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -241,6 +292,12 @@ def predict(
     if out is not None:
         refuse_to_write(out)
     predictor = load(model)
+    for path in images:
+        if path != "-" and next(find_images(path), None) is None:
+            raise UsageError(
+                f"There are no photos in {path!r} or in the folders below it. Name a folder of JPEG, PNG or "
+                f"WebP files, for example; hidden ones and those in the folders of runs do not count."
+            )
     top_k = min(top_k, len(predictor.class_names))
     photos = (photo for path in _paths(images) for photo in find_images(path))
     predictions = predictor.predict_iter(photos, top_k=top_k)
@@ -392,16 +449,24 @@ def augment(
     views: Annotated[int, typer.Option(min=1, max=20, help="Views of each photo.")] = 6,
     photos: Annotated[int, typer.Option(min=1, max=50, help="Photos on the picture.")] = 8,
     recipe: Annotated[
-        str | None, option("probe, finetune, full, classic, or a FILE.toml of [[phases]].", "finetune")
+        str | None,
+        option(
+            "probe, finetune, full, classic, or a FILE.toml of [[phases]].", "finetune", metavar="NAME|FILE"
+        ),
     ] = None,
     backbone: Annotated[
-        str | None, option("torchvision's NAME, timm/NAME or NAME.TAG.", "timm/tf_efficientnet_lite0")
+        str | None,
+        option("torchvision's NAME, timm/NAME or NAME.TAG.", "timm/tf_efficientnet_lite0", metavar="NAME"),
     ] = None,
-    seed: Annotated[str | None, option("Decides the views, as in training, and which photos.", "0")] = None,
+    seed: Annotated[
+        str | None, option("Decides the views, as in training, and which photos.", "0", metavar="NUMBER")
+    ] = None,
     resize: Annotated[
-        str | None, option("How photos become square: crop, pad or squash.", "the backbone's")
+        str | None, option("How photos become square: crop, pad or squash.", "the backbone's", metavar="HOW")
     ] = None,
-    size_px: Annotated[str | None, option("Side of the network's input.", "the backbone's")] = None,
+    size_px: Annotated[
+        str | None, option("Side of the network's input.", "the backbone's", metavar="PIXELS")
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -457,9 +522,9 @@ def features(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of photos, in class folders or not.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="File to write: .parquet or .npz.")],
     backbone: Annotated[
-        str, typer.Option(help="NAME, timm/NAME or NAME.TAG.")
+        str, typer.Option(help="torchvision's NAME, timm/NAME or NAME.TAG.", metavar="NAME")
     ] = "timm/tf_efficientnet_lite0",
-    weights: Annotated[str, typer.Option(help="default, random, or a file.")] = "default",
+    weights: Annotated[str, typer.Option(help="default, random, or a file.", metavar="WHICH")] = "default",
 ) -> None:
     """Write the features of photos, the input of a network's head: path, label, split, vector."""
     with requires_extra("train"):

@@ -65,7 +65,7 @@ def run_demo(out: Path | None = None) -> None:
     """
     out = Path("headstart-demo") if out is None else out
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunFolderError(f"{out} is there already. Delete it, or name another with --out.")
+        raise RunFolderError(f"{out} is there already. Delete it, or name another folder.")
     photos, run = out / "photos", out / "run"
     _say(f"Cutting patches from {len(_PHOTOS)} photographs into {photos} ...")
     make_demo_photos(photos)

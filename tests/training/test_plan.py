@@ -67,7 +67,7 @@ def test_a_plan_names_what_each_phase_trains_and_freezes(text: str) -> None:
     assert line(probe, "trained") == "  trained    head: 1,539 parameters"
     assert line(probe, "frozen") == "  frozen     stem, layer1, layer2, layer3, layer4, pool"
     assert "solved exactly" in line(probe, "optimiser")
-    assert "layer3, layer4, pool, head" in line(deep, "trained")
+    assert "layer3, layer4, head: " in line(deep, "trained")  # a pooling has nothing to train
     assert line(deep, "frozen") == "  frozen     stem, layer1, layer2"
     assert line(everything, "frozen") == "  frozen     nothing"
     assert "norm = 'train'" in line(everything, "also")
@@ -87,6 +87,15 @@ def test_a_plan_shows_the_groups_the_schedule_and_the_views(text: str) -> None:
     assert "3 views" in line(deep, "photos")
     assert line(deep, "features").startswith("  features   stored: ")
     assert "ema = 0.9" in line(deep, "also")
+
+
+def test_a_plan_names_the_folder_that_training_would_take(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("photos", "photos-2"):
+        assert line(plan(photos, phases=PHASES[:1], **TINY), "run folder") == f"  run folder runs/{name}"
+        (tmp_path / "runs" / name).mkdir(parents=True)
 
 
 def test_a_plan_says_why_features_are_not_stored(photos: Path) -> None:

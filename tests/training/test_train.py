@@ -53,7 +53,6 @@ def test_a_run_folder_holds_what_is_promised(result: hs.TrainResult) -> None:
         "photos.csv",
         "model.safetensors",
         "model.onnx",
-        "checkpoints",
     }
     assert not list(result.path.rglob(".*"))  # no temporary files left
 

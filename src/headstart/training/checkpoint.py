@@ -103,6 +103,12 @@ class Checkpoints:
                 return tensors, state
         return None
 
+    def delete(self) -> None:
+        """Delete what was written here, and the folder where nothing else is in it."""
+        for path in filter(lambda path: _OURS.fullmatch(path.name), self.folder.iterdir()):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
     def _numbers(self) -> list[int]:
         names = (path.name for path in self.folder.glob("*.safetensors"))
         return [int(Path(name).stem) for name in names if _OURS.fullmatch(name) and name[0] != "b"]

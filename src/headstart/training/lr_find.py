@@ -219,7 +219,7 @@ def _refuse(out: Path, data: Path) -> None:
     if out.suffix.lower() != ".png":
         raise UsageError(f"out is {str(out)!r}; its name must end in .png.")
     if data.is_dir() and out.absolute().resolve().is_relative_to(data.resolve()):
-        raise UsageError(f"{out} would lie among the photos of {data}. Name a file elsewhere with --out.")
+        raise UsageError(f"{out} would lie among the photos of {data}. Name a file elsewhere.")
 
 
 def _phases(setup: Setup, name: str | None, display: Display) -> list[PhaseConfig]:
@@ -238,7 +238,7 @@ def _phases(setup: Setup, name: str | None, display: Display) -> list[PhaseConfi
         raise ConfigError(
             [
                 f"Phase {name!r} is solved exactly, so it has no learning rate to look for. Name another "
-                f"with --phase, or give it optimizer = 'adam' in a recipe file."
+                f"phase, or give it optimizer = 'adam' in a recipe file."
             ]
         )
     if not with_steps:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from headstart.columns import align, width_of
+from headstart.columns import align, counted, width_of
 from headstart.config import PhaseConfig, TrainConfig
 from headstart.data.records import Record
 from headstart.features.activations import Activations
@@ -28,7 +28,7 @@ from headstart.training.display import Display
 from headstart.training.epoch import evaluate
 from headstart.training.features import Storage
 from headstart.training.optim import parameter_groups
-from headstart.training.run_dir import RunDir
+from headstart.training.run_dir import RunDir, likely_folder
 from headstart.training.schedule import lr_factor
 from headstart.training.setup import Setup, prepare
 from headstart.training.stopwatch import Stopwatch
@@ -88,7 +88,7 @@ class _PhasePlan:
     Attributes:
         phase: Its settings.
         frozen: Names of the stages that are computed once.
-        trained: Names of those that are trained.
+        trained: Names of those that are trained: the others' that have parameters.
         groups: The optimiser's.
         storage: What becomes of the frozen part's output.
         steps_per_epoch: Of the optimiser.
@@ -160,7 +160,9 @@ class _PhasePlan:
             parts.append("a head that is solved in seconds")
         else:
             each = f"{_duration(self.epoch_seconds)} each, scores included"
-            parts.append(f"{self.phase.epochs} epochs of {self.steps_per_epoch:,} steps, {each}")
+            parts.append(
+                f"{counted(self.phase.epochs, 'epoch')} of {counted(self.steps_per_epoch, 'step')}, {each}"
+            )
         return ", then ".join(parts)
 
 
@@ -222,7 +224,11 @@ def _look_into(setup: Setup, phase: PhaseConfig, accelerator: Accelerator, displ
     return _PhasePlan(
         phase=phase,
         frozen=prefix.stages.names,
-        trained=cut(network, phase.unfreeze)[1].names,
+        trained=[
+            str(stage.name)
+            for stage in cut(network, phase.unfreeze)[1]
+            if next(stage.parameters(), None) is not None
+        ],
         groups=groups,
         storage=source.storage(phase, prefix),
         steps_per_epoch=steps_per_epoch,
@@ -287,7 +293,7 @@ def _heading(setup: Setup, accelerator: Accelerator, out: str | os.PathLike[str]
     precision = accelerator.mixed_precision.replace("no", "fp32")
     several = f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
     yield _line("device", f"{accelerator.device.type}, {precision}, batches of {config.batch_size}{several}")
-    yield _line("run folder", os.fspath(out) if out is not None else "a new one in runs")
+    yield _line("run folder", os.fspath(likely_folder(config.data) if out is None else out))
 
 
 def _schedule(phase: PhaseConfig) -> str:
@@ -333,8 +339,8 @@ def _together(setup: Setup, phases: Sequence[_PhasePlan]) -> Iterator[str]:
     models = 2 * sum(tensor.nbytes for tensor in setup.network.state_dict().values())
     yield (
         f"Disk: at most about {_size(features + checkpoints + models)}: {_size(features)} of features, which "
-        f"stay for the next run, {_size(checkpoints)} of checkpoints and best weights, {_size(models)} of "
-        f"model files."
+        f"stay for the next run, {_size(checkpoints)} of checkpoints and best weights, deleted at the end, "
+        f"{_size(models)} of model files."
     )
 
 

@@ -132,7 +132,7 @@ def _refuse(out: Path, data: Path) -> None:
     if out.suffix.lower() != ".png":
         raise UsageError(f"out is {str(out)!r}; its name must end in .png.")
     if data.is_dir() and out.absolute().resolve().is_relative_to(data.resolve()):
-        raise UsageError(f"{out} would lie among the photos of {data}. Name a file elsewhere with --out.")
+        raise UsageError(f"{out} would lie among the photos of {data}. Name a file elsewhere.")
     if out.exists() and not _is_sheet(out):
         raise UsageError(
             f"{out} exists and was not made by headstart augment, so it is not replaced. Name another file."

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import itertools
 import json
 import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -68,6 +70,7 @@ class RunDir:
         self._writes = writes
         self._checkpoints = Checkpoints(self.path)
         self._is_new = True
+        self._is_finished = False
         self._lock: filelock.BaseFileLock | None = None
         self._pretrained: dict[str, Tensor] = {}  # what is trained, as it was before anything was
         self._resumed: dict[str, Tensor] = {}  # of a checkpoint, until the phase has taken it
@@ -116,7 +119,7 @@ class RunDir:
         except OSError as error:
             raise RunFolderError(
                 f"Cannot make the run folder {out or 'in runs'}: {error.strerror or error}. Name another "
-                f"with --out."
+                f"folder."
             ) from error
 
     def go_on(
@@ -143,6 +146,8 @@ class RunDir:
         """
         self._is_new = False
         self.open(path)
+        if self.read_metrics(path):
+            raise RunFolderError(f"{path} has been finished by another process; nothing is left to do.")
         checkpoint = self._checkpoints.newest(say)
         if checkpoint is None:
             say("There is no checkpoint that can be used; the run begins again.")
@@ -187,20 +192,18 @@ class RunDir:
         path = Path("runs" if out is None else out)
         if out is not None and (path / "config.toml").exists():
             raise RunFolderError(
-                f"{out} already holds a run. Name another folder with --out, or leave --out away to get a "
-                f"new one; headstart resume {out} goes on with a run that was stopped."
+                f"{out} already holds a run. Name another folder, or none to get a new one; "
+                f"headstart resume {out} goes on with a run that was stopped."
             )
         if out is not None and (taken := [name for name in _NAMES if (path / name).exists()]):
             raise RunFolderError(
-                f"{out} holds {', '.join(taken)}, which a run would overwrite. Name another folder "
-                f"with --out, or leave --out away to get a new one."
+                f"{out} holds {', '.join(taken)}, which a run would overwrite. Name another folder, or "
+                f"none to get a new one."
             )
         nearest = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
         if not nearest.is_dir() or not os.access(nearest, os.W_OK):
             why = "is a file" if not nearest.is_dir() else "cannot be written"
-            raise RunFolderError(
-                f"Cannot make the run folder {path}: {nearest} {why}. Name another with --out."
-            )
+            raise RunFolderError(f"Cannot make the run folder {path}: {nearest} {why}. Name another folder.")
 
     # While training.
 
@@ -352,8 +355,10 @@ class RunDir:
         ]
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Write ``metrics.json``."""
+        """Write ``metrics.json``; the run is finished then, and what only going on would need is deleted."""
         self.write_text("metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+        self._checkpoints.delete()
+        self._is_finished = True
 
     def write_text(self, name: str, text: str) -> None:
         """Write a file of the folder, whole or not at all."""
@@ -372,8 +377,13 @@ class RunDir:
 
     def close(self) -> None:
         """Let other processes use the folder."""
-        if self._lock is not None:
-            self._lock.release()
+        if self._lock is None:
+            return
+        self._lock.release()
+        if self._is_finished:
+            with contextlib.suppress(OSError):  # somebody's files are in it
+                Path(self._lock.lock_file).unlink(missing_ok=True)
+                self._checkpoints.folder.rmdir()
 
     def _take_lock(self) -> None:
         self._lock = filelock.FileLock(self._checkpoints.folder / "lock", blocking=False)
@@ -416,19 +426,25 @@ def _refuse_differences(lines: Sequence[str], force: bool, say: Callable[[str], 
     if not force:
         raise RunFolderError(
             f"The run cannot go on as if it had never stopped:\n{text}\nPut that back as it was, train anew, "
-            f"or go on all the same with --force: the result is then another than without the stop."
+            f"or go on all the same by force (--force, force=True): the result is then another than "
+            f"without the stop."
         )
     say(f"Warning: going on although the result is then another than without the stop:\n{text}")
 
 
+def likely_folder(data: str) -> Path:
+    """Return the folder that a run without ``out`` would get now."""
+    return next(path for path in _default_folders(data) if not path.exists())
+
+
 def _next_free_folder(data: str) -> Path:
-    name = re.sub(r"[^\w.-]+", "-", Path(data).resolve().name).strip("-.") or "run"
-    number = 1
-    while True:
-        path = Path("runs") / (name if number == 1 else f"{name}-{number}")
-        try:
+    for path in _default_folders(data):
+        with contextlib.suppress(FileExistsError):
             path.mkdir(parents=True)  # fails if it is there, so that two runs at once get two folders
-        except FileExistsError:
-            number += 1
-        else:
             return path
+    raise AssertionError  # there is no last one
+
+
+def _default_folders(data: str) -> Iterator[Path]:
+    name = re.sub(r"[^\w.-]+", "-", Path(data).resolve().name).strip("-.") or "run"
+    return (Path("runs") / (name if number == 1 else f"{name}-{number}") for number in itertools.count(1))

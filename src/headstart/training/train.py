@@ -151,6 +151,7 @@ def _run(
             display.say(
                 f"The {config.max_minutes:g} minutes are over; training ends with the best weights so far."
             )
+        accelerator.wait_for_everyone()  # for the others still read the best weights, which finish deletes
         metrics: dict[str, Any] = {}
         if is_main:
             display.say("Exporting the best weights and checking the exported model")
