@@ -72,7 +72,7 @@ def curves(
     starts = [i for i in range(1, len(history)) if history[i].phase != history[i - 1].phase]
     numbered = _numbered(history)
     for axes in (loss, accuracy, lr):
-        axes.set_xlabel("epoch of its phase" if starts else "epoch")
+        axes.set_xlabel("epoch within its phase" if starts else "epoch")
         axes.set_xlim(0.5, len(history) + 0.5)
         axes.set_xticks([i + 1 for i in numbered], [str(history[i].epoch) for i in numbered])
         axes.grid(alpha=0.25)
@@ -84,7 +84,8 @@ def curves(
         loss.text(first + 0.6, y, history[first].phase, transform=transform, va="top", size=8)
     if mixed := sorted({row.phase for row in history} & set(mixing)):
         figure.suptitle(
-            f"Training loss and accuracy of {', '.join(mixed)} are of mixed photos, which are harder", size=9
+            f"Training scores of {', '.join(mixed)} are of mixed photos; accuracy counts one of two labels.",
+            size=9,
         )
     figure.legend(*loss.get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=3)
     return figure
