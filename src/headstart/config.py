@@ -128,9 +128,36 @@ class TrainConfig:
     Every field is a key of ``config.toml``, an option of ``headstart train`` and a keyword of ``hs.train``.
     """
 
-    data: str = _setting("", "folder of class folders, or of train/val/test above them")
+    data: str = _setting(
+        "", "folder of class folders, or of train/val/test above them; a table; Pascal VOC or COCO"
+    )
     val: float | str = _setting(
-        0.2, "fraction of the photos held out for validation, or a folder of them", above=0, below=1
+        0.2, "fraction of the photos held out for validation, or a folder or file of them", above=0, below=1
+    )
+    task: str = _setting(
+        "auto",
+        "what is predicted; auto: what the data hold",
+        choices=("auto", "classification", "multilabel", "regression", "box"),
+    )
+    target: str | None = _setting(
+        None, "the table's columns of numbers to predict, with commas between them: regression"
+    )
+    image_column: str = _setting("image", "the table's column of paths, from the table's folder or absolute")
+    label_column: str | None = _setting(
+        None, "the table's column of classes; default: label, or labels where a photo may have several"
+    )
+    split_column: str | None = _setting(
+        None, "the table's column of train, val and test; default: split, if there is one"
+    )
+    group_by: str | None = _setting(
+        None,
+        "photos of one group stay on one side of the split: a table's column, or a regular expression whose "
+        "first bracket finds the group in the path; default: the column group, if there is one",
+    )
+    boxes: str = _setting(
+        "refuse",
+        "photos with several objects: an error, left out, or the largest box alone",
+        choices=("refuse", "skip", "largest"),
     )
     backbone: str = _setting("timm/tf_efficientnet_lite0", "a torchvision name, timm/NAME, or NAME.TAG")
     weights: str = _setting("default", "'default', 'random', or a .pth or .safetensors file")
@@ -165,7 +192,8 @@ class TrainConfig:
     )
     allow_quarantined: float | None = _setting(
         None,
-        "train although up to this fraction of the photos cannot be read; each class needs one that can",
+        "train although up to this fraction of the photos or their labels cannot be used; each class needs "
+        "one that can",
         at_least=0,
         at_most=1,
     )
@@ -206,8 +234,14 @@ class TrainConfig:
 
     @property
     def val_folder(self) -> str | None:
-        """The folder of validation photos, if ``val`` names one."""
+        """The folder or file of validation photos, if ``val`` names one."""
         return self.val if isinstance(self.val, str) else None
+
+    @property
+    def source_options(self) -> dict[str, Any]:
+        """What ``data.source.read_source`` is told besides the data and the validation photos."""
+        names = ("task", "target", "image_column", "label_column", "split_column", "group_by", "boxes")
+        return {name: getattr(self, name) for name in (*names, "allow_quarantined")}
 
     @property
     def val_fraction(self) -> float:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
-import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,18 +12,14 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
+from headstart.data.labelled import classes_of, named, too_many
 from headstart.data.records import Dataset, Listing, Quarantined, Record
 from headstart.errors import ConfigError, DataError, ImageError
 from headstart.files import write_whole
-from headstart.images.decode import decode, read_bytes
+from headstart.images.decode import decode, image_size, read_bytes
 from headstart.runtime import map_in_order
 
-QUARANTINE_FRACTION: Final = 0.01
-QUARANTINE_FILES: Final = 5
-"""More unreadable photos than both of these stop a run, unless the user allows a fraction."""
-
 CHECK_REDUCE_TO_PX: Final = 64  # whether a photo decodes does not depend on the scale; smaller is faster
-_MOST_NAMED: Final = 20  # in one error message
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +55,11 @@ def check_images(
 ) -> Dataset:
     """Read and decode every photo of a listing, and quarantine those that fail.
 
+    Where boxes are predicted, each record gets its photo's size, and boxes are cut off at the photo's edges;
+    one that lies outside is a fault like a photo that does not decode.
+
     Args:
-        listing: What ``read_folder`` found.
+        listing: What ``read_source`` found.
         allow_quarantined: Fraction of the photos that may fail, 0..1. By default more than 1 % and more than
             five files are too many, and so is every photo of a class. Where it is given, a class may lose all
             its val or test photos, but never all that it is learned from: a model that silently knows a class
@@ -99,6 +98,12 @@ def check_images(
             quarantined.append(Quarantined(candidate.path, candidate.split, photo.reason))
         if progress is not None:
             progress()
+    notes = listing.notes
+    if listing.task == "box":
+        sources = {candidate.path: candidate.source for candidate in listing.candidates}
+        records, num_cut = _placed(records, sources, quarantined)
+        if num_cut:
+            notes = (*notes, f"{num_cut} boxes reach beyond their photos and are cut off at the edge.")
     dataset = Dataset(
         root=listing.root,
         records=tuple(records),
@@ -108,6 +113,7 @@ def check_images(
         found=listing.found,
         task=listing.task,
         targets=listing.targets,
+        notes=notes,
     )
     if quarantined:
         _refuse_too_many(listing, dataset, allow_quarantined)
@@ -127,37 +133,59 @@ def write_quarantine_csv(path: str | os.PathLike[str], dataset: Dataset) -> None
     write_whole(path, text.getvalue())
 
 
-def _refuse_too_many(listing: Listing, dataset: Dataset, allow_quarantined: float | None) -> None:
-    num_failed, num_photos = len(dataset.quarantined), len(listing.candidates)
-    problems = []
-    if allow_quarantined is None:
-        too_many = num_failed > QUARANTINE_FILES and num_failed / num_photos > QUARANTINE_FRACTION
-        limit = f"{QUARANTINE_FRACTION:.0%} and {QUARANTINE_FILES} files"
-    else:
-        too_many = num_failed / num_photos > allow_quarantined
-        limit = f"the {allow_quarantined:.1%} allowed"
-    if too_many:
-        problems.append(
-            f"{num_failed} of {num_photos} photos ({num_failed / num_photos:.1%}) cannot be read, more than "
-            f"{limit}. Repair or remove them, or train without them: "
-            f"--allow-quarantined {math.ceil(1000 * num_failed / num_photos) / 1000}"
-        )
+def _placed(
+    records: list[Record], sources: dict[str, str], quarantined: list[Quarantined]
+) -> tuple[list[Record], int]:
+    """Give boxes their photos' sizes and cut them off at the edges; return how many were cut off, too.
 
-    there = Counter((candidate.split, candidate.class_name) for candidate in listing.candidates)
-    left = Counter((record.split, dataset.class_names[record.label]) for record in dataset.records)
+    A box that lies wholly outside its photo puts the photo into quarantine.
+    """
+    placed, num_cut = [], 0
+    for record, size in zip(records, map_in_order(image_size, (r.path for r in records)), strict=True):
+        assert record.box is not None
+        (width, height), (xmin, ymin, xmax, ymax) = size, record.box
+        box = max(xmin, 0.0), max(ymin, 0.0), min(xmax, float(width)), min(ymax, float(height))
+        if box[0] >= box[2] or box[1] >= box[3]:
+            shown = ", ".join(f"{value:g}" for value in record.box)
+            reason = (
+                f"{sources[record.path]}: the box {shown} lies outside the photo, which a viewer shows with "
+                f"{width} × {height} pixels"
+            )
+            quarantined.append(Quarantined(record.path, record.split, reason))
+            continue
+        num_cut += box != record.box
+        placed.append(dataclasses.replace(record, box=box, size=size))
+    return placed, num_cut
+
+
+def _refuse_too_many(listing: Listing, dataset: Dataset, allow_quarantined: float | None) -> None:
+    wrong_labels = listing.quarantined or listing.task == "box"
+    cannot = "cannot be used" if wrong_labels else "cannot be read"
+    num_photos = len(listing.candidates) + len(listing.quarantined)
+    problems = too_many(dataset.quarantined, num_photos, allow_quarantined, cannot)[:1]
+
+    names = dataset.class_names
+    there = Counter(
+        (candidate.split, name) for candidate in listing.candidates for name in classes_of(candidate) or ("",)
+    )
+    left: Counter[tuple[str | None, str]] = Counter()
+    for record in dataset.records:
+        of_record = [names[label] for label in record.labels]
+        if dataset.task == "classification" or (dataset.task == "box" and names):
+            of_record = [names[record.label]]
+        left.update((record.split, name) for name in of_record or ("",))
     splits_left = {split for split, _ in left}
+    can = cannot.removeprefix("cannot ")
     for split in sorted({split for split, _ in there} - splits_left, key=str):
-        problems.append(f"None of the {split + ' ' if split else ''}photos can be read.")
+        problems.append(f"None of the {split + ' ' if split else ''}photos can {can}.")
     for split, name in sorted(there.keys() - left.keys(), key=str):
-        if split not in splits_left:
+        if split not in splits_left or not name:
             continue
         where = f" in {split}" if split else ""
         if split in (None, "train") or allow_quarantined is None:
             problems.append(
-                f"None of the photos of class {name!r}{where} can be read. Repair them or remove the folder."
+                f"None of the photos of class {name!r}{where} can {can}. Repair them or remove the "
+                + ("class." if wrong_labels else "folder.")
             )
     if problems:
-        named = [f"  {photo.path!r}: {photo.reason}" for photo in dataset.quarantined[:_MOST_NAMED]]
-        if num_failed > _MOST_NAMED:
-            named.append(f"  ... and {num_failed - _MOST_NAMED} more")
-        raise DataError("\n".join([*problems, *named]))
+        raise DataError("\n".join([*problems, *named(dataset.quarantined)]))

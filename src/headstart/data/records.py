@@ -1,4 +1,4 @@
-"""What is known of a folder of photos: first by its names alone, then after every photo has been read."""
+"""What is known of labelled photos: first by names and labels alone, then after every photo has been read."""
 
 from __future__ import annotations
 
@@ -42,13 +42,15 @@ class Listing:
     """A folder as it was found, before any photo is read.
 
     Attributes:
-        root: The folder, as it was asked for.
-        candidates: The files that are meant as photos of a class, ordered by the bytes of their names.
+        root: The folder, as it was asked for; of a file with labels, its folder.
+        candidates: The files that are meant as photos with a label: of folders, ordered by the bytes of their
+            names; of files with labels, in their order.
         class_names: The classes of the training photos (of all photos, where none are for training), sorted;
             valid Unicode.
         ignored: Paths of all other files: hidden, no images, or images that belong to no class.
         without_class: Those of the ignored that are images: a user may have meant them.
-        found: How many files (of a table: rows) there are, counted while reading.
+        found: How many files there are, counted while reading (of a table: rows; of Pascal VOC: XML files,
+            and photos without one; of COCO: entries of ``images``).
         task: What is predicted.
         targets: Names of the numbers, where numbers are predicted.
         quarantined: What cannot be used, for what is wrong with its label.
@@ -96,12 +98,12 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A photo that is left out because it cannot be read.
+    """A photo that is left out because it cannot be read, or because its label cannot be used.
 
     Attributes:
         path: The file.
         split: Where it would have belonged, if the data say so.
-        reason: What is wrong with it, without the path.
+        reason: What is wrong with it, without the path; with the place where a wrong label is written.
     """
 
     path: str
@@ -117,11 +119,12 @@ class Dataset:
         root: The folder, as it was asked for.
         records: The photos that are used, in the order of the listing.
         class_names: Sorted; a record's label is an index into it.
-        quarantined: The photos that cannot be read, with the reason.
+        quarantined: The photos that cannot be read, or whose labels cannot be used, with the reason.
         ignored: Paths of the files that are no photos of a class.
-        found: How many files (of a table: rows) there are, counted while reading.
+        found: As in the listing.
         task: What is predicted.
         targets: Names of the numbers, where numbers are predicted.
+        notes: Those of the listing, and how many boxes were cut off at their photo's edge.
 
     Raises:
         AssertionError: found is not used + quarantined + ignored: a file has been lost, by a bug.
@@ -135,6 +138,7 @@ class Dataset:
     found: int
     task: Task = "classification"
     targets: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         used, quarantined, ignored = len(self.records), len(self.quarantined), len(self.ignored)

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, cast
+from typing import BinaryIO, Final, cast
 
 import numpy as np
 from PIL import Image
@@ -101,6 +101,7 @@ _UPRIGHT: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDES_SWAPPED: Final = {_UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
 
 
 def looks_like_image(head: bytes) -> bool:
@@ -192,6 +193,51 @@ def decode(data: bytes, *, path: str, reduce_to_px: int | None = None) -> Image.
         raise
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
         raise ImageError(path, _why_not_decoded(error, format_name)) from error
+
+
+def image_size(photo: str | bytes) -> tuple[int, int]:
+    """Return width and height as a viewer shows a photo (the EXIF orientation has been applied); no pixel is
+    read.
+
+    Args:
+        photo: A path, or the content of a file.
+
+    Raises:
+        ImageError: It is no photo that is read, by its header.
+    """
+    path = photo if isinstance(photo, str) else "photo"
+    try:
+        # Of a path, only the header is read; what is no regular file would have been refused before.
+        with open(photo, "rb") if isinstance(photo, str) else io.BytesIO(photo) as file:
+            head = file.read(HEAD_BYTES)
+            format_name = _format_of(head)
+            if format_name not in _READERS:
+                raise ImageError(path, _why_not_an_image(head, format_name))
+            file.seek(0)
+            with _pillow_warnings_off():
+                image = _READERS[format_name](file)
+                width, height = image.size
+                # Without EXIF, Pillow's PNG reader decodes all pixels, to look behind them.
+                may_turn = not isinstance(image, PngImageFile) or _has_exif(file)
+                turned = may_turn and _UPRIGHT.get(_orientation(image)) in _SIDES_SWAPPED
+    except ImageError:
+        raise
+    except OSError as error:
+        raise ImageError(path, f"cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # Pillow's readers raise almost anything on damaged files
+        raise ImageError(path, f"truncated or damaged: {error or type(error).__name__}") from error
+    return (height, width) if turned else (width, height)
+
+
+def _has_exif(png: BinaryIO) -> bool:
+    """Tell by the names of a PNG's chunks whether one may hold EXIF; the file stays where it stands."""
+    stands, found = png.tell(), False
+    png.seek(8)
+    while not found and len(chunk := png.read(8)) == 8:
+        found = chunk[4:] in (b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # old writers put it into a text
+        png.seek(int.from_bytes(chunk[:4], "big") + 4, io.SEEK_CUR)
+    png.seek(stands)
+    return found
 
 
 def _refuse_bombs_and_thumbnails(image: ImageFile, path: str) -> None:

@@ -11,8 +11,8 @@ from torch import nn
 
 from headstart import recipe
 from headstart.config import RECIPES, PhaseConfig, TrainConfig
-from headstart.data.folder import read_folder
 from headstart.data.records import Listing
+from headstart.data.source import read_source
 from headstart.features.prefix import cut_for_training
 from headstart.images.preprocess import Preprocessing
 from headstart.model.backbones import Backbone, resolve
@@ -60,7 +60,7 @@ def prepare(config: TrainConfig, accelerator: Accelerator, display: Display, sto
         UsageError: The settings or the folder cannot be used.
         WeightsError: The pretrained weights cannot be had.
     """
-    listing = read_folder(config.data, config.val_folder)
+    listing = read_source(config.data, config.val_folder, **config.source_options)
     num_train, num_val = _estimated_counts(listing, config)
     backbone = resolve(config.backbone)
     preprocessing = dataclasses.replace(

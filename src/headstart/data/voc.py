@@ -1,0 +1,247 @@
+"""Folders with Pascal VOC annotations: an XML file per photo, beside it or in a folder of its own."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Final
+from xml.etree import ElementTree as ET
+
+from headstart.data.folder import SPLIT_OF_FOLDER
+from headstart.data.labelled import (
+    Labels,
+    Object,
+    Options,
+    Written,
+    below,
+    box_fault,
+    clean_class,
+    group_finder,
+    labels_of_objects,
+)
+from headstart.data.records import Task
+from headstart.errors import DataError
+from headstart.images.find import walk
+
+MAX_XML_BYTES: Final = 2**24
+"""Largest annotation that is read: a photo with a hundred thousand objects."""
+
+_HEAD_BYTES: Final = 1024
+_BOX: Final = ("xmin", "ymin", "xmax", "ymax")
+
+
+@dataclass(slots=True)
+class VocFolder:
+    """What a folder with annotations holds.
+
+    Attributes:
+        root: The folder.
+        annotations: Paths of the XML files whose root element is ``annotation``.
+        images: Paths of the photos.
+    """
+
+    root: str
+    annotations: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
+
+
+def find_voc(root: str) -> VocFolder:
+    """List the annotations and photos below a folder, in the order of their names; nothing is parsed.
+
+    Raises:
+        DataError: A folder cannot be listed.
+    """
+    found = VocFolder(root)
+    for entry in walk(root, into_hidden=False):
+        if entry.error is not None:
+            raise DataError(f"The folder {entry.path!r} cannot be listed: {entry.error.strerror}.")
+        if entry.kind == "image":
+            found.images.append(entry.path)
+        elif (
+            entry.kind == "other" and entry.names[-1].lower().endswith(".xml") and _is_annotation(entry.path)
+        ):
+            found.annotations.append(entry.path)
+    return found
+
+
+def _is_annotation(path: str) -> bool:
+    """Tell by the first bytes; what is empty or cannot be read is one by its name: reading it will tell."""
+    if not Path(path).is_file() or Path(path).name.startswith("."):
+        return False
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_HEAD_BYTES).replace(b"\0", b"").lower()
+    except OSError:
+        return True
+    return b"<annotation" in head or b"<!doctype" in head or not head.strip()
+
+
+def read_voc(found: VocFolder, options: Options, split: str | None = None) -> Labels:
+    """Say what a folder's annotations mean; they are read when ``written`` is.
+
+    A photo is found by the ``filename`` of its XML file, then by the name of that itself.
+
+    Args:
+        found: What ``find_voc`` found.
+        options: The task (``box``, unless it is said otherwise) and how groups are found.
+        split: What all photos are for; otherwise folders called train, val and test say it.
+    """
+    task: Task = "box" if options.task == "auto" else options.task  # type: ignore[assignment]
+    labels = Labels(found.root, task)
+    find_group = group_finder(options.group_by) if options.group_by else None
+    labels.written = _written(found, labels, find_group, split)
+    return labels
+
+
+def _written(
+    found: VocFolder, labels: Labels, find_group: Callable[[str], str | None] | None, split: str | None
+) -> Iterator[Written]:
+    photos = _Photos(found.images)
+    named = set()
+    for path in found.annotations:
+        labels.found += 1
+        try:
+            annotation = parse_xml(path)
+        except DataError as error:
+            labels.errors.append(str(error))
+            continue
+        photo, fault = photos.of(path, (annotation.findtext("filename") or "").strip())
+        named.add(photo)
+        objects: list[Object] = []
+        for number, element in enumerate(annotation.findall("object"), 1):
+            try:
+                objects.append(_object(element))
+            except ValueError as error:
+                fault = fault or f"object {number}: {error}"
+        group = None
+        if find_group is not None:
+            seen = below(photo, found.root)
+            group = find_group(seen)
+            if group is None:
+                labels.errors.append(
+                    f"{path}: the expression of group_by finds no group in {seen!r}; it must in every path"
+                )
+        try:
+            classes, placed = labels_of_objects(labels.task, objects)
+        except ValueError as error:
+            classes, placed, fault = (), (), fault or str(error)
+        yield Written(photo, path, split or _split_of(path, found.root), group, classes, (), placed, fault)
+    without = [path for path in found.images if path not in named and not _is_segmentation(path)]
+    labels.found += len(without)
+    labels.ignored += without
+
+
+def _is_segmentation(path: str) -> bool:
+    """Pascal VOC's own folders of masks hold no photos."""
+    return Path(path).parent.name in ("SegmentationClass", "SegmentationObject")
+
+
+def _split_of(path: str, root: str) -> str | None:
+    return next(
+        (
+            SPLIT_OF_FOLDER[part.lower()]
+            for part in Path(path).relative_to(root).parts[:-1]
+            if part.lower() in SPLIT_OF_FOLDER
+        ),
+        None,
+    )
+
+
+def parse_xml(path: str) -> ET.Element:
+    """Parse an annotation. Entities cannot be declared in it, as that takes a DOCTYPE, which is refused.
+
+    No annotation needs one, so the check of the bytes does what the package defusedxml would be needed for:
+    expat reads nothing but ASCII's relatives and UTF-16, where markup is ASCII once zero bytes are out.
+
+    Raises:
+        DataError: It cannot be read, is no XML, or has a DOCTYPE; with the line.
+    """
+    try:
+        if Path(path).stat().st_size > MAX_XML_BYTES:
+            raise DataError(f"{path}: larger than {MAX_XML_BYTES // 2**20} MiB, which no annotation is.")
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    plain = data.replace(b"\0", b"").lower()
+    for markup in (b"<!doctype", b"<!entity"):
+        if (place := plain.find(markup)) >= 0:
+            line = plain.count(b"\n", 0, place) + 1
+            raise DataError(
+                f"{path}, line {line}: {markup.decode().upper()} is refused, as entities can fill the "
+                "memory. "
+                "Remove it: an annotation needs none."
+            )
+    try:
+        root = ET.fromstring(data)
+    except (ET.ParseError, ValueError, LookupError) as error:  # ValueError, LookupError: an odd encoding
+        line = error.position[0] if isinstance(error, ET.ParseError) else 1
+        what = "empty file" if not data.strip() else f"not well-formed XML: {error}"
+        raise DataError(f"{path}, line {line}: {what}. Repair or remove it.") from error
+    if root.tag != "annotation":
+        raise DataError(f"{path}, line 1: the root element is <{root.tag}>; Pascal VOC's is <annotation>.")
+    return root
+
+
+def _object(element: ET.Element) -> Object:
+    """Read one object; ValueError says what is wrong with it."""
+    name = clean_class(element.findtext("name") or "")
+    if not name:
+        raise ValueError("its <name> is empty")
+    bounds = element.find("bndbox")
+    if bounds is None:
+        raise ValueError("it has no <bndbox>")
+    values = []
+    for side in _BOX:
+        text = (bounds.findtext(side) or "").strip()
+        try:
+            values.append(float("x" if "_" in text else text))
+        except ValueError:
+            raise ValueError(f"<{side}> is {text!r}; it must be a number") from None
+    xmin, ymin, xmax, ymax = values
+    if fault := box_fault((xmin, ymin, xmax, ymax)):
+        raise ValueError(fault)
+    return Object(name, (xmin, ymin, xmax, ymax))
+
+
+class _Photos:
+    """Finds the photo that an annotation means among all that are there."""
+
+    def __init__(self, images: Sequence[str]) -> None:
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
+        for path in images:
+            self._by_name[Path(path).name].append(path)
+            self._by_stem[Path(path).stem].append(path)
+
+    def of(self, annotation: str, filename: str) -> tuple[str, str]:
+        """Return the path of a photo and what is wrong with it; a guess where there is no such photo."""
+        name = PureWindowsPath(filename).name if "\\" in filename else PurePosixPath(filename).name
+        stem = Path(annotation).stem
+        places = [self._by_name.get(name), self._by_stem.get(name), self._by_stem.get(stem)]
+        for paths in places:
+            if not paths:
+                continue
+            nearest = _nearest(annotation, paths)
+            if len(nearest) == 1:
+                return nearest[0], ""
+            return nearest[0], f"several photos have its name: {', '.join(map(repr, nearest[:3]))}"
+        guess = str(Path(annotation).with_name(name or stem))
+        return guess, f"there is no photo {name!r}, nor one called {stem!r}"
+
+
+def _nearest(annotation: str, paths: Sequence[str]) -> list[str]:
+    """Return the photos whose folder shares most with the annotation's; nearer ones before deeper ones."""
+    folders = Path(annotation).parent.parts
+
+    def nearness(path: str) -> tuple[int, int]:
+        own = Path(path).parent.parts
+        shared = next(
+            (n for n, (a, b) in enumerate(zip(folders, own, strict=False)) if a != b),
+            min(len(folders), len(own)),
+        )
+        return shared, -len(own)
+
+    best = max(map(nearness, paths))
+    return [path for path in paths if nearness(path) == best]
