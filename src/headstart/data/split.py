@@ -6,9 +6,14 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from headstart.data.records import Dataset, Record
+import numpy as np
+
+from headstart.data.records import Dataset, Record, Task
 from headstart.errors import DataError
+
+_MOST_BINS: Final = 10  # parts of a number's range that are each split alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +26,9 @@ class Splits:
         test: To be scored once, at the end; empty where the data have none.
         shared: How many val and test photos are, byte for byte, train photos too. Only given splits can
             share photos.
-        contradictory: How many photos stand, byte for byte, under another class too.
+        contradictory: How many photos stand, byte for byte, under another answer too: another class, other
+            labels, numbers or another box.
+        straddling: How many groups have photos in more than one of the three. Only given splits can do that.
     """
 
     train: tuple[Record, ...]
@@ -29,23 +36,28 @@ class Splits:
     test: tuple[Record, ...]
     shared: int
     contradictory: int
+    straddling: int = 0
 
 
 def split_dataset(dataset: Dataset, *, val_fraction: float, seed: int) -> Splits:
-    """Return the dataset's own splits; without a val split, hold back a fraction of each class.
+    """Return the dataset's own splits; without a val split, hold back a fraction of the training photos.
 
-    The validation photos are the same whatever the files are called and in whatever order they come, and
-    few of them change when photos are added.
+    That is a fraction of each class, of the photos of each label, or of each part of a number's range; of
+    photos with a box and no class, of all. Photos of one group, and identical ones, stay on one side, so that
+    with groups the fractions are kept as nearly as whole groups allow. The validation photos are the same
+    whatever the files are called and in whatever order they come, and few of them change when photos are
+    added.
 
     Args:
         dataset: The photos.
-        val_fraction: Fraction of each class's training photos to hold back, above 0 and below 1; without
-            effect where the data have a val split. Each class keeps a photo in train, and has one in val if
-            it has two different ones (those that stand under another class too do not count).
+        val_fraction: Fraction to hold back, above 0 and below 1; without effect where the data have a val
+            split. Each class keeps a photo in train, and has one in val if it has two different ones, of two
+            groups (those that stand under another class too do not count). So does each label, unless the
+            photos that it shares with other labels leave no room for it.
         seed: Another seed, another choice.
 
     Raises:
-        DataError: No class has two different photos, so there is nothing to hold back.
+        DataError: No class has two different photos or groups, so there is nothing to hold back.
     """
     records = dataset.records
     train = tuple(record for record in records if record.split in (None, "train"))
@@ -53,57 +65,174 @@ def split_dataset(dataset: Dataset, *, val_fraction: float, seed: int) -> Splits
     test = tuple(record for record in records if record.split == "test")
     if not val:
         assert 0 < val_fraction < 1  # TrainConfig has checked it
-        held_back = _hold_back(train, val_fraction, seed)
+        held_back = _hold_back(train, dataset.task, val_fraction, seed)
         if not held_back:
+            has_classes = dataset.task in ("classification", "multilabel") or dataset.class_names
+            what = "No class has" if has_classes else "There are no"
+            which = (
+                "photos of two different groups" if any(r.group for r in train) else "two different photos"
+            )
             raise DataError(
-                "No class has two different photos, so none can be held back for validation. Add photos, or "
-                "name a folder of validation photos: --val FOLDER"
+                f"{what} {which}, so none can be held back for validation. Add photos, or name a folder of "
+                "validation photos: --val FOLDER"
             )
         val = tuple(record for record in train if record.sha256 in held_back)
         train = tuple(record for record in train if record.sha256 not in held_back)
     in_train = {record.sha256 for record in train}
-    labels_of = _labels_of(records)
+    answers = _answers(records, dataset.task)
+    sides: dict[str, set[int]] = defaultdict(set)
+    for side, of_side in enumerate((train, val, test)):
+        for record in of_side:
+            if record.group is not None:
+                sides[record.group].add(side)
     return Splits(
         train=train,
         val=val,
         test=test,
         shared=sum(record.sha256 in in_train for record in val + test),
-        contradictory=sum(len(labels_of[record.sha256]) > 1 for record in records),
+        contradictory=sum(len(answers[record.sha256]) > 1 for record in records),
+        straddling=sum(len(each) > 1 for each in sides.values()),
     )
 
 
-# scikit-learn's StratifiedGroupKFold makes equal folds only, keeps the fractions roughly, deals all photos
-# anew when one is added, and costs 1.3 s of import.
-def _hold_back(records: Sequence[Record], fraction: float, seed: int) -> set[str]:
-    """Choose photos for validation by their bytes, so that identical files stay together."""
-    labels_of = _labels_of(records)
-    copies = Counter(record.sha256 for record in records)
-    num_photos = Counter(record.label for record in records)
-    photos_of: dict[int, list[str]] = defaultdict(list)
-    for digest in sorted(labels_of, key=lambda digest: hashlib.sha256(f"{seed}:{digest}".encode()).digest()):
-        for label in labels_of[digest]:
-            photos_of[label].append(digest)
+@dataclass(slots=True)
+class _Unit:
+    """Photos that stay on one side: identical ones, and those of one group.
 
+    Attributes:
+        photos: The SHA-256 of each of its photos.
+        counts: How many of its photos are of each stratum.
+        may_leave: Whether it may be held back. Photos with two answers have no right one: they stay in train,
+            where they cannot spoil a score.
+        is_group: Whether it is a group of different photos.
+    """
+
+    photos: set[str]
+    counts: Counter[int]
+    may_leave: bool
+    is_group: bool
+
+
+# Libraries deal all photos anew when one is added: scikit-learn's StratifiedGroupKFold, which makes equal
+# folds only, keeps fractions roughly and costs 1.3 s of import, and iterative-stratification, which follows a
+# shuffled order and knows no groups.
+def _hold_back(records: Sequence[Record], task: Task, fraction: float, seed: int) -> set[str]:
+    """Choose photos for validation by their bytes and groups.
+
+    Strata are dealt one after the other, those of fewest photos first, as long as there is room for them;
+    each unit goes at most once. Where each photo is of one stratum, that is a stratified split; where photos
+    are of several, it is iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011), whose order is
+    that of the hashes, so that an added photo moves few others.
+    """
+    strata = _strata(records, task, fraction)
+    units = _units(records, strata, task, seed)
+    num_photos: Counter[int] = Counter(stratum for each in strata for stratum in each)
+    units_of: dict[int, list[_Unit]] = defaultdict(list)
+    for unit in units:
+        for stratum in unit.counts:
+            units_of[stratum].append(unit)
+    wanted = {stratum: min(max(int(fraction * num + 0.5), 1), num - 1) for stratum, num in num_photos.items()}
+    in_val: Counter[int] = Counter()
     held_back: set[str] = set()
-    for label, digests in photos_of.items():
-        if len(digests) < 2:
+
+    def over(unit: _Unit) -> int:
+        """How many photos more than wanted there would be."""
+        return sum(max(in_val[each] + num - wanted[each], 0) for each, num in unit.counts.items())
+
+    def leaves_some(unit: _Unit) -> bool:
+        return all(in_val[each] + num < num_photos[each] for each, num in unit.counts.items())
+
+    def hold(unit: _Unit) -> None:
+        unit.may_leave = False
+        in_val.update(unit.counts)
+        held_back.update(unit.photos)
+
+    for stratum in sorted(units_of, key=lambda stratum: (num_photos[stratum], stratum)):
+        if len(units_of[stratum]) < 2:
             continue
-        # Photos of two classes have no right answer: they stay in train, where they cannot spoil a score.
-        candidates = [digest for digest in digests if len(labels_of[digest]) == 1]
-        wanted = min(max(int(fraction * num_photos[label] + 0.5), 1), num_photos[label] - 1)
-        chosen: list[str] = []
-        for digest in candidates:
-            if copies[digest] <= wanted:
-                chosen.append(digest)
-                wanted -= copies[digest]
-        if candidates and not chosen:  # every photo has more copies than are wanted
-            chosen.append(min(candidates, key=copies.__getitem__))
-        held_back.update(chosen)
+        candidates = [unit for unit in units_of[stratum] if unit.may_leave]
+        for unit in candidates:
+            if in_val[stratum] < wanted[stratum] and over(unit) == 0 and leaves_some(unit):
+                hold(unit)
+        # No unit is small enough, or, where units are large, one more comes nearer to the fraction.
+        rest = [unit for unit in candidates if unit.may_leave and leaves_some(unit)]
+        if rest and in_val[stratum] < wanted[stratum]:
+            nearest = min(rest, key=over)
+            missing = wanted[stratum] - in_val[stratum]
+            if in_val[stratum] == 0 or (nearest.is_group and over(nearest) < missing):
+                hold(nearest)
+        for unit in candidates:
+            unit.may_leave = False  # the rest stays in train
     return held_back
 
 
-def _labels_of(records: Sequence[Record]) -> dict[str, set[int]]:
-    labels_of: dict[str, set[int]] = defaultdict(set)
+def _units(
+    records: Sequence[Record], strata: Sequence[tuple[int, ...]], task: Task, seed: int
+) -> list[_Unit]:
+    """Bring together what must stay together, in the order of the hashes."""
+    # A unit is called by its group, or by its bytes; the first of several groups that share a photo.
+    name_of: dict[str, str] = {}
+
+    def first(name: str) -> str:
+        while name_of.setdefault(name, name) != name:
+            name_of[name] = name = name_of[name_of[name]]
+        return name
+
     for record in records:
-        labels_of[record.sha256].add(record.label)
-    return labels_of
+        if record.group is not None:
+            a, b = first(f"group {record.group}"), first(f"photo {record.sha256}")
+            if a != b:
+                # A group goes before a photo, so that photos that are added to it do not rename it.
+                low, high = sorted((a, b))
+                name_of[high] = low
+    answers = _answers(records, task)
+    units: dict[str, _Unit] = {}
+    for record, of_record in zip(records, strata, strict=True):
+        name = record.sha256 if not name_of else first(f"photo {record.sha256}")
+        unit = units.setdefault(name, _Unit(set(), Counter(), True, name.startswith("group ")))
+        unit.photos.add(record.sha256)
+        unit.counts.update(of_record)
+        unit.may_leave &= len(answers[record.sha256]) == 1
+
+    def order(name: str) -> bytes:
+        return hashlib.sha256(
+            f"{seed}:{name.removeprefix('photo ')}".encode(errors="surrogateescape")
+        ).digest()
+
+    return [units[name] for name in sorted(units, key=order)]
+
+
+def _strata(records: Sequence[Record], task: Task, fraction: float) -> list[tuple[int, ...]]:
+    """Return what each photo is an example of: its class, its labels, or a part of each number's range."""
+    if task == "multilabel":
+        return [record.labels or (-1,) for record in records]  # photos of none are of a kind too
+    if task == "regression" and records:
+        num_bins = min(max(int(fraction * len(records)), 1), _MOST_BINS)
+        shares = [number / num_bins for number in range(1, num_bins)]
+        values = np.array([record.numbers for record in records])  # (N, targets)
+        bins = [np.searchsorted(np.quantile(column, shares), column, side="right") for column in values.T]
+        return [
+            tuple(target * _MOST_BINS + int(each[number]) for target, each in enumerate(bins))
+            for number in range(len(records))
+        ]
+    return [(record.label,) for record in records]
+
+
+def _answers(records: Sequence[Record], task: Task) -> dict[str, set[object]]:
+    """Return what is said of each photo; of the same bytes, different things may be."""
+    answers: dict[str, set[object]] = defaultdict(set)
+    for record in records:
+        answers[record.sha256].add(_answer(record, task))
+    return answers
+
+
+def _answer(record: Record, task: Task) -> object:
+    match task:
+        case "multilabel":
+            return record.labels
+        case "regression":
+            return record.numbers
+        case "box":
+            return record.label, record.box
+        case _:
+            return record.label
