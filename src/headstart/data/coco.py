@@ -136,8 +136,7 @@ def _written(splits: dict[str, str | None], labels: Labels, options: Options) ->
                 if group is None:
                     labels.errors.append(
                         f"{written.source}: the expression of group_by finds no group in {seen!r}; it must "
-                        "in "
-                        "every path"
+                        "in every path"
                     )
             yield Written(
                 written.path, written.source, split, group, written.labels, (), written.objects, written.fault

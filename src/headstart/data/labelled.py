@@ -201,9 +201,8 @@ def too_many(
         return []
     return [
         f"{num_failed} of {num_photos} photos ({num_failed / num_photos:.1%}) {what}, more than {limit}. "
-        "Repair "
-        f"or remove them, or train without them: "
-        f"--allow-quarantined {math.ceil(1000 * num_failed / num_photos) / 1000}",
+        "Repair or remove them, or train without them: --allow-quarantined "
+        f"{math.ceil(1000 * num_failed / num_photos) / 1000}",
         *named(quarantined),
     ]
 
@@ -334,8 +333,7 @@ class _SortedOut:
         num = len(self._several)
         return [
             f"{num} of {found} photos show several objects, and Headstart predicts one box per photo. Leave "
-            "these "
-            "photos out: --boxes skip; or learn the largest box of each: --boxes largest",
+            "these photos out: --boxes skip; or learn the largest box of each: --boxes largest",
             *(f"  {path!r}" for path in self._several[:MOST_NAMED]),
             *_and_more(self._several),
         ]
@@ -378,7 +376,10 @@ def _answer(row: Written) -> tuple[object, ...]:
 
 def _shown(row: Written) -> str:
     if row.objects:
-        return f"{len(row.objects)} objects" if len(row.objects) > 1 else f"the box {row.objects[0].box}"
+        first = row.objects[0]
+        return (
+            f"{len(row.objects)} objects" if len(row.objects) > 1 else f"{first.class_name!r} at {first.box}"
+        )
     return repr(row.numbers if row.numbers else "|".join(row.labels))
 
 
@@ -413,8 +414,7 @@ def _refuse_unlearnable(
     if labels.task == "box" and all(max(c.box) <= 1 for c in candidates if c.box):
         raise DataError(
             "No box reaches further than 1, so they seem to be fractions of the photos. Headstart wants "
-            "pixels: "
-            "multiply xmin and xmax by the photo's width, ymin and ymax by its height."
+            "pixels: multiply xmin and xmax by the photo's width, ymin and ymax by its height."
         )
     if not options.for_training:
         return
@@ -444,8 +444,7 @@ def _refuse_unlearnable(
         if len({candidate.numbers[number] for candidate in to_learn}) == 1:
             problems.append(
                 f"The target {target!r} is {to_learn[0].numbers[number]:g} for all training photos, so "
-                "there is "
-                "nothing to learn."
+                "there is nothing to learn."
             )
     if problems:
         raise DataError("\n".join(problems))

@@ -165,8 +165,7 @@ def _class_folders(data: str, val: str | None, options: Options) -> Listing:
     if options.task not in ("auto", "classification"):
         raise DataError(
             f"{data!r} is a folder without labels for the task {options.task}: class folders give one class "
-            "per "
-            "photo. Name a table, a COCO file, or a folder with Pascal VOC's XML files."
+            "per photo. Name a table, a COCO file, or a folder with Pascal VOC's XML files."
         )
     find = group_finder(options.group_by) if options.group_by else None
     try:
@@ -184,8 +183,7 @@ def _class_folders(data: str, val: str | None, options: Options) -> Listing:
         raise ConfigError(
             [
                 f"group_by is {options.group_by!r}, which finds no group in {len(without)} of {len(groups)} "
-                "paths, "
-                f"such as {below(without[0], data)!r}. It must find one in every path."
+                f"paths, such as {below(without[0], data)!r}. It must find one in every path."
             ]
         )
     candidates = tuple(dataclasses.replace(each, group=groups[each.path]) for each in listing.candidates)

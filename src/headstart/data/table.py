@@ -130,8 +130,7 @@ def _task(path: str, names: Sequence[str], options: Options) -> Task:
         raise ConfigError(
             [
                 f"target is {','.join(options.targets)!r}, but task is {options.task!r}. Numbers are "
-                "predicted by "
-                "the task regression: leave task or target out."
+                "predicted by the task regression: leave task or target out."
             ]
         )
     if options.targets:
@@ -314,10 +313,10 @@ def _text(value: Any) -> str:
 def _photo(folder: Path, given: str) -> str:
     """Return the path that a table means, whatever separators and spaces around it it was written with."""
     path = os.path.join(folder, given)  # noqa: PTH118  # keeps what pathlib would tidy away
-    if not Path(path).exists():
-        for other in (given.strip(), given.strip().replace("\\", "/")):
-            if other != given and (folder / other).exists():
-                return str(folder / other)
+    others = {given.strip(): None, given.strip().replace("\\", "/"): None}
+    others.pop(given, None)
+    if others and not Path(path).exists():
+        return next((str(folder / other) for other in others if (folder / other).exists()), path)
     return path
 
 
@@ -378,8 +377,7 @@ def _open_csv(path: str, image_column: str) -> _Table:
                     elif len(cells) != len(columns):
                         errors.append(
                             f"{path}, line {first}: {len(cells)} cells, but there are {len(columns)} "
-                            "columns. Put "
-                            f"a cell that holds {delimiter!r} into double quotes"
+                            f"columns. Put a cell that holds {delimiter!r} into double quotes"
                         )
                     else:
                         yield first, {name: cells[position] for name, position in positions.items()}

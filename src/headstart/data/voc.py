@@ -29,6 +29,7 @@ MAX_XML_BYTES: Final = 2**24
 """Largest annotation that is read: a photo with a hundred thousand objects."""
 
 _HEAD_BYTES: Final = 1024
+_MASKS: Final = {"SegmentationClass", "SegmentationObject"}  # Pascal VOC's own folders, which hold no photos
 _BOX: Final = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -58,7 +59,8 @@ def find_voc(root: str) -> VocFolder:
         if entry.error is not None:
             raise DataError(f"The folder {entry.path!r} cannot be listed: {entry.error.strerror}.")
         if entry.kind == "image":
-            found.images.append(entry.path)
+            if not _MASKS & set(entry.names[:-1]):
+                found.images.append(entry.path)
         elif (
             entry.kind == "other" and entry.names[-1].lower().endswith(".xml") and _is_annotation(entry.path)
         ):
@@ -128,14 +130,9 @@ def _written(
         except ValueError as error:
             classes, placed, fault = (), (), fault or str(error)
         yield Written(photo, path, split or _split_of(path, found.root), group, classes, (), placed, fault)
-    without = [path for path in found.images if path not in named and not _is_segmentation(path)]
+    without = [path for path in found.images if path not in named]
     labels.found += len(without)
     labels.ignored += without
-
-
-def _is_segmentation(path: str) -> bool:
-    """Pascal VOC's own folders of masks hold no photos."""
-    return Path(path).parent.name in ("SegmentationClass", "SegmentationObject")
 
 
 def _split_of(path: str, root: str) -> str | None:
@@ -170,8 +167,7 @@ def parse_xml(path: str) -> ET.Element:
             line = plain.count(b"\n", 0, place) + 1
             raise DataError(
                 f"{path}, line {line}: {markup.decode().upper()} is refused, as entities can fill the "
-                "memory. "
-                "Remove it: an annotation needs none."
+                "memory. Remove it: an annotation needs none."
             )
     try:
         root = ET.fromstring(data)
