@@ -191,3 +191,23 @@ def test_without_views_each_epoch_has_a_new_one() -> None:
     assert views(augment=[{"op": "horizontal-flip"}], epochs=7) == 7
     assert views() == views(augment="none") == 1
     assert views(augment="light", optimizer="exact") == 1
+
+
+def test_what_the_data_are_told_is_checked_like_every_setting(tmp_path: Path) -> None:
+    for settings, told in [
+        ({"task": "detection"}, ["task is 'detection'", "classification, multilabel, regression, box"]),
+        ({"boxes": "larges"}, ["boxes is 'larges'", "Did you mean 'largest'"]),
+        ({"target": 3}, ["target is 3", "text"]),
+    ]:
+        with pytest.raises(ConfigError, match=r".*") as caught:
+            TrainConfig.from_settings("photos", **settings)
+        for words in told:
+            assert words in str(caught.value)
+    table = tmp_path / "labels.csv"
+    config = TrainConfig.from_settings(
+        table, target="t,u", group_by="plant", val=tmp_path / "val.csv"
+    ).absolute()
+    assert (config.data, config.val) == (str(table), str(tmp_path / "val.csv"))
+    assert config.source_options["target"] == "t,u"
+    assert config.source_options["group_by"] == "plant"
+    assert config.source_options["label_column"] is None

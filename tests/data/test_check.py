@@ -15,6 +15,7 @@ from headstart.data import check as check_module
 from headstart.data.check import check_images, check_photo, write_quarantine_csv
 from headstart.data.folder import read_folder
 from headstart.data.records import Dataset, Quarantined
+from headstart.data.source import read_source
 from headstart.data.split import split_dataset
 from headstart.errors import ConfigError, DataError
 
@@ -293,3 +294,34 @@ def test_one_photo_of_a_class_and_names_of_any_kind_go_all_the_way(tree):
     splits = split_dataset(dataset, val_fraction=0.2, seed=0)
     assert len(dataset.class_names) == len(NAMES) == len({record.label for record in splits.train})
     assert [dataset.class_names[record.label] for record in splits.val] == ["🐶"]
+
+
+ORIENTATIONS = [
+    (orientation, (6, 8) if orientation in (5, 6, 7, 8) else (8, 6)) for orientation in range(1, 9)
+]
+
+
+@pytest.mark.parametrize("format_name", ["JPEG", "WEBP", "PNG"])
+@pytest.mark.parametrize(("orientation", "size"), ORIENTATIONS)
+def test_a_box_is_cut_off_at_the_edge_of_the_photo_as_a_viewer_shows_it(tree, format_name, orientation, size):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    root = tree({"a.bin": encode(PLAIN, format_name, exif=exif), "b.png": 1})
+    (root / "t.csv").write_text("image,xmin,ymin,xmax,ymax\na.bin,1,1,99,99\nb.png,1,1,2,2\n")
+    dataset = check_images(read_source(root / "t.csv"))
+    assert dataset.records[0].size == size
+    assert dataset.records[0].box == (1.0, 1.0, *map(float, size))
+
+
+def test_a_class_whose_boxes_all_lie_outside_is_an_error(tree):
+    root = tree({"a.png": 0, "b.png": 1})
+    (root / "t.csv").write_text("image,label,xmin,ymin,xmax,ymax\na.png,x,50,50,99,99\nb.png,y,1,1,2,2\n")
+    with pytest.raises(DataError, match=r"None of the photos of class 'x' can be used.*\n.*line 2.*8 × 6"):
+        check_images(read_source(root / "t.csv"))
+
+
+def test_a_label_whose_photos_cannot_be_read_is_an_error(tree):
+    root = tree({"a.png": b"", "b.png": 1, "c.png": 2})
+    (root / "t.csv").write_text("image,labels\na.png,x|y\nb.png,y\nc.png,\n")
+    with pytest.raises(DataError, match="class 'x' can be read"):
+        check_images(read_source(root / "t.csv"))

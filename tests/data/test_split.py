@@ -1,5 +1,6 @@
 """Splits: given ones stay; a made one is stratified, leak-free and the same everywhere."""
 
+import dataclasses
 import random
 from collections import Counter
 
@@ -160,3 +161,171 @@ def test_nothing_to_hold_back_is_an_error():
     copies = [Record(f"{n}.jpg", n % 2, None, str(n % 2) * 64) for n in range(10)]
     with pytest.raises(DataError, match="--val FOLDER"):
         split_dataset(dataset_of(copies), val_fraction=0.2, seed=0)
+
+
+def dataset_for(task: str, records: list[Record]) -> Dataset:
+    names = tuple(f"label {number}" for number in range(6))
+    targets = ("t",) * len(records[0].numbers)
+    return Dataset("photos", tuple(records), names, (), (), len(records), task, targets)
+
+
+def answer(task: str, number: int, draw: random.Random) -> dict:
+    match task:
+        case "classification":
+            return {"label": draw.randrange(4)}
+        case "multilabel":
+            return {
+                "label": 0,
+                "labels": tuple(label for label in range(6) if draw.random() < (label + 1) / 12),
+            }
+        case "regression":
+            return {"label": 0, "numbers": (draw.gauss(0, 1) ** 3, draw.random())}
+        case _:
+            return {"label": draw.randrange(2), "box": (0.0, 0.0, 1.0 + number, 2.0)}
+
+
+def records_for(task: str, num: int, *, group_size: int = 0, seed: int = 0) -> list[Record]:
+    draw = random.Random(seed)
+    return [
+        Record(
+            f"{number}.jpg",
+            split=None,
+            sha256=f"{number:064x}",
+            group=f"plant {number // group_size}" if group_size else None,
+            **answer(task, number, draw),
+        )
+        for number in range(num)
+    ]
+
+
+TASKS = ("classification", "multilabel", "regression", "box")
+
+
+@pytest.mark.parametrize("group_size", [0, 1, 8])
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_keeps_its_fraction_whatever_the_order(task, group_size):
+    records = records_for(task, 800, group_size=group_size)
+    splits = split_dataset(dataset_for(task, records), val_fraction=0.2, seed=0)
+    assert len(splits.val) == pytest.approx(160, abs=16)
+    mixed = random.Random(1).sample(records, len(records))
+    assert digests(split_dataset(dataset_for(task, mixed), val_fraction=0.2, seed=0).val) == digests(
+        splits.val
+    )
+    assert digests(split_dataset(dataset_for(task, records), val_fraction=0.2, seed=1).val) != digests(
+        splits.val
+    )
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_groups_stay_on_one_side(task):
+    records = records_for(task, 300, group_size=7)
+    records += [
+        dataclasses.replace(records[0], group="plant 40", path="copy.jpg")
+    ]  # ties two groups together
+    splits = split_dataset(dataset_for(task, records), val_fraction=0.25, seed=2)
+    groups = [{record.group for record in part} for part in (splits.train, splits.val)]
+    assert not groups[0] & groups[1]
+    assert any({"plant 0", "plant 40"} <= each for each in groups)
+    assert splits.straddling == splits.shared == 0
+    assert len(splits.val) == pytest.approx(75, abs=10)
+
+
+def test_photos_of_one_class_and_one_group_stay_in_train():
+    records = [dataclasses.replace(record, group="all") for record in distinct([20, 20])]
+    with pytest.raises(DataError, match=r"two different groups.*--val FOLDER"):
+        split_dataset(dataset_of(records), val_fraction=0.2, seed=0)
+
+
+def test_a_group_that_straddles_given_splits_is_counted():
+    train = [dataclasses.replace(r, group=f"plant {n % 3}") for n, r in enumerate(distinct([5, 5], "train"))]
+    val = [
+        Record("v.jpg", 0, "val", "f" * 64, group="plant 1"),
+        Record("w.jpg", 1, "val", "e" * 64, group="new"),
+    ]
+    splits = split_dataset(dataset_of([*train, *val]), val_fraction=0.0, seed=0)
+    assert splits.straddling == 1
+    assert len(splits.val) == 2
+
+
+def test_each_label_of_several_keeps_its_fraction():
+    records = records_for("multilabel", 600)
+    splits = split_dataset(dataset_for("multilabel", records), val_fraction=0.2, seed=0)
+    for label in range(6):
+        num = sum(label in record.labels for record in records)
+        assert sum(label in record.labels for record in splits.val) == pytest.approx(
+            0.2 * num, abs=0.04 * num
+        )
+    none = sum(not record.labels for record in records)
+    assert sum(not record.labels for record in splits.val) == pytest.approx(0.2 * none, abs=2)
+
+
+def test_numbers_of_every_size_are_validated():
+    records = records_for("regression", 500)
+    splits = split_dataset(dataset_for("regression", records), val_fraction=0.2, seed=0)
+    ordered = sorted(record.numbers[0] for record in records)
+    for tenth in range(10):
+        low, high = ordered[tenth * 50], ordered[tenth * 50 + 49]
+        assert 8 <= sum(low <= record.numbers[0] <= high for record in splits.val) <= 11
+
+
+@pytest.mark.parametrize("group_size", [0, 5])
+@pytest.mark.parametrize("task", TASKS)
+def test_adding_photos_moves_few_others_in_every_task(task, group_size):
+    before = records_for(task, 500, group_size=group_size)
+    after = records_for(task, 510, group_size=group_size)  # which begins with the same photos
+    assert after[:500] == before
+    vals = [
+        digests(split_dataset(dataset_for(task, each), val_fraction=0.2, seed=0).val)
+        for each in (before, after)
+    ]
+    assert len((vals[0] ^ vals[1]) & digests(before)) <= 30  # of 100 that are held back, and 400
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_photos_with_two_answers_are_counted_and_stay_in_train(task):
+    records = records_for(task, 60)
+    other = {
+        "classification": {"label": (records[0].label + 1) % 4},
+        "multilabel": {"labels": (0, 1, 2, 3, 4, 5)},
+        "regression": {"numbers": (9.0, 9.0)},
+        "box": {"box": (0.0, 0.0, 9.0, 9.0)},
+    }[task]
+    records.append(dataclasses.replace(records[0], path="other.jpg", **other))
+    for seed in range(10):
+        splits = split_dataset(dataset_for(task, records), val_fraction=0.5, seed=seed)
+        assert splits.contradictory == 2
+        assert records[0].sha256 in digests(splits.train)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    task=st.sampled_from(TASKS),
+    photos=st.lists(st.tuples(st.integers(0, 30), st.integers(-1, 6)), min_size=1, max_size=60),
+    fraction=st.floats(0.01, 0.99),
+    seed=st.integers(0, 3),
+)
+def test_no_split_loses_a_photo_parts_a_group_or_takes_a_label_from_training(task, photos, fraction, seed):
+    records = [
+        Record(
+            f"{number}.jpg",
+            split=None,
+            sha256=f"{content:064x}",
+            group=None if group < 0 else str(group),
+            **answer(task, content, random.Random(content)),
+        )
+        for number, (content, group) in enumerate(photos)
+    ]
+    try:
+        splits = split_dataset(dataset_for(task, records), val_fraction=fraction, seed=seed)
+    except DataError:
+        return
+    assert Counter(splits.train + splits.val) == Counter(records)
+    assert splits.val
+    assert not digests(splits.train) & digests(splits.val)
+    groups = [{r.group for r in part if r.group is not None} for part in (splits.train, splits.val)]
+    assert not groups[0] & groups[1]
+    assert (splits.shared, splits.straddling) == (0, 0)
+    for of_photo in (lambda r: (r.label,), lambda r: r.labels):
+        assert {label for r in records for label in of_photo(r)} == {
+            label for r in splits.train for label in of_photo(r)
+        }

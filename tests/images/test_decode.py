@@ -22,6 +22,7 @@ from headstart.images.decode import (
     HEAD_BYTES,
     IMAGE_SUFFIXES,
     decode,
+    image_size,
     looks_like_image,
     read_bytes,
 )
@@ -546,3 +547,32 @@ def test_read_bytes_names_a_missing_permission(tmp_path, monkeypatch):
     monkeypatch.setattr("builtins.open", refuse)
     with pytest.raises(ImageError, match="no permission to read it"):
         read_bytes(str(tmp_path / "a.jpg"))
+
+
+@pytest.mark.parametrize("as_bytes", [True, False])
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+def test_the_size_is_told_without_decoding(tmp_path, monkeypatch, format_name, as_bytes):
+    path = tmp_path / "photo"
+    Image.new("RGB", (48, 32)).save(path, format_name)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("it has been decoded"))
+    assert image_size(path.read_bytes() if as_bytes else str(path)) == (48, 32)
+
+
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_is_that_of_the_upright_photo(format_name, orientation):
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    Image.new("RGB", (48, 32)).save(file, format_name, exif=exif)
+    assert image_size(file.getvalue()) == decode(file.getvalue(), path="a").size
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n\0\0"])
+def test_what_has_no_size_is_an_error(tmp_path, data):
+    path = tmp_path / "photo"
+    path.write_bytes(data)
+    for photo in (data, str(path)):
+        with pytest.raises(ImageError):
+            image_size(photo)
+    with pytest.raises(ImageError, match="No such file"):
+        image_size(str(tmp_path / "nothing"))

@@ -124,8 +124,9 @@ def _hold_back(records: Sequence[Record], task: Task, fraction: float, seed: int
     are of several, it is iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011), whose order is
     that of the hashes, so that an added photo moves few others.
     """
-    strata = _strata(records, task, fraction)
-    units = _units(records, strata, task, seed)
+    names = _unit_names(records)
+    strata = _strata(records, names, task, fraction)
+    units = _units(records, names, strata, task, seed)
     num_photos: Counter[int] = Counter(stratum for each in strata for stratum in each)
     units_of: dict[int, list[_Unit]] = defaultdict(list)
     for unit in units:
@@ -166,11 +167,8 @@ def _hold_back(records: Sequence[Record], task: Task, fraction: float, seed: int
     return held_back
 
 
-def _units(
-    records: Sequence[Record], strata: Sequence[tuple[int, ...]], task: Task, seed: int
-) -> list[_Unit]:
-    """Bring together what must stay together, in the order of the hashes."""
-    # A unit is called by its group, or by its bytes; the first of several groups that share a photo.
+def _unit_names(records: Sequence[Record]) -> list[str]:
+    """Name each photo's unit: by its bytes, or by its group, the first of several that share a photo."""
     name_of: dict[str, str] = {}
 
     def first(name: str) -> str:
@@ -182,13 +180,22 @@ def _units(
         if record.group is not None:
             a, b = first(f"group {record.group}"), first(f"photo {record.sha256}")
             if a != b:
-                # A group goes before a photo, so that photos that are added to it do not rename it.
-                low, high = sorted((a, b))
+                low, high = sorted((a, b))  # "group" before "photo": no photo that is added renames a group
                 name_of[high] = low
+    return [first(f"photo {record.sha256}") for record in records]
+
+
+def _units(
+    records: Sequence[Record],
+    names: Sequence[str],
+    strata: Sequence[tuple[int, ...]],
+    task: Task,
+    seed: int,
+) -> list[_Unit]:
+    """Bring together what must stay together, in the order of the hashes."""
     answers = _answers(records, task)
     units: dict[str, _Unit] = {}
-    for record, of_record in zip(records, strata, strict=True):
-        name = record.sha256 if not name_of else first(f"photo {record.sha256}")
+    for name, record, of_record in zip(names, records, strata, strict=True):
         unit = units.setdefault(name, _Unit(set(), Counter(), True, name.startswith("group ")))
         unit.photos.add(record.sha256)
         unit.counts.update(of_record)
@@ -202,19 +209,31 @@ def _units(
     return [units[name] for name in sorted(units, key=order)]
 
 
-def _strata(records: Sequence[Record], task: Task, fraction: float) -> list[tuple[int, ...]]:
-    """Return what each photo is an example of: its class, its labels, or a part of each number's range."""
+def _strata(
+    records: Sequence[Record], names: Sequence[str], task: Task, fraction: float
+) -> list[tuple[int, ...]]:
+    """Return what each photo is an example of: its class, its labels, or a part of each number's range.
+
+    A number is that in the middle of the photo's unit, as a unit goes to one side.
+    """
     if task == "multilabel":
         return [record.labels or (-1,) for record in records]  # photos of none are of a kind too
     if task == "regression" and records:
-        num_bins = min(max(int(fraction * len(records)), 1), _MOST_BINS)
+        # At least two units of each part are held back: fewer parts, and an added photo moves fewer others.
+        num_bins = int(fraction * len(set(names)) / (2 * len(records[0].numbers)))
+        num_bins = min(max(num_bins, 1), _MOST_BINS)
         shares = [number / num_bins for number in range(1, num_bins)]
-        values = np.array([record.numbers for record in records])  # (N, targets)
-        bins = [np.searchsorted(np.quantile(column, shares), column, side="right") for column in values.T]
-        return [
-            tuple(target * _MOST_BINS + int(each[number]) for target, each in enumerate(bins))
-            for number in range(len(records))
-        ]
+        strata = np.empty((len(records), len(records[0].numbers)), int)
+        for target in range(strata.shape[1]):
+            numbers_of: dict[str, list[float]] = defaultdict(list)
+            for name, record in zip(names, records, strict=True):
+                numbers_of[name].append(record.numbers[target])
+            # Of the numbers that are there, so that the order of photos cannot change a last bit.
+            middle_of = {name: sorted(each)[(len(each) - 1) // 2] for name, each in numbers_of.items()}
+            middles = np.array([middle_of[name] for name in names])
+            limits = np.quantile(middles, shares, method="lower")
+            strata[:, target] = target * _MOST_BINS + np.searchsorted(limits, middles, side="right")
+        return [tuple(row) for row in strata.tolist()]
     return [(record.label,) for record in records]
 
 
