@@ -217,8 +217,8 @@ def image_size(photo: str | bytes) -> tuple[int, int]:
             with _pillow_warnings_off():
                 image = _READERS[format_name](file)
                 width, height = image.size
-                # Without EXIF, Pillow's PNG reader decodes all pixels, to look behind them; its TIFF reader has
-                # turned the size already.
+                # Without EXIF, Pillow's PNG reader decodes all pixels, to look behind them; its TIFF reader
+                # has turned the size already.
                 may_turn = _has_exif(file) if isinstance(image, PngImageFile) else format_name != "TIFF"
                 turned = may_turn and _UPRIGHT.get(_orientation(image)) in _SIDES_SWAPPED
     except ImageError:
