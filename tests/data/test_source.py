@@ -13,7 +13,17 @@ COCO = b'{"images": [], "annotations": [], "categories": []}'
 
 
 def test_a_folder_of_class_folders_is_read_as_ever(tree):
-    root = tree({**CLASSES, "labels.csv": b"image,label\n", "notes.xml": b"<notes/>", "more.json": b"{}"})
+    root = tree(
+        {
+            **CLASSES,
+            "labels.csv": b"image,label\n",
+            "notes.xml": b"<notes/>",
+            "more.json": b"{}",
+            "empty.xml": b"",
+            "page.xml": b"<!DOCTYPE plist><plist/>",
+        }
+    )
+    (root / "cat" / "again").symlink_to(root)
     assert read_source(root) == read_folder(root)
     assert read_source(root, task="classification") == read_folder(root)
 

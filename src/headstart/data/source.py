@@ -17,7 +17,7 @@ from headstart.data.folder import read_folder
 from headstart.data.labelled import Labels, Options, below, group_finder, listing_of
 from headstart.data.records import Listing, Task
 from headstart.data.table import TABLE_SUFFIXES, read_table
-from headstart.data.voc import find_voc, read_voc
+from headstart.data.voc import find_voc, has_xml, read_voc
 from headstart.errors import ConfigError, DataError, did_you_mean
 
 BOXES: Final = ("refuse", "skip", "largest")
@@ -127,6 +127,8 @@ def _labels(path: str, options: Options, split: str | None = None) -> Labels | N
 def _labels_of_folder(path: str, options: Options, split: str | None) -> Labels | None:
     """Tell what a folder is, by what lies in it and, where that could be two things, by the task."""
     coco = find_coco(path)
+    if not coco and not has_xml(path):
+        return None
     voc = find_voc(path)
     folders = _class_like(path, voc.images)
     kinds = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -54,30 +55,55 @@ def find_voc(root: str) -> VocFolder:
     Raises:
         DataError: A folder cannot be listed.
     """
-    found = VocFolder(root)
+    found, doubtful = VocFolder(root), []
     for entry in walk(root, into_hidden=False):
         if entry.error is not None:
             raise DataError(f"The folder {entry.path!r} cannot be listed: {entry.error.strerror}.")
         if entry.kind == "image":
             if not _MASKS & set(entry.names[:-1]):
                 found.images.append(entry.path)
-        elif (
-            entry.kind == "other" and entry.names[-1].lower().endswith(".xml") and _is_annotation(entry.path)
-        ):
-            found.annotations.append(entry.path)
+        elif entry.kind == "other" and _is_xml(entry.names[-1]) and Path(entry.path).is_file():
+            is_annotation = _is_annotation(entry.path)
+            if is_annotation:
+                found.annotations.append(entry.path)
+            elif is_annotation is None:
+                doubtful.append(entry.path)
+    if found.annotations and doubtful:  # among annotations, reading them tells what is wrong
+        found.annotations = sorted([*found.annotations, *doubtful], key=os.fsencode)
     return found
 
 
-def _is_annotation(path: str) -> bool:
-    """Tell by the first bytes; what is empty or cannot be read is one by its name: reading it will tell."""
-    if not Path(path).is_file() or Path(path).name.startswith("."):
-        return False
+def has_xml(root: str) -> bool:
+    """Tell whether an XML file lies below a folder: by names alone, so that class folders cost little."""
+    entered: set[tuple[int, int]] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        try:
+            status = Path(folder).stat()
+        except OSError:  # reading the folder will tell
+            continue
+        if (status.st_dev, status.st_ino) in entered:
+            folders.clear()  # by a link, in a circle
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        if any(map(_is_xml, files)):
+            return True
+    return False
+
+
+def _is_xml(name: str) -> bool:
+    return name.lower().endswith(".xml") and not name.startswith(".")
+
+
+def _is_annotation(path: str) -> bool | None:
+    """Tell by the first bytes; None of what is empty, cannot be read, or begins with a DOCTYPE."""
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES).replace(b"\0", b"").lower()
     except OSError:
+        return None
+    if b"<annotation" in head:
         return True
-    return b"<annotation" in head or b"<!doctype" in head or not head.strip()
+    return None if b"<!doctype" in head or not head.strip() else False
 
 
 def read_voc(found: VocFolder, options: Options, split: str | None = None) -> Labels:
