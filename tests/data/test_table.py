@@ -131,6 +131,14 @@ def test_a_whole_number_is_the_same_class_whatever_its_type(tree):
     assert listing.class_names == ("1", "2")
 
 
+@pytest.mark.parametrize(
+    ("labels", "told"), [(("1.5", "2"), True), (("1", "007"), False), (("a", "1.5"), False)]
+)
+def test_classes_that_look_like_measured_numbers_are_told(table, labels, told):
+    listing = read_source(table(f"image,label\na.png,{labels[0]}\nb.png,{labels[1]}\n"))
+    assert any("--target" in note for note in listing.notes) == told
+
+
 def test_columns_can_be_named_and_the_others_are_told(table):
     path = table("file,kind,part,who,more,label\na.png,x,TRAIN,1,,q\nb.png,y,valid,2,,q\nc.png,y,,2,,q\n")
     listing = read_source(

@@ -154,6 +154,11 @@ def listing_of(labels: Labels, val: Labels | None, options: Options) -> Listing:
 
     candidates = tuple(sorted_out.candidates)
     _refuse_unlearnable(candidates, labels, sorted_out, options)
+    if labels.task == "classification" and _are_measured({c.class_name for c in candidates}):
+        sorted_out.remarks.append(
+            "All classes are numbers with decimals, each of them a class of its own. To predict numbers, name "
+            "their column: --target NAME"
+        )
     to_learn = [c for c in candidates if c.split in (None, "train")] or candidates
     without_label = [path for each in sources for path in each.ignored]
     if without_label:
@@ -368,6 +373,14 @@ def _fault(rows: list[Written], one_object_each: bool) -> str:
         link = "a link whose target does not exist" if Path(first.path).is_symlink() else "no such photo"
         return f"{link}: {first.path!r}"
     return ""
+
+
+def _are_measured(class_names: set[str]) -> bool:
+    """Tell classes that seem to be measured values from those that are counted or numbered."""
+    try:
+        return not all(float(name).is_integer() for name in class_names)
+    except ValueError:
+        return False
 
 
 def _answer(row: Written) -> tuple[object, ...]:
