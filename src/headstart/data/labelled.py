@@ -156,8 +156,8 @@ def listing_of(labels: Labels, val: Labels | None, options: Options) -> Listing:
     _refuse_unlearnable(candidates, labels, sorted_out, options)
     if labels.task == "classification" and _are_measured({c.class_name for c in candidates}):
         sorted_out.remarks.append(
-            "All classes are numbers with decimals, each of them a class of its own. To predict numbers, name "
-            "their column: --target NAME"
+            "All classes are numbers with decimals, each of them a class of its own. To predict numbers, "
+            "name their column: --target NAME"
         )
     to_learn = [c for c in candidates if c.split in (None, "train")] or candidates
     without_label = [path for each in sources for path in each.ignored]
