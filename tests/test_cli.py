@@ -318,7 +318,7 @@ def test_a_damaged_model_is_refused(run: Path, tmp_path: Path, photos: Path) -> 
 
 
 MISTAKES = [
-    (["train", "nowhere"], 2, "There is no folder 'nowhere'"),
+    (["train", "nowhere"], 2, "There is no file or folder 'nowhere'"),
     (["train", ".", "--backbone", "resnet81"], 2, "No images"),
     (["train", "PHOTOS", "--backbone", "resnet81"], 2, "Did you mean 'resnet"),
     (["train", "PHOTOS", "--sed", "1"], 2, "--seed"),

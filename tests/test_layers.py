@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 ROWS = [
     ["model_file", "runtime", "images", "config", "operations", "files", "columns", "errors"],
     ["data", "model"],
-    ["export", "features", "evaluation", "predictions", "predictor"],
+    ["export", "features", "evaluation", "predictions", "drawings", "predictor"],
     ["training"],
     ["__main__", "cli", "demo"],
 ]
@@ -21,7 +21,7 @@ TORCH_FREE = [
     *ROWS[0],
     "data",
     "recipe",
-    *("evaluation", "predictions", "predictor"),
+    *("evaluation", "predictions", "drawings", "predictor"),
     *("__main__", "cli"),  # which import the others where they are used
 ]
 TORCH = {"torch", "torchvision", "timm", "accelerate", "safetensors", "onnx", "sklearn"}

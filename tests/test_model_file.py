@@ -110,7 +110,11 @@ def test_equal_descriptions_give_equal_json() -> None:
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"format": FORMAT + 1, "calibration": {}}, UsageError, r"format 2.*pip install --upgrade headstart"),
+        (
+            {"format": FORMAT + 1, "calibration": {}},
+            UsageError,
+            rf"format {FORMAT + 1}.*pip install --upgrade headstart",
+        ),
         ({"calibration": {}}, DamagedFileError, "calibration"),
         ({"backbone": None}, DamagedFileError, "backbone"),
         ({"preprocessing": {"size_px": 224}}, DamagedFileError, "crop_fraction is missing"),

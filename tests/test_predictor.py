@@ -257,9 +257,9 @@ def test_names_that_are_not_utf8_come_back_as_they_were(predictor: Predictor, tm
 
 def test_preprocessing_is_that_of_training(model: bytes) -> None:
     class Spy(Predictor):
-        def _probabilities(self, pixels: np.ndarray) -> np.ndarray:
+        def _answers(self, pixels: np.ndarray) -> np.ndarray:
             seen.append(pixels[0])
-            return super()._probabilities(pixels)
+            return super()._answers(pixels)
 
     seen: list[np.ndarray] = []
     content = png(Image.fromarray(noise(2)).resize((50, 31)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import os
 import sys
 from collections.abc import Iterator
@@ -86,7 +85,11 @@ def demo(
 @app.command(epilog="Example: headstart train photos --backbone resnet18 --recipe probe")
 def train(
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Folder of class folders, or of train/val/test above them.")
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="Folder of class folders, or of train/val/test above them; a table, Pascal VOC or COCO.",
+        ),
     ],
     out: Annotated[Path | None, option("Run folder.", "runs/NAME-OF-DATA", metavar="RUN")] = None,
     val: Annotated[
@@ -108,6 +111,42 @@ def train(
             "probe, finetune, full, classic, or a FILE.toml of [[phases]].", "finetune", metavar="NAME|FILE"
         ),
     ] = None,
+    task: Annotated[
+        str | None,
+        option("classification, multilabel, regression or box.", "what the data hold", metavar="TASK"),
+    ] = None,
+    target: Annotated[
+        str | None,
+        option("A table's columns of numbers to predict, with commas between.", "none", metavar="COLUMN"),
+    ] = None,
+    boxes: Annotated[
+        str | None,
+        option("Photos with several objects: refuse, skip or largest.", "refuse", metavar="WHICH"),
+    ] = None,
+    head: Annotated[
+        str | None,
+        option("linear, on pooled features, or spatial, for boxes.", "what the task needs", metavar="KIND"),
+    ] = None,
+    min_visible: Annotated[
+        str | None, option("Share of a box that an augmented view must show.", "0.5", metavar="FRACTION")
+    ] = None,
+    group_by: Annotated[
+        str | None,
+        option(
+            "Keeps groups on one side of a split: a column, or a pattern of paths.",
+            "column group",
+            metavar="COLUMN|REGEX",
+        ),
+    ] = None,
+    image_column: Annotated[
+        str | None, option("A table's column of paths.", "image", metavar="COLUMN")
+    ] = None,
+    label_column: Annotated[
+        str | None, option("A table's column of classes.", "label or labels", metavar="COLUMN")
+    ] = None,
+    split_column: Annotated[
+        str | None, option("A table's column of train, val and test.", "split", metavar="COLUMN")
+    ] = None,
     seed: Annotated[
         str | None, option("Decides the split, the order and the dropout.", "0", metavar="NUMBER")
     ] = None,
@@ -120,7 +159,7 @@ def train(
     batch_size: Annotated[str | None, option("Photos per training step.", "32", metavar="NUMBER")] = None,
     select: Annotated[
         str | None,
-        option("What the best weights are chosen by: val_loss or val_accuracy.", "val_loss", metavar="SCORE"),
+        option("What the best weights are chosen by, such as val_accuracy.", "val_loss", metavar="SCORE"),
     ] = None,
     features: Annotated[
         str | None,
@@ -169,7 +208,7 @@ def train(
         typer.Option("--dry-run", help="Say what would be done, and about how long it takes; do nothing."),
     ] = False,
 ) -> None:
-    """Train a model on a folder of photos."""
+    """Train a model on labelled photos."""
     options = {**locals()}
     from headstart.config import settings_from_pairs
 
@@ -211,7 +250,11 @@ def resume(
 @app.command(name="lr-find", epilog="Example: headstart lr-find photos --backbone resnet18 --out lr-find.png")
 def lr_find(
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Folder of class folders, or of train/val/test above them.")
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="Folder of class folders, or of train/val/test above them; a table, Pascal VOC or COCO.",
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The picture to write: .png.")] = Path(
         "lr-find.png"
@@ -284,8 +327,13 @@ def predict(
         Format | None, typer.Option("--format", help="How to print. [default: table; csv when piped]")
     ] = None,
     out: Out = None,
+    draw: Annotated[
+        Path | None,
+        typer.Option(help="A new folder for the photos with their boxes or answers drawn.", metavar="FOLDER"),
+    ] = None,
 ) -> None:
     """Say what is on photos; without PyTorch. Exit code 1 if one of them cannot be read."""
+    from headstart.drawings import draw_each
     from headstart.predictions import write_csv, write_jsonl, write_table
     from headstart.predictor import find_images, load
 
@@ -298,18 +346,22 @@ def predict(
                 f"There are no photos in {path!r} or in the folders below it. Name a folder of JPEG, PNG or "
                 f"WebP files, for example; hidden ones and those in the folders of runs do not count."
             )
-    top_k = min(top_k, len(predictor.class_names))
+    top_k = max(1, min(top_k, len(predictor.class_names)))
     photos = (photo for path in _paths(images) for photo in find_images(path))
-    predictions = predictor.predict_iter(photos, top_k=top_k)
+    # Several classes are told by their thresholds; the others' probabilities stand beside them.
+    shown = None if predictor.info.task == "multilabel" else top_k
+    predictions = predictor.predict_iter(photos, top_k=shown)
+    if draw is not None:
+        predictions = draw_each(predictions, predictor.info, draw)
     if format_ is None:
         format_ = Format.TABLE if out is None and sys.stdout.isatty() else Format.CSV
     with _output(out) as file:
         if format_ is Format.CSV:
-            num_errors = write_csv(file, predictions, top_k=top_k)
+            num_errors = write_csv(file, predictions, predictor.info, top_k=top_k)
         elif format_ is Format.JSONL:
             num_errors = write_jsonl(file, predictions)
         else:
-            num_errors = write_table(file, predictions, predictor.class_names, top_k=top_k)
+            num_errors = write_table(file, predictions, predictor.info, top_k=top_k)
     if num_errors:
         print(f"headstart: {counted(num_errors, 'photo')} could not be read", file=sys.stderr)
         raise typer.Exit(1)
@@ -318,34 +370,60 @@ def predict(
 @app.command(epilog="Example: headstart evaluate runs/photos more-photos")
 def evaluate(
     model: Model,
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of class folders, or of splits.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Labelled photos, as for training.")],
     split: Annotated[
         str | None, option("train, val or test.", "test, or else val, or else everything", metavar="SPLIT")
     ] = None,
+    boxes: Annotated[
+        str | None,
+        option("Photos with several objects: refuse, skip or largest.", "refuse", metavar="WHICH"),
+    ] = None,
+    image_column: Annotated[
+        str | None, option("A table's column of paths.", "image", metavar="COLUMN")
+    ] = None,
+    label_column: Annotated[
+        str | None, option("A table's column of classes.", "label or labels", metavar="COLUMN")
+    ] = None,
+    split_column: Annotated[
+        str | None, option("A table's column of train, val and test.", "split", metavar="COLUMN")
+    ] = None,
 ) -> None:
-    """Score a model on labelled photos: accuracy; precision, recall and support by class."""
+    """Score a model on labelled photos: the scores of its task, by class or by target."""
     from headstart.evaluation.evaluate import evaluate_folder, was_trained_on
     from headstart.predictor import load
 
-    result = evaluate_folder(load(model), data, split)
-    scores = result.scores
-    rows = [
-        [name, _share(precision), _share(recall), _share(f1), str(support)]
-        for name, precision, recall, f1, support in zip(
-            scores.class_names, scores.precision, scores.recall, scores.f1, scores.support, strict=True
-        )
-    ]
-    _print_columns(["class", "precision", "recall", "f1", "support"], rows)
-    total = sum(scores.support)
+    given = {
+        "boxes": boxes,
+        "image_column": image_column,
+        "label_column": label_column,
+        "split_column": split_column,
+    }
+    options = {name: value for name, value in given.items() if value is not None}
+    result = evaluate_folder(load(model), data, split, **options)
+    scores = result.scores.to_dict()
+    for rows in (scores.get("classes"), scores.get("targets")):
+        if rows:
+            _print_columns(list(rows[0]), [[_cell(value) for value in row.values()] for row in rows])
+            print()
     which = f"{result.split} photos" if result.split else "photos"
-    print(f"\naccuracy {scores.accuracy:.4f} ({round(scores.accuracy * total)} of {total} {which})")
-    print(f"loss {scores.loss:.4f}")
+    if "confusion" in scores:
+        right = sum(row[i] for i, row in enumerate(scores["confusion"]))
+        print(f"accuracy {scores['accuracy']:.4f} ({right} of {result.num_photos} {which})")
+    else:
+        print(f"{result.num_photos} {which}")
+    for name, value in scores.items():
+        if isinstance(value, float) and not (name == "accuracy" and "confusion" in scores):
+            print(f"{name} {value:.4f}")
     if result.split in (None, "train") and was_trained_on(model if model.is_dir() else model.parent, data):
         print(
             "headstart: the model was trained on most of these photos, so these scores are too good. "
             "Score it on photos that it has not seen.",
             file=sys.stderr,
         )
+    for note in result.notes:
+        print(f"headstart: {note}", file=sys.stderr)
+    for left_out in result.quarantined:
+        print(f"headstart: left out: {left_out.path}: {left_out.reason}", file=sys.stderr)
     for photo in result.unreadable:
         print(f"headstart: {photo.path}: {photo.error}", file=sys.stderr)
     if result.unreadable:
@@ -437,7 +515,11 @@ def backbones(
 @app.command(epilog="Example: headstart augment photos --recipe my-recipe.toml --out sheet.png")
 def augment(
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Folder of class folders, or of train/val/test above them.")
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="Folder of class folders, or of train/val/test above them; a table, Pascal VOC or COCO.",
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The picture to write: .png.")] = Path(
         "sheet.png"
@@ -576,15 +658,12 @@ def _print_result(path: Path, metrics: dict[str, Any]) -> None:
     if not metrics or os.environ.get("RANK", "0") != "0":  # one of several processes tells
         return
     best, images = metrics["best"], metrics["images"]
-    right = round(best["val_accuracy"] * images["val"])
+    scores = {name.removeprefix("val_"): value for name, value in best.items() if name.startswith("val_")}
     mixed = f", {best['share']:.0%} of its weights, the rest from before the phase" if "share" in best else ""
-    print(
-        f"Best: {best['phase']}, epoch {best['epoch']}{mixed}: validation accuracy "
-        f"{best['val_accuracy']:.3f} ({right} of {images['val']}), loss {best['val_loss']:.3f}"
-    )
+    validated = counted(images["val"], "photo")
+    print(f"Best: {best['phase']}, epoch {best['epoch']}{mixed}: validation {_scores(scores)} of {validated}")
     if "test" in metrics:
-        test, photos = metrics["test"], counted(images["test"], "photo")
-        print(f"Test: accuracy {test['accuracy']:.3f} of {photos}, loss {test['loss']:.3f}")
+        print(f"Test: {_scores(metrics['test'])} of {counted(images['test'], 'photo')}")
     else:
         print(
             "The best weights were chosen on the validation photos, so that score is a little too good; "
@@ -592,6 +671,13 @@ def _print_result(path: Path, metrics: dict[str, Any]) -> None:
         )
     print(f"Run: {path} (model.onnx, model.safetensors, metrics.json, history.csv, curves.png)")
     print(f"Next: headstart predict {path} PHOTO-OR-FOLDER")
+
+
+def _scores(scores: dict[str, Any]) -> str:
+    """Write scores for people, the loss last."""
+    numbers = {name: value for name, value in scores.items() if isinstance(value, float)}
+    ordered = sorted(numbers, key=lambda name: name == "loss")
+    return ", ".join(f"{name} {numbers[name]:.3f}" for name in ordered)
 
 
 def _paths(images: list[str]) -> Iterator[str]:
@@ -624,5 +710,7 @@ def _print_columns(header: list[str], rows: list[list[str]]) -> None:
         print(align(row, widths))
 
 
-def _share(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.3f}"
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -169,7 +169,20 @@ class TrainConfig:
     size_px: int | None = _setting(None, "side of the network's input; default: the backbone's", at_least=8)
     batch_size: int = _setting(32, "photos per training step, over all processes", at_least=1)
     select: str = _setting(
-        "val_loss", "what the best weights are chosen by", choices=("val_loss", "val_accuracy")
+        "val_loss",
+        "what the best weights are chosen by: val_loss, or val_ and a score of the task",
+        choices=tuple(
+            f"val_{score}" for score in ("loss", "accuracy", "map", "f1", "mae", "rmse", "r2", "iou", "iou50")
+        ),
+    )
+    head: str = _setting(
+        "auto",
+        "linear: one layer on the pooled features; spatial: looks for a box on the map before the pooling; "
+        "own: that of the network which hs.train is given",
+        choices=("auto", "linear", "spatial", "own"),
+    )
+    min_visible: float = _setting(
+        0.5, "share of a box that an augmented view must show, or it is drawn again", at_least=0, at_most=1
     )
     features: str = _setting(
         "auto", "keep the frozen part's output on disk, or compute it anew", choices=("auto", "store", "live")

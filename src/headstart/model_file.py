@@ -19,7 +19,7 @@ from typing import Final
 from headstart.errors import ConfigError, DamagedFileError, UsageError
 from headstart.images.preprocess import Preprocessing
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Raised whenever an entry is added to ``ModelInfo``, so that an older Headstart says what it needs."""
 
 PLACEHOLDER: Final = "0" * 64
@@ -36,6 +36,10 @@ class ModelInfo:
         class_names: One per output, in the outputs' order.
         preprocessing: How photos become the network's input.
         weights: SHA-256 of the file whose weights training began with, or ``"random"``.
+        head: ``"linear"``, ``"spatial"``, or ``"own"`` for a network that a user wrote.
+        targets: Names of the predicted numbers, where numbers are predicted.
+        scale: Their means and standard deviations in training, which the network's outputs are in.
+        thresholds: By class, where a photo may have several: the probability from which on it has it.
         versions: Of Python and the packages that made the file, by name.
         format: Of this description.
     """
@@ -45,8 +49,22 @@ class ModelInfo:
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
     weights: str = ""
+    head: str = "linear"
+    targets: tuple[str, ...] = ()
+    scale: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+    thresholds: tuple[float, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
+
+    @property
+    def num_outputs(self) -> int:
+        """How many numbers the network gives for a photo: a box comes before the logits of its class."""
+        return num_outputs(self.task, len(self.class_names), len(self.targets))
+
+    @property
+    def num_box_classes(self) -> int:
+        """How many classes a box may have; 0 where there is nothing to tell apart."""
+        return num_box_classes(self.task, len(self.class_names))
 
     def to_json(self) -> str:
         """Return compact JSON, the same for equal values; ASCII, so any class name survives any file."""
@@ -70,12 +88,27 @@ class ModelInfo:
                     f"reads up to {FORMAT}. Upgrade with: pip install --upgrade headstart"
                 )
             fields["preprocessing"] = Preprocessing.from_dict(fields["preprocessing"])
-            fields["class_names"] = tuple(fields["class_names"])
+            for name in ("class_names", "targets", "thresholds"):
+                fields[name] = tuple(fields.get(name, ()))
+            mean, std = fields.get("scale", ((), ()))
+            fields["scale"] = tuple(mean), tuple(std)
             return cls(**fields)
         except (ValueError, KeyError, TypeError, ConfigError) as error:
             raise DamagedFileError(
                 f"The model's description is not as Headstart writes it: {error}"
             ) from error
+
+
+def num_outputs(task: str, num_classes: int, num_targets: int) -> int:
+    """Return how many numbers a network answers with: logits, standardised numbers, a box before logits."""
+    if task == "regression":
+        return num_targets
+    return num_classes if task != "box" else 4 + num_box_classes(task, num_classes)
+
+
+def num_box_classes(task: str, num_classes: int) -> int:
+    """Return how many classes a box may have; a single one is not worth predicting, and counts as 0."""
+    return num_classes if task == "box" and num_classes > 1 else 0
 
 
 # ONNX. A file is one protobuf message: fields, one after the other, each a tag (field number and wire type)

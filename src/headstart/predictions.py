@@ -4,44 +4,75 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TextIO
 
 from headstart.columns import align, width_of
+from headstart.model_file import ModelInfo
 from headstart.predictor import Prediction
 
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
 _WIDEST_CLASS = 30  # longer names of classes are kept whole, out of line
 
 
-def write_csv(file: TextIO, predictions: Iterable[Prediction], *, top_k: int = 1) -> int:
+def write_csv(file: TextIO, predictions: Iterable[Prediction], info: ModelInfo, *, top_k: int = 1) -> int:
     """Write predictions as CSV with a header.
 
-    The columns are ``path``, ``label``, ``probability``, ``error``, then ``label_2``, ``probability_2`` and
-    so on for the next most probable classes.
+    The columns are ``path``, the answer's, ``error``, and what there is to say beside the answer. A class is
+    ``label``, ``probability``, and beside it ``label_2``, ``probability_2`` and so on for the next most
+    probable ones; several classes are ``labels``, with ``|`` between them, and beside it each class's
+    probability under its name; numbers are their targets' names; a box is ``xmin``, ``ymin``, ``xmax`` and
+    ``ymax``, and its class, if it may have several.
 
     Args:
         file: Opened with ``newline=""``, and ``errors="surrogateescape"`` for file names that are not UTF-8.
         predictions: Consumed as they are written.
+        info: Of the model.
         top_k: How many classes get columns, whatever the number a prediction has.
 
     Returns:
         How many photos could not be read.
     """
-    ranks = range(2, top_k + 1)
-    columns = ["path", "label", "probability", "error"]
-    columns += [name for rank in ranks for name in (f"label_{rank}", f"probability_{rank}")]
+    answer, beside = _columns(info, top_k)
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow(["path", *answer, "error", *beside])
     num_errors = 0
     for prediction in predictions:
         num_errors += prediction.error is not None
-        best = [(label, f"{share:.6g}") for label, share in prediction.probabilities.items()][:top_k]
-        best += [("", "")] * (top_k - len(best))
+        answer_cells, beside_cells = _cells(prediction, info)
+        said = [answer_cells.get(name, "") for name in answer]
         writer.writerow(
-            [prediction.path, *best[0], prediction.error, *(cell for pair in best[1:] for cell in pair)]
+            [prediction.path, *said, prediction.error, *(beside_cells.get(name, "") for name in beside)]
         )
     return num_errors
+
+
+def _columns(info: ModelInfo, top_k: int) -> tuple[list[str], list[str]]:
+    """Names of the answer's columns, and of those beside it."""
+    ranks = range(2, top_k + 1)
+    further = [name for rank in ranks for name in (f"label_{rank}", f"probability_{rank}")]
+    if info.task == "regression":
+        return list(info.targets), []
+    if info.task == "multilabel":
+        return ["labels"], list(info.class_names)
+    of_class = ["label", "probability"]
+    if info.task == "box":
+        return [*_SIDES, *(of_class if info.num_box_classes else [])], further if info.num_box_classes else []
+    return of_class, further
+
+
+def _cells(prediction: Prediction, info: ModelInfo) -> tuple[dict[str, str], dict[str, str]]:
+    """The texts of the answer's columns and of those beside it, by name; none where there is an error."""
+    if info.task == "multilabel":  # apart, for a class may be called "labels"
+        answer = {} if prediction.error else {"labels": "|".join(prediction.labels)}
+        return answer, {name: f"{share:.6g}" for name, share in prediction.probabilities.items()}
+    cells = {name: f"{value:.6g}" for name, value in prediction.numbers.items()}
+    cells |= dict(zip(_SIDES, (f"{side:.1f}" for side in prediction.box or ()), strict=False))
+    for rank, (label, share) in enumerate(prediction.probabilities.items(), 1):
+        suffix = "" if rank == 1 else f"_{rank}"
+        cells |= {f"label{suffix}": label, f"probability{suffix}": f"{share:.6g}"}
+    return cells, cells
 
 
 def write_jsonl(file: TextIO, predictions: Iterable[Prediction]) -> int:
@@ -61,21 +92,21 @@ def write_jsonl(file: TextIO, predictions: Iterable[Prediction]) -> int:
     return num_errors
 
 
-def write_table(
-    file: TextIO, predictions: Iterable[Prediction], class_names: Sequence[str], *, top_k: int = 1
-) -> int:
+def write_table(file: TextIO, predictions: Iterable[Prediction], info: ModelInfo, *, top_k: int = 1) -> int:
     """Write predictions for people: aligned columns, the photo last, as only its width is not known before.
 
     Args:
         file: An open text file.
         predictions: Consumed as they are written.
-        class_names: Of the model.
+        info: Of the model.
         top_k: How many classes get columns.
 
     Returns:
         How many photos could not be read.
     """
-    longest = min(max(width_of(name) for name in class_names), _WIDEST_CLASS)
+    if info.task != "classification":
+        return _write_plain_table(file, predictions, info)
+    longest = min(max(width_of(name) for name in info.class_names), _WIDEST_CLASS)
     header, widths = [], []
     for rank in range(1, top_k + 1):
         names = ["probability", "class"] if rank == 1 else [f"probability {rank}", f"class {rank}"]
@@ -90,4 +121,24 @@ def write_table(
         cells = (cells + ["–", "–"] * top_k)[: 2 * top_k]
         photo = [prediction.path, prediction.error]
         print(align([*cells, ": ".join(part for part in photo if part)], widths), file=file)
+    return num_errors
+
+
+def _write_plain_table(file: TextIO, predictions: Iterable[Prediction], info: ModelInfo) -> int:
+    header, _ = _columns(info, 1)
+    # Several classes have as much room as two of them; who has more is kept whole, out of line.
+    words = {"labels": 2 * max(map(width_of, info.class_names), default=0) + 1}
+    words["label"] = max(map(width_of, info.class_names), default=0)
+    widths = [
+        -max(min(words[name], _WIDEST_CLASS), len(name)) if name in words else max(10, width_of(name))
+        for name in header
+    ]
+    print(align([*header, "photo"], [*widths, 0]), file=file)
+    num_errors = 0
+    for prediction in predictions:
+        num_errors += prediction.error is not None
+        cells, _ = _cells(prediction, info)
+        shown = [cells.get(name) or "–" for name in header]
+        photo = ": ".join(part for part in (prediction.path, prediction.error) if part)
+        print(align([*shown, photo], [*widths, 0]), file=file)
     return num_errors

@@ -15,9 +15,11 @@ import onnxruntime
 from PIL import Image, ImageOps
 
 from headstart.errors import HeadstartError, ImageError, RunFolderError, UsageError
-from headstart.images.decode import decode, read_bytes
+from headstart.images.boxes import to_photo
+from headstart.images.decode import decode, image_size, read_bytes
 from headstart.images.find import walk
 from headstart.images.preprocess import load_pixels, preprocess
+from headstart.images.view import Box
 from headstart.model_file import ModelInfo, open_onnx, verify_onnx
 from headstart.runtime import Row, map_images, open_session
 
@@ -29,16 +31,23 @@ Photo: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 _BATCH_SIZE_ON_CPU: Final = 1
 _BATCH_SIZE_ON_GPU: Final = 32
 
+_ORIENTATION, _FIRST_SIDEWAYS = 0x0112, 5  # the EXIF tag, and the first of its values that turn a photo
+
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one photo.
+    """What a model says of one photo: the fields of its task, the others empty.
 
     Attributes:
         path: The photo, as it was asked for; None for one that is not a file.
-        label: The most probable class; None if the photo cannot be read.
-        probability: Of that class, in 0..1; None if the photo cannot be read.
+        label: The most probable class; None where photos have several classes or none, and if the photo
+            cannot be read.
+        probability: Of that class, in 0..1.
         probabilities: By class name, the most probable first.
+        labels: Where a photo may have several classes: those whose probability reaches their threshold, the
+            most probable first.
+        numbers: By target, in the target's own unit.
+        box: xmin, ymin, xmax, ymax in pixels of the photo as a viewer shows it, EXIF orientation heeded.
         error: Why the photo cannot be read; None if it can.
     """
 
@@ -46,6 +55,9 @@ class Prediction:
     label: str | None = None
     probability: float | None = None
     probabilities: dict[str, float] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    numbers: dict[str, float] = field(default_factory=dict)
+    box: Box | None = None
     error: str | None = None
 
 
@@ -81,6 +93,7 @@ class Predictor:
                 "Try: pip install --upgrade onnxruntime"
             ) from error
         on_cpu = self._session.get_providers() == ["CPUExecutionProvider"]
+        self._outputs = [out.name for out in self._session.get_outputs() if out.name != "logits"]
         self._batch_size = _BATCH_SIZE_ON_CPU if on_cpu else _BATCH_SIZE_ON_GPU
         self._pillow_lock = threading.Lock()
 
@@ -125,7 +138,7 @@ class Predictor:
         """
         if top_k is not None and top_k < 1:
             raise UsageError(f"top_k is {top_k}; it must be at least 1.")
-        rows = map_images(photos, self._pixels, self._probabilities, batch_size=self._batch_size)
+        rows = map_images(photos, self._pixels, self._answers, batch_size=self._batch_size)
         return (self._prediction(photo, row, top_k) for photo, row in rows)
 
     def _pixels(self, photo: Photo) -> np.ndarray:
@@ -159,19 +172,45 @@ class Predictor:
             raise ImageError("the photo", f"cannot be decoded: {error or type(error).__name__}") from error
         return preprocess(image, self.info.preprocessing)
 
-    def _probabilities(self, pixels: np.ndarray) -> np.ndarray:
-        (probabilities,) = self._session.run(["probabilities"], {"images": pixels})
-        return np.asarray(probabilities)
+    def _answers(self, pixels: np.ndarray) -> np.ndarray:
+        """All outputs, one after the other: (B, D)."""
+        return np.concatenate(self._session.run(self._outputs, {"images": pixels}), axis=1)
 
     def _prediction(self, photo: Photo, row: Row, top_k: int | None) -> Prediction:
         path = os.fsdecode(photo) if isinstance(photo, (str, os.PathLike)) else None
         if isinstance(row, Exception):
             return Prediction(path, error=row.reason if isinstance(row, ImageError) else str(row))
         assert row is not None  # every photo is computed on
-        best_first = np.argsort(-row, kind="stable")[:top_k]
-        probabilities = {self.class_names[i]: float(row[i]) for i in best_first}
+        if self.info.task == "regression":
+            numbers = dict(zip(self.info.targets, row.tolist(), strict=True))
+            return Prediction(path, numbers=numbers)
+        box: Box | None = None
+        if self.info.task == "box":
+            try:
+                box = to_photo(row[:4], _size(photo), self.info.preprocessing)
+            except ImageError as error:  # it has been read a moment ago
+                return Prediction(path, error=error.reason)
+            row = row[4:]
+            if not len(row):
+                return Prediction(path, box=box)
+        best_first = np.argsort(-row, kind="stable")
+        probabilities = {self.class_names[i]: float(row[i]) for i in best_first[:top_k]}
+        if self.info.task == "multilabel":
+            thresholds = self.info.thresholds
+            labels = tuple(self.class_names[i] for i in best_first if row[i] >= thresholds[i])
+            return Prediction(path, probabilities=probabilities, labels=labels)
         label = self.class_names[best_first[0]]
-        return Prediction(path, label, probabilities[label], probabilities)
+        return Prediction(path, label, probabilities[label], probabilities, box=box)
+
+
+def _size(photo: Photo) -> tuple[int, int]:
+    """Width and height of a photo as a viewer shows it."""
+    if isinstance(photo, np.ndarray):
+        return int(photo.shape[1]), int(photo.shape[0])
+    if isinstance(photo, Image.Image):
+        width, height = photo.size
+        return (height, width) if photo.getexif().get(_ORIENTATION, 1) >= _FIRST_SIDEWAYS else (width, height)
+    return image_size(photo if isinstance(photo, bytes) else os.fsdecode(photo))
 
 
 def find_images(path: str | os.PathLike[str]) -> Iterator[str]:

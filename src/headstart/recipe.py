@@ -19,11 +19,13 @@ class Facts:
 
     Attributes:
         num_train: Training photos, as far as can be told before they are read.
-        head_inputs: Inputs of the head if it is one linear layer, else None.
+        head_inputs: Inputs of the head if it is one linear layer that can be solved, else None.
+        task: What is predicted.
     """
 
     num_train: int
     head_inputs: int | None
+    task: str = "classification"
 
 
 EXACT_LIMIT_BYTES = 256 * 2**20
@@ -41,6 +43,21 @@ def _probe(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
     """The head alone: solved where it can be, which was better than Adam on five of eight comparisons."""
     if facts.head_inputs is not None and facts.num_train * facts.head_inputs * 4 <= EXACT_LIMIT_BYTES:
         return (PhaseConfig("probe", "head", epochs=1, optimizer="exact"),)
+    if facts.task == "box":
+        # Without views and weight decay the head learns a hundred photos by heart.
+        return (
+            PhaseConfig(
+                "probe",
+                "head",
+                epochs=min(30, max(10, round(400 / _steps_per_epoch(config, facts)))),
+                augment="light",
+                views=2,
+                optimizer="adamw",
+                head_lr=1e-3,
+                weight_decay=0.05,
+                schedule="cosine",
+            ),
+        )
     # Enough steps for a linear head to converge, about 800.
     epochs = min(40, max(10, round(800 / _steps_per_epoch(config, facts))))
     return (PhaseConfig("probe", "head", epochs, optimizer="adam", head_lr=3e-3, schedule="cosine"),)
@@ -62,14 +79,19 @@ def _fine(name: str, unfreeze: str | int, lr: float, config: TrainConfig, facts:
     """About a hundred steps, norms frozen; then mixtures with the probe, which matter most with few photos.
 
     Three epochs were as good as six with 900 photos; ten were better than six with 87, and twenty worse.
+    Boxes are found better when they have been seen in other places: 0.77 mean IoU, 0.75 with flips alone.
+    Numbers ask more of the last stage than classes do: 300 steps at five times the rate halved their error.
     """
+    is_box, is_number = facts.task == "box", facts.task == "regression"
+    steps, most_epochs = (300, 20) if is_number else (100, 12 if is_box else 10)
     return PhaseConfig(
         name,
         unfreeze,
-        epochs=min(10, max(3, round(100 / _steps_per_epoch(config, facts)))),
+        epochs=min(most_epochs, max(3, round(steps / _steps_per_epoch(config, facts)))),
+        augment="light" if is_box else "none",
         optimizer="adamw",
-        head_lr=lr,
-        weight_decay=0.01,
+        head_lr=lr * {"box": 1.5, "regression": 5}.get(facts.task, 1),
+        weight_decay=0.05 if is_box else 0.01,
         schedule="one-cycle",
         wise_ft=True,
     )

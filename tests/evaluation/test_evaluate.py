@@ -11,6 +11,7 @@ import tomli_w
 from PIL import Image
 
 from colours import INFO, colours_model
+from headstart.data.records import Record
 from headstart.errors import DataError
 from headstart.evaluation.evaluate import evaluate_folder, score_photos, was_trained_on
 from headstart.model_file import seal_onnx
@@ -66,8 +67,8 @@ def test_photos_are_scored_by_class_name(predictor: Predictor, paint: Paint) -> 
 def test_scores_are_those_of_the_predictions(predictor: Predictor, paint: Paint) -> None:
     root = paint(MIXED)
     paths = [str(path) for path in sorted(root.rglob("*.png"))]
-    labels = [INFO.class_names.index(Path(path).parent.name) for path in paths]
-    scores, unreadable = score_photos(predictor, paths, labels)
+    records = [Record(path, INFO.class_names.index(Path(path).parent.name), None, "") for path in paths]
+    scores, unreadable = score_photos(predictor, records)
     predictions = predictor.predict(paths)
     assert not unreadable
     assert scores.accuracy == np.mean([Path(str(p.path)).parent.name == p.label for p in predictions])

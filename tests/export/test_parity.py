@@ -8,13 +8,13 @@ from torch import nn
 
 import headstart as hs
 from headstart.errors import ParityError
-from headstart.export.onnx import export_onnx
+from headstart.export.onnx import onnx_graph
 from headstart.export.parity import check_parity
 from headstart.export.safetensors import load_network, save_network
 from headstart.images.preprocess import Preprocessing
 from headstart.model.backbones import create_native, resolve
 from headstart.model.head import replace_head
-from headstart.model_file import ModelInfo
+from headstart.model_file import ModelInfo, seal_onnx
 from headstart.predictor import Predictor
 
 INFO = ModelInfo("classification", "resnet18.IMAGENET1K_V1", ("a", "b", "c"), Preprocessing(size_px=32))
@@ -28,19 +28,23 @@ def network() -> nn.Module:
     return network
 
 
+def exported(network: nn.Module) -> Predictor:
+    return Predictor.from_bytes(seal_onnx(onnx_graph(network, INFO), INFO))
+
+
 def test_an_exported_model_agrees_with_its_network(network: nn.Module, photos: Path) -> None:
     paths = [str(path) for path in sorted((photos / "test").rglob("*.jpg"))]
-    parity = check_parity(Predictor.from_bytes(export_onnx(network, INFO)), network, paths)
+    parity = check_parity(exported(network), network, paths)
     assert parity.num_photos == 12
     assert parity.max_difference < 1e-5
 
 
 def test_a_model_that_disagrees_is_an_error_that_names_the_photo(network: nn.Module, photos: Path) -> None:
-    predictor = Predictor.from_bytes(export_onnx(network, INFO))
+    predictor = exported(network)
     with torch.no_grad():
         network.fc.bias[1] += 0.1
         try:
-            with pytest.raises(ParityError, match=r"red0\.jpg a probability differs by 0\.0"):
+            with pytest.raises(ParityError, match=r"red0\.jpg an answer differs by 0\.0"):
                 check_parity(predictor, network, [str(photos / "test" / "red" / "red0.jpg")])
         finally:
             network.fc.bias[1] -= 0.1
@@ -52,11 +56,11 @@ def test_a_training_whose_export_disagrees_fails_and_leaves_no_onnx(
     def wrong(network: nn.Module, info: ModelInfo) -> bytes:
         with torch.no_grad():
             network.fc.bias += torch.tensor([0.0, 1e4, 0.0])
-            model = export_onnx(network, info)
+            model = onnx_graph(network, info)
             network.fc.bias -= torch.tensor([0.0, 1e4, 0.0])
         return model
 
-    monkeypatch.setattr("headstart.training.finish.export_onnx", wrong)
+    monkeypatch.setattr("headstart.training.finish.onnx_graph", wrong)
     with pytest.raises(ParityError):
         hs.train(photos, tmp_path / "run", backbone="resnet18", weights="random", size_px=32, recipe="probe")
     assert not (tmp_path / "run" / "model.onnx").exists()

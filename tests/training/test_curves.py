@@ -11,8 +11,11 @@ from headstart.training.curves import curves, draw_curves
 from headstart.training.history import EpochRecord
 
 
-def rows(phase: str, count: int) -> list[EpochRecord]:
-    return [EpochRecord(phase, n, 1 / n, 0.5, 1.2 / n, 0.6, 1e-3, 1.0) for n in range(1, count + 1)]
+def rows(phase: str, count: int, headline: str = "accuracy") -> list[EpochRecord]:
+    return [
+        EpochRecord(phase, n, {"loss": 1 / n, headline: 0.5}, {"loss": 1.2 / n, headline: 0.6}, 1e-3, 1.0)
+        for n in range(1, count + 1)
+    ]
 
 
 HISTORY = [*rows("probe", 1), *rows("deep", 6)]
@@ -50,3 +53,19 @@ def test_a_mixture_and_mixed_photos_are_explained(tmp_path: Path) -> None:
     draw_curves(tmp_path / "curves.png", HISTORY, HISTORY[-1], share=0.4, mixing=["deep"])
     with Image.open(tmp_path / "curves.png") as image:
         image.load()
+
+
+@pytest.mark.parametrize(
+    ("headline", "title", "limit"),
+    [("accuracy", "Accuracy", 1.005), ("iou", "IoU", 1.005), ("mae", "Mean absolute error", 0)],
+)
+def test_the_second_picture_is_of_the_tasks_headline(headline: str, title: str, limit: float) -> None:
+    history = rows("a", 3, headline)
+    scores = curves(history, history[1]).axes[1]
+    assert scores.get_title() == title
+    training, validation, best = scores.get_lines()[:3]
+    assert list(training.get_ydata()) == [0.5] * 3
+    assert list(validation.get_ydata()) == [0.6] * 3
+    assert best.get_xydata().tolist() == [[2, 0.6]]
+    # Shares end at 1, errors at 0.
+    assert scores.get_ylim()[0 if headline == "mae" else 1] == limit

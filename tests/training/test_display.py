@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from headstart.config import PhaseConfig
-from headstart.training.display import Display
+from headstart.training.display import Counter, Display
+from headstart.training.history import EpochRecord
 
 PHASES = (PhaseConfig("a"), PhaseConfig("b", augment="light"), PhaseConfig("c", augment="light"))
 
@@ -21,3 +23,21 @@ def test_nothing_is_told_without_a_flip_or_of_other_classes(capsys: pytest.Captu
     Display().flips(("cat", "dog"), PHASES)
     Display(quiet=True).flips(("left", "right"), PHASES)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("headline", ["accuracy", "iou", "mae"])
+def test_the_scores_of_epochs_are_told_under_the_tasks_names(
+    headline: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = EpochRecord("a", 1, {"loss": 2, headline: 0.25}, {"loss": 1, headline: 0.5, "x": 3}, 1e-3, 4.0)
+    Display().epoch(record, 5, is_best=True)
+    assert capsys.readouterr().err == (
+        f"a 1/5   train loss 2.000 {headline} 0.250   val loss 1.000 {headline} 0.500 x 3.000   "
+        "lr 0.001   4.0 s   best\n"
+    )
+    Display().mixture(record, 0.4)
+    assert f"val loss 1.000 {headline} 0.500 x 3.000   best" in capsys.readouterr().err
+    # Sums over the photos so far become means.
+    monkeypatch.setattr("headstart.training.display._SECONDS_BETWEEN_LINES", 0.0)
+    Counter("a 1/5", 16, headline, None, quiet=False).advance(8, torch.tensor([4.0, 2.0, 8.0]))
+    assert capsys.readouterr().err.endswith(f" left, loss 0.500, {headline} 0.250\n")

@@ -18,10 +18,11 @@ from headstart.training import train
 from headstart.training.run_dir import RunDir
 
 # Trained norms, so that those of frozen stages have a reason to move. Random networks give huge gradients.
-STEPS = {"epochs": 1, "optimizer": "sgd", "momentum": 0.0, "head_lr": 0.05, "clip_norm": 1.0, "norm": "train"}
+STEPS = {"epochs": 1, "optimizer": "sgd", "momentum": 0.0, "head_lr": 0.05, "clip_norm": 1.0}
 PHASES = [
-    {"name": name, "unfreeze": unfreeze, **STEPS}
-    for name, unfreeze in (("head", "head"), ("last", 1), ("all", "all"))
+    {"name": "head", "unfreeze": "head", **STEPS},  # which has no norms to train
+    {"name": "last", "unfreeze": 1, "norm": "train", **STEPS},
+    {"name": "all", "unfreeze": "all", "norm": "train", **STEPS},
 ]
 FROZEN = {
     "resnet101": {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,13 +78,80 @@ def test_the_views_are_those_that_training_makes(
     from headstart.data.augment import Augmentation
     from headstart.images.preprocess import load_pixels
     from headstart.model.backbones import resolve
-    from headstart.training.preview import dataclasses
 
-    preprocessing = dataclasses.replace(resolve("resnet18").preprocessing, size_px=32)
+    preprocessing = replace(resolve("resnet18").preprocessing, size_px=32)
     original, _, _, second = light.rows[1]
     content = (photos / "train" / original.title / original.text).read_bytes()
     view = Augmentation("light", 0).view(sha256(content).hexdigest(), 2)
     assert (second.pixels == load_pixels(content, preprocessing, path="", view=view)).all()
+
+
+def box_table(folder: Path, boxes: list[tuple[int, int, int, int]]) -> Path:
+    """Grey photos with a blue rectangle each, and a table of where it is."""
+    folder.mkdir()
+    with (folder / "boxes.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "xmin", "ymin", "xmax", "ymax"])
+        for number, (left, top, right, bottom) in enumerate(boxes):
+            image = Image.new("RGB", (120, 90), "grey")
+            image.paste((40, 60, 230), (left, top, right, bottom))
+            image.save(folder / f"{number}.png")
+            writer.writerow([f"{number}.png", left, top, right, bottom])
+    return folder / "boxes.csv"
+
+
+def sections_of(data: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> list[Section]:
+    drawn: list[Section] = []
+
+    def record(title: str, sections: list[Section]) -> Image.Image:
+        drawn.extend(sections)
+        return draw_sheet(title, sections)
+
+    monkeypatch.setattr("headstart.training.preview.draw_sheet", record)
+    draw(data, out, **options)
+    return drawn
+
+
+def corners(mask: np.ndarray) -> tuple[int, int, int, int]:
+    rows, columns = np.nonzero(mask)
+    return columns.min(), rows.min(), columns.max(), rows.max()
+
+
+def test_boxes_are_drawn_where_views_move_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # In the corners, where a crop often cuts them off and another view must stand for it.
+    boxes = [(4, 6, 40, 40), (70, 50, 118, 88), (5, 50, 50, 80), (80, 3, 115, 50)]
+    turned = [{"op": "resized-crop", "area": [0.3, 1.0]}, {"op": "horizontal-flip"}]
+    (section,) = sections_of(
+        box_table(tmp_path / "data", boxes),
+        tmp_path / "sheet.png",
+        monkeypatch,
+        size_px=128,
+        phases=[{"name": "a", "epochs": 3, "augment": turned}],
+    )
+    assert [len(row) for row in section.rows] == [5] * 4
+    for original, *rest in section.rows:
+        assert original.title == "box"
+        assert [picture.title for picture in rest] == ["as predicted", "view 1", "view 2", "view 3"]
+        for picture in rest:
+            pixels = picture.pixels.astype(int)
+            object_, edge = (pixels[..., a] - pixels[..., b] > 90 for a, b in ((2, 0), (0, 2)))
+            # The edge, with its white one, lies on the outermost pixels of the object.
+            np.testing.assert_allclose(corners(edge), corners(object_), atol=6)
+    assert (section.rows[0][1].pixels != section.rows[0][2].pixels).any()
+
+
+def test_where_every_view_loses_the_box_the_photo_is_shown_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (section,) = sections_of(
+        box_table(tmp_path / "data", [(0, 0, 120, 90)] * 2),
+        tmp_path / "sheet.png",
+        monkeypatch,
+        phases=[{"name": "a", "epochs": 3, "augment": [{"op": "resized-crop", "area": [0.1, 0.3]}]}],
+    )
+    for _, predicted, *views in section.rows:
+        assert [view.text for view in views] == ["as it is"] * 3
+        assert all((view.pixels == predicted.pixels).all() for view in views)
 
 
 def test_no_augmentation_and_a_single_view_are_told(photos: Path, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from headstart.training.progress import Best, Progress
 
 
 def record(epoch: int, val_loss: float, phase: str = "a") -> EpochRecord:
-    return EpochRecord(phase, epoch, 0.5, 0.5, val_loss, 0.5, 1e-3, 1.0)
+    train, val = {"loss": 0.5, "accuracy": 0.5}, {"loss": val_loss, "accuracy": 0.5}
+    return EpochRecord(phase, epoch, train, val, 1e-3, 1.0)
 
 
 def config(**phase: Any) -> TrainConfig:

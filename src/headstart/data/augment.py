@@ -77,8 +77,10 @@ class Augmentation:
 
         Args:
             sha256: Of the photo's bytes, hexadecimal.
-            number: Which view, from 1.
+            number: Which view, from 1; 0 is the photo as it is.
         """
+        if number == 0:
+            return View()
         steps = [step for _, own in self.steps(sha256, number) for step in own]
         return View(
             part=next((numbers for name, numbers in steps if name == "part"), None),  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ import dataclasses
 import io
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -75,6 +75,7 @@ def check_images(
     """
     if allow_quarantined is not None and not 0 <= allow_quarantined <= 1:
         raise ConfigError([f"allow_quarantined is {allow_quarantined!r}; it must be a fraction from 0 to 1."])
+    refuse_missing_classes(listing, listing.class_names)
     labels = {name: label for label, name in enumerate(listing.class_names)}
     records: list[Record] = []
     quarantined = list(listing.quarantined)
@@ -101,7 +102,7 @@ def check_images(
     notes = listing.notes
     if listing.task == "box":
         sources = {candidate.path: candidate.source for candidate in listing.candidates}
-        records, num_cut = _placed(records, sources, quarantined)
+        records, num_cut = place_boxes(records, sources, quarantined)
         if num_cut:
             notes = (*notes, f"{num_cut} boxes reach beyond their photos and are cut off at the edge.")
     dataset = Dataset(
@@ -120,6 +121,23 @@ def check_images(
     return dataset
 
 
+def refuse_missing_classes(listing: Listing, class_names: Sequence[str]) -> None:
+    """Refuse photos without a class where classes are told apart.
+
+    Raises:
+        DataError: There are some; the first is named.
+    """
+    if listing.task not in ("classification", "box") or len(class_names) < 2:
+        return
+    missing = [each for each in listing.candidates if not each.class_name]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(listing.candidates)} photos have no class, where one of "
+            f"{len(class_names)} is to be told: {missing[0].path!r}"
+            f"{f' ({missing[0].source})' if missing[0].source else ''}. Label them, or leave them out."
+        )
+
+
 def write_quarantine_csv(path: str | os.PathLike[str], dataset: Dataset) -> None:
     """Write the columns path, split and reason: one row per quarantined photo, and the header in any case.
 
@@ -133,7 +151,7 @@ def write_quarantine_csv(path: str | os.PathLike[str], dataset: Dataset) -> None
     write_whole(path, text.getvalue())
 
 
-def _placed(
+def place_boxes(
     records: list[Record], sources: dict[str, str], quarantined: list[Quarantined]
 ) -> tuple[list[Record], int]:
     """Give boxes their photos' sizes and cut them off at the edges; return how many were cut off, too.

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from headstart.config import read_toml
-from headstart.data.folder import read_folder
+from headstart.data.check import place_boxes, refuse_missing_classes
+from headstart.data.records import Quarantined, Record
+from headstart.data.source import read_source
 from headstart.errors import ConfigError, DataError, did_you_mean
+from headstart.evaluation.boxes import BoxScores, score_boxes
 from headstart.evaluation.metrics import ClassificationScores, score
+from headstart.evaluation.multilabel import MultilabelScores, score_multilabel
+from headstart.evaluation.regression import RegressionScores, score_regression
+from headstart.model_file import ModelInfo
 from headstart.predictor import Prediction, Predictor
+
+Scores: TypeAlias = ClassificationScores | MultilabelScores | RegressionScores | BoxScores
 
 
 @dataclass(frozen=True)
@@ -22,29 +32,39 @@ class Evaluation:
 
     Attributes:
         split: ``"train"``, ``"val"`` or ``"test"`` if these photos alone were taken; None for all.
-        scores: Over the photos that can be read.
+        num_photos: How many of them can be read.
+        scores: Over these.
         unreadable: The photos that cannot, with their ``error``.
+        quarantined: What is left out for what is wrong with its label.
+        notes: Sentences that a user should read.
     """
 
     split: str | None
-    scores: ClassificationScores
+    num_photos: int
+    scores: Scores
     unreadable: tuple[Prediction, ...]
+    quarantined: tuple[Quarantined, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def evaluate_folder(
-    predictor: Predictor, data: str | os.PathLike[str], split: str | None = None
+    predictor: Predictor, data: str | os.PathLike[str], split: str | None = None, **options: Any
 ) -> Evaluation:
-    """Score a model on a folder, by class name. The folder need not have photos of every class.
+    """Score a model on labelled photos, by class name. There need not be photos of every class.
 
     Args:
         predictor: The model.
-        data: A folder of class folders, or of train, val and test folders above them, or of some of these.
-        split: Which of these to take; by default test, or else val, or else everything.
+        data: As for training: a folder of class folders, a table, Pascal VOC or COCO.
+        split: Which split to take; by default test, or else val, or else everything.
+        options: As for ``read_source``: ``boxes``, ``image_column``, ``label_column``, ``split_column``.
 
     Raises:
         DataError: The folder cannot be used, has no such split, or has a class that the model does not know.
     """
-    listing = read_folder(data, for_training=False)
+    info = predictor.info
+    listing = read_source(
+        data, task=info.task, target=",".join(info.targets) or None, for_training=False, **options
+    )
     there = {candidate.split for candidate in listing.candidates} - {None}
     if split is None:
         split = next((name for name in ("test", "val") if name in there), None)
@@ -53,15 +73,37 @@ def evaluate_folder(
         raise DataError(f"{os.fsdecode(data)!r} has no {split!r} photos; it has {has}.")
     photos = [c for c in listing.candidates if split is None or c.split == split]
     index = {name: i for i, name in enumerate(predictor.class_names)}
-    if unknown := sorted({photo.class_name for photo in photos} - index.keys()):
+    if info.task == "box" and not info.num_box_classes:  # the model does not tell them
+        photos = [dataclasses.replace(photo, class_name="") for photo in photos]
+    else:
+        refuse_missing_classes(listing, predictor.class_names)
+    named = {name for photo in photos for name in (photo.class_name, *photo.labels) if name}
+    if unknown := sorted(named - index.keys()):
         raise DataError(
             f"{os.fsdecode(data)!r} has a class {unknown[0]!r} that the model does not know."
             f"{did_you_mean(unknown[0], index)} It knows {', '.join(predictor.class_names)}."
         )
-    scores, unreadable = score_photos(
-        predictor, [photo.path for photo in photos], [index[photo.class_name] for photo in photos]
-    )
-    return Evaluation(split, scores, tuple(unreadable))
+    records = [
+        Record(
+            photo.path,
+            index[photo.class_name] if photo.class_name else 0,
+            photo.split,
+            sha256="",  # nothing here asks for it
+            labels=tuple(index[name] for name in photo.labels),
+            numbers=photo.numbers,
+            box=photo.box,
+        )
+        for photo in photos
+    ]
+    quarantined, notes = list(listing.quarantined), list(listing.notes)
+    if info.task == "box":
+        sources = {photo.path: photo.source for photo in photos}
+        records, num_cut = place_boxes(records, sources, quarantined)
+        if num_cut:
+            notes.append(f"{num_cut} boxes reach beyond their photos and are cut off at the edge.")
+    scores, unreadable = score_photos(predictor, records)
+    num_photos = len(records) - len(unreadable)
+    return Evaluation(split, num_photos, scores, tuple(unreadable), tuple(quarantined), tuple(notes))
 
 
 def was_trained_on(run: str | os.PathLike[str], data: str | os.PathLike[str]) -> bool:
@@ -76,10 +118,12 @@ def was_trained_on(run: str | os.PathLike[str], data: str | os.PathLike[str]) ->
         return False
 
 
-def score_photos(
-    predictor: Predictor, paths: Sequence[str], labels: Sequence[int]
-) -> tuple[ClassificationScores, list[Prediction]]:
+def score_photos(predictor: Predictor, photos: Sequence[Record]) -> tuple[Scores, list[Prediction]]:
     """Predict photos and compare with their labels.
+
+    Args:
+        predictor: The model.
+        photos: Their labels as indices into the model's classes.
 
     Returns:
         The scores over what can be read, and the predictions of what cannot.
@@ -87,11 +131,41 @@ def score_photos(
     Raises:
         DataError: None of the photos can be read.
     """
-    predictions = list(predictor.predict_iter(paths))
-    names = predictor.class_names
-    read = [(label, p) for label, p in zip(labels, predictions, strict=True) if p.error is None]
+    predictions = list(predictor.predict_iter(photo.path for photo in photos))
+    read = [(photo, p) for photo, p in zip(photos, predictions, strict=True) if p.error is None]
     if not read:
-        raise DataError(f"None of the {len(paths)} photos can be read; the first: {predictions[0].error}.")
-    probabilities = np.array([[p.probabilities[name] for name in names] for _, p in read], np.float32)
-    scores = score(np.array([label for label, _ in read]), probabilities, names)
+        raise DataError(f"None of the {len(photos)} photos can be read; the first: {predictions[0].error}.")
+    scores = _score(predictor.info, [photo for photo, _ in read], [p for _, p in read])
     return scores, [p for p in predictions if p.error is not None]
+
+
+def _score(info: ModelInfo, photos: Sequence[Record], predictions: Sequence[Prediction]) -> Scores:
+    if info.task == "regression":
+        predicted = np.array([[p.numbers[name] for name in info.targets] for p in predictions])
+        return score_regression(np.array([photo.numbers for photo in photos]), predicted, info.targets)
+    if info.task == "multilabel":
+        has = labels_matrix(photos, len(info.class_names))
+        return score_multilabel(has, probabilities_of(predictions, info), info.class_names, info.thresholds)
+    classes: ClassificationScores | None = None
+    if info.task == "classification" or info.num_box_classes:
+        labels = np.array([photo.label for photo in photos])
+        classes = score(labels, probabilities_of(predictions, info), info.class_names)
+    if info.task == "box":
+        truth, boxes = np.array([photo.box for photo in photos]), np.array([p.box for p in predictions])
+        return score_boxes(truth, boxes, classes)
+    assert classes is not None
+    return classes
+
+
+def labels_matrix(photos: Sequence[Record], num_classes: int) -> np.ndarray:
+    """Return (N, K) bool: which photo has which classes."""
+    has = np.zeros((len(photos), num_classes), bool)
+    for row, photo in zip(has, photos, strict=True):
+        row[list(photo.labels)] = True
+    return has
+
+
+def probabilities_of(predictions: Sequence[Prediction], info: ModelInfo) -> np.ndarray:
+    """Return (N, K) float32, in the order of the model's classes."""
+    rows = [[p.probabilities[name] for name in info.class_names] for p in predictions]
+    return np.array(rows, np.float32)

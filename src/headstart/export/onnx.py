@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -10,42 +11,73 @@ from torch import Tensor, nn
 from headstart.export.safetensors import load_network
 from headstart.files import write_whole
 from headstart.model.normalise import Normalise
+from headstart.model.spatial_head import upright
 from headstart.model.to_onnx import to_onnx
 from headstart.model_file import ModelInfo, seal_onnx
 
+OUTPUTS: Final = {
+    "classification": ("logits", "probabilities"),
+    "multilabel": ("logits", "probabilities"),
+    "regression": ("numbers",),
+    "box": ("boxes",),
+}
+"""Names of what a model file answers with, by task; boxes that may have several classes have both more."""
 
-class _Classifier(nn.Module):
-    """Normalisation, the network, softmax: what a deployed model computes from pixels."""
+
+def answers(outputs: Tensor, info: ModelInfo) -> tuple[Tensor, ...]:
+    """Turn a network's outputs into what the model file answers with.
+
+    Args:
+        outputs: (B, D).
+        info: Of the model.
+
+    Returns:
+        Classification, several labels: logits and probabilities (B, K). Numbers: (B, D), in their own units.
+        Boxes: (B, 4), shares of the input's sides within 0..1, and if they may have several classes, logits
+        and probabilities of these.
+    """
+    if info.task == "classification":
+        return outputs, outputs.softmax(1)
+    if info.task == "multilabel":
+        return outputs, outputs.sigmoid()
+    if info.task == "regression":
+        mean, std = (torch.tensor(each, dtype=outputs.dtype) for each in info.scale)
+        return (outputs * std + mean,)
+    boxes, logits = upright(outputs[:, :4]).clamp(0, 1), outputs[:, 4:]
+    return (boxes, logits, logits.softmax(1)) if info.num_box_classes else (boxes,)
+
+
+class _Deployed(nn.Module):
+    """Normalisation, the network, its answers: what a deployed model computes from pixels."""
 
     def __init__(self, network: nn.Module, info: ModelInfo) -> None:
         super().__init__()
         self.normalise = Normalise(info.preprocessing)
         self.network = network
+        self._info = info
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.network(self.normalise(pixels))
-        return logits, logits.softmax(1)
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        return answers(self.network(self.normalise(pixels)), self._info)
 
 
-def export_onnx(network: nn.Module, info: ModelInfo) -> bytes:
-    """Export a trained network as a sealed ONNX file.
+def onnx_graph(network: nn.Module, info: ModelInfo) -> bytes:
+    """Export a trained network as ONNX, not sealed: see ``model_file.seal_onnx``.
 
     Args:
-        network: Takes normalised (B, 3, H, W) float32, on the CPU; gives logits (B, K).
-        info: Goes into the file's metadata.
+        network: Takes normalised (B, 3, H, W) float32, on the CPU; gives (B, D).
+        info: Of the model.
 
     Returns:
-        The file's bytes. Input ``images`` (N, H, W, 3) uint8; outputs ``logits`` and ``probabilities``
-        (N, K) float32.
+        The file's bytes. Input ``images`` (N, H, W, 3) uint8; outputs float32: see ``answers``.
     """
     size = info.preprocessing.size_px
     # Two images: an exporter that sees a batch of one may take it for a constant.
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
-    model = to_onnx(_Classifier(network, info), example, output_names=("logits", "probabilities"))
-    return seal_onnx(model, info)
+    names = OUTPUTS[info.task] + (("logits", "probabilities") if info.num_box_classes else ())
+    return to_onnx(_Deployed(network, info), example, output_names=names)
 
 
 def write_onnx(model: Path, out: Path) -> None:
     """Export a ``model.safetensors`` as a sealed ONNX file."""
     network, info = load_network(model)
-    write_whole(out, export_onnx(network, info))
+    write_whole(out, seal_onnx(onnx_graph(network, info), info))

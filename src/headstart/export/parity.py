@@ -10,10 +10,13 @@ import torch
 from torch import nn
 
 from headstart.errors import ParityError
-from headstart.images.decode import read_bytes
+from headstart.export.onnx import answers
+from headstart.images.boxes import to_photo
+from headstart.images.decode import image_size, read_bytes
 from headstart.images.preprocess import load_pixels
 from headstart.model.normalise import Normalise
-from headstart.predictor import Predictor
+from headstart.model_file import ModelInfo
+from headstart.predictor import Prediction, Predictor
 
 # Two runtimes add the same numbers in another order; float32 leaves differences of about 1e-6.
 TOLERANCE = 1e-3
@@ -25,7 +28,8 @@ class Parity:
 
     Attributes:
         num_photos: Photos compared.
-        max_difference: Largest difference of a probability, in 0..1.
+        max_difference: Largest difference of an answer: of a probability or of a box in shares of its photo,
+            in 0..1; of a number, in standard deviations of its target.
     """
 
     num_photos: int
@@ -42,7 +46,7 @@ def check_parity(predictor: Predictor, network: nn.Module, paths: Sequence[str])
         paths: Real photos, for instance of the validation split.
 
     Raises:
-        ParityError: A probability differs by more than ``TOLERANCE``.
+        ParityError: An answer differs by more than ``TOLERANCE``.
     """
     settings = predictor.info.preprocessing
     normalise = Normalise(settings)
@@ -51,15 +55,32 @@ def check_parity(predictor: Predictor, network: nn.Module, paths: Sequence[str])
     for prediction in predictor.predict_iter(paths):
         path = str(prediction.path)
         pixels = torch.from_numpy(load_pixels(read_bytes(path), settings, path=path))[None]
-        expected = network(normalise(pixels)).softmax(1)[0].numpy()
-        actual = np.array([prediction.probabilities[name] for name in predictor.class_names])
-        difference = float(np.abs(actual - expected).max())
+        outputs = answers(network(normalise(pixels)), predictor.info)
+        difference = _difference(prediction, [output[0].numpy() for output in outputs], predictor.info)
         if not difference <= largest:  # NaN counts as a difference
             largest, worst = difference, path
     if not largest <= TOLERANCE:
         raise ParityError(
-            f"The exported model disagrees with the trained network: on {worst} a probability differs by "
+            f"The exported model disagrees with the trained network: on {worst} an answer differs by "
             f"{largest:.2g}, and {TOLERANCE:g} is allowed. The weights in model.safetensors are good; please "
             f"report this with the backbone's name."
         )
     return Parity(len(paths), largest)
+
+
+def _difference(prediction: Prediction, expected: Sequence[np.ndarray], info: ModelInfo) -> float:
+    if info.task == "regression":
+        actual = np.array([prediction.numbers[name] for name in info.targets])
+        return float((np.abs(actual - expected[0]) / info.scale[1]).max())
+    differences = []
+    if info.task == "box":
+        assert prediction.path is not None and prediction.box is not None  # noqa: PT018
+        size = image_size(prediction.path)
+        box = np.array(to_photo(tuple(expected[0].tolist()), size, info.preprocessing))
+        # In shares, but never more than half a pixel.
+        allowed = np.minimum(1.0, 0.5 / (TOLERANCE * np.tile(size, 2)))
+        differences.append(np.abs(box - prediction.box) / np.tile(size, 2) / allowed)
+    if len(expected) > 1:
+        actual = np.array([prediction.probabilities[name] for name in info.class_names])
+        differences.append(np.abs(actual - expected[-1]))
+    return float(np.concatenate(differences).max())

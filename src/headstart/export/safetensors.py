@@ -8,9 +8,10 @@ from pathlib import Path
 import safetensors.torch
 from torch import nn
 
+from headstart.errors import UsageError
 from headstart.files import write_whole
 from headstart.model.backbones import create_native, resolve
-from headstart.model.head import replace_head
+from headstart.model.head import put_head
 from headstart.model_file import PLACEHOLDER, ModelInfo, open_safetensors, seal_safetensors
 
 
@@ -29,7 +30,18 @@ def load_network(path: Path) -> tuple[nn.Module, ModelInfo]:
     """
     data, metadata = open_safetensors(path)
     info = ModelInfo.from_json(metadata["headstart"])
-    network = replace_head(create_native(resolve(info.backbone)), len(info.class_names))
+    if info.head == "own":
+        raise UsageError(
+            f"{path} holds the weights of a network that its user wrote, so Headstart cannot build it. Build "
+            f"it, and load them with safetensors.torch.load_file; model.onnx beside it needs nothing."
+        )
+    network = put_head(
+        create_native(resolve(info.backbone)),
+        info.head,  # type: ignore[arg-type]  # the file has been verified
+        info.num_outputs,
+        is_box=info.task == "box",
+        size_px=info.preprocessing.size_px,
+    )
     state = OrderedDict(safetensors.torch.load(data))
     # The format has no place for the layers' versions, which torchvision's MNASNet asks for.
     state._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]

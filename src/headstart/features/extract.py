@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from headstart.data.folder import read_folder
 from headstart.data.records import Candidate
+from headstart.data.source import read_source
 from headstart.errors import ConfigError, DataError
 from headstart.features.activations import Activations
 from headstart.features.fingerprint import Fingerprint
@@ -125,7 +125,7 @@ def _list_photos(data: str | os.PathLike[str]) -> Sequence[Candidate]:
     paths = list(find_images(data))
     if paths and all(Path(path).parent == Path(data) for path in paths):
         return [Candidate(path, "", None) for path in paths]
-    return read_folder(data, for_training=False).candidates
+    return read_source(data, boxes="largest", for_training=False).candidates
 
 
 def _write_parquet(path: Path, rows: Iterable[tuple[Candidate, np.ndarray]]) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from headstart.errors import UnknownBackboneError
-from headstart.model.stages import HEAD_MARK, auxiliary_heads, head_module_name
+from headstart.model.spatial_head import OnBase, spatial_head_for
+from headstart.model.stages import HEAD_MARK, StageSequence, auxiliary_heads, head_module_name, stages
+
+HeadKind = Literal["linear", "spatial"]
 
 
 def replace_head(network: nn.Module, head: int | nn.Module) -> nn.Module:
@@ -37,6 +41,53 @@ def replace_head(network: nn.Module, head: int | nn.Module) -> nn.Module:
             network.num_classes = head  # type: ignore[assignment]
     setattr(network, HEAD_MARK, name)
     return network
+
+
+def put_head(
+    network: nn.Module, kind: HeadKind, num_outputs: int, *, is_box: bool, size_px: int
+) -> nn.Module:
+    """Give a pretrained network the head that a task needs.
+
+    Args:
+        network: A network that ``stages`` accepts.
+        kind: ``"linear"`` on the pooled features, in the old head's place, or ``"spatial"``, on the map
+            before the pooling.
+        num_outputs: Of the network; of a box, 4 and one per class.
+        is_box: Whether the first four outputs are a box.
+        size_px: Side of the network's input.
+
+    Returns:
+        The same network with a linear head, or a new one that shares its base.
+
+    Raises:
+        UnknownBackboneError: There is no place for such a head.
+    """
+    if kind == "spatial":
+        base = feature_map(network)
+        return OnBase(base, spatial_head_for(base, size_px, num_outputs - 4))
+    replace_head(network, num_outputs)
+    if is_box:
+        layer = network.get_submodule(logit_layers(network)[0])
+        if isinstance(layer.bias, nn.Parameter):
+            with torch.no_grad():  # the middle half of the photo: GIoU has a gradient there
+                layer.bias[:4] = torch.tensor([0.25, 0.25, 0.75, 0.75])
+    return network
+
+
+def feature_map(network: nn.Module) -> StageSequence:
+    """Return the stages before the pooling.
+
+    Raises:
+        UnknownBackboneError: The network's inside is not staged.
+    """
+    sequence = stages(network)
+    names = [stage.name for stage in sequence]
+    if "pool" not in names:
+        raise UnknownBackboneError(
+            f"The inside of {type(network).__name__} is not staged, so it has no map before its pooling. "
+            f"Use a staged network (headstart backbones lists them), or one linear layer: head = 'linear'."
+        )
+    return StageSequence(sequence[: names.index("pool")])
 
 
 def logit_layers(network: nn.Module) -> list[str]:

@@ -132,7 +132,7 @@ def _family(network: nn.Module) -> Callable[[Any], Description]:
             getattr(type(network), method, None) is getattr(cls, method, None) for method in _FORWARD_METHODS
         ):
             return describe
-    return _two_stages
+    return _two_stages if _base_of(network) is None else _on_base
 
 
 def _full_name(cls: type) -> str:
@@ -141,7 +141,7 @@ def _full_name(cls: type) -> str:
 
 def is_view(module: nn.Module) -> bool:
     """Tell whether a module was made here to look at a native network, and is no part of it."""
-    return isinstance(module, (Stage, StageSequence, _Glue, _BackboneByHook))
+    return isinstance(module, (Stage, StageSequence, _Glue, _BackboneByHook, _BehindBase))
 
 
 def stage_names(network: nn.Module) -> list[str]:
@@ -204,6 +204,11 @@ def head_module_name(network: nn.Module) -> str:
     Raises:
         UnknownBackboneError: The network has no such layer, or several that are used together.
     """
+    if _base_of(network) is not None:
+        raise UnknownBackboneError(
+            f"{type(network).__name__} is a network on a base: its head is all that is not the base. Build "
+            f"another network on the base instead of replacing it."
+        )
     if marked := getattr(network, HEAD_MARK, None):
         return str(marked)
     if callable(get_classifier := getattr(network, "get_classifier", None)):
@@ -442,6 +447,64 @@ def _timm_vit_pool(net: Any, tokens: Tensor) -> Tensor:
 
 
 # --- everything else ---------------------------------------------------------------------------------
+
+
+def _on_base(net: nn.Module) -> Description:
+    """Somebody's own network on a base of ``feature_extractor``: its stages, and all the rest as the head."""
+    base = _base_of(net)
+    assert base is not None
+    description: Description = {stage.name: list(stage) for stage in base if isinstance(stage, Stage)}
+    return description | {"head": [_BehindBase(net)]}
+
+
+def _base_of(net: nn.Module) -> StageSequence | None:
+    return next((child for child in net.children() if isinstance(child, StageSequence)), None)
+
+
+class _BehindBase(nn.Module):
+    """A network's own forward pass, in which its base gives back what it is given.
+
+    So whatever the network does with the base's output is its head; what it does with the images beside that
+    is noticed by ``check_stages``.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self._network = (network,)
+        base = _base_of(network)
+        for name, child in network.named_children():
+            if child is not base:
+                self.add_module(name, child)
+        for name, parameter in network.named_parameters(recurse=False):
+            self.register_parameter(name, parameter)
+        for name, buffer in network.named_buffers(recurse=False):
+            self.register_buffer(name, buffer)
+
+    def train(self, mode: bool = True) -> _BehindBase:
+        (network,) = self._network
+        network.training = mode  # its own forward pass may ask: F.dropout(x, training=self.training)
+        super().train(mode)
+        return self
+
+    def forward(self, features: Tensor) -> Tensor:
+        (network,) = self._network
+        base = _base_of(network)
+        assert base is not None
+        base.forward = _given  # type: ignore[method-assign]
+        try:
+            outputs: Tensor = network(features)
+        finally:
+            del base.forward
+        return outputs
+
+
+def holds_own_forward(module: nn.Module) -> bool:
+    """Tell whether a module is what a user's own network does behind its base."""
+    return isinstance(module, _BehindBase)
+
+
+def _given(features: Tensor) -> Tensor:
+    return features
 
 
 def _two_stages(net: nn.Module) -> Description:

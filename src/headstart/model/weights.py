@@ -40,13 +40,14 @@ class WeightsSource:
     """Where a network's weights came from.
 
     Attributes:
-        kind: ``"file"`` (the user's), ``"package"``, ``"cache"``, ``"download"`` or ``"random"``.
+        kind: ``"file"`` (the user's), ``"package"``, ``"cache"``, ``"download"``, ``"random"``, or ``"own
+            network"``, which came with its weights in it.
         path: The file; None for random weights. It names this machine: for messages, not for model files.
         sha256: Of the file's content as it was loaded; None for random weights, or before loading.
         note: What was left out of the file, or an empty string.
     """
 
-    kind: Literal["file", "package", "cache", "download", "random"]
+    kind: Literal["file", "package", "cache", "download", "random", "own network"]
     path: str | None = None
     sha256: str | None = None
     note: str = ""

@@ -12,7 +12,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from headstart.data.augment import Augmentation
 from headstart.data.records import Record
+from headstart.data.targets import Targets
 from headstart.features.activations import Activations
 from headstart.training.sampler import shards
 
@@ -24,7 +26,7 @@ class Batch:
     Attributes:
         number: Of the batch within its epoch, from 0.
         inputs: What the suffix takes, (B, ...), on the device.
-        labels: (B,) int64.
+        targets: (B, ...), what the outputs are compared with: see ``Targets.row``.
         weights: (B,) float32, 0 for a stand-in that must not count.
         size: Photos in the batch over all processes.
         step_size: Photos in the step of the optimiser, over all processes and all its batches.
@@ -34,7 +36,7 @@ class Batch:
 
     number: int
     inputs: Tensor
-    labels: Tensor
+    targets: Tensor
     weights: Tensor
     size: int
     step_size: int
@@ -48,8 +50,10 @@ class Batches:
     Args:
         activations: What the suffix takes, photo by photo.
         records: The photos.
+        targets: Of the dataset.
         batch_size: Photos per batch, over all processes.
         accelerator: Knows which process this is, and the device.
+        augmentation: What the views of ``activations`` are made by, if by any.
         accumulate: Batches per step of the optimiser.
         memory_format: Of inputs that are maps, (B, C, H, W).
     """
@@ -58,15 +62,18 @@ class Batches:
         self,
         activations: Activations,
         records: Sequence[Record],
+        targets: Targets,
         batch_size: int,
         accelerator: Accelerator,
         *,
+        augmentation: Augmentation | None = None,
         accumulate: int = 1,
         memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
         self._activations = activations
         self._records = records
-        self._labels = torch.tensor([record.label for record in records])
+        self._targets = targets
+        self._augmentation = augmentation
         self._batch_size = batch_size
         self._accelerator = accelerator
         self._accumulate = accumulate
@@ -93,17 +100,20 @@ class Batches:
         order = np.arange(len(self._records)) if order is None else order
         rank, num_processes = self._accelerator.process_index, self._accelerator.num_processes
         parts = list(shards(order, self._batch_size, rank, num_processes))
+        # A photo may show another view than the one that was asked for: see ``Targets.view``.
+        own = {i for part in parts[first:] for i in part.indices.tolist()}
+        seen = {i: self._targets.view(self._records[i], view, self._augmentation) for i in own}
         rows = self._activations.rows(
-            (self._records[i], view) for part in parts[first:] for i in part.indices
+            (self._records[i], seen[i][0]) for part in parts[first:] for i in part.indices.tolist()
         )
         for number, part in enumerate(parts[first:], first):
             step = slice(number - number % self._accumulate, None)
             step_parts = parts[step][: self._accumulate]
-            labels = self._labels[torch.from_numpy(part.indices)]
+            targets = torch.from_numpy(np.stack([seen[i][1] for i in part.indices.tolist()]))
             yield Batch(
                 number=number,
                 inputs=self._on_device(torch.from_numpy(np.stack(list(islice(rows, len(part.indices)))))),
-                labels=labels.to(self._accelerator.device, non_blocking=True),
+                targets=targets.to(self._accelerator.device, non_blocking=True),
                 weights=torch.from_numpy(part.weights).to(self._accelerator.device, non_blocking=True),
                 size=part.step_size,
                 step_size=sum(each.step_size for each in step_parts),

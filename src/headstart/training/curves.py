@@ -1,4 +1,4 @@
-"""``curves.png``: loss, accuracy and learning rate over the epochs of all phases."""
+"""``curves.png``: loss, the task's headline and learning rate over the epochs of all phases."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from headstart.files import write_whole
 from headstart.training.history import EpochRecord
+from headstart.training.task import LOWER_IS_BETTER
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,24 +55,29 @@ def curves(
         "best" if share == 1 else f"best: {share:.0%} of this epoch's weights, the rest from before the phase"
     )
     figure = Figure(figsize=(11, 4.0), dpi=110, layout="constrained")
-    loss, accuracy, lr = figure.subplots(1, 3)
-    for axes, name, title in ((loss, "loss", "Loss"), (accuracy, "accuracy", "Accuracy")):
-        train = [getattr(row, f"train_{name}") for row in history]
-        val = [getattr(row, f"val_{name}") for row in history]
+    loss, score, lr = figure.subplots(1, 3)
+    headline = best.headline
+    title_of = {"accuracy": "Accuracy", "iou": "IoU", "mae": "Mean absolute error"}
+    for axes, name, title in ((loss, "loss", "Loss"), (score, headline, title_of.get(headline, headline))):
+        train = [row.train[name] for row in history]
+        val = [row.val[name] for row in history]
         axes.plot(x, train, color="#9aa5b1", marker="o", markersize=3, label="training")
         axes.plot(x, val, color="#1f6feb", marker="o", markersize=3, label="validation")
-        (mark,) = axes.plot([best_x], [getattr(best, f"val_{name}")], "o", ms=11, mfc="none", mew=1.6)
+        (mark,) = axes.plot([best_x], [best.val[name]], "o", ms=11, mfc="none", mew=1.6)
         mark.set(markeredgecolor="#d4380d", label=ring)
         axes.set_title(title)
-    loss.set_ylim(0, 1.25 * max(max(row.train_loss, row.val_loss) for row in history))  # room for names
-    accuracy.set_ylim(top=1.005)
+    loss.set_ylim(0, 1.25 * max(max(row.train["loss"], row.val["loss"]) for row in history))  # room for names
+    if headline in LOWER_IS_BETTER:
+        score.set_ylim(bottom=0)
+    else:
+        score.set_ylim(top=1.005)
     lr.step(x, [row.lr for row in history], where="mid", color="#2da44e")
     lr.set_title("Learning rate")
     if any(row.lr > 0 for row in history):  # a solved head has none
         lr.set_yscale("log", nonpositive="mask")
     starts = [i for i in range(1, len(history)) if history[i].phase != history[i - 1].phase]
     numbered = _numbered(history)
-    for axes in (loss, accuracy, lr):
+    for axes in (loss, score, lr):
         axes.set_xlabel("epoch within its phase" if starts else "epoch")
         axes.set_xlim(0.5, len(history) + 0.5)
         axes.set_xticks([i + 1 for i in numbered], [str(history[i].epoch) for i in numbered])
@@ -84,7 +90,7 @@ def curves(
         loss.text(first + 0.6, y, history[first].phase, transform=transform, va="top", size=8)
     if mixed := sorted({row.phase for row in history} & set(mixing)):
         figure.suptitle(
-            f"Training scores of {', '.join(mixed)} are of mixed photos; accuracy counts one of two labels.",
+            f"Training scores of {', '.join(mixed)} are of mixed photos, counted by one of their two labels",
             size=9,
         )
     figure.legend(*loss.get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=3)

@@ -17,7 +17,7 @@ from headstart.data.flips import flip_warnings
 from headstart.data.records import Dataset, Listing
 from headstart.data.split import Splits
 from headstart.model.stages import StageSequence
-from headstart.training.history import EpochRecord
+from headstart.training.history import EpochRecord, shown
 
 _SECONDS_BETWEEN_LINES = 10.0
 _MOST_NAMED = 5
@@ -26,8 +26,10 @@ _MOST_NAMED = 5
 class Counter:
     """Counts photos and shows how far they are: as a bar, or, without one, as a line every ten seconds."""
 
-    def __init__(self, description: str, total: int, bar: Progress | None, *, quiet: bool) -> None:
-        self._description, self._total, self._quiet = description, total, quiet
+    def __init__(
+        self, description: str, total: int, headline: str, bar: Progress | None, *, quiet: bool
+    ) -> None:
+        self._description, self._total, self._headline, self._quiet = description, total, headline, quiet
         self._bar = bar
         self._task = bar.add_task(description, total=total, rate="", scores="") if bar else None
         self._done = 0
@@ -48,23 +50,23 @@ class Counter:
         self._shown = now
         rate = self._done / (now - self._begun)
         if self._bar is not None and self._task is not None:
-            scores = _running_scores(totals)
+            scores = _running_scores(totals, self._headline)
             self._bar.update(self._task, completed=self._done, rate=f"{rate:.0f} images/s", scores=scores)
         else:
             left = (self._total - self._done) / rate
             print(
                 f"{self._description}: {self._done}/{self._total}, {rate:.0f} images/s, {left:.0f} s left"
-                f"{_running_scores(totals)}",
+                f"{_running_scores(totals, self._headline)}",
                 file=sys.stderr,
                 flush=True,
             )
 
 
-def _running_scores(totals: Tensor | None) -> str:
+def _running_scores(totals: Tensor | None, headline: str) -> str:
     if totals is None:
         return ""
-    loss, correct, count = totals.tolist()
-    return f", loss {loss / count:.3f}, accuracy {correct / count:.3f}"
+    loss, score, count = totals.tolist()
+    return f", loss {loss / count:.3f}, {headline} {score / count:.3f}"
 
 
 class Display:
@@ -89,8 +91,10 @@ class Display:
         self.say(
             f"{dataset.found} files found = {used} used + {quarantined} quarantined + {ignored} ignored; "
             f"{len(splits.train)} to train, {len(splits.val)} to validate, {len(splits.test)} to test, "
-            f"{len(dataset.class_names)} classes"
+            f"{_labels(dataset)}"
         )
+        for note in dataset.notes:
+            self.say(f"  {note}")
         for photo in dataset.quarantined[:_MOST_NAMED]:
             self.say(f"  quarantined: {photo.path!r}: {photo.reason}")
         if quarantined > _MOST_NAMED:
@@ -100,7 +104,8 @@ class Display:
                 f"Warning: {counted(len(listing.without_class), 'image')} in no class folder, ignored: "
                 f"{listing.without_class[0]!r}"
             )
-        validated = {photo.label for photo in splits.val}
+        several = dataset.task == "multilabel"
+        validated = {label for photo in splits.val for label in (photo.labels if several else (photo.label,))}
         if unseen := [n for i, n in enumerate(dataset.class_names) if i not in validated]:
             self.say(
                 f"Warning: no validation photos of {', '.join(map(repr, unseen[:_MOST_NAMED]))}; the scores "
@@ -112,7 +117,12 @@ class Display:
                 f"validation or test; scores there are too good. Remove them, or let Headstart split."
             )
         if splits.contradictory:
-            self.say(f"Warning: byte for byte under two classes: {counted(splits.contradictory, 'photo')}.")
+            self.say(f"Warning: byte for byte under two labels: {counted(splits.contradictory, 'photo')}.")
+        if splits.straddling:
+            self.say(
+                f"Warning: in more than one of the given splits: {counted(splits.straddling, 'group')}; "
+                f"scores may be too good. Leave the splits out, and Headstart keeps groups on one side."
+            )
 
     def flips(self, class_names: tuple[str, ...], phases: tuple[PhaseConfig, ...]) -> None:
         """Tell where flips may change labels."""
@@ -151,14 +161,14 @@ class Display:
         """Print a better mixture of weights."""
         self.say(
             f"{record.phase}: {share:.0%} of epoch {record.epoch}'s weights, {1 - share:.0%} of those before "
-            f"the phase: val loss {record.val_loss:.3f} accuracy {record.val_accuracy:.3f}   best"
+            f"the phase: val {shown(record.val)}   best"
         )
 
     @contextmanager
-    def counting(self, description: str, total: int) -> Iterator[Counter]:
-        """Show progress over ``total`` photos."""
+    def counting(self, description: str, total: int, headline: str = "") -> Iterator[Counter]:
+        """Show progress over ``total`` photos, and the task's headline where there are totals."""
         if self._quiet or not self._console.is_terminal:
-            yield Counter(description, total, None, quiet=self._quiet)
+            yield Counter(description, total, headline, None, quiet=self._quiet)
             return
         columns = (
             TextColumn("{task.description}"),
@@ -168,4 +178,15 @@ class Display:
             TimeRemainingColumn(compact=True),
         )
         with Progress(*columns, console=self._console, transient=True) as bar:
-            yield Counter(description, total, bar, quiet=False)
+            yield Counter(description, total, headline, bar, quiet=False)
+
+
+def _labels(dataset: Dataset) -> str:
+    """Say what the photos are labelled with."""
+    classes = counted(len(dataset.class_names), "class", "classes")
+    return {
+        "classification": classes,
+        "multilabel": f"any of {classes}",
+        "regression": f"numbers: {', '.join(dataset.targets)}",
+        "box": "one box each" + (f" of {classes}" if len(dataset.class_names) > 1 else ""),
+    }[dataset.task]

@@ -12,6 +12,7 @@ from headstart.config import PhaseConfig, TrainConfig
 from headstart.data.augment import Augmentation
 from headstart.data.check import CheckedPhoto
 from headstart.data.records import Candidate, Record
+from headstart.data.targets import Targets
 from headstart.features.activations import Activations
 from headstart.features.cache import make_room, should_keep
 from headstart.features.fingerprint import Fingerprint
@@ -47,6 +48,7 @@ class FeatureSource:
         preprocessing: How photos become pixels.
         backbone: Its full name.
         num_train, num_val: How many photos there are, for the estimate of disk and time.
+        targets: Of the dataset.
         accelerator: Knows the device, the precision and the processes.
         say: Told in a sentence what was decided.
     """
@@ -57,6 +59,7 @@ class FeatureSource:
     backbone: str
     num_train: int
     num_val: int
+    targets: Targets
     accelerator: Accelerator
     say: Callable[[str], object]
 
@@ -99,7 +102,18 @@ class FeatureSource:
         plain = activations(None, keep=storage.keep)
         training = activations(augmentation, keep=storage.keep) if augmentation else plain
         views = _views(phase)
-        return PhaseFeatures(phase, prefix, suffix, parameters, plain, training, views, self.accelerator)
+        return PhaseFeatures(
+            phase,
+            prefix,
+            suffix,
+            parameters,
+            plain,
+            training,
+            views,
+            augmentation,
+            self.targets,
+            self.accelerator,
+        )
 
     def cut(self, phase: PhaseConfig) -> tuple[Prefix, nn.Module]:
         """Return what a phase computes once and what it trains; nothing is frozen by that."""
@@ -131,6 +145,8 @@ class PhaseFeatures:
         plain: Of photos as they are: for validation, and for training without augmentation.
         training: Of what the phase trains on; the same object where that is photos as they are.
         views: Numbers of the views that it trains on; 0 is the photo as it is.
+        augmentation: What makes them; None where photos are taken as they are.
+        targets: Of the dataset.
     """
 
     phase: PhaseConfig
@@ -140,6 +156,8 @@ class PhaseFeatures:
     plain: Activations
     training: Activations
     views: range
+    augmentation: Augmentation | None
+    targets: Targets
     accelerator: Accelerator
 
     def check(self, candidates: Sequence[Candidate]) -> Iterator[CheckedPhoto]:
@@ -156,7 +174,7 @@ class PhaseFeatures:
     def fill(self, train: Sequence[Record], val: Sequence[Record], advance: Callable[[], object]) -> None:
         """Compute and keep what the phase needs and is not there yet."""
         wanted = [
-            (self.training, [(record, view) for view in self.views for record in train]),
+            (self.training, [(record, self._seen(record, view)) for view in self.views for record in train]),
             (self.plain, [(record, 0) for record in val]),
         ]
         if self.accelerator.num_processes > 1:
@@ -177,6 +195,9 @@ class PhaseFeatures:
         self.plain.close()
         if self.training is not self.plain:
             self.training.close()
+
+    def _seen(self, record: Record, view: int) -> int:
+        return self.targets.view(record, view, self.augmentation)[0]
 
     @property
     def _share(self) -> slice:

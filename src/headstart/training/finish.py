@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from torch import nn
 
 from headstart.config import TrainConfig
-from headstart.data.records import Dataset
+from headstart.data.records import Dataset, Record
 from headstart.data.split import Splits
 from headstart.errors import TrainingError
-from headstart.evaluation.evaluate import score_photos
-from headstart.export.onnx import export_onnx
+from headstart.evaluation.evaluate import labels_matrix, probabilities_of, score_photos
+from headstart.evaluation.multilabel import choose_thresholds
+from headstart.export.onnx import onnx_graph
 from headstart.export.parity import check_parity
 from headstart.export.safetensors import save_network
 from headstart.files import write_whole
-from headstart.model_file import ModelInfo
-from headstart.predictor import Predictor
+from headstart.model_file import ModelInfo, seal_onnx
+from headstart.predictor import Prediction, Predictor
 from headstart.training.run_dir import RunDir
 from headstart.training.stopwatch import Stopwatch
 
@@ -53,8 +56,12 @@ def finish(
         ParityError: The exported model says something else than the network; there is no ``model.onnx`` then.
     """
     with stopwatch("export"):
+        graph = onnx_graph(network, info)
+        if info.task == "multilabel":
+            thresholds = _thresholds(seal_onnx(graph, info), info, splits.val)
+            info = dataclasses.replace(info, thresholds=thresholds)
+        model = seal_onnx(graph, info)
         save_network(run.path / "model.safetensors", network, info)
-        model = export_onnx(network, info)
         predictor = Predictor.from_bytes(model)
         photos = splits.val[:: math.ceil(len(splits.val) / _PARITY_PHOTOS)]
         parity = check_parity(predictor, network, [photo.path for photo in photos])
@@ -62,21 +69,18 @@ def finish(
     test = None
     if splits.test:
         with stopwatch("test"):
-            paths, labels = [photo.path for photo in splits.test], [photo.label for photo in splits.test]
-            scores, unreadable = score_photos(predictor, paths, labels)
-            if unreadable:
-                raise TrainingError(
-                    f"A test photo could be read before and no longer can: {unreadable[0].path}: "
-                    f"{unreadable[0].error}."
-                )
+            scores, unreadable = score_photos(predictor, splits.test)
+            _refuse_unreadable("test", unreadable)
             test = scores.to_dict()
     assert run.progress.best is not None
-    best, share = asdict(run.progress.best.record), run.progress.best.share
+    best, share = run.progress.best.record, run.progress.best.share
     metrics = {
         "task": info.task,
         "backbone": info.backbone,
         "weights": info.weights,
         "class_names": list(info.class_names),
+        "targets": list(info.targets),
+        "head": info.head,
         "seed": config.seed,
         "images": {
             "found": dataset.found,
@@ -89,7 +93,8 @@ def finish(
             "shared": splits.shared,
         },
         "phases": run.phases(config.phases),
-        "best": {name: best[name] for name in ("phase", "epoch", "val_loss", "val_accuracy")}
+        "best": {"phase": best.phase, "epoch": best.epoch}
+        | {f"val_{name}": value for name, value in best.val.items()}
         | ({"share": share} if share < 1 else {}),
         "parity": asdict(parity),
         "seconds": stopwatch.seconds(),
@@ -100,3 +105,19 @@ def finish(
     run.draw_curves()
     run.write_metrics(metrics)  # last, for it says that the run is finished
     return metrics
+
+
+def _refuse_unreadable(split: str, unreadable: Sequence[Prediction]) -> None:
+    if unreadable:
+        raise TrainingError(
+            f"A {split} photo could be read before and no longer can: {unreadable[0].path}: "
+            f"{unreadable[0].error}."
+        )
+
+
+def _thresholds(model: bytes, info: ModelInfo, val: Sequence[Record]) -> tuple[float, ...]:
+    """Choose each class's threshold on the validation photos, as the deployed model sees them."""
+    predictions = list(Predictor.from_bytes(model).predict_iter(photo.path for photo in val))
+    _refuse_unreadable("validation", [each for each in predictions if each.error is not None])
+    labels = labels_matrix(val, len(info.class_names))
+    return choose_thresholds(labels, probabilities_of(predictions, info))

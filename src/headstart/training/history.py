@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from headstart.training.epoch import Scores
+from headstart.training.task import LOWER_IS_BETTER
 
 
 @dataclass(frozen=True)
@@ -14,10 +16,8 @@ class EpochRecord:
     Attributes:
         phase: The phase's name.
         epoch: Counted from 1 within the phase.
-        train_loss: Mean cross entropy over the epoch, as seen while training.
-        train_accuracy: In 0..1, as seen while training.
-        val_loss: Mean cross entropy over the validation photos after the epoch.
-        val_accuracy: In 0..1.
+        train: The mean ``loss`` and the task's headline over the epoch, as seen while training.
+        val: ``loss`` and all of the task's metrics over the validation photos after the epoch.
         lr: Learning rate during the epoch.
         seconds: Wall time of the epoch, validation included.
         completed: Share of its batches that were taken; below 1 where ``max_minutes`` cut the epoch short.
@@ -25,45 +25,45 @@ class EpochRecord:
 
     phase: str
     epoch: int
-    train_loss: float
-    train_accuracy: float
-    val_loss: float
-    val_accuracy: float
+    train: Scores
+    val: Scores
     lr: float
     seconds: float
     completed: float = 1.0
 
-    @classmethod
-    def of(
-        cls,
-        phase: str,
-        epoch: int,
-        train: Scores,
-        val: Scores,
-        lr: float,
-        seconds: float,
-        completed: float = 1.0,
-    ) -> EpochRecord:
-        """Put an epoch's scores side by side."""
-        scores = train.loss, train.accuracy, val.loss, val.accuracy
-        return cls(phase, epoch, *scores, float(lr), round(seconds, 3), round(completed, 4))
+    def flat(self) -> dict[str, Any]:
+        """Return the numbers under their names in files: ``train_loss``, ``val_loss`` and so on."""
+        train = {f"train_{name}": value for name, value in self.train.items()}
+        val = {f"val_{name}": value for name, value in self.val.items()}
+        of_epoch = {"phase": self.phase, "epoch": self.epoch}
+        others = {"lr": self.lr, "seconds": self.seconds, "completed": self.completed}
+        return {**of_epoch, **train, **val, **others}
+
+    @property
+    def headline(self) -> str:
+        """The score that is shown beside the loss."""
+        return next(name for name in self.train if name != "loss")
 
     def is_better_than(self, other: EpochRecord | None, select: str) -> bool:
-        """Compare by ``val_loss`` or ``val_accuracy``; on equal terms the earlier one stays.
+        """Compare by ``val_loss`` or another of the task's scores; on equal terms the earlier one stays.
 
         The loss is the default: on a few hundred photos many epochs share an accuracy, and the accuracy
         that is then reported was not itself what the epoch was picked by.
         """
         if other is None:
             return True
-        if select == "val_loss":
-            return self.val_loss < other.val_loss
-        return (self.val_accuracy, -self.val_loss) > (other.val_accuracy, -other.val_loss)
+        name = select.removeprefix("val_")
+        sign = -1 if name in LOWER_IS_BETTER else 1
+        mine, others = (sign * record.val[name] for record in (self, other))
+        return (mine, -self.val["loss"]) > (others, -other.val["loss"])
 
     def __str__(self) -> str:
         return (
-            f"train loss {self.train_loss:.3f} accuracy {self.train_accuracy:.3f}   "
-            f"val loss {self.val_loss:.3f} accuracy {self.val_accuracy:.3f}   "
-            f"lr {self.lr:.2g}   {self.seconds:.1f} s"
+            f"train {shown(self.train)}   val {shown(self.val)}   lr {self.lr:.2g}   {self.seconds:.1f} s"
             f"{'' if self.completed == 1 else f'   cut short at {self.completed:.0%}'}"
         )
+
+
+def shown(scores: Scores) -> str:
+    """Write scores for people."""
+    return " ".join(f"{name} {value:.3f}" for name, value in scores.items())

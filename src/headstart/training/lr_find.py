@@ -31,7 +31,7 @@ from headstart.model.freeze import make_trainable
 from headstart.model.stages import cut
 from headstart.training.device import create_accelerator, reproducible
 from headstart.training.display import Display
-from headstart.training.epoch import Scores
+from headstart.training.epoch import scores_of
 from headstart.training.features import PhaseFeatures
 from headstart.training.phase import make_ready
 from headstart.training.setup import Setup, prepare
@@ -305,7 +305,7 @@ def _test(
     try:
         with display.counting("Range test", num_photos) as counter:
             for batch in chain.from_iterable(ready.steps(epoch, totals) for epoch in count(1)):
-                losses.append(Scores.of(totals, accelerator).loss)
+                losses.append(scores_of(totals, setup.task, accelerator)["loss"])
                 totals.zero_()
                 average = _SMOOTHING * average + (1 - _SMOOTHING) * losses[-1]
                 smoothed.append(average / (1 - _SMOOTHING ** len(losses)))

@@ -1,51 +1,49 @@
-"""What training minimises. Validation is scored by the plain cross entropy instead."""
+"""What a phase minimises: the task's loss, with class weights, of photos that may be mixed."""
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from headstart.config import PhaseConfig
 from headstart.training.mix import Mixed
+from headstart.training.task import Task
 
 
 class Objective:
-    """Cross entropy with a phase's label smoothing and class weights.
+    """A task's loss with what the phase says.
 
     Args:
-        phase: Holds both.
+        task: Judges one photo.
+        phase: Its label smoothing, and its class weights.
         class_counts: (K,), training photos of each class.
-        device: Where the logits will be.
-
-    Source:
-        Label smoothing: arXiv 1512.00567.
+        device: Where the outputs will be.
     """
 
-    def __init__(self, phase: PhaseConfig, class_counts: Tensor, device: torch.device) -> None:
-        self._label_smoothing = phase.label_smoothing
+    def __init__(self, task: Task, phase: PhaseConfig, class_counts: Tensor, device: torch.device) -> None:
+        self._task, self._phase = task, phase
         self._class_weights: Tensor | None = None
         if phase.class_weights == "balanced":
             self._class_weights = balanced_weights(class_counts).to(device)
 
-    def __call__(self, logits: Tensor, labels: Tensor, mixed: Mixed | None = None) -> Tensor:
+    def __call__(self, outputs: Tensor, rows: Tensor, mixed: Mixed | None = None) -> Tensor:
         """Return each photo's loss, (B,) float32.
 
         Args:
-            logits: (B, K), of any floating-point type.
-            labels: (B,) int64.
-            mixed: What the photos were mixed with, if they were: both labels count, by their shares.
+            outputs: (B, D), of any floating-point type.
+            rows: (B, ...), what they are compared with.
+            mixed: What the photos were mixed with, if they were: both rows count, by their shares.
         """
-        logits = logits.float()
-        losses = self._losses(logits, labels)
+        outputs = outputs.float()
+        losses = self._losses(outputs, rows)
         if mixed is None or mixed.other is None or mixed.share is None:
             return losses
-        return mixed.share * losses + (1 - mixed.share) * self._losses(logits, labels[mixed.other])
+        return mixed.share * losses + (1 - mixed.share) * self._losses(outputs, rows[mixed.other])
 
-    def _losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=self._label_smoothing)
+    def _losses(self, outputs: Tensor, rows: Tensor) -> Tensor:
+        losses = self._task.losses(outputs, rows, self._phase)
         # Not cross_entropy's own weights: it smooths with the weights of the other classes.
-        return losses if self._class_weights is None else losses * self._class_weights[labels]
+        return losses if self._class_weights is None else losses * self._class_weights[rows]
 
 
 def balanced_weights(class_counts: Tensor) -> Tensor:

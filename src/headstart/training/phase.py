@@ -12,6 +12,7 @@ from torch import Tensor
 
 from headstart.config import PhaseConfig
 from headstart.data.records import Record
+from headstart.data.targets import strata
 from headstart.training.batches import Batch, Batches
 from headstart.training.device import memory_format
 from headstart.training.features import PhaseFeatures
@@ -77,13 +78,17 @@ def make_ready(
     batches = Batches(
         features.training,
         records,
+        setup.targets,
         config.batch_size,
         accelerator,
+        augmentation=features.augmentation,
         accumulate=phase.accumulate,
         memory_format=layout,
     )
-    labels = np.array([record.label for record in records])
-    class_counts = torch.from_numpy(np.bincount(labels, minlength=len(setup.listing.class_names)))
+    labels = strata(records)
+    class_counts = torch.from_numpy(np.bincount(labels, minlength=len(setup.targets.class_names)))
     steps = batches.steps_per_epoch
-    trainer = Trainer(phase, setup.network, suffix, class_counts, steps, accelerator, config.seed, schedule)
+    trainer = Trainer(
+        phase, setup.network, suffix, setup.task, class_counts, steps, accelerator, config.seed, schedule
+    )
     return ReadyPhase(batches, trainer, labels, layout, config.seed, features)

@@ -175,7 +175,16 @@ def _look_into(setup: Setup, phase: PhaseConfig, accelerator: Accelerator, displ
     make_trainable(suffix, phase.norm)
     labels = {name: label for label, name in enumerate(setup.listing.class_names)}
     records = [
-        Record(each.path, labels[each.class_name], each.split, "")
+        Record(
+            each.path,
+            labels[each.class_name] if each.class_name else 0,
+            each.split,
+            sha256="",  # nothing here is read
+            labels=tuple(labels[name] for name in each.labels),
+            numbers=each.numbers,
+            box=(0, 0, 1, 1),
+            size=(1, 1),
+        )
         for each in setup.listing.candidates
         if each.split in (None, "train")
     ]
@@ -185,7 +194,13 @@ def _look_into(setup: Setup, phase: PhaseConfig, accelerator: Accelerator, displ
 
     def batches(photos: Sequence[Record]) -> Batches:
         return Batches(
-            zeros, photos, config.batch_size, accelerator, accumulate=phase.accumulate, memory_format=layout
+            zeros,
+            photos,
+            setup.targets,
+            config.batch_size,
+            accelerator,
+            accumulate=phase.accumulate,
+            memory_format=layout,
         )
 
     one_step = records[: config.batch_size * phase.accumulate]
@@ -202,6 +217,7 @@ def _look_into(setup: Setup, phase: PhaseConfig, accelerator: Accelerator, displ
             phase,
             network,
             suffix,
+            setup.task,
             counts,
             steps_per_epoch,
             accelerator,
@@ -215,7 +231,7 @@ def _look_into(setup: Setup, phase: PhaseConfig, accelerator: Accelerator, displ
                 pass
 
         def score() -> None:
-            evaluate(trainer.suffix, batches(one_step).epoch(), accelerator)
+            evaluate(trainer.suffix, batches(one_step).epoch(), setup.task, accelerator)
 
         epoch_seconds = _seconds(step) * source.num_train / len(one_step)
         epoch_seconds += _seconds(score) * source.num_val / len(one_step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,16 +18,20 @@ from headstart import recipe
 from headstart.config import PhaseConfig, TrainConfig
 from headstart.data.augment import Augmentation
 from headstart.data.flips import flip_warnings
-from headstart.data.folder import read_folder
-from headstart.data.records import Candidate
+from headstart.data.records import Candidate, Record
 from headstart.data.sheet import Picture, Section, describe, draw_sheet, fit
+from headstart.data.source import read_source
+from headstart.data.targets import Targets
 from headstart.errors import DataError, ImageError, UsageError
 from headstart.files import refuse_to_write, write_whole
-from headstart.images.decode import decode, read_bytes
-from headstart.images.preprocess import Preprocessing, load_pixels
+from headstart.images.decode import decode, image_size, read_bytes
+from headstart.images.draw import outline
+from headstart.images.preprocess import load_pixels
+from headstart.images.view import View
 from headstart.model.backbones import resolve
 from headstart.operations import PRESETS, Augment, operations_of
 from headstart.training.sampler import key
+from headstart.training.setup import preprocessing_for
 
 _SIGNATURE = ("Software", "headstart augment")
 _ORIGINAL_PX = 400  # an original is decoded to at least so many pixels
@@ -76,15 +79,12 @@ def write_sheet(
         Augmentation(augment, 0)  # a wrong name is told first
     config = TrainConfig.from_settings(data, **settings)
     _refuse(Path(out), Path(config.data))
-    listing = read_folder(config.data, config.val_folder)
+    listing = read_source(config.data, config.val_folder, **config.source_options)
     backbone = resolve(config.backbone)
-    preprocessing = dataclasses.replace(
-        backbone.preprocessing,
-        resize=config.resize or backbone.preprocessing.resize,  # type: ignore[arg-type]
-        size_px=config.size_px or backbone.preprocessing.size_px,
-    )
+    preprocessing = preprocessing_for(config, backbone, listing.task)
+    targets = Targets(listing.task, listing.class_names, preprocessing, min_visible=config.min_visible)
     candidates = [each for each in listing.candidates if each.split in (None, "train")]
-    shown = _by_phase(config, len(candidates))
+    shown = _by_phase(config, len(candidates), listing.task)
     if augment is not None:
         shown = [_Shown(f"preset {augment}", augment, num_views)]
     warnings = [text for each in shown for text in flip_warnings(listing.class_names, each.augment)]
@@ -112,7 +112,7 @@ def write_sheet(
             each.heading,
             [_in_words(each.augment)],
             [
-                _row(photo, content, each.augment, config.seed, preprocessing, min(num_views, each.num_views))
+                _row(photo, content, each.augment, config.seed, targets, min(num_views, each.num_views))
                 for photo, content in photos
             ],
         )
@@ -165,10 +165,10 @@ class _Shown:
     num_views: int
 
 
-def _by_phase(config: TrainConfig, num_train: int) -> list[_Shown]:
+def _by_phase(config: TrainConfig, num_train: int, task: str) -> list[_Shown]:
     """What phases do to photos, those that do the same together; those that do nothing only if all do."""
     # Whether the head is one linear layer decides how it is trained, not on what.
-    phases = recipe.complete(config, recipe.Facts(num_train, head_inputs=None)).phases
+    phases = recipe.complete(config, recipe.Facts(num_train, head_inputs=None, task=task)).phases
     varied = [phase for phase in phases if operations_of(phase.augment)]
     groups: dict[tuple[Any, ...], list[PhaseConfig]] = {}
     for phase in varied or phases:
@@ -205,12 +205,18 @@ def _in_turns(candidates: Sequence[Candidate], seed: int) -> Iterator[Candidate]
     """Photos in an order of chance, each class once before any comes twice."""
     by_class: dict[str, list[Candidate]] = {}
     for candidate in candidates:
-        by_class.setdefault(candidate.class_name, []).append(candidate)
+        by_class.setdefault(_label(candidate), []).append(candidate)
     shuffled = []
     for name, photos in sorted(by_class.items()):
         generator = np.random.Generator(np.random.Philox(key("sheet", seed, name)))
         shuffled.append([photos[index] for index in generator.permutation(len(photos)).tolist()])
     return (photo for photo in chain.from_iterable(zip_longest(*shuffled)) if photo is not None)
+
+
+def _label(photo: Candidate) -> str:
+    """What a photo is labelled with, in a few words."""
+    numbers = ", ".join(f"{number:g}" for number in photo.numbers)
+    return photo.class_name or ", ".join(photo.labels) or numbers or "box"
 
 
 def _readable(
@@ -232,19 +238,30 @@ def _row(
     content: bytes,
     augment: Augment,
     seed: int,
-    preprocessing: Preprocessing,
+    targets: Targets,
     num_views: int,
 ) -> list[Picture]:
+    preprocessing = targets.preprocessing
     image = decode(content, path=photo.path, reduce_to_px=_ORIGINAL_PX)
     plain = load_pixels(content, preprocessing, path=photo.path)
     name = os.fsencode(Path(photo.path).name).decode("utf-8", "replace")
-    row = [Picture(fit(image), photo.class_name, name), Picture(fit(plain), "as predicted")]
     augmentation, sha256 = Augmentation(augment, seed), hashlib.sha256(content).hexdigest()
+    record = Record(photo.path, 0, photo.split, sha256, box=photo.box, size=image_size(content))
+
+    def framed(pixels: np.ndarray, number: int) -> np.ndarray:
+        if photo.box is None:
+            return pixels
+        _, shares = targets.view(record, number, augmentation)
+        return outline(pixels, shares[:4] * preprocessing.size_px)
+
+    row = [Picture(fit(image), _label(photo), name), Picture(fit(framed(plain, 0)), "as predicted")]
     for number in range(1, num_views + 1):
-        view = augmentation.view(sha256, number)
+        if photo.box is not None:  # another view stands where one would cut the box off
+            number, _ = targets.view(record, number, augmentation)
+        view = augmentation.view(sha256, number) if number else View()
         left, top, right, bottom = view.box(*image.size, preprocessing)
         share = (right - left) * (bottom - top) / (image.width * image.height)
         pixels = load_pixels(content, preprocessing, path=photo.path, view=view)
-        words = describe(augmentation.steps(sha256, number), share)
-        row.append(Picture(fit(pixels), f"view {number}", words))
+        words = describe(augmentation.steps(sha256, number) if number else [], share)
+        row.append(Picture(fit(framed(pixels, number)), f"view {len(row) - 1}", words))
     return row

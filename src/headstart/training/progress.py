@@ -39,7 +39,8 @@ class Progress:
         phase: Index of the phase that is going on; their number when all are done.
         epoch: Finished epochs of that phase.
         batch: Finished batches of the epoch after that.
-        totals: (3,) sum of losses, right answers and photos of those batches, as this process has counted.
+        totals: (3,) sums of losses, of the headline and of photos of those batches, as this process
+            has counted.
         seconds: Spent by earlier processes.
         history: One record per finished epoch, over all phases.
         best: The best weights so far.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import importlib.metadata
 import io
@@ -17,8 +18,9 @@ from accelerate import Accelerator
 
 import headstart
 from headstart.config import TrainConfig
-from headstart.data.records import Dataset
+from headstart.data.records import Dataset, Record
 from headstart.data.split import Splits
+from headstart.data.targets import Scale
 
 _PACKAGES: Final = (
     *("accelerate", "headstart", "numpy", "onnxruntime", "pillow", "scipy", "timm", "torch", "torchvision"),
@@ -37,13 +39,14 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **packages, "torch": str(torch.__version__)}
 
 
-def provenance(config: TrainConfig, accelerator: Accelerator, weights: str) -> dict[str, Any]:
+def provenance(config: TrainConfig, accelerator: Accelerator, weights: str, scale: Scale) -> dict[str, Any]:
     """Return what must be the same for a run to go on as if it had never stopped.
 
     Args:
         config: With its phases.
         accelerator: Knows device and processes.
         weights: SHA-256 of the pretrained weights, or what they are instead.
+        scale: Of predicted numbers.
     """
     origin = {
         "versions": versions(),
@@ -54,10 +57,21 @@ def provenance(config: TrainConfig, accelerator: Accelerator, weights: str) -> d
             "processes": accelerator.num_processes,
         },
         "weights": weights,
+        "scale": dataclasses.asdict(scale),
         "config": config.absolute().to_dict(),
     }
     values: dict[str, Any] = json.loads(json.dumps(origin))  # as a checkpoint gives it back
     return values
+
+
+def label_text(record: Record, dataset: Dataset) -> str:
+    """Write what a photo is labelled with, in the fields of its task."""
+    if dataset.task == "multilabel":
+        return json.dumps([dataset.class_names[label] for label in record.labels], ensure_ascii=False)
+    if dataset.task == "regression":
+        return " ".join(map(repr, record.numbers))
+    name = dataset.class_names[record.label] if dataset.class_names else ""
+    return name if record.box is None else " ".join([name, *map(repr, record.box)]).strip()
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> list[str]:
@@ -86,7 +100,7 @@ def photos_csv(dataset: Dataset, splits: Splits) -> str:
     writer.writerow(["path", "class", "split", "sha256"])
     for split, records in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
         writer.writerows(
-            [_below(record.path, dataset.root), dataset.class_names[record.label], split, record.sha256]
+            [_below(record.path, dataset.root), label_text(record, dataset), split, record.sha256]
             for record in records
         )
     return text.getvalue()

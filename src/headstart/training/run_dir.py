@@ -270,10 +270,10 @@ class RunDir:
         Raises:
             TrainingError: The validation loss is not finite.
         """
-        if not math.isfinite(record.val_loss):
+        if not math.isfinite(record.val["loss"]):
             raise TrainingError(
-                f"The validation loss is {record.val_loss} (phase {record.phase}, epoch {record.epoch}). A "
-                f"smaller learning rate is the usual cure."
+                f"The validation loss is {record.val['loss']} (phase {record.phase}, epoch "
+                f"{record.epoch}). A smaller learning rate is the usual cure."
             )
         progress = self.progress
         progress.history.append(record)
@@ -336,7 +336,7 @@ class RunDir:
 
     def phases(self, phases: Sequence[PhaseConfig]) -> list[dict[str, Any]]:
         """Return the history by phase, as ``metrics.json`` has it."""
-        rows = [asdict(record) for record in self.progress.history]
+        rows = [record.flat() for record in self.progress.history]
         return [
             {
                 "name": phase.name,
@@ -413,9 +413,9 @@ class RunDir:
     def _write_history(self) -> None:
         history = self.progress.history
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(asdict(history[0])), lineterminator="\n")
+        writer = csv.DictWriter(text, list(history[0].flat()), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(asdict(row) for row in history)
+        writer.writerows(row.flat() for row in history)
         self.write_text("history.csv", text.getvalue())
 
 

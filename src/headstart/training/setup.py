@@ -6,6 +6,7 @@ import dataclasses
 from collections import Counter
 from dataclasses import dataclass
 
+import torch
 from accelerate import Accelerator
 from torch import nn
 
@@ -13,17 +14,21 @@ from headstart import recipe
 from headstart.config import RECIPES, PhaseConfig, TrainConfig
 from headstart.data.records import Listing
 from headstart.data.source import read_source
+from headstart.data.targets import Scale, Targets
+from headstart.errors import ConfigError, UsageError
 from headstart.features.prefix import cut_for_training
 from headstart.images.preprocess import Preprocessing
 from headstart.model.backbones import Backbone, resolve
-from headstart.model.head import replace_head
-from headstart.model.stages import check_stages, cut, is_staged, state_names
+from headstart.model.freeze import digest
+from headstart.model.head import put_head
+from headstart.model.stages import check_stages, cut, is_staged, stage_names, state_names
 from headstart.model.weights import WeightsSource, create_pretrained
 from headstart.training.display import Display
 from headstart.training.features import FeatureSource
 from headstart.training.mix import check_mix
 from headstart.training.solve_head import head_inputs, refuse_impossible_phases
 from headstart.training.stopwatch import Stopwatch
+from headstart.training.task import Task, task_of
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,10 @@ class Setup:
         backbone: As it was asked for.
         preprocessing: How photos become pixels.
         network: Pretrained, with a new head, on the device.
+        head: What kind of head that is, as ``ModelInfo`` says it.
         weights: Where they came from.
+        targets: What the photos are to be learned as.
+        task: What outputs are judged by.
         source: Opens the features of one phase after the other.
     """
 
@@ -45,7 +53,10 @@ class Setup:
     backbone: Backbone
     preprocessing: Preprocessing
     network: nn.Module
+    head: str
     weights: WeightsSource
+    targets: Targets
+    task: Task
     source: FeatureSource
 
     def trained_names(self, phase: PhaseConfig) -> list[str]:
@@ -53,8 +64,21 @@ class Setup:
         return state_names(self.network, cut(self.network, phase.unfreeze)[1])
 
 
-def prepare(config: TrainConfig, accelerator: Accelerator, display: Display, stopwatch: Stopwatch) -> Setup:
+def prepare(
+    config: TrainConfig,
+    accelerator: Accelerator,
+    display: Display,
+    stopwatch: Stopwatch,
+    network: nn.Module | None = None,
+) -> Setup:
     """List the photos, make the network, and fill in the phases.
+
+    Args:
+        config: As the user gave it.
+        accelerator: Knows the device.
+        display: Told what is used.
+        stopwatch: For the seconds.
+        network: A user's own, instead of a backbone with a new head.
 
     Raises:
         UsageError: The settings or the folder cannot be used.
@@ -63,19 +87,41 @@ def prepare(config: TrainConfig, accelerator: Accelerator, display: Display, sto
     listing = read_source(config.data, config.val_folder, **config.source_options)
     num_train, num_val = _estimated_counts(listing, config)
     backbone = resolve(config.backbone)
-    preprocessing = dataclasses.replace(
-        backbone.preprocessing,
-        resize=config.resize or backbone.preprocessing.resize,  # type: ignore[arg-type]
-        size_px=config.size_px or backbone.preprocessing.size_px,
+    preprocessing = preprocessing_for(config, backbone, listing.task)
+    targets = Targets(
+        listing.task,
+        listing.class_names,
+        preprocessing,
+        Scale.of(listing) if listing.task == "regression" else Scale(),
+        config.min_visible,
     )
+    task = task_of(targets)
+    _refuse_for_task(config, task, listing.task)
+    head = _head_kind(config, network)
     with stopwatch("network"):
-        network, weights = create_pretrained(backbone, config.weights)
-        if config.size_px or not is_staged(network):  # what the tests have not seen
-            check_stages(network, preprocessing.size_px)
-        replace_head(network, len(listing.class_names)).to(accelerator.device)
+        if network is None:
+            network, weights = create_pretrained(backbone, config.weights)
+            if config.size_px or not is_staged(network):  # what the tests have not seen
+                check_stages(network, preprocessing.size_px)
+            if head == "auto":
+                head = "spatial" if listing.task == "box" and "pool" in stage_names(network) else "linear"
+            network = put_head(
+                network,
+                head,  # type: ignore[arg-type]  # the configuration has been checked
+                targets.num_outputs,
+                is_box=listing.task == "box",
+                size_px=preprocessing.size_px,
+            )
+        else:
+            weights = _check_own(network, preprocessing.size_px, targets)
+        network.to(accelerator.device)
         network.eval()  # nothing that runs before training may teach the norms anything
     display.say(f"Backbone {backbone.full_name}, weights: {weights}")
-    config = recipe.complete(config, recipe.Facts(num_train, head_inputs(network)))
+    solvable = head_inputs(network) if listing.task == "classification" else None
+    config = dataclasses.replace(config, head=head)  # so that resuming knows a network of the user's own
+    config = recipe.complete(config, recipe.Facts(num_train, solvable, listing.task))
+    for phase in config.phases:
+        _refuse_phase_for_task(phase, listing.task)
     is_file = config.recipe not in RECIPES
     refuse_impossible_phases(network, config.phases, source=config.recipe if is_file else "")
     for phase in config.phases:
@@ -83,9 +129,115 @@ def prepare(config: TrainConfig, accelerator: Accelerator, display: Display, sto
             prefix, _ = cut_for_training(network, phase.unfreeze, preprocessing, accelerator.device)
             check_mix(phase, prefix.row(preprocessing.size_px).shape)
     source = FeatureSource(
-        config, network, preprocessing, backbone.full_name, num_train, num_val, accelerator, display.say
+        config,
+        network,
+        preprocessing,
+        backbone.full_name,
+        num_train,
+        num_val,
+        targets,
+        accelerator,
+        display.say,
     )
-    return Setup(config, listing, backbone, preprocessing, network, weights, source)
+    return Setup(config, listing, backbone, preprocessing, network, head, weights, targets, task, source)
+
+
+def _head_kind(config: TrainConfig, network: nn.Module | None) -> str:
+    """Return what kind of head is asked for.
+
+    Raises:
+        ConfigError: A network of the user's own is there and not asked for, or the other way round.
+    """
+    if network is None:
+        if config.head == "own":
+            raise ConfigError(
+                [
+                    "head is 'own': this run trains a network of your own, which no file holds. Give it from "
+                    "Python, as it was given to hs.train: hs.resume(RUN, network=net)."
+                ]
+            )
+        return config.head
+    ignored = [
+        f"{name} is {value!r}"
+        for name, value, usual in (
+            ("head", config.head, ("auto", "own")),
+            ("weights", config.weights, ("default",)),
+        )
+        if value not in usual
+    ]
+    if ignored:
+        raise ConfigError([f"{' and '.join(ignored)}, but network brings its own. Leave them out."])
+    return "own"
+
+
+def preprocessing_for(config: TrainConfig, backbone: Backbone, task: str) -> Preprocessing:
+    """Return how photos become the network's input: by the settings, or else by backbone and task."""
+    default = "squash" if task == "box" else backbone.preprocessing.resize  # a crop may lose the object
+    return dataclasses.replace(
+        backbone.preprocessing,
+        resize=config.resize or default,  # type: ignore[arg-type]
+        size_px=config.size_px or backbone.preprocessing.size_px,
+    )
+
+
+def _check_own(network: nn.Module, size_px: int, targets: Targets) -> WeightsSource:
+    """See whether a user's own network does what the task needs, and name its weights.
+
+    Raises:
+        UsageError: It does not.
+    """
+    if next(network.parameters(), None) is None:
+        raise UsageError(
+            f"network, a {type(network).__name__}, has no parameters, so nothing can be trained."
+        )
+    check_stages(network, size_px)
+    images = torch.zeros(2, 3, size_px, size_px, device=next(network.parameters()).device)
+    network.eval()
+    with torch.no_grad():
+        found = tuple(network(images).shape)  # check_stages has seen that it is (2, D)
+    if found != (2, targets.num_outputs):
+        raise UsageError(
+            f"network gives outputs of shape {found} for two images; the task, {targets.task}, needs "
+            f"(2, {targets.num_outputs}): {_OUTPUTS[targets.task]}."
+        )
+    return WeightsSource("own network", None, digest(network))
+
+
+_OUTPUTS = {
+    "classification": "a logit for each class",
+    "multilabel": "a logit for each class",
+    "regression": "a number for each target, standardised",
+    "box": "xmin, ymin, xmax, ymax in shares of the input's sides, then a logit for each class if there are "
+    "two or more",
+}
+
+
+def _refuse_for_task(config: TrainConfig, task: Task, name: str) -> None:
+    known = ["val_loss", *(f"val_{metric}" for metric in task.metrics)]
+    if config.select not in known:
+        raise ConfigError(
+            [f"select is {config.select!r}, which the task {name!r} does not have: use {', '.join(known)}."]
+        )
+    if config.head == "spatial" and name != "box":
+        raise ConfigError([f"head is 'spatial', which looks for boxes; the task is {name!r}: use 'linear'."])
+
+
+def _refuse_phase_for_task(phase: PhaseConfig, task: str) -> None:
+    """Refuse what a phase asks for and its task has no meaning for."""
+    only_classes = [
+        *(["optimizer = 'exact'"] if phase.optimizer == "exact" else []),
+        *(["class_weights = 'balanced'"] if phase.class_weights != "none" else []),
+        *(["sampling = 'balanced'"] if phase.sampling != "shuffled" else []),
+    ]
+    refused = only_classes if task != "classification" else []
+    if task in ("box", "regression"):  # a mixture of two photos has no box, and not the mean of two numbers
+        refused += [name for name in ("mixup", "cutmix") if getattr(phase, name)]
+    if task == "regression" and phase.label_smoothing:
+        refused.append("label_smoothing")
+    if refused:
+        raise ConfigError(
+            [f"Phase {phase.name}: {', '.join(refused)} cannot be had for the task {task!r}. Leave it out."]
+        )
 
 
 def _estimated_counts(listing: Listing, config: TrainConfig) -> tuple[int, int]:

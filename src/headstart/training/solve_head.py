@@ -21,7 +21,7 @@ from torch import nn
 from headstart.config import PhaseConfig
 from headstart.data.records import Record
 from headstart.errors import ConfigError, UnknownBackboneError
-from headstart.model.stages import cut
+from headstart.model.stages import cut, holds_own_forward
 from headstart.runtime import num_cores
 from headstart.training.features import PhaseFeatures
 
@@ -52,6 +52,8 @@ class SolvedHead:
 
 def linear_head(suffix: nn.Module) -> nn.Linear | None:
     """Return the suffix's linear layer if that, behind dropout at most, is all it is."""
+    if any(holds_own_forward(module) for module in suffix.modules()):
+        return None  # which may do more than its layers say
     layers = [m for m in suffix.modules() if not list(m.children()) and not isinstance(m, nn.Dropout)]
     return layers[0] if len(layers) == 1 and isinstance(layers[0], nn.Linear) else None
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 from headstart.config import TrainConfig
 from headstart.data.check import check_images
@@ -21,7 +22,7 @@ from headstart.model_file import ModelInfo
 from headstart.training.batches import Batches
 from headstart.training.device import anyone, create_accelerator, from_main, reproducible
 from headstart.training.display import Display
-from headstart.training.epoch import Scores, evaluate
+from headstart.training.epoch import Scores, evaluate, scores_of
 from headstart.training.features import PhaseFeatures
 from headstart.training.finish import finish
 from headstart.training.history import EpochRecord
@@ -49,13 +50,22 @@ class TrainResult:
 
 
 def train(
-    data: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, **settings: Any
+    data: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    network: nn.Module | None = None,
+    **settings: Any,
 ) -> TrainResult:
-    """Train a classifier of photos.
+    """Train a network on labelled photos.
 
     Args:
-        data: A folder of class folders, or of train/val/test folders above them.
+        data: A folder of class folders, or of train/val/test folders above them; or a table, Pascal VOC or
+            COCO annotations.
         out: The run folder; by default ``runs/NAME-OF-DATA``, with a number if that exists.
+        network: A network of your own instead of a backbone with a new head, on the device or not: it takes
+            normalised (B, 3, H, W) float32 and gives what the task needs: a logit per class, standardised
+            numbers, or xmin, ymin, xmax, ymax in shares of the input's sides. ``backbone`` is then the one
+            whose base it is built on, which says how photos are prepared. It is trained in place.
         settings: Any field of ``TrainConfig``: ``backbone``, ``recipe``, ``seed``, ...
 
     Returns:
@@ -65,14 +75,17 @@ def train(
         UsageError: The settings or the photos cannot be used; nothing has been trained.
         HeadstartError: The work failed, for a reason that the message names.
     """
-    return _run(TrainConfig.from_settings(data, **settings), out=out)
+    return _run(TrainConfig.from_settings(data, **settings), out=out, network=network)
 
 
-def resume(path: str | os.PathLike[str], *, force: bool = False) -> TrainResult:
+def resume(
+    path: str | os.PathLike[str], *, network: nn.Module | None = None, force: bool = False
+) -> TrainResult:
     """Go on with a run, whatever stopped it, to the bits that it would have had without the stop.
 
     Args:
         path: The run folder. A finished run is returned as it is; without a checkpoint the run begins again.
+        network: As it was given to ``train``, with the weights that it had then.
         force: Go on although code, packages, machine, settings or photos are not as they were.
 
     Raises:
@@ -83,7 +96,7 @@ def resume(path: str | os.PathLike[str], *, force: bool = False) -> TrainResult:
     if metrics := RunDir.read_metrics(path):
         Display().say(f"{os.fspath(path)} is finished: nothing is left to do. Train anew for other settings.")
         return TrainResult(Path(path), metrics)
-    return _run(config, stopped=Path(path), force=force)
+    return _run(config, stopped=Path(path), force=force, network=network)
 
 
 def _run(
@@ -92,6 +105,7 @@ def _run(
     out: str | os.PathLike[str] | None = None,
     stopped: Path | None = None,
     force: bool = False,
+    network: nn.Module | None = None,
 ) -> TrainResult:
     accelerator = create_accelerator(config)
     is_main = accelerator.is_main_process
@@ -100,9 +114,11 @@ def _run(
         # What can be wrong with the command is found before any photo is read.
         if is_main and stopped is None:
             RunDir.refuse(out)
-        setup = prepare(config, accelerator, display, stopwatch)
+        setup = prepare(config, accelerator, display, stopwatch, network)
         config, network = setup.config, setup.network
-        origin = provenance(config, accelerator, setup.weights.sha256 or setup.weights.kind)
+        origin = provenance(
+            config, accelerator, setup.weights.sha256 or setup.weights.kind, setup.targets.scale
+        )
         run = RunDir(config, origin, writes=is_main)
         cleanup.callback(run.close)
         if stopped is not None:
@@ -114,6 +130,7 @@ def _run(
             checks = features.check(setup.listing.candidates)
             dataset = check_images(setup.listing, config.allow_quarantined, counter.advance, checks)
         splits = split_dataset(dataset, val_fraction=config.val_fraction, seed=config.seed)
+        setup.targets.refuse_hidden(dataset.records)
         run.begin(out, dataset, splits, force=force, say=display.say)
         path = from_main(str(run.path), accelerator)
         if not is_main:
@@ -162,6 +179,10 @@ def _run(
                 weights=setup.weights.sha256 or setup.weights.kind,
                 class_names=dataset.class_names,
                 preprocessing=setup.preprocessing,
+                head=setup.head,
+                targets=dataset.targets,
+                scale=(setup.targets.scale.mean, setup.targets.scale.std),
+                thresholds=(0.5,) * len(dataset.class_names) if dataset.task == "multilabel" else (),
                 versions=versions(),
             )
             metrics = finish(run, network.cpu(), info, config, dataset, splits, stopwatch)
@@ -178,14 +199,16 @@ def _solve(
 ) -> None:
     """Solve a phase's head exactly, in place of epochs."""
     config, phase, suffix = setup.config, features.phase, features.suffix
-    batches = Batches(features.training, splits.train, config.batch_size, accelerator)
-    val_batches = Batches(features.plain, splits.val, config.batch_size, accelerator)
+    targets, task = setup.targets, setup.task
+    batches = Batches(features.training, splits.train, targets, config.batch_size, accelerator)
+    val_batches = Batches(features.plain, splits.val, targets, config.batch_size, accelerator)
     for epoch in run.progress.remaining_epochs(config):
         begun = time.monotonic()
         fit_head(suffix, features, splits.train)
-        train_scores = evaluate(suffix, batches.epoch(view=features.view(epoch)), accelerator)
-        val_scores = evaluate(suffix, val_batches.epoch(), accelerator)
-        record = EpochRecord.of(phase.name, epoch, train_scores, val_scores, 0.0, time.monotonic() - begun)
+        train_scores = evaluate(suffix, batches.epoch(view=features.view(epoch)), task, accelerator)
+        val_scores = evaluate(suffix, val_batches.epoch(), task, accelerator)
+        seconds = round(time.monotonic() - begun, 3)
+        record = EpochRecord(phase.name, epoch, train_scores, val_scores, 0.0, seconds)
         display.epoch(record, phase.epochs, is_best=run.record(record, setup.network))
 
 
@@ -202,7 +225,12 @@ def _take_steps(
     ready = make_ready(setup, features, splits.train, accelerator)
     trainer = ready.trainer
     val_batches = Batches(
-        features.plain, splits.val, config.batch_size, accelerator, memory_format=ready.layout
+        features.plain,
+        splits.val,
+        setup.targets,
+        config.batch_size,
+        accelerator,
+        memory_format=ready.layout,
     )
     if state := run.take_resumed():
         trainer.load(state)
@@ -213,11 +241,11 @@ def _take_steps(
             interrupt.check(lambda flag: anyone(flag, accelerator))
 
         def score() -> Scores:
-            return evaluate(trainer.suffix, val_batches.epoch(), accelerator, check)
+            return evaluate(trainer.suffix, val_batches.epoch(), setup.task, accelerator, check)
 
         try:
             num_photos = (phase.epochs - progress.epoch) * len(splits.train)
-            with display.counting(phase.name, num_photos) as counter:
+            with display.counting(phase.name, num_photos, setup.task.headline) as counter:
                 for epoch in progress.remaining_epochs(config):
                     begun = time.monotonic()
                     totals = torch.zeros(3) if progress.totals is None else progress.totals
@@ -232,12 +260,12 @@ def _take_steps(
                             progress.is_over = anyone(progress.has_run_long(config), accelerator)
                             if progress.is_over:
                                 break
-                    train_scores = Scores.of(totals, accelerator)
+                    train_scores = scores_of(totals, setup.task, accelerator)
                     with trainer.averaged():
                         val_scores, lr = score(), trainer.largest_lr(epoch)
-                        seconds = time.monotonic() - begun
-                        completed = progress.batch / ready.batches.batches_per_epoch
-                        record = EpochRecord.of(
+                        seconds = round(time.monotonic() - begun, 3)
+                        completed = round(progress.batch / ready.batches.batches_per_epoch, 4)
+                        record = EpochRecord(
                             phase.name, epoch, train_scores, val_scores, lr, seconds, completed
                         )
                         display.epoch(record, phase.epochs, is_best=run.record(record, network))

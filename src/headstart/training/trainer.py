@@ -21,6 +21,7 @@ from headstart.training.objective import Objective
 from headstart.training.optim import build_optimizer, load_optimizer_tensors, optimizer_tensors, set_lr
 from headstart.training.sampler import key
 from headstart.training.schedule import lr_factor
+from headstart.training.task import Task
 from headstart.training.tensors import below
 
 
@@ -31,6 +32,7 @@ class Trainer:
         phase: Everything about them.
         network: Names the parameters.
         suffix: The unfrozen stages of that network.
+        task: What outputs are judged by.
         class_counts: (K,), training photos of each class.
         steps_per_epoch: Steps of the optimiser.
         accelerator: Device, precision and processes.
@@ -46,6 +48,7 @@ class Trainer:
         phase: PhaseConfig,
         network: nn.Module,
         suffix: nn.Module,
+        task: Task,
         class_counts: Tensor,
         steps_per_epoch: int,
         accelerator: Accelerator,
@@ -57,7 +60,8 @@ class Trainer:
         self._accelerator = accelerator
         self._seed = seed
         self._schedule = schedule
-        self._objective = Objective(phase, class_counts, accelerator.device)
+        self._task = task
+        self._objective = Objective(task, phase, class_counts, accelerator.device)
         self._average = None if phase.ema is None else WeightAverage(suffix, phase.ema)
         optimizer = build_optimizer(network, suffix, phase)
         self._largest_lr = max(group["max_lr"] for group in optimizer.param_groups)
@@ -72,7 +76,8 @@ class Trainer:
         Args:
             batches: This process's parts.
             epoch: From 1.
-            totals: (3,) sum of losses, right answers and photos of this process so far; added to in place.
+            totals: (3,) sums of losses, of the headline and of photos of this process so far; added to in
+                place.
                 These are the scores seen while training: with dropout, and with weights that change.
 
         Yields:
@@ -97,13 +102,13 @@ class Trainer:
             # Gradients of several processes are averaged once, in the last batch of a step.
             with nullcontext() if batch.ends_step else accelerator.no_sync(self.suffix):
                 with accelerator.autocast():
-                    logits = self.suffix(mixed.inputs)
-                losses = self._objective(logits, batch.labels, mixed) * batch.weights
+                    outputs = self.suffix(mixed.inputs)
+                losses = self._objective(outputs, batch.targets, mixed) * batch.weights
                 # The step's mean over all its photos: averaging over processes divides by their number.
                 loss = losses.sum() * (accelerator.num_processes / batch.step_size)
                 self._refuse_not_finite("loss", loss, batch, epoch)
                 accelerator.backward(loss)
-            totals += count(losses, logits, batch)
+            totals += count(losses, outputs, batch, self._task)
             if batch.ends_step:
                 norm = self._clipped_norm()
                 if accelerator.scaler is None:  # which leaves such steps out by itself

@@ -36,7 +36,7 @@ def best_mixture(
         before: Entries of its state dict before fine-tuning.
         record: The numbers of the fine-tuned weights' epoch.
         best: The numbers of the best weights so far.
-        select: ``"val_loss"`` or ``"val_accuracy"``.
+        select: What is compared, such as ``"val_loss"``.
         evaluate: Scores the network.
 
     Returns:
@@ -50,7 +50,7 @@ def best_mixture(
         for share in SHARES:
             _set(state, before, after, share)
             scores = evaluate()
-            mixed = dataclasses.replace(record, val_loss=scores.loss, val_accuracy=scores.accuracy)
+            mixed = dataclasses.replace(record, val=scores)
             if mixed.is_better_than(found[0] if found else best, select):
                 found = mixed, share
     except BaseException:  # a signal: what is saved now must be the fine-tuned weights

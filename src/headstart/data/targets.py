@@ -1,0 +1,134 @@
+"""What a photo is to be learned as, as numbers: the rows that training compares a network's outputs with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from headstart.data.augment import Augmentation
+from headstart.data.records import Listing, Record, Task
+from headstart.errors import DataError
+from headstart.images.boxes import to_input
+from headstart.images.preprocess import Preprocessing
+from headstart.images.view import View
+from headstart.model_file import num_box_classes, num_outputs
+
+_ATTEMPTS: Final = 20  # to draw a view that shows enough of a box, before the photo is taken as it is
+_NEXT_ATTEMPT: Final = 2**20  # far above any number of an epoch, so that no view is drawn under two numbers
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What makes numbers of any unit alike: subtract the mean, divide by the standard deviation.
+
+    Attributes:
+        mean, std: By target, of the labels of all photos that the data do not hold out themselves.
+    """
+
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, listing: Listing) -> Scale:
+        """Take them from the labels of the photos that are not held out by the data themselves.
+
+        Raises:
+            DataError: All photos have the same number, so there is nothing to learn.
+        """
+        numbers = np.array([each.numbers for each in listing.candidates if each.split in (None, "train")])
+        mean, std = numbers.mean(0), numbers.std(0)
+        for name, value, spread in zip(listing.targets, mean, std, strict=True):
+            if not spread > 0:
+                raise DataError(f"{name} is {value:g} for all training photos, so there is nothing to learn.")
+        return cls(tuple(mean.tolist()), tuple(std.tolist()))
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Makes a photo's row.
+
+    Attributes:
+        task: What is predicted.
+        class_names: Of the dataset.
+        preprocessing: How photos become the network's input.
+        scale: Of the numbers, where numbers are predicted.
+        min_visible: The share of a box that an augmented view must show.
+    """
+
+    task: Task
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    scale: Scale = Scale()
+    min_visible: float = 0.5
+
+    @property
+    def num_outputs(self) -> int:
+        """How many numbers a network answers with: logits, standardised numbers, or a box before logits."""
+        return num_outputs(self.task, len(self.class_names), len(self.scale.mean))
+
+    @property
+    def num_box_classes(self) -> int:
+        """How many classes a box may have; a single one is not worth predicting."""
+        return num_box_classes(self.task, len(self.class_names))
+
+    def row(self, record: Record) -> np.ndarray:
+        """Return what the photo as it is is to be learned as.
+
+        Returns:
+            Classification: () int64, the class. Several labels: (K,) float32 of 0 and 1. Numbers: (D,)
+            float32, standardised. A box: (4,) float32, shares of the input's sides, or with its class (5,).
+        """
+        return self._row(record, View())[0]
+
+    def view(self, record: Record, number: int, augmentation: Augmentation | None) -> tuple[int, np.ndarray]:
+        """Return the number of the view that really stands for ``number``, and the photo's row in it.
+
+        They differ where a view would show too little of a box: then another one is drawn in its place, and
+        where none of many shows enough, the photo is taken as it is.
+        """
+        if self.task != "box" or augmentation is None or number == 0:
+            return number, self.row(record)
+        for attempt in range(_ATTEMPTS):
+            drawn = number + attempt * _NEXT_ATTEMPT
+            row, visible = self._row(record, augmentation.view(record.sha256, drawn))
+            if visible >= self.min_visible:
+                return drawn, row
+        return 0, self.row(record)
+
+    def refuse_hidden(self, records: Sequence[Record]) -> None:
+        """Refuse photos of which the network would not see the object.
+
+        Raises:
+            DataError: The crop loses more of some boxes than ``min_visible`` allows.
+        """
+        if self.task != "box" or self.preprocessing.resize != "crop":
+            return
+        hidden = [record for record in records if self._row(record, View())[1] < self.min_visible]
+        if hidden:
+            raise DataError(
+                f"The network sees the middle of photos (resize is 'crop'), and less than "
+                f"{self.min_visible:.0%} of the box in {len(hidden)} of {len(records)}, as in "
+                f"{hidden[0].path!r}. Leave resize out for 'squash', or choose 'pad': both show whole photos."
+            )
+
+    def _row(self, record: Record, view: View) -> tuple[np.ndarray, float]:
+        if self.task == "classification":
+            return np.array(record.label, np.int64), 1.0
+        if self.task == "multilabel":
+            row = np.zeros(len(self.class_names), np.float32)
+            row[list(record.labels)] = 1
+            return row, 1.0
+        if self.task == "regression":
+            standardised = (np.array(record.numbers) - self.scale.mean) / self.scale.std
+            return standardised.astype(np.float32), 1.0
+        assert record.box is not None and record.size is not None  # noqa: PT018
+        box, visible = to_input(record.box, record.size, view, self.preprocessing)
+        return np.array([*box, record.label][: 4 + (self.num_box_classes > 0)], np.float32), visible
+
+
+def strata(records: Sequence[Record]) -> np.ndarray:
+    """Return (N,) int64, the classes that balanced sampling and class weights go by."""
+    return np.array([record.label for record in records], np.int64)

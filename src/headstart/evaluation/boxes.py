@@ -1,0 +1,54 @@
+"""How well predicted boxes lie on the true ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headstart.evaluation.metrics import ClassificationScores
+from headstart.images.boxes import iou
+
+
+@dataclass(frozen=True)
+class BoxScores:
+    """Scores over N photos with one box each.
+
+    Attributes:
+        iou: Mean intersection over union, in 0..1.
+        iou50: Share of the photos where that is at least 0.5.
+        error_px: Mean absolute error of a coordinate, in pixels of the photos.
+        classes: Of the boxes' classes, where there are two or more.
+    """
+
+    iou: float
+    iou50: float
+    error_px: float
+    classes: ClassificationScores | None = None
+
+    @property
+    def summary(self) -> dict[str, float]:
+        """The numbers that sum it up."""
+        numbers = {"iou": self.iou, "iou50": self.iou50, "error_px": self.error_px}
+        return numbers | ({"accuracy": self.classes.accuracy} if self.classes else {})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the scores as JSON has them."""
+        of_classes = {} if self.classes is None else {"classes": self.classes.to_dict()["classes"]}
+        return {**self.summary, **of_classes}
+
+
+def score_boxes(
+    truth: np.ndarray, predicted: np.ndarray, classes: ClassificationScores | None = None
+) -> BoxScores:
+    """Compute all scores.
+
+    Args:
+        truth: (N, 4), xmin, ymin, xmax, ymax in pixels; N at least 1.
+        predicted: (N, 4).
+        classes: Of the boxes' classes, where there are two or more.
+    """
+    overlaps = iou(truth, predicted)
+    error_px = np.abs(truth - predicted).mean()
+    return BoxScores(float(overlaps.mean()), float((overlaps >= 0.5).mean()), float(error_px), classes)

@@ -1,0 +1,147 @@
+"""How good a model is where a photo may have several classes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class MultilabelScores:
+    """Scores over N photos and K classes. What is undefined is NaN, and left out of means.
+
+    Attributes:
+        class_names: The K classes.
+        loss: Mean binary cross-entropy over photos and classes.
+        map: Mean of the classes' average precisions.
+        f1: Mean of the classes' F1.
+        average_precision: By class, the area under its precision-recall steps; NaN without such photos.
+        precision, recall, f1_by_class: By class, at its threshold.
+        thresholds: By class: the probability from which on a photo is said to have it.
+        support: By class, how many photos have it.
+    """
+
+    class_names: tuple[str, ...]
+    loss: float
+    map: float
+    f1: float
+    average_precision: tuple[float, ...]
+    precision: tuple[float, ...]
+    recall: tuple[float, ...]
+    f1_by_class: tuple[float, ...]
+    thresholds: tuple[float, ...]
+    support: tuple[int, ...]
+
+    @property
+    def summary(self) -> dict[str, float]:
+        """The numbers that sum it up."""
+        return {"loss": self.loss, "map": self.map, "f1": self.f1}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the scores as JSON has them, null for undefined."""
+        columns = {
+            "name": self.class_names,
+            "average_precision": self.average_precision,
+            "precision": self.precision,
+            "recall": self.recall,
+            "f1": self.f1_by_class,
+            "threshold": self.thresholds,
+            "support": self.support,
+        }
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return _without_nan({**self.summary, "classes": [_without_nan(row) for row in rows]})
+
+
+def score_multilabel(
+    labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str], thresholds: Sequence[float]
+) -> MultilabelScores:
+    """Compute all scores.
+
+    Args:
+        labels: (N, K) bool; N at least 1.
+        probabilities: (N, K) in 0..1.
+        class_names: The K classes.
+        thresholds: K probabilities.
+    """
+    said = probabilities >= np.asarray(thresholds)
+    hits, support, claimed = (said & labels).sum(0), labels.sum(0), said.sum(0)
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, as documented
+        precision, recall, f1 = hits / claimed, hits / support, 2 * hits / (claimed + support)
+    columns = zip(labels.T, probabilities.T, strict=True)
+    precisions = np.array([average_precision(*column) for column in columns])
+    return MultilabelScores(
+        class_names=tuple(class_names),
+        loss=binary_cross_entropy(labels, probabilities),
+        map=_mean(precisions),
+        f1=_mean(f1),
+        average_precision=tuple(precisions.tolist()),
+        precision=tuple(precision.tolist()),
+        recall=tuple(recall.tolist()),
+        f1_by_class=tuple(f1.tolist()),
+        thresholds=tuple(float(each) for each in thresholds),
+        support=tuple(support.tolist()),
+    )
+
+
+def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Return the mean, over the photos that have a class, of the precision down to them; NaN without any.
+
+    The same as scikit-learn's ``average_precision_score``: photos with equal scores come together.
+
+    Args:
+        labels: (N,) bool.
+        scores: (N,), the more the likelier.
+    """
+    if not labels.any():
+        return math.nan
+    order = np.argsort(-scores, kind="stable")
+    labels, scores = labels[order], scores[order]
+    last_of_equal = np.append(np.diff(scores) != 0, True)
+    hits = np.cumsum(labels)[last_of_equal]
+    precision = hits / (np.flatnonzero(last_of_equal) + 1)
+    return float((np.diff(hits, prepend=0) * precision).sum() / hits[-1])
+
+
+def choose_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> tuple[float, ...]:
+    """Choose each class's threshold: where its F1 is best; 0.5 for a class that all or no photos have.
+
+    Args:
+        labels: (N, K) bool, of photos that were not trained on.
+        probabilities: (N, K) in 0..1.
+
+    Returns:
+        K probabilities, each in the middle between two photos' probabilities, or of the lowest one and 0.
+    """
+    return tuple(_threshold(labels[:, k], probabilities[:, k]) for k in range(labels.shape[1]))
+
+
+def _threshold(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    if labels.all() or not labels.any():
+        return 0.5
+    values = np.unique(probabilities)
+    candidates = np.append((values[:-1] + values[1:]) / 2, values[0] / 2)
+    # Photos at or above each candidate, and those of them that have the class.
+    claimed = len(labels) - np.searchsorted(np.sort(probabilities), candidates)
+    hits = labels.sum() - np.searchsorted(np.sort(probabilities[labels]), candidates)
+    f1 = 2 * hits / (claimed + labels.sum())
+    best = candidates[f1 == f1.max()]
+    return float(best[np.abs(best - 0.5).argmin()])  # of equally good ones, the least opinionated
+
+
+def binary_cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the mean over photos and classes; a probability of 0 counts as the smallest positive one."""
+    right = np.where(labels, probabilities, 1 - probabilities)
+    smallest = np.finfo(probabilities.dtype).smallest_subnormal
+    return float(-np.log(np.maximum(right, smallest), dtype=np.float64).mean())
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
+
+
+def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}

@@ -1,0 +1,208 @@
+"""What a task minimises and is judged by while it trains; its head is in ``model/head.py``.
+
+The rows that outputs are compared with are ``data.targets.Targets``'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from headstart.config import PhaseConfig
+from headstart.data.targets import Targets
+from headstart.evaluation.multilabel import choose_thresholds, score_multilabel
+from headstart.evaluation.regression import score_regression
+from headstart.model.spatial_head import upright
+
+LOWER_IS_BETTER: Final = frozenset({"loss", "mae", "rmse"})
+"""Of all scores, those of which less is more."""
+
+# Where smooth L1 turns from a square to a line, in shares of the input's sides: about the error that is left.
+_BOX_BETA: Final = 0.05
+
+_LEAST_AREA: Final = 1e-9  # nothing is divided by less
+
+
+class Task:
+    """What is common to all tasks.
+
+    Args:
+        targets: Of the dataset.
+
+    Attributes:
+        headline: The score that adds up photo by photo, so that it can be shown while training.
+        metrics: All scores that ``scores`` returns, the headline among them.
+    """
+
+    headline: ClassVar[str]
+    metrics: tuple[str, ...]
+
+    def __init__(self, targets: Targets) -> None:
+        self.targets = targets
+
+    def losses(self, outputs: Tensor, rows: Tensor, phase: PhaseConfig | None = None) -> Tensor:
+        """Return each photo's loss, (B,) float32.
+
+        Args:
+            outputs: (B, D) float32, of the network.
+            rows: (B, ...), of the photos.
+            phase: Where it trains: with its label smoothing. None where it is judged.
+        """
+        raise NotImplementedError
+
+    def headline_of(self, outputs: Tensor, rows: Tensor) -> Tensor:
+        """Return each photo's part of the headline, (B,)."""
+        raise NotImplementedError
+
+    def scores(self, outputs: np.ndarray, rows: np.ndarray) -> dict[str, float]:
+        """Return the scores that do not add up photo by photo.
+
+        Args:
+            outputs: (N, D) float32, for all photos.
+            rows: (N, ...).
+        """
+        return {}
+
+
+class Classification(Task):
+    """One class per photo: cross entropy. Source of label smoothing: arXiv 1512.00567."""
+
+    headline = "accuracy"
+    metrics = ("accuracy",)
+
+    def losses(self, outputs: Tensor, rows: Tensor, phase: PhaseConfig | None = None) -> Tensor:
+        """Return the cross entropy of each photo."""
+        smoothing = 0.0 if phase is None else phase.label_smoothing
+        return F.cross_entropy(outputs, rows, reduction="none", label_smoothing=smoothing)
+
+    def headline_of(self, outputs: Tensor, rows: Tensor) -> Tensor:
+        """Tell which photos are right."""
+        return outputs.argmax(1) == rows
+
+
+class Multilabel(Task):
+    """Any number of classes per photo: binary cross entropy, its mean over the classes."""
+
+    headline = "accuracy"  # of single decisions
+    metrics = ("accuracy", "map", "f1")
+
+    def losses(self, outputs: Tensor, rows: Tensor, phase: PhaseConfig | None = None) -> Tensor:
+        """Return the binary cross entropy of each photo."""
+        smoothing = 0.0 if phase is None else phase.label_smoothing
+        smoothed = rows * (1 - smoothing) + smoothing / 2
+        return F.binary_cross_entropy_with_logits(outputs, smoothed, reduction="none").mean(1)
+
+    def headline_of(self, outputs: Tensor, rows: Tensor) -> Tensor:
+        """Return the share of right decisions on each photo."""
+        return ((outputs > 0) == (rows > 0.5)).float().mean(1)
+
+    def scores(self, outputs: np.ndarray, rows: np.ndarray) -> dict[str, float]:
+        """Return the means over the classes of average precision and, at a probability of a half, F1."""
+        labels, probabilities = rows > 0.5, 1 / (1 + np.exp(-outputs.astype(np.float64)))
+        thresholds = choose_thresholds(labels, probabilities)  # as they are chosen at the end
+        names = [str(k) for k in range(labels.shape[1])]
+        found = score_multilabel(labels, probabilities, names, thresholds).summary
+        return {name: 0.0 if np.isnan(found[name]) else found[name] for name in ("map", "f1")}
+
+
+class Regression(Task):
+    """Numbers: smooth L1 of standardised ones, a square up to one standard deviation; scores in their own
+    units.
+    """
+
+    headline = "mae"
+    metrics = ("mae", "rmse", "r2")
+
+    def losses(self, outputs: Tensor, rows: Tensor, phase: PhaseConfig | None = None) -> Tensor:
+        """Return the smooth L1 of each photo."""
+        return F.smooth_l1_loss(outputs, rows, reduction="none").mean(1)
+
+    def headline_of(self, outputs: Tensor, rows: Tensor) -> Tensor:
+        """Return the mean absolute error of each photo, in the targets' units."""
+        std = torch.tensor(self.targets.scale.std, device=outputs.device)
+        return ((outputs - rows).abs() * std).mean(1)
+
+    def scores(self, outputs: np.ndarray, rows: np.ndarray) -> dict[str, float]:
+        """Return the means over the targets of RMSE, in their units, and R²."""
+        std = np.array(self.targets.scale.std)
+        names = [str(k) for k in range(len(std))]
+        summary = score_regression(rows * std, outputs * std, names).summary  # a mean changes no difference
+        return {"rmse": summary["rmse"], "r2": 0.0 if np.isnan(summary["r2"]) else summary["r2"]}
+
+
+class BoxTask(Task):
+    """One box per photo: smooth L1 of its sides and GIoU (arXiv 1902.09630); cross entropy for its class."""
+
+    headline = "iou"
+
+    def __init__(self, targets: Targets) -> None:
+        super().__init__(targets)
+        self.metrics = ("iou", "iou50", *(["accuracy"] if targets.num_box_classes else []))
+
+    def losses(self, outputs: Tensor, rows: Tensor, phase: PhaseConfig | None = None) -> Tensor:
+        """Return the smooth L1 and 1 - GIoU of each photo, and the cross entropy of its class."""
+        boxes, truth = outputs[:, :4], rows[:, :4]
+        sides = F.smooth_l1_loss(boxes, truth, reduction="none", beta=_BOX_BETA).sum(1)
+        losses = sides + 1 - _giou(boxes, truth)
+        if self.targets.num_box_classes:
+            smoothing = 0.0 if phase is None else phase.label_smoothing
+            labels = rows[:, 4].long()
+            logits = outputs[:, 4:]
+            losses = losses + F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+        return losses
+
+    def headline_of(self, outputs: Tensor, rows: Tensor) -> Tensor:
+        """Return the IoU of each photo's box."""
+        return _iou(outputs[:, :4], rows[:, :4])
+
+    def scores(self, outputs: np.ndarray, rows: np.ndarray) -> dict[str, float]:
+        """Return the share of boxes with an IoU of a half or more, and the accuracy of their classes."""
+        overlaps = _iou(torch.from_numpy(outputs[:, :4]), torch.from_numpy(rows[:, :4]))
+        found = {"iou50": float((overlaps >= 0.5).double().mean())}
+        if self.targets.num_box_classes:
+            found["accuracy"] = float((outputs[:, 4:].argmax(1) == rows[:, 4]).mean())
+        return found
+
+
+def _giou(boxes: Tensor, truth: Tensor) -> Tensor:
+    """Generalised IoU pair by pair, (B,) in -1..1.
+
+    Not torchvision's: a predicted box may be inverted, and its area would then count below zero, so that the
+    loss could fall without end. Here a box is what lies between its sides, in whatever order.
+    """
+    boxes = upright(boxes)
+    shared, union = _shared_and_union(boxes, truth)
+    low, high = torch.minimum(boxes[:, :2], truth[:, :2]), torch.maximum(boxes[:, 2:], truth[:, 2:])
+    around = (high - low).prod(1).clamp(min=_LEAST_AREA)
+    return shared / union - (around - union) / around
+
+
+def _iou(boxes: Tensor, truth: Tensor) -> Tensor:
+    """Pair by pair, (B,), of boxes as they are deployed."""
+    shared, union = _shared_and_union(upright(boxes), truth)
+    return shared / union
+
+
+def _shared_and_union(boxes: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    low, high = torch.maximum(boxes[:, :2], truth[:, :2]), torch.minimum(boxes[:, 2:], truth[:, 2:])
+    shared = (high - low).clamp(min=0).prod(1)
+    one, other = ((each[:, 2:] - each[:, :2]).clamp(min=0).prod(1) for each in (boxes, truth))
+    return shared, (one + other - shared).clamp(min=_LEAST_AREA)
+
+
+_TASKS: Final[Mapping[str, type[Task]]] = {
+    "classification": Classification,
+    "multilabel": Multilabel,
+    "regression": Regression,
+    "box": BoxTask,
+}
+
+
+def task_of(targets: Targets) -> Task:
+    """Return the task that a dataset's targets stand for."""
+    return _TASKS[targets.task](targets)

@@ -1,0 +1,272 @@
+"""Every task through the whole story, on photos that a network of random weights can learn."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+
+import headstart as hs
+from headstart.errors import ConfigError, DataError, UsageError
+from headstart.evaluation.evaluate import evaluate_folder
+from headstart.export.safetensors import load_network
+from headstart.model_file import open_onnx
+
+TINY: dict[str, Any] = {"backbone": "resnet18", "weights": "random", "size_px": 64, "batch_size": 8}
+HEAD = [{"name": "probe", "unfreeze": "head", "epochs": 2, "head_lr": 0.01}]
+
+
+def write_table(path: Path, header: list[str], rows: list[list[Any]]) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+    return path
+
+
+def paint(path: Path, generator: np.random.Generator, box: tuple[int, int, int, int], colour: Any) -> None:
+    pixels = generator.normal(110, 25, (48, 64, 3))
+    left, top, right, bottom = box
+    pixels[top:bottom, left:right] = colour
+    Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path, quality=95)
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same 40 photos of a rectangle, labelled in every way."""
+    root = tmp_path_factory.mktemp("data")
+    generator = np.random.default_rng(0)
+    colours = {"red": (230, 40, 40), "blue": (40, 40, 230)}
+    boxes, classed, several, numbers = [], [], [], []
+    for i in range(40):
+        left, top = int(generator.integers(0, 30)), int(generator.integers(0, 20))
+        right, bottom = left + int(generator.integers(12, 32)), top + int(generator.integers(10, 26))
+        name, colour = list(colours.items())[i % 2]
+        file = f"{i}.jpg"
+        paint(root / file, generator, (left, top, right, bottom), colour)
+        split = "test" if i >= 34 else ""
+        boxes.append([file, left, top, right, bottom, split])
+        classed.append([file, left, top, right, bottom, name, split])
+        large = (right - left) * (bottom - top) > 350
+        several.append([file, "|".join([name, *(["large"] if large else [])]), split])
+        numbers.append([file, right - left, bottom - top, split])
+    sides = ["xmin", "ymin", "xmax", "ymax"]
+    return {
+        "box": write_table(root / "box.csv", ["image", *sides, "split"], boxes),
+        "box and class": write_table(root / "classed.csv", ["image", *sides, "label", "split"], classed),
+        "multilabel": write_table(root / "several.csv", ["image", "labels", "split"], several),
+        "regression": write_table(root / "numbers.csv", ["image", "width", "height", "split"], numbers),
+    }
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "box": {},
+    "box and class": {},
+    "multilabel": {},
+    "regression": {"target": "width,height"},
+}
+METRICS = {
+    "box": {"loss", "iou", "iou50"},
+    "box and class": {"loss", "iou", "iou50", "accuracy"},
+    "multilabel": {"loss", "accuracy", "map", "f1"},
+    "regression": {"loss", "mae", "rmse", "r2"},
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tables: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, hs.TrainResult]:
+    folder = tmp_path_factory.mktemp("runs")
+    phases = [*HEAD, {"name": "last", "unfreeze": 1, "epochs": 1, "head_lr": 1e-3, "wise_ft": True}]
+    return {
+        name: hs.train(table, folder / name.replace(" ", "-"), phases=phases, **TINY, **SETTINGS[name])
+        for name, table in tables.items()
+    }
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_metrics_and_files_of_every_task(runs: dict[str, hs.TrainResult], name: str) -> None:
+    run = runs[name]
+    metrics = json.loads((run.path / "metrics.json").read_text())
+    assert metrics["task"] == name.split()[0]
+    found = {key.removeprefix("val_") for key in metrics["best"] if key.startswith("val_")}
+    assert found == METRICS[name]
+    images = metrics["images"]
+    assert images["found"] == images["used"] + images["quarantined"] + images["ignored"]
+    assert images["test"] == 6
+    assert metrics["parity"]["max_difference"] < 1e-3
+    header = (run.path / "history.csv").read_text().splitlines()[0].split(",")
+    assert {f"val_{metric}" for metric in METRICS[name]} <= set(header)
+    # The test score is what evaluating the deployed file gives.
+    evaluation = evaluate_folder(hs.load(run.path), Path(json.loads(json.dumps(_data(run)))), "test")
+    assert evaluation.scores.to_dict() == metrics["test"]
+
+
+def _data(run: hs.TrainResult) -> str:
+    import tomllib
+
+    return str(tomllib.loads((run.path / "config.toml").read_text())["data"])
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_predictions_have_the_fields_of_their_task(
+    runs: dict[str, hs.TrainResult], tables: dict[str, Path], name: str
+) -> None:
+    model = hs.load(runs[name].path)
+    (prediction,) = model.predict(tables[name].parent / "0.jpg")
+    assert prediction.error is None
+    if "box" in name:
+        assert prediction.box is not None
+        left, top, right, bottom = prediction.box
+        assert 0 <= left <= right <= 64
+        assert 0 <= top <= bottom <= 48
+        assert (prediction.label in ("red", "blue")) == (name == "box and class")
+    elif name == "regression":
+        assert set(prediction.numbers) == {"width", "height"}
+        assert 5 < prediction.numbers["width"] < 60  # pixels, not standard deviations
+    else:
+        assert prediction.label is None
+        thresholds = dict(zip(model.class_names, model.info.thresholds, strict=True))
+        said = {name for name, share in prediction.probabilities.items() if share >= thresholds[name]}
+        assert set(prediction.labels) == said
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_weights_give_the_same_network_again(
+    runs: dict[str, hs.TrainResult], tables: dict[str, Path], name: str
+) -> None:
+    network, info = load_network(runs[name].path / "model.safetensors")
+    model, onnx_info = open_onnx(runs[name].path / "model.onnx")
+    assert info == onnx_info
+    session = onnxruntime.InferenceSession(model)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    answers = session.run(None, {"images": pixels})
+    mean, std = (torch.tensor(each) for each in (info.preprocessing.mean, info.preprocessing.std))
+    images = ((torch.from_numpy(pixels) / 255 - mean) / std).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        outputs = network(images)
+    if name == "regression":
+        expected = outputs * torch.tensor(info.scale[1]) + torch.tensor(info.scale[0])
+    elif "box" in name:
+        expected = outputs[:, :4].clamp(0, 1)
+    else:
+        expected = outputs
+    assert np.allclose(answers[0], expected, atol=1e-3)
+
+
+def test_the_default_recipe_finds_boxes(tables: dict[str, Path], tmp_path: Path) -> None:
+    run = hs.train(tables["box"], tmp_path / "run")  # the default backbone, whose weights come with pip
+    losses = [row["train_loss"] for phase in run.metrics["phases"] for row in phase["epochs"]]
+    assert losses[-1] < 0.5 * losses[0]
+    assert run.metrics["test"]["iou"] > 0.6
+
+
+def test_a_box_run_gives_the_same_bits_again_and_moves_boxes_with_views(
+    tables: dict[str, Path], tmp_path: Path
+) -> None:
+    phases = [
+        {**HEAD[0], "augment": "medium"},
+        {"name": "all", "unfreeze": 1, "epochs": 1, "augment": "light"},
+    ]
+    runs = [
+        hs.train(tables["box"], tmp_path / str(workers), phases=phases, workers=workers, **TINY)
+        for workers in (0, 2)
+    ]
+    first, second = ((run.path / "model.safetensors").read_bytes() for run in runs)
+    assert first == second
+
+
+def test_what_a_task_does_not_have_is_refused(tables: dict[str, Path], tmp_path: Path) -> None:
+    def train(name: str, **settings: Any) -> None:
+        hs.train(tables[name], tmp_path / "run", **{**TINY, **SETTINGS[name], **settings})
+
+    with pytest.raises(ConfigError, match=r"val_accuracy.*'box'.*val_iou"):
+        train("box", select="val_accuracy")
+    with pytest.raises(ConfigError, match="looks for boxes"):
+        train("multilabel", head="spatial")
+    with pytest.raises(ConfigError, match="mixup cannot be had for the task 'box'"):
+        train("box", phases=[{**HEAD[0], "mixup": 0.2}])
+    with pytest.raises(ConfigError, match="class_weights = 'balanced'"):
+        train("regression", phases=[{**HEAD[0], "class_weights": "balanced"}])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def example() -> Any:
+    path = Path(__file__).parents[2] / "examples" / "own_network.py"
+    spec = importlib.util.spec_from_file_location("own_network", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_network_of_ones_own_is_trained_exported_and_resumed(
+    example: Any, tables: dict[str, Path], tmp_path: Path
+) -> None:
+    def network() -> torch.nn.Module:
+        torch.manual_seed(0)
+        net: torch.nn.Module = example.Net(weights="random")
+        return net
+
+    settings = {"backbone": example.BACKBONE, "size_px": 64, "batch_size": 8, "checkpoint_seconds": 0}
+    phases = [*HEAD, {"name": "last", "unfreeze": 1, "epochs": 1}]
+    torch.manual_seed(1)
+    net = network()
+    before = net.xmin.weight.clone()
+    run = hs.train(tables["box"], tmp_path / "run", network=net, phases=phases, **settings)
+    assert not torch.equal(net.xmin.weight, before)
+    assert run.metrics["head"] == "own"
+    (prediction,) = hs.load(run.path).predict(tables["box"].parent / "0.jpg")
+    assert prediction.box is not None
+    with pytest.raises(UsageError, match="a network that its user wrote"):
+        load_network(run.path / "model.safetensors")
+
+
+def test_a_network_of_ones_own_must_be_there_when_its_run_goes_on(
+    example: Any, tables: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    settings = {"backbone": example.BACKBONE, "size_px": 64, "batch_size": 8, "phases": HEAD}
+    monkeypatch.setattr("headstart.training.train._take_steps", stop)
+    with pytest.raises(KeyboardInterrupt):
+        hs.train(tables["box"], tmp_path / "run", network=example.Net(weights="random"), **settings)
+    monkeypatch.undo()
+    with pytest.raises(ConfigError, match=r"hs.resume\(RUN, network=net\)"):
+        hs.resume(tmp_path / "run")
+    run = hs.resume(tmp_path / "run", network=example.Net(weights="random"))
+    assert run.metrics["head"] == "own"
+
+
+def test_a_crop_that_loses_boxes_is_refused(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    rows = []
+    for i in range(12):
+        paint(tmp_path / f"{i}.png", generator, (0, 0, 8, 40), (200, 0, 0))
+        rows.append([f"{i}.png", 0, 0, 8, 40])
+    table = write_table(tmp_path / "edge.csv", ["image", "xmin", "ymin", "xmax", "ymax"], rows)
+    with pytest.raises(DataError, match="less than 50% of the box in 12 of 12"):
+        hs.train(table, tmp_path / "run", resize="crop", phases=HEAD, **TINY)
+
+
+def test_a_network_with_the_wrong_outputs_is_refused(
+    example: Any, tables: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"shape \(2, 4\) for two images.*needs \(2, 3\)"):
+        hs.train(
+            tables["multilabel"],
+            tmp_path / "run",
+            network=example.Net(weights="random"),
+            backbone=example.BACKBONE,
+            size_px=64,
+        )
