@@ -240,7 +240,7 @@ def test_cached_and_live_training_give_equal_bits(photos: Path, tmp_path: Path) 
         run = hs.train(photos, tmp_path / name, phases=PHASES, **REAL, **settings)
         models[name] = (run.path / "model.safetensors").read_bytes()
     assert models["live"] == models["cold"] == models["warm"]
-    assert sorted({store.about["cut"] for store in list_stores()}) == ["1", "head"]
+    assert sorted({store.about["cut"] for store in list_stores()}) == ["pool", "stage3"]
 
 
 def test_views_do_not_change_when_photos_are_added() -> None:

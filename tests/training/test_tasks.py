@@ -183,6 +183,13 @@ def test_a_box_run_gives_the_same_bits_again_and_moves_boxes_with_views(
     assert first == second
 
 
+def test_a_pooled_row_is_never_taken_for_a_map(tables: dict[str, Path], tmp_path: Path) -> None:
+    """Both heads cut at "head", on prefixes with the same parameters."""
+    for head in ("linear", "spatial"):
+        run = hs.train(tables["box"], tmp_path / head, head=head, phases=HEAD, **TINY)
+        assert run.metrics["head"] == head
+
+
 def test_what_a_task_does_not_have_is_refused(tables: dict[str, Path], tmp_path: Path) -> None:
     def train(name: str, **settings: Any) -> None:
         hs.train(tables[name], tmp_path / "run", **{**TINY, **SETTINGS[name], **settings})

@@ -89,7 +89,7 @@ def extract_features(
         lambda runtime: Fingerprint(
             preprocessing=chosen.preprocessing,
             backbone=chosen.full_name,
-            cut="head",
+            cut=prefix.stages.names[-1],
             parameters=parameters,
             runtime=runtime,
             device=prefix.device_name,

@@ -23,7 +23,7 @@ class Fingerprint:
     Attributes:
         preprocessing: As in the model file.
         backbone: Full name.
-        cut: The first stage that is not part of the prefix.
+        cut: The last stage of the prefix: its parameters do not tell whether a pooling is part of it.
         parameters: SHA-256 over the prefix's parameters and buffers.
         runtime: What runs the prefix, with its version.
         device: ``cpu``, or the name of the accelerator.

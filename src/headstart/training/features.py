@@ -74,7 +74,7 @@ class FeatureSource:
                 return Fingerprint(
                     preprocessing=self.preprocessing,
                     backbone=self.backbone,
-                    cut=str(phase.unfreeze),
+                    cut=prefix.stages.names[-1],
                     parameters=parameters,
                     runtime=runtime,
                     device=prefix.device_name,
