@@ -53,6 +53,19 @@ def option(text: str, default: str | None = None, **details: Any) -> Any:
     return typer.Option(help=text, show_default=default if default is not None else False, **details)
 
 
+# How labels are read, for every command that reads them.
+BoxesWanted = Annotated[
+    str | None, option("Photos with several objects: refuse, skip or largest.", "refuse", metavar="WHICH")
+]
+ImageColumn = Annotated[str | None, option("A table's column of paths.", "image", metavar="COLUMN")]
+LabelColumn = Annotated[
+    str | None, option("A table's column of classes.", "label or labels", metavar="COLUMN")
+]
+SplitColumn = Annotated[
+    str | None, option("A table's column of train, val and test.", "split", metavar="COLUMN")
+]
+
+
 def _print_version(asked: bool) -> None:
     if asked:
         print(f"headstart {headstart.__version__}")
@@ -119,10 +132,7 @@ def train(
         str | None,
         option("A table's columns of numbers to predict, with commas between.", "none", metavar="COLUMN"),
     ] = None,
-    boxes: Annotated[
-        str | None,
-        option("Photos with several objects: refuse, skip or largest.", "refuse", metavar="WHICH"),
-    ] = None,
+    boxes: BoxesWanted = None,
     head: Annotated[
         str | None,
         option("linear, on pooled features, or spatial, for boxes.", "what the task needs", metavar="KIND"),
@@ -138,15 +148,9 @@ def train(
             metavar="COLUMN|REGEX",
         ),
     ] = None,
-    image_column: Annotated[
-        str | None, option("A table's column of paths.", "image", metavar="COLUMN")
-    ] = None,
-    label_column: Annotated[
-        str | None, option("A table's column of classes.", "label or labels", metavar="COLUMN")
-    ] = None,
-    split_column: Annotated[
-        str | None, option("A table's column of train, val and test.", "split", metavar="COLUMN")
-    ] = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
+    split_column: SplitColumn = None,
     seed: Annotated[
         str | None, option("Decides the split, the order and the dropout.", "0", metavar="NUMBER")
     ] = None,
@@ -374,19 +378,10 @@ def evaluate(
     split: Annotated[
         str | None, option("train, val or test.", "test, or else val, or else everything", metavar="SPLIT")
     ] = None,
-    boxes: Annotated[
-        str | None,
-        option("Photos with several objects: refuse, skip or largest.", "refuse", metavar="WHICH"),
-    ] = None,
-    image_column: Annotated[
-        str | None, option("A table's column of paths.", "image", metavar="COLUMN")
-    ] = None,
-    label_column: Annotated[
-        str | None, option("A table's column of classes.", "label or labels", metavar="COLUMN")
-    ] = None,
-    split_column: Annotated[
-        str | None, option("A table's column of train, val and test.", "split", metavar="COLUMN")
-    ] = None,
+    boxes: BoxesWanted = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
+    split_column: SplitColumn = None,
 ) -> None:
     """Score a model on labelled photos: the scores of its task, by class or by target."""
     from headstart.evaluation.evaluate import evaluate_folder, was_trained_on
