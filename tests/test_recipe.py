@@ -34,6 +34,20 @@ def test_fine_tuning_takes_about_a_hundred_steps_within_three_to_ten_epochs() ->
     assert epochs == [10, 6, 3, 3]
 
 
+def test_numbers_and_boxes_take_three_times_as_many_steps() -> None:
+    for task, epochs in (("regression", [20, 10, 3]), ("box", [12, 10, 3])):
+        found = [phases_of("finetune", Facts(n, None, task))[1].epochs for n in (80, 960, 100_000)]
+        assert found == epochs
+
+
+def test_every_task_has_phases_that_a_user_could_have_written() -> None:
+    for task in ("multilabel", "regression", "box"):
+        phases = phases_of("finetune", Facts(500, None, task))
+        assert not any(phase.optimizer == "exact" for phase in phases)
+        again = TrainConfig.from_settings("photos", phases=[vars(phase) for phase in phases])
+        assert again.phases == phases
+
+
 def test_classic_is_what_the_notes_say() -> None:
     for phase, lr in zip(phases_of("classic"), (1e-3, 1e-4), strict=True):
         assert (phase.optimizer, phase.head_lr, phase.schedule) == ("adam", lr, "step")
