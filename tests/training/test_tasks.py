@@ -19,6 +19,7 @@ from headstart.errors import ConfigError, DataError, UsageError
 from headstart.evaluation.evaluate import evaluate_folder
 from headstart.export.safetensors import load_network
 from headstart.model_file import open_onnx
+from headstart.training.history import EpochRecord
 
 TINY: dict[str, Any] = {"backbone": "resnet18", "weights": "random", "size_px": 64, "batch_size": 8}
 HEAD = [{"name": "probe", "unfreeze": "head", "epochs": 2, "head_lr": 0.01}]
@@ -264,6 +265,31 @@ def test_a_crop_that_loses_boxes_is_refused(tmp_path: Path) -> None:
     table = write_table(tmp_path / "edge.csv", ["image", "xmin", "ymin", "xmax", "ymax"], rows)
     with pytest.raises(DataError, match="less than 50% of the box in 12 of 12"):
         hs.train(table, tmp_path / "run", resize="crop", phases=HEAD, **TINY)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ("resnet18", "it must be a torch.nn.Module"),
+        (torch.nn.Flatten(), "no parameters"),
+        (torch.nn.Linear(7, 4), "fails on two images of 64 × 64"),
+    ],
+)
+def test_what_is_no_network_is_refused(
+    tables: dict[str, Path], tmp_path: Path, network: Any, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        hs.train(tables["box"], tmp_path / "run", network=network, size_px=64)
+
+
+def test_columns_stand_in_one_order_whatever_order_scores_come_in() -> None:
+    val = {"loss": 1.0, "iou": 0.5, "iou50": 0.4}
+    backwards = dict(reversed(val.items()))
+    rows = [
+        EpochRecord("a", 1, {"loss": 1.0, "iou": 0.5}, each, 0.1, 1.0).flat() for each in (val, backwards)
+    ]
+    assert list(rows[0]) == list(rows[1])
+    assert list(rows[0])[2:7] == ["train_loss", "train_iou", "val_loss", "val_iou", "val_iou50"]
 
 
 def test_a_network_with_the_wrong_outputs_is_refused(

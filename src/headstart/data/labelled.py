@@ -204,10 +204,13 @@ def too_many(
         limit = f"the {allowed:.1%} allowed"
     if not over:
         return []
+    advice = "Repair or remove them, or train without them: --allow-quarantined "
+    advice += f"{math.ceil(1000 * num_failed / num_photos) / 1000}"
+    if num_failed == num_photos:
+        advice = "Repair them; if another column or option was meant, docs/data.md shows all of them."
     return [
         f"{num_failed} of {num_photos} photos ({num_failed / num_photos:.1%}) {what}, more than {limit}. "
-        "Repair or remove them, or train without them: --allow-quarantined "
-        f"{math.ceil(1000 * num_failed / num_photos) / 1000}",
+        f"{advice}",
         *named(quarantined),
     ]
 

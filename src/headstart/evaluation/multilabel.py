@@ -18,7 +18,7 @@ class MultilabelScores:
         class_names: The K classes.
         loss: Mean binary cross-entropy over photos and classes.
         map: Mean of the classes' average precisions.
-        f1: Mean of the classes' F1.
+        f1: Mean of the classes' F1, of those that some photos have.
         average_precision: By class, the area under its precision-recall steps; NaN without such photos.
         precision, recall, f1_by_class: By class, at its threshold.
         thresholds: By class: the probability from which on a photo is said to have it.
@@ -77,7 +77,7 @@ def score_multilabel(
         class_names=tuple(class_names),
         loss=binary_cross_entropy(labels, probabilities),
         map=_mean(precisions),
-        f1=_mean(f1),
+        f1=_mean(np.where(support > 0, f1, np.nan)),
         average_precision=tuple(precisions.tolist()),
         precision=tuple(precision.tolist()),
         recall=tuple(recall.tolist()),

@@ -91,7 +91,7 @@ class Display:
         self.say(
             f"{dataset.found} files found = {used} used + {quarantined} quarantined + {ignored} ignored; "
             f"{len(splits.train)} to train, {len(splits.val)} to validate, {len(splits.test)} to test, "
-            f"{_labels(dataset)}"
+            f"{in_words(dataset)}"
         )
         for note in dataset.notes:
             self.say(f"  {note}")
@@ -181,8 +181,8 @@ class Display:
             yield Counter(description, total, headline, bar, quiet=False)
 
 
-def _labels(dataset: Dataset) -> str:
-    """Say what the photos are labelled with."""
+def in_words(dataset: Dataset | Listing) -> str:
+    """Say what photos are labelled with."""
     classes = counted(len(dataset.class_names), "class", "classes")
     return {
         "classification": classes,

@@ -33,8 +33,11 @@ class EpochRecord:
 
     def flat(self) -> dict[str, Any]:
         """Return the numbers under their names in files: ``train_loss``, ``val_loss`` and so on."""
-        train = {f"train_{name}": value for name, value in self.train.items()}
-        val = {f"val_{name}": value for name, value in self.val.items()}
+        # A checkpoint gives them back in another order than they were measured in.
+        order = ["loss", self.headline]
+        order += sorted(self.val.keys() - set(order))
+        train = {f"train_{name}": self.train[name] for name in order if name in self.train}
+        val = {f"val_{name}": self.val[name] for name in order}
         of_epoch = {"phase": self.phase, "epoch": self.epoch}
         others = {"lr": self.lr, "seconds": self.seconds, "completed": self.completed}
         return {**of_epoch, **train, **val, **others}

@@ -24,7 +24,7 @@ from headstart.runtime import map_images, num_cores
 from headstart.training.batches import Batches
 from headstart.training.checkpoint import KEPT
 from headstart.training.device import create_accelerator, memory_format, reproducible
-from headstart.training.display import Display
+from headstart.training.display import Display, in_words
 from headstart.training.epoch import evaluate
 from headstart.training.features import Storage
 from headstart.training.optim import parameter_groups
@@ -300,8 +300,12 @@ def _heading(setup: Setup, accelerator: Accelerator, out: str | os.PathLike[str]
     yield _line(
         "photos",
         f"{len(listing.candidates):,} listed, not read: about {source.num_train:,} to train, "
-        f"{source.num_val:,} to validate, {num_test:,} to test; {len(listing.class_names)} classes",
+        f"{source.num_val:,} to validate, {num_test:,} to test; {in_words(listing)}",
     )
+    for note in listing.notes:
+        yield _line("", note)
+    for photo in listing.quarantined:
+        yield _line("", f"quarantined: {photo.path!r}: {photo.reason}")
     num_params = sum(parameter.numel() for parameter in setup.network.parameters())
     size = f"{setup.preprocessing.size_px} px, {setup.preprocessing.resize}"
     yield _line("backbone", f"{setup.backbone.full_name} ({num_params:,} parameters, {size})")

@@ -446,5 +446,6 @@ def _next_free_folder(data: str) -> Path:
 
 
 def _default_folders(data: str) -> Iterator[Path]:
-    name = re.sub(r"[^\w.-]+", "-", Path(data).resolve().name).strip("-.") or "run"
+    path = Path(data).resolve()
+    name = re.sub(r"[^\w.-]+", "-", path.stem if path.is_file() else path.name).strip("-.") or "run"
     return (Path("runs") / (name if number == 1 else f"{name}-{number}") for number in itertools.count(1))

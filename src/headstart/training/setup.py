@@ -186,15 +186,28 @@ def _check_own(network: nn.Module, size_px: int, targets: Targets) -> WeightsSou
     Raises:
         UsageError: It does not.
     """
+    if not isinstance(network, nn.Module):
+        raise UsageError(
+            f"network is {network!r}; it must be a torch.nn.Module, made already. For a backbone of "
+            f"torchvision or timm by its name, use backbone=."
+        )
     if next(network.parameters(), None) is None:
         raise UsageError(
             f"network, a {type(network).__name__}, has no parameters, so nothing can be trained."
         )
-    check_stages(network, size_px)
     images = torch.zeros(2, 3, size_px, size_px, device=next(network.parameters()).device)
     network.eval()
-    with torch.no_grad():
-        found = tuple(network(images).shape)  # check_stages has seen that it is (2, D)
+    try:
+        with torch.no_grad():
+            outputs = network(images)
+    except Exception as error:  # whatever the user's own code raises
+        raise UsageError(
+            f"network fails on two images of {size_px} × {size_px} pixels: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(outputs, torch.Tensor):
+        raise UsageError(f"network gives a {type(outputs).__name__}; it must give one tensor.")
+    check_stages(network, size_px)
+    found = tuple(outputs.shape)
     if found != (2, targets.num_outputs):
         raise UsageError(
             f"network gives outputs of shape {found} for two images; the task, {targets.task}, needs "
