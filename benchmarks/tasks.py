@@ -84,7 +84,9 @@ def labels(split: str, generator: np.random.Generator) -> tuple[Image.Image, lis
 def angle(split: str, generator: np.random.Generator) -> tuple[Image.Image, list[Any]]:
     """Turn a patch of a wall; its corners are not in the picture."""
     degrees = float(generator.uniform(-60, 60))
-    whole = patch(part(photo("brick"), split), 2 * SIDE_PX, generator)
+    # Its joints fan out from left to right, so what is tested is cut off below, not at the right.
+    wall = photo("brick").transpose(Image.Transpose.ROTATE_90)
+    whole = patch(part(wall, split), 2 * SIDE_PX, generator)
     turned = whole.rotate(degrees, Image.Resampling.BICUBIC)
     left = (2 * SIDE_PX - SIDE_PX) // 2
     return turned.crop((left, left, left + SIDE_PX, left + SIDE_PX)), [degrees]
