@@ -384,7 +384,7 @@ def evaluate(
     split_column: SplitColumn = None,
 ) -> None:
     """Score a model on labelled photos: the scores of its task, by class or by target."""
-    from headstart.evaluation.evaluate import evaluate_folder, was_trained_on
+    from headstart.evaluation.evaluate import evaluate_folder, num_trained_on
     from headstart.predictor import load
 
     given = {
@@ -409,10 +409,10 @@ def evaluate(
     for name, value in scores.items():
         if isinstance(value, float) and not (name == "accuracy" and "confusion" in scores):
             print(f"{name} {value:.4f}")
-    if result.split in (None, "train") and was_trained_on(model if model.is_dir() else model.parent, data):
+    if seen := num_trained_on(model if model.is_dir() else model.parent, result.paths):
         print(
-            "headstart: the model was trained on most of these photos, so these scores are too good. "
-            "Score it on photos that it has not seen.",
+            f"headstart: the model was trained on {seen} of these {counted(len(result.paths), 'photo')}, so "
+            f"these scores are too good. Score it on photos that it has not seen.",
             file=sys.stderr,
         )
     for note in result.notes:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections.abc import Callable
@@ -7,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tomli_w
 from PIL import Image
 
 from colours import INFO, colours_model
 from headstart.data.records import Record
 from headstart.errors import DataError
-from headstart.evaluation.evaluate import evaluate_folder, score_photos, was_trained_on
+from headstart.evaluation.evaluate import evaluate_folder, num_trained_on, score_photos
 from headstart.model_file import seal_onnx
 from headstart.predictor import Predictor
 
@@ -152,24 +152,15 @@ def test_what_cannot_be_scored_is_refused_with_the_reason(
         evaluate_folder(predictor, paint(files), split)
 
 
-def test_a_run_knows_the_folder_it_was_trained_on(
-    paint: Paint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_knows_the_photos_it_was_trained_on_wherever_they_lie(paint: Paint, tmp_path: Path) -> None:
     photos, run = paint(MIXED), tmp_path / "run"
+    paths = [os.fspath(path) for path in sorted(photos.rglob("*.png"))]
     run.mkdir()
-    assert not was_trained_on(run, photos)
-    for text, expected in [
-        (tomli_w.dumps({"data": str(photos)}), True),
-        (tomli_w.dumps({"data": "photos"}), True),
-        (tomli_w.dumps({"data": str(photos / "red")}), False),
-        (tomli_w.dumps({"data": "gone"}), False),
-        ("data = ''", False),
-        ("data = 3", False),
-        ("another program's", False),
-    ]:
-        (run / "config.toml").write_text(text)
-        monkeypatch.chdir(tmp_path)
-        assert was_trained_on(run, photos) is expected, text
-    (tmp_path / "a link").symlink_to(photos)
-    (run / "config.toml").write_text(tomli_w.dumps({"data": os.fspath(tmp_path / "a link")}))
-    assert was_trained_on(run, photos)
+    assert num_trained_on(run, paths) == 0
+    digests = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths]
+    trained, validated = digests[0], next(each for each in digests if each != digests[0])
+    rows = [f"a photo that was moved,red,train,{trained}", f"b.png,red,val,{validated}"]
+    (run / "photos.csv").write_text("\n".join(["path,class,split,sha256", *rows]))
+    assert num_trained_on(run, [*paths, "gone.png"]) == digests.count(trained) < len(paths)
+    (run / "photos.csv").write_text("another program's")
+    assert num_trained_on(run, paths) == 0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import hashlib
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,17 +14,18 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from headstart.config import read_toml
 from headstart.data.check import place_boxes, refuse_missing_classes
 from headstart.data.records import Quarantined, Record
 from headstart.data.source import read_source
-from headstart.errors import ConfigError, DataError, did_you_mean
+from headstart.errors import DataError, ImageError, did_you_mean
 from headstart.evaluation.boxes import BoxScores, score_boxes
 from headstart.evaluation.metrics import ClassificationScores, score
 from headstart.evaluation.multilabel import MultilabelScores, score_multilabel
 from headstart.evaluation.regression import RegressionScores, score_regression
+from headstart.images.decode import read_bytes
 from headstart.model_file import ModelInfo
 from headstart.predictor import Prediction, Predictor
+from headstart.runtime import map_in_order
 
 Scores: TypeAlias = ClassificationScores | MultilabelScores | RegressionScores | BoxScores
 
@@ -32,19 +36,24 @@ class Evaluation:
 
     Attributes:
         split: ``"train"``, ``"val"`` or ``"test"`` if these photos alone were taken; None for all.
-        num_photos: How many of them can be read.
-        scores: Over these.
+        paths: Of these photos.
+        scores: Over those that can be read.
         unreadable: The photos that cannot, with their ``error``.
         quarantined: What is left out for what is wrong with its label.
         notes: Sentences that a user should read.
     """
 
     split: str | None
-    num_photos: int
+    paths: tuple[str, ...]
     scores: Scores
     unreadable: tuple[Prediction, ...]
     quarantined: tuple[Quarantined, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def num_photos(self) -> int:
+        """How many photos were scored."""
+        return len(self.paths) - len(self.unreadable)
 
 
 def evaluate_folder(
@@ -102,20 +111,31 @@ def evaluate_folder(
         if num_cut:
             notes.append(f"{num_cut} boxes reach beyond their photos and are cut off at the edge.")
     scores, unreadable = score_photos(predictor, records)
-    num_photos = len(records) - len(unreadable)
-    return Evaluation(split, num_photos, scores, tuple(unreadable), tuple(quarantined), tuple(notes))
+    paths = tuple(record.path for record in records)
+    return Evaluation(split, paths, scores, tuple(unreadable), tuple(quarantined), tuple(notes))
 
 
-def was_trained_on(run: str | os.PathLike[str], data: str | os.PathLike[str]) -> bool:
-    """Tell whether a folder is the one that a run's ``config.toml`` names as its photos.
+def num_trained_on(run: str | os.PathLike[str], paths: Sequence[str]) -> int:
+    """Count the photos that a run was trained on, byte for byte, wherever they lie now.
 
-    False also where that cannot be known: no ``config.toml``, or a relative path from another place.
+    Args:
+        run: The run folder; 0 if it has no ``photos.csv`` that can be read.
+        paths: Photos; those that cannot be read are not counted.
     """
     try:
-        trained_on = read_toml(Path(run, "config.toml")).get("data")
-        return bool(trained_on) and Path(str(trained_on)).samefile(data)
-    except (ConfigError, OSError):
-        return False
+        text = Path(run, "photos.csv").read_text("utf-8", errors="surrogateescape")
+        rows = csv.DictReader(io.StringIO(text, newline=""))
+        trained_on = {row["sha256"] for row in rows if row["split"] == "train"}
+    except (OSError, KeyError):
+        return 0
+    return sum(digest in trained_on for digest in map_in_order(_sha256, paths))
+
+
+def _sha256(path: str) -> str:
+    try:
+        return hashlib.sha256(read_bytes(path)).hexdigest()
+    except ImageError:
+        return ""
 
 
 def score_photos(predictor: Predictor, photos: Sequence[Record]) -> tuple[Scores, list[Prediction]]:
