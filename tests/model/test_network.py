@@ -127,3 +127,11 @@ def test_the_summary_agrees_with_published_numbers() -> None:
     )  # torchvision's too
     assert [row.frozen for row in rows] == [True] * 6 + [False]
     assert rows[0].modules == "conv1, bn1, relu, maxpool"
+
+
+def test_a_head_behind_a_relu_can_learn() -> None:
+    net = create_network("squeezenet1_1", num_classes=3, weights="random")
+    logits = net(torch.randn(4, 3, 64, 64))
+    assert torch.allclose(logits, logits[:, :1].expand_as(logits))  # every class is as likely
+    torch.nn.functional.cross_entropy(logits, torch.tensor([0, 0, 1, 2])).backward()
+    assert net.classifier[1].weight.grad.abs().sum() > 0

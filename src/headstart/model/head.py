@@ -37,6 +37,9 @@ def replace_head(network: nn.Module, head: int | nn.Module) -> nn.Module:
             network.reset_classifier(head)  # type: ignore[operator]  # timm's, trained without classes
         for layer in logit_layers(network):
             network.set_submodule(layer, _resized(network.get_submodule(layer), head, layer))
+            if _is_rectified(network, layer):
+                # Behind a ReLU, zeros would have no gradient; where all are one, classes are as likely.
+                nn.init.ones_(network.get_submodule(layer).bias)  # type: ignore[arg-type]
         if hasattr(network, "num_classes"):  # what timm's and torchvision's networks say of themselves
             network.num_classes = head  # type: ignore[assignment]
     setattr(network, HEAD_MARK, name)
@@ -88,6 +91,14 @@ def feature_map(network: nn.Module) -> StageSequence:
             f"Use a staged network (headstart backbones lists them), or one linear layer: head = 'linear'."
         )
     return StageSequence(sequence[: names.index("pool")])
+
+
+def _is_rectified(network: nn.Module, layer: str) -> bool:
+    """Tell whether a ReLU stands directly behind a layer with a bias, as in SqueezeNet."""
+    siblings = list(network.get_submodule(layer.rpartition(".")[0]).children())
+    module = network.get_submodule(layer)
+    behind = siblings[siblings.index(module) + 1 :][:1]
+    return bool(behind) and isinstance(behind[0], nn.ReLU) and isinstance(module.bias, nn.Parameter)
 
 
 def logit_layers(network: nn.Module) -> list[str]:
