@@ -125,7 +125,7 @@ def test_names_that_are_not_utf8_are_written(
         *(partial(write, info=INFO) for write in (write_csv, write_table)),
         *(partial(write, info=info("multilabel", "cat")) for write in (write_csv, write_table)),
     ],
-    ids=str,
+    ids=["jsonl", "csv", "table", "csv-multilabel", "table-multilabel"],
 )
 def test_every_prediction_is_written_before_the_next_is_made(
     write: Callable[[TextIO, Iterator[Prediction]], int],
