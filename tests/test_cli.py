@@ -283,7 +283,7 @@ def test_features_are_written_and_what_is_stored_is_shown_and_cleared(photos: Pa
     assert code == 0, err
     assert "12 photos, 1,280 features each" in out
     code, out, _ = headstart("cache")
-    assert re.search(r"timm/tf_efficientnet_lite0\.in1k +head +12 ", out)
+    assert re.search(r"timm/tf_efficientnet_lite0\.in1k +pool +12 ", out)
     code, out, _ = headstart("cache", "--clear")
     assert "Deleted 1 store," in out
     assert "0.0 MB of at most" in headstart("cache")[1]

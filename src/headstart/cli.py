@@ -645,7 +645,7 @@ def cache(
         for store in stores
     ]
     if rows:
-        _print_columns(["backbone", "cut", "rows", "MB", "last opened"], rows)
+        _print_columns(["backbone", "up to", "rows", "MB", "last opened"], rows)
     print(f"{total / 1e6:,.1f} MB of at most {budget_bytes() / 1e6:,.0f} MB in {cache_folder()}")
 
 
