@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -106,13 +107,11 @@ def test_metrics_and_files_of_every_task(runs: dict[str, hs.TrainResult], name: 
     header = (run.path / "history.csv").read_text().splitlines()[0].split(",")
     assert {f"val_{metric}" for metric in METRICS[name]} <= set(header)
     # The test score is what evaluating the deployed file gives.
-    evaluation = evaluate_folder(hs.load(run.path), Path(json.loads(json.dumps(_data(run)))), "test")
+    evaluation = evaluate_folder(hs.load(run.path), _data(run), "test")
     assert evaluation.scores.to_dict() == metrics["test"]
 
 
 def _data(run: hs.TrainResult) -> str:
-    import tomllib
-
     return str(tomllib.loads((run.path / "config.toml").read_text())["data"])
 
 
@@ -217,7 +216,7 @@ def example() -> Any:
     return module
 
 
-def test_a_network_of_ones_own_is_trained_exported_and_resumed(
+def test_a_network_of_ones_own_is_trained_and_exported(
     example: Any, tables: dict[str, Path], tmp_path: Path
 ) -> None:
     def network() -> torch.nn.Module:

@@ -88,7 +88,8 @@ def feature_map(network: nn.Module) -> StageSequence:
     if "pool" not in names:
         raise UnknownBackboneError(
             f"The inside of {type(network).__name__} is not staged, so it has no map before its pooling. "
-            f"Use a staged network (headstart backbones lists them), or one linear layer: head = 'linear'."
+            f"Use a staged network (headstart backbones lists them), or the pooled features: pool=True, or "
+            f"head = 'linear' for boxes."
         )
     return StageSequence(sequence[: names.index("pool")])
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from headstart.errors import ConfigError, UnknownBackboneError
+from headstart.errors import ConfigError
 from headstart.model.backbones import resolve
 from headstart.model.freeze import freeze
-from headstart.model.head import replace_head
-from headstart.model.stages import StageSequence, check_stages, stages
+from headstart.model.head import feature_map, replace_head
+from headstart.model.stages import StageSequence, check_stages, cut
 from headstart.model.weights import create_pretrained
 
 
@@ -66,14 +66,6 @@ def feature_extractor(
     """
     if isinstance(network, str):
         network, _ = create_pretrained(resolve(network), weights)
-    sequence = stages(network)
-    names = [stage.name for stage in sequence]
-    end = "head" if pool else "pool"
-    if end not in names:
-        raise UnknownBackboneError(
-            f"The inside of {type(network).__name__} is not staged, so it has no map before its pooling. "
-            f"Leave pool=False away, or use a staged network: headstart backbones"
-        )
-    base = StageSequence(sequence[: names.index(end)])
+    base = cut(network, "head")[0] if pool else feature_map(network)
     freeze(base)
     return base
