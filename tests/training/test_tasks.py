@@ -18,6 +18,7 @@ from PIL import Image
 import headstart as hs
 from headstart.errors import ConfigError, DataError, UsageError
 from headstart.evaluation.evaluate import evaluate_folder
+from headstart.export.pth import write_pth
 from headstart.export.safetensors import load_network
 from headstart.model_file import open_onnx
 from headstart.training.history import EpochRecord
@@ -159,6 +160,18 @@ def test_the_weights_give_the_same_network_again(
     else:
         expected = outputs
     assert np.allclose(answers[0], expected, atol=1e-3)
+
+
+def test_a_state_dict_is_written_where_the_native_network_has_a_place_for_the_head(
+    runs: dict[str, hs.TrainResult], tmp_path: Path
+) -> None:
+    lines = write_pth(runs["regression"].path / "model.safetensors", tmp_path / "numbers.pth")
+    assert "num_classes=2" in lines  # outputs, though there are no classes
+    network = torch.load(tmp_path / "numbers.pth", weights_only=True)
+    assert network["fc.weight"].shape == (2, 512)
+    with pytest.raises(UsageError, match="no place"):
+        write_pth(runs["box"].path / "model.safetensors", tmp_path / "box.pth")
+    assert not (tmp_path / "box.pth").exists()
 
 
 def test_the_default_recipe_finds_boxes(tables: dict[str, Path], tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from headstart.errors import UsageError
 from headstart.export.safetensors import load_network
 from headstart.files import write_whole
 from headstart.model.backbones import native_lines, resolve
@@ -21,9 +22,17 @@ def write_pth(model: Path, out: Path) -> str:
 
     Returns:
         Python lines that load the file without Headstart, and prepare an image for it.
+
+    Raises:
+        UsageError: The head has no place in the native network, or is a user's own.
     """
     network, info = load_network(model)
+    if info.head == "spatial":
+        raise UsageError(
+            f"{model} looks for boxes on the map before the pooling, for which the native network has no "
+            f"place. Use model.onnx beside it, or train with head = 'linear'."
+        )
     memory = io.BytesIO()  # torch turns a full disk into an error of its own
     torch.save(network.state_dict(), memory)
     write_whole(out, memory.getvalue())
-    return native_lines(resolve(info.backbone), len(info.class_names), path=str(out))
+    return native_lines(resolve(info.backbone), info.num_outputs, path=str(out))
