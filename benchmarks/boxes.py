@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from headstart.data.source import read_source
 
 import headstart as hs
 from headstart.data.records import Candidate
+from headstart.data.source import read_source
 from headstart.drawings import draw_each
 from headstart.images.boxes import iou
 from headstart.images.decode import image_size
