@@ -14,6 +14,7 @@ import headstart as hs
 from headstart.data.augment import Augmentation
 from headstart.data.check import check_images
 from headstart.data.folder import read_folder
+from headstart.data.records import Candidate
 from headstart.errors import DataError
 from headstart.features.activations import Activations
 from headstart.features.cache import list_stores
@@ -46,9 +47,9 @@ class Counted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._prefix, name)
 
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+    def pairs(self, pixels: np.ndarray) -> Any:
         self.count += int((pixels.reshape(len(pixels), -1).max(1) > 0).sum())
-        return self._prefix(pixels)
+        return self._prefix.pairs(pixels)
 
 
 def activations_of(prefix: Any, **options: Any) -> tuple[Activations, list[str]]:
@@ -60,9 +61,13 @@ def activations_of(prefix: Any, **options: Any) -> tuple[Activations, list[str]]
     return Activations(prefix, PREPROCESSING, fingerprint, say=said.append, **options), said
 
 
+def is_learned_from(photo: Candidate) -> bool:
+    return photo.split != "test"
+
+
 def rows_of(activations: Activations, data: Path) -> np.ndarray:
     listing = read_folder(data)
-    dataset = check_images(listing, checks=activations.check(listing.candidates))
+    dataset = check_images(listing, checks=activations.check(listing.candidates, is_learned_from))
     return np.stack(list(activations.rows((record, 0) for record in dataset.records)))
 
 
@@ -165,7 +170,7 @@ def test_a_photo_that_changes_during_the_run_stops_it(
     data = make_photos(tmp_path / "photos", {"": 2})
     activations, _ = activations_of(prefix, keep=False)
     listing = read_folder(data)
-    dataset = check_images(listing, checks=activations.check(listing.candidates))
+    dataset = check_images(listing, checks=activations.check(listing.candidates, is_learned_from))
     shutil.copy(data / "red" / "red0.jpg", data / "red" / "red1.jpg")
     with pytest.raises(DataError, match="has been changed since this run began"):
         list(activations.rows((record, 0) for record in dataset.records))
@@ -175,7 +180,7 @@ def test_a_photo_of_the_test_split_is_checked_and_nothing_more(prefix: Prefix, p
     counted = Counted(prefix)
     activations, _ = activations_of(counted)
     listing = read_folder(photos)
-    dataset = check_images(listing, checks=activations.check(listing.candidates))
+    dataset = check_images(listing, checks=activations.check(listing.candidates, is_learned_from))
     assert counted.count == 36
     assert all(record.sha256 for record in dataset.records if record.split == "test")
 
@@ -214,14 +219,76 @@ def test_augmented_rows_are_those_of_their_view(prefix: Prefix, photos: Path) ->
     augmentation = Augmentation("light", seed=1)
     plain, _ = activations_of(prefix, keep=False)
     listing = read_folder(photos / "train")
-    records = check_images(listing, checks=plain.check(listing.candidates)).records[:4]
+    records = check_images(listing, checks=plain.check(listing.candidates, is_learned_from)).records[:4]
     views, _ = activations_of(prefix, keep=False, augmentation=augmentation)
     first = [list(views.rows((record, view) for record in records)) for view in (1, 2, 1)]
     assert np.array_equal(first[0], first[2])
     assert not np.array_equal(first[0], first[1])
 
 
+@pytest.mark.parametrize(
+    ("name", "at"),
+    [
+        ("resnet18", 1),
+        ("mobilenet_v2", 2),
+        ("vgg11_bn", "block4"),
+        ("densenet121", 1),
+        ("convnext_tiny", 1),
+        ("timm/tf_efficientnet_lite0", 2),
+        ("timm/vit_tiny_patch16_224", 3),
+    ],
+)
+def test_one_pass_gives_what_two_prefixes_give_bit_for_bit(name: str, at: int | str) -> None:
+    torch.manual_seed(0)
+    network = create_native(resolve(name)).eval()
+    freeze(network)
+    size_px = 224 if "vit" in name else 64
+    preprocessing, device = Preprocessing(size_px=size_px), torch.device("cpu")
+    half, _ = cut_for_training(network, at, preprocessing, device)
+    whole, _ = cut_for_training(network, "head", preprocessing, device)
+    both, _ = cut_for_training(network, "head", preprocessing, device, halfway=len(half.stages))
+    pixels = np.random.default_rng(0).integers(0, 256, (4, size_px, size_px, 3), np.uint8)
+    pairs = both.pairs(pixels)
+    assert both.why_torch == ""
+    assert np.array_equal(np.stack([row for row, _ in pairs]), whole(pixels))
+    assert np.array_equal(np.stack([row for _, row in pairs]), half(pixels))  # fails for None too
+
+
+def test_two_outputs_that_change_a_bit_are_not_used(prefix: Prefix, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    expected = prefix(pixels)
+    monkeypatch.setattr("headstart.features.prefix.np.array_equal", lambda *_: False)
+    both = Prefix(prefix.stages, PREPROCESSING, torch.device("cpu"), halfway=3)
+    rows, halves = zip(*both.pairs(pixels), strict=True)
+    assert halves == (None,) * 4
+    assert np.stack(rows).tobytes() == expected.tobytes()
+
+
 # On the real backbone, through the whole of training.
+
+
+def test_what_a_later_phase_needs_is_computed_on_the_way(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []  # how many stages were run, photo batch by photo batch
+    run = Prefix._run
+
+    def counted(self: Prefix, pixels: np.ndarray) -> list[np.ndarray]:
+        calls.append(len(self.stages))
+        return run(self, pixels)
+
+    monkeypatch.setattr(Prefix, "_run", counted)
+    models = []
+    for name, passes in {"one": 1, "two": 2}.items():
+        if name == "two":
+            monkeypatch.setattr("headstart.training.features.FeatureSource._halfway", lambda *_: None)
+        monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / name))
+        path = hs.train(photos, tmp_path / f"run-{name}", recipe="finetune", **REAL).path
+        models.append((path / "model.safetensors").read_bytes())
+        assert len(set(calls)) == passes
+        calls.clear()
+    assert models[0] == models[1]
+
 
 PHASES = [
     {"name": "head", "unfreeze": "head", "epochs": 2, "optimizer": "adam", "augment": "light", "views": 2},

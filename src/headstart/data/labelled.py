@@ -381,9 +381,10 @@ def _fault(rows: list[Written], one_object_each: bool) -> str:
 def _are_measured(class_names: set[str]) -> bool:
     """Tell classes that seem to be measured values from those that are counted or numbered."""
     try:
-        return not all(float(name).is_integer() for name in class_names)
+        values = [float(name) for name in class_names]  # all of them, for a set has no order
     except ValueError:
         return False
+    return not all(value.is_integer() for value in values)
 
 
 def _answer(row: Written) -> tuple[object, ...]:

@@ -50,6 +50,7 @@ class Activations:
         preprocessing: How photos become pixels.
         fingerprint: Of the features, given the runtime's name.
         augmentation: Makes views 1, 2, ... of a photo; None if photos are taken as they are, as view 0.
+        halfway: Keeps what comes by halfway through the prefix, for a later phase.
         keep: Whether rows are kept in the store, or computed each time they are asked for.
         memory_bytes: How much of what is kept is kept in memory too.
         workers: Threads that load photos, as in ``map_images``.
@@ -63,6 +64,7 @@ class Activations:
         fingerprint: Callable[[str], Fingerprint],
         *,
         augmentation: Augmentation | None = None,
+        halfway: Activations | None = None,
         keep: bool = True,
         memory_bytes: int = MEMORY_LIMIT_BYTES,
         workers: int | None = None,
@@ -72,6 +74,7 @@ class Activations:
         self._preprocessing = preprocessing
         self._fingerprint = fingerprint
         self._augmentation = augmentation
+        self._halfway = halfway
         self._keep = keep and len(prefix.stages) > 0
         self._memory: dict[bytes, np.ndarray] = {}
         self._memory_left = memory_bytes if self._keep else 0
@@ -82,16 +85,22 @@ class Activations:
         if self._keep:
             self._open_store()
 
-    def check(self, candidates: Iterable[Candidate]) -> Iterator[CheckedPhoto]:
+    def check(
+        self, candidates: Iterable[Candidate], wanted: Callable[[Candidate], bool]
+    ) -> Iterator[CheckedPhoto]:
         """Read, hash and decode photos, and compute what is missing for them, in one pass.
 
-        A photo of a test split is only checked, for nothing may be learned from it. One whose row is stored
-        is only read and hashed: it has been decoded, by the same decoder, when the row was made.
+        A photo whose row is stored is only read and hashed: it has been decoded, by the same decoder, when
+        the row was made.
+
+        Args:
+            candidates: In the order of what is yielded.
+            wanted: Tells whose rows will be needed; the others are only checked.
 
         Yields:
             What became of each photo, in order.
         """
-        photos = (_Photo(each.path, is_wanted=self._keep and each.split != "test") for each in candidates)
+        photos = (_Photo(each.path, is_wanted=self._keep and wanted(each)) for each in candidates)
         for photo, row in self._pass(photos, self._load_unknown):
             yield _checked(photo, row)
         self._flush()
@@ -138,15 +147,22 @@ class Activations:
         """Let go of the store, and of the memory."""
         if self._store is not None:
             self._store.close()
+        if self._halfway is not None:
+            self._halfway.close()
         self._memory = {}
 
     def _pass(
         self, photos: Iterable[_Photo], load: Callable[[_Photo], np.ndarray | None]
     ) -> Iterator[tuple[_Photo, Row]]:
         batch_size, workers = self._prefix.batch_size, self._workers
-        for photo, row in map_images(photos, load, self._prefix, batch_size=batch_size, workers=workers):
-            if self._keep and isinstance(row, np.ndarray):
+        for photo, pair in map_images(
+            photos, load, self._prefix.pairs, batch_size=batch_size, workers=workers
+        ):
+            row, half = pair if isinstance(pair, tuple) else (pair, None)
+            if self._keep and row is not None and not isinstance(row, Exception):
                 self._put(photo.key, row)
+            if self._halfway is not None and half is not None:
+                self._halfway._put(photo.key, half)
             yield photo, row
 
     def _compute_again(self, photo: _Photo) -> Iterator[np.ndarray]:
@@ -215,6 +231,8 @@ class Activations:
             self._memory_left -= row.nbytes
 
     def _flush(self) -> None:
+        if self._halfway is not None:
+            self._halfway._flush()
         if self._store is not None:
             try:
                 self._store.flush()

@@ -6,6 +6,7 @@ import threading
 from typing import Final
 
 import numpy as np
+import onnx.utils
 import onnxruntime
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ from headstart.model.normalise import Normalise
 from headstart.model.stages import StageSequence, cut
 from headstart.model.to_onnx import to_onnx
 from headstart.runtime import open_session
+
+Pair = tuple[np.ndarray, np.ndarray | None]
+"""A photo's activations, and those from halfway."""
 
 TOLERANCE: Final = 1e-3
 """Largest difference between the two runtimes, as a fraction of the largest activation of the batch."""
@@ -34,6 +38,16 @@ class Prefix:
     them, in channels_last and the run's precision. Eager PyTorch gives other last bits for other batch sizes,
     so it is always called with ``batch_size`` photos (``runtime.map_images`` sees to it).
 
+    A later phase often freezes fewer stages. What it needs comes by on the way, so one pass can serve both:
+    ``pairs``. Both outputs are to the last bit what a prefix of their own gives; the first batch shows it.
+
+    Args:
+        stages: The frozen stages.
+        preprocessing: Holds mean and std.
+        device: Where the stages are.
+        precision: Number format where PyTorch runs them on an accelerator.
+        halfway: How many of the stages a later phase freezes; 0 for none.
+
     Attributes:
         stages: The frozen stages. Without any, the prefix hands the pixels through as they are.
         batch_size: Photos per call.
@@ -47,6 +61,7 @@ class Prefix:
         preprocessing: Preprocessing,
         device: torch.device,
         precision: str = "fp32",
+        halfway: int = 0,
     ) -> None:
         self.stages = stages
         self.precision = precision
@@ -54,7 +69,7 @@ class Prefix:
         self.relative_error: float | None = None
         self.why_torch = ""
         self._device = device
-        self._module = nn.Sequential(Normalise(preprocessing).to(device), stages)
+        self._module = _Halves(Normalise(preprocessing).to(device), stages, halfway)
         self._on_onnx = device.type == "cpu" and len(stages) > 0
         self._session: onnxruntime.InferenceSession | None = None
         self._lock = threading.Lock()  # PyTorch keeps all cores busy by itself, so its calls take turns
@@ -76,8 +91,22 @@ class Prefix:
         Returns:
             (B, ...) float32; the pixels themselves if nothing is frozen.
         """
+        return self._run(pixels)[0] if self.stages else pixels
+
+    def pairs(self, pixels: np.ndarray) -> list[Pair]:
+        """Compute activations and those from halfway, photo by photo.
+
+        The latter are None where the two cannot be had in one pass with the bits that they have alone.
+
+        Args:
+            pixels: (B, H, W, 3) uint8.
+        """
         if not self.stages:
-            return pixels
+            return [(photo, None) for photo in pixels]
+        rows, *halfway = self._run(pixels)
+        return list(zip(rows, halfway[0] if halfway else [None] * len(rows), strict=True))
+
+    def _run(self, pixels: np.ndarray) -> list[np.ndarray]:
         if self._on_onnx and self._session is None:
             with self._lock:
                 if self._on_onnx and self._session is None:
@@ -86,7 +115,7 @@ class Prefix:
         if self._session is None:
             with self._lock:
                 return self._by_torch(pixels)
-        return np.asarray(self._session.run(None, {"images": pixels})[0])
+        return [np.asarray(output) for output in self._session.run(None, {"images": pixels})]
 
     def row(self, size_px: int) -> np.ndarray:
         """Return the activations of one black photo, for their shape and size."""
@@ -94,29 +123,67 @@ class Prefix:
         if not self.stages:
             return np.squeeze(pixels, 0)
         with self._lock:
-            return np.squeeze(self._by_torch(pixels), 0)
+            return np.squeeze(self._by_torch(pixels)[0], 0)
 
     def _checked_session(self, pixels: np.ndarray) -> onnxruntime.InferenceSession | None:
+        expected = self._by_torch(pixels)[0]
+        halfway, self._module.halfway = self._module.halfway, 0  # what the other one's own session cannot do
         try:
-            model = to_onnx(self._module, torch.from_numpy(pixels), output_names=["activations"])
-            session = open_session(model)
-            activations = session.run(None, {"images": pixels})[0]
+            session, activations = self._session_for(pixels, halfway)
         except Exception as error:  # whatever an exporter or a runtime does not support
             self.why_torch = f"the export failed ({type(error).__name__}: {str(error).splitlines()[0][:120]})"
             return None
-        expected = self._by_torch(pixels)
         self.relative_error = float(np.abs(activations - expected).max() / (np.abs(expected).max() + 1e-12))
         if not self.relative_error <= TOLERANCE:  # NaN is too large as well
             self.why_torch = f"ONNX Runtime's relative error is {self.relative_error:.1e}"
             return None
         return session
 
+    def _session_for(
+        self, pixels: np.ndarray, halfway: int
+    ) -> tuple[onnxruntime.InferenceSession, np.ndarray]:
+        """Open a session that gives the output from halfway too, if that changes no bit of either."""
+        images = {"images": pixels}
+        names = ["activations", "halfway"] if halfway else ["activations"]
+        module = _Halves(self._module.normalise, self.stages, halfway)
+        model = to_onnx(module, torch.from_numpy(pixels), output_names=names)
+        if halfway:
+            both = open_session(model)
+            outputs = both.run(None, images)
+            graph = onnx.utils.Extractor(onnx.load_from_string(model))
+            models = [graph.extract_model(["images"], [name]).SerializeToString() for name in names]
+            alone = [open_session(each).run(None, images)[0] for each in models]
+            if all(map(np.array_equal, outputs, alone)):
+                return both, outputs[0]
+            model = models[0]
+        session = open_session(model)
+        return session, session.run(None, images)[0]
+
     @torch.inference_mode()
-    def _by_torch(self, pixels: np.ndarray) -> np.ndarray:
+    def _by_torch(self, pixels: np.ndarray) -> list[np.ndarray]:
         images = torch.from_numpy(pixels).to(self._device)
         with torch.autocast(self._device.type, _AUTOCAST.get(self.precision), self.precision in _AUTOCAST):
-            activations: Tensor = self._module(images)
-        return activations.float().contiguous().cpu().numpy()
+            outputs: tuple[Tensor, ...] = self._module(images)
+        return [output.float().contiguous().cpu().numpy() for output in outputs]
+
+
+class _Halves(nn.Module):
+    """Normalised stages that give their output and, after it, that of the first ``halfway`` of them."""
+
+    def __init__(self, normalise: nn.Module, stages: StageSequence, halfway: int) -> None:
+        super().__init__()
+        self.normalise = normalise
+        self.stages = stages
+        self.halfway = halfway
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        activations = self.normalise(images)
+        on_the_way = []
+        for number, stage in enumerate(self.stages, 1):
+            activations = stage(activations)
+            if number == self.halfway:
+                on_the_way.append(activations)
+        return (activations, *on_the_way)
 
 
 def cut_for_training(
@@ -125,6 +192,7 @@ def cut_for_training(
     preprocessing: Preprocessing,
     device: torch.device,
     precision: str = "fp32",
+    halfway: int = 0,
 ) -> tuple[Prefix, nn.Module]:
     """Cut a network into what is computed once and what is trained.
 
@@ -134,6 +202,7 @@ def cut_for_training(
         preprocessing: Holds mean and std.
         device: Where the network is.
         precision: Number format of the prefix where PyTorch runs it on an accelerator.
+        halfway: How many stages a later phase's prefix has, if it is to be computed on the way.
 
     Returns:
         The prefix, and the suffix as one module that takes the prefix's output. Where nothing is frozen,
@@ -143,4 +212,4 @@ def cut_for_training(
     trained: nn.Module = suffix
     if not len(prefix):
         trained = nn.Sequential(Normalise(preprocessing).to(device), suffix)
-    return Prefix(prefix, preprocessing, device, precision), trained
+    return Prefix(prefix, preprocessing, device, precision, halfway), trained

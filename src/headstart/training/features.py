@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -65,43 +66,22 @@ class FeatureSource:
 
     def open(self, phase: PhaseConfig) -> PhaseFeatures:
         """Cut the network where the phase says, freeze what comes before, and open what is stored of it."""
-        prefix, suffix = self.cut(phase)
+        later = self._halfway(phase)
+        prefix, suffix = self.cut(phase, len(later.stages) if later else 0)
         freeze(prefix.stages)  # the only place that freezes for training
         parameters = digest(prefix.stages)
-
-        def activations(augmentation: Augmentation | None, *, keep: bool) -> Activations:
-            def fingerprint(runtime: str) -> Fingerprint:
-                return Fingerprint(
-                    preprocessing=self.preprocessing,
-                    backbone=self.backbone,
-                    cut=prefix.stages.names[-1],
-                    parameters=parameters,
-                    runtime=runtime,
-                    device=prefix.device_name,
-                    precision=prefix.precision,
-                    augmentation=augmentation.fingerprint() if augmentation else None,
-                )
-
-            return Activations(
-                prefix,
-                self.preprocessing,
-                fingerprint,
-                augmentation=augmentation,
-                keep=keep,
-                workers=self.config.workers,
-                say=self.say,
-            )
-
         storage = self.storage(phase, prefix)
         if prefix.stages:
             how = "kept" if storage.keep else "computed in every epoch"
             self.say(f"Features of phase {phase.name} are {how}: {storage.why}")
         if storage.keep:
             make_room(storage.num_bytes)
-        augmentation = None if phase.augment == "none" else Augmentation(phase.augment, self.config.seed)
-        plain = activations(None, keep=storage.keep)
-        training = activations(augmentation, keep=storage.keep) if augmentation else plain
-        views = _views(phase)
+        halfway = self._activations(later, digest(later.stages), keep=True) if later else None
+        plain = training = self._activations(prefix, parameters, keep=storage.keep, halfway=halfway)
+        augmentation = None
+        if phase.augment != "none":
+            augmentation = Augmentation(phase.augment, self.config.seed)
+            training = self._activations(prefix, parameters, keep=storage.keep, augmentation=augmentation)
         return PhaseFeatures(
             phase,
             prefix,
@@ -109,21 +89,63 @@ class FeatureSource:
             parameters,
             plain,
             training,
-            views,
+            _views(phase),
             augmentation,
             self.targets,
             self.accelerator,
         )
 
-    def cut(self, phase: PhaseConfig) -> tuple[Prefix, nn.Module]:
+    def _activations(
+        self,
+        prefix: Prefix,
+        parameters: str,
+        *,
+        keep: bool,
+        augmentation: Augmentation | None = None,
+        halfway: Activations | None = None,
+    ) -> Activations:
+        def fingerprint(runtime: str) -> Fingerprint:
+            return Fingerprint(
+                preprocessing=self.preprocessing,
+                backbone=self.backbone,
+                cut=prefix.stages.names[-1],
+                parameters=parameters,
+                runtime=runtime,
+                device=prefix.device_name,
+                precision=prefix.precision,
+                augmentation=augmentation.fingerprint() if augmentation else None,
+            )
+
+        return Activations(
+            prefix,
+            self.preprocessing,
+            fingerprint,
+            augmentation=augmentation,
+            halfway=halfway,
+            keep=keep,
+            workers=self.config.workers,
+            say=self.say,
+        )
+
+    def cut(self, phase: PhaseConfig, halfway: int = 0) -> tuple[Prefix, nn.Module]:
         """Return what a phase computes once and what it trains; nothing is frozen by that."""
         precision = self.accelerator.mixed_precision.replace("no", "fp32")
+        device = self.accelerator.device
         return cut_for_training(
-            self.network, phase.unfreeze, self.preprocessing, self.accelerator.device, precision
+            self.network, phase.unfreeze, self.preprocessing, device, precision, halfway=halfway
         )
 
     def storage(self, phase: PhaseConfig, prefix: Prefix) -> Storage:
         """Decide what becomes of a prefix's output; nothing is written or deleted by that."""
+        storage = self._storage(phase, prefix)
+        for earlier in self.config.phases[: _index(phase, self.config.phases)]:
+            later = self._halfway(earlier)
+            if later and later.stages.names == prefix.stages.names and phase.augment == "none":
+                why = f"computed on the way of phase {earlier.name}"
+                return dataclasses.replace(storage, why=why, num_photos=0)
+        return storage
+
+    def _storage(self, phase: PhaseConfig, prefix: Prefix) -> Storage:
         num_kept = len(_views(phase)) * self.num_train + self.num_val
         num_live = phase.epochs * (self.num_train + self.num_val)
         if not prefix.stages:
@@ -131,6 +153,18 @@ class FeatureSource:
         num_bytes = prefix.row(self.preprocessing.size_px).nbytes * num_kept
         keep, why = should_keep(self.config.features, num_bytes, num_kept, num_live)
         return Storage(keep, why, num_bytes, num_kept) if keep else Storage(keep, why, 0, num_live)
+
+    def _halfway(self, phase: PhaseConfig) -> Prefix | None:
+        """Return the later prefix that ends halfway through this phase's and sees the same pixels, if any."""
+        prefix, _ = self.cut(phase)
+        if phase.augment != "none" or not self._storage(phase, prefix).keep:
+            return None
+        for later in self.config.phases[_index(phase, self.config.phases) + 1 :]:
+            half, _ = self.cut(later)
+            is_on_the_way = 0 < len(half.stages) < len(prefix.stages)
+            if is_on_the_way and later.augment == "none" and self._storage(later, half).keep:
+                return half
+        return None
 
 
 @dataclass(frozen=True)
@@ -165,11 +199,17 @@ class PhaseFeatures:
 
         With several processes each computes its share first; what the others have done is then found.
         """
+
+        def wanted(photo: Candidate) -> bool:
+            if self.training is not self.plain:  # only validation photos are needed as they are
+                return photo.split == "val"
+            return photo.split != "test"  # from which nothing may be learned
+
         if self.accelerator.num_processes > 1:
-            for _ in self.plain.check(candidates[self._share]):
+            for _ in self.plain.check(candidates[self._share], wanted):
                 pass
             self.accelerator.wait_for_everyone()
-        return self.plain.check(candidates)
+        return self.plain.check(candidates, wanted)
 
     def fill(self, train: Sequence[Record], val: Sequence[Record], advance: Callable[[], object]) -> None:
         """Compute and keep what the phase needs and is not there yet."""
@@ -202,6 +242,11 @@ class PhaseFeatures:
     @property
     def _share(self) -> slice:
         return slice(self.accelerator.process_index, None, self.accelerator.num_processes)
+
+
+def _index(phase: PhaseConfig, phases: Sequence[PhaseConfig]) -> int:
+    """Where a phase stands; at the end, if it is none of the run's own."""
+    return phases.index(phase) if phase in phases else len(phases)
 
 
 def _views(phase: PhaseConfig) -> range:

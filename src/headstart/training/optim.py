@@ -15,6 +15,8 @@ from headstart.training.tensors import copy_strictly
 
 _ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 
+_FUSED_DEVICES = ("cpu", "cuda", "mps")
+
 
 def parameter_groups(network: nn.Module, suffix: nn.Module, phase: PhaseConfig) -> list[dict[str, Any]]:
     """Group the trainable parameters by stage, and within a stage by whether weight decay shrinks them.
@@ -73,13 +75,15 @@ def build_optimizer(network: nn.Module, suffix: nn.Module, phase: PhaseConfig) -
     groups = parameter_groups(network, suffix, phase)
     for group in groups:
         group["max_lr"] = group["lr"]
+    # One kernel per parameter instead of one per operation: a sixth of the time on a CPU.
+    fused = all(parameter.device.type in _FUSED_DEVICES for group in groups for parameter in group["params"])
     match phase.optimizer:
         case "adam":
-            return torch.optim.Adam(groups)
+            return torch.optim.Adam(groups, fused=fused)
         case "adamw":
-            return torch.optim.AdamW(groups)
+            return torch.optim.AdamW(groups, fused=fused)
         case "sgd":
-            return torch.optim.SGD(groups, momentum=phase.momentum)
+            return torch.optim.SGD(groups, momentum=phase.momentum, fused=fused)
     raise ValueError(f"{phase.optimizer!r} takes no steps")
 
 
@@ -126,9 +130,10 @@ def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[st
 
 
 def _initial_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    # Zeros laid out in memory as the parameter is. Adam counts its steps on the CPU.
+    # Zeros laid out in memory as the parameter is. Adam counts its steps beside what steps, or on the CPU.
+    fused = optimizer.defaults["fused"]
     return {
-        f"{name}/{key}": torch.tensor(0.0)
+        f"{name}/{key}": torch.zeros((), device=parameter.device if fused else "cpu")
         if key == "step"
         else torch.zeros_like(parameter, requires_grad=False)
         for name, parameter in _named(optimizer)
