@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import csv
 import dataclasses
 import io
@@ -17,6 +19,7 @@ import pytest
 from PIL import Image
 
 import headstart as hs
+from headstart.__main__ import main
 from headstart.cli import _print_result, app
 from headstart.config import TrainConfig
 
@@ -30,6 +33,25 @@ def headstart(
         command, input=stdin, capture_output=True, check=False, cwd=cwd, env=env, timeout=120
     )
     return done.returncode, done.stdout.decode(errors="surrogateescape"), done.stderr.decode()
+
+
+def here(*arguments: str | Path, cwd: Path | None = None) -> tuple[int, str, str]:
+    """Run a command in this process, in a tenth of the time, where what it says does not depend on that."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patch.setattr(sys, "argv", ["headstart", *map(os.fspath, arguments)])
+        patch.setattr(atexit, "register", lambda *_: None)  # this process does not end with the command
+        patch.setattr(signal, "signal", lambda *_: None)
+        if cwd:
+            patch.chdir(cwd)
+        with pytest.raises(SystemExit) as ending:
+            main()
+    assert isinstance(ending.value.code, int)
+    return ending.value.code, out.getvalue(), err.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +71,7 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_help_names_every_command_and_each_has_an_example() -> None:
-    code, out, _ = headstart("--help")
+    code, out, _ = here("--help")
     assert code == 0
     commands = [
         command.name or command.callback.__name__ for command in app.registered_commands if command.callback
@@ -70,7 +92,7 @@ def test_the_help_names_every_command_and_each_has_an_example() -> None:
     }
     for command in commands:
         assert re.search(rf"^\s+{command}\s", out, re.MULTILINE)
-        code, text, _ = headstart(command, "--help")
+        code, text, _ = here(command, "--help")
         assert code == 0
         assert f"Example: headstart {command}" in text
 
@@ -80,7 +102,7 @@ def test_the_version_is_the_packages() -> None:
 
 
 def test_where_a_number_is_wanted_the_help_says_so() -> None:
-    _, text, _ = headstart("train", "--help")
+    _, text, _ = here("train", "--help")
     for words in ("--seed NUMBER", "--size-px PIXELS", "--max-minutes MINUTES", "--val FRACTION|FOLDER"):
         assert words in text
     assert "<str>" not in text
@@ -95,7 +117,7 @@ def test_every_setting_is_an_option_of_train() -> None:
 
 
 def test_set_goes_before_the_option_of_that_name(photos: Path) -> None:
-    _, _, err = headstart("train", photos, "--seed", "x", "--set", "seed=y", "--batch-size", "z")
+    _, _, err = here("train", photos, "--seed", "x", "--set", "seed=y", "--batch-size", "z")
     assert "seed is 'y'" in err
     assert "batch_size is 'z'" in err
 
@@ -131,7 +153,7 @@ def test_predictions_come_in_every_format(run: Path, photos: Path, tmp_path: Pat
 
 def test_a_folder_without_photos_is_told(run: Path, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("none")
-    code, out, err = headstart("predict", run, photos / "test", tmp_path)
+    code, out, err = here("predict", run, photos / "test", tmp_path)
     assert (code, out) == (2, "")
     assert f"no photos in '{tmp_path}'" in err
 
@@ -165,42 +187,42 @@ def test_augment_draws_a_sheet_and_warns(photos: Path, tmp_path: Path) -> None:
     recipe.write_text('[[phases]]\naugment = [{op = "rotation", degrees = 20}]\nviews = 2\n')
     options = ["--recipe", recipe, "--backbone", "resnet18", "--set", "size_px=32", "--photos", "2"]
     for _ in range(2):
-        code, out, err = headstart("augment", photos, *options, cwd=tmp_path)
+        code, out, err = here("augment", photos, *options, cwd=tmp_path)
         assert (code, out, err) == (0, "Written: sheet.png (2 photos)\n", "")
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.format == "PNG"
-    code, _, err = headstart("augment", photos, "--augment", "lite", cwd=tmp_path)
+    code, _, err = here("augment", photos, "--augment", "lite", cwd=tmp_path)
     assert code == 2
     assert "Did you mean 'light'" in err
 
     recipe.write_text('[[phases]]\naugment = [{op = "rotation", degrees = 0.2}]\n')
-    code, _, err = headstart("augment", photos, *options, cwd=tmp_path)
+    code, _, err = here("augment", photos, *options, cwd=tmp_path)
     assert code == 2
     assert "0.2 degrees: did you mean 20?" in err
 
     photo = photos / "train" / "red" / "red0.jpg"
     before = photo.read_bytes()
-    code, _, err = headstart("augment", photos, "--augment", "light", "--out", photo)
+    code, _, err = here("augment", photos, "--augment", "light", "--out", photo)
     assert (code, photo.read_bytes()) == (2, before)
 
 
 def test_one_photo_is_no_photos(photos: Path, tmp_path: Path) -> None:
     options = ["--backbone", "resnet18", "--augment", "light", "--photos", "1"]
-    assert headstart("augment", photos, *options, cwd=tmp_path)[1] == "Written: sheet.png (1 photo)\n"
+    assert here("augment", photos, *options, cwd=tmp_path)[1] == "Written: sheet.png (1 photo)\n"
 
 
 def test_evaluate_prints_scores_by_class(run: Path, photos: Path) -> None:
-    code, out, err = headstart("evaluate", run, photos)
+    code, out, err = here("evaluate", run, photos)
     assert (code, err) == (0, "")
     test = json.loads((run / "metrics.json").read_text())["test"]
     assert f"accuracy {test['accuracy']:.4f}" in out
     assert "of 12 test photos" in out
     for name in ("blue", "green", "red"):
         assert re.search(rf"^{name}\s+[\d.]+\s+[\d.]+\s+[\d.]+\s+4$", out, re.MULTILINE)
-    _, out, err = headstart("evaluate", run / "model.onnx", photos, "--split", "train")
+    _, out, err = here("evaluate", run / "model.onnx", photos, "--split", "train")
     assert "of 36 train photos" in out
     assert "was trained on" in err
-    code, out, err = headstart("evaluate", run, photos / "test")
+    code, out, err = here("evaluate", run, photos / "test")
     assert (code, err) == (0, "")
     assert "of 12 photos" in out
 
@@ -209,14 +231,14 @@ def test_evaluate_refuses_a_class_that_the_model_does_not_know(run: Path, tmp_pa
     for name in ("blue", "rad"):
         (tmp_path / name).mkdir()
         Image.new("RGB", (8, 8)).save(tmp_path / name / "a.png")
-    code, _, err = headstart("evaluate", run, tmp_path)
+    code, _, err = here("evaluate", run, tmp_path)
     assert code == 2
     assert "'rad'" in err
     assert "Did you mean 'red'" in err
 
 
 def test_inspect_shows_the_stages_of_a_name_and_of_a_model(run: Path) -> None:
-    code, out, _ = headstart("inspect", "vgg16")
+    code, out, _ = here("inspect", "vgg16")
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()[2:11]] == [
         *(f"block{i}" for i in range(1, 6)),
@@ -227,7 +249,7 @@ def test_inspect_shows_the_stages_of_a_name_and_of_a_model(run: Path) -> None:
     ]
     assert "138,357,544 parameters" in out
     assert "553.4 MB" in out
-    _, out, _ = headstart("inspect", run)
+    _, out, _ = here("inspect", run)
     assert "resnet18.IMAGENET1K_V1, 3 classes" in out
     assert "1,539" in out
 
@@ -235,17 +257,17 @@ def test_inspect_shows_the_stages_of_a_name_and_of_a_model(run: Path) -> None:
 def test_a_folder_goes_before_a_backbone_only_if_it_is_a_run(run: Path, tmp_path: Path) -> None:
     (tmp_path / "resnet18").mkdir()
     (tmp_path / "resnet18" / "photo.jpg").touch()
-    code, out, err = headstart("inspect", "resnet18", cwd=tmp_path)
+    code, out, err = here("inspect", "resnet18", cwd=tmp_path)
     assert code == 0, err
     assert "1000 classes" in out
     (tmp_path / "resnet34").symlink_to(run)
-    assert "3 classes" in headstart("inspect", "resnet34", cwd=tmp_path)[1]
+    assert "3 classes" in here("inspect", "resnet34", cwd=tmp_path)[1]
 
 
 @pytest.mark.parametrize("command", ["inspect", "export"])
 def test_a_model_for_predicting_is_no_network_to_look_into(command: str, run: Path) -> None:
     options = ["--to", "pth"] if command == "export" else []
-    code, out, err = headstart(command, run / "model.onnx", *options)
+    code, out, err = here(command, run / "model.onnx", *options)
     assert (code, out) == (2, "")
     assert (
         "model.onnx is not a folder with a model.safetensors in it. Name the folder of a finished run" in err
@@ -253,17 +275,17 @@ def test_a_model_for_predicting_is_no_network_to_look_into(command: str, run: Pa
 
 
 def test_backbones_lists_what_is_here() -> None:
-    code, out, _ = headstart("backbones", "--installed")
+    code, out, _ = here("backbones", "--installed")
     assert code == 0
     row = next(line for line in out.splitlines() if line.startswith("timm/tf_efficientnet_lite0"))
     assert row.split()[-2:] == ["package", "yes"]
-    _, everything, _ = headstart("backbones")
+    _, everything, _ = here("backbones")
     assert "vgg16" in everything
     assert "vgg16" not in out
 
 
 def test_an_exported_pth_loads_with_the_lines_that_are_printed(run: Path, tmp_path: Path) -> None:
-    code, lines, _ = headstart("export", run, "--to", "pth", "--out", tmp_path / "model.pth")
+    code, lines, _ = here("export", run, "--to", "pth", "--out", tmp_path / "model.pth")
     assert code == 0
     check = f"{lines}\nprint(net.fc.weight.shape, not net.training)"
     done = subprocess.run(
@@ -273,20 +295,20 @@ def test_an_exported_pth_loads_with_the_lines_that_are_printed(run: Path, tmp_pa
 
 
 def test_an_exported_onnx_is_the_one_of_the_run(run: Path, tmp_path: Path) -> None:
-    code, _, _ = headstart("export", run, "--to", "onnx", "--out", tmp_path / "again.onnx")
+    code, _, _ = here("export", run, "--to", "onnx", "--out", tmp_path / "again.onnx")
     assert code == 0
     assert (tmp_path / "again.onnx").read_bytes() == (run / "model.onnx").read_bytes()
 
 
 def test_features_are_written_and_what_is_stored_is_shown_and_cleared(photos: Path, tmp_path: Path) -> None:
-    code, out, err = headstart("features", photos / "test", "--out", tmp_path / "vectors.npz")
+    code, out, err = here("features", photos / "test", "--out", tmp_path / "vectors.npz")
     assert code == 0, err
     assert "12 photos, 1,280 features each" in out
-    code, out, _ = headstart("cache")
+    code, out, _ = here("cache")
     assert re.search(r"timm/tf_efficientnet_lite0\.in1k +pool +12 ", out)
-    code, out, _ = headstart("cache", "--clear")
+    code, out, _ = here("cache", "--clear")
     assert "Deleted 1 store," in out
-    assert "0.0 MB of at most" in headstart("cache")[1]
+    assert "0.0 MB of at most" in here("cache")[1]
 
 
 def test_an_output_that_cannot_be_written_is_told_before_the_work(
@@ -297,7 +319,7 @@ def test_an_output_that_cannot_be_written_is_told_before_the_work(
         ("export", run, "--to", "pth", "--out", tmp_path),
         ("features", photos, "--out", tmp_path / "nowhere" / "a.npz"),
     ):
-        code, out, err = headstart(*arguments)
+        code, out, err = here(*arguments)
         assert (code, out) == (2, "")
         assert "Traceback" not in err
 
@@ -306,13 +328,13 @@ def test_a_damaged_model_is_refused(run: Path, tmp_path: Path, photos: Path) -> 
     model = bytearray((run / "model.onnx").read_bytes())
     model[len(model) // 2] ^= 4
     (tmp_path / "model.onnx").write_bytes(model)
-    code, out, err = headstart("predict", tmp_path / "model.onnx", photos / "test")
+    code, out, err = here("predict", tmp_path / "model.onnx", photos / "test")
     assert (code, out) == (1, "")
     assert "damaged" in err
     weights = bytearray((run / "model.safetensors").read_bytes())
     weights[-5] ^= 1
     (tmp_path / "model.safetensors").write_bytes(weights)
-    code, _, err = headstart("inspect", tmp_path)
+    code, _, err = here("inspect", tmp_path)
     assert code == 1
     assert "damaged" in err
 
@@ -345,7 +367,7 @@ MISTAKES = [
 def test_a_mistake_gets_a_message_and_no_traceback(
     arguments: list[str], expected: int, told: str, photos: Path, tmp_path: Path
 ) -> None:
-    code, out, err = headstart(*(str(photos) if a == "PHOTOS" else a for a in arguments), cwd=tmp_path)
+    code, out, err = here(*(str(photos) if a == "PHOTOS" else a for a in arguments), cwd=tmp_path)
     assert code == expected, err
     assert told in err
     assert "Traceback" not in err
@@ -376,9 +398,7 @@ def test_without_test_photos_the_score_is_doubted_and_a_mixture_is_named(
 
 
 def test_lr_find_writes_a_picture_and_a_recipe_that_can_be_used(photos: Path, tmp_path: Path) -> None:
-    code, out, err = headstart(
-        "lr-find", photos, *TINY, "--recipe", "classic", "--phase", "head", cwd=tmp_path
-    )
+    code, out, err = here("lr-find", photos, *TINY, "--recipe", "classic", "--phase", "head", cwd=tmp_path)
     assert code == 0, err
     assert "Phase head: try head_lr = " in out
     assert [path.name for path in tmp_path.iterdir()] == ["lr-find.png"]

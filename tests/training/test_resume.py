@@ -106,7 +106,9 @@ def die_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # 30 photos: 6 + 6 steps in the first phase, 3 + 3 in the second, 6 in the third.
-@pytest.mark.parametrize("steps", [1, 5, 7, 13, 15, 18, 19, 23])
+@pytest.mark.parametrize(
+    "steps", [1, 7, 15, 19, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (5, 13, 18, 23))]
+)
 def test_a_run_killed_in_any_step_ends_in_the_same_bits(
     steps: int, whole: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,7 +34,7 @@ def value_of(module: nn.Module) -> float:
     return values.pop()
 
 
-@pytest.mark.parametrize("optimum", [0.3, 0.9])
+@pytest.mark.parametrize("optimum", [0.4, 0.8])
 def test_the_best_share_is_found_and_put_in(optimum: float) -> None:
     fine, before = network(10.0), network(0.0).state_dict()
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from headstart.training.epoch import Scores
 from headstart.training.history import EpochRecord
 
-SHARES: Final = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+SHARES: Final = (0.8, 0.6, 0.4, 0.2)
 """Shares of the fine-tuned weights that are tried; 1 and 0 have been scored already."""
 
 
