@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from accelerate import Accelerator
 from torch import nn
@@ -20,6 +21,9 @@ from headstart.features.fingerprint import Fingerprint
 from headstart.features.prefix import Prefix, cut_for_training
 from headstart.images.preprocess import Preprocessing
 from headstart.model.freeze import digest, freeze
+
+ONE_PASS_MIN_PHOTOS: Final = 200
+"""For fewer photos, two passes take less time than showing that one gives the same bits."""
 
 
 @dataclass(frozen=True)
@@ -156,8 +160,10 @@ class FeatureSource:
 
     def _halfway(self, phase: PhaseConfig) -> Prefix | None:
         """Return the later prefix that ends halfway through this phase's and sees the same pixels, if any."""
+        if self.num_train + self.num_val < ONE_PASS_MIN_PHOTOS or phase.augment != "none":
+            return None
         prefix, _ = self.cut(phase)
-        if phase.augment != "none" or not self._storage(phase, prefix).keep:
+        if not self._storage(phase, prefix).keep:
             return None
         for later in self.config.phases[_index(phase, self.config.phases) + 1 :]:
             half, _ = self.cut(later)
