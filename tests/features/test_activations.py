@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 
 import headstart as hs
+from headstart.config import TrainConfig
 from headstart.data.augment import Augmentation
 from headstart.data.check import check_images
 from headstart.data.folder import read_folder
 from headstart.data.records import Candidate
+from headstart.data.targets import Targets
 from headstart.errors import DataError
 from headstart.features.activations import Activations
 from headstart.features.cache import list_stores
@@ -24,6 +27,7 @@ from headstart.features.store import StoreError
 from headstart.images.preprocess import Preprocessing
 from headstart.model.backbones import create_native, resolve
 from headstart.model.freeze import freeze
+from headstart.training.features import FeatureSource
 
 PREPROCESSING = Preprocessing(size_px=32)
 REAL: dict[str, Any] = {"backbone": "timm/tf_efficientnet_lite0", "size_px": 64, "batch_size": 8}
@@ -261,6 +265,42 @@ def test_two_outputs_that_change_a_bit_are_not_used(prefix: Prefix, monkeypatch:
     rows, halves = zip(*both.pairs(pixels), strict=True)
     assert halves == (None,) * 4
     assert np.stack(rows).tobytes() == expected.tobytes()
+
+
+HEAD, LAST, ALL = ({"unfreeze": each} for each in ("head", 1, "all"))
+
+
+@pytest.mark.parametrize(
+    ("phases", "num_photos", "expected"),
+    [
+        ([HEAD, LAST], 900, 4),
+        ([HEAD, LAST], 90, None),  # not worth it
+        ([HEAD, ALL, LAST], 900, None),  # by then its stages are others
+        ([LAST, HEAD], 900, None),  # further on, not on the way
+        ([HEAD, LAST | {"augment": "light"}], 900, None),  # other pixels
+        ([HEAD | {"augment": "light"}, LAST], 900, None),
+        ([HEAD, LAST | {"augment": "light"}, {"unfreeze": 2}], 900, 3),
+    ],
+)
+def test_one_pass_serves_a_later_phase_where_that_phase_would_find_its_rows(
+    phases: list[dict[str, Any]], num_photos: int, expected: int | None, photos: Path
+) -> None:
+    phases = [{"name": f"phase{number}", **phase} for number, phase in enumerate(phases)]
+    config = TrainConfig.from_settings(photos, phases=phases)
+    network = create_native(resolve("resnet18")).eval()
+    source = FeatureSource(
+        config,
+        network,
+        PREPROCESSING,
+        "resnet18",
+        num_photos,
+        0,
+        Targets("classification", (), PREPROCESSING),
+        Accelerator(cpu=True),
+        print,
+    )
+    half = source._halfway(config.phases[0])
+    assert (half and len(half.stages)) == expected
 
 
 # On the real backbone, through the whole of training.

@@ -15,7 +15,7 @@ from headstart.data.augment import Augmentation
 from headstart.data.check import CheckedPhoto
 from headstart.data.records import Candidate, Record
 from headstart.data.targets import Targets
-from headstart.features.activations import Activations
+from headstart.features.activations import MEMORY_LIMIT_BYTES, Activations
 from headstart.features.cache import make_room, should_keep
 from headstart.features.fingerprint import Fingerprint
 from headstart.features.prefix import Prefix, cut_for_training
@@ -80,7 +80,9 @@ class FeatureSource:
             self.say(f"Features of phase {phase.name} are {how}: {storage.why}")
         if storage.keep:
             make_room(storage.num_bytes)
-        halfway = self._activations(later, digest(later.stages), keep=True) if later else None
+        halfway = None
+        if later:  # which is opened anew when its phase begins: until then its rows are on the disk alone
+            halfway = self._activations(later, digest(later.stages), keep=True, memory_bytes=0)
         plain = training = self._activations(prefix, parameters, keep=storage.keep, halfway=halfway)
         augmentation = None
         if phase.augment != "none":
@@ -107,6 +109,7 @@ class FeatureSource:
         keep: bool,
         augmentation: Augmentation | None = None,
         halfway: Activations | None = None,
+        memory_bytes: int = MEMORY_LIMIT_BYTES,
     ) -> Activations:
         def fingerprint(runtime: str) -> Fingerprint:
             return Fingerprint(
@@ -127,6 +130,7 @@ class FeatureSource:
             augmentation=augmentation,
             halfway=halfway,
             keep=keep,
+            memory_bytes=memory_bytes,
             workers=self.config.workers,
             say=self.say,
         )
@@ -165,11 +169,13 @@ class FeatureSource:
         prefix, _ = self.cut(phase)
         if not self._storage(phase, prefix).keep:
             return None
+        untrained = len(prefix.stages)  # so many stages no phase has trained by then
         for later in self.config.phases[_index(phase, self.config.phases) + 1 :]:
             half, _ = self.cut(later)
-            is_on_the_way = 0 < len(half.stages) < len(prefix.stages)
+            is_on_the_way = 0 < len(half.stages) < len(prefix.stages) and len(half.stages) <= untrained
             if is_on_the_way and later.augment == "none" and self._storage(later, half).keep:
                 return half
+            untrained = min(untrained, len(half.stages))
         return None
 
 
