@@ -201,6 +201,8 @@ def _train_distributed(rank: int, port: int) -> None:
     optimizer.step()
     assert digest(network.body) == before
     assert not network.body[1].training
+    del parallel  # which holds the group: its threads must have ended before the process does
+    dist.barrier()
     dist.destroy_process_group()
 
 
