@@ -153,7 +153,7 @@ class _PhasePlan:
 
     def _time(self) -> str:
         parts = []
-        if self.frozen:
+        if self.frozen and self.storage.num_photos:  # else an earlier phase's pass has served this one
             rate = f"{self.prefix_rate:,.0f}" if self.prefix_rate < 1e5 else "many"
             parts.append(f"{self.storage.num_photos:,} photos through the frozen part at {rate} a second")
         if self.phase.optimizer == "exact":
