@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from headstart.cores import num_cores
 from headstart.data.folder import read_folder
 from headstart.images.decode import read_bytes
 from headstart.images.preprocess import load_pixels
@@ -21,7 +22,7 @@ from headstart.model.normalise import Normalise
 from headstart.model.stages import cut
 from headstart.model.to_onnx import to_onnx
 from headstart.model.weights import create_pretrained
-from headstart.runtime import map_images, num_cores, open_session
+from headstart.runtime import map_images, open_session
 
 
 def main() -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -13,8 +12,9 @@ import onnx.helper
 import onnxruntime
 import pytest
 
+from headstart.cores import num_cores
 from headstart.errors import ImageError
-from headstart.runtime import map_images, map_in_order, num_cores, open_session
+from headstart.runtime import map_images, map_in_order, open_session
 
 
 def load(item: int) -> np.ndarray:
@@ -197,10 +197,6 @@ def test_weights_in_another_file_are_refused(tmp_path: Path, monkeypatch: pytest
     onnxruntime.InferenceSession("model.onnx")  # it is only the place that is refused
     with pytest.raises(Exception, match="External data path"):
         open_session(model)
-
-
-def test_cores_are_those_this_process_may_use() -> None:
-    assert 1 <= num_cores() <= (os.cpu_count() or 1)
 
 
 def test_results_keep_their_order_and_few_items_are_held_at_once() -> None:

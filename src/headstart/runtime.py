@@ -18,6 +18,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 import onnxruntime
 
+from headstart.cores import num_cores
 from headstart.errors import ImageError
 
 Item = TypeVar("Item")
@@ -46,7 +47,8 @@ def map_images(
             It always sees ``batch_size`` rows, black where photos are missing, so that no result depends on
             which or how many photos stand beside it.
         batch_size: Photos per call of ``compute``.
-        workers: Threads; 0 for none but the caller's; by default one per core, and one more.
+        workers: Threads; 0 computes in the caller's thread; by default one per core
+            (``cores.num_cores``), and one more.
 
     Yields:
         Each item with its row of the result, with None if ``load`` gave None, or with the ImageError or
@@ -88,8 +90,8 @@ def map_in_order(
     Args:
         function: Called in several threads at once; its first exception ends the iteration.
         items: Read only as far as the results are, plus the look-ahead.
-        workers: Threads; 0 for none but the caller's; by default one per core, and one more that works while
-            another waits for the disk.
+        workers: Threads; 0 computes in the caller's thread; by default one per core
+            (``cores.num_cores``), and one more that works while another waits for the disk.
     """
     if workers == 0:
         yield from map(function, items)
@@ -121,6 +123,8 @@ def open_session(model: bytes, *, num_threads: int = 1) -> onnxruntime.Inference
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
+    if num_threads != 1:  # waiting threads would take processor time from whatever else runs here
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.use_deterministic_compute = True
     options.log_severity_level = 3  # errors
     # A model in memory may name files in the working directory as its weights: look where there are none.
@@ -130,12 +134,3 @@ def open_session(model: bytes, *, num_threads: int = 1) -> onnxruntime.Inference
         # TensorFloat-32 would be further from the trained network than the parity check allows.
         providers.insert(0, ("CUDAExecutionProvider", {"use_tf32": "0"}))
     return onnxruntime.InferenceSession(model, options, providers=providers)
-
-
-def num_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "process_cpu_count"):  # Python 3.13
-        return os.process_cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -502,6 +502,37 @@ def test_warnings_of_other_threads_are_still_shown_while_one_decodes(monkeypatch
     ]
 
 
+def test_filters_of_others_neither_let_pillows_warnings_through_nor_make_the_list_grow():
+    data, lengths = warning_files()[0], []
+    with warnings.catch_warnings(record=True) as caught:
+        for number in range(60):
+            # As a server may before each request: the same two filters, each time at the front of the list.
+            warnings.filterwarnings("always", message=f"ours {number % 2}")
+            warnings.filterwarnings("always" if number % 2 else "default", category=UserWarning)
+            decode(data, path="photo")
+            warnings.warn("ours 1", stacklevel=1)
+            lengths.append(len(warnings.filters))
+    assert {str(warning.message) for warning in caught} == {"ours 1"}
+    assert len(caught) >= 30
+    assert max(lengths) - lengths[9] <= 0
+
+
+def test_filters_stay_few_while_many_threads_decode():
+    data = warning_files()[0]
+    with warnings.catch_warnings(record=True) as caught, ThreadPoolExecutor(8) as pool:
+
+        def work(number):
+            warnings.filterwarnings("error", message=f"ours {number % 3}")
+            warnings.filterwarnings("error", category=UserWarning)
+            return pixels(data).shape
+
+        before = len(warnings.filters)
+        assert len(set(pool.map(work, range(200)))) == 1
+        after = len(warnings.filters)
+    assert not caught
+    assert after - before <= 4 + 2  # theirs, and ours
+
+
 def test_many_threads_decode_the_same_pixels():
     files = [*valid_files().values(), *warning_files()]
     expected = [pixels(data).tobytes() for data in files]

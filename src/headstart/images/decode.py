@@ -13,7 +13,7 @@ import stat
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -332,7 +332,12 @@ class _WhileDecoding(threading.local):
 
 
 _while_decoding: Final = _WhileDecoding()
-_WARNINGS_FILTER: Final = ("ignore", _while_decoding, Warning, None, 0)
+# Both match warnings of any module; there are two so that one can take the other's place without a gap.
+_WARNINGS_FILTERS: Final = (
+    ("ignore", _while_decoding, Warning, None, 0),
+    ("ignore", _while_decoding, Warning, re.compile(""), 0),
+)
+_warnings_lock: Final = threading.Lock()
 
 
 @contextmanager
@@ -344,11 +349,25 @@ def _pillow_warnings_off() -> Iterator[None]:
     would switch another's warnings off, or leave them off for good. A filter that stays, and only matches in
     a thread that asks for it, has no such race.
     """
-    filters = cast("list[object]", warnings.filters)
-    if not filters or filters[0] is not _WARNINGS_FILTER:
-        filters.insert(0, _WARNINGS_FILTER)
+    _put_filter_first(cast("list[object]", warnings.filters))
     _while_decoding.active = True
     try:
         yield
     finally:
         _while_decoding.active = False
+
+
+def _put_filter_first(filters: list[object]) -> None:
+    """Put a filter of ours before those that others have added, and remove ours from behind them.
+
+    The new one is inserted before the old one is removed, as other threads may be decoding meanwhile.
+    """
+    if filters and filters[0] in _WARNINGS_FILTERS:
+        return
+    with _warnings_lock:
+        old = [each for each in _WARNINGS_FILTERS if each in filters]
+        new = next((each for each in _WARNINGS_FILTERS if each not in old), _WARNINGS_FILTERS[0])
+        filters.insert(0, new)
+        for each in old:
+            with suppress(ValueError):
+                filters.remove(each)

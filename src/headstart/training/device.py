@@ -13,6 +13,7 @@ from accelerate.utils import broadcast_object_list
 from torch import nn
 
 from headstart.config import TrainConfig
+from headstart.cores import num_cores
 from headstart.errors import ConfigError
 
 _MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
@@ -81,6 +82,10 @@ def reproducible(seed: int, device: torch.device) -> Iterator[None]:
         # As use_deterministic_algorithms(True, warn_only=True), which imports the compiler (1.7 s).
         torch.set_deterministic_debug_mode("warn")
         torch.backends.cudnn.benchmark = False
+        if "OMP_NUM_THREADS" not in os.environ and num_threads > (cores := num_cores()):
+            torch.set_num_threads(
+                cores
+            )  # PyTorch knows the affinity of this process, not its container's quota
         try:
             yield
         finally:

@@ -19,10 +19,10 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from headstart.config import PhaseConfig
+from headstart.cores import num_cores
 from headstart.data.records import Record
 from headstart.errors import ConfigError, UnknownBackboneError
 from headstart.model.stages import cut, holds_own_forward
-from headstart.runtime import num_cores
 from headstart.training.features import PhaseFeatures
 
 STRENGTHS: Final = tuple(10.0**exponent for exponent in np.arange(0, -5.1, -0.5))
