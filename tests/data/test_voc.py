@@ -1,10 +1,12 @@
 """Pascal VOC: where photos lie, what is wrong with an XML file, and the account of both."""
 
+import io
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from headstart.data.check import check_images
 from headstart.data.records import Listing
@@ -25,6 +27,7 @@ def xml(filename: str, *objects: tuple, extra: str = "") -> bytes:
 
 
 THREE = {f"images/{n}.png": n for n in range(3)}
+XML_0 = "annotations/0.xml"
 XML = {f"annotations/{n}.xml": xml(f"{n}.png", ("cat" if n else "dog", BOX)) for n in range(3)}
 
 
@@ -65,7 +68,7 @@ def test_every_layout_is_recognised(tree, layout):
     listing = read_source(root)
     assert listing.task == "box"
     assert [Path(c.path).name for c in listing.candidates] == ["0.png", "1.png", "2.png"]
-    assert {c.box for c in listing.candidates} == {(1.0, 1.0, 5.0, 4.0)}
+    assert {c.box for c in listing.candidates} == {(0.0, 0.0, 5.0, 4.0)}  # the file counts pixels from 1
     assert listing.found == 3
     assert listing.candidates[0].source.endswith("0.xml")
     dataset = check_images(listing)
@@ -117,6 +120,32 @@ def test_the_other_tasks_can_be_asked_for(tree):
         read_source(root, task="regression")
     with pytest.raises(ConfigError, match="no columns"):
         read_source(root, target="height")
+
+
+def test_pixels_are_counted_from_1_with_both_ends_included(tree):
+    photo = Image.new("RGB", (8, 6))
+    photo.paste("red", (2, 1, 5, 4))  # the third to the fifth pixel of the second to the fourth row
+    file = io.BytesIO()
+    photo.save(file, "PNG")
+    listing = read_source(
+        tree({**THREE, **XML, "images/0.png": file.getvalue(), XML_0: xml("0.png", ("a", (3, 2, 5, 4)))})
+    )
+    box = check_images(listing).records[0].box
+    assert box == photo.getbbox()
+    assert any("counted from 1 and both ends are included" in note for note in listing.notes)
+
+
+@pytest.mark.parametrize("zero", [(0, 2, 4, 4), (3, 0, 4, 4), (0.0, 0.0, 8, 6)])
+def test_a_single_0_shows_that_all_files_count_from_0(tree, zero):
+    listing = read_source(tree({**THREE, **XML, "annotations/1.xml": xml("1.png", ("cat", zero))}))
+    assert [c.box for c in listing.candidates] == [(1, 1, 5, 4), zero, (1, 1, 5, 4)]
+    [note] = [note for note in listing.notes if "counted from 0" in note]
+    assert "1.xml" in note
+
+
+def test_a_wrong_box_at_0_does_not_show_how_pixels_are_counted(tree):
+    root = tree({**THREE, **XML, "images/3.png": 3, "annotations/3.xml": xml("3.png", ("a", (0, 0, 0, 0)))})
+    assert {c.box for c in read_source(root, allow_quarantined=1).candidates} == {(0.0, 0.0, 5.0, 4.0)}
 
 
 LABEL_FAULTS = {
@@ -202,7 +231,7 @@ def test_two_files_about_one_photo_must_agree(tree):
     (root / "annotations" / "0b.xml").write_bytes(other)
     listing = read_source(root)
     assert len(listing.quarantined) == 2
-    assert "'dog' at (1.0, 1.0, 5.0, 4.0), but" in listing.quarantined[0].reason
+    assert "'dog' at (0.0, 0.0, 5.0, 4.0), but" in listing.quarantined[0].reason
     assert adds_up(listing)
 
 

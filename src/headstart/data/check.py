@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 import os
 from collections import Counter
@@ -13,10 +12,11 @@ from hashlib import sha256
 from typing import Final
 
 from headstart.data.labelled import classes_of, named, too_many
+from headstart.data.place import place_boxes
 from headstart.data.records import Dataset, Listing, Quarantined, Record
 from headstart.errors import ConfigError, DataError, ImageError
 from headstart.files import write_whole
-from headstart.images.decode import decode, image_size, read_bytes
+from headstart.images.decode import decode, read_bytes
 from headstart.runtime import map_in_order
 
 CHECK_REDUCE_TO_PX: Final = 64  # whether a photo decodes does not depend on the scale; smaller is faster
@@ -55,8 +55,8 @@ def check_images(
 ) -> Dataset:
     """Read and decode every photo of a listing, and quarantine those that fail.
 
-    Where boxes are predicted, each record gets its photo's size, and boxes are cut off at the photo's edges;
-    one that lies outside is a fault like a photo that does not decode.
+    Where boxes are predicted, each record gets its photo's size, and boxes are turned, scaled and cut off as
+    ``place_boxes`` says; one that does not fit its photo is a fault like a photo that does not decode.
 
     Args:
         listing: What ``read_source`` found.
@@ -101,10 +101,9 @@ def check_images(
             progress()
     notes = listing.notes
     if listing.task == "box":
-        sources = {candidate.path: candidate.source for candidate in listing.candidates}
-        records, num_cut = place_boxes(records, sources, quarantined)
-        if num_cut:
-            notes = (*notes, f"{num_cut} boxes reach beyond their photos and are cut off at the edge.")
+        candidates = {candidate.path: candidate for candidate in listing.candidates}
+        records, done_to_boxes = place_boxes(records, candidates, quarantined)
+        notes = (*notes, *done_to_boxes)
     dataset = Dataset(
         root=listing.root,
         records=tuple(records),
@@ -149,31 +148,6 @@ def write_quarantine_csv(path: str | os.PathLike[str], dataset: Dataset) -> None
     writer.writerow(["path", "split", "reason"])
     writer.writerows([photo.path, photo.split or "", photo.reason] for photo in dataset.quarantined)
     write_whole(path, text.getvalue())
-
-
-def place_boxes(
-    records: list[Record], sources: dict[str, str], quarantined: list[Quarantined]
-) -> tuple[list[Record], int]:
-    """Give boxes their photos' sizes and cut them off at the edges; return how many were cut off, too.
-
-    A box that lies wholly outside its photo puts the photo into quarantine.
-    """
-    placed, num_cut = [], 0
-    for record, size in zip(records, map_in_order(image_size, (r.path for r in records)), strict=True):
-        assert record.box is not None
-        (width, height), (xmin, ymin, xmax, ymax) = size, record.box
-        box = max(xmin, 0.0), max(ymin, 0.0), min(xmax, float(width)), min(ymax, float(height))
-        if box[0] >= box[2] or box[1] >= box[3]:
-            shown = ", ".join(f"{value:g}" for value in record.box)
-            reason = (
-                f"{sources[record.path]}: the box {shown} lies outside the photo, which a viewer shows with "
-                f"{width} × {height} pixels"
-            )
-            quarantined.append(Quarantined(record.path, record.split, reason))
-            continue
-        num_cut += box != record.box
-        placed.append(dataclasses.replace(record, box=box, size=size))
-    return placed, num_cut
 
 
 def _refuse_too_many(listing: Listing, dataset: Dataset, allow_quarantined: float | None) -> None:

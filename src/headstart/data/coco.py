@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
@@ -18,6 +19,7 @@ from headstart.data.labelled import (
     below,
     box_fault,
     clean_class,
+    declared_size,
     group_finder,
     labels_of_objects,
 )
@@ -138,9 +140,7 @@ def _written(splits: dict[str, str | None], labels: Labels, options: Options) ->
                         f"{written.source}: the expression of group_by finds no group in {seen!r}; it must "
                         "in every path"
                     )
-            yield Written(
-                written.path, written.source, split, group, written.labels, (), written.objects, written.fault
-            )
+            yield dataclasses.replace(written, group=group)
 
 
 def _file(path: str, split: str | None, photos: _Photos, labels: Labels) -> Iterator[Written]:
@@ -191,13 +191,17 @@ def _file(path: str, split: str | None, photos: _Photos, labels: Labels) -> Iter
                 objects[image_id].append(each)
     for key, (number, file_name) in images.items():
         labels.found += 1
-        fault = faults.get(key, "")
+        fault, size, image = faults.get(key, ""), None, lists["images"][number]
         try:
             classes, placed = labels_of_objects(labels.task, objects[key])
+            if labels.task == "box":
+                size = declared_size(image.get("width"), image.get("height"))
         except ValueError as error:
             classes, placed, fault = (), (), fault or str(error)
         source = f"{path}, images[{number}]"
-        yield Written(photos.of(file_name), source, split, None, classes, (), placed, fault)
+        yield Written(
+            photos.of(file_name), source, split, None, classes, (), placed, fault, declared_size=size
+        )
 
 
 def _is_id(entry: Any, key: str) -> bool:

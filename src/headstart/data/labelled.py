@@ -73,6 +73,7 @@ class Written:
         labels: The class; of several labels, all, sorted.
         numbers: The values of the targets.
         objects: Where the task is to find a box.
+        declared_size: Width and height of the photo in which the objects' boxes were drawn, if it is said.
         fault: What is wrong with the label; empty if nothing is.
     """
 
@@ -84,6 +85,7 @@ class Written:
     numbers: tuple[float, ...] = ()
     objects: tuple[Object, ...] = ()
     fault: str = ""
+    declared_size: tuple[float, float] | None = None
 
     def class_names(self) -> Iterator[str]:
         """Every class that the label names."""
@@ -239,6 +241,28 @@ def box_fault(box: Box) -> str:
     return ""
 
 
+def declared_size(width: object, height: object) -> tuple[float, float] | None:
+    """Return the size of a photo as a file of labels declares it.
+
+    Many tools write 0 where they do not know it, or leave it out: then nothing is declared.
+
+    Raises:
+        ValueError: One of them is something else than a number of pixels.
+    """
+    sides = []
+    for name, value in (("width", width), ("height", height)):
+        text = "" if value is None else str(value).strip()
+        try:
+            side = float("x" if "_" in text or isinstance(value, bool) else text or 0)
+        except ValueError:
+            raise ValueError(f"the photo's {name} is {value!r}; it must be a number of pixels") from None
+        if math.isinf(side):
+            raise ValueError(f"the photo's {name} is {value!r}; it must be a number of pixels")
+        sides.append(side)
+    width_px, height_px = sides
+    return (width_px, height_px) if width_px > 0 and height_px > 0 else None
+
+
 def labels_of_objects(task: Task, objects: Sequence[Object]) -> tuple[tuple[str, ...], tuple[Object, ...]]:
     """Return what annotated objects mean for a task: labels, or objects with boxes.
 
@@ -331,7 +355,15 @@ class _SortedOut:
         self.ignored += [row.path for row in rows[1:]]
         largest = max(objects, key=lambda each: _area(each.box))  # of equal ones the first
         self.candidates.append(
-            Candidate(first.path, largest.class_name, split, (), (), largest.box, first.group, first.source)
+            Candidate(
+                first.path,
+                largest.class_name,
+                split,
+                box=largest.box,
+                group=first.group,
+                source=first.source,
+                declared_size=next((row.declared_size for row in rows if row.declared_size), None),
+            )
         )
 
     def several(self, found: int) -> list[str]:
@@ -370,6 +402,8 @@ def _fault(rows: list[Written], one_object_each: bool) -> str:
         for what in ("split", "group"):
             if getattr(row, what) != getattr(first, what):
                 return f"the {what} of this photo is another in {row.source}"
+        if row.declared_size and first.declared_size and row.declared_size != first.declared_size:
+            return f"the declared width and height of this photo are different in {row.source}"
         if not one_object_each and _answer(row) != _answer(first):
             return f"{_shown(first)}, but {row.source} says {_shown(row)} of the same photo"
     if not Path(first.path).exists():

@@ -22,7 +22,9 @@ class Candidate:
         split: ``"train"``, ``"val"`` or ``"test"`` where the data say so, else None.
         labels: Its classes where a photo may have several, sorted.
         numbers: The values of the listing's ``targets``, in their order.
-        box: Of its object: xmin, ymin, xmax, ymax in pixels of the photo as a viewer shows it.
+        box: Of its object: xmin, ymin, xmax, ymax in pixels, of the photo that has the declared size.
+        declared_size: Width and height of the photo in which the box was drawn; None where no size is
+            declared. Whether it is the photo's own is known once the photo has been read.
         group: What must stay on one side of a split with it, if anything.
         source: Where the label is written, as in ``labels.csv, line 7``; empty where a folder says it.
     """
@@ -35,6 +37,7 @@ class Candidate:
     box: Box | None = None
     group: str | None = None
     source: str = ""
+    declared_size: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import math
 import os
@@ -21,12 +22,16 @@ from headstart.data.labelled import (
     below,
     box_fault,
     clean_class,
+    declared_size,
     group_finder,
 )
 from headstart.data.records import Task
 from headstart.errors import ConfigError, DataError, did_you_mean, requires_extra
 
 BOX_COLUMNS: Final = ("xmin", "ymin", "xmax", "ymax")
+
+SIZE_COLUMNS: Final = (("image_width", "image_height"), ("img_width", "img_height"), ("width", "height"))
+"""Pairs of columns that declare the size of the photo in which a box was drawn."""
 
 TABLE_SUFFIXES: Final = frozenset({".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson"})
 """Lower-case suffixes of the files that are taken for tables."""
@@ -51,6 +56,8 @@ def read_table(path: str, options: Options, split: str | None = None) -> Labels:
     if repeated:
         raise DataError(f"{path!r} has several columns called {repeated[0]!r}. Rename all but one.")
     columns = _Columns.of(path, table.columns, options, split)
+    if columns.size and _sizes_are_the_boxes(table, columns):
+        columns = dataclasses.replace(columns, size=())
     unused = [name for name in table.columns if name not in columns.used()]
     root = str(Path(path).parent)
     labels = Labels(root, columns.task, targets=columns.targets, one_object_each=True)
@@ -84,6 +91,7 @@ class _Columns:
     image: str
     label: str | None = None
     box: tuple[str, ...] = ()
+    size: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     split: str | None = None
     group: str | None = None
@@ -91,7 +99,7 @@ class _Columns:
 
     def used(self) -> list[str]:
         single = (self.image, self.label, self.split, self.group)
-        return list(dict.fromkeys([*(name for name in single if name), *self.box, *self.targets]))
+        return list(dict.fromkeys([*(name for name in single if name), *self.box, *self.size, *self.targets]))
 
     @classmethod
     def of(cls, path: str, names: Sequence[str], options: Options, split: str | None) -> _Columns:
@@ -121,7 +129,8 @@ class _Columns:
             raise DataError(_missing(path, names, missing))
         if task == "regression":
             label = None
-        return cls(task, options.image_column, label, box, options.targets, split_column, group, find)
+        size = next((pair for pair in SIZE_COLUMNS if box and set(pair) <= set(names)), ())
+        return cls(task, options.image_column, label, box, size, options.targets, split_column, group, find)
 
 
 def _task(path: str, names: Sequence[str], options: Options) -> Task:
@@ -221,11 +230,38 @@ def _written(
         elif columns.group is not None:
             group = _text(cells.get(columns.group))
             fault = "" if group else f"the group ({columns.group}) is empty"
+        size = None
         try:
             answer = _answer(cells, columns)
+            size = _declared_size(cells, columns)
         except _FaultError as error:
             answer, fault = error.known, str(error)
-        yield Written(photo, source, row_split, group, *answer, fault)
+        yield Written(photo, source, row_split, group, *answer, fault, size)
+
+
+def _declared_size(cells: dict[str, Any], columns: _Columns) -> tuple[float, float] | None:
+    if not columns.size:
+        return None
+    try:
+        return declared_size(*(cells.get(name) for name in columns.size))
+    except ValueError as error:
+        raise _FaultError(str(error)) from None
+
+
+def _sizes_are_the_boxes(table: _Table, columns: _Columns) -> bool:
+    """Tell whether all rows have the width and height of the box in the columns that could be the photo's."""
+    num_equal = 0
+    for _, cells in table.rows([*columns.box, *columns.size], []):
+        try:
+            xmin, ymin, xmax, ymax = (_number(name, cells.get(name)) for name in columns.box)
+            size = _declared_size(cells, columns)
+        except _FaultError:  # a wrong row, or one without a box, says nothing of the others
+            continue
+        if size is not None:
+            if abs(xmax - xmin - size[0]) > 1 or abs(ymax - ymin - size[1]) > 1:
+                return False
+            num_equal += 1
+    return num_equal > 0
 
 
 class _FaultError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from headstart.data.labelled import (
     below,
     box_fault,
     clean_class,
+    declared_size,
     group_finder,
     labels_of_objects,
 )
@@ -128,6 +130,7 @@ def _written(
 ) -> Iterator[Written]:
     photos = _Photos(found.images)
     named = set()
+    written: list[Written] = []  # all of them, as one shows how the others count pixels
     for path in found.annotations:
         labels.found += 1
         try:
@@ -151,14 +154,59 @@ def _written(
                 labels.errors.append(
                     f"{path}: the expression of group_by finds no group in {seen!r}; it must in every path"
                 )
+        size = None
         try:
             classes, placed = labels_of_objects(labels.task, objects)
+            if labels.task == "box":
+                size = declared_size(annotation.findtext("size/width"), annotation.findtext("size/height"))
         except ValueError as error:
             classes, placed, fault = (), (), fault or str(error)
-        yield Written(photo, path, split or _split_of(path, found.root), group, classes, (), placed, fault)
+        written.append(
+            Written(
+                photo,
+                path,
+                split or _split_of(path, found.root),
+                group,
+                classes,
+                (),
+                placed,
+                fault,
+                declared_size=size,
+            )
+        )
+    if labels.task == "box":
+        written = _counted_from_zero(written, labels)
+    yield from written
     without = [path for path in found.images if path not in named]
     labels.found += len(without)
     labels.ignored += without
+
+
+def _counted_from_zero(written: list[Written], labels: Labels) -> list[Written]:
+    """Move boxes from Pascal VOC's pixels, counted from 1 with both ends included, to edges counted from 0.
+
+    Some tools count from 0 instead. A single 0 shows that, as their boxes come from one tool: then all boxes
+    stay as they are.
+    """
+    boxed = [each for each in written if each.objects and not each.fault]
+    from_zero = next((w for w in boxed if min(min(each.box[:2]) for each in w.objects) < 1), None)
+    if from_zero is not None:
+        labels.notes.append(
+            f"Pixels of boxes are counted from 0, as {from_zero.source!r} shows, and not from 1 as "
+            "Pascal VOC defines it: boxes are taken as they are."
+        )
+        return written
+    if boxed:
+        labels.notes.append(
+            "Pixels of boxes are counted from 1 and both ends are included, as Pascal VOC defines it: the "
+            "box 1, 1, 1, 1 is the first pixel."
+        )
+    return [dataclasses.replace(each, objects=tuple(_edges(one) for one in each.objects)) for each in written]
+
+
+def _edges(each: Object) -> Object:
+    xmin, ymin, xmax, ymax = each.box
+    return Object(each.class_name, (xmin - 1, ymin - 1, xmax, ymax))
 
 
 def _split_of(path: str, root: str) -> str | None:

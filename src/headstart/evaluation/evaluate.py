@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from headstart.data.check import place_boxes, refuse_missing_classes
+from headstart.data.check import refuse_missing_classes
+from headstart.data.place import place_boxes
 from headstart.data.records import Quarantined, Record
 from headstart.data.source import read_source
 from headstart.errors import DataError, ImageError, did_you_mean
@@ -106,10 +107,8 @@ def evaluate_folder(
     ]
     quarantined, notes = list(listing.quarantined), list(listing.notes)
     if info.task == "box":
-        sources = {photo.path: photo.source for photo in photos}
-        records, num_cut = place_boxes(records, sources, quarantined)
-        if num_cut:
-            notes.append(f"{num_cut} boxes reach beyond their photos and are cut off at the edge.")
+        records, done_to_boxes = place_boxes(records, {photo.path: photo for photo in photos}, quarantined)
+        notes += done_to_boxes
     scores, unreadable = score_photos(predictor, records)
     paths = tuple(record.path for record in records)
     return Evaluation(split, paths, scores, tuple(unreadable), tuple(quarantined), tuple(notes))

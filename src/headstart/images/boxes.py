@@ -46,6 +46,23 @@ def to_photo(shares: Box | np.ndarray, size: tuple[int, int], settings: Preproce
     return tuple(cut.tolist())
 
 
+def turned_upright(box: Box, size: tuple[float, float], orientation: int) -> Box:
+    """Move a box from the pixels as they are stored to the photo as a viewer shows it.
+
+    Args:
+        box: xmin, ymin, xmax, ymax in the photo as it is stored.
+        size: Width and height as stored.
+        orientation: The EXIF orientation, 1..8.
+    """
+    xmin, ymin, xmax, ymax = box
+    if orientation in (2, 3, 7, 8):  # the stored x axis points the other way
+        xmin, xmax = size[0] - xmax, size[0] - xmin
+    if orientation in (3, 4, 6, 7):  # so does the stored y axis
+        ymin, ymax = size[1] - ymax, size[1] - ymin
+    # From 5 on, the stored rows are the columns that a viewer shows.
+    return (xmin, ymin, xmax, ymax) if orientation < 5 else (ymin, xmin, ymax, xmax)
+
+
 def area(boxes: np.ndarray) -> np.ndarray:
     """Return the areas, (...), of boxes (..., 4)."""
     product: np.ndarray = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])

@@ -14,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -195,15 +196,38 @@ def decode(data: bytes, *, path: str, reduce_to_px: int | None = None) -> Image.
         raise ImageError(path, _why_not_decoded(error, format_name)) from error
 
 
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a photo's header says of its size.
+
+    Attributes:
+        size: Width and height in pixels as a viewer shows the photo (the EXIF orientation has been applied).
+        orientation: The EXIF orientation, 1..8: how the stored pixels are turned or mirrored to get there.
+    """
+
+    size: tuple[int, int]
+    orientation: int
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Width and height of the pixels as they are stored."""
+        width, height = self.size
+        return (height, width) if _UPRIGHT.get(self.orientation) in _SIDES_SWAPPED else self.size
+
+
 def image_size(photo: str | bytes) -> tuple[int, int]:
-    """Return width and height as a viewer shows a photo (the EXIF orientation has been applied); no pixel is
-    read.
+    """Return width and height as a viewer shows a photo, as ``image_header`` does."""
+    return image_header(photo).size
+
+
+def image_header(photo: str | bytes) -> Header:
+    """Read a photo's size and orientation; no pixel is read.
 
     Args:
         photo: A path, or the content of a file.
 
     Raises:
-        ImageError: It is no photo that is read, by its header.
+        ImageError: It is not a photo that Headstart reads, by its header.
     """
     path = photo if isinstance(photo, str) else "photo"
     try:
@@ -217,17 +241,18 @@ def image_size(photo: str | bytes) -> tuple[int, int]:
             with _pillow_warnings_off():
                 image = _READERS[format_name](file)
                 width, height = image.size
-                # Without EXIF, Pillow's PNG reader decodes all pixels, to look behind them; its TIFF reader
-                # has turned the size already.
-                may_turn = _has_exif(file) if isinstance(image, PngImageFile) else format_name != "TIFF"
-                turned = may_turn and _UPRIGHT.get(_orientation(image)) in _SIDES_SWAPPED
+                # Without EXIF, Pillow's PNG reader decodes all pixels, to look behind them.
+                may_turn = not isinstance(image, PngImageFile) or _has_exif(file)
+                orientation = _orientation(image) if may_turn else 1
+                # Pillow's TIFF reader has turned the size already.
+                turned = format_name != "TIFF" and _UPRIGHT.get(orientation) in _SIDES_SWAPPED
     except ImageError:
         raise
     except OSError as error:
         raise ImageError(path, f"cannot be read: {error.strerror or error}") from error
     except Exception as error:  # Pillow's readers raise almost anything on damaged files
         raise ImageError(path, f"truncated or damaged: {error or type(error).__name__}") from error
-    return (height, width) if turned else (width, height)
+    return Header((height, width) if turned else (width, height), orientation)
 
 
 def _has_exif(png: BinaryIO) -> bool:
@@ -256,9 +281,10 @@ def _too_large(pixels: int, limit: int) -> str:
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return int(image.getexif().get(ExifTag.Orientation, 1))
+        orientation = int(image.getexif().get(ExifTag.Orientation, 1))
     except Exception:  # damaged EXIF says nothing about the pixels
         return 1
+    return orientation if orientation in _UPRIGHT else 1
 
 
 def _to_rgb(image: Image.Image, path: str) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +19,8 @@ from headstart import recipe
 from headstart.config import PhaseConfig, TrainConfig
 from headstart.data.augment import Augmentation
 from headstart.data.flips import flip_warnings
-from headstart.data.records import Candidate, Record
+from headstart.data.place import place_boxes
+from headstart.data.records import Candidate, Quarantined, Record
 from headstart.data.sheet import Picture, Section, describe, draw_sheet, fit
 from headstart.data.source import read_source
 from headstart.data.targets import Targets
@@ -222,15 +224,23 @@ def _label(photo: Candidate) -> str:
 def _readable(
     candidates: Iterable[Candidate], unreadable: list[tuple[str, str]]
 ) -> Iterator[tuple[Candidate, bytes]]:
-    """Photos that decode, with their bytes; the others are noted."""
+    """Photos that can be used, boxes in their own pixels, with their bytes; the others are noted."""
     for candidate in candidates:
         try:
             content = read_bytes(candidate.path)
             decode(content, path=candidate.path, reduce_to_px=_ORIGINAL_PX)
         except ImageError as error:
             unreadable.append((candidate.path, error.reason))
-        else:
-            yield candidate, content
+            continue
+        if candidate.box is not None:
+            record = Record(candidate.path, 0, candidate.split, "", box=candidate.box)
+            quarantined: list[Quarantined] = []
+            records, _ = place_boxes([record], {candidate.path: candidate}, quarantined)
+            if not records:
+                unreadable.append((candidate.path, quarantined[0].reason))
+                continue
+            candidate = dataclasses.replace(candidate, box=records[0].box, declared_size=None)
+        yield candidate, content
 
 
 def _row(
