@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,74 @@ def test_a_wrong_setting_is_told_with_its_value_and_what_is_allowed(
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         TrainConfig.from_settings("photos", **settings)
+    for words in told:
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [(settings, told) for settings, told in WRONG if settings.keys() <= vars(TrainConfig()).keys()],
+    ids=lambda v: str(v)[:40],
+)
+def test_a_configuration_checks_itself_when_it_is_made(settings: dict[str, Any], told: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig("photos", **settings)
+    for words in told:
+        assert words in str(caught.value)
+    with pytest.raises(ConfigError):
+        dataclasses.replace(TrainConfig("photos"), **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"head_lr": 0, "epochs": "many"}, ["head_lr is 0", "epochs is 'many'"]),
+        ({"augment": "lots"}, ["augment is 'lots'"]),
+        ({"optimizer": "adm"}, ["Did you mean 'adam'"]),
+    ],
+)
+def test_a_phase_checks_itself_when_it_is_made(settings: dict[str, Any], told: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        PhaseConfig(**settings)
+    for words in told:
+        assert words in str(caught.value)
+
+
+def test_a_configuration_is_the_same_however_it_is_made(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('[[phases]]\nname = "head"\nepochs = 2\n')
+    settings = {"batch_size": "8", "val": "0.3", "recipe": recipe}
+    made = TrainConfig(tmp_path, **settings)  # type: ignore[arg-type]
+    assert made == TrainConfig.from_settings(tmp_path, **settings)
+    assert made == TrainConfig.from_settings(config=made)
+    assert made == TrainConfig.from_settings(tmp_path, made)
+    assert (made.data, made.batch_size, made.val, made.phases[0].epochs) == (str(tmp_path), 8, 0.3, 2)
+    assert TrainConfig.from_settings("photos", TrainConfig(batch_size=8)).data == "photos"
+    phases = [PhaseConfig("a"), {"name": "b"}]
+    assert [phase.name for phase in TrainConfig("photos", phases=phases).phases] == ["a", "b"]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({}, ["data is missing"]),
+        ({"data": 3}, ["data is 3", "text"]),
+        ({"data": b"photos"}, ["data is b'photos'", "text"]),
+        ({"data": TrainConfig("photos")}, ["data is TrainConfig(", "config="]),
+        ({"config": TrainConfig()}, ["data is missing in config"]),
+        ({"config": {"data": "photos"}}, ["config is {'data': 'photos'}", "hs.TrainConfig(data=...)"]),
+        ({"config": "photos"}, ["config is 'photos'", "hs.TrainConfig(data=...)"]),
+        (
+            {"config": TrainConfig("photos"), "seed": 1, "val": 0.3},
+            ["Both config and seed, val", "dataclasses.replace(config, seed=...)"],
+        ),
+        ({"data": "a", "config": TrainConfig("b")}, ["data is 'a', but 'b' in config"]),
+    ],
+    ids=lambda v: str(v)[:40],
+)
+def test_data_and_settings_are_given_once(arguments: dict[str, Any], told: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig.from_settings(**arguments)
     for words in told:
         assert words in str(caught.value)
 
@@ -176,8 +245,6 @@ def test_pairs_become_settings() -> None:
 
 
 def test_every_setting_says_what_it_is() -> None:
-    import dataclasses
-
     for config in (TrainConfig, PhaseConfig):
         assert all(field.metadata["description"] for field in dataclasses.fields(config))
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import importlib
+import pickle
 import pkgutil
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import headstart
+import headstart.errors
 
 
 def run(code: str) -> str:
@@ -24,6 +28,48 @@ def test_the_public_names_are_sorted_and_there() -> None:
     for name in headstart.__all__:
         assert getattr(headstart, name).__name__ == name
     assert set(headstart.__all__) <= set(dir(headstart))
+
+
+def test_every_error_is_public_so_that_it_can_be_caught() -> None:
+    classes = {
+        name: value
+        for name, value in vars(headstart.errors).items()
+        if isinstance(value, type) and issubclass(value, Exception)
+    }
+    assert len(classes) > 10
+    for name, error in classes.items():
+        assert issubclass(error, headstart.HeadstartError)
+        assert getattr(headstart, name) is error
+        assert name in headstart.__all__
+        assert f" {name} " in (headstart.errors.__doc__ or "")  # the tree
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        headstart.UsageError("a sentence"),
+        headstart.ConfigError(["batch_size is -5.", "seed is 'x'."]),
+        headstart.ImageError("a.jpg", "truncated"),
+        headstart.FileWriteError("run/model.onnx", "disk full", 7),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_comes_back_whole_from_another_process(error: headstart.HeadstartError) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
+
+
+def test_every_error_that_a_public_docstring_names_is_public() -> None:
+    named = set()
+    for name in headstart.__all__:
+        public = getattr(headstart, name)
+        methods = vars(public).values() if isinstance(public, type) else ()
+        for each in (public, *methods):
+            _, _, raises = (getattr(each, "__doc__", None) or "").partition("Raises:\n")
+            named |= set(re.findall(r"^\s+(\w+): ", raises, re.MULTILINE))
+    assert {"UsageError", "RunFolderError"} <= named
+    builtin = {name for name in named if hasattr(builtins, name)}
+    assert named - builtin <= set(headstart.__all__)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -12,7 +12,21 @@ from headstart.errors import requires_extra
 
 if TYPE_CHECKING:
     from headstart.config import PhaseConfig, TrainConfig
-    from headstart.errors import HeadstartError
+    from headstart.errors import (
+        ConfigError,
+        DamagedFileError,
+        DataError,
+        FileWriteError,
+        HeadstartError,
+        ImageError,
+        MissingPackageError,
+        ParityError,
+        RunFolderError,
+        TrainingError,
+        UnknownBackboneError,
+        UsageError,
+        WeightsError,
+    )
     from headstart.model.freeze import freeze, unfreeze
     from headstart.model.network import create_network, feature_extractor
     from headstart.model.stages import cut, stages
@@ -23,13 +37,25 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ConfigError",
+    "DamagedFileError",
+    "DataError",
+    "FileWriteError",
     "HeadstartError",
+    "ImageError",
     "LrRange",
+    "MissingPackageError",
+    "ParityError",
     "PhaseConfig",
     "Prediction",
     "Predictor",
+    "RunFolderError",
     "TrainConfig",
     "TrainResult",
+    "TrainingError",
+    "UnknownBackboneError",
+    "UsageError",
+    "WeightsError",
     "create_network",
     "cut",
     "feature_extractor",
@@ -43,13 +69,25 @@ __all__ = [
 ]
 
 _MODULES = {
+    "ConfigError": "headstart.errors",
+    "DamagedFileError": "headstart.errors",
+    "DataError": "headstart.errors",
+    "FileWriteError": "headstart.errors",
     "HeadstartError": "headstart.errors",
+    "ImageError": "headstart.errors",
     "LrRange": "headstart.training.lr_find",
+    "MissingPackageError": "headstart.errors",
+    "ParityError": "headstart.errors",
     "PhaseConfig": "headstart.config",
     "Prediction": "headstart.predictor",
     "Predictor": "headstart.predictor",
+    "RunFolderError": "headstart.errors",
     "TrainConfig": "headstart.config",
     "TrainResult": "headstart.training.train",
+    "TrainingError": "headstart.errors",
+    "UnknownBackboneError": "headstart.errors",
+    "UsageError": "headstart.errors",
+    "WeightsError": "headstart.errors",
     "create_network": "headstart.model.network",
     "cut": "headstart.model.stages",
     "feature_extractor": "headstart.model.network",

@@ -38,7 +38,10 @@ def _setting(
 class PhaseConfig:
     """One phase of training: what is unfrozen, for how long, and how fast.
 
-    Values are checked where a configuration enters: see ``TrainConfig.from_settings``.
+    Each value is checked when a phase is made; whether values go together is checked by ``TrainConfig``.
+
+    Raises:
+        ConfigError: Names every wrong value at once, with what is allowed.
     """
 
     name: str = _setting("phase", "what history.csv and metrics.json call it")
@@ -115,6 +118,10 @@ class PhaseConfig:
     )
 
     def __post_init__(self) -> None:
+        problems: list[str] = []
+        _check_fields(self, problems)
+        if problems:
+            raise ConfigError(problems)
         if self.optimizer == "exact":  # solved once; further epochs would change nothing
             object.__setattr__(self, "epochs", 1)
         if self.views == 0:
@@ -126,6 +133,12 @@ class TrainConfig:
     """Everything that decides what a training run computes.
 
     Every field is a key of ``config.toml``, an option of ``headstart train`` and a keyword of ``hs.train``.
+    All values are checked when a configuration is made. Numbers may be text, as on a command line; paths may
+    be ``Path`` objects; ``phases`` may be a list of ``PhaseConfig`` or of mappings. A recipe file is read at
+    once, so that ``phases`` holds what it contained then.
+
+    Raises:
+        ConfigError: Names every wrong setting at once, with its value and what is allowed.
     """
 
     data: str = _setting(
@@ -212,32 +225,74 @@ class TrainConfig:
     )
     phases: tuple[PhaseConfig, ...] = field(default=(), metadata={"description": "filled in by the recipe"})
 
+    def __post_init__(self) -> None:
+        problems: list[str] = []
+        _check_fields(self, problems)
+        if isinstance(self.recipe, str) and self.recipe not in RECIPES and not self.phases:
+            if self.recipe.endswith(".toml"):
+                object.__setattr__(self, "phases", _recipe_file(self.recipe, problems))
+            else:
+                problems.append(
+                    f"recipe is {self.recipe!r}.{did_you_mean(self.recipe, RECIPES)} Allowed are "
+                    f"{', '.join(RECIPES)} and a TOML file of [[phases]]."
+                )
+        if problems:
+            raise ConfigError(problems)
+
     @classmethod
-    def from_settings(cls, data: str | os.PathLike[str], **settings: Any) -> Self:
-        """Check settings as a user gives them.
+    def from_settings(
+        cls, data: str | os.PathLike[str] | None = None, config: TrainConfig | None = None, **settings: Any
+    ) -> Self:
+        """Make a configuration of what ``hs.train`` is given: settings by name, or a whole configuration.
 
         Args:
-            data: The folder of photos.
-            settings: Any other field by name. Strings are accepted for numbers, as a command line has them.
+            data: The folder of photos, or a table, Pascal VOC or COCO; needed unless ``config`` names it.
+            config: All settings together; then no others may be given by name.
+            settings: Any other field by name.
 
         Raises:
             ConfigError: Names every wrong setting at once, with its value and what is allowed.
         """
+        if config is not None:
+            return cls._from_config(data, config, settings)
+        if isinstance(data, TrainConfig):
+            raise ConfigError([f"data is {data!r}. Give a configuration by name: config=..."])
+        if data is None:
+            raise ConfigError(["data is missing. Name the folder, table or file that holds the photos."])
+        unknown = [name for name in settings if name not in {f.name for f in dataclasses.fields(cls)}]
         problems: list[str] = []
-        given = {name: os.fspath(v) if isinstance(v, os.PathLike) else v for name, v in settings.items()}
-        values = _checked(cls, {"data": os.fspath(data), **given}, "", problems)
-        recipe = values.get("recipe", "finetune")
-        if recipe not in RECIPES and not values.get("phases"):
-            if recipe.endswith(".toml"):
-                values["phases"] = _recipe_file(recipe, problems)
-            else:
-                problems.append(
-                    f"recipe is {recipe!r}.{did_you_mean(recipe, RECIPES)} Allowed are {', '.join(RECIPES)} "
-                    f"and a TOML file of [[phases]]."
-                )
+        _checked(cls, {name: settings.pop(name) for name in unknown}, "", problems)
+        try:
+            made = cls(data=data, **settings)  # type: ignore[arg-type]  # which makes it text
+        except ConfigError as error:
+            raise ConfigError([*problems, *error.problems]) from None
         if problems:
             raise ConfigError(problems)
-        return cls(**values)
+        return made
+
+    @classmethod
+    def _from_config(
+        cls, data: str | os.PathLike[str] | None, config: TrainConfig, settings: Mapping[str, Any]
+    ) -> Self:
+        if not isinstance(config, cls):
+            raise ConfigError(
+                [f"config is {config!r}; it must be a TrainConfig, as in config=hs.TrainConfig(data=...)."]
+            )
+        if settings:
+            raise ConfigError(
+                [
+                    f"Both config and {', '.join(settings)} are given. Set everything in config, for example "
+                    f"with dataclasses.replace(config, {next(iter(settings))}=...)."
+                ]
+            )
+        if data is None and not config.data:
+            raise ConfigError(
+                ["data is missing in config. Name the folder, table or file that holds the photos."]
+            )
+        made = config if data is None else dataclasses.replace(config, data=data)  # type: ignore[arg-type]
+        if config.data and made.data != config.data:
+            raise ConfigError([f"data is {made.data!r}, but {config.data!r} in config. Give one of them."])
+        return made
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str]) -> Self:
@@ -438,6 +493,14 @@ def _elsewhere(name: str, cls: type) -> str:
         asked = "It" if meant == name else f"Did you mean {meant!r}? That"
         return f" {asked} is a setting of {place}."
     return did_you_mean(name, known)
+
+
+def _check_fields(settings: PhaseConfig | TrainConfig, problems: list[str]) -> None:
+    """Check each value of settings by itself, and give it the type of its field: 16 for "16"."""
+    given = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
+    given = {name: os.fspath(v) if isinstance(v, os.PathLike) else v for name, v in given.items()}
+    for name, value in _checked(type(settings), given, "", problems).items():
+        object.__setattr__(settings, name, value)
 
 
 def _checked(cls: type, given: Mapping[str, Any], where: str, problems: list[str]) -> dict[str, Any]:

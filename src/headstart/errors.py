@@ -49,7 +49,10 @@ class ConfigError(UsageError):
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = list(problems)
-        super().__init__("\n".join(self.problems))
+        super().__init__(self.problems)  # as it is made, so that the error survives pickling
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
 
 
 class DataError(UsageError):

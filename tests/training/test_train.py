@@ -350,3 +350,15 @@ def test_a_folder_with_files_of_a_runs_names_is_not_taken(name: str, photos: Pat
     (tmp_path / name).mkdir()
     with pytest.raises(RunFolderError, match=name):
         hs.train(photos, tmp_path, **TINY)
+
+
+def test_a_configuration_trains_as_its_settings_do(photos: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"backbone": "squeezenet1_1", "weights": "random", "size_px": 32}
+    settings["phases"] = [hs.PhaseConfig("short", epochs=1)]
+    config = hs.TrainConfig(data=str(photos), batch_size=8, **settings)
+    by_config = hs.train(config=config, out=tmp_path / "a")
+    by_name = hs.train(photos, tmp_path / "b", batch_size=8, **settings)
+    weights = [(run.path / "model.safetensors").read_bytes() for run in (by_config, by_name)]
+    assert weights[0] == weights[1]
+    with pytest.raises(hs.ConfigError, match="Both config and seed"):
+        hs.train(config=config, seed=1)

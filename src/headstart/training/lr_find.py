@@ -154,10 +154,11 @@ class LrRange:
 
 
 def lr_find(
-    data: str | os.PathLike[str],
+    data: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] = "lr-find.png",
     *,
     phase: str | None = None,
+    config: TrainConfig | None = None,
     **settings: Any,
 ) -> LrRange:
     """Look for the learning rate of a phase by the range test, and draw what was seen.
@@ -171,6 +172,7 @@ def lr_find(
         data: As for ``train``.
         out: The picture, a ``.png`` file; it is replaced.
         phase: The name of a phase that takes steps; by default the last one that does.
+        config: As for ``train``.
         settings: As for ``train``.
 
     Returns:
@@ -180,8 +182,8 @@ def lr_find(
         UsageError: The settings, the photos or the file cannot be used.
         TrainingError: The very first loss is not finite.
     """
-    _refuse(Path(out), Path(data))
-    config = TrainConfig.from_settings(data, **settings)
+    config = TrainConfig.from_settings(data, config, **settings)
+    _refuse(Path(out), Path(config.data))
     accelerator = create_accelerator(config)
     display = Display(quiet=not accelerator.is_main_process)
     with reproducible(config.seed, accelerator.device):

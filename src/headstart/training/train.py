@@ -50,9 +50,10 @@ class TrainResult:
 
 
 def train(
-    data: str | os.PathLike[str],
+    data: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     *,
+    config: TrainConfig | None = None,
     network: nn.Module | None = None,
     **settings: Any,
 ) -> TrainResult:
@@ -60,8 +61,9 @@ def train(
 
     Args:
         data: A folder of class folders, or of train/val/test folders above them; or a table, Pascal VOC or
-            COCO annotations.
+            COCO annotations. May be left out where ``config`` names it.
         out: The run folder; by default ``runs/NAME-OF-DATA``, with a number if that exists.
+        config: All settings together, instead of ``settings``.
         network: A network of your own instead of a backbone with a new head, on the device or not: it takes
             normalised (B, 3, H, W) float32 and gives what the task needs: a logit per class, standardised
             numbers, or xmin, ymin, xmax, ymax in shares of the input's sides. ``backbone`` is then the one
@@ -75,7 +77,7 @@ def train(
         UsageError: The settings or the photos cannot be used; nothing has been trained.
         HeadstartError: The work failed, for a reason that the message names.
     """
-    return _run(TrainConfig.from_settings(data, **settings), out=out, network=network)
+    return _run(TrainConfig.from_settings(data, config, **settings), out=out, network=network)
 
 
 def resume(
