@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import resource
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,14 @@ import numpy as np
 import pytest
 
 from headstart.errors import FileWriteError, UsageError
-from headstart.files import refuse_to_write, sha256_of_file, write_whole
+from headstart.files import (
+    delete,
+    delete_parts,
+    refuse_to_write,
+    sha256_of_file,
+    write_to_look_at,
+    write_whole,
+)
 
 
 @pytest.mark.parametrize("content", [b"\x00\xff", "text \U0001f355", lambda file: file.write(b"by function")])
@@ -93,8 +102,8 @@ def test_a_write_error_survives_pickling() -> None:
     [
         ("nowhere/a.csv", "there is no folder .*nowhere"),
         ("file/a.csv", "there is no folder .*file"),
-        (".", "is no file"),
-        ("pipe", "is no file"),
+        (".", "is not a regular file"),
+        ("pipe", "is not a regular file"),
     ],
 )
 def test_a_place_where_no_file_can_be_is_refused(tmp_path: Path, name: str, message: str) -> None:
@@ -123,3 +132,121 @@ def test_the_file_has_the_rights_that_any_new_file_has(tmp_path: Path) -> None:
 def test_the_digest_is_sha256_in_hexadecimal(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")
     assert sha256_of_file(tmp_path / "abc").startswith("ba7816bf8f01cfea")
+
+
+# Windows: a file that any program has open is neither replaced nor deleted.
+
+
+class OpenElsewhere:
+    """Has a file open as another program on Windows has it, for so many attempts to touch it."""
+
+    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch, attempts: float = float("inf")) -> None:
+        self.path, self.left = path, attempts
+        for name in ("replace", "rename", "unlink", "remove"):
+            monkeypatch.setattr(os, name, self._refusing(getattr(os, name)))
+
+    def _refusing(self, function: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            touched = [Path(os.fsdecode(each)) for each in args[:2] if not isinstance(each, int)]
+            if self.path in touched and self.path.exists() and self.left > 0:
+                self.left -= 1
+                raise PermissionError(errno.EACCES, "being used by another process", str(self.path))
+            return function(*args, **kwargs)
+
+        return call
+
+
+def test_a_file_that_is_open_for_a_moment_is_replaced_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_text("old")
+    OpenElsewhere(path, monkeypatch, attempts=3)
+    write_whole(path, "new")
+    assert path.read_text() == "new"
+    assert os.listdir(tmp_path) == ["model.onnx"]
+
+
+def test_work_is_left_beside_a_file_that_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_text("old")
+    (tmp_path / "model-2.onnx").write_text("somebody's")
+    OpenElsewhere(path, monkeypatch)
+    with pytest.raises(FileWriteError, match=r"model-3\.onnx") as caught:
+        write_whole(path, "new", patience=0.1)
+    assert caught.value.kept is not None
+    assert Path(caught.value.kept).read_text() == "new"
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {
+        "model.onnx": "old",
+        "model-2.onnx": "somebody's",
+        "model-3.onnx": "new",
+    }
+
+
+def test_work_is_left_under_the_temporary_name_where_no_other_can_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_text("old")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "being used by another process")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    monkeypatch.setattr(os, "rename", refuse)
+    monkeypatch.setattr("headstart.files.PATIENCE_SECONDS", 0.1)
+    with pytest.raises(FileWriteError) as caught:
+        write_whole(path, "new", patience=0.1)
+    assert caught.value.kept is not None
+    assert Path(caught.value.kept).read_text() == "new"
+    assert path.read_text() == "old"
+
+
+def test_what_people_look_at_is_worth_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text("old")
+    other = OpenElsewhere(path, monkeypatch)
+    error = write_to_look_at(path, "new")
+    assert error is not None
+    assert "being used by another process" in error.reason
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["history.csv"]
+    other.left = 0
+    assert write_to_look_at(path, "new") is None
+    assert path.read_text() == "new"
+
+
+def test_deleting_tells_whether_the_file_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    other = OpenElsewhere(path, monkeypatch)
+    assert not delete(path)
+    other.left = 2
+    assert delete(path, patience=1)
+    assert not path.exists()
+    assert delete(path)
+
+
+def test_only_our_own_half_written_files_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f".{'0a' * 8}.part", f".{'1b' * 8}.part", ".sixteen-letters.part", "a.part", ".0123.part"]
+    for name in names:
+        (tmp_path / name).touch()
+    OpenElsewhere(tmp_path / names[1], monkeypatch)
+    delete_parts(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted(names[1:])
+
+
+def test_a_folder_that_cannot_be_synced_does_not_fail_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+
+    def not_of_folders(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")  # as some network file systems have it
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", not_of_folders)
+    write_whole(tmp_path / "file", "text")
+    assert (tmp_path / "file").read_text() == "text"

@@ -105,17 +105,24 @@ class FileWriteError(HeadstartError):
 
     Args:
         path: The file.
-        reason: What the system says.
+        reason: What the system reports.
         num_bytes: How many bytes it takes; 0 if that is not known.
+        kept: The file that holds the new content instead; None if there is none.
     """
 
-    def __init__(self, path: str, reason: str, num_bytes: int) -> None:
+    def __init__(self, path: str, reason: str, num_bytes: int, kept: str | None = None) -> None:
         self.path = path
         self.reason = reason
         self.num_bytes = num_bytes
-        super().__init__(path, reason, num_bytes)  # all, so that the error survives pickling
+        self.kept = kept
+        super().__init__(path, reason, num_bytes, kept)  # all, so that the error survives pickling
 
     def __str__(self) -> str:
+        if self.kept is not None:
+            return (
+                f"Cannot replace {self.path}: {self.reason}. Another program may have it open. The new "
+                f"content is in {self.kept}."
+            )
         size = f" It takes {self.num_bytes:,} bytes." if self.num_bytes else ""
         return f"Cannot write {self.path}: {self.reason}.{size}"
 

@@ -1,23 +1,59 @@
-"""Files that are whole or not there, and the checksums that prove it."""
+"""Files that are whole or not there, whoever has them open, and the checksums that prove it.
+
+Windows neither replaces nor deletes a file that any program has open: a spreadsheet, a viewer, an indexer, a
+virus scanner. Most let go of it within a second, so everything here that replaces or deletes tries again for
+a while. What becomes of the file then depends on what it is for:
+
+- Files that hold work (weights, checkpoints, results): ``write_whole`` leaves the new content beside the
+  file, and its error says where.
+- Files that people only look at: ``write_to_look_at`` returns the error, which is worth a warning.
+- Files that are in the way: ``delete`` tells whether they are gone.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
+import itertools
 import os
+import re
 import secrets
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 
 from headstart.errors import FileWriteError, UsageError
 
+if sys.platform != "win32":
+    import fcntl
+
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+    from _typeshed import FileDescriptorLike, ReadableBuffer
+
+Result = TypeVar("Result")
+
+PATIENCE_SECONDS: Final = 2.0
+"""How long another program may have a file open before it is given up to replace or delete it."""
+
+_PATIENCE_TO_LOOK_AT: Final = 0.2  # such a file is written often, so the next time may do
+
+_PART: Final = re.compile(r"\.[0-9a-f]{16}\.part")
+
+# What keeps a folder's entry from being as durable as the file; elsewhere a folder just cannot be synced.
+_FAULTS_OF_THE_DISK: Final = {errno.EIO, errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
-def write_whole(path: str | os.PathLike[str], content: bytes | str | Callable[[BinaryIO], object]) -> None:
+def write_whole(
+    path: str | os.PathLike[str],
+    content: bytes | str | Callable[[BinaryIO], object],
+    *,
+    patience: float = PATIENCE_SECONDS,
+    keep: bool = True,
+) -> None:
     """Write a file so that a reader, or a machine that loses power, sees the old file or the new one.
 
     The bytes go to a temporary file beside the target, reach the disk (fsync), and take the target's name
@@ -27,14 +63,18 @@ def write_whole(path: str | os.PathLike[str], content: bytes | str | Callable[[B
         path: The file to write; its folder must exist.
         content: Bytes, text (written as UTF-8; lone surrogates, as Python has them in file names that are
             not UTF-8, as the bytes they stand for) or a function that writes to the open binary file.
+        patience: Seconds for which another program may have the old file open.
+        keep: Where the old file cannot be replaced, leave the new content beside it (``model-2.onnx``).
 
     Raises:
-        FileWriteError: The disk is full, or the like; the old file is as it was.
+        FileWriteError: The disk is full, or the like; the old file is as it was. If its ``kept`` is set, that
+            file holds the whole new content.
     """
     path = Path(path)
     temporary = path.with_name(f".{secrets.token_hex(8)}.part")
     num_bytes = 0
     faults: list[OSError] = []
+    kept: Path | None = None
     try:
         with io.BufferedWriter(_File(temporary, faults)) as file:
             if isinstance(content, str):
@@ -46,17 +86,100 @@ def write_whole(path: str | os.PathLike[str], content: bytes | str | Callable[[B
                 content(file)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        try:
+            retried(lambda: temporary.replace(path), patience)
+        except PermissionError:
+            if keep and path.exists():
+                kept = _put_beside(temporary, path)
+            raise
         _sync_folder(path.parent)
     except Exception as error:
         if isinstance(error, OSError):
             faults.append(error)
         if not faults:
             raise
-        raise FileWriteError(os.fspath(path), faults[0].strerror or str(faults[0]), num_bytes) from error
+        reason = faults[0].strerror or str(faults[0])
+        raise FileWriteError(os.fspath(path), reason, num_bytes, os.fspath(kept) if kept else None) from error
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        if kept != temporary:
+            delete(temporary)
+
+
+def write_to_look_at(
+    path: str | os.PathLike[str], content: bytes | str | Callable[[BinaryIO], object]
+) -> FileWriteError | None:
+    """Write a file that nothing depends on, if that is possible: history, curves, lists for people.
+
+    Returns:
+        Why it could not be written; the old file is then as it was. None if it was written.
+    """
+    try:
+        write_whole(path, content, patience=_PATIENCE_TO_LOOK_AT, keep=False)
+    except FileWriteError as error:
+        return error
+    return None
+
+
+def delete(path: str | os.PathLike[str], *, patience: float = 0.0) -> bool:
+    """Delete a file if that is possible, and tell whether it is gone.
+
+    Args:
+        path: The file, there or not.
+        patience: Seconds for which another program may have it open.
+    """
+    try:
+        retried(lambda: Path(path).unlink(missing_ok=True), patience)
+    except OSError:
+        return False
+    return True
+
+
+def delete_parts(folder: Path) -> None:
+    """Delete what ``write_whole`` has left half-written in a folder because its process was killed."""
+    with contextlib.suppress(OSError):
+        for file in folder.iterdir():
+            if _PART.fullmatch(file.name):
+                delete(file)
+
+
+def retried(function: Callable[[], Result], patience: float = PATIENCE_SECONDS) -> Result:
+    """Call a function that replaces, renames or deletes a file; again, while another program has it open.
+
+    Args:
+        function: Raises PermissionError in that case, as Windows has it.
+        patience: Seconds after which its error is final.
+    """
+    deadline, pause = time.monotonic() + patience, 0.01
+    while True:
+        try:
+            return function()
+        except PermissionError:
+            if time.monotonic() + pause > deadline:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, 0.2)
+
+
+def try_lock(file: FileDescriptorLike, *, shared: bool = False) -> bool:
+    """Lock an open file against other processes, without waiting, until it is closed.
+
+    Args:
+        file: Open for reading and writing.
+        shared: Together with others that share it.
+
+    Returns:
+        Whether it is locked now. Also True where files cannot be locked: on Windows, where a file that is
+        open cannot be deleted anyway, and on file systems without locks.
+    """
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 class _File(io.FileIO):
@@ -75,15 +198,15 @@ class _File(io.FileIO):
 
 
 def refuse_to_write(path: str | os.PathLike[str]) -> None:
-    """Tell, before long work, that a file could not be written.
+    """Report, before long work, that a file could not be written.
 
     Raises:
         UsageError: Its folder does not exist or may not be written to, or the name is taken by something that
-            is no file.
+            is not a regular file.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
-        raise UsageError(f"{path} is no file, so it is not written to. Name a file, new or to be replaced.")
+        raise UsageError(f"{path} exists and is not a regular file. Choose another output file.")
     if not path.parent.is_dir():
         raise UsageError(f"Cannot write {path}: there is no folder {path.parent}. Make it, or name another.")
     if not os.access(path.parent, os.W_OK | os.X_OK):
@@ -98,11 +221,28 @@ def sha256_of_file(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _put_beside(temporary: Path, path: Path) -> Path:
+    """Give a temporary file a name like its target's, and return it; the name that it has if it has to."""
+    for number in itertools.count(2):
+        beside = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        if not beside.exists():
+            break
+    try:
+        retried(lambda: temporary.rename(beside))
+    except OSError:
+        return temporary
+    return beside
+
+
 def _sync_folder(folder: Path) -> None:
     if os.name == "nt":  # Windows has no descriptor for a folder; its rename is durable by itself
         return
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno in _FAULTS_OF_THE_DISK:
+            raise

@@ -1,16 +1,22 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import multiprocessing
+import os
 import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from headstart.features.cache import cache_folder, list_stores, make_room, should_keep, store_path
+from headstart.features.cache import Room, cache_folder, list_stores, make_room, should_keep, store_path
 from headstart.features.fingerprint import Fingerprint, photo_key
-from headstart.features.store import FeatureStore, StoreError
+from headstart.features.store import FeatureStore, StoreError, delete_store
 from headstart.images.preprocess import Preprocessing
 
 FINGERPRINT = Fingerprint(
@@ -151,6 +157,7 @@ def test_a_file_that_is_no_store_is_begun_anew(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_a_store_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = FeatureStore(tmp_path / "store.sqlite", FINGERPRINT)
+    assert store._db is not None
     store._db.execute("PRAGMA max_page_count = 8")  # what SQLite says then is what it says of a full disk
     with pytest.raises(StoreError, match="full"):  # noqa: PT012
         for number in range(2000):
@@ -186,8 +193,6 @@ def test_several_processes_fill_one_store(tmp_path: Path) -> None:
 
 
 def test_stores_are_listed_and_the_least_recently_opened_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
     paths = []
     for number, backbone in enumerate(["a", "b", "c"]):
         fingerprint = dataclasses.replace(FINGERPRINT, backbone=backbone)
@@ -227,3 +232,205 @@ def test_a_store_is_readable_by_any_sqlite(tmp_path: Path) -> None:
         assert db.execute("SELECT count(*) FROM rows").fetchone() == (2,)
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     db.close()
+
+
+# What is there is never deleted under those who use it, and what cannot be deleted costs room or time.
+
+
+def stored(backbone: str, num_bytes: int = 400_000) -> Path:
+    """Make a store of about that size and close it."""
+    fingerprint = dataclasses.replace(FINGERPRINT, backbone=backbone)
+    store = FeatureStore(store_path(fingerprint), fingerprint)
+    store.put(key(1), np.zeros(num_bytes // 4, np.float32))
+    store.close()
+    return store.path
+
+
+def allow(monkeypatch: pytest.MonkeyPatch, num_bytes: int) -> None:
+    monkeypatch.setattr("headstart.features.cache.BUDGET_BYTES", num_bytes)
+
+
+def as_on_windows(monkeypatch: pytest.MonkeyPatch, held: Callable[[Path], bool]) -> None:
+    """Refuse to delete, rename or replace files that ``held`` names, with the error that Windows gives."""
+
+    def refusing(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            for path in args[:2]:
+                if not isinstance(path, int) and held(Path(os.fsdecode(path))):
+                    raise PermissionError(errno.EACCES, "being used by another process", path)
+            return function(*args, **kwargs)
+
+        return call
+
+    for name in ("unlink", "remove", "rename", "replace"):
+        monkeypatch.setattr(os, name, refusing(getattr(os, name)))
+
+
+def is_open_here(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    links = [Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd")]
+    return any(link.exists() and link.samefile(path) for link in links)
+
+
+def test_a_damaged_file_is_repaired_where_nothing_that_is_open_can_be_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store.sqlite"
+    path.write_bytes(b"not a database at all" * 100)
+    as_on_windows(monkeypatch, is_open_here)
+    store = filled(path, 2)
+    assert store.num_damaged == 1
+    store.close()
+    again = FeatureStore(path, FINGERPRINT)
+    assert again.get(key(1)) is not None
+    assert again.num_damaged == 0
+    again.close()
+
+
+def test_damage_that_shows_only_later_is_repaired_too(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    store = FeatureStore(path, FINGERPRINT)
+    for number in range(40):
+        store.put(key(number), np.full(8000, number, np.float32))
+    store.close()
+    whole = bytearray(path.read_bytes())
+    whole[-5 * 65536 :] = b"\xff" * 5 * 65536  # opening reads the first pages only
+    path.write_bytes(whole)
+    store = FeatureStore(path, FINGERPRINT)
+    assert store.num_damaged == 0
+    missing = [number for number in range(40) if store.get(key(number)) is None]
+    assert missing
+    for number in missing:
+        store.put(key(number), np.full(8000, number, np.float32))
+    store.close()
+    again = FeatureStore(path, FINGERPRINT)
+    found = [again.get(key(number)) for number in missing]
+    assert all(row is not None and row[0] == number for row, number in zip(found, missing, strict=True))
+    again.close()
+
+
+def test_a_damaged_file_that_another_process_holds_is_an_error_and_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store.sqlite"
+    path.write_bytes(b"not a database at all" * 100)
+    as_on_windows(monkeypatch, lambda file: file == path)
+    monkeypatch.setattr("headstart.features.store._REPAIR_SECONDS", 0.1)
+    with pytest.raises(StoreError, match="not a database"):
+        FeatureStore(path, FINGERPRINT)
+    assert path.exists()
+
+
+@pytest.mark.parametrize("other", ["this process", "another process"])
+def test_a_store_that_is_open_is_not_deleted(other: str, tmp_path: Path) -> None:
+    path = stored("a")
+    if other == "this process":
+        store = FeatureStore(path, FINGERPRINT)
+        assert not delete_store(path)
+        assert store.get(key(1)) is not None
+        store.close()
+    else:
+        code = (
+            "import sys; from pathlib import Path; from tests.features.test_store import *\n"
+            "store = FeatureStore(Path(sys.argv[1]), FINGERPRINT); print('open', flush=True); input()"
+        )
+        root = Path(__file__).parents[2]
+        with subprocess.Popen(
+            [sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"open\n"
+            assert not delete_store(path)
+            process.kill()  # what holds it ends with the process, however that ends
+    assert delete_store(path)
+    assert [each.name for each in path.parent.iterdir()] == []
+
+
+def test_what_cannot_be_deleted_makes_no_room_and_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    old, newer = stored("a"), stored("b")
+    os.utime(old, (1, 1))
+    size = old.stat().st_size
+    as_on_windows(monkeypatch, lambda path: path == old)
+    allow(monkeypatch, 2 * size)
+    assert make_room(size)
+    assert (old.exists(), newer.exists()) == (True, False)
+    assert not make_room(2 * size)
+
+
+def test_nothing_is_deleted_where_that_would_not_be_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = stored("a")
+    allow(monkeypatch, 10**6)
+    assert not make_room(2 * 10**6)
+    assert path.exists()
+
+
+def test_a_run_makes_room_for_what_it_writes_and_never_at_the_cost_of_its_own_stores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    old = stored("old")
+    size = old.stat().st_size
+    said: list[str] = []
+    room = Room(said.append)
+    fingerprints = [dataclasses.replace(FINGERPRINT, backbone=name) for name in ("first", "second")]
+    first, second = map(room.open, fingerprints)
+    allow(monkeypatch, 2 * size + 100_000)
+    assert old.exists()  # opening writes next to nothing
+    first.put(key(1), np.zeros(100_000, np.float32))
+    first.close()  # flushed, and open no longer, but the run's own
+    assert not old.exists()
+    second.put(key(1), np.zeros(100_000, np.float32))
+    second.put(key(2), np.zeros(100_000, np.float32))
+    second.flush()
+    assert first.path.exists()
+    assert second.get(key(1)) is None
+    assert len(said) == 1
+    assert "no room left" in said[0]
+    second.put(key(3), np.zeros(10, np.float32))  # it takes nothing more, and fails at nothing
+    second.close()
+    again = room.open(fingerprints[0])
+    assert again.get(key(1)) is not None
+    again.close()
+
+
+def test_where_the_user_wants_everything_stored_the_budget_is_no_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    allow(monkeypatch, 1000)
+    store = Room(print, is_limited=False).open(FINGERPRINT)
+    store.put(key(1), np.zeros(100_000, np.float32))
+    store.flush()
+    assert store.get(key(1)) is not None
+    store.close()
+
+
+def test_stores_need_no_memory_that_processes_share(tmp_path: Path) -> None:
+    store = filled(tmp_path / "store.sqlite", 2)
+    store.flush()
+    with sqlite3.connect(store.path) as db:
+        assert db.execute("PRAGMA journal_mode").fetchone()[0] != "wal"
+    db.close()
+    assert not list(tmp_path.glob("*-wal")) + list(tmp_path.glob("*-shm"))
+    store.close()
+
+
+def test_a_store_that_was_written_with_wal_is_converted(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    filled(path, 3).close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+    db.close()
+    store = FeatureStore(path, FINGERPRINT)
+    assert store.get(key(2)) is not None
+    assert not list(tmp_path.glob("*-wal"))
+    store.close()
+
+
+def test_a_cache_with_files_of_other_kinds_is_listed(tmp_path: Path) -> None:
+    path = stored("a")
+    path.with_name("empty.sqlite").touch()
+    path.with_name("text.sqlite").write_text("not a database" * 100)
+    with sqlite3.connect(path.with_name("other.sqlite")) as db:
+        db.execute("CREATE TABLE about (name TEXT, value TEXT)")
+    db.close()
+    assert sorted(each.num_rows for each in list_stores()) == [0, 0, 0, 1]

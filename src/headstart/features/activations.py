@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -16,7 +17,7 @@ from headstart.data.augment import Augmentation
 from headstart.data.check import CHECK_REDUCE_TO_PX, CheckedPhoto
 from headstart.data.records import Candidate, Record
 from headstart.errors import DataError
-from headstart.features.cache import store_path
+from headstart.features.cache import Room
 from headstart.features.fingerprint import Fingerprint, photo_key
 from headstart.features.prefix import Prefix
 from headstart.features.store import FeatureStore, StoreError
@@ -55,6 +56,7 @@ class Activations:
         memory_bytes: How much of what is kept is kept in memory too.
         workers: Threads that load photos, as in ``map_images``.
         say: Told, in a sentence, what a user should know: a store that cannot be used, damaged rows.
+        room: Opens the store; shared by all that one run stores, so that they do not make way for each other.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Activations:
         memory_bytes: int = MEMORY_LIMIT_BYTES,
         workers: int | None = None,
         say: Callable[[str], object],
+        room: Room | None = None,
     ) -> None:
         self._prefix = prefix
         self._preprocessing = preprocessing
@@ -80,6 +83,7 @@ class Activations:
         self._memory_left = memory_bytes if self._keep else 0
         self._workers = workers
         self._say = say
+        self._room = room or Room(say)
         self._store: FeatureStore | None = None
         self._runtime = prefix.runtime
         if self._keep:
@@ -129,11 +133,16 @@ class Activations:
         self._flush()
 
     def rows(self, photos: Iterable[tuple[Record, int]]) -> Iterator[np.ndarray]:
-        """Yield the activations of photos and views in the given order, each without a batch dimension."""
-        wanted = list(_photos(photos))
-        if all(photo.key in self._memory for photo in wanted):
-            yield from (self._memory[photo.key] for photo in wanted)
-            return
+        """Yield the activations of photos and views in the given order, each without a batch dimension.
+
+        Photos are asked for only a bounded number ahead of the rows.
+        """
+        wanted = _photos(photos)
+        for photo in wanted:
+            if photo.key not in self._memory:
+                wanted = chain([photo], wanted)
+                break
+            yield self._memory[photo.key]
         for photo, row in self._pass(wanted, self._load_missing):
             row = _readable(photo, row)
             if row is None:
@@ -142,6 +151,11 @@ class Activations:
                 row = next(self._compute_again(photo))
             yield row
         self._flush()
+
+    @property
+    def keeps(self) -> bool:
+        """Whether rows are kept once they are computed."""
+        return self._keep
 
     def close(self) -> None:
         """Let go of the store, and of the memory."""
@@ -240,18 +254,20 @@ class Activations:
                 self._lose_store(error)
 
     def _open_store(self) -> None:
-        fingerprint = self._fingerprint(self._runtime)
         try:
-            self._store = FeatureStore(store_path(fingerprint), fingerprint)
+            self._store = self._room.open(self._fingerprint(self._runtime))
         except StoreError as error:
             self._lose_store(error)
             return
         if self._store.num_damaged:
-            self._say("A feature store was damaged; it is begun anew.")
+            self._say("A feature store was damaged. It has been deleted and is filled again.")
 
     def _lose_store(self, error: StoreError) -> None:
         self._store = None
-        self._say(f"{error}. Going on without it; what does not fit into memory is computed in every epoch.")
+        self._say(
+            f"{error}. The work continues without it: what does not fit into memory is computed whenever it "
+            f"is needed."
+        )
 
 
 def _photos(photos: Iterable[tuple[Record, int]]) -> Iterator[_Photo]:

@@ -7,13 +7,13 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from headstart.features.fingerprint import Fingerprint
-from headstart.features.store import delete_store
+from headstart.features.store import BESIDE, FeatureStore, delete_store
 
 BUDGET_FRACTION: Final = 0.1
 BUDGET_BYTES: Final = 20 * 10**9
@@ -55,22 +55,36 @@ def store_path(fingerprint: Fingerprint) -> Path:
 def list_stores() -> list[StoredFeatures]:
     """Return all stores, the least recently opened first."""
     stores = []
-    for path in cache_folder().glob("*.sqlite"):
+    for opened, path in _by_age():
         about, num_rows = {}, 0
-        with contextlib.suppress(sqlite3.Error, ValueError), contextlib.closing(sqlite3.connect(path)) as db:
+        uri = f"{path.absolute().as_uri()}?mode=rw"  # which makes no file where one has just been deleted
+        with (
+            contextlib.suppress(sqlite3.Error, ValueError, TypeError),
+            contextlib.closing(sqlite3.connect(uri, uri=True)) as db,
+        ):
             about = json.loads(db.execute("SELECT value FROM about WHERE name = 'fingerprint'").fetchone()[0])
             (num_rows,) = db.execute("SELECT count(*) FROM rows").fetchone()
-        stores.append(StoredFeatures(path, _size(path), path.stat().st_mtime, about, num_rows))
-    return sorted(stores, key=lambda store: store.opened)
+        stores.append(StoredFeatures(path, _size(path), opened, about, num_rows))
+    return stores
+
+
+def used_bytes() -> int:
+    """Return how much all stores together use."""
+    return sum(_size(path) for _, path in _by_age())
 
 
 def budget_bytes() -> int:
-    """Return how much all stores together may use, by the free disk and what they use already."""
+    """Return how much all stores together may use, by the free disk and what they use already.
+
+    0 if the free disk cannot be told.
+    """
     folder = cache_folder()
-    while not folder.exists():
-        folder = folder.parent
-    used = sum(_size(path) for path in cache_folder().glob("*.sqlite"))
-    return int(min(BUDGET_BYTES, BUDGET_FRACTION * (shutil.disk_usage(folder).free + used)))
+    try:
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        return int(min(BUDGET_BYTES, BUDGET_FRACTION * (shutil.disk_usage(folder).free + used_bytes())))
+    except OSError:
+        return 0
 
 
 def should_keep(setting: str, num_bytes: int, num_kept: int, num_live: int) -> tuple[bool, str]:
@@ -94,22 +108,85 @@ def should_keep(setting: str, num_bytes: int, num_kept: int, num_live: int) -> t
     return True, f"{size}, {num_kept:,} photos through the frozen part at most, instead of {num_live:,}"
 
 
-def make_room(num_bytes: int) -> None:
+def make_room(num_bytes: int, spare: Collection[Path] = ()) -> bool:
     """Delete the least recently opened stores until ``num_bytes`` more fit into the budget.
+
+    Stores that some process has open stay, and nothing is deleted where it would not help.
 
     Args:
         num_bytes: What is going to be written.
+        spare: Stores that stay too.
+
+    Returns:
+        Whether they fit now.
     """
-    budget = budget_bytes()
-    paths = sorted(cache_folder().glob("*.sqlite"), key=lambda path: path.stat().st_mtime)
-    used = sum(map(_size, paths))
+    budget, used = budget_bytes(), used_bytes()
+    paths = [path for _, path in _by_age() if path not in spare]
+    if used - sum(map(_size, paths)) + num_bytes > budget:
+        return False
     for path in paths:
         if used + num_bytes <= budget:
             break
-        used -= _size(path)
-        delete_store(path)
+        size = _size(path)
+        if delete_store(path):
+            used -= size
+    return used + num_bytes <= budget
+
+
+class Room:
+    """Opens the stores of one run and makes room for what it writes, never by deleting one of its own.
+
+    Args:
+        say: Told once, in a sentence, if there is no room.
+        is_limited: Whether what does not fit into the budget is not stored. If not, the other stores make way
+            and everything is stored.
+
+    Attributes:
+        stores: Files that the run uses or is going to use.
+    """
+
+    def __init__(self, say: Callable[[str], object], *, is_limited: bool = True) -> None:
+        self.stores: set[Path] = set()
+        self._say = say
+        self._is_limited = is_limited
+        self._is_told = False
+
+    def open(self, fingerprint: Fingerprint) -> FeatureStore:
+        """Open the store of a fingerprint.
+
+        Raises:
+            StoreError: It cannot be opened.
+        """
+        path = store_path(fingerprint)
+        self.stores.add(path)
+        return FeatureStore(path, fingerprint, self._make)
+
+    def _make(self, num_bytes: int) -> bool:
+        if make_room(num_bytes, self.stores) or not self._is_limited:
+            return True
+        if not self._is_told:
+            self._say(
+                f"The feature cache has no room left: this run and other running processes use all of the "
+                f"{budget_bytes() / 1e6:,.0f} MB that it may take on this disk. What is missing is computed "
+                f"whenever it is needed."
+            )
+        self._is_told = True
+        return False
+
+
+def _by_age() -> Iterator[tuple[float, Path]]:
+    """All stores with the time when they were last opened, the oldest first."""
+    found = []
+    with contextlib.suppress(OSError):
+        for path in cache_folder().glob("*.sqlite"):
+            with contextlib.suppress(OSError):  # another process has just deleted it
+                found.append((path.stat().st_mtime, path))
+    return iter(sorted(found))
 
 
 def _size(path: Path) -> int:
-    beside = (path.with_name(path.name + suffix) for suffix in ("", "-wal"))
-    return sum(file.stat().st_size for file in beside if file.exists())
+    total = 0
+    for suffix in ("", *BESIDE):
+        with contextlib.suppress(OSError):
+            total += path.with_name(path.name + suffix).stat().st_size
+    return total

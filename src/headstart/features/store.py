@@ -1,7 +1,9 @@
 """Activations on disk, found again by content: one SQLite file per fingerprint.
 
 SQLite, because it is part of Python, may be shared between processes, and calls a damaged file an error where
-a memory-mapped store would crash. A file per fingerprint, because deleting a file frees its disk.
+a memory-mapped store would crash. A file per fingerprint, because deleting a file frees its disk. The journal
+is a rollback journal: the other kind, WAL, needs memory that processes share, which network file systems do
+not have.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,17 +23,25 @@ import numpy as np
 
 from headstart.errors import HeadstartError
 from headstart.features.fingerprint import Fingerprint
+from headstart.files import delete, try_lock
 
 _BURST_BYTES: Final = 8 * 2**20
-_BUSY_SECONDS: Final = 120.0
+_BUSY_SECONDS: Final = 60.0
+_REPAIR_SECONDS: Final = 5.0  # for which another process may have a damaged store open
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS rows (key BLOB PRIMARY KEY, checksum BLOB NOT NULL, value BLOB NOT NULL);
 """
 
+# A file that is not a database, is a damaged one, or has other tables than ours.
+_DAMAGE: Final = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR}
+
+BESIDE: Final = ("-journal", "-wal", "-shm")
+"""What SQLite keeps beside a store, here or where an older Headstart has written it."""
+
 
 class StoreError(HeadstartError):
-    """A store cannot be used: the disk is full, or the file is damaged beyond single rows."""
+    """A store cannot be used: the disk is full, or the file cannot be read, written or repaired."""
 
 
 class FeatureStore:
@@ -38,48 +49,88 @@ class FeatureStore:
 
     Rows are written in bursts, so that several processes can fill one store at once; a row is there for the
     others when its burst is. Every row carries a checksum over key, shape and value: a damaged one counts as
-    missing. Several threads may use a store.
+    missing. A file that is damaged beyond single rows is deleted and begun anew, whenever that shows. Several
+    threads may use a store.
 
     Attributes:
         path: The file.
-        num_damaged: Rows that were not as they were written.
+        num_damaged: Rows that were not as they were written; a damaged file counts once.
     """
 
-    def __init__(self, path: Path, fingerprint: Fingerprint) -> None:
+    def __init__(
+        self, path: Path, fingerprint: Fingerprint, make_room: Callable[[int], bool] = lambda _: True
+    ) -> None:
         """Open the file, or make it.
+
+        Args:
+            path: The file; its folder is made.
+            fingerprint: Of the features.
+            make_room: Asked before each burst whether so many bytes may be written. Where they may not, the
+                store takes no more rows, and still gives those that it has.
 
         Raises:
             StoreError: Neither is possible.
         """
         self.path = path
         self.num_damaged = 0
+        self._about = json.dumps(fingerprint.to_dict(), sort_keys=True)
+        self._make_room = make_room
         self._lock = threading.RLock()
         self._burst: dict[bytes, tuple[bytes, bytes]] = {}
         self._burst_bytes = 0
+        self._is_full = False
+        self._shape: tuple[int, ...] | None = None
+        self._db: sqlite3.Connection | None = None
+        self._hold: _Hold | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                self._open(fingerprint)
-            except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError):  # locked, full, not to be opened
-                    raise
-                self.num_damaged += 1  # damaged beyond single rows: begin anew
-                delete_store(path)
-                self._open(fingerprint)
+            self._open()
         except (sqlite3.Error, OSError) as error:
+            self._let_go()
             raise StoreError(f"The feature store {path} cannot be opened: {error}") from error
 
-    def _open(self, fingerprint: Fingerprint) -> None:
+    def _open(self) -> None:
+        """Open the file; where it is damaged, make a new one in its place."""
+        deadline = time.monotonic() + _REPAIR_SECONDS
+        while True:
+            try:
+                self._hold = _Hold(self.path)
+                self._connect()
+                return
+            except sqlite3.Error as error:
+                self._let_go()  # for Windows deletes nothing that is open
+                if not _is_damage(error):
+                    raise
+                # Another process may have it open, and may even be about to repair it.
+                if delete_store(self.path):
+                    self.num_damaged += 1
+                elif time.monotonic() > deadline:
+                    raise
+                else:
+                    time.sleep(0.05)
+
+    def _connect(self) -> None:
         self._db = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, check_same_thread=False)
         self._db.execute("PRAGMA page_size = 65536")
-        self._db.execute("PRAGMA journal_mode = WAL")
+        mode = self._db.execute("PRAGMA journal_mode = TRUNCATE").fetchone()[0]
+        if mode != "truncate":
+            raise sqlite3.OperationalError(f"another process uses it with journal mode {mode}")
         self._db.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost rows, but makes no wrong ones
         self._db.executescript(_SCHEMA)
-        about = json.dumps(fingerprint.to_dict(), sort_keys=True)
         with self._db:
-            self._db.execute("INSERT OR IGNORE INTO about VALUES ('fingerprint', ?)", [about])
-        self._shape = self._stored_shape()
-        os.utime(self.path)  # the budget evicts by this
+            self._db.execute("INSERT OR IGNORE INTO about VALUES ('fingerprint', ?)", [self._about])
+        self._shape = self._stored_shape(self._db)
+        self._db.execute("SELECT checksum, value FROM rows LIMIT 1").fetchone()
+        with contextlib.suppress(OSError):  # somebody else's file, which we may only read
+            os.utime(self.path)  # the budget evicts by this
+
+    def _let_go(self) -> None:
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.close()
+        if self._hold is not None:
+            self._hold.close()
+        self._db = self._hold = None
 
     def __contains__(self, key: bytes) -> bool:
         """Tell whether there is a row; its checksum is verified when it is read."""
@@ -93,56 +144,92 @@ class FeatureStore:
             checksum, value = rows[0] if rows else self._burst.get(key, (b"", b""))
             if not checksum:
                 return None
-            shape = self._shape or self._stored_shape()
-            if shape is None or checksum != _checksum(key, shape, value):
+            if self._shape is None:  # another process has written the first row
+                self._shape = self._run(self._stored_shape)
+            if self._shape is None or checksum != _checksum(key, self._shape, value):
                 self.num_damaged += 1
                 return None
-            self._shape = shape
-        return np.frombuffer(value, np.float32).reshape(shape)
+            return np.frombuffer(value, np.float32).reshape(self._shape)
 
     def put(self, key: bytes, row: np.ndarray) -> None:
         """Keep a row; it reaches the disk with its burst, or by ``flush``."""
         value = np.ascontiguousarray(row, np.float32).tobytes()
         with self._lock:
-            if self._shape != row.shape:
-                shape = json.dumps(row.shape)
-                self._execute("INSERT OR REPLACE INTO about VALUES ('shape', ?)", [shape])
-                self._db.commit()
-                self._shape = row.shape
+            if self._is_full:
+                return
+            self._shape = row.shape
             self._burst[key] = (_checksum(key, row.shape, value), value)
             self._burst_bytes += len(value)
             if self._burst_bytes > _BURST_BYTES:
                 self.flush()
 
     def flush(self) -> None:
-        """Bring everything to the disk."""
+        """Bring everything to the disk, if there is room for it."""
         with self._lock:
             rows = [(key, *row) for key, row in self._burst.items()]
+            num_bytes = self._burst_bytes
             self._burst, self._burst_bytes = {}, 0
-            try:
-                with self._db:
-                    self._db.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?)", rows)
-            except sqlite3.Error as error:
-                raise StoreError(f"The feature store {self.path} cannot be written: {error}") from error
+            if not rows:
+                return
+            if not self._make_room(num_bytes):
+                self._is_full = True
+                return
+            shape = json.dumps(self._shape)
+
+            def write(db: sqlite3.Connection) -> None:
+                with db:
+                    db.execute("INSERT OR REPLACE INTO about VALUES ('shape', ?)", [shape])
+                    db.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?)", rows)
+
+            self._run(write)
 
     def close(self) -> None:
         """Flush and let go of the file; what cannot be written any more is lost, as a cache may be."""
-        with contextlib.suppress(StoreError):
-            self.flush()
-        self._db.close()
+        with self._lock:
+            with contextlib.suppress(StoreError):
+                self.flush()
+            self._let_go()
 
-    def _stored_shape(self) -> tuple[int, ...] | None:
-        rows = self._execute("SELECT value FROM about WHERE name = 'shape'", [])
+    @staticmethod
+    def _stored_shape(db: sqlite3.Connection) -> tuple[int, ...] | None:
+        row = db.execute("SELECT value FROM about WHERE name = 'shape'").fetchone()
         try:
-            return tuple(int(side) for side in json.loads(rows[0][0])) if rows else None
+            return tuple(int(side) for side in json.loads(row[0])) if row else None
         except (ValueError, TypeError):  # damaged; then no row's checksum fits
             return ()
 
     def _execute(self, sql: str, values: Sequence[Any]) -> list[Any]:
+        rows: list[Any] = self._run(lambda db: db.execute(sql, values).fetchall())
+        return rows
+
+    def _run(self, function: Callable[[sqlite3.Connection], Any]) -> Any:
+        """Call a function on the database; once more, on a new one, where it shows that this one is damaged.
+
+        Raises:
+            StoreError: It fails all the same.
+        """
         try:
-            return self._db.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
-            raise StoreError(f"The feature store {self.path} cannot be read: {error}") from error
+            try:
+                return function(self._connection())
+            except sqlite3.Error as error:
+                if not _is_damage(error):
+                    raise
+            self._let_go()
+            if delete_store(self.path):
+                self.num_damaged += 1
+            self._open()
+            return function(self._connection())
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"The feature store {self.path} cannot be read or written: {error}") from error
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._db is None:
+            raise sqlite3.ProgrammingError("it is closed")
+        return self._db
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF in _DAMAGE
 
 
 def _checksum(key: bytes, shape: Sequence[int], value: bytes) -> bytes:
@@ -152,7 +239,58 @@ def _checksum(key: bytes, shape: Sequence[int], value: bytes) -> bytes:
     return digest.digest()
 
 
-def delete_store(path: Path) -> None:
-    """Delete a store's file and what SQLite keeps beside it."""
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+def delete_store(path: Path) -> bool:
+    """Delete a store's file and what lies beside it, unless some process has it open.
+
+    Returns:
+        Whether it is gone.
+    """
+    try:
+        with open(_lock_path(path), "a+b") as lock:
+            if not try_lock(lock):
+                return False
+            # The file itself first: where Windows refuses that, nothing else must be gone either.
+            if not delete(path):
+                return False
+            for suffix in BESIDE:
+                delete(path.with_name(path.name + suffix))
+            delete(_lock_path(path))
+    except OSError:
+        return False
+    delete(_lock_path(path))  # for Windows not before it is closed
+    return True
+
+
+class _Hold:
+    """Tells ``delete_store`` in all processes that a store is in use, until it is closed or forgotten.
+
+    A file of its own is locked, as SQLite's own locks and these are the same on some systems.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = -1
+        for _ in range(100):
+            try:
+                self._descriptor = os.open(_lock_path(path), os.O_RDWR | os.O_CREAT, 0o666)
+                is_held = try_lock(self._descriptor, shared=True)
+                if is_held and os.path.samestat(os.fstat(self._descriptor), _lock_path(path).stat()):
+                    return
+            except FileNotFoundError:  # deleted together with the store between the two
+                pass
+            except OSError:  # a folder that may not be written to
+                break
+            self.close()
+            time.sleep(0.02)
+        self.close()
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from accelerate import Accelerator
@@ -16,7 +17,7 @@ from headstart.data.check import CheckedPhoto
 from headstart.data.records import Candidate, Record
 from headstart.data.targets import Targets
 from headstart.features.activations import MEMORY_LIMIT_BYTES, Activations
-from headstart.features.cache import make_room, should_keep
+from headstart.features.cache import Room, budget_bytes, should_keep, store_path, used_bytes
 from headstart.features.fingerprint import Fingerprint
 from headstart.features.prefix import Prefix, cut_for_training
 from headstart.images.preprocess import Preprocessing
@@ -78,15 +79,15 @@ class FeatureSource:
         if prefix.stages:
             how = "kept" if storage.keep else "computed in every epoch"
             self.say(f"Features of phase {phase.name} are {how}: {storage.why}")
-        if storage.keep:
-            make_room(storage.num_bytes)
+        if storage.keep and used_bytes() + storage.num_bytes > budget_bytes():
+            self._spare_later_stores(phase)
         halfway = None
         if later:  # which is opened anew when its phase begins: until then its rows are on the disk alone
             halfway = self._activations(later, digest(later.stages), keep=True, memory_bytes=0)
         plain = training = self._activations(prefix, parameters, keep=storage.keep, halfway=halfway)
         augmentation = None
         if phase.augment != "none":
-            augmentation = Augmentation(phase.augment, self.config.seed)
+            augmentation = self._augmentation(phase)
             training = self._activations(prefix, parameters, keep=storage.keep, augmentation=augmentation)
         return PhaseFeatures(
             phase,
@@ -111,29 +112,52 @@ class FeatureSource:
         halfway: Activations | None = None,
         memory_bytes: int = MEMORY_LIMIT_BYTES,
     ) -> Activations:
-        def fingerprint(runtime: str) -> Fingerprint:
-            return Fingerprint(
-                preprocessing=self.preprocessing,
-                backbone=self.backbone,
-                cut=prefix.stages.names[-1],
-                parameters=parameters,
-                runtime=runtime,
-                device=prefix.device_name,
-                precision=prefix.precision,
-                augmentation=augmentation.fingerprint() if augmentation else None,
-            )
-
         return Activations(
             prefix,
             self.preprocessing,
-            fingerprint,
+            lambda runtime: self._fingerprint(prefix, parameters, augmentation, runtime),
             augmentation=augmentation,
             halfway=halfway,
             keep=keep,
             memory_bytes=memory_bytes,
             workers=self.config.workers,
             say=self.say,
+            room=self._room,
         )
+
+    def _fingerprint(
+        self, prefix: Prefix, parameters: str, augmentation: Augmentation | None, runtime: str
+    ) -> Fingerprint:
+        return Fingerprint(
+            preprocessing=self.preprocessing,
+            backbone=self.backbone,
+            cut=prefix.stages.names[-1],
+            parameters=parameters,
+            runtime=runtime,
+            device=prefix.device_name,
+            precision=prefix.precision,
+            augmentation=augmentation.fingerprint() if augmentation else None,
+        )
+
+    @cached_property
+    def _room(self) -> Room:
+        return Room(self.say, is_limited=self.config.features != "store")
+
+    def _spare_later_stores(self, phase: PhaseConfig) -> None:
+        """Keep the stores of later phases from making way for this one's, as far as they are known by now."""
+        for later in self.config.phases[_index(phase, self.config.phases) + 1 :]:
+            prefix, _ = self.cut(later)
+            if not prefix.stages or not self._storage(later, prefix).keep:
+                continue
+            parameters = digest(prefix.stages)
+            augmentations = [None] if later.augment == "none" else [None, self._augmentation(later)]
+            self._room.stores.update(
+                store_path(self._fingerprint(prefix, parameters, each, prefix.runtime))
+                for each in augmentations
+            )
+
+    def _augmentation(self, phase: PhaseConfig) -> Augmentation:
+        return Augmentation(phase.augment, self.config.seed)
 
     def cut(self, phase: PhaseConfig, halfway: int = 0) -> tuple[Prefix, nn.Module]:
         """Return what a phase computes once and what it trains; nothing is frozen by that."""
