@@ -1,20 +1,30 @@
 from __future__ import annotations
 
+import copy
+import dataclasses
 import io
 import itertools
+import multiprocessing
 import os
+import pickle
 import subprocess
 import sys
+import tarfile
+import zipfile
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+import torch
+from PIL import Image, ImageCms
 
 from colours import INFO, colours_model
 from headstart.data.folder import read_folder
-from headstart.errors import DamagedFileError, HeadstartError, RunFolderError, UsageError
+from headstart.errors import DamagedFileError, HeadstartError, InputError, RunFolderError, UsageError
 from headstart.images.preprocess import load_pixels
 from headstart.model_file import seal_onnx
 from headstart.predictor import Prediction, Predictor, find_images, load
@@ -149,7 +159,13 @@ def pillow_images() -> dict[str, Image.Image]:
     transparent.putalpha(Image.linear_gradient("L").resize((24, 24)))
     palette = colours.quantize(16)
     palette.info["transparency"] = 3
+    exchanged = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for old, new in ((b"rXYZ", b"????"), (b"bXYZ", b"rXYZ"), (b"????", b"bXYZ")):
+        exchanged = exchanged.replace(old, new)
+    with_profile = colours.copy()
+    with_profile.info["icc_profile"] = exchanged
     return {
+        "colours of a profile": with_profile,
         "grey": colours.convert("L"),
         "grey and alpha": transparent.convert("LA"),
         "alpha": transparent,
@@ -170,6 +186,8 @@ def test_pillow_images_of_any_mode_are_treated_as_their_files(kind: str, predict
     from_image, from_file = predictor.predict([image, file.getvalue()])
     assert from_file.error is None
     assert from_image == from_file
+    if kind == "colours of a profile":
+        assert from_image != predictor.predict(noise(1))[0]
 
 
 def test_pillow_images_are_turned_upright(predictor: Predictor) -> None:
@@ -216,22 +234,223 @@ def test_a_photo_that_cannot_be_read_is_a_row_with_its_error(predictor: Predicto
 @pytest.mark.parametrize(
     ("not_a_photo", "message"),
     [
-        (np.zeros((16, 16, 3), np.float32), "float32"),
-        (np.zeros((16, 16), np.uint8), r"\(16, 16\)"),
+        (np.zeros((16, 16, 3), np.float32), r"float32.*\* 255"),
+        (np.zeros((16, 16, 3), np.float64), r"float64.*\* 255"),
+        (np.zeros((16, 16), bool), r"bool.*\* 255"),
+        (np.zeros((16, 16), np.uint16), "uint16.*>> 8"),
+        (np.zeros((16, 16, 3), int), "astype"),
+        (np.zeros((16, 16, 3), "U3"), "must be uint8"),
         (np.zeros((2, 16, 16, 3), np.uint8), "give a list"),
-        (np.zeros((16, 16, 4), np.uint8), r"\(16, 16, 4\)"),
+        (np.zeros((16, 16, 2), np.uint8), r"\(16, 16, 2\)"),
+        (np.zeros((3, 16, 16), np.uint8), "transpose"),
+        (np.zeros((16,), np.uint8), r"\(16,\)"),
+        (np.zeros((), np.uint8), r"\(\)"),
+        (np.zeros((0, 16, 3), np.uint8), "no pixels"),
+        (np.zeros((16, 0), np.uint8), "no pixels"),
+        (np.zeros((0, 0, 0), np.uint8), "no pixels"),
+        (np.array([], np.uint8), r"\(0,\)"),
+        (torch.zeros(3, 16, 16), r"float32.*\* 255"),
+        (torch.zeros(3, 16, 16, dtype=torch.bfloat16), "bfloat16"),
+        (torch.zeros(2, 3, 16, 16, dtype=torch.uint8), "give a list"),
     ],
 )
 def test_arrays_that_are_no_photo_are_refused(
-    predictor: Predictor, not_a_photo: np.ndarray, message: str
+    predictor: Predictor, not_a_photo: np.ndarray | torch.Tensor, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=message):
-        predictor.predict(not_a_photo)
+    for photos in (not_a_photo, [photo("red"), not_a_photo]):
+        with pytest.raises(InputError, match=message):
+            predictor.predict(photos)
 
 
-def test_other_objects_are_refused(predictor: Predictor) -> None:
-    with pytest.raises(TypeError):
-        predictor.predict([photo("red"), 3])  # type: ignore[list-item]
+@pytest.mark.parametrize(
+    ("photos", "message"),
+    [
+        ([photo("red"), 3], r"photos\[1\]: 3 \(int\) is neither a photo"),
+        ([None], r"photos\[0\]: None"),
+        (None, "None"),
+        (3, "neither a photo nor a list of photos"),
+        ({"a": photo("red")}, r"list\(photos.values\(\)\)"),
+        (io.StringIO("text"), "'rb'"),
+        ([[photo("red")]], r"photos\[0\]"),
+        (np.array([1.5, None], object), r"photos\[0\]"),
+    ],
+)
+def test_other_objects_are_refused(predictor: Predictor, photos: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        predictor.predict(photos)
+    assert isinstance(caught.value, (UsageError, TypeError))
+
+
+def test_an_archive_is_not_one_of_its_photos(predictor: Predictor) -> None:
+    with zipfile.ZipFile(io.BytesIO(), "w") as archive, pytest.raises(InputError, match="ZipFile"):
+        predictor.predict(archive)  # type: ignore[arg-type]
+
+
+def test_arrays_of_every_layout_are_read(predictor: Predictor) -> None:
+    pixels, grey = noise(3), noise(4)[:, :, 0]
+    alpha = np.linspace(0, 255, 24 * 24).reshape(24, 24, 1).astype(np.uint8)
+    rgba = np.concatenate([pixels, alpha], 2)
+
+    class OfAnotherLibrary:
+        shape, dtype = pixels.shape, pixels.dtype
+
+        def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+            return pixels
+
+    as_rgb = [
+        pixels,
+        OfAnotherLibrary(),
+        pixels[::-1, ::-1].copy()[::-1, ::-1],
+        np.asfortranarray(pixels),
+        torch.from_numpy(pixels),
+        torch.from_numpy(pixels).permute(2, 0, 1),
+        torch.from_numpy(pixels).permute(2, 0, 1).contiguous(),
+    ]
+    as_grey = [grey, grey[:, :, None], np.repeat(grey[:, :, None], 3, 2), torch.from_numpy(grey)[None]]
+    as_rgba = [rgba, Image.fromarray(rgba), torch.from_numpy(rgba).permute(2, 0, 1)]
+    for photos in (as_rgb, as_grey, as_rgba):
+        first, *others = predictor.predict(photos)
+        assert first.error is None
+        assert others == [first] * (len(photos) - 1)
+
+
+def archive(members: dict[str, bytes]) -> zipfile.ZipFile:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as opened:
+        for name, content in members.items():
+            opened.writestr(name, content)
+    return zipfile.ZipFile(file)
+
+
+def test_files_are_read_however_they_were_opened(predictor: Predictor, tmp_path: Path) -> None:
+    data = png(Image.fromarray(noise(5)))
+    path = tmp_path / "photo.png"
+    path.write_bytes(data)
+    zipped = archive({"photo.png": data})
+    tar_file = io.BytesIO()
+    with tarfile.open(fileobj=tar_file, mode="w") as tar:
+        tar.add(path, "photo.png")
+    tar_file.seek(0)
+    after_something_else = io.BytesIO(b"header" + data)
+    after_something_else.seek(6)
+    with (
+        path.open("rb") as file,
+        path.open("rb", buffering=0) as raw,
+        zipped.open("photo.png") as member,
+        tarfile.open(fileobj=tar_file) as tar,
+    ):
+        forms = [file, raw, member, tar.extractfile("photo.png"), zipfile.Path(zipped, "photo.png")]
+        forms += [io.BytesIO(data), after_something_else, bytearray(data), memoryview(data), data]
+        predictions = predictor.predict(forms)
+    [of_path] = predictor.predict(path)
+    assert of_path.error is None
+    assert predictions == [dataclasses.replace(of_path, path=None)] * len(forms)
+    assert predictor.predict(io.BytesIO(data)) == predictions[:1]
+
+
+def test_what_an_open_file_cannot_give_is_a_row_with_its_error(predictor: Predictor) -> None:
+    class Broken:
+        def read(self, size: int = -1) -> bytes:
+            raise OSError(5, "Input/output error")
+
+    closed, at_its_end = io.BytesIO(b"x"), io.BytesIO(png(photo("red")))
+    closed.close()
+    at_its_end.read()
+    damaged = archive({"a.png": png(photo("red"))})
+    damaged.fp.getbuffer()[60] ^= 1  # type: ignore[union-attr]
+    answers = predictor.predict([closed, at_its_end, Broken(), io.BytesIO(b"hello"), photo("red")])
+    reasons = ["closed file", "seek(0)", "Input/output error", "not an image"]
+    for answer, reason in zip(answers, reasons, strict=False):
+        assert answer.error is not None
+        assert reason in answer.error
+    assert answers[-1].label == "red"
+    with damaged.open("a.png") as member:
+        [answer] = predictor.predict(member)
+    assert answer.error is not None
+
+
+def test_files_may_be_closed_and_buffers_be_used_again_once_the_next_photo_is_asked_for(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    colours = ["red", "blue"] * 20
+    for colour in ("red", "blue"):
+        photo(colour).save(tmp_path / f"{colour}.png")
+
+    def opened() -> Iterator[Any]:
+        for colour in colours:
+            with (tmp_path / f"{colour}.png").open("rb") as file:
+                yield file
+
+    def images() -> Iterator[Any]:
+        for colour in colours:
+            with Image.open(tmp_path / f"{colour}.png") as image:
+                yield image
+
+    def frames() -> Iterator[Any]:
+        buffer = np.empty((30, 20, 3), np.uint8)
+        for colour in colours:
+            buffer[:] = np.asarray(photo(colour))
+            yield buffer
+
+    def canvas() -> Iterator[Any]:
+        image = photo("red")
+        for colour in colours:
+            image.paste(colour, (0, 0, *image.size))
+            yield image
+
+    for photos in (opened(), images(), frames(), canvas()):
+        assert [prediction.label for prediction in predictor.predict(photos)] == colours
+
+
+def test_collections_of_every_kind_are_read(predictor: Predictor, tmp_path: Path) -> None:
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path, colour in zip(paths, ("red", "blue"), strict=True):
+        photo(colour).save(path)
+    texts = [str(path) for path in paths]
+    collections = [paths, tuple(texts), iter(texts), np.array(texts), np.array(paths, object), deque(paths)]
+    for collection in collections:
+        assert [prediction.label for prediction in predictor.predict(collection)] == ["red", "blue"]
+    assert predictor.predict([]) == []
+
+
+COPIES: dict[str, Callable[[Predictor], Predictor]] = {
+    **{
+        f"pickle, protocol {protocol}": lambda each, protocol=protocol: pickle.loads(
+            pickle.dumps(each, protocol)
+        )
+        for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1)
+    },
+    "deepcopy": copy.deepcopy,
+    "copy": copy.copy,
+    "pickle of a copy": lambda each: pickle.loads(pickle.dumps(copy.deepcopy(each))),
+}
+
+
+@pytest.mark.parametrize("make_copy", COPIES.values(), ids=COPIES)
+def test_a_copy_answers_as_the_model_does(
+    predictor: Predictor, make_copy: Callable[[Predictor], Predictor]
+) -> None:
+    copied = make_copy(predictor)
+    photos = [noise(seed) for seed in range(4)]
+    assert copied is not predictor
+    assert copied.info == predictor.info
+    assert copied.predict(photos) == predictor.predict(photos)
+
+
+def test_a_copy_does_not_need_the_file(run: Path) -> None:
+    loaded = load(run)
+    content = pickle.dumps({"model": loaded})
+    (run / "model.onnx").unlink()
+    assert pickle.loads(content)["model"].predict(photo("red"))[0].label == "red"
+
+
+def test_a_model_answers_in_other_processes_and_threads(predictor: Predictor) -> None:
+    photos = [noise(seed) for seed in range(6)]
+    expected = predictor.predict(photos)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.map(predictor.predict, [photos], chunksize=1) == [expected]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(predictor.predict, [photos] * 8)) == [expected] * 8
 
 
 def test_endless_photos_are_answered_as_they_come(predictor: Predictor) -> None:

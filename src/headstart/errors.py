@@ -7,6 +7,7 @@
     │   ├── ConfigError             one or more settings are wrong; all of them are named at once
     │   ├── DataError               the folder of photos cannot be used as it is
     │   ├── UnknownBackboneError    no network, stage or weights of that name
+    │   ├── InputError              what was given to predict is not a photo
     │   ├── MissingPackageError     an optional package is not installed
     │   └── RunFolderError          a run folder is missing, unfinished or somebody else's
     ├── ImageError                  one photo cannot be read: path and reason
@@ -61,6 +62,10 @@ class DataError(UsageError):
 
 class UnknownBackboneError(UsageError):
     """No network, stage or weights of that name."""
+
+
+class InputError(UsageError, TypeError, ValueError):
+    """What was given to predict is not a photo, by its Python type or by its array's type or shape."""
 
 
 class MissingPackageError(UsageError):

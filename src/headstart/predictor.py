@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, cast
 
 import numpy as np
 import onnxruntime
@@ -16,15 +16,14 @@ from PIL import Image, ImageOps
 
 from headstart.errors import HeadstartError, ImageError, RunFolderError, UsageError
 from headstart.images.boxes import to_photo
+from headstart.images.colour import to_srgb
 from headstart.images.decode import decode, image_size, read_bytes
 from headstart.images.find import walk
+from headstart.images.given import Given, Photo, each_given, is_one_photo
 from headstart.images.preprocess import load_pixels, preprocess
 from headstart.images.view import Box
 from headstart.model_file import ModelInfo, open_onnx, verify_onnx
 from headstart.runtime import Row, map_images, open_session
-
-Photo: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
-"""A path, a file's content, a Pillow image, or RGB pixels (H, W, 3) uint8."""
 
 # One photo a call: nothing is computed on padding, and 4 a call would be only 2 % faster with ResNet-18 or
 # MobileNetV2, 7 % with MobileNetV3-Small.
@@ -76,7 +75,7 @@ def load(path: str | os.PathLike[str]) -> Predictor:
 
 
 class Predictor:
-    """A trained model, ready to predict. Several threads may use it at once.
+    """A trained model, ready to predict. Several threads may use it at once; it can be pickled and copied.
 
     Attributes:
         info: What the model file says of itself.
@@ -84,6 +83,7 @@ class Predictor:
 
     def __init__(self, model: bytes, info: ModelInfo) -> None:
         self.info = info
+        self._model = model  # to make copies of: ONNX Runtime's session cannot be copied
         try:
             self._session = open_session(model)
         except Exception as error:  # ONNX Runtime's exceptions have no base class of their own
@@ -107,6 +107,10 @@ class Predictor:
         """
         return cls(model, verify_onnx(model, name="The model"))
 
+    def __reduce__(self) -> tuple[type[Predictor], tuple[bytes, ModelInfo]]:
+        """Pickle and copy the model file; a copy opens it in its own process."""
+        return type(self), (self._model, self.info)
+
     @property
     def class_names(self) -> tuple[str, ...]:
         """The classes, in the order of the model's outputs."""
@@ -116,7 +120,9 @@ class Predictor:
         """Predict one photo or several.
 
         Args:
-            photos: Paths, files' contents (bytes), Pillow images, RGB pixels ((H, W, 3) uint8), or a mixture.
+            photos: One photo or a collection of photos: paths, files' contents (bytes), files opened in
+                binary mode (read from where they stand), Pillow images, or uint8 pixels: RGB (H, W, 3),
+                RGBA (H, W, 4) or grey (H, W), of PyTorch also (3, H, W).
             top_k: How many of the most probable classes to tell; by default all.
 
         Returns:
@@ -125,11 +131,11 @@ class Predictor:
 
         Raises:
             UsageError: ``top_k`` is not positive.
-            TypeError, ValueError: What was given is no photo by its Python type, or by its array's shape.
+            InputError: Something is not a photo by its Python type, or by its array's type or shape. It is a
+                ``UsageError``, a ``TypeError`` and a ``ValueError``.
         """
-        if isinstance(photos, (str, os.PathLike, bytes, Image.Image, np.ndarray)):
-            photos = [photos]
-        return list(self.predict_iter(photos, top_k=top_k))
+        collection = [photos] if is_one_photo(photos) else photos
+        return list(self.predict_iter(cast("Iterable[Photo]", collection), top_k=top_k))
 
     def predict_iter(self, photos: Iterable[Photo], *, top_k: int | None = None) -> Iterator[Prediction]:
         """Predict any number of photos, as ``predict`` does, reading and answering them one after the other.
@@ -138,24 +144,22 @@ class Predictor:
         """
         if top_k is not None and top_k < 1:
             raise UsageError(f"top_k is {top_k}; it must be at least 1.")
-        rows = map_images(photos, self._pixels, self._answers, batch_size=self._batch_size)
+        rows = map_images(each_given(photos), self._pixels, self._answers, batch_size=self._batch_size)
         return (self._prediction(photo, row, top_k) for photo, row in rows)
 
-    def _pixels(self, photo: Photo) -> np.ndarray:
-        settings = self.info.preprocessing
-        if isinstance(photo, bytes):
-            return load_pixels(photo, settings, path="the photo")
-        if isinstance(photo, np.ndarray):
-            if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
-                raise ValueError(
-                    f"An array of {photo.dtype} {photo.shape} is no photo; uint8 (H, W, 3) is, RGB. "
-                    "For several photos give a list of such arrays."
-                )
-            return preprocess(Image.fromarray(photo), settings)
-        if isinstance(photo, Image.Image):
-            return self._pixels_of_pillow(photo)
-        path = os.fsdecode(photo)
-        return load_pixels(read_bytes(path), settings, path=path)
+    def _pixels(self, photo: Given) -> np.ndarray:
+        settings, content = self.info.preprocessing, photo.content
+        if isinstance(content, ImageError):
+            raise content
+        if isinstance(content, str):
+            return load_pixels(read_bytes(content), settings, path=content)
+        if isinstance(content, bytes):
+            return load_pixels(content, settings, path="the photo")
+        if isinstance(content, np.ndarray):
+            if content.shape[2:] == (3,):
+                return preprocess(Image.fromarray(content), settings)
+            content = Image.fromarray(content)
+        return self._pixels_of_pillow(content)
 
     def _pixels_of_pillow(self, photo: Image.Image) -> np.ndarray:
         try:
@@ -166,6 +170,8 @@ class Predictor:
                 file = io.BytesIO()
                 image.save(file, "PNG" if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA") else "TIFF")
                 image = decode(file.getvalue(), path="the photo")
+            else:
+                image = to_srgb(image, image.info.get("icc_profile"))
         except ImageError:
             raise
         except Exception as error:  # as in decode: Pillow raises almost anything on damaged files
@@ -176,8 +182,8 @@ class Predictor:
         """All outputs, one after the other: (B, D)."""
         return np.concatenate(self._session.run(self._outputs, {"images": pixels}), axis=1)
 
-    def _prediction(self, photo: Photo, row: Row, top_k: int | None) -> Prediction:
-        path = os.fsdecode(photo) if isinstance(photo, (str, os.PathLike)) else None
+    def _prediction(self, photo: Given, row: Row, top_k: int | None) -> Prediction:
+        path = photo.path
         if isinstance(row, Exception):
             return Prediction(path, error=row.reason if isinstance(row, ImageError) else str(row))
         assert row is not None  # every photo is computed on
@@ -187,7 +193,7 @@ class Predictor:
         box: Box | None = None
         if self.info.task == "box":
             try:
-                box = to_photo(row[:4], _size(photo), self.info.preprocessing)
+                box = to_photo(row[:4], _size(photo.content), self.info.preprocessing)
             except ImageError as error:  # it has been read a moment ago
                 return Prediction(path, error=error.reason)
             row = row[4:]
@@ -203,14 +209,15 @@ class Predictor:
         return Prediction(path, label, probabilities[label], probabilities, box=box)
 
 
-def _size(photo: Photo) -> tuple[int, int]:
+def _size(photo: str | bytes | Image.Image | np.ndarray | ImageError) -> tuple[int, int]:
     """Width and height of a photo as a viewer shows it."""
     if isinstance(photo, np.ndarray):
         return int(photo.shape[1]), int(photo.shape[0])
     if isinstance(photo, Image.Image):
         width, height = photo.size
         return (height, width) if photo.getexif().get(_ORIENTATION, 1) >= _FIRST_SIDEWAYS else (width, height)
-    return image_size(photo if isinstance(photo, bytes) else os.fsdecode(photo))
+    assert not isinstance(photo, ImageError)  # that has no answer
+    return image_size(photo)
 
 
 def find_images(path: str | os.PathLike[str]) -> Iterator[str]:

@@ -10,10 +10,11 @@ from typing import Any
 
 import PIL
 
+from headstart.images import colour
 from headstart.images.preprocess import Preprocessing
 
 # Raised when the code between bytes and activations changes what it computes.
-_CODE = 3
+_CODE = 4
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Fingerprint:
     runtime: str
     device: str
     precision: str
-    decoder: str = f"pillow {PIL.__version__}"
+    decoder: str = f"pillow {PIL.__version__}, {colour.library()}"
     machine: str = platform.machine()
     augmentation: str | None = None
     code: int = _CODE

@@ -31,6 +31,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from headstart.errors import ImageError
+from headstart.images.colour import to_srgb
 
 # Not Image.open: it refuses more than 179 megapixels before a reduced scale can be asked for, follows the
 # index of an MPO's further pictures (which phones get wrong), and hides why a header cannot be read.
@@ -162,7 +163,8 @@ def _why_not_a_file(path: str, mode: int) -> str:
 def decode(data: bytes, *, path: str, reduce_to_px: int | None = None) -> Image.Image:
     """Decode a photo, whole: of an animation or a file of many pages the first picture.
 
-    Transparency is laid over white. 16-bit pixels are scaled to 8 bits, floating-point ones from 0..1.
+    Transparency is laid over white. 16-bit pixels are scaled to 8 bits, floating-point ones from 0..1. Pixels
+    with an ICC profile are converted to sRGB.
 
     Args:
         data: The file's content: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
@@ -288,12 +290,18 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _to_rgb(image: Image.Image, path: str) -> Image.Image:
+    profile = image.info.get("icc_profile")
     if image.mode.startswith(("I", "F")):
         image = Image.fromarray(_grey_8_bit(image, path))
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
+        pixels = image.convert("L") if image.mode == "LA" else rgba.convert("RGB")
         image = Image.new("RGB", rgba.size, "white")
-        image.paste(rgba, mask=rgba)
+        image.paste(to_srgb(pixels, profile).convert("RGB"), mask=rgba.getchannel("A"))
+        return image
+    if image.mode not in ("RGB", "L", "CMYK"):
+        image = image.convert("RGB")
+    image = to_srgb(image, profile)
     return image if image.mode == "RGB" else image.convert("RGB")
 
 

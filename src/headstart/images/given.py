@@ -1,0 +1,216 @@
+"""Photos as Python programs hand them over: paths, bytes, open files, Pillow images, arrays, tensors."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from headstart.errors import ImageError, InputError
+from headstart.images.decode import MAX_FILE_BYTES
+
+
+class Readable(Protocol):
+    """A file that was opened for reading bytes, such as ``io.BytesIO`` or a member of a zip archive."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return at most ``size`` bytes from the current position."""
+        ...
+
+
+class HasArray(Protocol):
+    """An array of another library, such as a PyTorch or TensorFlow tensor."""
+
+    @property
+    def shape(self) -> Any:
+        """The length of each dimension."""
+        ...
+
+    @property
+    def dtype(self) -> Any:
+        """The type of the elements."""
+        ...
+
+    def __array__(self) -> np.ndarray: ...
+
+
+Photo: TypeAlias = (
+    str
+    | os.PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | Readable
+    | zipfile.Path
+    | Image.Image
+    | np.ndarray
+    | HasArray
+)
+"""A path; a file's content; a file opened in binary mode; a Pillow image; or uint8 pixels from 0 to 255: RGB
+(H, W, 3), RGBA (H, W, 4), or grey (H, W) or (H, W, 1); of PyTorch also (3, H, W), (4, H, W) and (1, H, W)."""
+
+_CHANNELS: Final = (1, 3, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A photo that was handed over, in one of the few forms that are read.
+
+    Attributes:
+        path: As it was given; None for what is not a path.
+        content: A path, a file's content, a Pillow image, (H, W), (H, W, 3) or (H, W, 4) uint8 pixels, or why
+            an open file could not be read.
+    """
+
+    path: str | None
+    content: str | bytes | Image.Image | np.ndarray | ImageError
+
+
+def is_one_photo(photos: object) -> bool:
+    """Tell one photo from a collection of photos."""
+    if isinstance(photos, np.ndarray) and photos.ndim == 1 and photos.dtype.kind in "OU":
+        return False  # of paths or other photos
+    return (
+        isinstance(photos, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray))
+        or _is_array(photos)
+        or callable(getattr(photos, "read", None))
+        or callable(getattr(photos, "read_bytes", None))
+    )
+
+
+def each_given(photos: Iterable[Photo]) -> Iterator[Given]:
+    """Yield photos in one of the few forms that are read, one after the other, in the calling thread.
+
+    An open file is read here, as whoever opened it may close it before the next one. What an iterator yields
+    is copied if it can be changed: a program that reads frames into one buffer would otherwise overwrite a
+    photo that waits for its turn.
+
+    Raises:
+        InputError: Something is not a photo by its Python type, or by its array's type or shape.
+    """
+    if isinstance(photos, Mapping):
+        raise InputError(
+            f"photos is a {type(photos).__name__}, which pairs keys with values. Give a list of photos, such "
+            "as list(photos.values())."
+        )
+    try:
+        remaining = iter(photos)
+    except TypeError:
+        raise InputError(f"photos is {_shown(photos)}, which is {_WANTED}.") from None
+    may_reuse = remaining is photos
+    for number, photo in enumerate(remaining):
+        try:
+            yield _given(photo, copy=may_reuse)
+        except InputError as error:
+            raise InputError(f"photos[{number}]: {error}") from None
+
+
+_WANTED: Final = (
+    "neither a photo nor a list of photos: a path, a file's content (bytes), an open binary file, a Pillow "
+    "image, or an array of uint8"
+)
+
+
+def _given(photo: object, *, copy: bool) -> Given:
+    if isinstance(photo, (str, os.PathLike)):
+        path = os.fsdecode(photo)
+        return Given(path, path)
+    if isinstance(photo, (bytes, bytearray, memoryview)):
+        return Given(None, bytes(photo))
+    if isinstance(photo, Image.Image):
+        return Given(None, _copied(photo) if copy else photo)
+    if isinstance(photo, np.ndarray) or _is_array(photo):
+        pixels = _pixels(photo)
+        return Given(None, pixels.copy() if copy else pixels)
+    for method in ("read", "read_bytes"):
+        if callable(read := getattr(photo, method, None)):
+            return Given(None, _read(photo, read, () if method == "read_bytes" else (MAX_FILE_BYTES + 1,)))
+    raise InputError(f"{_shown(photo)} is {_WANTED}.")
+
+
+def _read(file: object, read: Any, size: tuple[int, ...]) -> bytes | ImageError:
+    try:
+        data = read(*size)
+    except (TypeError, LookupError) as error:  # as of a ZipFile, which reads names
+        raise InputError(f"{_shown(file)} cannot be read like an open file: {error}") from error
+    except Exception as error:  # of the system, of a closed file, or of whichever library opened it
+        return ImageError("the photo", f"cannot be read: {getattr(error, 'strerror', None) or error}")
+    if isinstance(data, (bytearray, memoryview)):
+        data = bytes(data)
+    if isinstance(data, str):
+        raise InputError(f"{_shown(file)} was opened as text. Open it as a binary file: open(path, 'rb').")
+    if not isinstance(data, bytes):
+        raise InputError(f"reading {_shown(file)} gives {type(data).__name__}; it must give bytes.")
+    if not data:
+        return ImageError(
+            "the photo", "empty file, or one that has been read to its end: rewind it with seek(0)"
+        )
+    if len(data) > MAX_FILE_BYTES:
+        return ImageError("the photo", f"more than {MAX_FILE_BYTES / 2**30:.0f} GiB, which are not read")
+    return data
+
+
+def _copied(image: Image.Image) -> Image.Image | ImageError:
+    try:
+        return image.copy()
+    except Exception as error:  # Pillow's decoders raise almost anything on damaged files
+        return ImageError("the photo", f"cannot be decoded: {error or type(error).__name__}")
+
+
+def _is_array(photo: object) -> bool:
+    """Tell an array of any library by its attributes; a table's column, of one dimension, is not a photo."""
+    has_all = all(hasattr(photo, name) for name in ("shape", "dtype", "__array__"))
+    return has_all and not isinstance(photo, type) and len(getattr(photo, "shape", ())) > 1
+
+
+def _pixels(photo: Any) -> np.ndarray:
+    """Return (H, W), (H, W, 3) or (H, W, 4) uint8.
+
+    Raises:
+        InputError: It has another type or shape; the message says how to convert it.
+    """
+    is_torch = callable(getattr(photo, "detach", None)) and callable(getattr(photo, "cpu", None))
+    what = f"An array of {photo.dtype} {tuple(photo.shape)}"
+    try:
+        pixels = np.asarray(photo.detach().cpu() if is_torch else photo)
+    except Exception as error:  # whatever the other library raises, as for bfloat16
+        raise InputError(f"{what} cannot be converted to a NumPy array: {error}") from error
+    if pixels.ndim == 4:
+        raise InputError(f"{what} is not one photo. For several photos give a list of arrays: list(array).")
+    if is_torch and pixels.ndim == 3 and pixels.shape[0] in _CHANNELS and pixels.shape[2] not in _CHANNELS:
+        pixels = pixels.transpose(1, 2, 0)  # as PyTorch has it: channels first
+    is_shaped = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in _CHANNELS)
+    if pixels.size == 0 and pixels.ndim in (2, 3):
+        raise InputError(f"{what} has no pixels.")
+    if not is_shaped:
+        hint = ""
+        if pixels.ndim == 3 and pixels.shape[0] in _CHANNELS:
+            hint = " Its channels seem to come first: array.transpose(1, 2, 0)."
+        raise InputError(
+            f"{what} is not a photo. It must be (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey.{hint}"
+        )
+    if pixels.dtype != np.uint8:
+        raise InputError(
+            f"{what} is not a photo. It must be uint8, from 0 to 255.{_conversion(pixels.dtype)}"
+        )
+    return pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels
+
+
+def _conversion(dtype: np.dtype[Any]) -> str:
+    if dtype.kind == "f":
+        return " If its values go from 0 to 1: (array * 255).round().astype('uint8')."
+    if dtype == np.uint16:
+        return " If its values go from 0 to 65535: (array >> 8).astype('uint8')."
+    if dtype.kind in "iu":
+        return " If its values go from 0 to 255: array.astype('uint8')."
+    return " If it is a mask: array.astype('uint8') * 255." if dtype.kind == "b" else ""
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return f"{text[:60]}{'…' if len(text) > 60 else ''} ({type(value).__name__})"
