@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from headstart.config import TrainConfig
 from headstart.data.augment import Augmentation
 from headstart.data.check import check_images
 from headstart.data.folder import read_folder
-from headstart.data.records import Candidate
+from headstart.data.records import Candidate, Record
 from headstart.data.targets import Targets
 from headstart.errors import DataError
 from headstart.features.activations import Activations
@@ -166,6 +166,27 @@ def test_a_store_that_fails_is_given_up_and_training_goes_on(
     activations, said = activations_of(prefix, memory_bytes=40 * 512 if failing != "get" else 0)
     assert rows_of(activations, photos / "train").tobytes() == expected.tobytes()
     assert any("disk is full" in words for words in said)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_photos_are_asked_for_only_as_far_ahead_as_they_are_loaded(
+    keep: bool, prefix: Prefix, photos: Path
+) -> None:
+    activations, _ = activations_of(prefix, keep=keep)
+    listing = read_folder(photos / "train")
+    records = check_images(listing, checks=activations.check(listing.candidates, is_learned_from)).records
+    asked = 0
+
+    def wanted() -> Iterator[tuple[Record, int]]:
+        nonlocal asked
+        for asked in range(1, 100_000):
+            yield records[asked % len(records)], 0
+
+    rows = activations.rows(wanted())
+    next(rows)
+    assert asked < 1000
+    rows.close()  # type: ignore[attr-defined]
+    activations.close()
 
 
 def test_a_photo_that_changes_during_the_run_stops_it(

@@ -16,7 +16,7 @@ from headstart.data.place import place_boxes
 from headstart.data.records import Dataset, Listing, Quarantined, Record
 from headstart.errors import ConfigError, DataError, ImageError
 from headstart.files import write_whole
-from headstart.images.decode import decode, read_bytes
+from headstart.images.decode import Header, decode, read_bytes
 from headstart.runtime import map_in_order
 
 CHECK_REDUCE_TO_PX: Final = 64  # whether a photo decodes does not depend on the scale; smaller is faster
@@ -29,10 +29,13 @@ class CheckedPhoto:
     Attributes:
         sha256: Of the file's bytes, lower-case hexadecimal; empty if they could not be read.
         reason: Why the photo cannot be used; None if it can.
+        header: Its size and orientation, where boxes are predicted and something else than ``check_images``
+            has read the photo.
     """
 
     sha256: str
     reason: str | None
+    header: Header | None = None
 
 
 def check_photo(path: str, reduce_to_px: int = CHECK_REDUCE_TO_PX) -> CheckedPhoto:
@@ -79,9 +82,12 @@ def check_images(
     labels = {name: label for label, name in enumerate(listing.class_names)}
     records: list[Record] = []
     quarantined = list(listing.quarantined)
+    headers: dict[str, Header] = {}
     if checks is None:
         checks = map_in_order(check_photo, (candidate.path for candidate in listing.candidates))
     for candidate, photo in zip(listing.candidates, checks, strict=True):
+        if photo.header is not None:
+            headers[candidate.path] = photo.header
         if photo.reason is None:
             records.append(
                 Record(
@@ -102,7 +108,7 @@ def check_images(
     notes = listing.notes
     if listing.task == "box":
         candidates = {candidate.path: candidate for candidate in listing.candidates}
-        records, done_to_boxes = place_boxes(records, candidates, quarantined)
+        records, done_to_boxes = place_boxes(records, candidates, quarantined, headers)
         notes = (*notes, *done_to_boxes)
     dataset = Dataset(
         root=listing.root,

@@ -25,7 +25,10 @@ _ROUNDING_PX: Final = 1.0  # by how much a resized photo's sides, or a box's, ma
 
 
 def place_boxes(
-    records: list[Record], candidates: Mapping[str, Candidate], quarantined: list[Quarantined]
+    records: list[Record],
+    candidates: Mapping[str, Candidate],
+    quarantined: list[Quarantined],
+    headers: Mapping[str, Header] | None = None,
 ) -> tuple[list[Record], list[str]]:
     """Give records the sizes of their photos, and boxes in pixels of the photos as a viewer shows them.
 
@@ -37,19 +40,23 @@ def place_boxes(
         records: Photos that decode, with the boxes as the labels give them.
         candidates: By path; they hold the declared sizes.
         quarantined: Grows by the photos that cannot be used.
+        headers: By path, of photos that have been read; the others' headers are read here.
 
     Returns:
         The other records, and a sentence for whatever has been done to boxes.
     """
-    headers = list(map_in_order(_header_or_reason, (record.path for record in records)))
+    read = headers or {}
+    found = list(
+        map_in_order(lambda path: read.get(path) or _header_or_reason(path), (each.path for each in records))
+    )
     known = [
         (header.orientation, frames_of(candidates[record.path], header))
-        for record, header in zip(records, headers, strict=True)
+        for record, header in zip(records, found, strict=True)
         if isinstance(header, Header)
     ]
     usual = usual_frame(known)
     placed, done, undecided = [], Counter[str](), []
-    for record, header in zip(records, headers, strict=True):
+    for record, header in zip(records, found, strict=True):
         candidate = candidates[record.path]
         try:
             if isinstance(header, str):

@@ -21,7 +21,7 @@ from headstart.features.cache import Room
 from headstart.features.fingerprint import Fingerprint, photo_key
 from headstart.features.prefix import Prefix
 from headstart.features.store import FeatureStore, StoreError
-from headstart.images.decode import decode, read_bytes
+from headstart.images.decode import Header, decode, image_header, read_bytes
 from headstart.images.preprocess import Preprocessing, load_pixels
 from headstart.runtime import Row, map_images
 
@@ -37,6 +37,8 @@ class _Photo:
     view: int = 0
     sha256: str = ""
     is_wanted: bool = True
+    has_box: bool = False
+    header: Header | None = None
 
     @property
     def key(self) -> bytes:
@@ -104,7 +106,10 @@ class Activations:
         Yields:
             What became of each photo, in order.
         """
-        photos = (_Photo(each.path, is_wanted=self._keep and wanted(each)) for each in candidates)
+        photos = (
+            _Photo(each.path, is_wanted=self._keep and wanted(each), has_box=each.box is not None)
+            for each in candidates
+        )
         for photo, row in self._pass(photos, self._load_unknown):
             yield _checked(photo, row)
         self._flush()
@@ -187,6 +192,8 @@ class Activations:
     def _load_unknown(self, photo: _Photo) -> np.ndarray | None:
         data = read_bytes(photo.path)
         photo.sha256 = hashlib.sha256(data).hexdigest()
+        if photo.has_box:
+            photo.header = image_header(data)
         if photo.is_wanted:
             known = self._keep and self._has(photo.key)
             return None if known else load_pixels(data, self._preprocessing, path=photo.path)
@@ -277,7 +284,7 @@ def _photos(photos: Iterable[tuple[Record, int]]) -> Iterator[_Photo]:
 def _checked(photo: _Photo, row: Row) -> CheckedPhoto:
     if isinstance(row, Exception):
         return CheckedPhoto(photo.sha256, getattr(row, "reason", None) or str(row))
-    return CheckedPhoto(photo.sha256, None)
+    return CheckedPhoto(photo.sha256, None, photo.header)
 
 
 def _readable(photo: _Photo, row: Row) -> np.ndarray | None:

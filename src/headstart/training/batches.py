@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -100,19 +101,26 @@ class Batches:
         order = np.arange(len(self._records)) if order is None else order
         rank, num_processes = self._accelerator.process_index, self._accelerator.num_processes
         parts = list(shards(order, self._batch_size, rank, num_processes))
-        # A photo may show another view than the one that was asked for: see ``Targets.view``.
-        own = {i for part in parts[first:] for i in part.indices.tolist()}
-        seen = {i: self._targets.view(self._records[i], view, self._augmentation) for i in own}
-        rows = self._activations.rows(
-            (self._records[i], seen[i][0]) for part in parts[first:] for i in part.indices.tolist()
-        )
+        # Of the batches whose photos are being loaded: what comes later is not worked out yet.
+        targets_ahead: deque[np.ndarray] = deque()
+
+        def photos() -> Iterator[tuple[Record, int]]:
+            for part in parts[first:]:
+                records = [self._records[i] for i in part.indices.tolist()]
+                # A photo may show another view than the one that was asked for: see ``Targets.view``.
+                seen = [self._targets.view(record, view, self._augmentation) for record in records]
+                targets_ahead.append(np.stack([targets for _, targets in seen]))
+                yield from zip(records, [number for number, _ in seen], strict=True)
+
+        rows = self._activations.rows(photos())
         for number, part in enumerate(parts[first:], first):
             step = slice(number - number % self._accumulate, None)
             step_parts = parts[step][: self._accumulate]
-            targets = torch.from_numpy(np.stack([seen[i][1] for i in part.indices.tolist()]))
+            inputs = torch.from_numpy(np.stack(list(islice(rows, len(part.indices)))))
+            targets = torch.from_numpy(targets_ahead.popleft())
             yield Batch(
                 number=number,
-                inputs=self._on_device(torch.from_numpy(np.stack(list(islice(rows, len(part.indices)))))),
+                inputs=self._on_device(inputs),
                 targets=targets.to(self._accelerator.device, non_blocking=True),
                 weights=torch.from_numpy(part.weights).to(self._accelerator.device, non_blocking=True),
                 size=part.step_size,

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import nn
 
 from headstart.config import TrainConfig
 from headstart.cores import num_cores
 from headstart.errors import ConfigError
+
+Item = TypeVar("Item")
 
 _MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
@@ -68,6 +71,19 @@ def from_main(text: str, accelerator: Accelerator) -> str:
     if accelerator.num_processes == 1:
         return text
     return str(broadcast_object_list([text])[0])
+
+
+def gathered(own: Item, accelerator: Accelerator) -> list[Item]:
+    """Return what each process gives, in the order of the processes; every process takes part.
+
+    Args:
+        own: Of this process; anything that can be pickled.
+        accelerator: Knows the processes.
+    """
+    if accelerator.num_processes == 1:
+        return [own]
+    found: list[Item] = gather_object([own])
+    return found
 
 
 @contextmanager

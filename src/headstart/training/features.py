@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice, zip_longest
 from typing import Final
 
+import numpy as np
 from accelerate import Accelerator
 from torch import nn
 
@@ -22,9 +24,12 @@ from headstart.features.fingerprint import Fingerprint
 from headstart.features.prefix import Prefix, cut_for_training
 from headstart.images.preprocess import Preprocessing
 from headstart.model.freeze import digest, freeze
+from headstart.training.device import gathered
 
 ONE_PASS_MIN_PHOTOS: Final = 200
 """For fewer photos, two passes take less time than showing that one gives the same bits."""
+
+_ROWS_AT_ONCE: Final = 1024  # of each process in one exchange, so that copies are small
 
 
 @dataclass(frozen=True)
@@ -230,37 +235,73 @@ class PhaseFeatures:
     targets: Targets
     accelerator: Accelerator
 
-    def check(self, candidates: Sequence[Candidate]) -> Iterator[CheckedPhoto]:
+    def check(
+        self, candidates: Sequence[Candidate], advance: Callable[[int], object] = lambda _: None
+    ) -> Iterator[CheckedPhoto]:
         """Read and check all photos, and run the frozen part on them on the way.
 
-        With several processes each computes its share first; what the others have done is then found.
+        With several processes each reads its share, and they exchange what they have found.
+
+        Args:
+            candidates: The photos.
+            advance: Told of photos that are done, by all processes together.
+
+        Yields:
+            What became of each photo, in order.
         """
+        num_processes = self.accelerator.num_processes
 
         def wanted(photo: Candidate) -> bool:
             if self.training is not self.plain:  # only validation photos are needed as they are
                 return photo.split == "val"
             return photo.split != "test"  # from which nothing may be learned
 
-        if self.accelerator.num_processes > 1:
-            for _ in self.plain.check(candidates[self._share], wanted):
-                pass
-            self.accelerator.wait_for_everyone()
-        return self.plain.check(candidates, wanted)
+        own: list[CheckedPhoto] = []
+        for photo in self.plain.check(candidates[self._share], wanted):
+            advance(num_processes)
+            if num_processes == 1:
+                yield photo
+            else:
+                own.append(photo)
+        if num_processes > 1:
+            shares = gathered(own, self.accelerator)
+            for place in range(len(candidates)):
+                yield shares[place % num_processes][place // num_processes]
 
-    def fill(self, train: Sequence[Record], val: Sequence[Record], advance: Callable[[], object]) -> None:
-        """Compute and keep what the phase needs and is not there yet."""
+    def fill(self, train: Sequence[Record], val: Sequence[Record], advance: Callable[[int], object]) -> None:
+        """Compute and keep what the phase needs and is not there yet; each process does its share.
+
+        Args:
+            train: Photos that are trained on.
+            val: Photos that are as they are.
+            advance: Told of photos that are done, by all processes together.
+        """
         wanted = [
-            (self.training, [(record, self._seen(record, view)) for view in self.views for record in train]),
-            (self.plain, [(record, 0) for record in val]),
+            (self.training, ((record, view) for view in self.views for record in train)),
+            (self.plain, ((record, 0) for record in val)),
         ]
-        if self.accelerator.num_processes > 1:
-            for activations, photos in wanted:
-                for _ in activations.fill(photos[self._share]):
-                    pass
-            self.accelerator.wait_for_everyone()
         for activations, photos in wanted:
-            for _ in activations.fill(photos):
-                advance()
+            own = islice(photos, self._share.start, None, self._share.step)
+            for _ in activations.fill((record, self._seen(record, view)) for record, view in own):
+                advance(self.accelerator.num_processes)
+        self.accelerator.wait_for_everyone()  # for what the others have stored is found from here on
+
+    def rows(self, photos: Iterable[tuple[Record, int]]) -> Iterator[np.ndarray]:
+        """Yield what the phase trains on, in every process: each reads its share, and they exchange it.
+
+        Args:
+            photos: Each with its view's number.
+        """
+        num_processes = self.accelerator.num_processes
+        if num_processes == 1:
+            yield from self.training.rows(photos)
+            return
+        photos = list(photos)
+        own = self.training.rows(photos[self._share])
+        for _ in range(0, len(photos), num_processes * _ROWS_AT_ONCE):
+            shares = gathered(list(islice(own, _ROWS_AT_ONCE)), self.accelerator)
+            for turn in zip_longest(*shares):
+                yield from (row for row in turn if row is not None)
 
     def view(self, epoch: int) -> int:
         """Return the view that an epoch, counted from 1, trains on."""

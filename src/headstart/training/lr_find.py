@@ -191,8 +191,8 @@ def lr_find(
         *before, tested = _phases(setup, phase, display)
         features = setup.source.open((*before, tested)[0])
         with display.counting("Photos", len(setup.listing.candidates)) as counter:
-            checks = features.check(setup.listing.candidates)
-            dataset = check_images(setup.listing, config.allow_quarantined, counter.advance, checks)
+            checks = features.check(setup.listing.candidates, counter.advance)
+            dataset = check_images(setup.listing, config.allow_quarantined, checks=checks)
         splits = split_dataset(dataset, val_fraction=config.val_fraction, seed=config.seed)
         display.found(setup.listing, dataset, splits)
         with _weights_kept(setup, (*before, tested)):

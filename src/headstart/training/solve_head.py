@@ -102,7 +102,7 @@ def fit_head(suffix: nn.Module, features: PhaseFeatures, records: Sequence[Recor
     layer = linear_head(suffix)
     assert layer is not None  # the configuration has been checked
     photos = [(i, view) for view in features.views for i in range(len(records))]
-    rows = np.stack(list(features.training.rows((records[i], view) for i, view in photos)))
+    rows = np.stack(list(features.rows((records[i], view) for i, view in photos)))
     index = np.array([i for i, _ in photos])
     labels = np.array([record.label for record in records])[index]
     solved = solve_head(rows, labels, index, layer.out_features)

@@ -129,8 +129,8 @@ def _run(
         # One pass reads, hashes and checks the photos and runs the next phase's frozen part on them.
         features = setup.source.open(config.phases[min(run.progress.phase, len(config.phases) - 1)])
         with stopwatch("features"), display.counting("Photos", len(setup.listing.candidates)) as counter:
-            checks = features.check(setup.listing.candidates)
-            dataset = check_images(setup.listing, config.allow_quarantined, counter.advance, checks)
+            checks = features.check(setup.listing.candidates, counter.advance)
+            dataset = check_images(setup.listing, config.allow_quarantined, checks=checks)
         splits = split_dataset(dataset, val_fraction=config.val_fraction, seed=config.seed)
         setup.targets.refuse_hidden(dataset.records)
         run.begin(out, dataset, splits, force=force, say=display.say)

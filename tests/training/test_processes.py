@@ -1,0 +1,187 @@
+"""Several processes share the photos. Here they are threads that exchange what they find."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from headstart.config import TrainConfig
+from headstart.data.check import check_images
+from headstart.data.records import Dataset, Listing
+from headstart.data.source import read_source
+from headstart.data.targets import Targets
+from headstart.images.preprocess import Preprocessing
+from headstart.training.features import FeatureSource
+
+Result = TypeVar("Result")
+
+NUM_PROCESSES = 3
+PREPROCESSING = Preprocessing(size_px=32)
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 8, 3, stride=2)
+        self.fc = nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.conv(x).relu().mean((2, 3)))
+
+
+NET = Net().eval()  # one for all, as the generator that makes it is one for all threads
+
+
+class Process:
+    """What Accelerate says to one of several processes."""
+
+    mixed_precision = "no"
+    device = torch.device("cpu")
+
+    def __init__(self, index: int, num_processes: int, barrier: threading.Barrier, given: list[Any]) -> None:
+        self.process_index, self.num_processes = index, num_processes
+        self._barrier, self._given = barrier, given
+
+    def wait_for_everyone(self) -> None:
+        self._barrier.wait(60)
+
+    def gathered(self, own: Any) -> list[Any]:
+        self._given[self.process_index] = own
+        self._barrier.wait(60)
+        found = list(self._given)
+        self._barrier.wait(60)
+        return found
+
+
+def in_processes(function: Callable[[Any], Result], num_processes: int) -> list[Result]:
+    barrier, given = threading.Barrier(num_processes), [None] * num_processes
+    processes = [Process(index, num_processes, barrier, given) for index in range(num_processes)]
+    with ThreadPoolExecutor(num_processes) as pool:
+        return [each.result() for each in [pool.submit(function, process) for process in processes]]
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each file is read, wholly or in part, by any of the processes."""
+    found: Counter[str] = Counter()
+    lock = threading.Lock()
+
+    def counting(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(photo: Any, *args: Any, **kwargs: Any) -> Any:
+            if isinstance(photo, str):
+                with lock:
+                    found[photo] += 1
+            return function(photo, *args, **kwargs)
+
+        return call
+
+    import headstart.data.check
+    import headstart.data.place
+    import headstart.features.activations as activations
+
+    monkeypatch.setattr(activations, "read_bytes", counting(activations.read_bytes))
+    monkeypatch.setattr(headstart.data.check, "read_bytes", counting(headstart.data.check.read_bytes))
+    monkeypatch.setattr(headstart.data.place, "image_header", counting(headstart.data.place.image_header))
+    monkeypatch.setattr("headstart.training.features.gathered", lambda own, process: process.gathered(own))
+    return found
+
+
+def source_for(data: Path, listing: Listing, process: Any, **settings: Any) -> FeatureSource:
+    config = TrainConfig.from_settings(data, backbone="resnet18", weights="random", **settings)
+    targets = Targets(listing.task, listing.class_names, PREPROCESSING)
+    return FeatureSource(
+        config, copy.deepcopy(NET), PREPROCESSING, "r", 30, 6, targets, process, lambda _: None
+    )
+
+
+@pytest.mark.parametrize("augment", ["none", "light"])
+@pytest.mark.parametrize("features", ["store", "live"])
+def test_each_photo_is_read_by_one_of_the_processes(
+    features: str, augment: str, photos: Path, reads: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phases = [{"name": "head", "epochs": 2, "augment": augment, "views": 2 if augment != "none" else 1}]
+    listing = read_source(photos)
+
+    def fail(*_: Any, **__: Any) -> bytes:  # then PyTorch runs the prefix; the exporter is not for threads
+        raise RuntimeError("Unsupported operator")
+
+    monkeypatch.setattr("headstart.features.prefix.to_onnx", fail)
+
+    def work(process: Any) -> tuple[Dataset, list[np.ndarray]]:
+        source = source_for(photos, listing, process, features=features, phases=phases)
+        opened = source.open(source.config.phases[0])
+        done = 0
+
+        def advance(number: int) -> None:
+            nonlocal done
+            done += number
+
+        dataset = check_images(listing, checks=opened.check(listing.candidates, advance))
+        assert len(listing.candidates) <= done < len(listing.candidates) + NUM_PROCESSES
+        train = [record for record in dataset.records if record.split == "train"]
+        opened.fill(train, [], advance)
+        rows = list(opened.rows((record, view) for view in opened.views for record in train))
+        opened.close()
+        return dataset, rows
+
+    alone = in_processes(work, 1)[0]
+    num_alone = sum(reads.values())
+    reads.clear()
+    monkeypatch.setenv("HEADSTART_CACHE", str(photos.parent / f"other-{features}-{augment}"))
+    together = in_processes(work, NUM_PROCESSES)
+    assert sum(reads.values()) == num_alone
+    for dataset, rows in together:
+        assert dataset == alone[0]
+        assert len(rows) == len(alone[1])
+        assert all(map(np.array_equal, rows, alone[1]))
+
+
+def test_sizes_of_photos_with_boxes_are_read_once_too(tmp_path: Path, reads: Counter[str]) -> None:
+    lines = ["image,xmin,ymin,xmax,ymax"]
+    for number in range(10):
+        Image.new("RGB", (40, 30), (number * 20, 0, 0)).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,4,4,{50 if number == 7 else 20},20")
+    (tmp_path / "boxes.csv").write_text("\n".join(lines))
+    listing = read_source(tmp_path / "boxes.csv")
+
+    def work(process: Any) -> Dataset:
+        source = source_for(tmp_path / "boxes.csv", listing, process, phases=[{"unfreeze": "all"}])
+        opened = source.open(source.config.phases[0])
+        return check_images(listing, checks=opened.check(listing.candidates))
+
+    (alone,) = in_processes(work, 1)
+    assert set(reads.values()) == {1}
+    reads.clear()
+    together = in_processes(work, NUM_PROCESSES)
+    assert set(reads.values()) == {1}
+    assert len(reads) == 10
+    assert together == [alone] * NUM_PROCESSES
+    assert {record.size for record in alone.records} == {(40, 30)}
+
+
+def test_a_photo_that_one_process_cannot_read_is_quarantined_by_all(
+    tmp_path: Path, make_photos: Callable[..., Path], reads: Counter[str]
+) -> None:
+    data = make_photos(tmp_path / "photos", {"": 4})
+    (data / "red" / "red1.jpg").write_bytes(b"\xff\xd8\xff\xe0 and then nothing")
+    listing = read_source(data)
+
+    def work(process: Any) -> Dataset:
+        source = source_for(data, listing, process, phases=[{"unfreeze": "all"}])
+        return check_images(listing, checks=source.open(source.config.phases[0]).check(listing.candidates))
+
+    first, *others = in_processes(work, NUM_PROCESSES)
+    assert [Path(photo.path).name for photo in first.quarantined] == ["red1.jpg"]
+    assert others == [first] * (NUM_PROCESSES - 1)
