@@ -320,6 +320,31 @@ def test_a_class_whose_boxes_all_lie_outside_is_an_error(tree):
         check_images(read_source(root / "t.csv"))
 
 
+def test_photos_under_two_labels_are_named_with_both_files(tree):
+    root = tree({**SIX_PHOTOS, "cat/7.png": 7, "dog/8.png": 7, "dog/9.png": 4})
+    [note] = check_images(read_folder(root)).notes
+    assert "1 photo is there twice" in note  # dog/9.png is dog/1.png, which is right
+    assert f"{str(root / 'cat' / '7.png')!r} (cat) and {str(root / 'dog' / '8.png')!r} (dog)" in note
+
+
+@pytest.mark.parametrize(
+    ("columns", "one", "other", "options"),
+    [
+        ("labels", "x|y", "x", {}),
+        ("size", "1.5", "2", {"target": "size"}),
+        ("xmin,ymin,xmax,ymax", "1,1,2,2", "1,1,3,3", {}),
+    ],
+)
+def test_photos_under_two_labels_are_named_for_every_task(tree, columns, one, other, options):
+    root = tree({"a.png": 1, "b.png": 1, "c.png": 2, "d.png": 2, "e.png": 3})
+    rows = f"a.png,{one}\nb.png,{other}\nc.png,{one}\nd.png,{one}\ne.png,{other}\n"
+    (root / "t.csv").write_text(f"image,{columns}\n{rows}")
+    [note] = [n for n in check_images(read_source(root / "t.csv", **options)).notes if "twice" in n]
+    assert "1 photo is there twice" in note
+    assert "a.png" in note
+    assert "b.png" in note
+
+
 def test_a_label_whose_photos_cannot_be_read_is_an_error(tree):
     root = tree({"a.png": b"", "b.png": 1, "c.png": 2})
     (root / "t.csv").write_text("image,labels\na.png,x|y\nb.png,y\nc.png,\n")

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shutil
 import tempfile
 import unicodedata
 from collections import Counter
@@ -13,7 +14,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from headstart.data.folder import SPLIT_OF_FOLDER, read_folder
+from headstart.data.folder import read_folder
+from headstart.data.source import read_source
+from headstart.data.split_names import SPLIT_OF_FOLDER
 from headstart.errors import DataError
 
 
@@ -57,6 +60,177 @@ def test_split_folders_of_every_usual_name(tree, train, val, test):
         "val": Counter(dog=1),
         "test": Counter(cat=1),
     }
+
+
+def numbered(*paths: str) -> dict[str, int]:
+    return {path: number for number, path in enumerate(sorted(paths))}
+
+
+def below(folder: str, *classes: str) -> list[str]:
+    """Two photos of each class in a folder."""
+    return [f"{folder}/{name}/{number}.png" for name in classes or ("cat", "dog") for number in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "test"),
+    [
+        ("training_set", None, "test_set"),
+        ("seg_train/seg_train", None, "seg_test/seg_test"),
+        ("Train_data", "Valid_data", "Test_data"),
+        ("TRAIN", "DEV", "TEST"),
+        ("train", "eval", None),
+        ("train", "validate", "holdout"),
+        ("TrainingSet", "ValidationSet", "TestingSet"),
+        ("trainset", "valset", "testset"),
+        ("flowers-train", "flowers-val", "flowers-test"),
+        ("train_images", "val_images", "test_images"),
+        ("train2017", "val2017", "test2017"),
+        ("01 train", "02 val", "03 test"),
+        ("train/train", "val/val", "test/test"),
+        ("Train/TRAIN/train", None, "test"),
+        ("entrenamiento", "validación", "prueba"),
+        ("Trainingsdaten", "Validierung", "Testdaten"),
+        ("训练集", "验证集", "测试集"),
+        ("train", "dev", "tst"),
+    ],
+)
+def test_splits_are_recognised_by_other_names(tree, train, val, test):
+    folders = {"train": train, "val": val, "test": test}
+    root = tree(numbered(*(path for folder in folders.values() if folder for path in below(folder))))
+    listing = read_folder(root)
+    assert by_split(listing) == {
+        split: Counter(cat=2, dog=2) for split, folder in folders.items() if folder is not None
+    }
+    assert listing.found == len(listing.candidates)
+    if all(folder is None or folder.lower() not in SPLIT_OF_FOLDER for folder in folders.values()):
+        assert any(repr(train.split("/")[0]) in note for note in listing.notes) or "/" in train
+
+
+def test_the_photos_to_predict_beside_recognised_splits_are_ignored_and_named(tree):
+    paths = [*below("seg_train/seg_train"), *below("seg_test/seg_test"), "seg_pred/seg_pred/9.png"]
+    listing = read_folder(tree(numbered(*paths)))
+    assert by_split(listing) == {"train": Counter(cat=2, dog=2), "test": Counter(cat=2, dog=2)}
+    assert len(listing.without_class) == 1
+
+
+def test_words_alone_make_no_splits(tree):
+    paths = [
+        f"{name}/{number}.png" for name in ("train station", "test tube", "dev board") for number in (1, 2)
+    ]
+    assert by_split(read_folder(tree(numbered(*paths)))) == {
+        None: Counter({"train station": 2, "test tube": 2, "dev board": 2})
+    }
+
+
+@pytest.mark.parametrize("folder", ["photos", "photos/PHOTOS"])
+def test_a_folder_in_a_folder_of_its_own_name_is_passed_through(tree, folder):
+    root = tree(numbered(*below(folder)))
+    listing = read_folder(root)
+    assert by_split(listing) == {None: Counter(cat=2, dog=2)}
+    assert any(folder in note for note in listing.notes)
+    tree(numbered(*below(f"{folder}/train"), *below(f"{folder}/test")))
+    for name in ("cat", "dog"):
+        shutil.rmtree(root / folder / name)
+    assert set(by_split(read_folder(root))) == {"train", "test"}
+
+
+def test_a_validation_folder_is_passed_through_too(tree):
+    root = tree(numbered(*below("seg_train/seg_train"), *below("seg_test/seg_test")))
+    assert by_split(read_folder(root / "seg_train", root / "seg_test")) == {
+        "train": Counter(cat=2, dog=2),
+        "val": Counter(cat=2, dog=2),
+    }
+
+
+SAME_SUBFOLDERS = {
+    "domains": [*below("art"), *below("photo"), *below("sketch", "cat", "dog", "horse")],
+    "folds": [path for fold in range(5) for path in below(f"fold{fold}")],
+    "numbers": [path for fold in range(3) for path in below(str(fold))],
+    "sites": [*below("hospital A"), *below("hospital B")],
+    "years": [*below("2020"), *below("2021")],
+    "part of the data": [*below("train"), *below("extra")],
+    "beside splits": [*below("train"), *below("test"), *below("more")],
+    "one word of a split": [*below("my_train"), *below("rest")],
+    "doubled": [*below("art/art"), *below("photo/photo")],
+    "masks": [*below("healthy", "images", "masks"), *below("ill", "images", "masks")],
+    "some photos beside": [*below("art"), *below("photo", "cat", "dog", "a", "b", "c"), "photo/cover.png"],
+}
+
+
+@pytest.mark.parametrize("case", SAME_SUBFOLDERS)
+def test_folders_with_the_same_subfolders_are_refused_with_what_to_do(tree, case):
+    root = tree(numbered(*SAME_SUBFOLDERS[case]))
+    with pytest.raises(DataError, match="hold the same subfolders") as caught:
+        read_folder(root)
+    for part in ("--val", "table", "group"):
+        assert part in str(caught.value)
+
+
+def test_splits_below_classes_are_refused(tree):
+    root = tree(numbered(*below("bottle", "train", "test"), *below("cable", "train", "test")))
+    with pytest.raises(DataError, match="Splits belong above the classes"):
+        read_folder(root)
+
+
+def test_who_says_that_folders_are_classes_is_believed(tree):
+    root = tree(numbered(*below("cat", "2020", "2021"), *below("dog", "2020", "2021")))
+    with pytest.raises(DataError, match="--task classification"):
+        read_source(root)
+    listing = read_source(root, task="classification")
+    assert by_split(listing) == {None: Counter(cat=4, dog=4)}
+    assert any("taken as the classes" in note for note in listing.notes)
+
+
+NOT_THE_SAME = {
+    "one subfolder each": [*below("cat", "images"), *below("dog", "images")],
+    "one in common": [*below("cat", "indoor", "2020", "2021"), *below("dog", "indoor", "a", "b")],
+    "few in common": [*below("cat", *"abcdefgh"), *below("dog", *"abijklmn")],
+    "photos above them": [
+        *(f"{name}/{number}.png" for name in ("cat", "dog") for number in range(9)),
+        *below("cat", "old", "new"),
+        *below("dog", "old", "new"),
+    ],
+}
+
+
+@pytest.mark.parametrize("case", NOT_THE_SAME)
+def test_classes_may_have_subfolders(tree, case):
+    assert read_folder(tree(numbered(*NOT_THE_SAME[case]))).class_names == ("cat", "dog")
+
+
+ALIKE = [
+    ("Cat", "cat"),
+    ("polar bear", "polar_bear"),
+    ("polar-bear", "PolarBear"),
+    ("cat ", "cat"),
+    ("ﬁsh", "fish"),
+    ("Straße", "STRASSE"),
+]
+
+
+@pytest.mark.parametrize("names", ALIKE)
+@pytest.mark.parametrize("form", ["folders", "table", "labels"])
+def test_classes_whose_names_are_almost_the_same_are_named_with_their_photos(tree, names, form):
+    if form != "folders" and names[0].strip() == names[1]:
+        names = ("Cat", "cat")  # spaces around a label never count
+    files = {f"{names[0]}/1.png": 1, f"{names[1]}/2.png": 2, "tea/3.png": 3}
+    root = tree(files)
+    source = root
+    if form != "folders":
+        source = root / "t.csv"
+        column = "label" if form == "table" else "labels"
+        source.write_text(f"image,{column}\n" + "".join(f"{path},{path.split('/')[0]}\n" for path in files))
+    listing = read_source(source)
+    assert len(listing.class_names) == 3
+    [note] = [note for note in listing.notes if "case, spaces" in note]
+    for part in (*names, "1.png", "2.png"):
+        assert part in note
+    assert "tea" not in note
+
+
+def test_names_that_differ_in_more_are_not_mentioned(tree):
+    root = tree({"cat/1.png": 1, "cats/2.png": 2, "c/3.png": 3, "_/4.png": 4, "-/5.png": 5})
+    assert read_folder(root).notes == ()
 
 
 def test_photos_in_nested_folders_count_to_their_class(tree):

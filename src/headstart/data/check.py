@@ -19,6 +19,7 @@ from headstart.files import write_whole
 from headstart.images.decode import Header, decode, read_bytes
 from headstart.runtime import map_in_order
 
+_MOST_PAIRS: Final = 5  # of photos under two labels, in one message
 CHECK_REDUCE_TO_PX: Final = 64  # whether a photo decodes does not depend on the scale; smaller is faster
 
 
@@ -110,6 +111,7 @@ def check_images(
         candidates = {candidate.path: candidate for candidate in listing.candidates}
         records, done_to_boxes = place_boxes(records, candidates, quarantined, headers)
         notes = (*notes, *done_to_boxes)
+    notes = (*notes, *_under_two_labels(records, listing))
     dataset = Dataset(
         root=listing.root,
         records=tuple(records),
@@ -124,6 +126,35 @@ def check_images(
     if quarantined:
         _refuse_too_many(listing, dataset, allow_quarantined)
     return dataset
+
+
+def _under_two_labels(records: Sequence[Record], listing: Listing) -> list[str]:
+    """Name photos that are byte for byte the same and have different labels: one of them is wrong."""
+
+    def answer(record: Record) -> tuple[object, ...]:
+        return record.label, record.labels, record.numbers, record.box
+
+    def shown(record: Record) -> str:
+        names = [listing.class_names[label] for label in record.labels]
+        if listing.task in ("classification", "box") and listing.class_names:
+            names = [listing.class_names[record.label]]
+        words = "|".join(names) or ", ".join(f"{number:g}" for number in record.numbers)
+        return f"{record.path!r} ({words})" if words else repr(record.path)
+
+    by_content: dict[str, dict[tuple[object, ...], Record]] = {}
+    for record in records:
+        by_content.setdefault(record.sha256, {}).setdefault(answer(record), record)
+    twice = [list(each.values()) for each in by_content.values() if len(each) > 1]
+    if not twice:
+        return []
+    pairs = "; ".join(" and ".join(map(shown, each)) for each in twice[:_MOST_PAIRS])
+    more = f"; and {len(twice) - _MOST_PAIRS} more" if len(twice) > _MOST_PAIRS else ""
+    what = (
+        "photos are there twice, byte for byte, with different labels"
+        if len(twice) > 1
+        else ("photo is there twice, byte for byte, with different labels")
+    )
+    return [f"Warning: {len(twice)} {what}: {pairs}{more}. Remove the wrong ones."]
 
 
 def refuse_missing_classes(listing: Listing, class_names: Sequence[str]) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from headstart.data.folder import SPLIT_OF_FOLDER
 from headstart.data.labelled import (
     Labels,
     Object,
@@ -24,6 +23,7 @@ from headstart.data.labelled import (
     labels_of_objects,
 )
 from headstart.data.records import Task
+from headstart.data.split_names import SPLIT_OF_FOLDER
 from headstart.errors import DataError, did_you_mean
 
 _HEAD_BYTES: Final = 2**16

@@ -7,28 +7,22 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from headstart.data.records import Candidate, Listing
+from headstart.data.similar import similar_classes
+from headstart.data.split_names import SPLIT_OF_FOLDER, split_in_name
 from headstart.errors import DataError, did_you_mean
 from headstart.images.find import walk
 
-SPLIT_OF_FOLDER: Final = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""What a top folder of one of these names (in any case) stands for."""
-
 _MOST_NAMED: Final = 10  # in one error message
+_MOST_COMPARED: Final = 100  # folders with one subfolder's name, so that many classes take no time
+_FEW: Final = 0.1  # photos directly in a folder that is made of folders
 
 
 def read_folder(
@@ -36,19 +30,24 @@ def read_folder(
     val: str | os.PathLike[str] | None = None,
     *,
     for_training: bool = True,
+    classes_on_top: bool = False,
 ) -> Listing:
     """List the photos of a folder and their classes.
 
     The folder holds class folders, or train, val and test folders (also training, valid, validation,
-    testing) with class folders in them. Photos may lie in further folders below their class folder.
-    Symbolic links are followed, but no folder is entered twice. What is hidden, and the folders of training
-    runs, are never data. Classes are matched across splits by name.
+    testing) with class folders in them. Folders whose names say a split in other words, such as
+    ``training_set`` or ``seg_test``, are splits if the one to train on holds class folders. A folder that
+    holds nothing but another one of the same name is passed through. Photos may lie in further folders below
+    their class folder. Symbolic links are followed, but no folder is entered twice. What is hidden, and the
+    folders of training runs, are never data. Classes are matched across splits by name.
 
     Args:
         root: The folder.
         val: Another folder of class folders, with the validation photos.
         for_training: Also require what learning takes: training photos of two or more classes, none of them
             empty, and no class in another split that training has not.
+        classes_on_top: Whether folders that hold the same subfolders are classes all the same. Otherwise they
+            are refused, as they may be domains or folds, and the subfolders the classes.
 
     Raises:
         DataError: The folders cannot be used as they are; the message names every problem.
@@ -69,7 +68,7 @@ def read_folder(
             f"No images in {root!r}: {tree.found} files found, none with an image's suffix or first bytes. "
             "Headstart wants a folder of class folders, such as photos/cat and photos/dog."
         )
-    sources = _sources(tree, val_tree)
+    sources, notes = _sources(tree, val_tree, classes_on_top)
     if for_training:
         _require_learnable(sources)
     elif not any(source.photos for source in sources):
@@ -88,6 +87,7 @@ def read_folder(
         ignored=(*without_class, *(path for each in trees for path in each.ignored)),
         without_class=tuple(without_class),
         found=sum(each.found for each in trees),
+        notes=tuple(notes + similar_classes(candidates)),
     )
 
 
@@ -97,7 +97,7 @@ class _Image:
     names: tuple[str, ...]  # of the folders below the root, and of the file
 
 
-@dataclass(slots=True)
+@dataclass
 class _Tree:
     """All files below a root, each folder entered once."""
 
@@ -106,6 +106,25 @@ class _Tree:
     ignored: list[str] = field(default_factory=list)
     folders: list[tuple[str, ...]] = field(default_factory=list)  # that may hold photos, by names
     found: int = 0
+
+    @cached_property
+    def subfolders(self) -> dict[tuple[str, ...], Counter[str]]:
+        """By folder: its subfolders with photos somewhere in them, and how many."""
+        found: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+        for image in self.images:
+            for depth in range(len(image.names) - 1):
+                found[image.names[:depth]][image.names[depth]] += 1
+        return found
+
+    @cached_property
+    def num_photos_in(self) -> Counter[tuple[str, ...]]:
+        """By folder: how many photos lie in itself."""
+        return Counter(image.names[:-1] for image in self.images)
+
+    def is_made_of_folders(self, names: tuple[str, ...]) -> bool:
+        """Tell whether hardly a photo lies in a folder itself."""
+        direct = self.num_photos_in[names]
+        return direct <= _FEW * (direct + self.subfolders[names].total())
 
 
 def _walk(root: str, entered: set[tuple[int, int]]) -> _Tree:
@@ -172,21 +191,34 @@ def _class_name(folder: str) -> str:
     return unicodedata.normalize("NFC", os.fsencode(folder).decode("utf-8", "backslashreplace"))
 
 
-def _sources(tree: _Tree, val_tree: _Tree | None) -> list[_Source]:
-    """Tell class folders from split folders; in the order train, val, test."""
-    top = [names[0] for names in tree.folders if len(names) == 1]
-    with_folders = {names[0] for names in tree.folders if len(names) > 1}
-    with_images = {image.names[0] for image in tree.images if len(image.names) > 1}
+def _sources(tree: _Tree, val_tree: _Tree | None, classes_on_top: bool) -> tuple[list[_Source], list[str]]:
+    """Tell class folders from split folders; in the order train, val, test. Also say what was not obvious."""
+    notes: list[str] = []
+    above = _passed_through(tree, (), Path(tree.root).resolve().name)
+    if above:
+        notes.append(f"The folders in {str(Path(tree.root, *above))!r} are used, as nothing lies beside it.")
+    depth = len(above)
+    top = [names[depth] for names in tree.folders if len(names) == depth + 1 and names[:depth] == above]
+    with_images = set(tree.subfolders[above])
+    inner = {name: _passed_through(tree, (*above, name), name) for name in with_images}
+    classes_in = {name: tree.subfolders[names] for name, names in inner.items()}
     splits: dict[str, list[str]] = defaultdict(list)
     for name in top:
         if name.lower() in SPLIT_OF_FOLDER:
             splits[SPLIT_OF_FOLDER[name.lower()]].append(name)
+    in_other_words = _splits_in_other_words(top, classes_in)
+    for split, names in in_other_words.items():
+        splits[split] += [name for name in names if name not in splits[split]]
     neighbours = sorted(with_images - {name for names in splits.values() for name in names})
 
+    with_folders = {
+        names[depth] for names in tree.folders if len(names) > depth + 1 and names[:depth] == above
+    }
     if neighbours and list(splits) == ["train"] and not with_folders & set(splits["train"]):
         splits.clear()  # photos of trains, between the buses and the cars
+    _refuse_same_subfolders(tree, above, classes_in, neighbours, notes, classes_on_top and not splits)
     if not splits:
-        sources = [_Source.of(tree, (), None if val_tree is None else "train")]
+        sources = [_Source.of(tree, above, None if val_tree is None else "train")]
     elif neighbours and ("train" not in splits or len(splits) == 1):
         name = next(iter(splits.values()))[0]
         raise DataError(
@@ -198,17 +230,108 @@ def _sources(tree: _Tree, val_tree: _Tree | None) -> list[_Source]:
         for split, names in splits.items():
             if len(names) > 1:
                 raise DataError(f"In {tree.root!r}, {_named(names)} both stand for {split}. Keep one.")
+        folders = {split: names[0] for split, names in splits.items()}
         sources = [
-            _Source.of(tree, splits[split], split) for split in ("train", "val", "test") if split in splits
+            _Source.of(tree, inner.get(folders[split], (*above, folders[split])), split)
+            for split in ("train", "val", "test")
+            if split in folders
         ]
+        if in_other_words:
+            taken = ", ".join(f"{folders[split]!r} is for {split}" for split in folders)
+            notes.append(f"Folders are taken by their names: {taken}.")
     if val_tree is not None:
         if "val" in splits:
-            own = Path(tree.root, *splits["val"])
+            own = Path(tree.root, *above, *splits["val"])
             raise DataError(
                 f"There are two validation sets, {str(own)!r} and {val_tree.root!r}. Leave one out."
             )
-        sources.append(_Source.of(val_tree, (), "val"))
-    return sources
+        passed = _passed_through(val_tree, (), Path(val_tree.root).resolve().name)
+        sources.append(_Source.of(val_tree, passed, "val"))
+    return sources, notes
+
+
+def _passed_through(tree: _Tree, names: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """Return the folder that holds the classes: further in where a folder holds only one of its own name.
+
+    Archives are often unpacked so: ``seg_train/seg_train/...``.
+    """
+    while not tree.num_photos_in[names] and len(tree.subfolders[names]) == 1:
+        inner = (*names, next(iter(tree.subfolders[names])))
+        if tree.num_photos_in[inner] or inner[-1].casefold() != name.casefold():
+            break  # a class, or whatever it is
+        names = inner
+    return names
+
+
+def _splits_in_other_words(
+    top: Sequence[str], classes_in: Mapping[str, Counter[str]]
+) -> dict[str, list[str]]:
+    """Return top folders by the split that words in their names say.
+
+    Words may say anything: ``train_station`` and ``test_tube`` are classes. So it takes one folder to train
+    on with class folders in it, and another one for something else.
+    """
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in top:
+        if split := split_in_name(name):
+            found[split].append(name)
+    is_to_learn = any(len(classes_in.get(name, ())) > 1 for name in found.get("train", ()))
+    if len(found) < 2 or not is_to_learn:
+        return {}
+    if all(name.lower() in SPLIT_OF_FOLDER for names in found.values() for name in names):
+        return {}
+    return dict(found)
+
+
+def _refuse_same_subfolders(
+    tree: _Tree,
+    above: tuple[str, ...],
+    classes_in: Mapping[str, Counter[str]],
+    neighbours: Sequence[str],
+    notes: list[str],
+    classes_on_top: bool,
+) -> None:
+    """Refuse top folders that hold the same subfolders: nobody knows which of the two are the classes."""
+    holders: dict[str, list[str]] = defaultdict(list)
+    for name, subfolders in classes_in.items():
+        for subfolder in subfolders:
+            holders[subfolder].append(name)
+    alike: set[str] = set()
+    for name, subfolders in classes_in.items():
+        if not tree.is_made_of_folders((*above, name)):
+            continue
+        shared = Counter(
+            other for each in subfolders for other in holders[each][:_MOST_COMPARED] if other != name
+        )
+        alike.update(
+            name
+            for other, count in shared.items()
+            if count > 1 and 2 * count >= min(len(subfolders), len(classes_in[other]))
+        )
+    if not alike & set(neighbours):
+        return  # but for splits
+    counts = Counter(each for name in alike for each in classes_in[name])
+    common = sorted(each for each, count in counts.items() if count > 1)
+    folders = sorted(alike)
+    what = f"In {tree.root!r}, the folders {_named(folders)} hold the same subfolders: {_named(common)}."
+    if classes_on_top:
+        notes.append(f"{what} The folders above are taken as the classes, as the task is classification.")
+        return
+    first, second = (str(Path(tree.root, *above, name)) for name in folders[:2])
+    if all(split_in_name(each) for each in common):
+        advice = (
+            "Splits belong above the classes: make folders train and test, each with the class folders in it."
+        )
+    else:
+        advice = (
+            "So the subfolders may be the classes, and the folders above them splits, domains or folds. "
+            f"Train on one and validate on another: headstart train {first} --val {second}. Or rename them "
+            "train, val and test; or list all photos in a table with the columns image, label and group (or split). "
+            "Subfolders with no photos to learn from, such as masks, have to be moved away."
+        )
+    if alike <= set(neighbours):
+        advice += " If the folders above are the classes, say so: --task classification"
+    raise DataError(f"{what} {advice}")
 
 
 def _no_class_folders(source: _Source) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from headstart.data.records import Candidate, Listing, Quarantined, Task
+from headstart.data.similar import similar_classes
 from headstart.errors import ConfigError, DataError, did_you_mean
 from headstart.images.view import Box
 
@@ -177,7 +178,15 @@ def listing_of(labels: Labels, val: Labels | None, options: Options) -> Listing:
         task=labels.task,
         targets=labels.targets,
         quarantined=tuple(sorted_out.quarantined),
-        notes=tuple(dict.fromkeys([*(n for each in sources for n in each.notes), *sorted_out.notes()])),
+        notes=tuple(
+            dict.fromkeys(
+                [
+                    *(note for each in sources for note in each.notes),
+                    *sorted_out.notes(),
+                    *similar_classes(candidates),
+                ]
+            )
+        ),
     )
 
 

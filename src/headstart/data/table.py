@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from headstart.data.folder import SPLIT_OF_FOLDER
 from headstart.data.labelled import (
     Labels,
     Object,
@@ -26,6 +25,7 @@ from headstart.data.labelled import (
     group_finder,
 )
 from headstart.data.records import Task
+from headstart.data.split_names import SPLIT_OF_WORD
 from headstart.errors import ConfigError, DataError, did_you_mean, requires_extra
 
 BOX_COLUMNS: Final = ("xmin", "ymin", "xmax", "ymax")
@@ -213,9 +213,9 @@ def _written(
         row_split = split
         if columns.split is not None and split is None:
             name = _text(cells.get(columns.split))
-            row_split = SPLIT_OF_FOLDER.get(name.lower()) if name else None
+            row_split = SPLIT_OF_WORD.get(name.lower()) if name else None
             if name and row_split is None:
-                nearest = did_you_mean(name.lower(), SPLIT_OF_FOLDER)
+                nearest = did_you_mean(name.lower(), SPLIT_OF_WORD)
                 labels.errors.append(
                     f"{source}: {columns.split} is {name!r};{nearest} it must be train, val or test, or empty"
                 )

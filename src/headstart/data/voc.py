@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from headstart.data.folder import SPLIT_OF_FOLDER
 from headstart.data.labelled import (
     Labels,
     Object,
@@ -25,6 +24,7 @@ from headstart.data.labelled import (
     labels_of_objects,
 )
 from headstart.data.records import Task
+from headstart.data.split_names import SPLIT_OF_FOLDER
 from headstart.errors import DataError
 from headstart.images.find import walk
 

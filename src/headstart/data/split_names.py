@@ -1,0 +1,59 @@
+"""What people call the parts of a data set: train, val and test, in many ways and languages."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+SPLIT_OF_FOLDER: Final = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""What a top folder of one of these names (in any case) stands for, whatever lies in it."""
+
+SPLIT_OF_WORD: Final = {
+    **SPLIT_OF_FOLDER,
+    **dict.fromkeys(("trn", "trainval"), "train"),
+    **dict.fromkeys(("validate", "validating", "dev", "eval", "evaluation", "evaluate"), "val"),
+    **dict.fromkeys(("tst", "holdout", "heldout"), "test"),
+    # German, French, Spanish, Portuguese, Italian, Polish, Turkish, Russian, Chinese, Japanese, Korean.
+    **dict.fromkeys(
+        ("trainings", "trainingsdaten", "entrainement", "entraînement", "apprentissage"), "train"
+    ),
+    **dict.fromkeys(("entrenamiento", "treino", "treinamento", "addestramento", "trening"), "train"),
+    **dict.fromkeys(("eğitim", "egitim", "обучение", "训练", "訓練", "学習", "학습", "훈련"), "train"),
+    **dict.fromkeys(("validierung", "validierungsdaten", "validación", "validacion"), "val"),
+    **dict.fromkeys(("validação", "validacao", "validazione", "walidacja", "doğrulama"), "val"),
+    **dict.fromkeys(("dogrulama", "валидация", "验证", "驗證", "検証", "검증"), "val"),
+    **dict.fromkeys(("testdaten", "essai", "prueba", "pruebas", "teste", "testes", "prova"), "test"),
+    **dict.fromkeys(("тест", "测试", "測試", "テスト", "테스트"), "test"),
+}
+"""What a word stands for in the name of a folder that holds the same class folders as another one."""
+
+_SUFFIXES: Final = re.compile(
+    "(ing)?(_?(data)?set|data|images?|imgs?|photos?|pictures?|pics|folder|split)s?$"
+)
+
+
+def split_in_name(name: str) -> str | None:
+    """Return the split that the words of a name say, as in ``training_set``, ``seg_test`` or ``TrainData``.
+
+    None if they say none, or more than one.
+    """
+    text = unicodedata.normalize("NFC", name)
+    words = re.split(r"[\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text).casefold())
+    splits = {_split_of_word(word) for word in words} - {None}
+    return splits.pop() if len(splits) == 1 else None
+
+
+def _split_of_word(word: str) -> str | None:
+    for each in (word, _SUFFIXES.sub("", word), word.removesuffix("集")):
+        if each in SPLIT_OF_WORD:
+            return SPLIT_OF_WORD[each]
+    return None
