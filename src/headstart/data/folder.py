@@ -326,8 +326,8 @@ def _refuse_same_subfolders(
         advice = (
             "So the subfolders may be the classes, and the folders above them splits, domains or folds. "
             f"Train on one and validate on another: headstart train {first} --val {second}. Or rename them "
-            "train, val and test; or list all photos in a table with the columns image, label and group (or split). "
-            "Subfolders with no photos to learn from, such as masks, have to be moved away."
+            "train, val and test; or list all photos in a table with the columns image, label and group (or "
+            "split). Subfolders with no photos to learn from, such as masks, have to be moved away."
         )
     if alike <= set(neighbours):
         advice += " If the folders above are the classes, say so: --task classification"
