@@ -11,7 +11,10 @@ SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 
 # Lowest row first. Within a row, a module may import those to its right.
 ROWS = [
-    ["model_file", "runtime", "images", "config", "operations", "files", "columns", "cores", "errors"],
+    [
+        *("model_file", "runtime", "images", "config", "operations"),
+        *("files", "columns", "cores", "environment", "errors"),
+    ],
     ["data", "model"],
     ["export", "features", "evaluation", "predictions", "drawings", "predictor"],
     ["training"],

@@ -1,6 +1,8 @@
 """Transfer learning for images: from a folder of labelled photos to a model you can trust and deploy.
 
 Names are imported when they are first used: predicting needs no PyTorch, and ``import headstart`` is quick.
+Importing it sets a few variables of the environment that PyTorch and ONNX Runtime read when they are loaded:
+see ``environment.set_defaults``.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from headstart import environment as _environment
 from headstart.errors import requires_extra
 
 if TYPE_CHECKING:
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
     from headstart.training.train import TrainResult, resume, train
 
 __version__ = "0.1.0"
+
+_environment.set_defaults()  # before anything else of ours is imported
 
 __all__ = [
     "ConfigError",

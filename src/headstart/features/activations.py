@@ -271,10 +271,7 @@ class Activations:
 
     def _lose_store(self, error: StoreError) -> None:
         self._store = None
-        self._say(
-            f"{error}. The work continues without it: what does not fit into memory is computed whenever it "
-            f"is needed."
-        )
+        self._room.report(error)
 
 
 def _photos(photos: Iterable[tuple[Record, int]]) -> Iterator[_Photo]:

@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from headstart.environment import own_cache
 from headstart.features.fingerprint import Fingerprint
-from headstart.features.store import BESIDE, FeatureStore, delete_store
+from headstart.features.store import BESIDE, FeatureStore, StoreError, delete_store
 
 BUDGET_FRACTION: Final = 0.1
 BUDGET_BYTES: Final = 20 * 10**9
 """All stores together use at most this fraction of the free disk, and at most this many bytes."""
+
+
+_CHOOSE: Final = "To store them, set HEADSTART_CACHE to a folder that can be written to"
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,15 @@ class StoredFeatures:
 
 
 def cache_folder() -> Path:
-    """Return where stores live: ``$HEADSTART_CACHE``, or ``headstart`` in the user's cache folder."""
-    if own := os.environ.get("HEADSTART_CACHE"):
-        return Path(own) / "features"
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "headstart" / "features"
+    """Return the folder of the stores, in Headstart's cache: see ``environment.own_cache``.
+
+    Raises:
+        StoreError: The user has no home folder, and no other is named.
+    """
+    folder = own_cache()
+    if folder is None:
+        raise StoreError(f"Features cannot be stored: this user has no home folder. {_CHOOSE}")
+    return folder / "features"
 
 
 def store_path(fingerprint: Fingerprint) -> Path:
@@ -76,9 +84,13 @@ def used_bytes() -> int:
 def budget_bytes() -> int:
     """Return how much all stores together may use, by the free disk and what they use already.
 
-    0 if the free disk cannot be told.
+    0 if the free disk cannot be determined. Without a cache folder the budget is whole: what would be stored
+    is kept in memory then.
     """
-    folder = cache_folder()
+    try:
+        folder = cache_folder()
+    except StoreError:
+        return BUDGET_BYTES
     try:
         while not folder.exists() and folder != folder.parent:
             folder = folder.parent
@@ -150,6 +162,7 @@ class Room:
         self._say = say
         self._is_limited = is_limited
         self._is_told = False
+        self._reported: set[str] = set()
 
     def open(self, fingerprint: Fingerprint) -> FeatureStore:
         """Open the store of a fingerprint.
@@ -158,8 +171,18 @@ class Room:
             StoreError: It cannot be opened.
         """
         path = store_path(fingerprint)
+        _refuse_folder(path.parent)
         self.stores.add(path)
         return FeatureStore(path, fingerprint, self._make)
+
+    def report(self, error: StoreError) -> None:
+        """Say that a store cannot be used: once, if all stores of the run have the same fault."""
+        if str(error) not in self._reported:
+            self._say(
+                f"{error}. The work continues without it: what does not fit into memory is computed whenever "
+                f"it is needed."
+            )
+        self._reported.add(str(error))
 
     def _make(self, num_bytes: int) -> bool:
         if make_room(num_bytes, self.stores) or not self._is_limited:
@@ -174,10 +197,26 @@ class Room:
         return False
 
 
+def _refuse_folder(folder: Path) -> None:
+    """See whether stores can be made in a folder.
+
+    Raises:
+        StoreError: They cannot: it is on a read-only disk, for example.
+    """
+    reason = "it is read-only"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_writable = os.access(folder, os.W_OK)
+    except OSError as error:
+        is_writable, reason = False, error.strerror or str(error)
+    if not is_writable:
+        raise StoreError(f"Features cannot be stored in {folder}: {reason}. {_CHOOSE}")
+
+
 def _by_age() -> Iterator[tuple[float, Path]]:
     """All stores with the time when they were last opened, the oldest first."""
     found = []
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, StoreError):
         for path in cache_folder().glob("*.sqlite"):
             with contextlib.suppress(OSError):  # another process has just deleted it
                 found.append((path.stat().st_mtime, path))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from headstart.files import write_whole
+from headstart.training.figure import new_figure
 from headstart.training.history import EpochRecord
 from headstart.training.task import LOWER_IS_BETTER
 
@@ -45,16 +46,13 @@ def curves(
     mixing: Collection[str] = (),
 ) -> Figure:
     """Return the drawing: see ``draw_curves``."""
-    # The object interface: pyplot keeps global state and may want a screen.
-    from matplotlib.figure import Figure
-
     x = list(range(1, len(history) + 1))
     # A mixture of weights belongs to its epoch, but is better than that.
     best_x = [(row.phase, row.epoch) for row in history].index((best.phase, best.epoch)) + 1
     ring = (
         "best" if share == 1 else f"best: {share:.0%} of this epoch's weights, the rest from before the phase"
     )
-    figure = Figure(figsize=(11, 4.0), dpi=110, layout="constrained")
+    figure = new_figure(figsize=(11, 4.0), dpi=110, layout="constrained")
     loss, score, lr = figure.subplots(1, 3)
     headline = best.headline
     title_of = {"accuracy": "Accuracy", "iou": "IoU", "mae": "Mean absolute error"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, zip_longest
@@ -22,6 +23,7 @@ from headstart.features.activations import MEMORY_LIMIT_BYTES, Activations
 from headstart.features.cache import Room, budget_bytes, should_keep, store_path, used_bytes
 from headstart.features.fingerprint import Fingerprint
 from headstart.features.prefix import Prefix, cut_for_training
+from headstart.features.store import StoreError
 from headstart.images.preprocess import Preprocessing
 from headstart.model.freeze import digest, freeze
 from headstart.training.device import gathered
@@ -156,10 +158,11 @@ class FeatureSource:
                 continue
             parameters = digest(prefix.stages)
             augmentations = [None] if later.augment == "none" else [None, self._augmentation(later)]
-            self._room.stores.update(
-                store_path(self._fingerprint(prefix, parameters, each, prefix.runtime))
-                for each in augmentations
-            )
+            with suppress(StoreError):  # there is no folder for stores
+                self._room.stores.update(
+                    store_path(self._fingerprint(prefix, parameters, each, prefix.runtime))
+                    for each in augmentations
+                )
 
     def _augmentation(self, phase: PhaseConfig) -> Augmentation:
         return Augmentation(phase.augment, self.config.seed)

@@ -33,6 +33,7 @@ from headstart.training.device import create_accelerator, reproducible
 from headstart.training.display import Display
 from headstart.training.epoch import scores_of
 from headstart.training.features import PhaseFeatures
+from headstart.training.figure import new_figure
 from headstart.training.phase import make_ready
 from headstart.training.setup import Setup, prepare
 from headstart.training.solve_head import fit_head
@@ -359,9 +360,7 @@ def suggest(lrs: Sequence[float], smoothed: Sequence[float]) -> tuple[float | No
 
 def draw(path: Path, found: LrRange) -> None:
     """Draw the loss over the learning rate, with the suggestions."""
-    from matplotlib.figure import Figure  # as for the curves of a run: without pyplot
-
-    figure = Figure(figsize=(8, 4.6), dpi=120, layout="constrained")
+    figure = new_figure(figsize=(8, 4.6), dpi=120, layout="constrained")
     axes = figure.subplots()
     axes.plot(found.lrs, found.losses, ".", color="#9aa5b1", markersize=5, label="loss of each step")
     axes.plot(

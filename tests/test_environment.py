@@ -1,0 +1,203 @@
+"""What Headstart leaves behind on the user's machine, and what it needs of it."""
+
+from __future__ import annotations
+
+import ast
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests import guard
+
+GUARD = guard.__file__
+SPIN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+
+
+def python(code: str, **variables: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if name not in SPIN} | variables
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+SHOW = f"\nimport os; print(*(f'{{n}}={{os.environ[n]}}' for n in {SPIN} if n in os.environ))"
+
+
+@pytest.mark.parametrize(
+    ("code", "variables", "found"),
+    [
+        ("import headstart", {}, "GOMP_SPINCOUNT=10000 KMP_BLOCKTIME=1"),
+        ("import headstart.cli", {}, "GOMP_SPINCOUNT=10000 KMP_BLOCKTIME=1"),
+        ("import headstart", {"OMP_WAIT_POLICY": "ACTIVE"}, "OMP_WAIT_POLICY=ACTIVE"),
+        ("import headstart", {"GOMP_SPINCOUNT": "7"}, "GOMP_SPINCOUNT=7"),
+        ("import headstart", {"KMP_BLOCKTIME": "infinite"}, "KMP_BLOCKTIME=infinite"),
+        # PyTorch has read the environment by then; the host program's children shall not read another.
+        ("import sys; sys.modules['torch'] = sys; import headstart", {}, ""),
+    ],
+)
+def test_threads_that_wait_spin_briefly_unless_the_user_has_decided(
+    code: str, variables: dict[str, str], found: str
+) -> None:
+    assert python(code + SHOW, **variables) == found
+
+
+@pytest.mark.parametrize(("variables", "found"), [({}, "1"), ({"ORT_DISABLE_TELEMETRY": "0"}, "0")])
+def test_onnx_runtime_reports_to_nobody_unless_the_user_has_decided(
+    variables: dict[str, str], found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    code = "import headstart, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    assert python(code, **variables) == found
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "recipe.toml"
+    path.write_text(
+        '[[phases]]\nname = "one"\nepochs = 1\n\n[[phases]]\nname = "two"\nunfreeze = 1\nepochs = 1\n'
+    )
+    return path
+
+
+class Machine:
+    """A home, a folder of temporary files and a working directory for one command."""
+
+    def __init__(self, folder: Path, photos: Path, recipe: Path) -> None:
+        self.home, self.temporary, self.work = (folder / name for name in ("home", "tmp", "work"))
+        for each in (self.home, self.temporary, self.work):
+            each.mkdir()
+        self.run_folder = folder / "run"
+        self.train = (
+            *("train", str(photos), "--out", str(self.run_folder), "--recipe", str(recipe)),
+            *("--backbone", "squeezenet1_1", "--weights", "random", "--size-px", "32"),
+        )
+
+    def run(
+        self, *arguments: str, is_root_all_powerful: bool = True, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command under the guard, in an environment that holds nothing but what it needs."""
+        environment = {
+            name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ
+        }
+        environment |= {"HOME": str(self.home), "TMPDIR": str(self.temporary), **variables}
+        command = [sys.executable, GUARD, *arguments]
+        if not is_root_all_powerful and os.geteuid() == 0:  # who could write into read-only folders otherwise
+            command = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override", *command]
+        return subprocess.run(
+            command, env=environment, cwd=self.work, capture_output=True, text=True, check=False, timeout=300
+        )
+
+
+@pytest.fixture
+def machine(tmp_path: Path, photos: Path, recipe: Path) -> Machine:
+    return Machine(tmp_path, photos, recipe)
+
+
+def files_below(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_guard_sees_whoever_opens_a_socket(machine: Machine) -> None:
+    assert machine.run().returncode in (guard.CAUGHT, -getattr(signal, "SIGSYS", 0))
+    assert machine.run("--version").returncode == 0
+
+
+def test_nothing_appears_in_the_home_but_the_cache_and_nothing_is_looked_up(machine: Machine) -> None:
+    done = machine.run(*machine.train, OMP_DISPLAY_ENV="VERBOSE")
+    assert done.returncode == 0, done.stderr
+    if sys.platform == "linux":  # GCC's OpenMP says what it has read
+        assert "GOMP_SPINCOUNT = '10000'" in done.stderr
+    assert {path.name for path in machine.home.iterdir()} == {".cache"}
+    assert {path.name for path in (machine.home / ".cache").iterdir()} == {"headstart"}
+    assert {path.name for path in (machine.home / ".cache" / "headstart").iterdir()} == {
+        "features",
+        "matplotlib",  # its list of fonts
+    }
+    assert not files_below(machine.temporary)
+    assert not files_below(machine.work)
+    assert machine.run("predict", str(machine.run_folder), machine.train[1]).returncode == 0
+    assert {path.name for path in (machine.home / ".cache").iterdir()} == {"headstart"}
+
+
+def test_a_user_without_a_home_a_name_and_a_temporary_folder_can_train(machine: Machine) -> None:
+    machine.work.chmod(0o555)
+    done = machine.run(
+        *("nobody", *machine.train),
+        is_root_all_powerful=False,
+        TMPDIR=str(machine.temporary / "gone"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("this user has no home folder") == 1
+    assert (machine.run_folder / "curves.png").is_file()
+    assert not list(machine.work.iterdir())
+    cache = machine.run("nobody", "cache")
+    assert (cache.returncode, cache.stdout) == (1, "")
+    assert "set HEADSTART_CACHE" in cache.stderr
+
+
+def test_a_home_that_is_read_only_costs_the_store_and_says_so_once(machine: Machine) -> None:
+    machine.home.chmod(0o555)
+    done = machine.run(*machine.train, is_root_all_powerful=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("Features cannot be stored in") == 1
+    assert not list(machine.home.iterdir())
+    assert (machine.run_folder / "model.onnx").is_file()
+    assert not files_below(machine.temporary)
+
+
+SOURCES = sorted((Path(guard.__file__).parents[1] / "src").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_homes_and_matplotlib_are_asked_for_in_one_place(path: Path) -> None:
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    if path.name != "environment.py":
+        attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+        assert not attributes & {"home", "expanduser", "getuser"}
+    if path.name not in ("figure.py", "curves.py"):  # the second imports it for the types of annotations only
+        imported = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+        imported |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        assert "matplotlib" not in {name.partition(".")[0] for name in imported}
+
+
+def figures(code: str, home: Path, **variables: str) -> str:
+    """Draw a figure of Headstart's in a process whose home this is, then run code."""
+    draw = "from headstart.training.figure import new_figure\nimport io, os\n"
+    draw += "before = dict(os.environ)\nfigure = new_figure()\nfigure.savefig(io.BytesIO(), format='png')\n"
+    draw += "assert dict(os.environ) == before\nimport matplotlib\n"
+    clean = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    done = subprocess.run(
+        [sys.executable, "-c", draw + code],
+        env=clean | {"HOME": str(home)} | variables,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    return done.stdout.strip()
+
+
+def test_a_users_own_matplotlib_settings_count_and_its_fonts_are_still_kept_in_the_cache(
+    tmp_path: Path,
+) -> None:
+    settings = tmp_path / ".config" / "matplotlib"
+    settings.mkdir(parents=True)
+    (settings / "matplotlibrc").write_text("lines.linewidth: 7\n")
+    shown = figures("print(matplotlib.rcParams['lines.linewidth'])", tmp_path)
+    if sys.platform == "linux":
+        assert shown == "7.0"
+        assert {path.name for path in tmp_path.iterdir()} == {".config", ".cache"}
+        assert {path.name for path in (tmp_path / ".cache").iterdir()} == {"headstart"}
+        assert [path.name for path in settings.iterdir()] == ["matplotlibrc"]
+
+
+def test_a_users_own_folder_for_matplotlib_is_used(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    code = "print(matplotlib.get_cachedir())"
+    own = tmp_path / "own"
+    assert figures(code, tmp_path / "home", MPLCONFIGDIR=str(own)) == str(own)
+    assert not list((tmp_path / "home").iterdir())
