@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests import guard
+
+import guard
 
 GUARD = guard.__file__
 SPIN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
