@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.windows import HeldFiles
 
 from headstart.errors import FileWriteError, UsageError
 from headstart.files import (
@@ -137,31 +138,12 @@ def test_the_digest_is_sha256_in_hexadecimal(tmp_path: Path) -> None:
 # Windows: a file that any program has open is neither replaced nor deleted.
 
 
-class OpenElsewhere:
-    """Has a file open as another program on Windows has it, for so many attempts to touch it."""
-
-    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch, attempts: float = float("inf")) -> None:
-        self.path, self.left = path, attempts
-        for name in ("replace", "rename", "unlink", "remove"):
-            monkeypatch.setattr(os, name, self._refusing(getattr(os, name)))
-
-    def _refusing(self, function: Any) -> Any:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            touched = [Path(os.fsdecode(each)) for each in args[:2] if not isinstance(each, int)]
-            if self.path in touched and self.path.exists() and self.left > 0:
-                self.left -= 1
-                raise PermissionError(errno.EACCES, "being used by another process", str(self.path))
-            return function(*args, **kwargs)
-
-        return call
-
-
 def test_a_file_that_is_open_for_a_moment_is_replaced_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "model.onnx"
     path.write_text("old")
-    OpenElsewhere(path, monkeypatch, attempts=3)
+    HeldFiles(monkeypatch, path.__eq__, attempts=3)
     write_whole(path, "new")
     assert path.read_text() == "new"
     assert os.listdir(tmp_path) == ["model.onnx"]
@@ -171,7 +153,7 @@ def test_work_is_left_beside_a_file_that_stays_open(tmp_path: Path, monkeypatch:
     path = tmp_path / "model.onnx"
     path.write_text("old")
     (tmp_path / "model-2.onnx").write_text("somebody's")
-    OpenElsewhere(path, monkeypatch)
+    HeldFiles(monkeypatch, path.__eq__)
     with pytest.raises(FileWriteError, match=r"model-3\.onnx") as caught:
         write_whole(path, "new", patience=0.1)
     assert caught.value.kept is not None
@@ -206,13 +188,13 @@ def test_work_is_left_under_the_temporary_name_where_no_other_can_be_had(
 def test_what_people_look_at_is_worth_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "history.csv"
     path.write_text("old")
-    other = OpenElsewhere(path, monkeypatch)
+    other = HeldFiles(monkeypatch, path.__eq__)
     error = write_to_look_at(path, "new")
     assert error is not None
     assert "being used by another process" in error.reason
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["history.csv"]
-    other.left = 0
+    other.let_go()
     assert write_to_look_at(path, "new") is None
     assert path.read_text() == "new"
 
@@ -220,7 +202,7 @@ def test_what_people_look_at_is_worth_no_error(tmp_path: Path, monkeypatch: pyte
 def test_deleting_tells_whether_the_file_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     path.touch()
-    other = OpenElsewhere(path, monkeypatch)
+    other = HeldFiles(monkeypatch, path.__eq__)
     assert not delete(path)
     other.left = 2
     assert delete(path, patience=1)
@@ -232,7 +214,7 @@ def test_only_our_own_half_written_files_are_deleted(tmp_path: Path, monkeypatch
     names = [f".{'0a' * 8}.part", f".{'1b' * 8}.part", ".sixteen-letters.part", "a.part", ".0123.part"]
     for name in names:
         (tmp_path / name).touch()
-    OpenElsewhere(tmp_path / names[1], monkeypatch)
+    HeldFiles(monkeypatch, (tmp_path / names[1]).__eq__)
     delete_parts(tmp_path)
     assert sorted(os.listdir(tmp_path)) == sorted(names[1:])
 

@@ -15,7 +15,7 @@ import typer
 
 import headstart
 from headstart.columns import counted
-from headstart.errors import UsageError, requires_extra
+from headstart.errors import UsageError, requires_extra, shell_command
 from headstart.files import refuse_to_write, write_whole
 
 app = typer.Typer(
@@ -665,7 +665,7 @@ def _print_result(path: Path, metrics: dict[str, Any]) -> None:
             "photos in a test folder would give one that is not."
         )
     print(f"Run: {path} (model.onnx, model.safetensors, metrics.json, history.csv, curves.png)")
-    print(f"Next: headstart predict {path} PHOTO-OR-FOLDER")
+    print(f"Next: {shell_command('predict', path)} PHOTO-OR-FOLDER")
 
 
 def _scores(scores: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from headstart.errors import RunFolderError
+from headstart.errors import RunFolderError, shell_command
 from headstart.predictor import load
 from headstart.training.train import train
 
@@ -77,7 +77,7 @@ def run_demo(out: Path | None = None) -> None:
     for prediction in load(run).predict(unseen):
         print(f"  {prediction.path}: {prediction.label} ({prediction.probability:.3f})")
     print(f"\nThe photos are in {photos}, the model, its scores and curves in {run}.")
-    print(f"Go on with: headstart predict {run} YOUR-PHOTO.jpg, or headstart train YOUR-PHOTOS")
+    print(f"Next: {shell_command('predict', run)} YOUR-PHOTO.jpg, or headstart train YOUR-PHOTOS")
 
 
 def _say(text: str) -> None:

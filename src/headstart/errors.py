@@ -24,8 +24,12 @@ command line prints it without a traceback; any other exception is a bug of Head
 from __future__ import annotations
 
 import difflib
+import os
+import shlex
+import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -134,6 +138,19 @@ class FileWriteError(HeadstartError):
 
 class ParityError(HeadstartError):
     """The exported model disagrees with the trained network on the same photos."""
+
+
+def shell_command(*words: str | os.PathLike[str]) -> str:
+    """Return a command of Headstart's as a user can paste it: quoted for the shell of this system.
+
+    Args:
+        words: What comes after ``headstart``. A path that begins with a dash gets ``./`` before it.
+    """
+    texts = [os.fspath(word) for word in words]
+    texts = [f"./{text}" if text.startswith("-") and Path(text).exists() else text for text in texts]
+    if os.name == "nt":
+        return subprocess.list2cmdline(["headstart", *texts])
+    return shlex.join(["headstart", *texts])
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
-from headstart.errors import HeadstartError, ImageError, RunFolderError, UsageError
+from headstart.errors import HeadstartError, ImageError, RunFolderError, UsageError, shell_command
 from headstart.images.boxes import to_photo
 from headstart.images.colour import to_srgb
 from headstart.images.decode import decode, image_size, read_bytes
@@ -252,7 +252,7 @@ def _model_in(path: Path) -> Path:
     if (path / "config.toml").is_file():
         raise RunFolderError(
             f"The run in {path} has no model.onnx. If it has a model.safetensors, write it again with: "
-            f"headstart export {path} --to onnx; else its training did not finish: train again."
+            f"{shell_command('export', path, '--to', 'onnx')}; else its training did not finish: train again."
         )
     if path.is_dir():
         wrong, around = f"{path} is not a run folder: it has no model.onnx.", path

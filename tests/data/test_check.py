@@ -12,12 +12,13 @@ import pytest
 from PIL import Image
 
 from headstart.data import check as check_module
-from headstart.data.check import check_images, check_photo, write_quarantine_csv
+from headstart.data.check import check_images, check_photo, quarantine_csv
 from headstart.data.folder import read_folder
 from headstart.data.records import Dataset, Quarantined
 from headstart.data.source import read_source
 from headstart.data.split import split_dataset
 from headstart.errors import ConfigError, DataError
+from headstart.files import write_whole
 
 
 def encode(image: Image.Image, format_name: str, **parameters) -> bytes:
@@ -272,7 +273,7 @@ def test_quarantine_csv_brings_every_name_back(tmp_path):
         Quarantined(f"photos/{name}", split, 'why, "so"') for name in NAMES for split in (None, "val")
     )
     dataset = Dataset("photos", (), ("a", "b"), quarantined, (), len(quarantined))
-    write_quarantine_csv(tmp_path / "quarantine.csv", dataset)
+    write_whole(tmp_path / "quarantine.csv", quarantine_csv(dataset))
     with open(tmp_path / "quarantine.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
         header, *rows = csv.reader(file)
     assert header == ["path", "split", "reason"]
@@ -281,7 +282,7 @@ def test_quarantine_csv_brings_every_name_back(tmp_path):
 
 def test_quarantine_csv_is_written_when_nothing_is_quarantined(tmp_path, tree):
     dataset = check_images(read_folder(tree(SIX_PHOTOS)))
-    write_quarantine_csv(tmp_path / "quarantine.csv", dataset)
+    write_whole(tmp_path / "quarantine.csv", quarantine_csv(dataset))
     assert (tmp_path / "quarantine.csv").read_text() == '"path","split","reason"\n'
 
 

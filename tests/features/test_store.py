@@ -1,18 +1,16 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import multiprocessing
 import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from tests.windows import HeldFiles, is_open_here
 
 from headstart.features.cache import Room, cache_folder, list_stores, make_room, should_keep, store_path
 from headstart.features.fingerprint import Fingerprint, photo_key
@@ -250,35 +248,12 @@ def allow(monkeypatch: pytest.MonkeyPatch, num_bytes: int) -> None:
     monkeypatch.setattr("headstart.features.cache.BUDGET_BYTES", num_bytes)
 
 
-def as_on_windows(monkeypatch: pytest.MonkeyPatch, held: Callable[[Path], bool]) -> None:
-    """Refuse to delete, rename or replace files that ``held`` names, with the error that Windows gives."""
-
-    def refusing(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            for path in args[:2]:
-                if not isinstance(path, int) and held(Path(os.fsdecode(path))):
-                    raise PermissionError(errno.EACCES, "being used by another process", path)
-            return function(*args, **kwargs)
-
-        return call
-
-    for name in ("unlink", "remove", "rename", "replace"):
-        monkeypatch.setattr(os, name, refusing(getattr(os, name)))
-
-
-def is_open_here(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    links = [Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd")]
-    return any(link.exists() and link.samefile(path) for link in links)
-
-
 def test_a_damaged_file_is_repaired_where_nothing_that_is_open_can_be_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "store.sqlite"
     path.write_bytes(b"not a database at all" * 100)
-    as_on_windows(monkeypatch, is_open_here)
+    HeldFiles(monkeypatch, is_open_here)
     store = filled(path, 2)
     assert store.num_damaged == 1
     store.close()
@@ -315,7 +290,7 @@ def test_a_damaged_file_that_another_process_holds_is_an_error_and_stays(
 ) -> None:
     path = tmp_path / "store.sqlite"
     path.write_bytes(b"not a database at all" * 100)
-    as_on_windows(monkeypatch, lambda file: file == path)
+    HeldFiles(monkeypatch, path.__eq__)
     monkeypatch.setattr("headstart.features.store._REPAIR_SECONDS", 0.1)
     with pytest.raises(StoreError, match="not a database"):
         FeatureStore(path, FINGERPRINT)
@@ -351,7 +326,7 @@ def test_what_cannot_be_deleted_makes_no_room_and_raises_nothing(monkeypatch: py
     old, newer = stored("a"), stored("b")
     os.utime(old, (1, 1))
     size = old.stat().st_size
-    as_on_windows(monkeypatch, lambda path: path == old)
+    HeldFiles(monkeypatch, old.__eq__)
     allow(monkeypatch, 2 * size)
     assert make_room(size)
     assert (old.exists(), newer.exists()) == (True, False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from headstart.training.curves import curves, draw_curves
+from headstart.training.curves import curves, curves_png
 from headstart.training.history import EpochRecord
 
 
@@ -50,7 +50,7 @@ def test_a_mixture_and_mixed_photos_are_explained(tmp_path: Path) -> None:
     )
     assert "of deep are of mixed photos" in figure.get_suptitle()
     assert curves(HISTORY, HISTORY[-1], mixing=["later"]).get_suptitle() == ""
-    draw_curves(tmp_path / "curves.png", HISTORY, HISTORY[-1], share=0.4, mixing=["deep"])
+    (tmp_path / "curves.png").write_bytes(curves_png(HISTORY, HISTORY[-1], share=0.4, mixing=["deep"]))
     with Image.open(tmp_path / "curves.png") as image:
         image.load()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from headstart.data.labelled import classes_of, named, too_many
 from headstart.data.place import place_boxes
 from headstart.data.records import Dataset, Listing, Quarantined, Record
 from headstart.errors import ConfigError, DataError, ImageError
-from headstart.files import write_whole
 from headstart.images.decode import Header, decode, read_bytes
 from headstart.runtime import map_in_order
 
@@ -174,8 +172,8 @@ def refuse_missing_classes(listing: Listing, class_names: Sequence[str]) -> None
         )
 
 
-def write_quarantine_csv(path: str | os.PathLike[str], dataset: Dataset) -> None:
-    """Write the columns path, split and reason: one row per quarantined photo, and the header in any case.
+def quarantine_csv(dataset: Dataset) -> str:
+    """Return the columns path, split and reason: one row per quarantined photo, and the header in any case.
 
     Every value is quoted, so that names with line breaks stay whole; names that are not UTF-8 are written as
     the bytes they are.
@@ -184,7 +182,7 @@ def write_quarantine_csv(path: str | os.PathLike[str], dataset: Dataset) -> None
     writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
     writer.writerow(["path", "split", "reason"])
     writer.writerows([photo.path, photo.split or "", photo.reason] for photo in dataset.quarantined)
-    write_whole(path, text.getvalue())
+    return text.getvalue()
 
 
 def _refuse_too_many(listing: Listing, dataset: Dataset, allow_quarantined: float | None) -> None:

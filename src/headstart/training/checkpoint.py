@@ -12,13 +12,13 @@ from typing import Any, Final
 import safetensors.torch
 from torch import Tensor
 
-from headstart.errors import DamagedFileError, HeadstartError
-from headstart.files import write_whole
+from headstart.errors import DamagedFileError, FileWriteError, HeadstartError
+from headstart.files import delete, retried, write_whole
 from headstart.model_file import PLACEHOLDER, open_safetensors, seal_safetensors
 
 # Whatever else lies in the folder is somebody's and stays.
 _OURS: Final = re.compile(
-    r"\d{4,}\.(safetensors|damaged)|best-\d{4,}(-mixed)?\.safetensors|\.[0-9a-f]{16}\.part"
+    r"\d{4,}\.(safetensors|damaged)|best-\d{4,}(-mixed)?(-\d+)?\.safetensors|\.[0-9a-f]{16}\.part"
 )
 
 KEPT: Final = 2
@@ -53,6 +53,7 @@ class Checkpoints:
     def __init__(self, folder: Path, *, writes: bool = True) -> None:
         self.folder = folder
         self._writes = writes
+        self._unusable: set[int] = set()  # which nobody can go back to
         self._files: dict[int, list[str]] = {}  # what each checkpoint that this process knows needs
 
     def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -67,9 +68,19 @@ class Checkpoints:
         self._files[number] = state["files"]
         self._delete_unneeded()
 
-    def save_best(self, name: str, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Write a file of weights that the next checkpoint is going to name."""
-        save_checkpoint(self.folder / name, tensors, state)
+    def save_best(self, name: str, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> str:
+        """Write a file of weights that the next checkpoint is going to name.
+
+        Returns:
+            The name that it has got: another one where a file of that name is there and cannot be replaced.
+        """
+        try:
+            save_checkpoint(self.folder / name, tensors, state)
+        except FileWriteError as error:
+            if error.kept is None:
+                raise
+            return Path(error.kept).name
+        return name
 
     def load_best(self, name: str) -> dict[str, Tensor]:
         """Read a file of weights.
@@ -93,11 +104,13 @@ class Checkpoints:
                 tensors, state = load_checkpoint(self._path(number))
                 for name in state["files"]:
                     load_checkpoint(self.folder / name)
-            except HeadstartError as error:
+            except (HeadstartError, OSError) as error:
+                self._unusable.add(number)
                 say(f"{error} Going back to the checkpoint before it.")
                 if self._writes and isinstance(error, DamagedFileError):  # no longer one of the last two
+                    damaged = self._path(number)
                     with contextlib.suppress(OSError):
-                        self._path(number).rename(self.folder / f"{number:04}.damaged")
+                        retried(lambda path=damaged: path.rename(path.with_suffix(".damaged")))  # type: ignore[misc]
             else:
                 self._files[number] = state["files"]
                 return tensors, state
@@ -106,8 +119,7 @@ class Checkpoints:
     def delete(self) -> None:
         """Delete what was written here, and the folder where nothing else is in it."""
         for path in filter(lambda path: _OURS.fullmatch(path.name), self.folder.iterdir()):
-            with contextlib.suppress(OSError):
-                path.unlink()
+            delete(path)
 
     def _numbers(self) -> list[int]:
         names = (path.name for path in self.folder.glob("*.safetensors"))
@@ -117,12 +129,11 @@ class Checkpoints:
         return self.folder / f"{number:04}.safetensors"
 
     def _delete_unneeded(self) -> None:
-        kept = sorted(self._numbers())[-KEPT:]
+        kept = sorted(set(self._numbers()) - self._unusable)[-KEPT:]
         needed = {name for number in kept for name in self._files.get(number, [])}
         for path in filter(lambda path: _OURS.fullmatch(path.name), self.folder.iterdir()):
             is_old = path.stem.isdecimal() and int(path.stem) not in kept
             # A checkpoint of an earlier process may need files that this one does not know of.
             is_unneeded = path.name not in needed and self._files.keys() >= set(kept)
             if is_old or (path.stem.startswith("best-") and is_unneeded) or path.suffix == ".part":
-                with contextlib.suppress(OSError):
-                    path.unlink()
+                delete(path)

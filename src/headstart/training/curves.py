@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from headstart.files import write_whole
 from headstart.training.figure import new_figure
 from headstart.training.history import EpochRecord
 from headstart.training.task import LOWER_IS_BETTER
@@ -17,25 +16,27 @@ if TYPE_CHECKING:
 _MOST_NUMBERS: Final = 10  # along an axis
 
 
-def draw_curves(
-    path: Path,
+def curves_png(
     history: Sequence[EpochRecord],
     best: EpochRecord,
     *,
     share: float = 1.0,
     mixing: Collection[str] = (),
-) -> None:
+) -> bytes:
     """Draw the history so far, with a line between phases and a ring around the best epoch.
 
     Args:
-        path: The picture.
         history: At least one epoch.
         best: The best weights' numbers; of a mixture, with the mixture's validation scores.
         share: Of that epoch's weights in the best ones.
         mixing: Names of the phases whose training photos are mixed.
+
+    Returns:
+        The content of a PNG file.
     """
-    figure = curves(history, best, share=share, mixing=mixing)
-    write_whole(path, lambda file: figure.savefig(file, format="png"))
+    file = io.BytesIO()
+    curves(history, best, share=share, mixing=mixing).savefig(file, format="png")
+    return file.getvalue()
 
 
 def curves(
@@ -45,7 +46,7 @@ def curves(
     share: float = 1.0,
     mixing: Collection[str] = (),
 ) -> Figure:
-    """Return the drawing: see ``draw_curves``."""
+    """Return the drawing: see ``curves_png``."""
     x = list(range(1, len(history) + 1))
     # A mixture of weights belongs to its epoch, but is better than that.
     best_x = [(row.phase, row.epoch) for row in history].index((best.phase, best.epoch)) + 1

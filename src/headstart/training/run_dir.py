@@ -12,7 +12,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,13 +22,13 @@ import torch
 from torch import Tensor, nn
 
 from headstart.config import PhaseConfig, TrainConfig
-from headstart.data.check import write_quarantine_csv
+from headstart.data.check import quarantine_csv
 from headstart.data.records import Dataset
 from headstart.data.split import Splits
-from headstart.errors import RunFolderError, TrainingError
-from headstart.files import write_whole
+from headstart.errors import RunFolderError, TrainingError, shell_command
+from headstart.files import delete, delete_parts, write_to_look_at, write_whole
 from headstart.training.checkpoint import Checkpoints
-from headstart.training.curves import draw_curves
+from headstart.training.curves import curves_png
 from headstart.training.history import EpochRecord
 from headstart.training.progress import Best, Progress
 from headstart.training.provenance import differences, photo_differences, photos_csv
@@ -49,19 +49,29 @@ _SHARE_FOR_CHECKPOINTS: Final = 0.05
 class RunDir:
     """The folder that one training run writes. Every file in it is whole or not there.
 
-    Every process has one and keeps the history; only the main process's writes.
+    Every process has one and keeps the history; only the main process's writes. Files that people look at
+    (history, curves, lists of photos) may be open in other programs: one that cannot be written costs a
+    warning, and is tried again at the end.
 
     Attributes:
         path: The folder; empty in processes that do not write.
         progress: Where training stands.
     """
 
-    def __init__(self, config: TrainConfig, origin: Mapping[str, Any], *, writes: bool = True) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        origin: Mapping[str, Any],
+        *,
+        writes: bool = True,
+        say: Callable[[str], object] = print,
+    ) -> None:
         """
         Args:
             config: With its phases.
             origin: What ``provenance`` returned.
             writes: Whether this process is the one that owns the folder.
+            say: Told, in a sentence, of files that cannot be written and that nothing depends on.
         """
         self.path = Path()
         self.progress = Progress()
@@ -77,6 +87,9 @@ class RunDir:
         self._curves_drawn = time.monotonic()
         self._saved = time.monotonic()
         self._seconds_to_save = 0.0
+        self._say = say
+        self._outdated: dict[str, str | bytes] = {}  # what could not be written, by the file's name
+        self._warned: set[str] = set()
 
     # Opening.
 
@@ -104,7 +117,12 @@ class RunDir:
         """
         photos = photos_csv(dataset, splits)
         if self._resumed and (file := self.path / "photos.csv").exists():
-            then = file.read_text("utf-8", errors="surrogateescape")
+            try:
+                then = file.read_text("utf-8", errors="surrogateescape")
+            except OSError as error:
+                raise RunFolderError(
+                    f"{file} cannot be read: {error.strerror or error}. Close the programs that have it open."
+                ) from error
             _refuse_differences(photo_differences(then, photos), force, say)
         if not self._writes:
             return
@@ -114,8 +132,8 @@ class RunDir:
                 self.refuse(path)
                 self.open(path)
                 self.write_text("config.toml", tomli_w.dumps(self._config.absolute().to_dict()))
-            self.write_text("photos.csv", photos)
-            write_quarantine_csv(self.path / "quarantine.csv", dataset)
+            self._show("photos.csv", photos)
+            self._show("quarantine.csv", quarantine_csv(dataset))
         except OSError as error:
             raise RunFolderError(
                 f"Cannot make the run folder {out or 'in runs'}: {error.strerror or error}. Name another "
@@ -193,7 +211,7 @@ class RunDir:
         if out is not None and (path / "config.toml").exists():
             raise RunFolderError(
                 f"{out} already holds a run. Name another folder, or none to get a new one; "
-                f"headstart resume {out} goes on with a run that was stopped."
+                f"{shell_command('resume', out)} resumes a run that was stopped."
             )
         if out is not None and (taken := [name for name in _NAMES if (path / name).exists()]):
             raise RunFolderError(
@@ -329,9 +347,14 @@ class RunDir:
         if self._writes and self.progress.best is not None:
             best = self.progress.best
             mixing = [phase.name for phase in self._config.phases if phase.mixup or phase.cutmix]
-            draw_curves(
-                self.path / "curves.png", self.progress.history, best.record, share=best.share, mixing=mixing
-            )
+            try:
+                picture = curves_png(self.progress.history, best.record, share=best.share, mixing=mixing)
+            except Exception as error:  # whatever a drawing library raises: it is not worth the run
+                if "curves.png" not in self._warned:
+                    self._say(f"Warning: curves.png cannot be drawn: {type(error).__name__}: {error}")
+                self._warned.add("curves.png")
+            else:
+                self._show("curves.png", picture)
             self._curves_drawn = time.monotonic()
 
     def phases(self, phases: Sequence[PhaseConfig]) -> list[dict[str, Any]]:
@@ -357,6 +380,9 @@ class RunDir:
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Write ``metrics.json``; the run is finished then, and what only going on would need is deleted."""
         self.write_text("metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+        self._warned.clear()
+        for name, content in list(self._outdated.items()):
+            self._show(name, content)
         self._checkpoints.delete()
         self._is_finished = True
 
@@ -365,6 +391,29 @@ class RunDir:
         if self._writes:
             write_whole(self.path / name, text)
 
+    def _show(self, name: str, content: str | bytes) -> None:
+        """Write a file that people look at, or warn, once, that it is out of date."""
+        if not self._writes:
+            return
+        path = self.path / name
+        with contextlib.suppress(OSError):
+            old = path.read_bytes()
+            new = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+            if old == new:
+                self._outdated.pop(name, None)
+                return
+        error = write_to_look_at(path, content)
+        if error is None:
+            self._outdated.pop(name, None)
+            return
+        self._outdated[name] = content
+        if name not in self._warned:
+            self._say(
+                f"Warning: {path} is not up to date, because it cannot be written: {error.reason}. Another "
+                f"program may have it open. Training does not depend on it."
+            )
+        self._warned.add(name)
+
     def open(self, path: Path) -> None:
         """Use a folder that is there; in a process that does not write, the main process's."""
         self.path = path
@@ -372,8 +421,7 @@ class RunDir:
         if self._writes:
             self._checkpoints.folder.mkdir(parents=True, exist_ok=True)
             self._take_lock()
-            for file in path.glob(".????????????????.part"):  # half-written by a process that was killed
-                file.unlink()
+            delete_parts(path)
 
     def close(self) -> None:
         """Let other processes use the folder."""
@@ -381,8 +429,8 @@ class RunDir:
             return
         self._lock.release()
         if self._is_finished:
+            delete(self._lock.lock_file)
             with contextlib.suppress(OSError):  # somebody's files are in it
-                Path(self._lock.lock_file).unlink(missing_ok=True)
                 self._checkpoints.folder.rmdir()
 
     def _take_lock(self) -> None:
@@ -408,7 +456,9 @@ class RunDir:
         self.progress.best = best
         if self._writes:
             state = {"record": asdict(best.record), "share": best.share}
-            self._checkpoints.save_best(best.file, self._trained(network), state)
+            # Under another name where somebody has a file of that name open, left by a run that was stopped.
+            file = self._checkpoints.save_best(best.file, self._trained(network), state)
+            self.progress.best = replace(best, file=file)
 
     def _write_history(self) -> None:
         history = self.progress.history
@@ -416,7 +466,7 @@ class RunDir:
         writer = csv.DictWriter(text, list(history[0].flat()), lineterminator="\n")
         writer.writeheader()
         writer.writerows(row.flat() for row in history)
-        self.write_text("history.csv", text.getvalue())
+        self._show("history.csv", text.getvalue())
 
 
 def _refuse_differences(lines: Sequence[str], force: bool, say: Callable[[str], object]) -> None:

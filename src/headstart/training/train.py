@@ -16,7 +16,7 @@ from torch import nn
 from headstart.config import TrainConfig
 from headstart.data.check import check_images
 from headstart.data.split import Splits, split_dataset
-from headstart.errors import TrainingError
+from headstart.errors import TrainingError, shell_command
 from headstart.model.freeze import digest, make_trainable
 from headstart.model_file import ModelInfo
 from headstart.training.batches import Batches
@@ -121,7 +121,7 @@ def _run(
         origin = provenance(
             config, accelerator, setup.weights.sha256 or setup.weights.kind, setup.targets.scale
         )
-        run = RunDir(config, origin, writes=is_main)
+        run = RunDir(config, origin, writes=is_main, say=display.say)
         cleanup.callback(run.close)
         if stopped is not None:
             run.go_on(stopped, network, setup.trained_names, force=force, say=display.say)
@@ -298,7 +298,7 @@ def _take_steps(
                         display.no_mixture(phase)
         except Stopped:
             run.checkpoint(network, trainer.tensors())
-            display.say(f"Saved. Go on with: headstart resume {run.path}")
+            display.say(f"Saved. Resume with: {shell_command('resume', run.path)}")
         except TrainingError:
             if trainer.is_finite():
                 run.checkpoint(network, trainer.tensors())
