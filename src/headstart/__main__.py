@@ -15,6 +15,7 @@ from types import FrameType
 from typing import NoReturn
 
 from headstart.errors import HeadstartError, UsageError
+from headstart.training.interrupt import end_process_by
 
 # Full, read-only, protected or failing disks, too many open files: nothing that a traceback would explain.
 _FAULTS_OF_THE_MACHINE = {
@@ -22,11 +23,13 @@ _FAULTS_OF_THE_MACHINE = {
     for name in ("EACCES", "EDQUOT", "EFBIG", "EIO", "EMFILE", "ENFILE", "ENOSPC", "EPERM", "EROFS")
     if hasattr(errno, name)
 }
+_is_stopping = False
 _STOPPED = {128 + signal.SIGINT: "interrupted", 128 + signal.SIGTERM: "terminated"}
 
 
 def main() -> None:
     """Run the command line and exit; a user's own mistake gets a message, not a traceback."""
+    end_process_by(_end_now)
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
             signal.signal(number, _stop)
@@ -73,8 +76,18 @@ def _run() -> int:
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    """Leave through every ``finally``, so that nothing half-written stays behind."""
+    """Leave through every ``finally``, so that nothing half-written stays behind; a second time, at once."""
+    global _is_stopping
+    if _is_stopping:
+        _end_now(number, "stopped at once")
+    _is_stopping = True
     sys.exit(128 + number)
+
+
+def _end_now(number: int, message: str) -> NoReturn:
+    """End the process without waiting for anything; every file of a run is whole at any time."""
+    os.write(2, f"headstart: {message}\n".encode())  # not print, which a signal may have interrupted
+    os._exit(128 + number)
 
 
 def _rank() -> str:

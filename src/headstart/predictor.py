@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
@@ -23,7 +24,7 @@ from headstart.images.given import Given, Photo, each_given, is_one_photo
 from headstart.images.preprocess import load_pixels, preprocess
 from headstart.images.view import Box
 from headstart.model_file import ModelInfo, open_onnx, verify_onnx
-from headstart.runtime import Row, map_images, open_session
+from headstart.runtime import Provider, Row, fastest_providers, map_images, open_session
 
 # One photo a call: nothing is computed on padding, and 4 a call would be only 2 % faster with ResNet-18 or
 # MobileNetV2, 7 % with MobileNetV3-Small.
@@ -81,11 +82,18 @@ class Predictor:
         info: What the model file says of itself.
     """
 
-    def __init__(self, model: bytes, info: ModelInfo) -> None:
+    def __init__(self, model: bytes, info: ModelInfo, *, providers: Sequence[Provider] | None = None) -> None:
+        """
+        Args:
+            model: The content of a ``model.onnx``, verified.
+            info: What it says of itself.
+            providers: What computes, as in ``open_session``; by default a GPU where ONNX Runtime has one.
+        """
         self.info = info
+        self._providers = providers
         self._model = model  # to make copies of: ONNX Runtime's session cannot be copied
         try:
-            self._session = open_session(model)
+            self._session = open_session(model, fastest_providers() if providers is None else providers)
         except Exception as error:  # ONNX Runtime's exceptions have no base class of their own
             raise HeadstartError(
                 f"The model is undamaged, but ONNX Runtime {onnxruntime.__version__} cannot run it: {error}\n"
@@ -98,18 +106,22 @@ class Predictor:
         self._pillow_lock = threading.Lock()
 
     @classmethod
-    def from_bytes(cls, model: bytes) -> Predictor:
+    def from_bytes(cls, model: bytes, *, providers: Sequence[Provider] | None = None) -> Predictor:
         """Open the content of a ``model.onnx``.
+
+        Args:
+            model: The content.
+            providers: As for the class.
 
         Raises:
             UsageError: It is not a Headstart model, or a newer Headstart wrote it.
             DamagedFileError: Any bit of it is not as it was written.
         """
-        return cls(model, verify_onnx(model, name="The model"))
+        return cls(model, verify_onnx(model, name="The model"), providers=providers)
 
-    def __reduce__(self) -> tuple[type[Predictor], tuple[bytes, ModelInfo]]:
-        """Pickle and copy the model file; a copy opens it in its own process."""
-        return type(self), (self._model, self.info)
+    def __reduce__(self) -> tuple[Callable[[bytes, ModelInfo], Predictor], tuple[bytes, ModelInfo]]:
+        """Pickle and copy the model file; a copy opens it in its own process, with the same providers."""
+        return partial(type(self), providers=self._providers), (self._model, self.info)
 
     @property
     def class_names(self) -> tuple[str, ...]:

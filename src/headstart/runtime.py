@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 import onnxruntime
@@ -25,6 +25,11 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Computed = TypeVar("Computed")
 Failure: TypeAlias = ImageError | OSError
+Provider: TypeAlias = str | tuple[str, dict[str, Any]]
+"""A provider of ONNX Runtime, and its options."""
+
+CPU: Final[tuple[Provider, ...]] = ("CPUExecutionProvider",)
+
 Row: TypeAlias = np.ndarray | Failure | None
 
 
@@ -111,13 +116,14 @@ def map_in_order(
         pool.shutdown(cancel_futures=True)
 
 
-def open_session(model: bytes, *, num_threads: int = 1) -> onnxruntime.InferenceSession:
+def open_session(
+    model: bytes, providers: Sequence[Provider] = CPU, *, num_threads: int = 1
+) -> onnxruntime.InferenceSession:
     """Open an ONNX model for ``map_images``.
-
-    It runs on a GPU where the installed ONNX Runtime has CUDA, else on the CPU.
 
     Args:
         model: Verified bytes, as ``model_file.open_onnx`` returns them; weights in other files are refused.
+        providers: What computes, the first one that can: ``CPU``, or ``fastest_providers()``.
         num_threads: Threads that share the work of one call. ``map_images`` makes one call per core at once.
     """
     options = onnxruntime.SessionOptions()
@@ -129,8 +135,12 @@ def open_session(model: bytes, *, num_threads: int = 1) -> onnxruntime.Inference
     options.log_severity_level = 3  # errors
     # A model in memory may name files in the working directory as its weights: look where there are none.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
-    providers: list[Any] = ["CPUExecutionProvider"]
+    return onnxruntime.InferenceSession(model, options, providers=list(providers))
+
+
+def fastest_providers() -> tuple[Provider, ...]:
+    """Return CUDA, where the installed ONNX Runtime has it, and the CPU."""
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         # TensorFloat-32 would be further from the trained network than the parity check allows.
-        providers.insert(0, ("CUDAExecutionProvider", {"use_tf32": "0"}))
-    return onnxruntime.InferenceSession(model, options, providers=providers)
+        return (("CUDAExecutionProvider", {"use_tf32": "0"}), *CPU)
+    return CPU

@@ -17,6 +17,7 @@ from headstart.data.augment import Augmentation
 from headstart.data.records import Record
 from headstart.data.targets import Targets
 from headstart.features.activations import Activations
+from headstart.training.device import to_device
 from headstart.training.sampler import shards
 
 
@@ -121,8 +122,8 @@ class Batches:
             yield Batch(
                 number=number,
                 inputs=self._on_device(inputs),
-                targets=targets.to(self._accelerator.device, non_blocking=True),
-                weights=torch.from_numpy(part.weights).to(self._accelerator.device, non_blocking=True),
+                targets=to_device(targets, self._accelerator.device),
+                weights=to_device(torch.from_numpy(part.weights), self._accelerator.device),
                 size=part.step_size,
                 step_size=sum(each.step_size for each in step_parts),
                 ends_step=number == step.start + len(step_parts) - 1,
@@ -132,4 +133,4 @@ class Batches:
     def _on_device(self, inputs: Tensor) -> Tensor:
         is_map = inputs.ndim == 4 and inputs.is_floating_point()  # pixels lie as channels_last wants it
         memory_format = self._memory_format if is_map else torch.preserve_format
-        return inputs.to(self._accelerator.device, non_blocking=True, memory_format=memory_format)
+        return to_device(inputs, self._accelerator.device, memory_format)

@@ -1,17 +1,21 @@
-"""Device, precision and processes (by Accelerate), and the state of PyTorch that decides the bits."""
+"""Device, precision and processes (by Accelerate), and the state of PyTorch that decides the bits.
+
+All that differs between a CPU, CUDA and MPS while training is here, so that it can be tested by simulation.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Final, TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, GradientState, PartialState
 from accelerate.utils import broadcast_object_list, gather_object
-from torch import nn
+from torch import Tensor, nn
 
 from headstart.config import TrainConfig
 from headstart.cores import num_cores
@@ -19,32 +23,154 @@ from headstart.errors import ConfigError
 
 Item = TypeVar("Item")
 
-_MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+_MIXED: Final = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+_ACCELERATE_STATES: Final = (PartialState, AcceleratorState, GradientState)
 
 
-def create_accelerator(config: TrainConfig) -> Accelerator:
-    """Find the device and the number format that the configuration asks for.
+@dataclass(frozen=True)
+class Choice:
+    """Where to train, and in which number format.
+
+    Attributes:
+        device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
+        notes: What a user should know about the choice, in sentences.
+    """
+
+    device: str
+    precision: str
+    notes: tuple[str, ...] = ()
+
+
+def choose(device: str, precision: str) -> Choice:
+    """Choose what ``"auto"`` stands for, and check what was asked for by name.
+
+    bf16 is chosen only where the hardware computes in it: PyTorch emulates it on older GPUs, slowly.
+
+    Args:
+        device: ``"auto"`` or a device.
+        precision: ``"auto"`` or a number format.
 
     Raises:
-        ConfigError: The device or the precision is not to be had on this machine.
+        ConfigError: The device or the precision is not available on this machine.
     """
-    available = {"cpu", *(name for name in ("cuda", "mps") if getattr(torch, name).is_available())}
-    if config.device != "auto" and config.device not in available:
-        allowed = ", ".join(["auto", *sorted(available)])
-        raise ConfigError(
-            [f"device is {config.device!r}; this machine has none. Allowed here are {allowed}."]
-        )
-    device = config.device
+    available = [name for name in ("cuda", "mps") if getattr(torch, name).is_available()]
+    if device not in ("auto", "cpu", *available):
+        allowed = ", ".join(["auto", "cpu", *available])
+        raise ConfigError([f"device is {device!r}; this machine has none. Allowed here are {allowed}."])
+    notes: list[str] = []
     if device == "auto":
-        device = next(name for name in ("cuda", "mps", "cpu") if name in available)
-    if config.precision == "fp16" and device == "cpu":
-        raise ConfigError(["precision is 'fp16'; a CPU does not train in it. Use fp32 or bf16 there."])
-    precision = config.precision
+        device = "cpu"
+        for name in available:
+            if fault := fault_of(name):
+                notes.append(f"Warning: this PyTorch does not run on the {name} device ({fault}).")
+            else:
+                device = name
+                break
+        if notes:
+            notes.append(f"Training on the {device} device.")
+    elif device != "cpu" and (fault := fault_of(device)):
+        raise ConfigError(
+            [
+                f"device is {device!r}, and this PyTorch does not run on it: {fault}. Install a build of "
+                f"PyTorch that supports it, or use device = 'cpu'."
+            ]
+        )
+    has_bf16 = device != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
     if precision == "auto":
-        precision = "fp32" if device != "cuda" else "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    # Accelerate's state is global; a second training in one process may ask for something else.
-    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
-    return Accelerator(cpu=device == "cpu", mixed_precision=_MIXED[precision])
+        precision = "fp32" if device != "cuda" else "bf16" if has_bf16 else "fp16"
+    if precision == "fp16" and device == "cpu":
+        raise ConfigError(["precision is 'fp16'; a CPU does not train in it. Use fp32 or bf16 there."])
+    if precision == "bf16" and not has_bf16:
+        raise ConfigError(
+            ["precision is 'bf16'; this GPU does not compute in it. Use auto, fp16 or fp32 here."]
+        )
+    return Choice(device, precision, tuple(notes))
+
+
+def fault_of(device: str) -> str:
+    """Compute something small on a device, and return why that fails; empty if it works.
+
+    PyTorch reports a GPU as available for which it has no kernels: one that is too old for this build.
+    """
+    try:
+        ones = torch.ones(8, 8, device=device)
+        (ones @ ones).relu().sum().item()
+    except (RuntimeError, AssertionError) as error:
+        return str(error).partition("\n")[0].rstrip(".")[:200]
+    return ""
+
+
+@contextmanager
+def create_accelerator(
+    config: TrainConfig, say: Callable[[str], object] = lambda text: None
+) -> Iterator[Accelerator]:
+    """Find the device and the number format that the configuration asks for.
+
+    Accelerate keeps its state in the process; the block has one of its own, and a caller's is as it was after
+    it, however the block ends.
+
+    Args:
+        config: Names device and precision.
+        say: Told what a user should know about the choice.
+
+    Raises:
+        ConfigError: The device or the precision is not available on this machine.
+    """
+    choice = choose(config.device, config.precision)
+    kept = [dict(state._shared_state) for state in _ACCELERATE_STATES]
+    try:
+        # Processes stay connected as they are: the group cannot be formed twice.
+        AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+        GradientState._reset_state()
+        try:
+            accelerator = Accelerator(cpu=choice.device == "cpu", mixed_precision=_MIXED[choice.precision])
+        except ValueError as error:
+            raise ConfigError(
+                [f"precision is {choice.precision!r}, which is not supported here: {error} Use fp32."]
+            ) from error
+        if accelerator.is_main_process:
+            for note in choice.notes:
+                say(note)
+        yield accelerator
+    finally:
+        for state, values in zip(_ACCELERATE_STATES, kept, strict=True):
+            state._shared_state.clear()  # in place: a caller's accelerators hold this very dict
+            state._shared_state.update(values)
+
+
+def to_device(
+    tensor: Tensor, device: torch.device, memory_format: torch.memory_format = torch.preserve_format
+) -> Tensor:
+    """Copy a tensor of the CPU to a device.
+
+    Only CUDA copies while the program goes on, and only from pinned memory, which PyTorch does not use again
+    before the copy has ended. From other memory, and to MPS, the source may be gone before it has been read.
+
+    Args:
+        tensor: On the CPU.
+        device: Where it is needed.
+        memory_format: How it is to lie there.
+    """
+    tensor = (
+        tensor.contiguous(memory_format=memory_format) if memory_format != torch.preserve_format else tensor
+    )
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed PyTorch's global generators of the CPU and of one device, and no other's.
+
+    ``torch.manual_seed`` would seed every GPU of the machine, those of the caller too.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
 
 
 def memory_format(setting: str, module: nn.Module) -> torch.memory_format:
@@ -93,8 +219,9 @@ def reproducible(seed: int, device: torch.device) -> Iterator[None]:
     benchmark, num_threads = torch.backends.cudnn.benchmark, torch.get_num_threads()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA's matrix products need for it
     devices = [device] if device.type == "cuda" else []
+    mps_state = torch.mps.get_rng_state() if device.type == "mps" else None
     with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
+        seed_generators(seed, device)
         # As use_deterministic_algorithms(True, warn_only=True), which imports the compiler (1.7 s).
         torch.set_deterministic_debug_mode("warn")
         torch.backends.cudnn.benchmark = False
@@ -108,3 +235,5 @@ def reproducible(seed: int, device: torch.device) -> Iterator[None]:
             torch.set_deterministic_debug_mode(debug_mode)
             torch.backends.cudnn.benchmark = benchmark
             torch.set_num_threads(num_threads)
+            if mps_state is not None:
+                torch.mps.set_rng_state(mps_state)

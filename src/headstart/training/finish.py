@@ -22,6 +22,7 @@ from headstart.export.safetensors import save_network
 from headstart.files import write_whole
 from headstart.model_file import ModelInfo, seal_onnx
 from headstart.predictor import Prediction, Predictor
+from headstart.runtime import CPU, fastest_providers
 from headstart.training.run_dir import RunDir
 from headstart.training.stopwatch import Stopwatch
 
@@ -55,14 +56,16 @@ def finish(
     Raises:
         ParityError: The exported model says something else than the network; there is no ``model.onnx`` then.
     """
+    providers = CPU if config.device == "cpu" else fastest_providers()
     with stopwatch("export"):
         graph = onnx_graph(network, info)
         if info.task == "multilabel":
-            thresholds = _thresholds(seal_onnx(graph, info), info, splits.val)
+            draft = Predictor.from_bytes(seal_onnx(graph, info), providers=providers)
+            thresholds = _thresholds(draft, info, splits.val)
             info = dataclasses.replace(info, thresholds=thresholds)
         model = seal_onnx(graph, info)
         save_network(run.path / "model.safetensors", network, info)
-        predictor = Predictor.from_bytes(model)
+        predictor = Predictor.from_bytes(model, providers=providers)
         photos = splits.val[:: math.ceil(len(splits.val) / _PARITY_PHOTOS)]
         parity = check_parity(predictor, network, [photo.path for photo in photos])
         write_whole(run.path / "model.onnx", model)
@@ -115,9 +118,9 @@ def _refuse_unreadable(split: str, unreadable: Sequence[Prediction]) -> None:
         )
 
 
-def _thresholds(model: bytes, info: ModelInfo, val: Sequence[Record]) -> tuple[float, ...]:
+def _thresholds(predictor: Predictor, info: ModelInfo, val: Sequence[Record]) -> tuple[float, ...]:
     """Choose each class's threshold on the validation photos, as the deployed model sees them."""
-    predictions = list(Predictor.from_bytes(model).predict_iter(photo.path for photo in val))
+    predictions = list(predictor.predict_iter(photo.path for photo in val))
     _refuse_unreadable("validation", [each for each in predictions if each.error is not None])
     labels = labels_matrix(val, len(info.class_names))
     return choose_thresholds(labels, probabilities_of(predictions, info))

@@ -11,7 +11,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -185,9 +185,10 @@ def lr_find(
     """
     config = TrainConfig.from_settings(data, config, **settings)
     _refuse(Path(out), Path(config.data))
-    accelerator = create_accelerator(config)
-    display = Display(quiet=not accelerator.is_main_process)
-    with reproducible(config.seed, accelerator.device):
+    with ExitStack() as cleanup:
+        accelerator = cleanup.enter_context(create_accelerator(config, Display().say))
+        cleanup.enter_context(reproducible(config.seed, accelerator.device))
+        display = Display(quiet=not accelerator.is_main_process)
         setup = prepare(config, accelerator, display, Stopwatch())
         *before, tested = _phases(setup, phase, display)
         features = setup.source.open((*before, tested)[0])

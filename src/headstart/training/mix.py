@@ -12,6 +12,7 @@ from torch import Tensor
 
 from headstart.config import PhaseConfig
 from headstart.errors import ConfigError
+from headstart.training.device import to_device
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def mix(inputs: Tensor, phase: PhaseConfig, seed: int) -> Mixed:
         return Mixed(inputs)
     generator = np.random.Generator(np.random.Philox(seed))
     coin, *centre = generator.random(3).tolist()  # always, so that a setting changes no other's numbers
-    other = torch.from_numpy(generator.permutation(len(inputs))).to(inputs.device)
+    other = to_device(torch.from_numpy(generator.permutation(len(inputs))), inputs.device)
     cuts = phase.cutmix > 0 and (phase.mixup == 0 or coin < 0.5)
     alpha = phase.cutmix if cuts else phase.mixup
     share = float(generator.beta(alpha, alpha))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -64,10 +65,11 @@ def plan(data: str | os.PathLike[str], out: str | os.PathLike[str] | None = None
         HeadstartError: Whatever ``train`` would raise before it reads the first photo.
     """
     config = TrainConfig.from_settings(data, **settings)
-    accelerator = create_accelerator(config)
-    is_main = accelerator.is_main_process
-    display = Display(quiet=not is_main)
-    with reproducible(config.seed, accelerator.device):
+    with ExitStack() as cleanup:
+        accelerator = cleanup.enter_context(create_accelerator(config, Display().say))
+        cleanup.enter_context(reproducible(config.seed, accelerator.device))
+        is_main = accelerator.is_main_process
+        display = Display(quiet=not is_main)
         if is_main:
             RunDir.refuse(out)
         setup = prepare(config, accelerator, display, Stopwatch())
@@ -76,7 +78,7 @@ def plan(data: str | os.PathLike[str], out: str | os.PathLike[str] | None = None
         for phase in setup.config.phases:
             phases.append(_look_into(setup, phase, accelerator, display))
             accelerator.free_memory()
-    lines = [*_heading(setup, accelerator, out)]
+        lines = [*_heading(setup, accelerator, out)]
     for number, phase_plan in enumerate(phases, 1):
         lines += ["", f"Phase {number} of {len(phases)}: {phase_plan.phase.name}", *phase_plan.lines()]
     return "\n".join([*lines, "", *_together(setup, phases)]) if is_main else ""

@@ -26,7 +26,7 @@ from headstart.training.epoch import Scores, evaluate, scores_of
 from headstart.training.features import PhaseFeatures
 from headstart.training.finish import finish
 from headstart.training.history import EpochRecord
-from headstart.training.interrupt import Stopped, held_back
+from headstart.training.interrupt import Interrupt, Stopped, held_back
 from headstart.training.phase import make_ready
 from headstart.training.provenance import provenance, versions
 from headstart.training.run_dir import RunDir
@@ -109,10 +109,11 @@ def _run(
     force: bool = False,
     network: nn.Module | None = None,
 ) -> TrainResult:
-    accelerator = create_accelerator(config)
-    is_main = accelerator.is_main_process
-    display, stopwatch = Display(quiet=not is_main), Stopwatch()
-    with reproducible(config.seed, accelerator.device), ExitStack() as cleanup:
+    with ExitStack() as cleanup:
+        accelerator = cleanup.enter_context(create_accelerator(config, Display().say))
+        cleanup.enter_context(reproducible(config.seed, accelerator.device))
+        is_main = accelerator.is_main_process
+        display, stopwatch = Display(quiet=not is_main), Stopwatch()
         # What can be wrong with the command is found before any photo is read.
         if is_main and stopped is None:
             RunDir.refuse(out)
@@ -151,20 +152,22 @@ def _run(
             with stopwatch("features"), display.counting("Features", num_rows) as counter:
                 features.fill(splits.train, splits.val, counter.advance)
             run.progress.is_over = anyone(run.progress.has_run_long(config), accelerator)
-            with stopwatch("train"):
-                if phase.optimizer == "exact":
-                    _solve(setup, features, splits, run, accelerator, display)
-                else:
-                    _take_steps(setup, features, splits, run, accelerator, display)
-            if digest(features.prefix.stages) != features.frozen_digest:
-                raise TrainingError(
-                    f"Phase {phase.name} changed frozen parameters or buffers. This is a bug of Headstart's; "
-                    f"please report it with the backbone's name ({setup.backbone.full_name})."
-                )
-            features.close()
-            accelerator.free_memory()
-            accelerator.wait_for_everyone()  # for the main process has written the best weights
-            run.end_phase(network)
+            with held_back(display.say) as interrupt:  # until what the phase has trained is saved
+                with stopwatch("train"):
+                    if phase.optimizer == "exact":
+                        _solve(setup, features, splits, run, accelerator, display, interrupt)
+                    else:
+                        _take_steps(setup, features, splits, run, accelerator, display, interrupt)
+                if digest(features.prefix.stages) != features.frozen_digest:
+                    raise TrainingError(
+                        f"Phase {phase.name} changed frozen parameters or buffers. This is a bug of "
+                        f"Headstart's; please report it with the backbone's name "
+                        f"({setup.backbone.full_name})."
+                    )
+                features.close()
+                accelerator.free_memory()
+                accelerator.wait_for_everyone()  # for the main process has written the best weights
+                run.end_phase(network)
 
         if run.progress.out_of_time:
             display.say(
@@ -198,6 +201,7 @@ def _solve(
     run: RunDir,
     accelerator: Accelerator,
     display: Display,
+    interrupt: Interrupt,
 ) -> None:
     """Solve a phase's head exactly, in place of epochs."""
     config, phase, suffix = setup.config, features.phase, features.suffix
@@ -206,9 +210,10 @@ def _solve(
     val_batches = Batches(features.plain, splits.val, targets, config.batch_size, accelerator)
     for epoch in run.progress.remaining_epochs(config):
         begun = time.monotonic()
-        fit_head(suffix, features, splits.train)
-        train_scores = evaluate(suffix, batches.epoch(view=features.view(epoch)), task, accelerator)
-        val_scores = evaluate(suffix, val_batches.epoch(), task, accelerator)
+        with interrupt.released():  # it is done again in seconds, so there is nothing to save
+            fit_head(suffix, features, splits.train)
+            train_scores = evaluate(suffix, batches.epoch(view=features.view(epoch)), task, accelerator)
+            val_scores = evaluate(suffix, val_batches.epoch(), task, accelerator)
         seconds = round(time.monotonic() - begun, 3)
         record = EpochRecord(phase.name, epoch, train_scores, val_scores, 0.0, seconds)
         display.epoch(record, phase.epochs, is_best=run.record(record, setup.network))
@@ -221,6 +226,7 @@ def _take_steps(
     run: RunDir,
     accelerator: Accelerator,
     display: Display,
+    interrupt: Interrupt,
 ) -> None:
     """Train what a phase unfreezes, epoch by epoch, from wherever the run stands."""
     config, phase, network, progress = setup.config, features.phase, setup.network, run.progress
@@ -237,70 +243,68 @@ def _take_steps(
     if state := run.take_resumed():
         trainer.load(state)
 
-    with held_back() as interrupt:
+    def check() -> None:
+        interrupt.check(lambda flag: anyone(flag, accelerator))
 
-        def check() -> None:
-            interrupt.check(lambda flag: anyone(flag, accelerator))
-
-        def score() -> Scores:
+    def score() -> Scores:
+        with interrupt.bounded():
             return evaluate(trainer.suffix, val_batches.epoch(), setup.task, accelerator, check)
 
-        try:
-            num_photos = (phase.epochs - progress.epoch) * len(splits.train)
-            with display.counting(phase.name, num_photos, setup.task.headline) as counter:
-                for epoch in progress.remaining_epochs(config):
-                    begun = time.monotonic()
-                    totals = torch.zeros(3) if progress.totals is None else progress.totals
-                    totals = totals.to(accelerator.device)
-                    for batch in ready.steps(epoch, totals, first=progress.batch):
-                        run.steps_done(batch.number + 1, totals)
-                        counter.advance(batch.step_size, totals)
-                        check()
-                        if run.is_checkpoint_due():
-                            run.checkpoint(network, trainer.tensors())
-                        if config.max_minutes is not None:
-                            progress.is_over = anyone(progress.has_run_long(config), accelerator)
-                            if progress.is_over:
-                                break
-                    train_scores = scores_of(totals, setup.task, accelerator)
-                    with trainer.averaged():
-                        val_scores, lr = score(), trainer.largest_lr(epoch)
-                        seconds = round(time.monotonic() - begun, 3)
-                        completed = round(progress.batch / ready.batches.batches_per_epoch, 4)
-                        record = EpochRecord(
-                            phase.name, epoch, train_scores, val_scores, lr, seconds, completed
-                        )
-                        display.epoch(record, phase.epochs, is_best=run.record(record, network))
+    try:
+        num_photos = (phase.epochs - progress.epoch) * len(splits.train)
+        with display.counting(phase.name, num_photos, setup.task.headline) as counter:
+            for epoch in progress.remaining_epochs(config):
+                begun = time.monotonic()
+                totals = torch.zeros(3) if progress.totals is None else progress.totals
+                totals = totals.to(accelerator.device)
+                for batch in interrupt.bounded_each(ready.steps(epoch, totals, first=progress.batch)):
+                    run.steps_done(batch.number + 1, totals)
+                    counter.advance(batch.step_size, totals)
                     check()
-            if progress.epoch < phase.epochs and not progress.out_of_time:
-                display.out_of_patience(phase)
+                    if run.is_checkpoint_due():
+                        run.checkpoint(network, trainer.tensors())
+                    if config.max_minutes is not None:
+                        progress.is_over = anyone(progress.has_run_long(config), accelerator)
+                        if progress.is_over:
+                            break
+                train_scores = scores_of(totals, setup.task, accelerator)
+                with trainer.averaged():
+                    val_scores, lr = score(), trainer.largest_lr(epoch)
+                    seconds = round(time.monotonic() - begun, 3)
+                    completed = round(progress.batch / ready.batches.batches_per_epoch, 4)
+                    record = EpochRecord(phase.name, epoch, train_scores, val_scores, lr, seconds, completed)
+                    display.epoch(record, phase.epochs, is_best=run.record(record, network))
+                check()
+        if progress.epoch < phase.epochs and not progress.out_of_time:
+            display.out_of_patience(phase)
 
-            if phase.wise_ft and progress.epoch > 0 and not progress.is_over:
-                assert progress.best is not None
-                is_best = progress.best.record.phase == phase.name
-                accelerator.wait_for_everyone()  # for the main process has written the best weights
-                if is_best:
-                    run.load_best(network)
-                record = progress.best.record if is_best else progress.history[-1]
-                with nullcontext() if is_best else trainer.averaged():
-                    found = best_mixture(
-                        network,
-                        run.weights_before_phase(),
-                        record,
-                        progress.best.record,
-                        config.select,
-                        score,
-                    )
-                    if found:
-                        run.record_mixture(*found, network)
-                        display.mixture(*found)
-                    else:
-                        display.no_mixture(phase)
-        except Stopped:
+        if phase.wise_ft and progress.epoch > 0 and not progress.is_over:
+            assert progress.best is not None
+            is_best = progress.best.record.phase == phase.name
+            accelerator.wait_for_everyone()  # for the main process has written the best weights
+            if is_best:
+                run.load_best(network)
+            record = progress.best.record if is_best else progress.history[-1]
+            with nullcontext() if is_best else trainer.averaged():
+                found = best_mixture(
+                    network,
+                    run.weights_before_phase(),
+                    record,
+                    progress.best.record,
+                    config.select,
+                    score,
+                )
+                if found:
+                    run.record_mixture(*found, network)
+                    display.mixture(*found)
+                else:
+                    display.no_mixture(phase)
+    except Stopped:
+        run.checkpoint(network, trainer.tensors())
+        display.say(f"Saved. Resume with: {shell_command('resume', run.path)}")
+        raise
+    except TrainingError:
+        if trainer.is_finite():
             run.checkpoint(network, trainer.tensors())
-            display.say(f"Saved. Resume with: {shell_command('resume', run.path)}")
-        except TrainingError:
-            if trainer.is_finite():
-                run.checkpoint(network, trainer.tensors())
-            raise
+        raise
     features.suffix.to(memory_format=torch.contiguous_format)

@@ -14,7 +14,7 @@ from headstart.config import PhaseConfig
 from headstart.errors import TrainingError
 from headstart.training.average import WeightAverage
 from headstart.training.batches import Batch
-from headstart.training.device import anyone
+from headstart.training.device import anyone, seed_generators
 from headstart.training.epoch import count
 from headstart.training.mix import mix
 from headstart.training.objective import Objective
@@ -97,7 +97,7 @@ class Trainer:
             is_first = batch.ends_step
             # No hidden generator state: what is dropped depends on where we are, not on what ran before.
             place = (self._seed, phase.name, epoch, batch.number, accelerator.process_index)
-            torch.manual_seed(key(*place))
+            seed_generators(key(*place), accelerator.device)
             mixed = mix(batch.inputs, phase, key("mix", *place))
             # Gradients of several processes are averaged once, in the last batch of a step.
             with nullcontext() if batch.ends_step else accelerator.no_sync(self.suffix):
