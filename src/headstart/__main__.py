@@ -15,7 +15,6 @@ from types import FrameType
 from typing import NoReturn
 
 from headstart.errors import HeadstartError, UsageError
-from headstart.training.interrupt import end_process_by
 
 # Full, read-only, protected or failing disks, too many open files: nothing that a traceback would explain.
 _FAULTS_OF_THE_MACHINE = {
@@ -29,6 +28,8 @@ _STOPPED = {128 + signal.SIGINT: "interrupted", 128 + signal.SIGTERM: "terminate
 
 def main() -> None:
     """Run the command line and exit; a user's own mistake gets a message, not a traceback."""
+    from headstart.training.interrupt import end_process_by  # where it is used, as all of training
+
     end_process_by(_end_now)
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup

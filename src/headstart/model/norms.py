@@ -78,8 +78,8 @@ def _learn(norm: nn.Module, inputs: Tensor) -> None:
     assert var is not None
     if norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
-    momentum = norm.momentum
-    if momentum is None:  # the average over all batches
+    momentum = torch.as_tensor(norm.momentum or 0.0, dtype=mean.dtype, device=mean.device)
+    if norm.momentum is None:  # the average over all batches
         assert norm.num_batches_tracked is not None
         momentum = 1 / norm.num_batches_tracked.to(mean.dtype)
     values = inputs.to(mean.dtype).transpose(0, 1).flatten(1)  # (C, values)

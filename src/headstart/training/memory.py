@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from accelerate import Accelerator
@@ -41,7 +42,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def release_memory() -> None:
     """Give back what a failed pass has left behind."""
     gc.collect()
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         torch.cuda.empty_cache()
     elif torch.mps.is_available():
         torch.mps.empty_cache()
@@ -79,7 +80,7 @@ class MicroBatch:
             return [slice(0, num_photos)]
         number = math.ceil(num_photos / self.size)
         bounds = [part * num_photos // number for part in range(number + 1)]
-        return [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+        return [slice(a, b) for a, b in pairwise(bounds)]
 
     def agree(self, accelerator: Accelerator) -> None:
         """Take the smallest size of all processes."""
