@@ -73,6 +73,66 @@ def test_who_asks_for_more_gets_the_real_compiler(more: str) -> None:
     python(f"with libraries._without_compiler():\n    {more}\n" + COMPILER_IS_REAL)
 
 
+# Another PyTorch, torchvision or timm: each of these is done before anything of ours is imported.
+OTHERS = {
+    "no module of the decorator": "import torch._compile; sys.modules['torch._compile'] = None",
+    "no decorator": "import torch._compile; del torch._compile._disable_dynamo",
+    "other parameters of the decorator": (
+        "import torch._compile\n"
+        "def fails(*arguments): raise TypeError('renamed')\n"
+        "torch._compile._disable_dynamo = fails"
+    ),
+    "no public function": "del torch.compiler.disable",
+    "no place for the public function": "del torch.compiler",
+    "no file with the function that is put off": (
+        "from pathlib import Path\n"
+        "def gone(path, *arguments, **details): raise FileNotFoundError(path)\n"
+        "Path.read_text = gone"
+    ),
+    "another name of the function that is put off": (
+        "from pathlib import Path\n"
+        "Path.read_text = lambda path, *arguments, **details: 'def supports_compilation(device): ...'"
+    ),
+    "a library that fails without the compiler": (
+        "class Fails:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        stands_in = not hasattr(sys.modules.get('torch._dynamo.utils', torch), '__file__')\n"
+        "        if name == 'torchvision.ops.boxes' and stands_in: raise RuntimeError('half imported')\n"
+        "sys.meta_path.insert(0, Fails())"
+    ),
+}
+
+
+def test_another_pytorch_or_torchvision_costs_a_second_and_nothing_else() -> None:
+    code = (
+        "import os, sys, traceback, torch\n"
+        "failed = []\n"
+        f"for name, change in {OTHERS!r}.items():\n"
+        "    if (child := os.fork()) == 0:\n"
+        "        try:\n"
+        "            exec(change)\n"
+        "            from headstart.model import libraries\n"
+        "            network = libraries.torchvision_models().resnet18()\n"
+        "            assert network.eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 1000)\n"
+        "            import torchvision\n"
+        "            assert torchvision.ops.nms and torchvision.models.resnet18\n"
+        "            import torch._dynamo.utils\n"
+        "            assert torch._dynamo.utils.__file__\n"
+        "            ours = [each for each in sys.meta_path if 'headstart' in type(each).__module__]\n"
+        "            assert not ours, ours\n"
+        "        except BaseException:\n"
+        "            print(name, traceback.format_exc(), file=sys.stderr, flush=True)\n"
+        "            os._exit(1)\n"
+        "        os._exit(0)\n"
+        "    if os.waitpid(child, 0)[1]: failed.append(name)\n"
+        "sys.exit(len(failed))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_failing_import_leaves_nothing_behind() -> None:
     python(
         "try:\n    libraries._import('headstart.no_such_module')\n"

@@ -3,6 +3,9 @@
 Importing torchvision or timm imports ``torch._dynamo``, the whole compiler, for a decorator and one function
 that no classifier calls: 1.0 of 1.1 seconds. So the compiler is kept away while they are imported, and
 comes with the first call that needs it.
+
+This uses names that PyTorch does not promise to keep. Where one of them is missing or behaves differently,
+the compiler is imported as if this module did nothing: it costs the second, and nothing else.
 """
 
 from __future__ import annotations
@@ -12,11 +15,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
-from torch._compile import _disable_dynamo
 
 _COMPILER = "torch._dynamo"
 _STAND_IN = "torch._dynamo.utils"
@@ -35,10 +38,13 @@ def timm() -> Any:
 
 def _import(name: str) -> ModuleType:
     with _lock:  # what follows is for one thread at a time
-        if name in sys.modules or _COMPILER in sys.modules:
-            return importlib.import_module(name)
-        with _without_compiler():
-            return importlib.import_module(name)
+        if name not in sys.modules and _COMPILER not in sys.modules:
+            try:
+                with _without_compiler():
+                    return importlib.import_module(name)
+            except Exception:  # the library's own fault, which shows again below, or another version's
+                pass
+        return importlib.import_module(name)
 
 
 @contextmanager
@@ -48,13 +54,11 @@ def _without_compiler() -> Iterator[None]:
     They ask for ``torch.compiler.disable`` and ``torch._dynamo.utils.is_compile_supported``. Whoever asks for
     more meanwhile (another version of theirs, another thread) gets the real compiler, in its second.
     """
-    stand_in, finder, disable = _StandIn(_STAND_IN), _MakesWay(), torch.compiler.disable
-
-    def disable_later(
-        fn: Callable[..., Any] | None = None, recursive: bool = True, *, reason: str | None = None
-    ) -> Any:
-        return _disable_dynamo(fn, recursive)  # PyTorch's own way of disabling without importing
-
+    disable = getattr(getattr(torch, "compiler", None), "disable", None)
+    if disable is None or (disable_later := _disable_later(disable)) is None or not _has_what_is_put_off():
+        yield  # another PyTorch than this module knows
+        return
+    stand_in, finder = _StandIn(_STAND_IN), _MakesWay()
     sys.modules[_STAND_IN] = stand_in
     sys.meta_path.insert(0, finder)
     torch.compiler.disable = disable_later
@@ -64,6 +68,31 @@ def _without_compiler() -> Iterator[None]:
         torch.compiler.disable = disable
         sys.meta_path.remove(finder)
         _take_away_stand_in()
+
+
+def _disable_later(disable: Callable[..., Any]) -> Callable[..., Any] | None:
+    """Return PyTorch's own way of disabling the compiler without importing it, if it has one."""
+    try:
+        from torch._compile import _disable_dynamo
+    except Exception:
+        return None
+
+    def disable_later(fn: Callable[..., Any] | None = None, recursive: bool = True, **details: Any) -> Any:
+        try:
+            return _disable_dynamo(fn, recursive)  # ``details`` is the reason, a message
+        except Exception:
+            return disable(fn, recursive, **details)
+
+    return disable_later
+
+
+def _has_what_is_put_off() -> bool:
+    """Tell whether this PyTorch has the function that the stand-in answers for, without importing it."""
+    try:
+        source = Path(torch.__path__[0], "_dynamo", "utils.py").read_text("utf-8")
+    except (OSError, ValueError):
+        return False
+    return "\ndef is_compile_supported(" in source
 
 
 class _StandIn(ModuleType):
