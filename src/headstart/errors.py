@@ -8,6 +8,7 @@
     │   ├── DataError               the folder of photos cannot be used as it is
     │   ├── UnknownBackboneError    no network, stage or weights of that name
     │   ├── InputError              what was given to predict is not a photo
+    │   ├── NetworkError            a network cannot be trained or exported as it is
     │   ├── MissingPackageError     an optional package is not installed
     │   └── RunFolderError          a run folder is missing, unfinished or somebody else's
     ├── ImageError                  one photo cannot be read: path and reason
@@ -15,6 +16,7 @@
     ├── TrainingError               training went wrong: a loss is not finite, a frozen part moved
     ├── DamagedFileError            a file's checksum does not match its content
     ├── FileWriteError              a file cannot be written: path, reason and the bytes that it takes
+    ├── ExportError                 the trained network cannot be written in another format
     └── ParityError                 the exported model disagrees with the trained one
 
 A message says what is wrong, the value received, what is allowed or nearest, and what to do next. The
@@ -70,6 +72,10 @@ class UnknownBackboneError(UsageError):
 
 class InputError(UsageError, TypeError, ValueError):
     """What was given to predict is not a photo, by its Python type or by its array's type or shape."""
+
+
+class NetworkError(UsageError):
+    """A network cannot be trained or exported as it is; nothing has been trained."""
 
 
 class MissingPackageError(UsageError):
@@ -134,6 +140,10 @@ class FileWriteError(HeadstartError):
             )
         size = f" It takes {self.num_bytes:,} bytes." if self.num_bytes else ""
         return f"Cannot write {self.path}: {self.reason}.{size}"
+
+
+class ExportError(HeadstartError):
+    """A trained network cannot be written in another format; its weights are safe in model.safetensors."""
 
 
 class ParityError(HeadstartError):

@@ -24,7 +24,7 @@ from headstart.images.given import Given, Photo, each_given, is_one_photo
 from headstart.images.preprocess import load_pixels, preprocess
 from headstart.images.view import Box
 from headstart.model_file import ModelInfo, open_onnx, verify_onnx
-from headstart.runtime import Provider, Row, fastest_providers, map_images, open_session
+from headstart.runtime import Failure, Provider, Row, fastest_providers, map_images, open_session
 
 # One photo a call: nothing is computed on padding, and 4 a call would be only 2 % faster with ResNet-18 or
 # MobileNetV2, 7 % with MobileNetV3-Small.
@@ -101,7 +101,8 @@ class Predictor:
                 "Try: pip install --upgrade onnxruntime"
             ) from error
         on_cpu = self._session.get_providers() == ["CPUExecutionProvider"]
-        self._outputs = [out.name for out in self._session.get_outputs() if out.name != "logits"]
+        self._all_outputs = [output.name for output in self._session.get_outputs()]
+        self._outputs = [name for name in self._all_outputs if name != "logits"]
         self._batch_size = _BATCH_SIZE_ON_CPU if on_cpu else _BATCH_SIZE_ON_GPU
         self._pillow_lock = threading.Lock()
 
@@ -158,6 +159,26 @@ class Predictor:
             raise UsageError(f"top_k is {top_k}; it must be at least 1.")
         rows = map_images(each_given(photos), self._pixels, self._answers, batch_size=self._batch_size)
         return (self._prediction(photo, row, top_k) for photo, row in rows)
+
+    def outputs(self, photos: Iterable[Photo]) -> Iterator[np.ndarray | Failure]:
+        """Yield what the model file gives for each photo before it is turned into an answer.
+
+        Args:
+            photos: As in ``predict``.
+
+        Yields:
+            (D,) float32: logits; or numbers in their own units; or a box, xmin, ymin, xmax, ymax in 0..1 of
+            the network's input, and the logits of its class if there are several. For a photo that cannot
+            be read, why.
+        """
+        names = [name for name in self._all_outputs if name != "probabilities"]
+
+        def run(pixels: np.ndarray) -> np.ndarray:
+            return np.concatenate(self._session.run(names, {"images": pixels}), axis=1)
+
+        for _, row in map_images(each_given(photos), self._pixels, run, batch_size=self._batch_size):
+            assert row is not None  # every photo is computed on
+            yield row
 
     def _pixels(self, photo: Given) -> np.ndarray:
         settings, content = self.info.preprocessing, photo.content

@@ -73,8 +73,12 @@ def onnx_graph(network: nn.Module, info: ModelInfo) -> bytes:
     size = info.preprocessing.size_px
     # Two images: an exporter that sees a batch of one may take it for a constant.
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
-    names = OUTPUTS[info.task] + (("logits", "probabilities") if info.num_box_classes else ())
-    return to_onnx(_Deployed(network, info), example, output_names=names)
+    return to_onnx(_Deployed(network, info), example, output_names=output_names(info))
+
+
+def output_names(info: ModelInfo) -> tuple[str, ...]:
+    """Return the names of what a model file answers with, in the order of ``answers``."""
+    return OUTPUTS[info.task] + (("logits", "probabilities") if info.num_box_classes else ())
 
 
 def write_onnx(model: Path, out: Path) -> None:

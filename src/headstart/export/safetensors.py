@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors.torch
-from torch import nn
+from torch import Tensor, nn
 
 from headstart.errors import UsageError
 from headstart.files import write_whole
@@ -17,9 +18,24 @@ from headstart.model_file import PLACEHOLDER, ModelInfo, open_safetensors, seal_
 
 def save_network(path: Path, network: nn.Module, info: ModelInfo) -> None:
     """Write a trained network; equal networks give equal files."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    metadata = {"headstart": info.to_json(), "sha256": PLACEHOLDER}
-    write_whole(path, seal_safetensors(safetensors.torch.save(tensors, metadata)))
+    write_tensors(path, network.state_dict(), {"headstart": info.to_json()})
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors and metadata as a sealed safetensors file, whole or not at all.
+
+    Tensors that share memory (tied weights) are written once each: the format has no other way, and every
+    name can then be loaded.
+    """
+    seen: set[int] = set()
+    apart: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        values = tensor.detach().cpu().contiguous()
+        storage = values.untyped_storage().data_ptr()
+        apart[name] = values.clone() if storage in seen else values
+        seen.add(storage)
+    data = safetensors.torch.save(apart, {**metadata, "sha256": PLACEHOLDER})
+    write_whole(path, seal_safetensors(data))
 
 
 def load_network(path: Path) -> tuple[nn.Module, ModelInfo]:

@@ -1,11 +1,13 @@
 """What a phase's suffix takes, photo by photo: from memory, from the store, or computed.
 
-Where a row comes from changes time only: whatever the way, it is the same prefix on the same runtime.
+Where a row comes from changes time only: whatever the way, it is the same prefix on the same runtime. The
+key of a store says so, and the first rows that are taken from a store are computed again to show it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -16,7 +18,7 @@ import numpy as np
 from headstart.data.augment import Augmentation
 from headstart.data.check import CHECK_REDUCE_TO_PX, CheckedPhoto
 from headstart.data.records import Candidate, Record
-from headstart.errors import DataError
+from headstart.errors import DataError, NetworkError
 from headstart.features.cache import Room
 from headstart.features.fingerprint import Fingerprint, photo_key
 from headstart.features.prefix import Prefix
@@ -87,6 +89,8 @@ class Activations:
         self._say = say
         self._room = room or Room(say)
         self._store: FeatureStore | None = None
+        self._unproven = 0
+        self._proving = threading.Lock()
         self._runtime = prefix.runtime
         if self._keep:
             self._open_store()
@@ -195,18 +199,56 @@ class Activations:
         if photo.has_box:
             photo.header = image_header(data)
         if photo.is_wanted:
-            known = self._keep and self._has(photo.key)
-            return None if known else load_pixels(data, self._preprocessing, path=photo.path)
+            return self._pixels_if_missing(photo, lambda: self._pixels(data, photo))
         decode(data, path=photo.path, reduce_to_px=CHECK_REDUCE_TO_PX)
         return None
 
     def _load_missing(self, photo: _Photo) -> np.ndarray | None:
-        return None if self._keep and self._has(photo.key) else self._load_known(photo)
+        return self._pixels_if_missing(photo, lambda: self._load_known(photo))
+
+    def _pixels_if_missing(self, photo: _Photo, load: Callable[[], np.ndarray]) -> np.ndarray | None:
+        """Load a photo whose row is not there, or is not what the prefix computes."""
+        if not (self._keep and self._has(photo.key)):
+            return load()
+        with self._proving:
+            is_proven = not self._unproven or photo.key in self._memory
+            return None if is_proven or self._is_as_computed(photo.key, pixels := load()) else pixels
+
+    def _is_as_computed(self, key: bytes, pixels: np.ndarray) -> bool:
+        """Compare a stored row with what the prefix computes now; if it is another, begin the store anew."""
+        batch = np.zeros((self._prefix.batch_size, *pixels.shape), np.uint8)
+        batch[0] = pixels
+        computed = self._prefix.pairs(batch)[0][0]
+        if self._prefix.runtime != self._runtime or self._store is None:  # then it is another store's row
+            return False
+        stored = self._get(key)
+        if stored is None:  # damaged, and this row alone
+            return False
+        is_same = np.array_equal(stored, computed, equal_nan=True)
+        if self._prefix.device_name != "cpu":  # a GPU's library may choose another kernel on another day
+            is_same = stored.shape == computed.shape and np.allclose(stored, computed, rtol=1e-2, atol=1e-3)
+        if is_same:
+            self._unproven -= 1
+            return True
+        self._say(
+            "Warning: stored features are not what the network computes now, so all of them are computed "
+            "again. Please report this, with the name of the backbone."
+        )
+        self._forget(key)
+        try:
+            self._store.clear()
+        except StoreError as error:
+            self._lose_store(error)
+        self._unproven = 0
+        return False
 
     def _load_known(self, photo: _Photo) -> np.ndarray:
         data = read_bytes(photo.path)
         if hashlib.sha256(data).hexdigest() != photo.sha256:
             raise DataError(f"{photo.path} has been changed since this run began. Start the run again.")
+        return self._pixels(data, photo)
+
+    def _pixels(self, data: bytes, photo: _Photo) -> np.ndarray:
         view = self._augmentation.view(photo.sha256, photo.view) if self._augmentation else None
         return load_pixels(data, self._preprocessing, path=photo.path, view=view)
 
@@ -251,6 +293,10 @@ class Activations:
             self._memory[key] = row.copy()  # a row alone, not a view that holds its whole batch
             self._memory_left -= row.nbytes
 
+    def _forget(self, key: bytes) -> None:
+        if (row := self._memory.pop(key, None)) is not None:
+            self._memory_left += row.nbytes
+
     def _flush(self) -> None:
         if self._halfway is not None:
             self._halfway._flush()
@@ -263,6 +309,14 @@ class Activations:
     def _open_store(self) -> None:
         try:
             self._store = self._room.open(self._fingerprint(self._runtime))
+            self._unproven = self._prefix.batch_size if self._store.has_rows else 0
+        except NetworkError:
+            self._store = None
+            self._say(
+                "The frozen part cannot be exported, so its features are not stored: nothing would show that "
+                "they are still its own. What does not fit into memory is computed in every epoch."
+            )
+            return
         except StoreError as error:
             self._lose_store(error)
             return

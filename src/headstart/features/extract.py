@@ -27,7 +27,6 @@ from headstart.features.fingerprint import Fingerprint
 from headstart.features.prefix import Prefix
 from headstart.files import write_whole
 from headstart.model.backbones import resolve
-from headstart.model.freeze import digest
 from headstart.model.network import feature_extractor
 from headstart.model.weights import create_pretrained
 from headstart.predictor import find_images
@@ -82,7 +81,6 @@ def extract_features(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     base = feature_extractor(network.to(device))
     prefix = Prefix(base, chosen.preprocessing, device)
-    parameters = digest(base)
     activations = Activations(
         prefix,
         chosen.preprocessing,
@@ -90,7 +88,7 @@ def extract_features(
             preprocessing=chosen.preprocessing,
             backbone=chosen.full_name,
             cut=prefix.stages.names[-1],
-            parameters=parameters,
+            function=prefix.function,
             runtime=runtime,
             device=prefix.device_name,
             precision=prefix.precision,

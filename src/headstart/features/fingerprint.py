@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import platform
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
 
 import PIL
 
 from headstart.images import colour
 from headstart.images.preprocess import Preprocessing
+
+# What Linux says of a processor, on x86 and on ARM: its maker, its model and its instructions.
+_PROCESSOR_FIELDS: Final = frozenset(
+    {
+        *("vendor_id", "cpu family", "model", "model name", "stepping", "flags"),
+        *("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision", "Features"),
+    }
+)
+
+
+@functools.cache
+def machine() -> str:
+    """Name the processor, so that those that add in another order have other names.
+
+    Libraries choose their kernels by the instructions that a processor has, and kernels differ in their last
+    bits. Where the instructions are not to be read, the processor's own name stands for them.
+    """
+    try:
+        text = Path("/proc/cpuinfo").read_text("utf-8", errors="replace")
+    except OSError:
+        text = ""
+    seen: dict[str, set[str]] = {}
+    for line in text.splitlines():
+        name, _, value = (part.strip() for part in line.partition(":"))
+        if name in _PROCESSOR_FIELDS:
+            seen.setdefault(name, set()).add(value)  # several, where fast and slow cores are mixed
+    about = repr(sorted((name, sorted(values)) for name, values in seen.items()))
+    name = f"{platform.machine()} {platform.processor()}".strip()
+    return f"{name} {hashlib.sha256(about.encode()).hexdigest()[:12]}" if seen else name
+
 
 # Raised when the code between bytes and activations changes what it computes.
 _CODE = 4
@@ -24,13 +56,13 @@ class Fingerprint:
     Attributes:
         preprocessing: As in the model file.
         backbone: Full name.
-        cut: The last stage of the prefix: its parameters do not tell whether a pooling is part of it.
-        parameters: SHA-256 over the prefix's parameters and buffers.
+        cut: The last stage of the prefix.
+        function: Hash of the prefix's operations, parameters and buffers: see ``graph.function_hashes``.
         runtime: What runs the prefix, with its version.
         device: ``cpu``, or the name of the accelerator.
         precision: ``fp32``, ``bf16`` or ``fp16``.
         decoder: What decodes photos, with its version.
-        machine: The processor's architecture: others add in another order.
+        machine: The processor: another may add in another order.
         augmentation: How views differ, with its seed; None where photos are taken as they are.
         code: Version of Headstart's own code between bytes and activations.
     """
@@ -38,12 +70,12 @@ class Fingerprint:
     preprocessing: Preprocessing
     backbone: str
     cut: str
-    parameters: str
+    function: str
     runtime: str
     device: str
     precision: str
     decoder: str = f"pillow {PIL.__version__}, {colour.library()}"
-    machine: str = platform.machine()
+    machine: str = field(default_factory=machine)
     augmentation: str | None = None
     code: int = _CODE
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.metadata
 import threading
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-import onnx.utils
+import onnx
 import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from headstart.errors import NetworkError
+from headstart.features.code import code_digest
+from headstart.features.graph import function_hashes, part_of
 from headstart.images.preprocess import Preprocessing
 from headstart.model.normalise import Normalise
 from headstart.model.stages import StageSequence, cut
-from headstart.model.to_onnx import to_onnx
+from headstart.model.to_onnx import export_untrained
 from headstart.runtime import open_session
 
 Pair = tuple[np.ndarray, np.ndarray | None]
@@ -34,9 +40,9 @@ class Prefix:
     """The frozen stages behind normalisation: pixels in, activations out, the same bits for a photo always.
 
     On a CPU the stages are exported to ONNX Runtime, which is several times faster than eager PyTorch there.
-    The first batch runs on both; if they disagree, or the export fails, PyTorch it is. Elsewhere PyTorch runs
-    them, in channels_last and the run's precision. Eager PyTorch gives other last bits for other batch sizes,
-    so it is always called with ``batch_size`` photos (``runtime.map_images`` sees to it).
+    The first batch runs on both; if they disagree, PyTorch it is. Elsewhere PyTorch runs them, in
+    channels_last and the run's precision. Eager PyTorch gives other last bits for other batch sizes, so it is
+    always called with ``batch_size`` photos (``runtime.map_images`` sees to it).
 
     A later phase often freezes fewer stages. What it needs comes by on the way, so one pass can serve both:
     ``pairs``. Both outputs are to the last bit what a prefix of their own gives; the first batch shows it.
@@ -69,18 +75,43 @@ class Prefix:
         self.relative_error: float | None = None
         self.why_torch = ""
         self._device = device
+        self._size_px = preprocessing.size_px
         self._module = _Halves(Normalise(preprocessing).to(device), stages, halfway)
+        self._model: bytes | None = None
+        self._refused: NetworkError | None = None
+        self._functions: list[str] = []
         self._on_onnx = device.type == "cpu" and len(stages) > 0
         self._session: onnxruntime.InferenceSession | None = None
-        self._lock = threading.Lock()  # PyTorch keeps all cores busy by itself, so its calls take turns
+        self._lock = threading.RLock()  # PyTorch keeps all cores busy by itself, so its calls take turns
         self.batch_size = _BATCH_SIZE_ON_ONNX if self._on_onnx else _BATCH_SIZE_ON_TORCH
 
     @property
     def runtime(self) -> str:
         """What runs the stages, with its version: a part of the features' fingerprint."""
         if self._on_onnx:
-            return f"onnxruntime {onnxruntime.__version__}"
-        return f"torch {torch.__version__}, batch {self.batch_size}"
+            return f"onnxruntime {onnxruntime.__version__} on the CPU"
+        # What is not in the graph that was exported may still run here.
+        versions = ", ".join(f"{name} {version}" for name, version in _versions().items())
+        return f"{versions}, batch {self.batch_size}, code {code_digest(self.stages)}"
+
+    @property
+    def is_on_onnx(self) -> bool:
+        """Whether ONNX Runtime runs the stages, as far as is known before the first batch."""
+        return self._on_onnx
+
+    @property
+    def function(self) -> str:
+        """Hash of the operations, parameters and buffers from pixels to activations.
+
+        Raises:
+            NetworkError: The stages cannot be exported.
+        """
+        return self._exported()[1][0]
+
+    @property
+    def halfway_function(self) -> str:
+        """The same for what comes by halfway; only where there is something."""
+        return self._exported()[1][1]
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Compute activations.
@@ -125,13 +156,44 @@ class Prefix:
         with self._lock:
             return np.squeeze(self._by_torch(pixels)[0], 0)
 
+    def _exported(self) -> tuple[bytes, list[str]]:
+        """Export once; return the model, and the hash of each of its outputs."""
+        with self._lock:
+            if self._refused is not None:
+                raise self._refused
+            if self._model is None:
+                # Noise, the same for ever: where tensors of a photo become constants, they are always these.
+                shape = (2, self._size_px, self._size_px, 3)
+                pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+                names = self._output_names
+                try:
+                    model = export_untrained(self._module, torch.from_numpy(pixels).to(self._device), names)
+                except NetworkError as error:
+                    self._refused = error
+                    raise
+                hashes = function_hashes(onnx.load_from_string(model))
+                self._model, self._functions = model, [hashes[name] for name in names]
+            return self._model, self._functions
+
+    @property
+    def _output_names(self) -> list[str]:
+        return ["activations", "halfway"] if self._module.halfway else ["activations"]
+
     def _checked_session(self, pixels: np.ndarray) -> onnxruntime.InferenceSession | None:
-        expected = self._by_torch(pixels)[0]
-        halfway, self._module.halfway = self._module.halfway, 0  # what the other one's own session cannot do
+        names = self._output_names
         try:
-            session, activations = self._session_for(pixels, halfway)
-        except Exception as error:  # whatever an exporter or a runtime does not support
-            self.why_torch = f"the export failed ({type(error).__name__}: {str(error).splitlines()[0][:120]})"
+            model, _ = self._exported()
+        except NetworkError as error:
+            self.why_torch = str(error)
+            return None
+        finally:
+            self._module.halfway = 0  # what the other one's own session cannot do
+        expected = self._by_torch(pixels)[0]
+        try:
+            session, activations = _session_for(model, names, pixels)
+        except Exception as error:  # whatever a runtime does not support
+            reason = str(error).splitlines()[0][:120]
+            self.why_torch = f"ONNX Runtime cannot run them ({type(error).__name__}: {reason})"
             return None
         self.relative_error = float(np.abs(activations - expected).max() / (np.abs(expected).max() + 1e-12))
         if not self.relative_error <= TOLERANCE:  # NaN is too large as well
@@ -139,32 +201,36 @@ class Prefix:
             return None
         return session
 
-    def _session_for(
-        self, pixels: np.ndarray, halfway: int
-    ) -> tuple[onnxruntime.InferenceSession, np.ndarray]:
-        """Open a session that gives the output from halfway too, if that changes no bit of either."""
-        images = {"images": pixels}
-        names = ["activations", "halfway"] if halfway else ["activations"]
-        module = _Halves(self._module.normalise, self.stages, halfway)
-        model = to_onnx(module, torch.from_numpy(pixels), output_names=names)
-        if halfway:
-            both = open_session(model)
-            outputs = both.run(None, images)
-            graph = onnx.utils.Extractor(onnx.load_from_string(model))
-            models = [graph.extract_model(["images"], [name]).SerializeToString() for name in names]
-            alone = [open_session(each).run(None, images)[0] for each in models]
-            if all(map(np.array_equal, outputs, alone)):
-                return both, outputs[0]
-            model = models[0]
-        session = open_session(model)
-        return session, session.run(None, images)[0]
-
     @torch.inference_mode()
     def _by_torch(self, pixels: np.ndarray) -> list[np.ndarray]:
         images = torch.from_numpy(pixels).to(self._device)
         with torch.autocast(self._device.type, _AUTOCAST.get(self.precision), self.precision in _AUTOCAST):
             outputs: tuple[Tensor, ...] = self._module(images)
         return [output.float().contiguous().cpu().numpy() for output in outputs]
+
+
+def _session_for(
+    model: bytes, names: Sequence[str], pixels: np.ndarray
+) -> tuple[onnxruntime.InferenceSession, np.ndarray]:
+    """Open a session that gives the output from halfway too, if that changes no bit of either."""
+    images = {"images": pixels}
+    if len(names) > 1:
+        both = open_session(model)
+        outputs = both.run(None, images)
+        graph = onnx.load_from_string(model)
+        models = [part_of(graph, "images", [name]) for name in names]
+        alone = [open_session(each).run(None, images)[0] for each in models]
+        if all(map(np.array_equal, outputs, alone)):
+            return both, outputs[0]
+        model = models[0]
+    session = open_session(model)
+    return session, session.run(None, images)[0]
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    names = ("torch", "torchvision", "timm")
+    return {name: importlib.metadata.version(name) for name in names} | {"torch": str(torch.__version__)}
 
 
 class _Halves(nn.Module):

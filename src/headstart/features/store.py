@@ -137,6 +137,22 @@ class FeatureStore:
         with self._lock:
             return key in self._burst or bool(self._execute("SELECT 1 FROM rows WHERE key = ?", [key]))
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether there are rows on the disk."""
+        return bool(self._execute("SELECT 1 FROM rows LIMIT 1", []))
+
+    def clear(self) -> None:
+        """Delete all rows, and what has not reached the disk yet."""
+        with self._lock:
+            self._burst, self._burst_bytes = {}, 0
+
+            def delete(db: sqlite3.Connection) -> None:
+                with db:
+                    db.execute("DELETE FROM rows")
+
+            self._run(delete)
+
     def get(self, key: bytes) -> np.ndarray | None:
         """Return a row, or None if there is none or it is damaged."""
         with self._lock:

@@ -17,7 +17,7 @@ import hashlib
 import torch
 from torch import nn
 
-from headstart.model.stages import auxiliary_heads, cut, is_view
+from headstart.model.stages import auxiliary_heads, cut, is_view, named_tensors
 
 
 def freeze(network: nn.Module, *, before: str | int | None = None) -> None:
@@ -90,9 +90,9 @@ def is_frozen(module: nn.Module) -> bool:
 def digest(module: nn.Module) -> str:
     """Return the SHA-256 over a module's parameters and buffers: names, shapes, types and bytes."""
     sha256 = hashlib.sha256()
-    for name, tensor in module.state_dict(keep_vars=True).items():
+    for name, tensor in named_tensors(module).items():
         sha256.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        sha256.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        sha256.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return sha256.hexdigest()
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from headstart.errors import UnknownBackboneError, did_you_mean
+from headstart.errors import NetworkError, UnknownBackboneError, did_you_mean
 
 HEAD_MARK = "_headstart_head"
 """The attribute of a network that holds its head's dotted name; a string survives pickle and deepcopy."""
@@ -171,8 +171,72 @@ def cut(network: nn.Module, at: str | int) -> tuple[StageSequence, StageSequence
 
 def state_names(network: nn.Module, part: nn.Module) -> list[str]:
     """Return the names, in the network's state dict, of the parameters and buffers that a part holds."""
-    held = {id(tensor) for tensor in part.state_dict(keep_vars=True).values()}
-    return [name for name, tensor in network.state_dict(keep_vars=True).items() if id(tensor) in held]
+    held = {id(tensor) for tensor in named_tensors(part).values()}
+    return [name for name, tensor in named_tensors(network).items() if id(tensor) in held]
+
+
+def named_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Return every parameter and buffer by name: those that a state dict leaves out (non-persistent buffers)
+    too, and one that has several names under each of them.
+    """
+    named: dict[str, Tensor] = dict(module.named_parameters(remove_duplicate=False))
+    return named | dict(module.named_buffers(remove_duplicate=False))
+
+
+def check_tensors(network: nn.Module) -> None:
+    """See that every parameter and buffer belongs to exactly one stage: to be trained, frozen and saved.
+
+    Raises:
+        NetworkError: One belongs to none or to several, or PyTorch itself does not see it; all are named.
+    """
+    homes: dict[int, list[str]] = {}
+    for stage in stages(network):
+        for identity in {id(tensor) for tensor in named_tensors(stage).values()}:
+            homes.setdefault(identity, []).append(stage.name)
+    problems = []
+    for name, tensor in named_tensors(network).items():
+        found = homes.get(id(tensor), [])
+        if not found:
+            problems.append(f"{name} belongs to no stage, so that it would be neither trained nor saved")
+        elif len(found) > 1:
+            problems.append(
+                f"{name} is shared by the stages {' and '.join(found)}, of which one may be frozen"
+            )
+    problems += [f"{name}, which PyTorch does not see" for name in _unregistered(network)]
+    problems += [
+        f"the extra state of {name or 'the network'}, which no file of weights can hold"
+        for name, module in network.named_modules()
+        if type(module).get_extra_state is not nn.Module.get_extra_state
+    ]
+    if problems:
+        raise NetworkError(
+            f"{type(network).__name__} cannot be trained as it is: {'; '.join(problems)}. Register "
+            f"parameters and modules as attributes (in lists: nn.ParameterList, nn.ModuleList), and share "
+            f"them only within one stage."
+        )
+
+
+def _unregistered(network: nn.Module) -> list[str]:
+    """Find parameters, and modules with parameters, in plain lists and dicts, where nothing trains them."""
+    known = {id(tensor) for tensor in named_tensors(network).values()}
+    found = []
+    for path, module in network.named_modules():
+        for attribute, value in vars(module).items():
+            if attribute in _REGISTERED or not isinstance(value, (list, tuple, dict, nn.Parameter)):
+                continue
+            values = (
+                value.values() if isinstance(value, dict) else [value] if isinstance(value, Tensor) else value
+            )
+            for each in values:
+                parameters = [each] if isinstance(each, nn.Parameter) else []
+                parameters += each.parameters() if isinstance(each, nn.Module) else []
+                if any(id(parameter) not in known for parameter in parameters):
+                    found.append(f"{path}.{attribute}".strip("."))
+                    break
+    return found
+
+
+_REGISTERED = frozenset({"_parameters", "_buffers", "_modules"})
 
 
 def _cut_index(names: list[str], at: str | int) -> int:
@@ -531,8 +595,14 @@ class _BackboneByHook(nn.Module):
         self._head = (network.get_submodule(head_name),)
         for name, module in _largest_modules_outside(network, head_name):
             self.add_module(name.replace(".", "_"), module)
-        for name, parameter in network.named_parameters(recurse=False):
-            self.register_parameter(name, parameter)
+        # What the network itself and the modules around its head hold beside their submodules.
+        parts = head_name.split(".")
+        for around in (".".join(parts[:depth]) for depth in range(len(parts))):
+            container = network.get_submodule(around)
+            for name, parameter in container.named_parameters(around, recurse=False):
+                self.register_parameter(name.replace(".", "_"), parameter)
+            for name, buffer in container.named_buffers(around, recurse=False):
+                self.register_buffer(name.replace(".", "_"), buffer)
 
     def forward(self, images: Tensor) -> Tensor:
         (network,), (head,) = self._network, self._head

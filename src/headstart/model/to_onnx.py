@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import logging
 import warnings
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import Tensor, nn
+
+from headstart.errors import NetworkError
+from headstart.model.stages import named_tensors
+
+MODEL_LIMIT_BYTES: Final = 2**31 - 2**24
+"""The largest model that fits into one ONNX file, 2 GiB, less some room for what is not weights."""
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +51,39 @@ def to_onnx(
         for part, mode in modes:
             part.training = mode
         torch.backends.mha.set_fastpath_enabled(fast_path)
+
+
+def export_untrained(module: nn.Module, example: Tensor, output_names: Sequence[str]) -> bytes:
+    """Export what has not been trained yet, so that what cannot be deployed is refused in time.
+
+    Args:
+        module: Frozen or not, on any device.
+        example: An input, on the same device.
+        output_names: Names of the outputs; the input is ``images``.
+
+    Raises:
+        NetworkError: It cannot be exported, or is too large for one file.
+    """
+    num_bytes = sum(each.numel() * each.element_size() for each in named_tensors(module).values())
+    if num_bytes > MODEL_LIMIT_BYTES:
+        raise NetworkError(
+            f"The network's weights take {num_bytes / 1e9:.1f} GB, and a model.onnx holds at most "
+            f"{MODEL_LIMIT_BYTES / 1e9:.1f} GB. Choose a smaller backbone: headstart backbones lists them."
+        )
+    try:
+        try:
+            return to_onnx(module, example, output_names=output_names)
+        except Exception:
+            if example.device.type == "cpu":
+                raise
+            return to_onnx(copy.deepcopy(module).cpu(), example.cpu(), output_names=output_names)
+    except Exception as error:  # whatever an exporter does not support
+        reason = str(error).strip().splitlines() or [""]
+        raise NetworkError(
+            f"The network cannot be exported to ONNX, so there would be no model.onnx after training; "
+            f"nothing has been trained. PyTorch's exporter says: {type(error).__name__}: {reason[0][:300]} "
+            f"Replace the operation that it names by one that ONNX has, or choose another backbone."
+        ) from error
 
 
 def _export(module: nn.Module, example: Tensor, input_name: str, output_names: list[str]) -> bytes:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from headstart.model.stages import named_tensors
 from headstart.training.tensors import copy_strictly
 
 _NUM_UPDATES = "num_updates"
@@ -32,7 +33,7 @@ class WeightAverage:
         self._decay = decay
         self._num_updates = 0
         state: dict[int, tuple[str, Tensor]] = {}  # a tensor that is shared has several names
-        for name, tensor in module.state_dict(keep_vars=True).items():
+        for name, tensor in named_tensors(module).items():
             state.setdefault(id(tensor), (name, tensor))
         self._weights = dict(state.values())
         self._averages = {name: weight.detach().clone() for name, weight in self._weights.items()}

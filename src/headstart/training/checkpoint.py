@@ -13,8 +13,9 @@ import safetensors.torch
 from torch import Tensor
 
 from headstart.errors import DamagedFileError, FileWriteError, HeadstartError
-from headstart.files import delete, retried, write_whole
-from headstart.model_file import PLACEHOLDER, open_safetensors, seal_safetensors
+from headstart.export.safetensors import write_tensors
+from headstart.files import delete, retried
+from headstart.model_file import open_safetensors
 
 # Whatever else lies in the folder is somebody's and stays.
 _OURS: Final = re.compile(
@@ -27,9 +28,7 @@ KEPT: Final = 2
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """Write tensors, and a JSON of where training stood, whole or not at all."""
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {"headstart": json.dumps(state, sort_keys=True), "sha256": PLACEHOLDER}
-    write_whole(path, seal_safetensors(safetensors.torch.save(contiguous, metadata)))
+    write_tensors(path, tensors, {"headstart": json.dumps(state, sort_keys=True)})
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

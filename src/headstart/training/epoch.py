@@ -63,6 +63,22 @@ def evaluate(
     return scores
 
 
+def score_outputs(outputs: Tensor, rows: Tensor, task: Task) -> Scores:
+    """Score outputs that are there already, as ``evaluate`` does.
+
+    Args:
+        outputs: (N, D) float32, of the network.
+        rows: (N, ...), what they are compared with: see ``Targets.row``.
+        task: Judges.
+    """
+    headline = task.headline_of(outputs, rows)
+    scores = {
+        "loss": float(task.losses(outputs, rows).double().mean()),
+        task.headline: float(headline.double().mean()),
+    }
+    return scores | (task.scores(outputs.numpy(), rows.numpy()) if len(task.metrics) > 1 else {})
+
+
 def _gathered(seen: list[tuple[Tensor, Tensor, Tensor]], accelerator: Accelerator) -> tuple:  # type: ignore[type-arg]
     """Bring together what all processes have seen, without the stand-ins."""
     columns = [torch.cat(column) for column in zip(*seen, strict=True)]

@@ -11,6 +11,7 @@ from itertools import islice, zip_longest
 from typing import Final
 
 import numpy as np
+import torch
 from accelerate import Accelerator
 from torch import nn
 
@@ -26,6 +27,7 @@ from headstart.features.prefix import Prefix, cut_for_training
 from headstart.features.store import StoreError
 from headstart.images.preprocess import Preprocessing
 from headstart.model.freeze import digest, freeze
+from headstart.model.to_onnx import export_untrained
 from headstart.training.device import gathered
 
 ONE_PASS_MIN_PHOTOS: Final = 200
@@ -90,12 +92,16 @@ class FeatureSource:
             self._spare_later_stores(phase)
         halfway = None
         if later:  # which is opened anew when its phase begins: until then its rows are on the disk alone
-            halfway = self._activations(later, digest(later.stages), keep=True, memory_bytes=0)
-        plain = training = self._activations(prefix, parameters, keep=storage.keep, halfway=halfway)
+            halfway = self._activations(later, prefix.halfway_function, keep=True, memory_bytes=0)
+        function = prefix.function if prefix.stages else ""
+        if phase is self.config.phases[0]:  # the rest of what will be exported after training
+            row = torch.from_numpy(prefix.row(self.preprocessing.size_px)).to(self.accelerator.device)
+            export_untrained(suffix, torch.stack([row, row]), ["outputs"])
+        plain = training = self._activations(prefix, function, keep=storage.keep, halfway=halfway)
         augmentation = None
         if phase.augment != "none":
             augmentation = self._augmentation(phase)
-            training = self._activations(prefix, parameters, keep=storage.keep, augmentation=augmentation)
+            training = self._activations(prefix, function, keep=storage.keep, augmentation=augmentation)
         return PhaseFeatures(
             phase,
             prefix,
@@ -112,7 +118,7 @@ class FeatureSource:
     def _activations(
         self,
         prefix: Prefix,
-        parameters: str,
+        function: str,
         *,
         keep: bool,
         augmentation: Augmentation | None = None,
@@ -122,7 +128,7 @@ class FeatureSource:
         return Activations(
             prefix,
             self.preprocessing,
-            lambda runtime: self._fingerprint(prefix, parameters, augmentation, runtime),
+            lambda runtime: self._fingerprint(prefix, function, augmentation, runtime),
             augmentation=augmentation,
             halfway=halfway,
             keep=keep,
@@ -133,13 +139,13 @@ class FeatureSource:
         )
 
     def _fingerprint(
-        self, prefix: Prefix, parameters: str, augmentation: Augmentation | None, runtime: str
+        self, prefix: Prefix, function: str, augmentation: Augmentation | None, runtime: str
     ) -> Fingerprint:
         return Fingerprint(
             preprocessing=self.preprocessing,
             backbone=self.backbone,
             cut=prefix.stages.names[-1],
-            parameters=parameters,
+            function=function,
             runtime=runtime,
             device=prefix.device_name,
             precision=prefix.precision,
@@ -156,11 +162,10 @@ class FeatureSource:
             prefix, _ = self.cut(later)
             if not prefix.stages or not self._storage(later, prefix).keep:
                 continue
-            parameters = digest(prefix.stages)
             augmentations = [None] if later.augment == "none" else [None, self._augmentation(later)]
             with suppress(StoreError):  # there is no folder for stores
                 self._room.stores.update(
-                    store_path(self._fingerprint(prefix, parameters, each, prefix.runtime))
+                    store_path(self._fingerprint(prefix, prefix.function, each, prefix.runtime))
                     for each in augmentations
                 )
 

@@ -27,6 +27,7 @@ from headstart.data.records import Dataset
 from headstart.data.split import Splits
 from headstart.errors import RunFolderError, TrainingError, shell_command
 from headstart.files import delete, delete_parts, write_to_look_at, write_whole
+from headstart.model.stages import named_tensors
 from headstart.training.checkpoint import Checkpoints
 from headstart.training.curves import curves_png
 from headstart.training.history import EpochRecord
@@ -178,7 +179,7 @@ class RunDir:
             self.progress.totals = torch.zeros(3)  # they are what the main process has counted
         for phase in self._config.phases[: self.progress.phase + 1]:
             self._remember(network, trained_names(phase))
-        saved, own = below("network/", self._resumed), network.state_dict()
+        saved, own = below("network/", self._resumed), named_tensors(network)
         copy_strictly(saved, {name: own[name] for name in saved if name in own}, "weights")
         say(f"Going on {self.progress.place(self._config)}")
 
@@ -335,10 +336,11 @@ class RunDir:
             DamagedFileError: The file is not as it was written.
         """
         assert self.progress.best is not None
-        state = network.state_dict()
+        state = named_tensors(network)
         best = self._checkpoints.load_best(self.progress.best.file)
-        for name, tensor in (self._pretrained | best).items():
-            state[name].copy_(tensor)
+        with torch.no_grad():
+            for name, tensor in (self._pretrained | best).items():
+                state[name].copy_(tensor)
 
     # What people read.
 
@@ -443,13 +445,13 @@ class RunDir:
             ) from None
 
     def _remember(self, network: nn.Module, names: Iterable[str]) -> None:
-        state = network.state_dict()
+        state = named_tensors(network)
         for name in names:
             if name not in self._pretrained:
                 self._pretrained[name] = state[name].detach().to("cpu", copy=True)
 
     def _trained(self, network: nn.Module) -> dict[str, Tensor]:
-        state = network.state_dict()
+        state = named_tensors(network)
         return {name: state[name] for name in sorted(self._pretrained)}
 
     def _keep_best(self, best: Best, network: nn.Module) -> None:

@@ -21,7 +21,7 @@ from headstart.images.preprocess import Preprocessing
 from headstart.model.backbones import Backbone, resolve
 from headstart.model.freeze import digest
 from headstart.model.head import put_head
-from headstart.model.stages import check_stages, cut, is_staged, stage_names, state_names
+from headstart.model.stages import check_stages, check_tensors, cut, is_staged, stage_names, state_names
 from headstart.model.weights import WeightsSource, create_pretrained
 from headstart.training.display import Display
 from headstart.training.features import FeatureSource
@@ -114,6 +114,7 @@ def prepare(
             )
         else:
             weights = _check_own(network, preprocessing.size_px, targets)
+        check_tensors(network)
         network.to(accelerator.device)
         network.eval()  # nothing that runs before training may teach the norms anything
     display.say(f"Backbone {backbone.full_name}, weights: {weights}")

@@ -18,7 +18,6 @@ from headstart.data.check import check_images
 from headstart.data.split import Splits, split_dataset
 from headstart.errors import TrainingError, shell_command
 from headstart.model.freeze import digest, make_trainable
-from headstart.model_file import ModelInfo
 from headstart.training.batches import Batches
 from headstart.training.device import anyone, create_accelerator, from_main, reproducible
 from headstart.training.display import Display
@@ -28,7 +27,7 @@ from headstart.training.finish import finish
 from headstart.training.history import EpochRecord
 from headstart.training.interrupt import Interrupt, Stopped, held_back
 from headstart.training.phase import make_ready
-from headstart.training.provenance import provenance, versions
+from headstart.training.provenance import provenance
 from headstart.training.run_dir import RunDir
 from headstart.training.setup import Setup, prepare
 from headstart.training.solve_head import fit_head
@@ -129,6 +128,7 @@ def _run(
 
         # One pass reads, hashes and checks the photos and runs the next phase's frozen part on them.
         features = setup.source.open(config.phases[min(run.progress.phase, len(config.phases) - 1)])
+        cleanup.callback(lambda: features.close())
         with stopwatch("features"), display.counting("Photos", len(setup.listing.candidates)) as counter:
             checks = features.check(setup.listing.candidates, counter.advance)
             dataset = check_images(setup.listing, config.allow_quarantined, checks=checks)
@@ -144,6 +144,7 @@ def _run(
         run.progress.is_over = anyone(run.progress.has_run_long(config), accelerator)
         for phase in run.progress.remaining(config):
             if features.phase is not phase:
+                features.close()
                 features = setup.source.open(phase)
             make_trainable(features.suffix, phase.norm)
             run.begin_phase(network, setup.trained_names(phase))
@@ -164,7 +165,6 @@ def _run(
                         f"Headstart's; please report it with the backbone's name "
                         f"({setup.backbone.full_name})."
                     )
-                features.close()
                 accelerator.free_memory()
                 accelerator.wait_for_everyone()  # for the main process has written the best weights
                 run.end_phase(network)
@@ -178,19 +178,7 @@ def _run(
         if is_main:
             display.say("Exporting the best weights and checking the exported model")
             run.load_best(network)
-            info = ModelInfo(
-                task=dataset.task,
-                backbone=setup.backbone.full_name,
-                weights=setup.weights.sha256 or setup.weights.kind,
-                class_names=dataset.class_names,
-                preprocessing=setup.preprocessing,
-                head=setup.head,
-                targets=dataset.targets,
-                scale=(setup.targets.scale.mean, setup.targets.scale.std),
-                thresholds=(0.5,) * len(dataset.class_names) if dataset.task == "multilabel" else (),
-                versions=versions(),
-            )
-            metrics = finish(run, network.cpu(), info, config, dataset, splits, stopwatch)
+            metrics = finish(run, setup, features, dataset, splits, accelerator, stopwatch)
     return TrainResult(run.path, metrics)
 
 

@@ -13,6 +13,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from headstart.model.stages import named_tensors
 from headstart.training.epoch import Scores
 from headstart.training.history import EpochRecord
 
@@ -43,7 +44,7 @@ def best_mixture(
         The record with the mixture's validation scores, and the share of the fine-tuned weights in it; None
         if no mixture is better than ``best``.
     """
-    state = network.state_dict()
+    state = named_tensors(network)
     after = {name: state[name].detach().clone() for name in before}
     found: tuple[EpochRecord, float] | None = None
     try:

@@ -1,0 +1,139 @@
+"""What an ONNX graph computes, as a hash of the operations and weights that lead to each of its tensors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+
+import onnx
+import onnx.helper
+import onnx.numpy_helper
+
+
+def function_hashes(model: onnx.ModelProto) -> dict[str, str]:
+    """Hash what leads to each tensor of a graph: operations, their attributes, weights and inputs.
+
+    Names do not count, nor does what else the graph computes, so that a part of a network has the same hash
+    in a graph of its own and in the graph of the whole network. Equal hashes mean the same function; the
+    reverse need not hold, for a function can be written in several ways.
+
+    Args:
+        model: A model whose weights are all inside, its nodes in an order in which they can run.
+
+    Returns:
+        64 hexadecimal digits for each input, initializer and node output, by name.
+    """
+    versions = sorted((each.domain, each.version) for each in model.opset_import)
+    shared = [repr(versions).encode(), *(_bytes(function) for function in model.functions)]
+    hashes = {"": _hash([b"nothing"])}  # an optional input that is left out
+    for tensor in model.graph.initializer:
+        hashes[tensor.name] = _tensor_hash(tensor)
+    for tensor in model.graph.input:
+        if tensor.name not in hashes:
+            hashes[tensor.name] = _hash([b"input", tensor.name.encode(), _shape(tensor.type.tensor_type)])
+    for node in model.graph.node:
+        if node.op_type == "Identity":
+            hashes[node.output[0]] = hashes[node.input[0]]
+            continue
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            hashes[node.output[0]] = _tensor_hash(node.attribute[0].t)
+            continue
+        parts = [*shared, node.domain.encode(), node.op_type.encode()]
+        parts += [hashes[name].encode() for name in node.input]
+        parts += _attributes(node.attribute, hashes)
+        parts.append(str(len(node.output)).encode())  # Split: how many parts there are
+        for number, name in enumerate(node.output):
+            hashes[name] = _hash([*parts, str(number).encode()])
+    return hashes
+
+
+def function_hash(model: bytes, output: str) -> str:
+    """Return the hash of what leads to one tensor of a serialised model; see ``function_hashes``."""
+    return function_hashes(onnx.load_from_string(model))[output]
+
+
+def part_of(model: onnx.ModelProto, name: str, outputs: Sequence[str]) -> bytes:
+    """Cut a part out of a graph, as a model of its own.
+
+    Args:
+        model: The whole.
+        name: The tensor that the part begins with: an input or any float32 tensor within.
+        outputs: Names of outputs of the whole.
+
+    Returns:
+        The serialised model, whose only input is ``name``.
+    """
+    whole = model.graph
+    wanted, nodes = set(outputs), []
+    for node in reversed(whole.node):
+        if name not in node.output and not wanted.isdisjoint(node.output):
+            nodes.append(node)
+            wanted.update(node.input, *(_names_used(graph) for graph in _bodies(node)))
+    begins = [each for each in whole.input if each.name == name]
+    part = onnx.ModelProto()
+    part.CopyFrom(model)
+    part.graph.Clear()
+    part.graph.name = whole.name
+    part.graph.node.extend(reversed(nodes))
+    part.graph.initializer.extend(each for each in whole.initializer if each.name in wanted)
+    part.graph.input.extend(
+        begins or [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)]
+    )
+    part.graph.output.extend(each for each in whole.output if each.name in outputs)
+    return bytes(part.SerializeToString())
+
+
+def _attributes(attributes: Iterable[onnx.AttributeProto], hashes: Mapping[str, str]) -> list[bytes]:
+    parts = []
+    for attribute in sorted(attributes, key=lambda each: each.name):
+        parts += [attribute.name.encode(), str(attribute.type).encode()]
+        if attribute.type == onnx.AttributeProto.TENSOR:
+            parts.append(_tensor_hash(attribute.t).encode())
+            continue
+        parts.append(_bytes(attribute))
+        for graph in _bodies_of(attribute):  # they see the tensors around them
+            parts += [hashes[name].encode() for name in _names_used(graph) if name in hashes]
+    return parts
+
+
+def _bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """The graphs inside a node: of If and Loop."""
+    return [graph for attribute in node.attribute for graph in _bodies_of(attribute)]
+
+
+def _bodies_of(attribute: onnx.AttributeProto) -> list[onnx.GraphProto]:
+    return [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
+
+
+def _names_used(graph: onnx.GraphProto) -> list[str]:
+    """Names that a body uses, in order; some may be its own."""
+    names = [each.name for each in graph.output]
+    for node in graph.node:
+        names += node.input
+        for body in _bodies(node):
+            names += _names_used(body)
+    return names
+
+
+def _tensor_hash(tensor: onnx.TensorProto) -> str:
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        raise ValueError(f"The weights {tensor.name!r} are in another file.")
+    values = onnx.numpy_helper.to_array(tensor)
+    return _hash([b"tensor", str(tensor.data_type).encode(), repr(values.shape).encode(), values.tobytes()])
+
+
+def _shape(tensor: onnx.TypeProto.Tensor) -> bytes:
+    sides = [side.dim_value if side.HasField("dim_value") else "?" for side in tensor.shape.dim]
+    return repr((tensor.elem_type, sides)).encode()
+
+
+def _bytes(message: onnx.AttributeProto | onnx.FunctionProto) -> bytes:
+    return bytes(message.SerializeToString(deterministic=True))
+
+
+def _hash(parts: Iterable[bytes]) -> str:
+    sha256 = hashlib.sha256()
+    for part in parts:
+        sha256.update(len(part).to_bytes(8, "big"))  # so that no two lists of parts give the same bytes
+        sha256.update(part)
+    return sha256.hexdigest()

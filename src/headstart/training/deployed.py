@@ -1,0 +1,173 @@
+"""The validation photos as the file that is handed over answers them, and whether training saw the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+
+import numpy as np
+import onnx
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from headstart.data.records import Record
+from headstart.data.targets import Targets
+from headstart.errors import ParityError, TrainingError
+from headstart.export.onnx import answers, output_names
+from headstart.export.parity import TOLERANCE
+from headstart.features.graph import function_hashes, part_of
+from headstart.model_file import ModelInfo
+from headstart.predictor import Predictor
+from headstart.runtime import open_session
+from headstart.training.epoch import score_outputs
+from headstart.training.features import PhaseFeatures
+from headstart.training.history import EpochRecord
+from headstart.training.setup import Setup
+
+# Kernels of accelerators round more coarsely than those of processors, and not the same way every time.
+_TOLERANCE_ON_ACCELERATORS = 2e-2
+
+_MOST_NAMED = 5
+
+_ROWS_AT_ONCE = 32
+
+
+def rows_of(targets: Targets, photos: Sequence[Record]) -> Tensor:
+    """Return what the outputs for photos as they are are compared with, (N, ...)."""
+    return torch.from_numpy(np.stack([targets.view(photo, 0, None)[1] for photo in photos]))
+
+
+@torch.no_grad()
+def outputs_in_training(features: PhaseFeatures, photos: Sequence[Record], batch_size: int) -> Tensor:
+    """Return what the network gives for the rows that training scored it on: (N, D) float32.
+
+    Args:
+        features: Of the last phase, still open; the network is on the CPU, with its best weights.
+        photos: Of the validation split.
+        batch_size: Of the run.
+    """
+    features.suffix.eval()
+    rows = features.plain.rows((photo, 0) for photo in photos)
+    batches = iter(lambda: list(islice(rows, batch_size)), [])
+    return torch.cat([features.suffix(torch.from_numpy(np.stack(batch))).float() for batch in batches])
+
+
+def outputs_of_file(predictor: Predictor, photos: Sequence[Record]) -> Tensor:
+    """Return what the model file gives for photos from their bytes, in the form of the network's outputs.
+
+    Returns:
+        (N, D) float32: logits, standardised numbers, or boxes in shares of the input's sides and logits.
+
+    Raises:
+        TrainingError: A photo could be read before, and no longer can.
+    """
+    found = []
+    for photo, row in zip(photos, predictor.outputs(photo.path for photo in photos), strict=True):
+        if isinstance(row, Exception):
+            raise TrainingError(
+                f"A validation photo could be read before and no longer can: {photo.path}: "
+                f"{getattr(row, 'reason', None) or row}. Put it back, then: headstart resume RUN"
+            )
+        found.append(row)
+    return _as_network(torch.from_numpy(np.stack(found)), predictor.info)
+
+
+def outputs_of_file_from_rows(
+    model: bytes, info: ModelInfo, features: PhaseFeatures, photos: Sequence[Record]
+) -> Tensor | None:
+    """Return the same from stored rows, if the file begins with the operations and weights that made them.
+
+    Args:
+        model: The content of ``model.onnx``, sealed or not.
+        info: What it says of itself.
+        features: Of a phase, still open.
+        photos: Any that have rows, or can be read.
+
+    Returns:
+        As ``outputs_of_file``; None where the file does not contain what made the rows, so that they show
+        nothing about it.
+    """
+    graph = onnx.load_from_string(model)
+    names = {function: name for name, function in function_hashes(graph).items()}
+    if not features.prefix.is_on_onnx or (name := names.get(features.prefix.function)) is None:
+        return None
+    outputs = [name for name in output_names(info) if name != "probabilities"]
+    session = open_session(part_of(graph, name, outputs))
+    rows = features.plain.rows((photo, 0) for photo in photos)
+    found = [
+        np.concatenate(session.run(outputs, {name: np.stack(batch)}), axis=1)
+        for batch in iter(lambda: list(islice(rows, _ROWS_AT_ONCE)), [])
+    ]
+    return _as_network(torch.from_numpy(np.concatenate(found)), info)
+
+
+def _as_network(outputs: Tensor, info: ModelInfo) -> Tensor:
+    if info.task != "regression":
+        return outputs
+    mean, std = (torch.tensor(each, dtype=outputs.dtype) for each in info.scale)
+    return (outputs - mean) / std
+
+
+def _compared(outputs: Tensor, info: ModelInfo) -> Tensor:
+    """Answers in units in which they can be compared: probabilities, shares of sides, standard deviations."""
+    named = zip(output_names(info), answers(outputs, info), strict=True)
+    found = torch.cat([values for name, values in named if name != "logits"], 1)
+    return found / torch.tensor(info.scale[1]) if info.task == "regression" else found
+
+
+def refuse_disagreement(
+    deployed: Tensor,
+    rows: Tensor,
+    photos: Sequence[Record],
+    predictor: Predictor,
+    setup: Setup,
+    features: PhaseFeatures,
+    best: EpochRecord,
+    accelerator: Accelerator,
+) -> None:
+    """See that the file that is handed over scores as training said, and name the photos where it does not.
+
+    In half precision training rounds where the file does not, so nothing is compared then.
+
+    Args:
+        deployed: (N, D), what the file gives for the photos: see ``outputs_of_file``.
+        rows: (N, ...), their targets.
+        photos: The N validation photos.
+        predictor: The file.
+        setup: With the network, on the CPU, with its best weights.
+        features: Of the last phase, still open.
+        best: The numbers of the best weights, as they were scored while training.
+        accelerator: Knows the device and the precision.
+
+    Raises:
+        ParityError: They disagree.
+    """
+    tolerance = TOLERANCE if accelerator.device.type == "cpu" else _TOLERANCE_ON_ACCELERATORS
+    then, now = best.val["loss"], score_outputs(deployed, rows, setup.task)["loss"]
+    if accelerator.mixed_precision != "no" or _are_close(now, then, tolerance):
+        return
+    trained = outputs_in_training(features, photos, setup.config.batch_size)
+    info = predictor.info
+    apart = (_compared(trained, info) - _compared(deployed, info)).abs().amax(1).tolist()
+    wrong = [photo.path for photo, by in zip(photos, apart, strict=True) if not by <= tolerance]
+    if wrong:
+        more = f" and {len(wrong) - _MOST_NAMED} more" if len(wrong) > _MOST_NAMED else ""
+        raise ParityError(
+            f"The exported model has a validation loss of {now:.4g} where training had {then:.4g}: it gives "
+            f"other answers for {', '.join(wrong[:_MOST_NAMED])}{more}. The weights in model.safetensors are "
+            f"safe. Train again with --features live, which stores nothing; if that ends in the same way, "
+            f"please report it with the backbone's name."
+        )
+    again = score_outputs(trained, rows, setup.task)["loss"]
+    if not _are_close(again, then, tolerance):
+        raise ParityError(
+            f"The best weights had a validation loss of {then:.4g} when they were saved, and have "
+            f"{again:.4g} now, on all {len(photos)} validation photos ({photos[0].path}, ...): something "
+            f"that decides the network's output is neither a parameter nor a buffer, so it was not saved. "
+            f"Register it as a buffer and train again."
+        )
+
+
+def _are_close(one: float, other: float, tolerance: float) -> bool:
+    return abs(one - other) <= tolerance * max(abs(one), abs(other), 0.1)
