@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from headstart.config import RECIPES, PhaseConfig, TrainConfig
-from headstart.recipe import EXACT_LIMIT_BYTES, Facts, complete
+from headstart.recipe import EXACT_LIMIT_BYTES, Facts, complete, solving_bytes
 
 FACTS = Facts(num_train=900, head_inputs=1280)
 
@@ -55,10 +55,22 @@ def test_classic_is_what_the_notes_say() -> None:
 
 
 def test_a_linear_head_is_solved_while_its_features_are_small() -> None:
-    limit = EXACT_LIMIT_BYTES // (4 * 1280)
-    assert phases_of("probe", Facts(limit, 1280))[0].optimizer == "exact"
-    assert phases_of("probe", Facts(limit + 1, 1280))[0].optimizer == "adam"
+    for num_classes in (2, 1000):
+        solved = [
+            phases_of("probe", Facts(n, 1280, num_classes=num_classes))[0].optimizer == "exact"
+            for n in range(1000, 100_000, 1000)
+        ]
+        takes = [solving_bytes(n, 1280, num_classes) <= EXACT_LIMIT_BYTES for n in range(1000, 100_000, 1000)]
+        assert solved == takes
+        assert 0 < sum(solved) < len(solved)
     assert phases_of("probe", Facts(10, None))[0].optimizer == "adam"
+
+
+def test_what_solving_takes_counts_classes_and_the_smaller_side() -> None:
+    features = 4 * 10_000 * 1000
+    assert 2 * features < solving_bytes(10_000, 1000, 2) < 6 * features
+    assert solving_bytes(10_000, 1000, 2000) > solving_bytes(10_000, 1000, 2) + 15 * 8 * 1000 * 2000
+    assert solving_bytes(2000, 2000, 2) > 4 * 2000 * 2000 + 16 * 2000 * 2000  # products and their vectors
 
 
 def test_few_photos_get_more_epochs_of_the_head() -> None:

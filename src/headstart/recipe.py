@@ -21,15 +21,36 @@ class Facts:
         num_train: Training photos, as far as can be told before they are read.
         head_inputs: Inputs of the head if it is one linear layer that can be solved, else None.
         task: What is predicted.
+        num_classes: Outputs of the head.
     """
 
     num_train: int
     head_inputs: int | None
     task: str = "classification"
+    num_classes: int = 2
 
 
-EXACT_LIMIT_BYTES = 256 * 2**20
-"""Above this many bytes of features (photos × views × inputs × 4), a head is trained in steps, not solved."""
+EXACT_LIMIT_BYTES = 1024 * 2**20
+"""If solving a head takes more memory than this, a recipe trains it in steps instead."""
+
+
+def solving_bytes(num_rows: int, num_inputs: int, num_classes: int) -> int:
+    """Estimate how much memory solving a linear head takes: an upper limit, the features included.
+
+    Args:
+        num_rows: N, photos × views.
+        num_inputs: D, features of each.
+        num_classes: K.
+    """
+    features = 4 * num_rows * num_inputs
+    axes = min(num_rows, num_inputs)  # R, what the features are rotated to
+    rotated = 4 * num_rows * axes
+    vectors = 8 * axes * axes
+    head = 8 * (axes + 1) * num_classes
+    folds = 5 * head // 2  # their solutions, float32
+    # L-BFGS remembers twice as many vectors as it has corrections, 3 at least, and works with a few more.
+    solving = max(2 * head * 3, min(rotated, 2 * head * 10)) + 12 * head + max(rotated, 2**23) + 2**26
+    return features + max(2 * vectors, rotated + vectors + folds + solving)
 
 
 def complete(config: TrainConfig, facts: Facts) -> TrainConfig:
@@ -41,7 +62,10 @@ def complete(config: TrainConfig, facts: Facts) -> TrainConfig:
 
 def _probe(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
     """The head alone: solved where it can be, which was better than Adam on five of eight comparisons."""
-    if facts.head_inputs is not None and facts.num_train * facts.head_inputs * 4 <= EXACT_LIMIT_BYTES:
+    if (
+        facts.head_inputs is not None
+        and solving_bytes(facts.num_train, facts.head_inputs, facts.num_classes) <= EXACT_LIMIT_BYTES
+    ):
         return (PhaseConfig("probe", "head", epochs=1, optimizer="exact"),)
     if facts.task == "box":
         # Without views and weight decay the head learns a hundred photos by heart.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headstart.data.augment import Augmentation
-from headstart.data.records import Candidate, Listing, Record
+from headstart.data.records import Record
 from headstart.data.targets import Scale, Targets
 from headstart.errors import DataError
 from headstart.images.preprocess import Preprocessing
@@ -18,16 +18,11 @@ def record(number: int = 0, **fields) -> Record:
     return Record("a.jpg", fields.pop("label", 0), None, f"{number:064x}", **fields)
 
 
-def listing_of(*numbers: float) -> Listing:
-    candidates = tuple(Candidate("a.jpg", "", None, numbers=(number,)) for number in numbers)
-    return Listing("", candidates, (), (), (), len(numbers), task="regression", targets=("kg",))
-
-
 def test_rows_of_every_task() -> None:
     assert Targets("classification", ("a", "b"), SQUASH).row(record(label=1)) == 1
     multilabel = Targets("multilabel", ("a", "b", "c"), SQUASH)
     assert multilabel.row(record(labels=(0, 2))).tolist() == [1, 0, 1]
-    scale = Scale.of(listing_of(1, 3))
+    scale = Scale.of([record(numbers=(1.0,)), record(numbers=(3.0,))], ["kg"])
     assert Targets("regression", (), SQUASH, scale).row(record(numbers=(4.0,))).tolist() == [2]
     boxed = record(label=1, box=(10, 20, 30, 40), size=(100, 200))
     assert Targets("box", ("a",), SQUASH).row(boxed).tolist() == pytest.approx([0.1, 0.1, 0.3, 0.2])
@@ -36,16 +31,19 @@ def test_rows_of_every_task() -> None:
     assert with_class.num_outputs == 6
 
 
-def test_a_number_that_never_changes_is_refused() -> None:
-    with pytest.raises(DataError, match="kg is 3 for all training photos"):
-        Scale.of(listing_of(3, 3))
+def test_the_scale_is_the_mean_and_the_standard_deviation_of_each_target() -> None:
+    records = [record(numbers=(1.0, 10.0)), record(numbers=(3.0, 40.0))]
+    assert Scale.of(records, ["kg", "cm"]) == Scale((2.0, 25.0), (1.0, 15.0))
+    assert Scale.of(records, []) == Scale()
 
 
-def test_held_out_numbers_do_not_set_the_scale() -> None:
-    listing = listing_of(1, 3)
-    held_out = Candidate("b.jpg", "", "test", numbers=(1000.0,))
-    listing = Listing("", (*listing.candidates, held_out), (), (), (), 3, task="regression", targets=("kg",))
-    assert Scale.of(listing) == Scale((2.0,), (1.0,))
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [((3.0, 3.0), "kg is 3 for all 2 training photos"), ((1.0, -1e308), r"kg is up to -1e\+308, too large")],
+)
+def test_numbers_that_give_no_scale_are_refused(numbers: tuple[float, ...], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Scale.of([record(numbers=(number,)) for number in numbers], ["kg"])
 
 
 def test_a_view_that_loses_the_box_is_drawn_again() -> None:

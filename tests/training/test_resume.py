@@ -206,6 +206,27 @@ def stopped(half: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(half, tmp_path / "run"))
 
 
+def test_a_resumed_run_records_how_its_head_was_solved(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phases = [{"name": "probe", "optimizer": "exact"}, {"name": "last", "unfreeze": 1, "epochs": 1}]
+    settings = {**SETTINGS, "phases": phases}
+    heads = [hs.train(photos, tmp_path / "whole", **settings).metrics["head"]]
+
+    def die(*arguments: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("headstart.training.train.make_ready", die)
+        with pytest.raises(Killed):
+            hs.train(photos, tmp_path / "run", **settings)
+    heads.append(hs.resume(tmp_path / "run").metrics["head"])
+    assert heads[0] == heads[1]
+    assert heads[0]["kind"] == "linear"
+    assert heads[0]["cv_loss"] > 0
+    assert_same(tmp_path / "run", tmp_path / "whole")
+
+
 def checkpoints(run: Path) -> list[Path]:
     return sorted(path for path in (run / "checkpoints").iterdir() if path.stem.isdecimal())
 

@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+import csv
+import math
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from headstart.training.solve_head import STRENGTHS, linear_head, solve_head
+import headstart as hs
+from headstart.errors import TrainingError
+from headstart.recipe import solving_bytes
+from headstart.training.solve_head import NUM_FOLDS, STRENGTHS, deal_folds, linear_head, solve_head
 
 
 def blobs(n: int, d: int, k: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
@@ -62,7 +73,7 @@ def test_the_number_of_threads_changes_no_bit(n: int, d: int) -> None:
     a, b = (solve_head(features, labels, np.arange(n), 3, num_threads=number) for number in (1, 3))
     assert a.weight.tobytes() == b.weight.tobytes()
     assert a.bias.tobytes() == b.bias.tobytes()
-    assert (a.strength, a.cv_loss) == (b.strength, b.cv_loss)
+    assert a.summary() == b.summary()
 
 
 def test_a_class_of_a_single_photo_and_a_constant_feature_are_no_trouble() -> None:
@@ -80,3 +91,176 @@ def test_only_a_single_linear_layer_can_be_solved() -> None:
     assert linear_head(nn.Sequential(nn.Sequential(nn.Dropout(0.2), linear))) is linear
     assert linear_head(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), linear)) is None
     assert linear_head(nn.Sequential(nn.Conv2d(4, 2, 1), nn.Flatten())) is None
+
+
+# Labels and units of rows, small and unhandy ones among them.
+DEALT = {
+    "photos": (np.arange(60) % 3, np.arange(60)),
+    "groups of one class": (np.repeat(np.arange(30) % 3, 7), np.repeat(np.arange(30), 7)),
+    "groups of several classes": (np.tile([0, 0, 1], 40), np.repeat(np.arange(20), 6)),
+    "groups of many sizes": (
+        np.repeat(np.arange(40) % 4, np.arange(40) + 1),
+        np.repeat(np.arange(40), np.arange(40) + 1),
+    ),
+    "classes of one and of two photos": (np.array([*[0] * 20, 1, 2, 2, 3]), np.arange(24)),
+    "a hundred classes of two photos": (np.repeat(np.arange(100), 2), np.arange(200)),
+    "two classes, a unit each": (np.repeat([0, 1], 5), np.repeat([0, 1], 5)),
+    "a single unit": (np.array([0, 1, 1]), np.array([7, 7, 7])),
+    "three photos": (np.array([0, 1, 1]), np.arange(3)),
+}
+
+
+@pytest.mark.parametrize("name", DEALT)
+def test_folds_keep_units_together_and_share_out_each_class(name: str) -> None:
+    labels, units = DEALT[name]
+    folds = deal_folds(labels, units)
+    assert set(folds) == set(range(min(NUM_FOLDS, len(set(units)))))
+    for unit in set(units):
+        assert len(set(folds[units == unit])) == 1
+    for label in set(labels):
+        of_class = np.bincount(folds[labels == label], minlength=folds.max() + 1)
+        largest = max(np.sum((units == unit) & (labels == label)) for unit in set(units))
+        assert of_class.max() - of_class.min() <= largest
+    sizes = np.bincount(folds)
+    assert sizes.max() - sizes.min() <= max(np.bincount(np.unique(units, return_inverse=True)[1]))
+
+
+@pytest.mark.parametrize("name", DEALT)
+def test_a_head_is_found_however_few_photos_or_groups_a_class_has(name: str) -> None:
+    labels, units = DEALT[name]
+    num_classes = int(labels.max()) + 1
+    generator = np.random.default_rng(0)
+    centres = 3 * generator.normal(size=(num_classes, 20))
+    features = (centres[labels] + generator.normal(size=(len(labels), 20))).astype(np.float32)
+    solved = solve_head(features, labels, units, num_classes)
+    assert np.isfinite(solved.weight).all()
+    assert np.isfinite(solved.bias).all()
+    assert np.mean((features @ solved.weight.T + solved.bias).argmax(1) == labels) > 0.9
+    if name in ("two classes, a unit each", "a single unit"):  # nothing to choose the penalty by
+        assert solved.summary() == {"penalty": STRENGTHS[0], "cv_loss": None, "cv_accuracy": None}
+    else:
+        assert solved.cv_loss is not None
+        assert solved.cv_accuracy is not None
+        assert 0 <= solved.cv_loss < math.log(num_classes) + 1
+        assert 0 <= solved.cv_accuracy <= 1
+
+
+def test_a_photo_whose_class_no_other_fold_has_is_not_held_against_the_penalty() -> None:
+    features, labels = blobs(60, 20, 2, 0.3)
+    lonely = np.concatenate([features, 50 * np.ones((1, 20), np.float32)])
+    with_lonely = solve_head(lonely, np.append(labels, 2), np.arange(61), 3)
+    assert with_lonely.cv_accuracy == 1.0
+    assert with_lonely.cv_loss is not None
+    assert with_lonely.cv_loss < 0.1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_features_that_are_not_finite_are_refused(value: float) -> None:
+    features, labels = blobs(60, 20, 2, 0.3)
+    features[7, 3] = value
+    with pytest.raises(TrainingError, match="not finite"):
+        solve_head(features, labels, np.arange(60), 2)
+
+
+MEASURE = """
+import resource, sys
+import numpy as np
+from headstart.training.solve_head import solve_head
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+n, d, k = map(int, sys.argv[1:])
+solve_head(np.ones((8, 8), np.float32), np.arange(8) % 2, np.arange(8), 2)  # imports, threads
+before = peak()
+features = np.random.default_rng(0).standard_normal((n, d), np.float32)
+solve_head(features, np.arange(n) % k, np.arange(n), k, num_threads=2)
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="peak memory is read by the module resource")
+@pytest.mark.parametrize(
+    ("n", "d", "k"),
+    [
+        (9000, 500, 3),
+        pytest.param(1400, 1400, 3, marks=pytest.mark.slow),
+        pytest.param(1500, 3000, 3, marks=pytest.mark.slow),
+        pytest.param(4000, 1000, 100, marks=pytest.mark.slow),
+    ],
+)
+def test_solving_takes_at_most_six_times_the_memory_of_the_features(n: int, d: int, k: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(n), str(d), str(k)], capture_output=True, text=True, check=True
+    )
+    num_bytes = int(done.stdout)
+    assert num_bytes <= 6 * 4 * n * d + 2**21
+    assert num_bytes <= solving_bytes(n, d, k)
+
+
+class PixelNet(nn.Module):
+    """Its features are the photo's own 8 × 8 pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(8)
+        self.fc = nn.Linear(192, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.pool(x).flatten(1))
+
+
+def write_series(data: Path, *, copied: bool, grouped: bool) -> Path:
+    """Write 24 series of four photos that look alike, whose class has nothing to do with their looks."""
+    generator = np.random.default_rng(0)
+    data.mkdir()
+    rows = [["image", "label", "split", *(["group"] if grouped else [])]]
+    for number in range(30):
+        split = "val" if number >= 24 else "train"
+        looks = generator.integers(20, 235, (8, 8, 3))
+        for photo in range(4):
+            path = data / f"{number:02}-{photo}.png"
+            if copied and photo:
+                shutil.copy(data / f"{number:02}-0.png", path)
+            else:
+                pixels = looks + generator.integers(-2, 3, (8, 8, 3))
+                Image.fromarray(pixels.astype(np.uint8)).save(path)
+            rows.append([path.name, "ab"[number % 2], split, *([f"series {number}"] if grouped else [])])
+    with open(data / "labels.csv", "w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return data / "labels.csv"
+
+
+@pytest.mark.parametrize(
+    ("copied", "grouped", "is_honest"), [(False, True, True), (True, False, True), (False, False, False)]
+)
+def test_groups_and_copies_stay_in_one_fold_and_the_run_records_its_estimate(
+    copied: bool, grouped: bool, is_honest: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    table = write_series(tmp_path / "photos", copied=copied, grouped=grouped)
+    run = hs.train(table, tmp_path / "run", network=PixelNet(), size_px=8, recipe="probe")
+    head = run.metrics["head"]
+    assert list(head) == ["kind", "penalty", "cv_loss", "cv_accuracy"]
+    assert head["kind"] == "own"
+    assert head["penalty"] in STRENGTHS
+    if is_honest:  # no better than guessing
+        assert head["cv_loss"] > 0.6
+        assert head["cv_accuracy"] < 0.8
+    else:  # what a fold has seen of a series, it knows
+        assert head["cv_loss"] < 0.3
+        assert head["cv_accuracy"] > 0.9
+    shown = f"penalty {head['penalty']:.2g}, chosen by cross-validation on the training photos: loss "
+    assert shown + f"{head['cv_loss']:.3f} accuracy {head['cv_accuracy']:.3f}" in capfd.readouterr().err
+
+
+def test_a_run_without_anything_to_cross_validate_says_so(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for split, name, colour in (("train", "a", 50), ("train", "b", 200), ("val", "a", 60), ("val", "b", 190)):
+        folder = tmp_path / "photos" / split / name
+        folder.mkdir(parents=True)
+        Image.new("RGB", (8, 8), (colour, 90, 90)).save(folder / f"{split}{name}.png")
+    run = hs.train(tmp_path / "photos", tmp_path / "run", network=PixelNet(), size_px=8, recipe="probe")
+    assert run.metrics["head"] == {"kind": "own", "penalty": 1.0, "cv_loss": None, "cv_accuracy": None}
+    assert run.metrics["best"]["val_accuracy"] == 1.0
+    assert "Cross-validation is not possible" in capfd.readouterr().err

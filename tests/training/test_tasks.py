@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from headstart.export.pth import write_pth
 from headstart.export.safetensors import load_network
 from headstart.model_file import open_onnx
 from headstart.training.history import EpochRecord
+from headstart.training.phase import make_ready
 
 TINY: dict[str, Any] = {"backbone": "resnet18", "weights": "random", "size_px": 64, "batch_size": 8}
 HEAD = [{"name": "probe", "unfreeze": "head", "epochs": 2, "head_lr": 0.01}]
@@ -92,6 +94,68 @@ def runs(tables: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> d
         name: hs.train(table, folder / name.replace(" ", "-"), phases=phases, **TINY, **SETTINGS[name])
         for name, table in tables.items()
     }
+
+
+def trained_numbers(run: Path) -> np.ndarray:
+    with (run / "photos.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "train"]
+    return np.array([[float(number) for number in row["class"].split()] for row in rows])
+
+
+def numbers_with_a_damaged_photo(tables: dict[str, Path], folder: Path) -> Path:
+    """Copy the photos and their numbers, and add a photo that does not decode, whose number is huge."""
+    folder.mkdir()
+    for path in tables["regression"].parent.glob("*.jpg"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "damaged.jpg").write_bytes((folder / "0.jpg").read_bytes()[:200])
+    text = tables["regression"].read_text() + "damaged.jpg,4000000,4000000,\n"
+    (folder / "numbers.csv").write_text(text)
+    return folder / "numbers.csv"
+
+
+def test_numbers_are_standardised_by_the_photos_that_are_trained_on_alone(
+    tables: dict[str, Path], tmp_path: Path
+) -> None:
+    table = numbers_with_a_damaged_photo(tables, tmp_path / "photos")
+    run = hs.train(table, tmp_path / "run", phases=HEAD, target="width,height", **TINY)
+    assert run.metrics["images"]["quarantined"] == 1
+    numbers = trained_numbers(run.path)
+    assert len(numbers) == run.metrics["images"]["train"] < 34  # the rest is held back
+    scale = hs.load(run.path).info.scale
+    np.testing.assert_array_equal(scale, (numbers.mean(0), numbers.std(0)))
+
+
+def test_a_run_with_numbers_resumes_to_the_same_bits_and_by_force_in_the_scale_it_began_with(
+    tables: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = numbers_with_a_damaged_photo(tables, tmp_path / "photos")
+    phases = [*HEAD, {"name": "last", "unfreeze": 1, "epochs": 1, "head_lr": 1e-3}]
+    settings: dict[str, Any] = {"phases": phases, "target": "width,height", **TINY}
+    whole = hs.train(table, tmp_path / "whole", **settings).path
+
+    class Killed(BaseException):
+        pass
+
+    def die_in_the_second_phase(setup: Any, features: Any, *others: Any) -> Any:
+        if features.phase.name == "last":
+            raise Killed
+        return make_ready(setup, features, *others)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("headstart.training.train.make_ready", die_in_the_second_phase)
+        with pytest.raises(Killed):
+            hs.train(table, tmp_path / "run", **settings)
+    shutil.copytree(tmp_path / "run", tmp_path / "forced")
+    hs.resume(tmp_path / "run")
+    for name in ("model.onnx", "model.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (whole / name).read_bytes()
+
+    numbers = trained_numbers(whole)
+    table.write_text(table.read_text().replace("\n1.jpg,", "\n1.jpg,9"))  # 14 becomes 914, for example
+    with pytest.raises(hs.RunFolderError, match=r"another content, class or split: 1\.jpg"):
+        hs.resume(tmp_path / "forced")
+    hs.resume(tmp_path / "forced", force=True)
+    np.testing.assert_array_equal(hs.load(tmp_path / "forced").info.scale, (numbers.mean(0), numbers.std(0)))
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -124,7 +124,7 @@ def _hold_back(records: Sequence[Record], task: Task, fraction: float, seed: int
     are of several, it is iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011), whose order is
     that of the hashes, so that an added photo moves few others.
     """
-    names = _unit_names(records)
+    names = unit_names(records)
     strata = _strata(records, names, task, fraction)
     units = _units(records, names, strata, task, seed)
     num_photos: Counter[int] = Counter(stratum for each in strata for stratum in each)
@@ -167,7 +167,7 @@ def _hold_back(records: Sequence[Record], task: Task, fraction: float, seed: int
     return held_back
 
 
-def _unit_names(records: Sequence[Record]) -> list[str]:
+def unit_names(records: Sequence[Record]) -> list[str]:
     """Name each photo's unit: by its bytes, or by its group, the first of several that share a photo."""
     name_of: dict[str, str] = {}
 

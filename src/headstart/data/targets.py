@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from headstart.data.augment import Augmentation
-from headstart.data.records import Listing, Record, Task
+from headstart.data.records import Record, Task
 from headstart.errors import DataError
 from headstart.images.boxes import to_input
 from headstart.images.preprocess import Preprocessing
@@ -25,25 +25,47 @@ class Scale:
     """What makes numbers of any unit alike: subtract the mean, divide by the standard deviation.
 
     Attributes:
-        mean, std: By target, of the labels of all photos that the data do not hold out themselves.
+        mean, std: By target, over the photos that are trained on.
     """
 
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, listing: Listing) -> Scale:
-        """Take them from the labels of the photos that are not held out by the data themselves.
+    def of(cls, records: Sequence[Record], targets: Sequence[str]) -> Scale:
+        """Return the mean and the standard deviation of the photos that are trained on.
+
+        Args:
+            records: These photos: neither held out for validation or test, nor in quarantine.
+            targets: Names of the numbers; none for other tasks, which have no scale.
 
         Raises:
-            DataError: All photos have the same number, so there is nothing to learn.
+            DataError: A number is the same for all photos, so there is nothing to learn; or so large that its
+                standard deviation is not finite.
         """
-        numbers = np.array([each.numbers for each in listing.candidates if each.split in (None, "train")])
-        mean, std = numbers.mean(0), numbers.std(0)
-        for name, value, spread in zip(listing.targets, mean, std, strict=True):
+        if not targets:
+            return cls()
+        numbers = np.array([record.numbers for record in records])
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, std = numbers.mean(0), numbers.std(0)
+        for name, value, spread, of_target in zip(targets, mean, std, numbers.T, strict=True):
             if not spread > 0:
-                raise DataError(f"{name} is {value:g} for all training photos, so there is nothing to learn.")
+                raise DataError(
+                    f"{name} is {value:g} for all {len(records)} training photos, so there is nothing to "
+                    "learn."
+                )
+            if not np.isfinite(spread):
+                largest = of_target[np.abs(of_target).argmax()]
+                raise DataError(
+                    f"{name} is up to {largest:g}, too large to compute with. Correct it, or use another "
+                    "unit."
+                )
         return cls(tuple(mean.tolist()), tuple(std.tolist()))
+
+    @classmethod
+    def unknown(cls, num_targets: int) -> Scale:
+        """Return what stands for the scale until it is known which photos are trained on."""
+        return cls((0.0,) * num_targets, (1.0,) * num_targets)
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,19 @@ class Display:
             how = "solved exactly"
         self.say(f"Phase {phase.name}: {trainable:,} parameters, {how}; {frozen}")
 
+    def solved(self, penalty: float, cv_loss: float | None, cv_accuracy: float | None) -> None:
+        """Print the penalty that cross-validation chose, and how well the head did on what was left out."""
+        if cv_loss is None or cv_accuracy is None:
+            self.say(
+                f"Head: penalty {penalty:.2g}, the strongest. Cross-validation is not possible, because the "
+                f"training photos of each class are one photo, identical photos, or one group."
+            )
+            return
+        self.say(
+            f"Head: penalty {penalty:.2g}, chosen by cross-validation on the training photos: "
+            f"loss {cv_loss:.3f} accuracy {cv_accuracy:.3f}"
+        )
+
     def epoch(self, record: EpochRecord, epochs: int, *, is_best: bool) -> None:
         """Print one epoch's numbers."""
         self.say(f"{record.phase} {record.epoch}/{epochs}   {record}{'   best' if is_best else ''}")

@@ -113,7 +113,7 @@ def finish(
         "weights": info.weights,
         "class_names": list(info.class_names),
         "targets": list(info.targets),
-        "head": info.head,
+        "head": {"kind": info.head, **run.progress.head},
         "seed": config.seed,
         "images": {
             "found": dataset.found,

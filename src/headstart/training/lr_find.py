@@ -25,6 +25,7 @@ from accelerate import Accelerator
 from headstart.config import PhaseConfig, TrainConfig
 from headstart.data.check import check_images
 from headstart.data.split import Splits, split_dataset
+from headstart.data.targets import Scale
 from headstart.errors import ConfigError, TrainingError, UsageError, did_you_mean
 from headstart.files import refuse_to_write, write_whole
 from headstart.model.freeze import make_trainable
@@ -196,6 +197,7 @@ def lr_find(
             checks = features.check(setup.listing.candidates, counter.advance)
             dataset = check_images(setup.listing, config.allow_quarantined, checks=checks)
         splits = split_dataset(dataset, val_fraction=config.val_fraction, seed=config.seed)
+        setup = setup.scaled(Scale.of(splits.train, dataset.targets))
         display.found(setup.listing, dataset, splits)
         with _weights_kept(setup, (*before, tested)):
             for each in (*before, tested):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from headstart.columns import counted
 from headstart.config import PhaseConfig, TrainConfig
+from headstart.data.targets import Scale
 from headstart.training.history import EpochRecord
 
 
@@ -46,6 +47,8 @@ class Progress:
         best: The best weights so far.
         is_over: Whether the time budget is spent, in any process: see ``has_run_long``.
         start: File of the weights that the phase began with; None for those of the pretrained network.
+        head: How the head was solved, as ``SolvedHead.summary`` returns it; empty if it was not.
+        scale: Of predicted numbers; None before it is known.
     """
 
     phase: int = 0
@@ -57,6 +60,18 @@ class Progress:
     best: Best | None = None
     is_over: bool = False
     start: str | None = None
+    head: dict[str, Any] = field(default_factory=dict)
+    scale: Scale | None = None
+
+    def keep_scale(self, scale: Scale) -> Scale:
+        """Return the scale of predicted numbers that the run began with; at its beginning, the one given.
+
+        It differs only where a run is resumed by force with other photos: the weights have learned to answer
+        in the first one.
+        """
+        if self.scale is None:
+            self.scale = scale
+        return self.scale
 
     def __post_init__(self) -> None:
         self._begun = time.monotonic() - self.seconds
@@ -105,12 +120,13 @@ class Progress:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Progress:
         """Build from what ``to_dict`` returned."""
-        best = values["best"]
+        best, scale = values["best"], values.get("scale")
         return cls(
             **{
                 **values,
                 "totals": values["totals"] and torch.tensor(values["totals"]),
                 "history": [EpochRecord(**row) for row in values["history"]],
+                "scale": scale and Scale(tuple(scale["mean"]), tuple(scale["std"])),
                 "best": best and Best(**{**best, "record": EpochRecord(**best["record"])}),
             }
         )

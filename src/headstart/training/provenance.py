@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import hashlib
 import importlib.metadata
 import io
@@ -20,7 +19,6 @@ import headstart
 from headstart.config import TrainConfig
 from headstart.data.records import Dataset, Record
 from headstart.data.split import Splits
-from headstart.data.targets import Scale
 
 _PACKAGES: Final = (
     *("accelerate", "headstart", "numpy", "onnxruntime", "pillow", "scipy", "timm", "torch", "torchvision"),
@@ -39,14 +37,13 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **packages, "torch": str(torch.__version__)}
 
 
-def provenance(config: TrainConfig, accelerator: Accelerator, weights: str, scale: Scale) -> dict[str, Any]:
+def provenance(config: TrainConfig, accelerator: Accelerator, weights: str) -> dict[str, Any]:
     """Return what must be the same for a run to go on as if it had never stopped.
 
     Args:
         config: With its phases.
         accelerator: Knows device and processes.
         weights: SHA-256 of the pretrained weights, or what they are instead.
-        scale: Of predicted numbers.
     """
     origin = {
         "versions": versions(),
@@ -57,7 +54,6 @@ def provenance(config: TrainConfig, accelerator: Accelerator, weights: str, scal
             "processes": accelerator.num_processes,
         },
         "weights": weights,
-        "scale": dataclasses.asdict(scale),
         "config": config.absolute().to_dict(),
     }
     values: dict[str, Any] = json.loads(json.dumps(origin))  # as a checkpoint gives it back

@@ -43,7 +43,7 @@ class Setup:
         network: Pretrained, with a new head, on the device.
         head: What kind of head that is, as ``ModelInfo`` says it.
         weights: Where they came from.
-        targets: What the photos are to be learned as.
+        targets: What the photos are to be learned as; see ``scaled`` for numbers.
         task: What outputs are judged by.
         source: Opens the features of one phase after the other.
     """
@@ -58,6 +58,12 @@ class Setup:
     targets: Targets
     task: Task
     source: FeatureSource
+
+    def scaled(self, scale: Scale) -> Setup:
+        """Return the same with the scale of the photos that are trained on, which only reading them tells."""
+        targets = dataclasses.replace(self.targets, scale=scale)
+        source = dataclasses.replace(self.source, targets=targets)
+        return dataclasses.replace(self, targets=targets, task=task_of(targets), source=source)
 
     def trained_names(self, phase: PhaseConfig) -> list[str]:
         """Return the entries of the network's state dict that a phase trains."""
@@ -92,7 +98,7 @@ def prepare(
         listing.task,
         listing.class_names,
         preprocessing,
-        Scale.of(listing) if listing.task == "regression" else Scale(),
+        Scale.unknown(len(listing.targets)),
         config.min_visible,
     )
     task = task_of(targets)
@@ -120,7 +126,7 @@ def prepare(
     display.say(f"Backbone {backbone.full_name}, weights: {weights}")
     solvable = head_inputs(network) if listing.task == "classification" else None
     config = dataclasses.replace(config, head=head)  # so that resuming knows a network of the user's own
-    config = recipe.complete(config, recipe.Facts(num_train, solvable, listing.task))
+    config = recipe.complete(config, recipe.Facts(num_train, solvable, listing.task, targets.num_outputs))
     for phase in config.phases:
         _refuse_phase_for_task(phase, listing.task)
     is_file = config.recipe not in RECIPES

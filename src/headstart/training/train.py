@@ -16,6 +16,7 @@ from torch import nn
 from headstart.config import TrainConfig
 from headstart.data.check import check_images
 from headstart.data.split import Splits, split_dataset
+from headstart.data.targets import Scale
 from headstart.errors import TrainingError, shell_command
 from headstart.model.freeze import digest, make_trainable
 from headstart.training.batches import Batches
@@ -118,9 +119,7 @@ def _run(
             RunDir.refuse(out)
         setup = prepare(config, accelerator, display, stopwatch, network)
         config, network = setup.config, setup.network
-        origin = provenance(
-            config, accelerator, setup.weights.sha256 or setup.weights.kind, setup.targets.scale
-        )
+        origin = provenance(config, accelerator, setup.weights.sha256 or setup.weights.kind)
         run = RunDir(config, origin, writes=is_main, say=display.say)
         cleanup.callback(run.close)
         if stopped is not None:
@@ -134,6 +133,7 @@ def _run(
             dataset = check_images(setup.listing, config.allow_quarantined, checks=checks)
         splits = split_dataset(dataset, val_fraction=config.val_fraction, seed=config.seed)
         setup.targets.refuse_hidden(dataset.records)
+        setup = setup.scaled(run.progress.keep_scale(Scale.of(splits.train, dataset.targets)))
         run.begin(out, dataset, splits, force=force, say=display.say)
         path = from_main(str(run.path), accelerator)
         if not is_main:
@@ -199,9 +199,11 @@ def _solve(
     for epoch in run.progress.remaining_epochs(config):
         begun = time.monotonic()
         with interrupt.released():  # it is done again in seconds, so there is nothing to save
-            fit_head(suffix, features, splits.train)
+            solved = fit_head(suffix, features, splits.train)
             train_scores = evaluate(suffix, batches.epoch(view=features.view(epoch)), task, accelerator)
             val_scores = evaluate(suffix, val_batches.epoch(), task, accelerator)
+        run.progress.head = dict(solved.summary())
+        display.solved(**solved.summary())
         seconds = round(time.monotonic() - begun, 3)
         record = EpochRecord(phase.name, epoch, train_scores, val_scores, 0.0, seconds)
         display.epoch(record, phase.epochs, is_best=run.record(record, setup.network))
