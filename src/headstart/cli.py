@@ -115,7 +115,7 @@ def train(
     weights: Annotated[
         str | None,
         option(
-            "default, random, or a file (.pth or .safetensors, tensors only).", "default", metavar="WHICH"
+            "default, random, a file (.pth or .safetensors), or a run's folder.", "default", metavar="WHICH"
         ),
     ] = None,
     recipe: Annotated[

@@ -173,7 +173,7 @@ class TrainConfig:
         choices=("refuse", "skip", "largest"),
     )
     backbone: str = _setting("timm/tf_efficientnet_lite0", "a torchvision name, timm/NAME, or NAME.TAG")
-    weights: str = _setting("default", "'default', 'random', or a .pth or .safetensors file")
+    weights: str = _setting("default", "'default', 'random', a .pth or .safetensors file, or a run's folder")
     recipe: str = _setting("finetune", "phases by name, or a TOML file of [[phases]]")
     seed: int = _setting(0, "decides the split, the order and the dropout", at_least=0, at_most=2**63 - 1)
     resize: str | None = _setting(
@@ -322,7 +322,7 @@ class TrainConfig:
             self,
             data=str(Path(self.data).absolute()),
             val=str(Path(self.val).absolute()) if isinstance(self.val, str) else self.val,
-            weights=str(Path(self.weights).absolute()) if Path(self.weights).is_file() else self.weights,
+            weights=str(Path(self.weights).absolute()) if Path(self.weights).exists() else self.weights,
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import datetime
+import enum
 import functools
 import hashlib
 import http.server
@@ -8,13 +11,17 @@ import importlib.metadata
 import io
 import os
 import pickle
+import re
+import subprocess
 import sys
 import threading
-from collections import OrderedDict
+import zipfile
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import huggingface_hub
+import numpy as np
 import pytest
 import safetensors.torch
 import timm
@@ -23,9 +30,13 @@ from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundE
 from torch import Tensor, nn
 
 from headstart.errors import DamagedFileError, WeightsError
+from headstart.export.safetensors import save_network
+from headstart.images.preprocess import Preprocessing
 from headstart.model import weights
 from headstart.model.backbones import Backbone, create_native, resolve
+from headstart.model.head import put_head
 from headstart.model.weights import create_pretrained, installed, listing, where
+from headstart.model_file import ModelInfo
 
 StateDict = OrderedDict[str, Tensor]
 
@@ -514,6 +525,80 @@ FORMATS = {
 }
 
 
+class Settings(dict[str, int]):
+    """As configuration libraries have it: a dictionary with attributes."""
+
+
+@dataclasses.dataclass
+class Options:
+    rate: float = 0.1
+
+
+class Level(enum.Enum):
+    HIGH = 3
+
+
+def of_a_trainer(state_dict: StateDict, **others: object) -> dict[str, object]:
+    """What training scripts put beside a state dict."""
+    network = nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(network.parameters())
+    network(torch.zeros(1, 2)).sum().backward()
+    optimizer.step()
+    settings = Settings(epochs=3)
+    settings.note = "x"  # type: ignore[attr-defined]
+    return {
+        "args": argparse.Namespace(lr=0.1, out=Path("runs"), nested=argparse.Namespace(a=1)),
+        "epoch": 3,
+        "best_acc1": np.float64(71.5),
+        "history": np.arange(3.0),
+        "rng": np.random.default_rng(0).bit_generator.state,
+        "config": settings,
+        "options": Options(),
+        "level": Level.HIGH,
+        "counts": defaultdict(list, {"a": [1]}),
+        "started": datetime.datetime(2024, 1, 1),
+        "schedule": functools.partial(min, 1),
+        "path": PurePosixPath("/data"),
+        "classes": {"cat", "dog"},
+        "optimizer": optimizer.state_dict(),
+        **others,
+        "model": state_dict,
+    }
+
+
+FORMATS |= {
+    "of a trainer": as_pth(of_a_trainer),
+    "of a trainer, prefixed": as_pth(lambda state_dict: of_a_trainer(prefixed("module.")(state_dict))),
+    "wrapped twice": as_pth(lambda state_dict: {"model": {"state_dict": state_dict, "args": Options()}}),
+    "parameters": as_pth(
+        lambda state_dict: {
+            "net": {key: nn.Parameter(v, v.is_floating_point()) for key, v in state_dict.items()}
+        }
+    ),
+    **{
+        prefix: as_pth(prefixed(prefix))
+        for prefix in (
+            "model.",
+            "net.",
+            "backbone.",
+            "encoder.",
+            "model.backbone.",
+            "module.model._orig_mod.",
+        )
+    },
+    "under a name of one's own": as_pth(prefixed("my_part.0.")),
+    "half precision in an old format": lambda state_dict, path: (
+        torch.save(of_a_trainer(state_dict), path, _use_new_zipfile_serialization=False) or path
+    ),
+    **{
+        f"protocol {protocol}": lambda state_dict, path, protocol=protocol: (
+            torch.save(of_a_trainer(state_dict), path, pickle_protocol=protocol) or path
+        )
+        for protocol in (3, 4, 5)
+    },
+}
+
+
 @pytest.mark.parametrize("save", FORMATS.values(), ids=FORMATS.keys())
 @pytest.mark.parametrize("name", ["mnasnet0_5", "timm/test_resnet"])  # mnasnet insists on its version
 def test_users_file_is_read_in_the_usual_forms(
@@ -606,6 +691,143 @@ def test_official_file_named_by_the_user_is_held_to_the_digest_in_its_name(tmp_p
         create_pretrained(backbone, path)
 
 
+def test_a_prefixed_backbone_is_taken_from_what_holds_it(tmp_path: Path) -> None:
+    state_dict = trained("timm/test_resnet")
+    own = {k: v for k, v in state_dict.items() if not k.startswith("fc.")}
+    holder = {**prefixed("model.backbone.")(OrderedDict(own)), "model.head.weight": torch.zeros(3, 5)}
+    torch.save({"state_dict": {**holder, "loss.weight": torch.zeros(3)}}, tmp_path / "mine.pth")
+    network, source = create_pretrained(resolve("timm/test_resnet"), tmp_path / "mine.pth")
+    assert all(torch.equal(network.state_dict()[name], tensor) for name, tensor in own.items())
+    assert source.note == "without its head, without 2 tensors that are not under 'model.backbone.'"
+
+
+@pytest.mark.parametrize(
+    ("keys", "taken", "note"),
+    [
+        (("model", "model_ema"), "model_ema", "(of several: 'model_ema', not 'model')"),
+        (
+            ("state_dict", "state_dict_ema"),
+            "state_dict_ema",
+            "(of several: 'state_dict_ema', not 'state_dict')",
+        ),
+        (
+            ("ema_state_dict", "model_state_dict"),
+            "ema_state_dict",
+            "'ema_state_dict', not 'model_state_dict'",
+        ),
+        (("teacher", "student"), "teacher", "'teacher', not 'student'"),
+        (("optimizer", "model"), "model", ""),
+    ],
+)
+def test_of_several_state_dicts_the_average_is_preferred_and_named(
+    keys: tuple[str, ...], taken: str, note: str, tmp_path: Path
+) -> None:
+    wanted, other = trained("timm/test_resnet"), trained("timm/test_resnet")
+    for tensor in other.values():
+        tensor.zero_()
+    torch.save({key: wanted if key == taken else other for key in keys}, tmp_path / "mine.pth")
+    network, source = create_pretrained(resolve("timm/test_resnet"), tmp_path / "mine.pth")
+    assert same(network, wanted)
+    assert note in source.note
+    assert bool(note) == bool(source.note)
+
+
+def test_an_average_of_torchs_own_is_read(tmp_path: Path) -> None:
+    network = create_native(resolve("timm/test_resnet"))
+    torch.save(torch.optim.swa_utils.AveragedModel(network).state_dict(), tmp_path / "mine.pth")
+    loaded, source = create_pretrained(resolve("timm/test_resnet"), tmp_path / "mine.pth")
+    assert same(loaded, network.state_dict())  # type: ignore[arg-type]
+    assert source.note == "without 1 tensors that are not under 'module.'"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_numbers_that_are_not_finite_are_refused_by_name(
+    value: float, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    state_dict = trained("timm/test_resnet")
+    name = next(key for key in state_dict if key.endswith("running_var"))
+    state_dict = OrderedDict((k, v.to(dtype) if v.is_floating_point() else v) for k, v in state_dict.items())
+    state_dict[name][0] = value
+    for path in (tmp_path / "mine.pth", tmp_path / "mine.safetensors"):
+        (torch.save if path.suffix == ".pth" else safetensors.torch.save_file)(state_dict, path)
+        with pytest.raises(WeightsError, match=rf"not finite.*1 of \d+ tensors: {re.escape(name)}\."):
+            create_pretrained(resolve("timm/test_resnet"), path)
+
+
+def test_a_head_that_is_left_out_may_be_anything(tmp_path: Path) -> None:
+    state_dict = trained("timm/test_resnet", 4)
+    state_dict["fc.weight"].fill_(float("nan"))
+    torch.save(state_dict, tmp_path / "mine.pth")
+    _, source = create_pretrained(resolve("timm/test_resnet"), tmp_path / "mine.pth")
+    assert source.note == "without its head"
+
+
+def test_quantised_weights_are_refused(tmp_path: Path) -> None:
+    state_dict = trained("timm/test_resnet")
+    name = next(iter(state_dict))
+    state_dict[name] = state_dict[name].to(torch.int8)
+    torch.save(state_dict, tmp_path / "mine.pth")
+    with pytest.raises(WeightsError, match=f"int8 in {re.escape(name)}.*quantised"):
+        create_pretrained(resolve("timm/test_resnet"), tmp_path / "mine.pth")
+
+
+# A run of Headstart's
+
+
+def run_of(folder: Path, name: str, head: str, task: str = "classification") -> nn.Module:
+    """Write what a run leaves: a trained network with a head of three outputs or a box."""
+    network = create_native(resolve(name))
+    for number, tensor in enumerate(network.state_dict().values()):
+        if tensor.is_floating_point():
+            tensor.fill_(0.01 * (number + 1))
+    is_box = task == "box"
+    classes = () if is_box else ("a", "b", "c")
+    info = ModelInfo(task, resolve(name).full_name, classes, Preprocessing(size_px=64), head=head)
+    with_head = put_head(network, head, info.num_outputs, is_box=is_box, size_px=64)  # type: ignore[arg-type]
+    folder.mkdir()
+    (folder / "config.toml").touch()
+    save_network(folder / "model.safetensors", with_head, info)
+    return network
+
+
+@pytest.mark.parametrize("what", ["folder", "model.safetensors"])
+@pytest.mark.parametrize(
+    ("name", "head", "task"),
+    [
+        ("timm/test_resnet", "linear", "classification"),
+        ("timm/test_resnet", "spatial", "box"),
+        ("mnasnet0_5", "linear", "classification"),
+    ],
+)
+def test_the_backbone_of_a_run_is_taken(what: str, name: str, head: str, task: str, tmp_path: Path) -> None:
+    trained_network = run_of(tmp_path / "run", name, head, task)
+    path = tmp_path / "run" / ("" if what == "folder" else what)
+    network, source = create_pretrained(resolve(name), path)
+    own, given = network.state_dict(), trained_network.state_dict()
+    heads = {key for key in own if key.startswith(("fc.", "classifier."))}
+    assert all(torch.equal(own[key], given[key]) for key in own.keys() - heads)
+    assert all(len(own[key]) == 1000 for key in heads)
+    assert source.note == "without its head"
+    assert source.sha256 == sha256((tmp_path / "run" / "model.safetensors").read_bytes())
+
+
+def test_runs_that_have_no_such_backbone_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    run_of(tmp_path / "run", "timm/test_resnet", "linear")
+    with pytest.raises(WeightsError, match="--backbone timm/test_resnet"):
+        create_pretrained(resolve("squeezenet1_1"), tmp_path / "run")
+    model = tmp_path / "run" / "model.safetensors"
+    model.write_bytes(flipped(model.read_bytes(), 0.9))
+    with pytest.raises(DamagedFileError):
+        create_pretrained(resolve("timm/test_resnet"), tmp_path / "run")
+    model.unlink()
+    with pytest.raises(WeightsError, match="headstart resume"):
+        create_pretrained(resolve("timm/test_resnet"), tmp_path / "run")
+    (tmp_path / "run" / "config.toml").unlink()
+    with pytest.raises(WeightsError, match="a folder without"):
+        create_pretrained(resolve("timm/test_resnet"), tmp_path / "run")
+
+
 class Canary:
     """Creates a file when it is unpickled."""
 
@@ -616,7 +838,68 @@ class Canary:
         return (os.mkdir, (str(self.path), 0o700))
 
 
+class Called:
+    """Has a function called when it is unpickled."""
+
+    def __init__(self, function: Callable[..., object], *args: object, state: object = None) -> None:
+        self.result = (function, args) if state is None else (function, args, state)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return self.result
+
+
+def make_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def with_code() -> bytes:
+    """A file that PyTorch takes for TorchScript."""
+    file = io.BytesIO(saved({"x": torch.zeros(1), "args": argparse.Namespace()}))
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr(f"{archive.namelist()[0].partition('/')[0]}/constants.pkl", pickle.dumps(()))
+    return file.getvalue()
+
+
+HOSTILE_BESIDE_WEIGHTS: dict[str, Callable[[Path], object]] = {
+    "os.mkdir": lambda path: Called(os.mkdir, str(path)),
+    "os.system": lambda path: Called(os.system, f"mkdir {path}"),
+    "subprocess": lambda path: Called(subprocess.run, ["mkdir", str(path)]),
+    "eval": lambda path: Called(eval, f"__import__('os').mkdir({str(path)!r})"),
+    "exec": lambda path: Called(exec, f"import os; os.mkdir({str(path)!r})"),
+    "open": lambda path: Called(open, str(path), "w"),
+    "a method": lambda path: Called(os.makedirs, str(path)),
+    "a state": lambda path: Called(torch.Size, (1,), state={"__class__": 1}),
+    "a state for an allowed function": lambda path: Called(torch._utils._rebuild_tensor_v2, 1, 2, 3, 4, 5, 6),
+}
+HARMLESS_BESIDE_WEIGHTS: dict[str, Callable[[Path], object]] = {
+    "a function of one's own": lambda path: Called(make_folder, path),
+    "a method of an object": lambda path: Called(getattr, path, "mkdir"),
+    "a method that is called": lambda path: Called(Path.mkdir, path),
+}
+
+
+@pytest.mark.parametrize("old_format", [False, True])
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("thing", [*HOSTILE_BESIDE_WEIGHTS, *HARMLESS_BESIDE_WEIGHTS])
+def test_nothing_runs_that_is_hidden_beside_weights(
+    thing: str, protocol: int, old_format: bool, tmp_path: Path
+) -> None:
+    canary = tmp_path / "ran"
+    content = {"args": argparse.Namespace(), "model": trained("timm/test_resnet")}
+    content["x"] = (HOSTILE_BESIDE_WEIGHTS | HARMLESS_BESIDE_WEIGHTS)[thing](canary)  # type: ignore[assignment]
+    path = tmp_path / "mine.pth"
+    torch.save(content, path, pickle_protocol=protocol, _use_new_zipfile_serialization=not old_format)
+    if thing in HARMLESS_BESIDE_WEIGHTS:
+        network, _ = create_pretrained(resolve("timm/test_resnet"), path)
+        assert same(network, content["model"])  # type: ignore[arg-type]
+    else:
+        with pytest.raises(WeightsError, match=r"mine\.pth is not a whole file of tensors"):
+            create_pretrained(resolve("timm/test_resnet"), path)
+    assert not canary.exists()
+
+
 HOSTILE = {
+    "TorchScript": lambda canary: with_code(),
     "code among tensors": lambda canary: saved({"features.0.weight": torch.zeros(1), "x": canary}),
     "old pickle": lambda canary: pickle.dumps({"x": canary}),
     "whole network": lambda canary: saved(nn.Linear(2, 2)),
@@ -633,9 +916,10 @@ HOSTILE = {
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE.keys())
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_file_of_anything_else_than_tensors_is_refused_and_nothing_in_it_runs(
-    content: Callable[[Canary], bytes], suffix: str, tmp_path: Path
+    content: Callable[[Canary], bytes], suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     canary = Canary(tmp_path / "ran")
+    monkeypatch.setattr(torch.jit, "load", lambda *_, **__: canary.path.touch())
     path = tmp_path / f"mine{suffix}"
     path.write_bytes(content(canary))
     with pytest.raises(WeightsError, match="mine") as caught:

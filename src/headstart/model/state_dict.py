@@ -7,31 +7,56 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import io
 import re
 import sys
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
 from headstart.errors import WeightsError
 from headstart.model.head import logit_layers
+from headstart.model.unpickle import StandIn, load_tensors
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
-_PREFIXES = ("module.", "_orig_mod.", "module.")  # DistributedDataParallel and torch.compile, in either order
+# Under which names trainers keep a state dict, the preferred one first. Averages of the weights are what a
+# trainer reports its scores of, and what timm loads.
+_AVERAGES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema", "model_averaged")
+_WRAPPERS = (
+    *_AVERAGES,
+    *("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights", "params"),
+    *("teacher", "student", "module", "backbone", "encoder", "shadow"),
+)
+_MOST_WRAPPERS = 4  # one in the other
+_MOST_PREFIXES = 4  # that are tried
+
+# What wrappers put before the names of a network's tensors: DistributedDataParallel, torch.compile, and
+# classes that hold the network.
+_PREFIXES = (
+    "module.",
+    "_orig_mod.",
+    "model.",
+    "net.",
+    "network.",
+    "backbone.",
+    "encoder.",
+    "trunk.",
+    "base.",
+)
 
 
-def parse_state_dict(data: bytes, path: str) -> OrderedDict[str, Tensor]:
+def parse_state_dict(data: bytes, path: str) -> tuple[OrderedDict[str, Tensor], str]:
     """Read tensors, and nothing but tensors, from a file's bytes.
 
     Args:
         data: The file's content: safetensors, or what ``torch.save`` wrote.
         path: The file; the format is told by its ending. It is not opened.
+
+    Returns:
+        The state dict, and which one it is of several in the file, such as ``"'model_ema', not 'model'"``;
+        empty if there is only one.
 
     Raises:
         WeightsError: The file is damaged, or holds something else than a state dict.
@@ -40,16 +65,14 @@ def parse_state_dict(data: bytes, path: str) -> OrderedDict[str, Tensor]:
         if path.endswith(".safetensors"):
             content: Any = safetensors.torch.load(data)
         else:
-            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            content = load_tensors(data)
     except Exception as error:  # damage shows in any way; torch's message tells how to run the file's code
         raise WeightsError(
             f"{path} is not a whole file of tensors and nothing else; it is refused, none of its code ran. "
             "It is damaged, or it holds a pickled network: save the state dict alone, with "
             "torch.save(network.state_dict(), path) or as .safetensors."
         ) from error
-    for wrapper in _WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
+    content, where = _unwrapped(content)
     if not isinstance(content, dict) or not content:
         raise WeightsError(f"{path} holds no state dict (names and tensors), but {type(content).__name__}.")
     wrong = [repr(k) for k, v in content.items() if not isinstance(k, str) or not isinstance(v, Tensor)]
@@ -58,11 +81,34 @@ def parse_state_dict(data: bytes, path: str) -> OrderedDict[str, Tensor]:
             f"{path} holds more than named tensors: {_some(wrong)}. A state dict stands alone in its file, "
             f"or under one of: {', '.join(_WRAPPERS)}."
         )
+    if isinstance(content, StandIn):
+        content = dict(content)
     # Old networks load by the versions that their state dict carries in `_metadata`; keep it.
     state_dict = content if isinstance(content, OrderedDict) else OrderedDict(content)
-    for prefix in _PREFIXES:
-        consume_prefix_in_state_dict_if_present(state_dict, prefix)
-    return state_dict
+    return state_dict, where
+
+
+def _unwrapped(content: Any) -> tuple[Any, str]:
+    """Return the preferred state dict in a checkpoint, and which one it is of several."""
+    chosen = []
+    for _ in range(_MOST_WRAPPERS):
+        if not isinstance(content, dict) or all(isinstance(each, Tensor) for each in content.values()):
+            break
+        found = [key for key in _WRAPPERS if _holds_tensors(content.get(key))]
+        if not found:
+            break
+        content = content[found[0]]
+        if found[1:]:
+            chosen.append(f"{found[0]!r}, not {', '.join(map(repr, found[1:]))}")
+    return content, "; ".join(chosen)
+
+
+def _holds_tensors(content: Any, depth: int = _MOST_WRAPPERS) -> bool:
+    if not isinstance(content, dict) or not depth:
+        return False
+    return any(isinstance(each, Tensor) for each in content.values()) or any(
+        _holds_tensors(content.get(key), depth - 1) for key in _WRAPPERS
+    )
 
 
 def load_state_dict(
@@ -86,15 +132,19 @@ def load_state_dict(
         A note on what was left out; mostly empty.
 
     Raises:
-        WeightsError: It is another network's; the message says where they differ.
+        WeightsError: It is another network's; the message says where they differ. Or some numbers are not
+            finite; the message names the tensors.
     """
     own = network.state_dict()
-    candidates = [state_dict]
-    if convert := _conversion(network):
-        # A conversion is written for one format and may fail in any way on another.
-        with contextlib.suppress(Exception):
-            candidates.append(convert(state_dict))
-    for candidate in candidates:
+    convert = _conversion(network)
+    candidates = []
+    for prefix, inner in _without_prefixes(state_dict, own):
+        candidates.append((prefix, inner))
+        if convert:
+            # A conversion is written for one format and may fail in any way on another.
+            with contextlib.suppress(Exception):
+                candidates.append((prefix, convert(inner)))
+    for prefix, candidate in candidates:
         given = _completed(candidate, own, state_dict)
         left_out = _other_head(network, own, given) if any_head else []
         for name in left_out:
@@ -104,11 +154,67 @@ def load_state_dict(
         except (RuntimeError, ValueError):  # shapes differ
             continue
         if not result.unexpected_keys and set(result.missing_keys) <= set(left_out):
-            return "without its head" if left_out else ""
+            _refuse_wrong_numbers({name: given[name] for name in given if name in own}, own, path)
+            num_others = sum(not name.startswith(prefix) for name in state_dict)
+            others = f"without {num_others} tensors that are not under {prefix!r}" if num_others else ""
+            return ", ".join(part for part in ("without its head" if left_out else "", others) if part)
     raise WeightsError(
         f"{path} does not fit {full_name}:\n{_differences(own, state_dict)}\n"
         "Name the backbone that these weights were saved from, with the same library (timm/ or not)."
     )
+
+
+def _without_prefixes(
+    state_dict: Mapping[str, Tensor], own: Mapping[str, Tensor]
+) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
+    """Yield a state dict as it is, then what is in it below the prefixes that a network may have in it.
+
+    A training script's own class holds the network as ``backbone``, ``model.encoder`` or ``0``, beside a head
+    and a loss. The prefix below which most of the network's names are found comes first.
+    """
+    yield "", state_dict
+    names = {name for name in own if not name.endswith("num_batches_tracked")}
+    votes: Counter[str] = Counter()
+    for key in state_dict:
+        parts = key.split(".")
+        votes.update(
+            ".".join(parts[:depth]) + "."
+            for depth in range(1, len(parts))
+            if ".".join(parts[depth:]) in names
+        )
+    found = [prefix for prefix, count in votes.most_common(_MOST_PREFIXES) if 2 * count >= len(names)]
+    common = ""  # of all names, where they are those of an older or another library and have to be converted
+    while prefix := next(
+        (each for each in _PREFIXES if all(key.startswith(common + each) for key in state_dict)), ""
+    ):
+        common += prefix
+        found.append(common)
+    for prefix in dict.fromkeys(found):
+        inner = OrderedDict(
+            (key.removeprefix(prefix), tensor) for key, tensor in state_dict.items() if key.startswith(prefix)
+        )
+        if metadata := getattr(state_dict, "_metadata", None):
+            versions = {key.removeprefix(prefix): each for key, each in metadata.items()}
+            inner._metadata = OrderedDict(versions)  # type: ignore[attr-defined]
+        yield prefix, inner
+
+
+def _refuse_wrong_numbers(given: Mapping[str, Tensor], own: Mapping[str, Tensor], path: str) -> None:
+    """Raise ``WeightsError`` for tensors that are not finite, or of whole numbers where fractions belong."""
+    kinds = [
+        name for name, tensor in given.items() if own[name].is_floating_point() != tensor.is_floating_point()
+    ]
+    if kinds:
+        raise WeightsError(
+            f"{path} holds {given[kinds[0]].dtype} in {_some(kinds)}, where the network has "
+            f"{own[kinds[0]].dtype}. Are they quantised? Save the weights before they are."
+        )
+    wrong = [name for name, tensor in given.items() if not bool(torch.isfinite(tensor.float()).all())]
+    if wrong:
+        raise WeightsError(
+            f"{path} holds numbers that are not finite (NaN or infinity), in {len(wrong)} of {len(given)} "
+            f"tensors: {_some(wrong)}. The training that wrote it had failed; take an earlier checkpoint."
+        )
 
 
 def renamed_by_order(

@@ -19,13 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import safetensors
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from headstart.errors import DamagedFileError, WeightsError
 from headstart.model import libraries
-from headstart.model.backbones import Backbone, create_native, every, listed
+from headstart.model.backbones import Backbone, create_native, every, listed, resolve
+from headstart.model.head import put_head
 from headstart.model.state_dict import load_state_dict, parse_state_dict, renamed_by_order
+from headstart.model_file import ModelInfo, open_safetensors
 
 # What an entry point of the group `headstart.weights` returns: a backbone's full name → the file, its
 # SHA-256, and whether its tensors have the native network's names or only its order.
@@ -98,10 +102,11 @@ def create_pretrained(
     Args:
         backbone: What to build.
         weights: ``"default"`` for the official weights that the backbone's tag names; ``"random"`` for none
-            (they follow ``torch.manual_seed``); or a file of tensors: ``.safetensors``, or ``.pth`` with the
-            state dict alone or under ``state_dict``, ``model_state_dict`` or ``model``. A file of another
-            number of classes, or of none, is taken without its head; the network's head stays random, and
-            ``note`` says so.
+            (they follow ``torch.manual_seed``); the folder of a run, or its ``model.safetensors``, for the
+            run's backbone without its head; or a file of tensors: ``.safetensors``, or ``.pth`` with the
+            state dict alone or in the checkpoint of a trainer, whose average of the weights is preferred.
+            Prefixes of classes that hold the network are removed. A file of another number of classes, or of
+            none, is taken without its head; the network's head stays random, and ``note`` says so.
 
     Returns:
         The network in training mode, as its library returns it, and where the weights came from.
@@ -115,7 +120,7 @@ def create_pretrained(
     if weights != "default":
         return _create_from_users_file(backbone, os.fspath(weights))
     file = _on_this_machine(backbone, _packages()) or _download(backbone)
-    state_dict, sha256 = _read(file.path, file.digest, file.remedy)
+    state_dict, sha256, _ = _read(file.path, file.digest, file.remedy)
     if backbone.library == "timm" and file.keys == "names":
         network = _create_by_timm(backbone, state_dict, file.path)
     else:
@@ -272,8 +277,12 @@ def _not_here(backbone: Backbone, why: str) -> WeightsError:
 # Reading and loading
 
 
-def _read(path: str, digest: str | None, remedy: str) -> tuple[OrderedDict[str, Tensor], str]:
-    """Read a file once, so that what is hashed is what is parsed; return its tensors and its SHA-256."""
+def _read(path: str, digest: str | None, remedy: str) -> tuple[OrderedDict[str, Tensor], str, str]:
+    """Read a file once, so that what is hashed is what is parsed.
+
+    Returns:
+        Its tensors, its SHA-256, and which of several state dicts they are.
+    """
     try:
         data = Path(path).read_bytes()
     except OSError as error:
@@ -284,7 +293,8 @@ def _read(path: str, digest: str | None, remedy: str) -> tuple[OrderedDict[str, 
             f"{path} is damaged and is not used: its SHA-256 begins with {sha256[: len(digest)]}, "
             f"it should with {digest}. {remedy}"
         )
-    return parse_state_dict(data, path), sha256
+    state_dict, place = parse_state_dict(data, path)
+    return state_dict, sha256, place
 
 
 def _create_by_timm(backbone: Backbone, state_dict: dict[str, Tensor], path: str) -> nn.Module:
@@ -304,16 +314,86 @@ def _create_by_timm(backbone: Backbone, state_dict: dict[str, Tensor], path: str
 
 
 def _create_from_users_file(backbone: Backbone, path: str) -> tuple[nn.Module, WeightsSource]:
+    if Path(path).is_dir():
+        path = _of_run(path)
     if not Path(path).is_file():
         raise WeightsError(
             f"There is no file {path!r}. weights is 'default', 'random' or a file. Other official "
             f"weights are chosen in the backbone's name, as in {backbone.full_name}."
         )
     official = Path(path).name == backbone.file_name
-    state_dict, sha256 = _read(path, backbone.digest if official else None, "Get it anew.")
+    if info := _info_of_run(path):
+        return _create_from_run(backbone, path, info)
+    state_dict, sha256, place = _read(path, backbone.digest if official else None, "Get it anew.")
     network = create_native(backbone)
     note = load_state_dict(network, state_dict, path=path, full_name=backbone.full_name, any_head=True)
+    note = ", ".join(part for part in (f"(of several: {place})" if place else "", note) if part)
     return network, WeightsSource("file", path, sha256, note)
+
+
+def _of_run(path: str) -> str:
+    """Return the weights of a run's folder.
+
+    Raises:
+        WeightsError: It is not the folder of a run, or of one that is not finished.
+    """
+    model = Path(path, "model.safetensors")
+    if model.is_file():
+        return str(model)
+    if Path(path, "config.toml").is_file():
+        raise WeightsError(
+            f"The run in {path} has no model.safetensors: its training did not finish. Finish it first: "
+            f"headstart resume {path}"
+        )
+    raise WeightsError(
+        f"weights is {path!r}, a folder without a model.safetensors. Name a file of weights (.pth or "
+        ".safetensors), or the folder of a finished run."
+    )
+
+
+def _info_of_run(path: str) -> ModelInfo | None:
+    """Return what a run's ``model.safetensors`` says of itself; None for any other file."""
+    if not path.endswith(".safetensors"):
+        return None
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get("headstart")
+    except (OSError, safetensors.SafetensorError):  # reading it will tell
+        return None
+    return ModelInfo.from_json(text) if text else None
+
+
+def _create_from_run(backbone: Backbone, path: str, info: ModelInfo) -> tuple[nn.Module, WeightsSource]:
+    """Take the backbone of a run; its head is left out, as the new task has one of its own."""
+    if info.head == "own":
+        raise WeightsError(
+            f"{path} holds the weights of a network that its user wrote, which has no backbone by a name. "
+            "Load them into that network, and give it as network=."
+        )
+    made_from = resolve(info.backbone)
+    if (made_from.library, made_from.name) != (backbone.library, backbone.name):
+        name = f"timm/{made_from.name}" if made_from.library == "timm" else made_from.name
+        raise WeightsError(
+            f"The run's weights in {path} are those of {info.backbone}, not of {backbone.full_name}. Add "
+            f"--backbone {name}"
+        )
+    data, _ = open_safetensors(path)  # verifies the checksum
+    network = create_native(backbone)
+    with_head = put_head(
+        network,
+        info.head,  # type: ignore[arg-type]  # the file has been verified
+        info.num_outputs,
+        is_box=info.task == "box",
+        size_px=info.preprocessing.size_px,
+    )
+    load_state_dict(
+        with_head, safetensors.torch.load(data), path=path, full_name=f"{backbone.full_name} with its head"
+    )
+    if with_head is network:  # it has another number of outputs now
+        native = create_native(backbone)
+        load_state_dict(native, network.state_dict(), path=path, full_name=backbone.full_name, any_head=True)
+        network = native
+    return network, WeightsSource("file", path, hashlib.sha256(data).hexdigest(), "without its head")
 
 
 def _reason(error: Exception) -> str:
