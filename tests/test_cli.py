@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,8 @@ import headstart as hs
 from headstart.__main__ import main
 from headstart.cli import _print_result, app
 from headstart.config import TrainConfig
+from headstart.features.cache import list_stores
+from headstart.files import try_lock
 
 
 def headstart(
@@ -298,6 +301,39 @@ def test_an_exported_onnx_is_the_one_of_the_run(run: Path, tmp_path: Path) -> No
     code, _, _ = here("export", run, "--to", "onnx", "--out", tmp_path / "again.onnx")
     assert code == 0
     assert (tmp_path / "again.onnx").read_bytes() == (run / "model.onnx").read_bytes()
+
+
+def test_an_export_replaces_nothing_that_it_did_not_write_unless_that_is_named(
+    run: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    whole = (copy / "model.onnx").read_bytes()
+    (copy / "model.onnx").write_bytes(whole[:-5] + b"00000")  # ours, damaged: written again
+    assert here("export", copy, "--to", "onnx")[0] == 0
+    assert (copy / "model.onnx").read_bytes() == whole
+    for to in ("onnx", "pth"):
+        theirs = copy / f"model.{to}"
+        theirs.write_bytes(b"\x80 somebody's")
+        code, _, err = here("export", copy, "--to", to)
+        assert code == 2
+        assert "may be somebody's" in err
+        assert theirs.read_bytes() == b"\x80 somebody's"
+        assert here("export", copy, "--to", to, "--out", theirs)[0] == 0
+
+
+def test_stores_in_use_are_not_cleared(photos: Path, tmp_path: Path) -> None:
+    here("features", photos / "test", "--out", tmp_path / "vectors.npz")
+    (path,) = [each.path for each in list_stores()]
+    with open(f"{path}.lock") as lock:
+        assert try_lock(lock, shared=True)
+        code, out, err = here("cache", "--clear")
+    assert code == 0
+    assert "Deleted 0 stores" in out
+    assert "1 store in use" in err
+    assert path.exists()
+    here("cache", "--clear")
+    assert not path.exists()
 
 
 def test_features_are_written_and_what_is_stored_is_shown_and_cleared(photos: Path, tmp_path: Path) -> None:

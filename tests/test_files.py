@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import pickle
+import re
 import resource
 import stat
 from pathlib import Path
@@ -14,6 +16,9 @@ from tests.windows import HeldFiles
 
 from headstart.errors import FileWriteError, UsageError
 from headstart.files import (
+    EXPORTS,
+    FEATURES,
+    TEXT,
     delete,
     delete_parts,
     refuse_to_write,
@@ -122,6 +127,34 @@ def test_a_folder_that_may_not_be_written_to_is_refused(
     monkeypatch.setattr(os, "access", lambda *_: False)  # a superuser may write everywhere
     with pytest.raises(UsageError, match="no permission"):
         refuse_to_write(tmp_path / "new")
+
+
+PHOTO = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00"
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "refused"),
+    [
+        (TEXT, b"path,label\na.jpg,cat\n", False),
+        (TEXT, "größer\n".encode(), False),
+        (TEXT, b"", False),
+        (TEXT, PHOTO, True),
+        (FEATURES, b"PAR1\n\n", False),
+        (FEATURES, b"PK\x03\x04", False),
+        (FEATURES, PHOTO, True),
+        (FEATURES, b"notes\n", True),
+        (EXPORTS, b"\x08\x0a\n", False),
+        (EXPORTS, PHOTO, True),
+        (EXPORTS, b"", False),
+    ],
+)
+def test_a_named_file_is_replaced_only_by_one_of_its_kind(
+    kind: re.Pattern[bytes], content: bytes, refused: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "out").write_bytes(content)
+    with pytest.raises(UsageError, match="not replaced") if refused else contextlib.nullcontext():
+        refuse_to_write(tmp_path / "out", kind)
+    refuse_to_write(tmp_path / "new", kind)
 
 
 def test_the_file_has_the_rights_that_any_new_file_has(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ import typer
 import headstart
 from headstart.columns import counted
 from headstart.errors import UsageError, requires_extra, shell_command
-from headstart.files import refuse_to_write, write_whole
+from headstart.files import EXPORTS, FEATURES, refuse_to_write, write_whole
 
 app = typer.Typer(
     name="headstart",
@@ -312,7 +313,9 @@ def lr_find(
     found = find_lr(data, out, **settings)
     if os.environ.get("RANK", "0") != "0":  # one of several processes tells
         return
-    print(f"{found}\nWritten: {out}")
+    print(found)
+    if found.picture is not None:
+        print(f"Written: {found.picture}")
     if found.suggestion:
         print(
             f"\nTo train with it, save this as recipe.toml, and add --recipe recipe.toml:\n\n{found.recipe}"
@@ -579,14 +582,21 @@ def export(
     with requires_extra("train"):
         from headstart.export.onnx import write_onnx
         from headstart.export.pth import write_pth
+        from headstart.model_file import is_headstart_model
 
     weights = model / "model.safetensors"
     if not weights.is_file():
         raise UsageError(
             f"{model} is not a folder with a model.safetensors in it. Name the folder of a finished run."
         )
-    out = out or model / f"model.{to}"
-    refuse_to_write(out)
+    if out is None:
+        out = model / f"model.{to}"
+        if out.exists() and not (to is ExportFormat.ONNX and is_headstart_model(out)):
+            raise UsageError(
+                f"{out} exists and may be somebody's, so it is replaced only if you name it: "
+                f"--out {shlex.quote(str(out))}. Or name another file."
+            )
+    refuse_to_write(out, EXPORTS)
     if to is ExportFormat.PTH:
         print(write_pth(weights, out))
     else:
@@ -607,7 +617,7 @@ def features(
     with requires_extra("train"):
         from headstart.features.extract import extract_features
 
-    refuse_to_write(out)
+    refuse_to_write(out, FEATURES)
     result = extract_features(data, out, backbone, weights=weights)
     for path, reason in result.unreadable:
         print(f"headstart: {path}: {reason}", file=sys.stderr)
@@ -630,9 +640,11 @@ def cache(
     stores = list_stores()
     total = sum(store.num_bytes for store in stores)
     if clear:
-        for store in stores:
-            delete_store(store.path)
-        print(f"Deleted {counted(len(stores), 'store')}, {total / 1e6:,.1f} MB, from {cache_folder()}")
+        deleted = [store for store in stores if delete_store(store.path)]
+        num_bytes = sum(store.num_bytes for store in deleted)
+        print(f"Deleted {counted(len(deleted), 'store')}, {num_bytes / 1e6:,.1f} MB, from {cache_folder()}")
+        if in_use := len(stores) - len(deleted):
+            print(f"headstart: {counted(in_use, 'store')} in use by another process stay", file=sys.stderr)
         return
     rows = [
         [

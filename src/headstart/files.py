@@ -197,16 +197,35 @@ class _File(io.FileIO):
             raise
 
 
-def refuse_to_write(path: str | os.PathLike[str]) -> None:
+TEXT: Final = re.compile(rb"[^\0]*")
+FEATURES: Final = re.compile(rb"(PAR1|PK).*", re.DOTALL)
+EXPORTS: Final = re.compile(rb"(\x08|PK|\x80).*", re.DOTALL)
+"""How files begin that a command may replace: text, features (Parquet, npz), networks (ONNX, pth)."""
+
+
+def refuse_to_write(path: str | os.PathLike[str], kind: re.Pattern[bytes] | None = None) -> None:
     """Report, before long work, that a file could not be written.
+
+    Args:
+        path: As the user has named it. A file that is there is replaced, if it is of the same kind.
+        kind: Matches the first bytes of files of that kind; None for files of any kind.
 
     Raises:
         UsageError: Its folder does not exist or may not be written to, or the name is taken by something that
-            is not a regular file.
+            is not a regular file, or by a file of another kind: a photo whose name stands after ``--out`` by
+            mistake.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
         raise UsageError(f"{path} exists and is not a regular file. Choose another output file.")
+    if kind is not None and path.is_file():
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            begin = file.read(4096)
+            if begin and not kind.fullmatch(begin):
+                raise UsageError(
+                    f"{path} exists and is not a file of the kind that is going to be written, so it is not "
+                    f"replaced. Name another output file."
+                )
     if not path.parent.is_dir():
         raise UsageError(f"Cannot write {path}: there is no folder {path.parent}. Make it, or name another.")
     if not os.access(path.parent, os.W_OK | os.X_OK):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from headstart.errors import ConfigError, DamagedFileError, UsageError
+from headstart.errors import ConfigError, DamagedFileError, HeadstartError, UsageError
 from headstart.images.preprocess import Preprocessing
 
 FORMAT: Final = 2
@@ -174,6 +174,17 @@ def verify_onnx(model: bytes, *, name: str) -> ModelInfo:
             "or write it again with: headstart export RUN --to onnx"
         )
     return ModelInfo.from_json(_metadata_value(model, _INFO_KEY).decode())
+
+
+def is_headstart_model(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file is a ``model.onnx`` that Headstart has written, damaged since then or not."""
+    try:
+        open_onnx(path)
+    except DamagedFileError:
+        return True
+    except (HeadstartError, OSError):
+        return False
+    return True
 
 
 def _onnx_seal(content: bytes | memoryview) -> bytes:

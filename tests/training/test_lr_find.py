@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.windows import HeldFiles
 
 import headstart as hs
 from headstart.config import TrainConfig
@@ -191,6 +192,46 @@ def test_a_picture_that_cannot_be_written_is_told_first(name: str, tmp_path: Pat
 def test_a_picture_among_the_photos_is_refused(photos: Path) -> None:
     with pytest.raises(UsageError, match="among the photos"):
         hs.lr_find(photos, photos / "train" / "lr-find.png")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_somebodys_picture_is_never_replaced(
+    named: bool, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 8), "red").save("lr-find.png")
+    before = Path("lr-find.png").read_bytes()
+    with pytest.raises(UsageError, match="not made by headstart lr-find"):
+        hs.lr_find(photos, *(["lr-find.png"] if named else []), **TINY)
+    assert Path("lr-find.png").read_bytes() == before
+
+
+def test_a_picture_of_its_own_is_replaced_and_none_that_has_come_meanwhile(
+    found: hs.LrRange, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.png"
+    draw(path, found)
+    first = path.read_bytes()
+    draw(path, found)
+    assert path.read_bytes() == first
+    Image.new("RGB", (8, 8), "red").save(path)
+    with pytest.raises(UsageError, match="not replaced"):
+        draw(path, found)
+
+
+def test_a_picture_that_cannot_be_replaced_does_not_cost_the_numbers(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: hs.LrRange
+) -> None:
+    monkeypatch.setattr("headstart.files.PATIENCE_SECONDS", 0.1)
+    count_losses(monkeypatch, 1)
+    draw(tmp_path / "a.png", found)
+    held = HeldFiles(monkeypatch, lambda path: path.name == "a.png")
+    again = hs.lr_find(photos, tmp_path / "a.png", phases=[PHASES[-1]], **TINY)
+    assert held.refused
+    assert len(again.losses) == 1
+    assert again.picture is None
+    assert found.picture is not None
+    assert found.picture.exists()
 
 
 def count_losses(monkeypatch: pytest.MonkeyPatch, finite_steps: int) -> None:

@@ -26,8 +26,7 @@ from headstart.config import PhaseConfig, TrainConfig
 from headstart.data.check import check_images
 from headstart.data.split import Splits, split_dataset
 from headstart.data.targets import Scale
-from headstart.errors import ConfigError, TrainingError, UsageError, did_you_mean
-from headstart.files import refuse_to_write, write_whole
+from headstart.errors import ConfigError, FileWriteError, TrainingError, UsageError, did_you_mean
 from headstart.model.freeze import make_trainable
 from headstart.model.stages import cut
 from headstart.training.device import create_accelerator, reproducible
@@ -36,9 +35,12 @@ from headstart.training.epoch import scores_of
 from headstart.training.features import PhaseFeatures
 from headstart.training.figure import new_figure
 from headstart.training.phase import make_ready
+from headstart.training.picture import refuse_picture, write_picture
 from headstart.training.setup import Setup, prepare
 from headstart.training.solve_head import fit_head
 from headstart.training.stopwatch import Stopwatch
+
+_COMMAND: Final = "headstart lr-find"
 
 START_LR: Final = 1e-7
 END_LR: Final = 10.0
@@ -65,6 +67,7 @@ class LrRange:
             test ended too early to tell.
         steepest: Learning rate where the smoothed loss falls fastest.
         ended: Why the test ended, in words.
+        picture: The file with its drawing; None where it could not be written.
     """
 
     phase: str
@@ -75,6 +78,7 @@ class LrRange:
     valley: float | None
     steepest: float | None
     ended: str
+    picture: Path | None = None
 
     @property
     def level(self) -> float:
@@ -172,7 +176,7 @@ def lr_find(
 
     Args:
         data: As for ``train``.
-        out: The picture, a ``.png`` file; it is replaced.
+        out: The picture, a ``.png`` file; one that ``lr_find`` has drawn is replaced, and nothing else.
         phase: The name of a phase that takes steps; by default the last one that does.
         config: As for ``train``.
         settings: As for ``train``.
@@ -185,7 +189,7 @@ def lr_find(
         TrainingError: The very first loss is not finite.
     """
     config = TrainConfig.from_settings(data, config, **settings)
-    _refuse(Path(out), Path(config.data))
+    refuse_picture(Path(out), Path(config.data), _COMMAND)
     with ExitStack() as cleanup:
         accelerator = cleanup.enter_context(create_accelerator(config, Display().say))
         cleanup.enter_context(reproducible(config.seed, accelerator.device))
@@ -215,17 +219,13 @@ def lr_find(
                 features.close()
                 accelerator.free_memory()
         if accelerator.is_main_process:
-            draw(Path(out), found)
+            try:
+                draw(Path(out), found)
+            except (FileWriteError, UsageError) as error:  # the numbers are worth more than their picture
+                display.say(f"Warning: {error}")
+            else:
+                found = dataclasses.replace(found, picture=Path(out))
     return found
-
-
-def _refuse(out: Path, data: Path) -> None:
-    """Tell, before long work, that the picture cannot be written there."""
-    refuse_to_write(out)
-    if out.suffix.lower() != ".png":
-        raise UsageError(f"out is {str(out)!r}; its name must end in .png.")
-    if data.is_dir() and out.absolute().resolve().is_relative_to(data.resolve()):
-        raise UsageError(f"{out} would lie among the photos of {data}. Name a file elsewhere.")
 
 
 def _phases(setup: Setup, name: str | None, display: Display) -> list[PhaseConfig]:
@@ -395,4 +395,4 @@ def draw(path: Path, found: LrRange) -> None:
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(frameon=False, loc="outside lower center", ncols=4)
-    write_whole(path, lambda file: figure.savefig(file, format="png"))
+    write_picture(path, figure, _COMMAND)

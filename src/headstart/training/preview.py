@@ -9,11 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-from PIL import Image
-from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from headstart import recipe
 from headstart.config import PhaseConfig, TrainConfig
@@ -24,18 +22,18 @@ from headstart.data.records import Candidate, Quarantined, Record
 from headstart.data.sheet import Picture, Section, describe, draw_sheet, fit
 from headstart.data.source import read_source
 from headstart.data.targets import Targets
-from headstart.errors import DataError, ImageError, UsageError
-from headstart.files import refuse_to_write, write_whole
+from headstart.errors import DataError, ImageError
 from headstart.images.decode import decode, image_size, read_bytes
 from headstart.images.draw import outline
 from headstart.images.preprocess import load_pixels
 from headstart.images.view import View
 from headstart.model.backbones import resolve
 from headstart.operations import PRESETS, Augment, operations_of
+from headstart.training.picture import refuse_picture, write_picture
 from headstart.training.sampler import key
 from headstart.training.setup import preprocessing_for
 
-_SIGNATURE = ("Software", "headstart augment")
+_COMMAND = "headstart augment"
 _ORIGINAL_PX = 400  # an original is decoded to at least so many pixels
 
 
@@ -80,7 +78,7 @@ def write_sheet(
     if augment is not None:
         Augmentation(augment, 0)  # a wrong name is told first
     config = TrainConfig.from_settings(data, **settings)
-    _refuse(Path(out), Path(config.data))
+    refuse_picture(Path(out), Path(config.data), _COMMAND)
     listing = read_source(config.data, config.val_folder, **config.source_options)
     backbone = resolve(config.backbone)
     preprocessing = preprocessing_for(config, backbone, listing.task)
@@ -124,38 +122,8 @@ def write_sheet(
     title = (
         f"{Path(config.data).absolute().name}: views for {backbone.full_name} ({size}), seed {config.seed}"
     )
-    _write(draw_sheet(title, sections), Path(out))
+    write_picture(Path(out), draw_sheet(title, sections), _COMMAND)
     return Preview(len(photos), tuple(dict.fromkeys(warnings)), tuple(unreadable))
-
-
-def _refuse(out: Path, data: Path) -> None:
-    """Tell, before long work, that a sheet cannot be written there: it never takes a photo's place."""
-    refuse_to_write(out)
-    if out.suffix.lower() != ".png":
-        raise UsageError(f"out is {str(out)!r}; its name must end in .png.")
-    if data.is_dir() and out.absolute().resolve().is_relative_to(data.resolve()):
-        raise UsageError(f"{out} would lie among the photos of {data}. Name a file elsewhere.")
-    if out.exists() and not _is_sheet(out):
-        raise UsageError(
-            f"{out} exists and was not made by headstart augment, so it is not replaced. Name another file."
-        )
-
-
-def _is_sheet(path: Path) -> bool:
-    try:
-        with PngImageFile(path) as image:
-            return image.info.get(_SIGNATURE[0]) == _SIGNATURE[1]
-    except (OSError, SyntaxError, ValueError):  # whatever it is
-        return False
-
-
-def _write(sheet: Image.Image, out: Path) -> None:
-    def save(file: BinaryIO) -> None:
-        about = PngInfo()
-        about.add_text(*_SIGNATURE)
-        sheet.save(file, "PNG", pnginfo=about)
-
-    write_whole(out, save)
 
 
 @dataclass(frozen=True)
