@@ -240,15 +240,27 @@ def train(
 @app.command(epilog="Example: headstart resume runs/photos")
 def resume(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run that was stopped.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DATA",
+            help="Where the photos are now, if moved. They are compared by their hashes.",
+        ),
+    ] = None,
+    val: Annotated[
+        Path | None,
+        typer.Option("--val", metavar="DATA", help="Where the validation photos are now, if moved."),
+    ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Go on although code, settings or photos are not as they were.")
+        bool, typer.Option("--force", help="Resume although code, settings or photos are not as they were.")
     ] = False,
 ) -> None:
-    """Go on with a run that was stopped: the result is the one that it would have had."""
+    """Resume an interrupted run. The result is the same as without the interruption."""
     with requires_extra("train"):
         from headstart.training.train import resume as resume_training
 
-    result = resume_training(run, force=force)
+    result = resume_training(run, data=data, val=val, force=force)
     _print_result(result.path, result.metrics)
 
 

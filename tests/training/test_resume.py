@@ -401,6 +401,63 @@ def test_moved_photos_are_the_same_photos(photos: Path, stopped: Path, whole: Pa
     assert_same(stopped, whole)
 
 
+def test_a_run_is_resumed_where_its_photos_are_now(
+    photos: Path, stopped: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = Path(shutil.copytree(photos, tmp_path / "old")), tmp_path / "a place" / "new"
+    edit_config(stopped, lambda c: c.update(data=str(old)))
+    new.parent.mkdir()
+    old.rename(new)
+    with pytest.raises(RunFolderError, match=r"no longer in '.*old'.*--data"):
+        hs.resume(stopped)
+    some = sorted((new / "train").rglob("*.jpg"))
+    content = some[0].read_bytes()
+    some[0].write_bytes(some[1].read_bytes())
+    with pytest.raises(RunFolderError, match="photos have another content") as caught:
+        hs.resume(stopped, data=new)
+    assert some[0].relative_to(new).as_posix() in str(caught.value)
+    some[0].write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    hs.resume(stopped, data="a place/new")
+    assert_same(stopped, whole)
+    assert RunDir.read_config(stopped).data == str(new)  # so that other commands find them, too
+
+
+@pytest.fixture(scope="module")
+def with_val(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run with validation photos elsewhere, stopped after its first step; and the folder of both."""
+    folder = tmp_path_factory.mktemp("with val")
+    shutil.copytree(photos / "train", folder / "data")
+    shutil.copytree(photos / "test", folder / "held out")
+    phases = [{**PHASES[0], "augment": "none"}]
+    settings = {**SETTINGS, "phases": phases, "val": str(folder / "held out"), "checkpoint_seconds": 0}
+    with pytest.MonkeyPatch.context() as patch:
+        die_after(4, patch)
+        with pytest.raises(Killed):
+            hs.train(folder / "data", folder / "run", **settings)
+    return folder / "run", folder
+
+
+def test_validation_photos_may_move_too(with_val: tuple[Path, Path], tmp_path: Path) -> None:
+    _, folder = with_val
+    moved = Path(shutil.copytree(folder, tmp_path / "moved"))
+    (moved / "held out").rename(moved / "val")
+    photo = next((moved / "val").rglob("*.jpg"))
+    content = photo.read_bytes()
+    photo.write_bytes(next((moved / "data").rglob("*.jpg")).read_bytes())
+    with pytest.raises(RunFolderError, match="val: .*" + photo.name):
+        hs.resume(moved / "run", data=moved / "data", val=moved / "val")
+    photo.write_bytes(content)
+    result = hs.resume(moved / "run", data=moved / "data", val=moved / "val")
+    config = RunDir.read_config(result.path)
+    assert (config.data, config.val) == (str(moved / "data"), str(moved / "val"))
+
+
+def test_a_place_for_validation_photos_that_there_are_none_of_is_refused(stopped: Path, photos: Path) -> None:
+    with pytest.raises(RunFolderError, match="Leave val out"):
+        hs.resume(stopped, val=photos)
+
+
 def test_a_finished_run_is_left_alone(whole: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
     result = hs.resume(whole)

@@ -77,6 +77,8 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any], where: str = ""
         name, old, new = f"{where}{key}", then.get(key), now.get(key)
         if where == "config." and key in _MAY_CHANGE:
             continue
+        if name == "config.val" and isinstance(old, str) and isinstance(new, str):
+            continue  # photos that have moved; they themselves are compared
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             lines += differences(old, new, f"{name}.")
         elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new) and key == "phases":
@@ -102,9 +104,18 @@ def photos_csv(dataset: Dataset, splits: Splits) -> str:
     return text.getvalue()
 
 
-def photo_differences(then: str, now: str) -> list[str]:
-    """Name, in a few lines, which photos of two ``photos.csv`` are not the same."""
-    before, after = _rows(then), _rows(now)
+def photo_differences(
+    then: str, now: str, val_then: str | None = None, val_now: str | None = None
+) -> list[str]:
+    """Name, in a few lines, which photos of two ``photos.csv`` are not the same.
+
+    Args:
+        then: The content of the earlier file.
+        now: Of the later one.
+        val_then: Where validation photos from elsewhere were; their paths are compared from there on.
+        val_now: Where they are.
+    """
+    before, after = _rows(then, val_then), _rows(now, val_now)
     kinds = {
         "are no longer there": [path for path in before if path not in after],
         "are new": [path for path in after if path not in before],
@@ -120,10 +131,20 @@ def photo_differences(then: str, now: str) -> list[str]:
     ]
 
 
-def _rows(text: str) -> dict[str, Sequence[str]]:
+def _rows(text: str, val: str | None) -> dict[str, Sequence[str]]:
     rows: Iterator[list[str]] = csv.reader(io.StringIO(text, newline=""))
     next(rows, None)
-    return {path: rest for path, *rest in rows}
+    if val is None:
+        return {path: rest for path, *rest in rows}
+    folder = Path(val) if Path(val).suffix == "" else Path(val).parent  # of a table or a file of annotations
+    return {_below_val(path, folder): rest for path, *rest in rows}
+
+
+def _below_val(path: str, folder: Path) -> str:
+    try:
+        return f"val: {Path(path).relative_to(folder).as_posix()}"
+    except ValueError:  # below the data
+        return path
 
 
 def _below(path: str, root: str) -> str:

@@ -117,14 +117,19 @@ class RunDir:
             RunFolderError: The folder belongs to another run, or cannot be made; or other photos.
         """
         photos = photos_csv(dataset, splits)
-        if self._resumed and (file := self.path / "photos.csv").exists():
+        has_moved = False
+        if not self._is_new:
+            before, now = self.read_config(self.path), self._config.absolute()
+            has_moved = (before.data, before.val) != (now.data, now.val)
+        if (self._resumed or has_moved) and (file := self.path / "photos.csv").exists():
             try:
                 then = file.read_text("utf-8", errors="surrogateescape")
             except OSError as error:
                 raise RunFolderError(
                     f"{file} cannot be read: {error.strerror or error}. Close the programs that have it open."
                 ) from error
-            _refuse_differences(photo_differences(then, photos), force, say)
+            lines = photo_differences(then, photos, before.val_folder, now.val_folder)
+            _refuse_differences(lines, force, say)
         if not self._writes:
             return
         try:
@@ -132,6 +137,7 @@ class RunDir:
                 path = _next_free_folder(self._config.data) if out is None else Path(out)
                 self.refuse(path)
                 self.open(path)
+            if self._is_new or has_moved:  # so that the run can be resumed again
                 self.write_text("config.toml", tomli_w.dumps(self._config.absolute().to_dict()))
             self._show("photos.csv", photos)
             self._show("quarantine.csv", quarantine_csv(dataset))

@@ -27,6 +27,7 @@ from headstart.training.features import PhaseFeatures
 from headstart.training.finish import finish
 from headstart.training.history import EpochRecord
 from headstart.training.interrupt import Interrupt, Stopped, held_back
+from headstart.training.moved import moved, refuse_missing_photos
 from headstart.training.phase import make_ready
 from headstart.training.provenance import provenance
 from headstart.training.run_dir import RunDir
@@ -81,20 +82,28 @@ def train(
 
 
 def resume(
-    path: str | os.PathLike[str], *, network: nn.Module | None = None, force: bool = False
+    path: str | os.PathLike[str],
+    *,
+    data: str | os.PathLike[str] | None = None,
+    val: str | os.PathLike[str] | None = None,
+    network: nn.Module | None = None,
+    force: bool = False,
 ) -> TrainResult:
-    """Go on with a run, whatever stopped it, to the bits that it would have had without the stop.
+    """Resume a run, whatever stopped it, to the bits that it would have had without the interruption.
 
     Args:
         path: The run folder. A finished run is returned as it is; without a checkpoint the run begins again.
+        data: Where the photos are now, if they have been moved: a folder, table or file of annotations as
+            for ``train``. They are compared with the run's by their paths in it and by their hashes.
+        val: Likewise for a folder or file of validation photos. One inside the data moves with it.
         network: As it was given to ``train``, with the weights that it had then.
-        force: Go on although code, packages, machine, settings or photos are not as they were.
+        force: Resume although code, packages, machine, settings or photos are not as they were.
 
     Raises:
         RunFolderError: The folder is not a run, or something is not as it was: all differences are named.
         HeadstartError: As in ``train``.
     """
-    config = RunDir.read_config(path)
+    config = moved(RunDir.read_config(path), path, data, val)
     if metrics := RunDir.read_metrics(path):
         Display().say(f"{os.fspath(path)} is finished: nothing is left to do. Train anew for other settings.")
         return TrainResult(Path(path), metrics)
@@ -117,6 +126,8 @@ def _run(
         # What can be wrong with the command is found before any photo is read.
         if is_main and stopped is None:
             RunDir.refuse(out)
+        if stopped is not None:
+            refuse_missing_photos(config, stopped)
         setup = prepare(config, accelerator, display, stopwatch, network)
         config, network = setup.config, setup.network
         origin = provenance(config, accelerator, setup.weights.sha256 or setup.weights.kind)
