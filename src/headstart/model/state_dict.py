@@ -262,7 +262,9 @@ def _completed(
     for name, tensor in own.items():
         if name.endswith("num_batches_tracked"):
             given.setdefault(name, tensor)
-    given._metadata = getattr(original, "_metadata", None) or own._metadata  # type: ignore[attr-defined]
+    # PyTorch keeps the versions in an attribute of its own.
+    if versions := getattr(original, "_metadata", None) or getattr(own, "_metadata", None):
+        given._metadata = versions  # type: ignore[attr-defined]
     return given
 
 
