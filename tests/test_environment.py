@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -154,14 +155,22 @@ SOURCES = sorted((Path(guard.__file__).parents[1] / "src").rglob("*.py"))
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_homes_and_matplotlib_are_asked_for_in_one_place(path: Path) -> None:
-    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    nodes = list(nodes_at_run_time(ast.parse(path.read_text("utf-8"))))
     if path.name != "environment.py":
         attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
         assert not attributes & {"home", "expanduser", "getuser"}
-    if path.name not in ("figure.py", "curves.py"):  # the second imports it for the types of annotations only
+    if path.name != "figure.py":
         imported = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
         imported |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
         assert "matplotlib" not in {name.partition(".")[0] for name in imported}
+
+
+def nodes_at_run_time(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield all nodes but those below ``if TYPE_CHECKING``."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield from nodes_at_run_time(child)
 
 
 def figures(code: str, home: Path, **variables: str) -> str:
