@@ -7,6 +7,7 @@ import contextlib
 import csv
 import dataclasses
 import io
+import itertools
 import json
 import os
 import re
@@ -14,15 +15,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 import headstart as hs
+from headstart import drawings as headstart_drawings
 from headstart.__main__ import main
 from headstart.cli import _print_result, app
 from headstart.config import TrainConfig
+from headstart.errors import HeadstartError
 from headstart.features.cache import list_stores
 from headstart.files import try_lock
 
@@ -303,6 +307,63 @@ def test_an_exported_onnx_is_the_one_of_the_run(run: Path, tmp_path: Path) -> No
     assert (tmp_path / "again.onnx").read_bytes() == (run / "model.onnx").read_bytes()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_predictions_outlive_a_signal_and_the_same_command_continues(
+    number: signal.Signals, run: Path, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out" / "all.csv"
+    out.parent.mkdir()
+    paths = "".join(f"{path}\n" for path in sorted((photos / "train").rglob("*.jpg")))
+    command = [sys.executable, "-m", "headstart", "predict", run, "-", "--out", out]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(paths.encode())
+        process.stdin.flush()  # and more would come
+
+        def rows() -> int:
+            return sum(path.read_bytes().count(b".jpg,") for path in out.parent.glob("*.part"))
+
+        begun = time.monotonic()
+        while rows() < 6 and time.monotonic() - begun < 60:
+            time.sleep(0.05)
+        process.send_signal(number)
+        process.stdin.close()
+        assert process.wait(30) == (-number if number == signal.SIGKILL else 128 + number)
+    kept = rows()
+    assert kept >= 6
+    assert not out.exists()
+    code, _, err = headstart("predict", run, "-", "--out", out, stdin=paths.encode())
+    assert code == 0, err
+    assert f"{kept} predictions of an interrupted call" in err or number == signal.SIGKILL
+    assert [path.name for path in out.parent.iterdir()] == ["all.csv"]
+    code, whole, _ = here("predict", run, photos / "train", "--format", "csv")
+    with open(out, newline="") as file:
+        assert sorted(file.read().splitlines()) == sorted(whole.splitlines())
+
+
+def test_an_interrupted_call_that_draws_is_continued(run: Path, photos: Path, tmp_path: Path) -> None:
+    out, drawn = tmp_path / "all.jsonl", tmp_path / "drawn"
+    arguments = ("predict", run, photos / "test", "--format", "jsonl", "--out", out, "--draw", drawn)
+    with pytest.MonkeyPatch.context() as patch:
+
+        def stop(prediction: object) -> object:
+            raise HeadstartError("stopped")
+
+        draw = headstart_drawings.words
+        calls = itertools.count()
+        patch.setattr(
+            headstart_drawings, "words", lambda *given: draw(*given) if next(calls) < 5 else stop(given)
+        )
+        assert here(*arguments)[0] == 1
+    assert len(list(drawn.iterdir())) == 5
+    code, _, err = here(*arguments)
+    assert code == 0, err
+    assert len(list(drawn.iterdir())) == 12
+    assert len(out.read_text().splitlines()) == 12
+    assert here(*arguments)[0] == 2  # complete: the folder of pictures is somebody's now
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["all.jsonl", "drawn"]
+
+
 def test_an_export_replaces_nothing_that_it_did_not_write_unless_that_is_named(
     run: Path, tmp_path: Path
 ) -> None:
@@ -506,17 +567,31 @@ def test_a_full_disk_behind_standard_output_is_told(run: Path, photos: Path, cou
     assert (done.returncode, done.stderr) == (1, b"headstart: No space left on device\n")
 
 
-def test_a_full_disk_leaves_nothing_half_written(run: Path, photos: Path, tmp_path: Path) -> None:
-    for arguments in (
-        ["predict", run, *[photos] * 30, "--out", tmp_path / "answers.csv"],
-        ["export", run, "--to", "pth", "--out", tmp_path / "model.pth"],
-    ):
-        command = [sys.executable, "-m", "headstart", *map(str, arguments)]
-        shell = ["bash", "-c", 'ulimit -f 8 && exec "$@"', "bash", *command]
-        done = subprocess.run(shell, capture_output=True, text=True, check=False, timeout=120)
-        assert (done.returncode, done.stdout) == (1, "")
-        assert re.fullmatch(r"headstart: Cannot write .*: File too large\..*\n", done.stderr)
-        assert list(tmp_path.iterdir()) == []
+def on_a_full_disk(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "headstart", *map(str, arguments)]
+    shell = ["bash", "-c", 'ulimit -f 8 && exec "$@"', "bash", *command]
+    return subprocess.run(shell, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_a_full_disk_leaves_nothing_half_written(run: Path, tmp_path: Path) -> None:
+    done = on_a_full_disk("export", run, "--to", "pth", "--out", tmp_path / "model.pth")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"headstart: Cannot write .*: File too large\..*\n", done.stderr)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_keeps_the_predictions_so_far(run: Path, photos: Path, tmp_path: Path) -> None:
+    arguments = ("predict", run, *[photos] * 2, "--out", tmp_path / "answers.csv")
+    done = on_a_full_disk(*arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.search(r"^headstart: Cannot write .*: File too large\.$", done.stderr, re.MULTILINE)
+    assert "give the same command again to continue" in done.stderr
+    (part,) = tmp_path.glob("answers.csv.*.part")
+    assert part.read_text().count(".jpg") > 5
+    code, _, err = here(*arguments)  # with room
+    assert code == 0, err
+    assert [path.name for path in tmp_path.iterdir()] == ["answers.csv"]
+    assert len((tmp_path / "answers.csv").read_text().splitlines()) == 1 + 2 * 48
 
 
 def test_predicting_imports_no_torch(run: Path, photos: Path) -> None:

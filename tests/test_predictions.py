@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import contextlib
 import csv
+import dataclasses
 import io
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import pytest
+from tests.windows import HeldFiles
 
+from headstart.errors import FileWriteError, UsageError
 from headstart.images.preprocess import Preprocessing
 from headstart.model_file import ModelInfo
-from headstart.predictions import write_csv, write_jsonl, write_table
+from headstart.predictions import PredictionsFile, write_csv, write_jsonl, write_table
 from headstart.predictor import Prediction
 
 
@@ -243,3 +247,224 @@ def test_every_task_has_columns_of_its_own(name: str) -> None:
     file = io.StringIO()
     write_jsonl(file, [*predictions, BROKEN])
     assert [read_back(line) for line in file.getvalue().splitlines()] == [*predictions, BROKEN]
+
+
+# A file of predictions outlives interruptions.
+
+SETTINGS = {"model": "0" * 64, "--top-k": 1}
+FORMATS: dict[str, Callable[..., int]] = {
+    "csv": write_csv,
+    "jsonl": lambda file, predictions, _: write_jsonl(file, predictions),
+    "table": write_table,
+}
+MODEL = info("classification", "cat", "dog")
+
+
+class Model:
+    """Predicts by the file's first byte, and counts what it has predicted."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def predict(self, photos: Iterable[str]) -> Iterator[Prediction]:
+        for path in photos:
+            self.seen.append(Path(path).name)
+            content = Path(path).read_bytes() if Path(path).exists() else b""
+            if not content:
+                yield Prediction(path, error="it is empty")
+                continue
+            share = content[0] / 3 / 256
+            shares = {"cat": 1 - share, "dog": share}
+            yield Prediction(path, "cat", 1 - share, shares)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[str]:
+    (tmp_path / "in").mkdir()
+    names = [f"{number}.jpg" for number in range(8)]
+    names[3] = 'a\nb, "c" \udcff.jpg'
+    for number, name in enumerate(names):
+        (tmp_path / "in" / name).write_bytes(bytes([number * 30 + 1]) * 2000)
+    return [str(tmp_path / "in" / name) for name in names]
+
+
+class Interruption(BaseException):
+    pass
+
+
+def predict_into(
+    out: Path, photos: Iterable[str], *, stop_after: int | None = None, format_: str = "csv", **settings: Any
+) -> list[str]:
+    """Predict into a file; return the names of the photos that went through the model."""
+    model = Model()
+    file = PredictionsFile(out, SETTINGS | settings)
+
+    def rows() -> Iterator[Prediction]:
+        for number, prediction in enumerate(file.predictions(photos, model.predict)):
+            if number == stop_after:
+                raise Interruption
+            yield prediction
+
+    with contextlib.suppress(Interruption), file as text:
+        FORMATS[format_](text, rows(), MODEL)
+    return model.seen
+
+
+def beside(out: Path) -> list[str]:
+    return sorted(path.name for path in out.parent.iterdir() if path.is_file())
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_an_interrupted_file_is_continued_and_ends_as_an_uninterrupted_one(
+    format_: str, pictures: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    assert len(predict_into(whole, pictures, format_=format_)) == 8
+    predict_into(out, pictures, stop_after=5, format_=format_)
+    assert not out.exists()
+    (part,) = tmp_path.glob("out.*.part")
+    assert whole.read_bytes().startswith(part.read_bytes())  # what there is can be read as it is
+    assert part.read_bytes().count(b".jpg") >= 5
+    assert part.name in capsys.readouterr().err
+    assert predict_into(out, pictures, format_=format_) == [Path(each).name for each in pictures[6:]]
+    assert out.read_bytes() == whole.read_bytes()
+    assert beside(out) == ["out", "whole"]
+
+
+def test_each_interruption_keeps_what_the_ones_before_it_have_kept(
+    pictures: list[str], tmp_path: Path
+) -> None:
+    out, num_predicted = tmp_path / "out", 0
+    for stop_after in (2, 4, 1, 6):
+        num_predicted += len(predict_into(out, pictures, stop_after=stop_after))
+    num_predicted += len(predict_into(out, pictures))
+    assert num_predicted <= 8 + 1
+    predict_into(tmp_path / "whole", pictures)
+    assert out.read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_only_photos_that_have_not_changed_are_skipped_in_whatever_order_they_come(
+    pictures: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    predict_into(out, pictures, stop_after=6)
+    Path(pictures[1]).write_bytes(b"another photo")
+    Path(pictures[2]).write_bytes(b"")
+    new = tmp_path / "in" / "new.jpg"
+    new.write_bytes(b"new")
+    photos = [pictures[5], str(new), *pictures[:5], pictures[7], pictures[0]]
+    seen = predict_into(out, photos)
+    assert set(seen) == {"new.jpg", "1.jpg", "2.jpg", "7.jpg"}
+    predict_into(tmp_path / "whole", photos)
+    assert out.read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_a_killed_process_and_a_flipped_bit_cost_single_rows(pictures: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    predict_into(out, pictures, stop_after=6)
+    (state,) = tmp_path.glob("out.state")
+    lines = state.read_bytes().splitlines(keepends=True)
+    lines[2] = lines[2].replace(b"cat", b"cut", 1)
+    lines[-1] = lines[-1][:-20]
+    state.write_bytes(b"".join(lines))
+    seen = predict_into(out, pictures)
+    assert len(seen) <= 2 + 2
+    predict_into(tmp_path / "whole", pictures)
+    assert out.read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_a_photo_that_could_not_be_read_is_tried_again(pictures: list[str], tmp_path: Path) -> None:
+    out, missing = tmp_path / "out", str(tmp_path / "in" / "missing.jpg")
+    predict_into(out, [missing, *pictures], stop_after=4)
+    Path(missing).write_bytes(b"now it is there")
+    assert "missing.jpg" in predict_into(out, [missing, *pictures])
+
+
+@pytest.mark.parametrize("content", [b"notes", b"notes\n", b'{"a": 1}\n', b"\0" * 100])
+def test_no_foreign_file_is_taken_for_a_state(content: bytes, pictures: list[str], tmp_path: Path) -> None:
+    out, state = tmp_path / "out", tmp_path / "out.state"
+    state.write_bytes(content)
+    with pytest.raises(UsageError, match="was not written by"):
+        predict_into(out, pictures)
+    assert state.read_bytes() == content
+    assert beside(out) == ["out.state"]
+
+
+def test_other_files_beside_it_and_the_file_itself_stay_until_it_is_complete(
+    pictures: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    for name in ("out", "out.part", "out.0123abcd.part"):
+        (tmp_path / name).write_text("somebody's")
+    predict_into(out, pictures, stop_after=5)
+    assert out.read_text() == "somebody's"  # never taken for rows of its own either
+    predict_into(out, pictures)
+    assert out.read_bytes().startswith(b"path,label,probability")
+    assert (tmp_path / "out.part").read_text() == (tmp_path / "out.0123abcd.part").read_text() == "somebody's"
+
+
+def test_predictions_of_other_settings_are_neither_used_nor_lost(pictures: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    predict_into(out, pictures, stop_after=5)
+    kept = (tmp_path / "out.state").read_bytes()
+    with pytest.raises(UsageError, match="another model"):
+        predict_into(out, pictures, model="1" * 64)
+    assert (tmp_path / "out.state").read_bytes() == kept
+    assert len(predict_into(out, pictures)) == 2
+
+
+def test_two_processes_do_not_write_one_file(pictures: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    predict_into(out, pictures, stop_after=5)
+    first = PredictionsFile(out, SETTINGS)
+    with pytest.raises(UsageError, match="Another process"):
+        PredictionsFile(out, SETTINGS)
+    del first
+    assert len(predict_into(out, pictures)) == 2
+
+
+def test_a_file_that_is_open_elsewhere_is_replaced_by_the_next_call(
+    pictures: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.predictions.retried", lambda function: function())
+    out = tmp_path / "out"
+    out.write_text("an older file, in a spreadsheet")
+    held = HeldFiles(monkeypatch, out.__eq__)
+    with pytest.raises(FileWriteError, match=r"The new content is in .*out\..*\.part") as caught:
+        predict_into(out, pictures)
+    assert caught.value.kept is not None
+    assert Path(caught.value.kept).read_bytes().count(b".jpg") == 8
+    held.let_go()
+    assert predict_into(out, pictures) == []
+    assert out.read_bytes().count(b".jpg") == 8
+
+
+def test_nothing_is_left_where_nothing_was_predicted(pictures: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    predict_into(out, pictures, stop_after=0)
+    assert len(predict_into(out, pictures)) <= 8
+    assert beside(out) == ["out"]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_predictions_of_every_task_come_back_as_they_were(name: str, tmp_path: Path) -> None:
+    _, predictions, _, _ = TASKS[name]
+    named = {str(tmp_path / str(number)): each for number, each in enumerate([*predictions, BROKEN])}
+    named = {path: dataclasses.replace(each, path=path) for path, each in named.items()}
+    for path in named:
+        Path(path).write_text(path)
+    photos = [*named, *named]  # the second time around they are interrupted
+
+    def predict(paths: Iterable[str]) -> Iterator[Prediction]:
+        for number, path in enumerate(paths):
+            if number == len(named):
+                raise Interruption
+            yield named[path]
+
+    first = PredictionsFile(tmp_path / "out", SETTINGS)
+    with contextlib.suppress(Interruption), first:
+        list(first.predictions(photos, predict))
+    again = PredictionsFile(tmp_path / "out", SETTINGS)
+    assert again.num_known == len(named)
+    with again:
+        assert list(again.predictions(named, predict)) == list(named.values())

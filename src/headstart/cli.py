@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 
 import headstart
 from headstart.columns import counted
 from headstart.errors import UsageError, requires_extra, shell_command
-from headstart.files import EXPORTS, FEATURES, refuse_to_write, write_whole
+from headstart.files import EXPORTS, FEATURES, TEXT, refuse_to_write, sha256_of_file
 
 app = typer.Typer(
     name="headstart",
@@ -353,11 +353,11 @@ def predict(
 ) -> None:
     """Say what is on photos; without PyTorch. Exit code 1 if one of them cannot be read."""
     from headstart.drawings import draw_each
-    from headstart.predictions import write_csv, write_jsonl, write_table
+    from headstart.predictions import PredictionsFile, write_csv, write_jsonl, write_table
     from headstart.predictor import find_images, load
 
     if out is not None:
-        refuse_to_write(out)
+        refuse_to_write(out, TEXT)
     predictor = load(model)
     for path in images:
         if path != "-" and next(find_images(path), None) is None:
@@ -369,12 +369,25 @@ def predict(
     photos = (photo for path in _paths(images) for photo in find_images(path))
     # Several classes are told by their thresholds; the others' probabilities stand beside them.
     shown = None if predictor.info.task == "multilabel" else top_k
-    predictions = predictor.predict_iter(photos, top_k=shown)
+    predict_iter = partial(predictor.predict_iter, top_k=shown)
+    unfinished = None
+    if out is not None:
+        unfinished = PredictionsFile(out, _settings_of_predictions(model, shown, draw))
+        predictions = unfinished.predictions(photos, predict_iter)
+        if unfinished.num_known:
+            left = counted(unfinished.num_known, "prediction")
+            print(
+                f"headstart: {left} of an interrupted call are used for unchanged photos",
+                file=sys.stderr,
+            )
+    else:
+        predictions = predict_iter(photos)
     if draw is not None:
-        predictions = draw_each(predictions, predictor.info, draw)
+        is_continued = unfinished is not None and unfinished.num_known > 0
+        predictions = draw_each(predictions, predictor.info, draw, is_continued=is_continued)
     if format_ is None:
         format_ = Format.TABLE if out is None and sys.stdout.isatty() else Format.CSV
-    with _output(out) as file:
+    with unfinished or nullcontext(sys.stdout) as file:
         if format_ is Format.CSV:
             num_errors = write_csv(file, predictions, predictor.info, top_k=top_k)
         elif format_ is Format.JSONL:
@@ -708,15 +721,19 @@ def _paths(images: list[str]) -> Iterator[str]:
             yield image
 
 
-@contextmanager
-def _output(out: Path | None) -> Iterator[TextIO]:
-    """Standard output, or a file that appears under its name when it is complete."""
-    if out is None:
-        yield sys.stdout
-        return
-    text = io.StringIO(newline="")
-    yield text
-    write_whole(out, text.getvalue())
+def _settings_of_predictions(model: Path, top_k: int | None, draw: Path | None) -> dict[str, Any]:
+    """What predictions depend on besides their photos: another value in any field makes other predictions."""
+    import onnxruntime
+    import PIL
+
+    return {
+        "model": sha256_of_file(model if model.is_file() else model / "model.onnx"),
+        "--top-k": top_k,
+        "--draw": None if draw is None else str(draw.absolute()),
+        "version of headstart": headstart.__version__,
+        "version of onnxruntime": onnxruntime.__version__,
+        "version of pillow": PIL.__version__,
+    }
 
 
 def _print_columns(header: list[str], rows: list[list[str]]) -> None:

@@ -13,7 +13,9 @@ from headstart.model_file import ModelInfo
 from headstart.predictor import Prediction
 
 
-def draw_each(predictions: Iterable[Prediction], info: ModelInfo, folder: Path) -> Iterator[Prediction]:
+def draw_each(
+    predictions: Iterable[Prediction], info: ModelInfo, folder: Path, *, is_continued: bool = False
+) -> Iterator[Prediction]:
     """Draw predictions as they pass by.
 
     Args:
@@ -21,6 +23,8 @@ def draw_each(predictions: Iterable[Prediction], info: ModelInfo, folder: Path) 
         info: Of the model.
         folder: Where; it is made, or must be empty. A picture has its photo's name, with a number before the
             suffix where two photos have the same.
+        is_continued: Whether an interrupted call of the same settings has left pictures there, which are
+            drawn again.
 
     Yields:
         The predictions.
@@ -28,7 +32,7 @@ def draw_each(predictions: Iterable[Prediction], info: ModelInfo, folder: Path) 
     Raises:
         UsageError: There are files in the folder.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not is_continued)):
         raise UsageError(f"{folder} is there already and not an empty folder. Name a new one with --draw.")
     folder.mkdir(parents=True, exist_ok=True)
     return _drawn(predictions, info, folder)
