@@ -6,9 +6,10 @@ from torch import Tensor, nn
 
 import headstart as hs
 from headstart.errors import UnknownBackboneError
+from headstart.model.check import check_stages
 from headstart.model.head import put_head, replace_head
 from headstart.model.spatial_head import SpatialHead
-from headstart.model.stages import check_stages, cut, stage_names
+from headstart.model.stages import cut, stage_names
 from headstart.training.solve_head import head_inputs
 
 

@@ -22,11 +22,11 @@ from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerB
 from headstart.errors import UnknownBackboneError
 from headstart.model import stages as stages_module
 from headstart.model.backbones import create_native, resolve
+from headstart.model.check import check_stages
 from headstart.model.freeze import digest, freeze, is_frozen, unfreeze
 from headstart.model.head import replace_head
 from headstart.model.stages import (
     auxiliary_heads,
-    check_stages,
     cut,
     head_module_name,
     is_staged,

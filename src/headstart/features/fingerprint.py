@@ -26,23 +26,33 @@ _PROCESSOR_FIELDS: Final = frozenset(
 
 @functools.cache
 def machine() -> str:
-    """Name the processor, so that those that add in another order have other names.
-
-    Libraries choose their kernels by the instructions that a processor has, and kernels differ in their last
-    bits. Where the instructions are not to be read, the processor's own name stands for them.
-    """
+    """Name this machine's processor: see ``processor``."""
     try:
         text = Path("/proc/cpuinfo").read_text("utf-8", errors="replace")
-    except OSError:
+    except OSError:  # not on macOS and Windows, where the processor's own name has to do
         text = ""
+    return processor(f"{platform.machine()} {platform.processor()}".strip(), text)
+
+
+def processor(name: str, cpuinfo: str) -> str:
+    """Name a processor, so that those that add in another order have other names.
+
+    Libraries choose their kernels by the instructions that a processor has, and kernels differ in their last
+    bits.
+
+    Args:
+        name: What the system calls it.
+        cpuinfo: The content of Linux's ``/proc/cpuinfo``; empty elsewhere.
+    """
     seen: dict[str, set[str]] = {}
-    for line in text.splitlines():
-        name, _, value = (part.strip() for part in line.partition(":"))
-        if name in _PROCESSOR_FIELDS:
-            seen.setdefault(name, set()).add(value)  # several, where fast and slow cores are mixed
-    about = repr(sorted((name, sorted(values)) for name, values in seen.items()))
-    name = f"{platform.machine()} {platform.processor()}".strip()
-    return f"{name} {hashlib.sha256(about.encode()).hexdigest()[:12]}" if seen else name
+    for line in cpuinfo.splitlines():
+        key, _, value = (part.strip() for part in line.partition(":"))
+        if key in _PROCESSOR_FIELDS:
+            seen.setdefault(key, set()).add(value)  # several, where fast and slow cores are mixed
+    if not seen:
+        return name
+    about = repr(sorted((key, sorted(values)) for key, values in seen.items()))
+    return f"{name} {hashlib.sha256(about.encode()).hexdigest()[:12]}"
 
 
 # Raised when the code between bytes and activations changes what it computes.

@@ -6,9 +6,10 @@ from torch import nn
 
 from headstart.errors import ConfigError
 from headstart.model.backbones import resolve
+from headstart.model.check import check_stages
 from headstart.model.freeze import freeze
 from headstart.model.head import feature_map, replace_head
-from headstart.model.stages import StageSequence, check_stages, cut
+from headstart.model.stages import StageSequence, cut
 from headstart.model.weights import create_pretrained
 
 

@@ -19,12 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from headstart.errors import NetworkError, UnknownBackboneError, did_you_mean
+from headstart.errors import UnknownBackboneError, did_you_mean
 
 HEAD_MARK = "_headstart_head"
 """The attribute of a network that holds its head's dotted name; a string survives pickle and deepcopy."""
 
-_ALTERNATIVES = "Choose one that the command `headstart backbones` lists."
+HEAD_IS_LAST = "The last linear layer or convolution that a network registers is taken for its head."
+ALTERNATIVES = "Choose one that the command `headstart backbones` lists."
 
 Description = dict[str, list[nn.Module]]  # stage name → its modules, in the order they run
 
@@ -59,64 +60,6 @@ def stages(network: nn.Module) -> list[Stage]:
             normalised, in, logits of (B, K) out.
     """
     return [Stage(name, modules) for name, modules in _family(network)(network).items()]
-
-
-def check_stages(network: nn.Module, size_px: int) -> None:
-    """Compare the composition of the stages with the network's own forward pass, once, on two random images.
-
-    A network of a class that is not in the table may do more after its head than Headstart sees. Call this
-    before ``replace_head``: behind a new head of zeros everything is equal.
-
-    Args:
-        network: Any network; its modes are left as they are.
-        size_px: Side of the square input.
-
-    Raises:
-        UnknownBackboneError: The network does not take such images, or it cannot be cut, and why.
-    """
-    name = type(network).__name__
-    images = torch.randn(2, 3, size_px, size_px, generator=torch.Generator().manual_seed(0))
-    images = images.to(next(network.parameters()).device)
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        with torch.no_grad():
-            expected, composed = _run(network, images, size_px), images
-            for stage in stages(network):
-                composed = stage(composed)
-    except UnknownBackboneError:
-        raise
-    except Exception as error:
-        raise UnknownBackboneError(
-            f"{name} cannot be cut: its stages do not run one after the other. {_ALTERNATIVES} "
-            f"({type(error).__name__}: {error})"
-        ) from error
-    finally:
-        for module, mode in modes:
-            module.training = mode
-    same_shape = composed.shape == expected.shape
-    if not same_shape or not torch.allclose(composed, expected, rtol=1e-3, atol=1e-5, equal_nan=True):
-        raise UnknownBackboneError(
-            f"{name} cannot be cut: its stages ({', '.join(stage_names(network))}) do not give its own "
-            f"logits. It does something beside its head or after it that they do not hold. {_ALTERNATIVES}"
-        )
-
-
-def _run(network: nn.Module, images: Tensor, size_px: int) -> Tensor:
-    name = type(network).__name__
-    try:
-        logits = network(images)
-    except Exception as error:
-        raise UnknownBackboneError(
-            f"{name} does not take images of {size_px} × {size_px} pixels. Use the size that its weights "
-            f"were trained with. ({type(error).__name__}: {error})"
-        ) from error
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
-        what = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise UnknownBackboneError(
-            f"{name} gives {what} for two images, where a classifier gives logits, (2, K). {_ALTERNATIVES}"
-        )
-    return logits
 
 
 def is_staged(network: nn.Module) -> bool:
@@ -183,62 +126,6 @@ def named_tensors(module: nn.Module) -> dict[str, Tensor]:
     return named | dict(module.named_buffers(remove_duplicate=False))
 
 
-def check_tensors(network: nn.Module) -> None:
-    """See that every parameter and buffer belongs to exactly one stage: to be trained, frozen and saved.
-
-    Raises:
-        NetworkError: One belongs to none or to several, or PyTorch itself does not see it; all are named.
-    """
-    homes: dict[int, list[str]] = {}
-    for stage in stages(network):
-        for identity in {id(tensor) for tensor in named_tensors(stage).values()}:
-            homes.setdefault(identity, []).append(stage.name)
-    problems = []
-    for name, tensor in named_tensors(network).items():
-        found = homes.get(id(tensor), [])
-        if not found:
-            problems.append(f"{name} belongs to no stage, so that it would be neither trained nor saved")
-        elif len(found) > 1:
-            problems.append(
-                f"{name} is shared by the stages {' and '.join(found)}, of which one may be frozen"
-            )
-    problems += [f"{name}, which PyTorch does not see" for name in _unregistered(network)]
-    problems += [
-        f"the extra state of {name or 'the network'}, which no file of weights can hold"
-        for name, module in network.named_modules()
-        if type(module).get_extra_state is not nn.Module.get_extra_state
-    ]
-    if problems:
-        raise NetworkError(
-            f"{type(network).__name__} cannot be trained as it is: {'; '.join(problems)}. Register "
-            f"parameters and modules as attributes (in lists: nn.ParameterList, nn.ModuleList), and share "
-            f"them only within one stage."
-        )
-
-
-def _unregistered(network: nn.Module) -> list[str]:
-    """Find parameters, and modules with parameters, in plain lists and dicts, where nothing trains them."""
-    known = {id(tensor) for tensor in named_tensors(network).values()}
-    found = []
-    for path, module in network.named_modules():
-        for attribute, value in vars(module).items():
-            if attribute in _REGISTERED or not isinstance(value, (list, tuple, dict, nn.Parameter)):
-                continue
-            values = (
-                value.values() if isinstance(value, dict) else [value] if isinstance(value, Tensor) else value
-            )
-            for each in values:
-                parameters = [each] if isinstance(each, nn.Parameter) else []
-                parameters += each.parameters() if isinstance(each, nn.Module) else []
-                if any(id(parameter) not in known for parameter in parameters):
-                    found.append(f"{path}.{attribute}".strip("."))
-                    break
-    return found
-
-
-_REGISTERED = frozenset({"_parameters", "_buffers", "_modules"})
-
-
 def _cut_index(names: list[str], at: str | int) -> int:
     if at == "all":
         return 0
@@ -285,7 +172,7 @@ def head_module_name(network: nn.Module) -> str:
     if not layers:
         raise UnknownBackboneError(
             f"{type(network).__name__} cannot be cut: it has no single head, but none, or several whose "
-            f"logits are combined. {_ALTERNATIVES}"
+            f"logits are combined. {ALTERNATIVES}"
         )
     return str(layers[-1])
 
@@ -529,7 +416,7 @@ class _BehindBase(nn.Module):
     """A network's own forward pass, in which its base gives back what it is given.
 
     So whatever the network does with the base's output is its head; what it does with the images beside that
-    is noticed by ``check_stages``.
+    is noticed by ``check.check_stages``.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -609,15 +496,21 @@ class _BackboneByHook(nn.Module):
         captured: list[Tensor] = []
         handle = head.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
         training, network.training = network.training, False
+        # The head runs too, and a tracer takes no weights with gradients that are not the traced module's own.
+        weights = [each for each in head.parameters() if each.requires_grad and torch.jit.is_tracing()]
+        for weight in weights:
+            weight.requires_grad_(False)
         try:
             network(images)
         finally:
+            for weight in weights:
+                weight.requires_grad_(True)
             network.training = training
             handle.remove()
         if len(captured) != 1:
             raise UnknownBackboneError(
-                f"{type(network).__name__} cannot be cut: it runs its head {len(captured)} times in one "
-                f"forward pass. {_ALTERNATIVES}"
+                f"{type(network).__name__} cannot be cut: it runs its head, {head_module_name(network)}, "
+                f"{len(captured)} times in one forward pass. {HEAD_IS_LAST} {ALTERNATIVES}"
             )
         return captured[0]
 

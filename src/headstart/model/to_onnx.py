@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import logging
+import re
 import warnings
 from collections.abc import Sequence
 from typing import Final
@@ -78,11 +79,10 @@ def export_untrained(module: nn.Module, example: Tensor, output_names: Sequence[
                 raise
             return to_onnx(copy.deepcopy(module).cpu(), example.cpu(), output_names=output_names)
     except Exception as error:  # whatever an exporter does not support
-        reason = str(error).strip().splitlines() or [""]
         raise NetworkError(
             f"The network cannot be exported to ONNX, so there would be no model.onnx after training; "
-            f"nothing has been trained. PyTorch's exporter says: {type(error).__name__}: {reason[0][:300]} "
-            f"Replace the operation that it names by one that ONNX has, or choose another backbone."
+            f"nothing has been trained. PyTorch's exporter says: {_first_line(error)} Replace the operation "
+            f"that it names by one that ONNX has, or choose another backbone."
         ) from error
 
 
@@ -104,14 +104,23 @@ def _export(module: nn.Module, example: Tensor, input_name: str, output_names: l
             return buffer.getvalue()
         except Exception as error:
             _log.info("The older ONNX exporter failed (%s); using the newer one.", error)
-        program = torch.onnx.export(
-            module,
-            (example,),
-            dynamo=True,
-            verbose=False,
-            input_names=[input_name],
-            output_names=output_names,
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-        )
+            older = _first_line(error)
+        try:
+            program = torch.onnx.export(
+                module,
+                (example,),
+                dynamo=True,
+                verbose=False,
+                input_names=[input_name],
+                output_names=output_names,
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+            )
+        except Exception as error:
+            raise RuntimeError(f"{older} (The newer exporter: {_first_line(error)})") from error
     assert program is not None
     return program.model_proto.SerializeToString()  # type: ignore[no-any-return]
+
+
+def _first_line(error: Exception) -> str:
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()  # without colours
+    return f"{type(error).__name__}: {text.splitlines()[0][:400]}" if text else type(error).__name__

@@ -16,12 +16,13 @@ from headstart.data.records import Listing
 from headstart.data.source import read_source
 from headstart.data.targets import Scale, Targets
 from headstart.errors import ConfigError, UsageError
+from headstart.features.graph import function_hash
 from headstart.features.prefix import cut_for_training
 from headstart.images.preprocess import Preprocessing
 from headstart.model.backbones import Backbone, resolve
-from headstart.model.freeze import digest
+from headstart.model.check import check_export, check_stages, check_tensors
 from headstart.model.head import put_head
-from headstart.model.stages import check_stages, check_tensors, cut, is_staged, stage_names, state_names
+from headstart.model.stages import cut, is_staged, stage_names, state_names
 from headstart.model.weights import WeightsSource, create_pretrained
 from headstart.training.display import Display
 from headstart.training.features import FeatureSource
@@ -214,13 +215,14 @@ def _check_own(network: nn.Module, size_px: int, targets: Targets) -> WeightsSou
     if not isinstance(outputs, torch.Tensor):
         raise UsageError(f"network gives a {type(outputs).__name__}; it must give one tensor.")
     check_stages(network, size_px)
+    model = check_export(network, size_px)
     found = tuple(outputs.shape)
     if found != (2, targets.num_outputs):
         raise UsageError(
             f"network gives outputs of shape {found} for two images; the task, {targets.task}, needs "
             f"(2, {targets.num_outputs}): {_OUTPUTS[targets.task]}."
         )
-    return WeightsSource("own network", None, digest(network))
+    return WeightsSource("own network", None, function_hash(model, "outputs"))
 
 
 _OUTPUTS = {

@@ -1,0 +1,228 @@
+"""Whether a network can be cut, trained and deployed as it is: seen before any photo is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from headstart.errors import NetworkError, UnknownBackboneError
+from headstart.model.stages import ALTERNATIVES, HEAD_IS_LAST, named_tensors, stage_names, stages
+from headstart.model.to_onnx import export_untrained
+from headstart.runtime import open_session
+
+# Of the largest output. Other kernels round otherwise, about a hundred times less.
+_TOLERANCE = 1e-3
+
+_REGISTERED = frozenset({"_parameters", "_buffers", "_modules"})
+
+
+def check_stages(network: nn.Module, size_px: int) -> None:
+    """Compare the composition of the stages with the network's own forward pass, on random images.
+
+    A network of a class that is not in the table may do more after its head than Headstart sees. That is also
+    looked for with other weights, for what a new layer does after the head may be nothing at first: a scale
+    of one, a bias of zero. Call this before ``replace_head``: behind a new head of zeros everything is equal.
+
+    Args:
+        network: Any network; its modes and weights are left as they are.
+        size_px: Side of the square input.
+
+    Raises:
+        UnknownBackboneError: The network does not take such images, or it cannot be cut, and why.
+        NetworkError: Its output for an image depends on the images beside it.
+    """
+    images = _images(network, 2, size_px)
+    with _evaluating(network):
+        expected = _run(network, images, size_px)
+        _compare(network, images, expected)
+        _check_alone(network, images, expected)
+        with _disturbed(network):
+            _compare(network, images, _run(network, images, size_px))
+
+
+def _compare(network: nn.Module, images: Tensor, expected: Tensor) -> None:
+    name, composed = type(network).__name__, images
+    try:
+        for stage in stages(network):
+            composed = stage(composed)
+    except UnknownBackboneError:
+        raise
+    except Exception as error:
+        raise UnknownBackboneError(
+            f"{name} cannot be cut: its stages do not run one after the other. {ALTERNATIVES} "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    same_shape = composed.shape == expected.shape
+    if not same_shape or not torch.allclose(composed, expected, rtol=1e-3, atol=1e-5, equal_nan=True):
+        raise UnknownBackboneError(
+            f"{name} cannot be cut: its stages ({', '.join(stage_names(network))}) do not give its own "
+            f"logits. It does something beside its head or after it that they do not hold. {HEAD_IS_LAST} "
+            f"{ALTERNATIVES}"
+        )
+
+
+def _check_alone(network: nn.Module, images: Tensor, together: Tensor) -> None:
+    name = type(network).__name__
+    try:
+        alone = torch.cat([network(image) for image in images.unsqueeze(1)])
+    except Exception as error:
+        raise NetworkError(
+            f"{name} takes two images and fails on one: {type(error).__name__}: {error}. A model answers for "
+            f"one photo at a time too. Use norms that keep statistics (track_running_stats=True)."
+        ) from error
+    if alone.shape != together.shape or not torch.allclose(
+        alone, together, rtol=1e-3, atol=_TOLERANCE * float(together.abs().max()), equal_nan=True
+    ):
+        raise NetworkError(
+            f"{name} gives an image another output beside other images than alone, so a photo's answer would "
+            f"depend on the photos that are predicted with it. Use norms that keep statistics "
+            f"(track_running_stats=True), compute nothing over the batch, and draw nothing at random in "
+            f"evaluation mode."
+        )
+
+
+def _run(network: nn.Module, images: Tensor, size_px: int) -> Tensor:
+    name = type(network).__name__
+    try:
+        logits = network(images)
+    except Exception as error:
+        raise UnknownBackboneError(
+            f"{name} does not take images of {size_px} × {size_px} pixels. Use the size that its weights "
+            f"were trained with. ({type(error).__name__}: {error})"
+        ) from error
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        what = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise UnknownBackboneError(
+            f"{name} gives {what} for two images, where a classifier gives logits, (2, K). {ALTERNATIVES}"
+        )
+    return logits
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
+def _disturbed(network: nn.Module) -> Iterator[None]:
+    """Give all parameters other values inside the block, about a tenth away, and their own bits after it."""
+    generator = torch.Generator().manual_seed(0)
+    parameters = [parameter for parameter in network.parameters() if parameter.is_floating_point()]
+    kept = [parameter.detach().clone() for parameter in parameters]
+    try:
+        for parameter in parameters:
+            noise = torch.randn(parameter.shape, generator=generator).to(parameter)
+            parameter.mul_(1 + 0.1 * noise).add_(0.01 * noise)
+        yield
+    finally:
+        for parameter, own in zip(parameters, kept, strict=True):
+            parameter.copy_(own)
+
+
+def _images(network: nn.Module, count: int, size_px: int, seed: int = 0) -> Tensor:
+    images = torch.randn(count, 3, size_px, size_px, generator=torch.Generator().manual_seed(seed))
+    return images.to(next(network.parameters()).device)
+
+
+def check_export(network: nn.Module, size_px: int) -> bytes:
+    """Export a whole network and compare what the exported one gives on images that the exporter did not see.
+
+    Args:
+        network: Takes normalised (B, 3, H, W) float32; gives one tensor, batch first.
+        size_px: Side of the square input.
+
+    Returns:
+        The ONNX model, from ``images`` to ``outputs``.
+
+    Raises:
+        NetworkError: It cannot be exported, or what is exported is another function.
+    """
+    with _evaluating(network):
+        example = _images(network, 2, size_px)
+        model = export_untrained(network, example, ["outputs"])
+        # Another number of them, and others in kind: nearly grey, bright, full of contrast.
+        kinds = torch.tensor([[0.1, 0.0], [2.0, 1.0], [5.0, -2.0]], device=example.device)
+        kinds = kinds[..., None, None, None]  # (3, 2, 1, 1, 1)
+        images = _images(network, 3, size_px, seed=1) * kinds[:, 0] + kinds[:, 1]
+        expected = network(images).float().cpu().numpy()
+    try:
+        found = open_session(model).run(None, {"images": images.cpu().numpy()})[0]
+    except Exception as error:  # whatever a runtime does not support
+        raise NetworkError(
+            f"{type(network).__name__} can be exported, but ONNX Runtime cannot run it: "
+            f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"
+        ) from error
+    same_shape = found.shape == expected.shape
+    apart = np.abs(found - expected).max() / (np.abs(expected).max() + 1e-12) if same_shape else np.inf
+    if not apart <= _TOLERANCE:
+        raise NetworkError(
+            f"{type(network).__name__} cannot be exported as it is: the exported network gives other outputs "
+            f"for other images (relative error {apart:.2g}). Something in its forward pass becomes a "
+            f"constant: a Python number or a decision that is computed from the images (.item(), float(), "
+            f"if), or a random number. Write it with tensors, such as torch.where."
+        )
+    return model
+
+
+def check_tensors(network: nn.Module) -> None:
+    """See that every parameter and buffer belongs to exactly one stage: to be trained, frozen and saved.
+
+    Raises:
+        NetworkError: One belongs to none or to several, or PyTorch itself does not see it; all are named.
+    """
+    homes: dict[int, list[str]] = {}
+    for stage in stages(network):
+        for identity in {id(tensor) for tensor in named_tensors(stage).values()}:
+            homes.setdefault(identity, []).append(stage.name)
+    problems = []
+    for name, tensor in named_tensors(network).items():
+        found = homes.get(id(tensor), [])
+        if not found:
+            problems.append(f"{name} belongs to no stage, so that it would be neither trained nor saved")
+        elif len(found) > 1:
+            problems.append(
+                f"{name} is shared by the stages {' and '.join(found)}, of which one may be frozen"
+            )
+    problems += [f"{name}, which PyTorch does not see" for name in _unregistered(network)]
+    problems += [
+        f"the extra state of {name or 'the network'}, which no file of weights can hold"
+        for name, module in network.named_modules()
+        if type(module).get_extra_state is not nn.Module.get_extra_state
+    ]
+    if problems:
+        raise NetworkError(
+            f"{type(network).__name__} cannot be trained as it is: {'; '.join(problems)}. Register "
+            f"parameters and modules as attributes (in lists: nn.ParameterList, nn.ModuleList), and share "
+            f"them only within one stage."
+        )
+
+
+def _unregistered(network: nn.Module) -> list[str]:
+    """Find parameters, and modules with parameters, in plain lists and dicts, where nothing trains them."""
+    known = {id(tensor) for tensor in named_tensors(network).values()}
+    found = []
+    for path, module in network.named_modules():
+        for attribute, value in vars(module).items():
+            if attribute in _REGISTERED or not isinstance(value, (list, tuple, dict, nn.Parameter)):
+                continue
+            values = (
+                value.values() if isinstance(value, dict) else [value] if isinstance(value, Tensor) else value
+            )
+            for each in values:
+                parameters = [each] if isinstance(each, nn.Parameter) else []
+                parameters += each.parameters() if isinstance(each, nn.Module) else []
+                if any(id(parameter) not in known for parameter in parameters):
+                    found.append(f"{path}.{attribute}".strip("."))
+                    break
+    return found

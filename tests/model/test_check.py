@@ -1,0 +1,233 @@
+"""Networks of somebody's own that cannot be trained or deployed as they are, and those that can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from headstart.errors import HeadstartError, NetworkError
+from headstart.model.check import check_export, check_stages, check_tensors
+from headstart.model.freeze import digest
+from headstart.model.stages import cut, named_tensors
+
+
+class Net(nn.Module):
+    """A convolution, pooling and a linear head; what is special comes between or after them."""
+
+    def __init__(self, **parts: nn.Module) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 8, 3, stride=2)
+        for name, part in parts.items():
+            self.add_module(name, part)
+        self.fc = nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x).relu()
+        if hasattr(self, "norm"):
+            x = self.norm(x)
+        return self.after(self.fc(self.pooled(x)))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+    def after(self, logits: Tensor) -> Tensor:
+        return logits
+
+
+class InAList(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scales = [nn.Parameter(torch.ones(8))]
+
+    def pooled(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3)) * self.scales[0]
+
+
+class InADict(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = {"first": nn.Linear(8, 8)}
+
+    def pooled(self, x: Tensor) -> Tensor:
+        return self.layers["first"](x.mean((2, 3)))
+
+
+class SharedWithHead(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(8, 8)
+        self.extra = nn.Linear(8, 2)
+        self.extra.weight = self.fc.weight
+
+    def pooled(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3)) + self.extra(x.mean((2, 3))).sum(1, keepdim=True)
+
+
+class ScaledAfterwards(Net):
+    """Its scale of one changes nothing at first, and would never be trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(2))
+
+    def after(self, logits: Tensor) -> Tensor:
+        return logits * self.scale
+
+
+class TwoHeads(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.other = nn.Linear(8, 2)
+        nn.init.zeros_(self.other.weight)
+        nn.init.zeros_(self.other.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x).relu().mean((2, 3))
+        return self.other(x) + self.fc(x)
+
+
+class OverTheBatch(Net):
+    def pooled(self, x: Tensor) -> Tensor:
+        x = x.mean((2, 3))
+        return x - x.mean(0)
+
+
+class Random(Net):
+    def pooled(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x.mean((2, 3)), 0.5)
+
+
+class WithExtraState(Net):
+    def get_extra_state(self) -> dict[str, int]:
+        return {"calls": 3}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        pass
+
+
+class OneOfTwoWays(Net):
+    def pooled(self, x: Tensor) -> Tensor:
+        x = x.mean((2, 3))
+        return x if float(x.mean()) > 0.5 else x * 3
+
+
+class ByANumber(Net):
+    def pooled(self, x: Tensor) -> Tensor:
+        x = x.mean((2, 3))
+        return x * x.max().item()
+
+
+class BySize(Net):
+    """What it adds is a number that is computed from how many images there are."""
+
+    def pooled(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3)) + (len(x) > 2)
+
+
+class WithoutOperator(Net):
+    def pooled(self, x: Tensor) -> Tensor:
+        return torch.linalg.svdvals(x.flatten(2))
+
+
+def head_last(net: nn.Module) -> nn.Module:
+    """Register the head last, as the last layer that is registered is taken for it."""
+    net._modules["fc"] = net._modules.pop("fc")
+    return net.eval()
+
+
+def check(net: nn.Module) -> None:
+    check_stages(net, 16)
+    check_export(net, 16)
+    check_tensors(net)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (InAList, "scales, which PyTorch does not see"),
+        (InADict, "layers, which PyTorch does not see"),
+        (SharedWithHead, "is shared by the stages"),
+        (ScaledAfterwards, "beside its head or after it"),
+        (TwoHeads, "beside its head or after it"),
+        (OverTheBatch, "beside other images"),
+        (Random, "cut|beside other images"),
+        (lambda: Net(norm=nn.BatchNorm2d(8, track_running_stats=False)), "beside other images"),
+        (WithExtraState, "extra state"),
+        (OneOfTwoWays, "becomes a constant|beside other images"),
+        (ByANumber, "becomes a constant|beside other images"),
+        (BySize, "becomes a constant|cannot run it"),
+        (WithoutOperator, "cannot be exported to ONNX.*svd"),
+    ],
+    ids=lambda each: getattr(each, "__name__", ""),
+)
+def test_what_would_go_wrong_silently_is_refused_by_name(make: Callable[[], nn.Module], what: str) -> None:
+    with pytest.raises(HeadstartError, match=what):
+        check(head_last(make()))
+
+
+class Container(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(8))
+        self.register_buffer("shift", torch.zeros(8), persistent=False)
+        self.fc = nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(x * self.scale + self.shift)
+
+
+class Tied(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(8, 8)
+        self.second = self.first
+
+    def pooled(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x.mean((2, 3))).relu())
+
+
+class ParametersOfItsOwn(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(8))
+        self.shifts = nn.ParameterList([torch.zeros(8)])
+        self.register_buffer("threshold", torch.full((8,), 0.1))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3)) * self.scale + self.shifts[0] - self.threshold
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        Net,
+        lambda: Net(fc=Container()),
+        Tied,
+        ParametersOfItsOwn,
+        lambda: Net(norm=nn.BatchNorm2d(8)),
+        lambda: Net(norm=nn.GroupNorm(2, 8)),
+    ],
+    ids=["plain", "container", "tied", "own parameters", "batch norm", "group norm"],
+)
+def test_every_tensor_belongs_to_one_stage_and_checks_leave_everything_as_it_was(
+    make: Callable[[], nn.Module],
+) -> None:
+    net = head_last(make()).train()
+    before = digest(net)
+    check(net)
+    assert digest(net) == before
+    assert net.training
+    prefix, suffix = cut(net, "head")
+    held = {id(each) for part in (prefix, suffix) for each in named_tensors(part).values()}
+    assert held == {id(each) for each in named_tensors(net).values()}
+
+
+def test_a_network_that_is_too_large_for_one_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstart.model.to_onnx.MODEL_LIMIT_BYTES", 500)
+    with pytest.raises(NetworkError, match="smaller backbone"):
+        check_export(Net().eval(), 16)
