@@ -496,8 +496,9 @@ class _BackboneByHook(nn.Module):
         captured: list[Tensor] = []
         handle = head.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
         training, network.training = network.training, False
-        # The head runs too, and a tracer takes no weights with gradients that are not the traced module's own.
-        weights = [each for each in head.parameters() if each.requires_grad and torch.jit.is_tracing()]
+        # The head runs too, and an exporter takes no weights with gradients that are not the module's own.
+        exporting = torch.onnx.is_in_onnx_export()
+        weights = [each for each in head.parameters() if each.requires_grad and exporting]
         for weight in weights:
             weight.requires_grad_(False)
         try:
