@@ -22,7 +22,9 @@ from headstart.data.records import Dataset, Listing
 from headstart.data.source import read_source
 from headstart.data.targets import Targets
 from headstart.images.preprocess import Preprocessing
-from headstart.training.features import FeatureSource
+from headstart.model.backbones import create_native, resolve
+from headstart.model.to_onnx import to_onnx
+from headstart.training.features import FeatureSource, PhaseFeatures
 
 Result = TypeVar("Result")
 
@@ -30,18 +32,17 @@ NUM_PROCESSES = 3
 PREPROCESSING = Preprocessing(size_px=32)
 
 
-class Net(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.conv = nn.Conv2d(3, 8, 3, stride=2)
-        self.fc = nn.Linear(8, 3)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.fc(self.conv(x).relu().mean((2, 3)))
+torch.manual_seed(0)
+NET = create_native(resolve("resnet18")).eval()
+EXPORTS: dict[Any, bytes] = {}
 
 
-NET = Net().eval()  # one for all, as the generator that makes it is one for all threads
+def exported_once(module: nn.Module, example: torch.Tensor, **names: Any) -> bytes:
+    """Export as ``to_onnx``, once for all that do the same: every process has the same network."""
+    key = (tuple(example.shape), tuple(module.state_dict()), *map(str, names.values()))
+    if key not in EXPORTS:
+        EXPORTS[key] = to_onnx(module, example, **names)
+    return EXPORTS[key]
 
 
 class Process:
@@ -63,6 +64,14 @@ class Process:
         found = list(self._given)
         self._barrier.wait(60)
         return found
+
+
+OPENING = threading.Lock()  # for PyTorch's exporter is not made for several threads
+
+
+def opened(source: FeatureSource) -> PhaseFeatures:
+    with OPENING:
+        return source.open(source.config.phases[0])
 
 
 def in_processes(function: Callable[[Any], Result], num_processes: int) -> list[Result]:
@@ -94,6 +103,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     monkeypatch.setattr(activations, "read_bytes", counting(activations.read_bytes))
     monkeypatch.setattr(headstart.data.check, "read_bytes", counting(headstart.data.check.read_bytes))
     monkeypatch.setattr(headstart.data.place, "image_header", counting(headstart.data.place.image_header))
+    monkeypatch.setattr("headstart.model.to_onnx.to_onnx", exported_once)
     monkeypatch.setattr("headstart.training.features.gathered", lambda own, process: process.gathered(own))
     return found
 
@@ -114,26 +124,20 @@ def test_each_photo_is_read_by_one_of_the_processes(
     phases = [{"name": "head", "epochs": 2, "augment": augment, "views": 2 if augment != "none" else 1}]
     listing = read_source(photos)
 
-    def fail(*_: Any, **__: Any) -> bytes:  # then PyTorch runs the prefix; the exporter is not for threads
-        raise RuntimeError("Unsupported operator")
-
-    monkeypatch.setattr("headstart.features.prefix.to_onnx", fail)
-
     def work(process: Any) -> tuple[Dataset, list[np.ndarray]]:
-        source = source_for(photos, listing, process, features=features, phases=phases)
-        opened = source.open(source.config.phases[0])
+        phase = opened(source_for(photos, listing, process, features=features, phases=phases))
         done = 0
 
         def advance(number: int) -> None:
             nonlocal done
             done += number
 
-        dataset = check_images(listing, checks=opened.check(listing.candidates, advance))
+        dataset = check_images(listing, checks=phase.check(listing.candidates, advance))
         assert len(listing.candidates) <= done < len(listing.candidates) + NUM_PROCESSES
         train = [record for record in dataset.records if record.split == "train"]
-        opened.fill(train, [], advance)
-        rows = list(opened.rows((record, view) for view in opened.views for record in train))
-        opened.close()
+        phase.fill(train, [], advance)
+        rows = list(phase.rows((record, view) for view in phase.views for record in train))
+        phase.close()
         return dataset, rows
 
     alone = in_processes(work, 1)[0]
@@ -158,8 +162,7 @@ def test_sizes_of_photos_with_boxes_are_read_once_too(tmp_path: Path, reads: Cou
 
     def work(process: Any) -> Dataset:
         source = source_for(tmp_path / "boxes.csv", listing, process, phases=[{"unfreeze": "all"}])
-        opened = source.open(source.config.phases[0])
-        return check_images(listing, checks=opened.check(listing.candidates))
+        return check_images(listing, checks=opened(source).check(listing.candidates))
 
     (alone,) = in_processes(work, 1)
     assert set(reads.values()) == {1}
@@ -180,7 +183,7 @@ def test_a_photo_that_one_process_cannot_read_is_quarantined_by_all(
 
     def work(process: Any) -> Dataset:
         source = source_for(data, listing, process, phases=[{"unfreeze": "all"}])
-        return check_images(listing, checks=source.open(source.config.phases[0]).check(listing.candidates))
+        return check_images(listing, checks=opened(source).check(listing.candidates))
 
     first, *others = in_processes(work, NUM_PROCESSES)
     assert [Path(photo.path).name for photo in first.quarantined] == ["red1.jpg"]
