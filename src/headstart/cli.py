@@ -412,7 +412,7 @@ def evaluate(
     split_column: SplitColumn = None,
 ) -> None:
     """Score a model on labelled photos: the scores of its task, by class or by target."""
-    from headstart.evaluation.evaluate import evaluate_folder, num_trained_on
+    from headstart.evaluation.evaluate import evaluate_folder, num_seen_by
     from headstart.predictor import load
 
     given = {
@@ -437,11 +437,14 @@ def evaluate(
     for name, value in scores.items():
         if isinstance(value, float) and not (name == "accuracy" and "confusion" in scores):
             print(f"{name} {value:.4f}")
-    if seen := num_trained_on(model if model.is_dir() else model.parent, result.paths):
+    seen = num_seen_by(model if model.is_dir() else model.parent, result.paths)
+    of_these = f"of these {counted(len(result.paths), 'photo')}, so these scores are too optimistic. "
+    advice = "Score the model on photos that had no part in training."
+    if seen["train"]:
+        print(f"headstart: the model was trained on {seen['train']} {of_these}{advice}", file=sys.stderr)
+    if seen["val"]:
         print(
-            f"headstart: the model was trained on {seen} of these {counted(len(result.paths), 'photo')}, so "
-            f"these scores are too good. Score it on photos that it has not seen.",
-            file=sys.stderr,
+            f"headstart: the model's weights were chosen on {seen['val']} {of_these}{advice}", file=sys.stderr
         )
     for note in result.notes:
         print(f"headstart: {note}", file=sys.stderr)
@@ -631,19 +634,77 @@ def export(
 
 @app.command(epilog="Example: headstart features photos --backbone resnet50 --out features.parquet")
 def features(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of photos, in class folders or not.")],
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="Folder of photos, in class folders or not; a table, Pascal VOC or COCO.",
+        ),
+    ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="File to write: .parquet or .npz.")],
+    val: Annotated[
+        str | None, option("Folder or file of validation photos.", "none", metavar="FOLDER")
+    ] = None,
     backbone: Annotated[
-        str, typer.Option(help="torchvision's NAME, timm/NAME or NAME.TAG.", metavar="NAME")
-    ] = "timm/tf_efficientnet_lite0",
-    weights: Annotated[str, typer.Option(help="default, random, or a file.", metavar="WHICH")] = "default",
+        str | None,
+        option("torchvision's NAME, timm/NAME or NAME.TAG.", "timm/tf_efficientnet_lite0", metavar="NAME"),
+    ] = None,
+    weights: Annotated[str | None, option("default, random, or a file.", "default", metavar="WHICH")] = None,
+    task: Annotated[
+        str | None,
+        option("classification, multilabel, regression or box.", "what the data hold", metavar="TASK"),
+    ] = None,
+    target: Annotated[
+        str | None, option("A table's columns of numbers, with commas between.", "none", metavar="COLUMN")
+    ] = None,
+    boxes: BoxesWanted = None,
+    group_by: Annotated[
+        str | None,
+        option("Groups to write: a column, or a pattern of paths.", "column group", metavar="COLUMN|REGEX"),
+    ] = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
+    split_column: SplitColumn = None,
+    resize: Annotated[
+        str | None, option("How photos become square: crop, pad or squash.", "the backbone's", metavar="HOW")
+    ] = None,
+    size_px: Annotated[
+        str | None, option("Side of the network's input.", "the backbone's", metavar="PIXELS")
+    ] = None,
+    features: Annotated[
+        str | None,
+        option("Keep the features in the cache too: store, live (no) or auto.", "auto", metavar="HOW"),
+    ] = None,
+    device: Annotated[str | None, option("auto, cpu, cuda or mps.", "auto", metavar="DEVICE")] = None,
+    precision: Annotated[str | None, option("auto, fp32, bf16 or fp16.", "auto", metavar="FORMAT")] = None,
+    workers: Annotated[
+        str | None,
+        option("Image-loading threads; 0 loads in the main thread.", "CPU cores + 1", metavar="NUMBER"),
+    ] = None,
+    allow_quarantined: Annotated[
+        str | None,
+        option(
+            "Fraction of the photos whose labels may be unusable.", "0.01, or five files", metavar="FRACTION"
+        ),
+    ] = None,
 ) -> None:
-    """Write the features of photos, the input of a network's head: path, label, split, vector."""
+    """Write the features of photos, the input of a network's head, with their paths, labels and splits."""
+    options = {**locals()}
     with requires_extra("train"):
         from headstart.features.extract import extract_features
+        from headstart.training.device import choose
+
+    def choose_device(device: str, precision: str) -> tuple[str, str]:
+        choice = choose(device, precision)
+        for note in choice.notes:
+            print(f"headstart: {note}", file=sys.stderr)
+        return choice.device, choice.precision
 
     refuse_to_write(out, FEATURES)
-    result = extract_features(data, out, backbone, weights=weights)
+    settings = {
+        name: value for name, value in options.items() if name not in ("data", "out") and value is not None
+    }
+    result = extract_features(data, out, choose_device=choose_device, **settings)
     for path, reason in result.unreadable:
         print(f"headstart: {path}: {reason}", file=sys.stderr)
     photos = counted(result.num_rows, "photo")

@@ -13,7 +13,7 @@ from PIL import Image
 from colours import INFO, colours_model
 from headstart.data.records import Record
 from headstart.errors import DataError
-from headstart.evaluation.evaluate import evaluate_folder, num_trained_on, score_photos
+from headstart.evaluation.evaluate import evaluate_folder, num_seen_by, score_photos
 from headstart.model_file import seal_onnx
 from headstart.predictor import Predictor
 
@@ -152,15 +152,23 @@ def test_what_cannot_be_scored_is_refused_with_the_reason(
         evaluate_folder(predictor, paint(files), split)
 
 
-def test_a_run_knows_the_photos_it_was_trained_on_wherever_they_lie(paint: Paint, tmp_path: Path) -> None:
-    photos, run = paint(MIXED), tmp_path / "run"
+def test_a_run_knows_the_photos_that_had_a_part_in_it_wherever_they_lie(paint: Paint, tmp_path: Path) -> None:
+    photos, run = paint({**MIXED, "green/5.png": "green"}), tmp_path / "run"
     paths = [os.fspath(path) for path in sorted(photos.rglob("*.png"))]
     run.mkdir()
-    assert num_trained_on(run, paths) == 0
-    digests = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths]
-    trained, validated = digests[0], next(each for each in digests if each != digests[0])
-    rows = [f"a photo that was moved,red,train,{trained}", f"b.png,red,val,{validated}"]
+    assert num_seen_by(run, paths) == {"train": 0, "val": 0}
+    blue, red, green = (
+        hashlib.sha256((photos / name).read_bytes()).hexdigest()
+        for name in ("blue/1.png", "blue/2.png", "green/5.png")
+    )
+    rows = [
+        f"a photo that was moved,red,train,{red}",
+        f"b.png,blue,val,{blue}",
+        f"a copy of a training photo,red,val,{red}",  # counts once
+        f"c.png,green,test,{green}",  # had no part
+    ]
     (run / "photos.csv").write_text("\n".join(["path,class,split,sha256", *rows]))
-    assert num_trained_on(run, [*paths, "gone.png"]) == digests.count(trained) < len(paths)
-    (run / "photos.csv").write_text("another program's")
-    assert num_trained_on(run, paths) == 0
+    assert num_seen_by(run, [*paths, "gone.png"]) == {"train": 3, "val": 1}
+    for content in ("another program's", "path,split\na.png,train"):
+        (run / "photos.csv").write_text(content)
+        assert num_seen_by(run, paths) == {"train": 0, "val": 0}

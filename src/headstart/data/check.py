@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
+from headstart.columns import counted
 from headstart.data.labelled import classes_of, named, too_many
 from headstart.data.place import place_boxes
 from headstart.data.records import Dataset, Listing, Quarantined, Record
@@ -17,6 +18,7 @@ from headstart.errors import ConfigError, DataError, ImageError
 from headstart.images.decode import Header, decode, read_bytes
 from headstart.runtime import map_in_order
 
+_MOST_NOT_FINITE: Final = 10
 _MOST_PAIRS: Final = 5  # of photos under two labels, in one message
 CHECK_REDUCE_TO_PX: Final = 64  # whether a photo decodes does not depend on the scale; smaller is faster
 
@@ -30,11 +32,25 @@ class CheckedPhoto:
         reason: Why the photo cannot be used; None if it can.
         header: Its size and orientation, where boxes are predicted and something else than ``check_images``
             has read the photo.
+        is_finite: Whether the network's features of the photo are finite; True where they are not computed.
     """
 
     sha256: str
     reason: str | None
     header: Header | None = None
+    is_finite: bool = True
+
+
+def not_finite_error(paths: Sequence[str]) -> DataError:
+    """Return the error about photos for which the network's frozen part returns NaN or infinite numbers."""
+    shown = ", ".join(repr(path) for path in paths[:_MOST_NOT_FINITE])
+    more = f" and {len(paths) - _MOST_NOT_FINITE} more" if len(paths) > _MOST_NOT_FINITE else ""
+    return DataError(
+        f"The features of {counted(len(paths), 'photo')} are not finite (NaN or infinite): {shown}{more}. "
+        "The network computes them before anything is trained. Remove the photos, for example if they show "
+        "a single colour, or use another network: a division by the spread of a photo's values, a logarithm, "
+        "or damaged weights are the usual causes."
+    )
 
 
 def check_photo(path: str, reduce_to_px: int = CHECK_REDUCE_TO_PX) -> CheckedPhoto:
@@ -71,8 +87,8 @@ def check_images(
             by default they are read here.
 
     Raises:
-        DataError: Too many photos cannot be read. A class without any training photo and a split without
-            any photo are too many whatever is allowed.
+        DataError: Features of some photos are not finite, or too many photos cannot be read. A class without
+            any training photo and a split without any photo are too many whatever is allowed.
         ConfigError: ``allow_quarantined`` is not a fraction.
     """
     if allow_quarantined is not None and not 0 <= allow_quarantined <= 1:
@@ -84,7 +100,10 @@ def check_images(
     headers: dict[str, Header] = {}
     if checks is None:
         checks = map_in_order(check_photo, (candidate.path for candidate in listing.candidates))
+    not_finite: list[str] = []
     for candidate, photo in zip(listing.candidates, checks, strict=True):
+        if not photo.is_finite:
+            not_finite.append(candidate.path)
         if photo.header is not None:
             headers[candidate.path] = photo.header
         if photo.reason is None:
@@ -104,6 +123,8 @@ def check_images(
             quarantined.append(Quarantined(candidate.path, candidate.split, photo.reason))
         if progress is not None:
             progress()
+    if not_finite:
+        raise not_finite_error(not_finite)
     notes = listing.notes
     if listing.task == "box":
         candidates = {candidate.path: candidate for candidate in listing.candidates}

@@ -172,6 +172,8 @@ def _task(path: str, names: Sequence[str], options: Options) -> Task:
             f"{path!r} has columns for several tasks: {'; '.join(words for words, _ in kinds)}. Say which: "
             "--task NAME"
         )
+    if not options.for_training and options.image_column in names:
+        return "regression"  # of no numbers: photos without labels, of which nothing is learned
     raise DataError(
         _missing(path, names, [(options.image_column, "--image-column")])
         if options.image_column not in names

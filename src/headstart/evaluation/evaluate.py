@@ -114,20 +114,28 @@ def evaluate_folder(
     return Evaluation(split, paths, scores, tuple(unreadable), tuple(quarantined), tuple(notes))
 
 
-def num_trained_on(run: str | os.PathLike[str], paths: Sequence[str]) -> int:
-    """Count the photos that a run was trained on, byte for byte, wherever they lie now.
+def num_seen_by(run: str | os.PathLike[str], paths: Sequence[str]) -> dict[str, int]:
+    """Count the photos that had a part in a run, byte for byte, wherever they lie now.
 
     Args:
-        run: The run folder; 0 if it has no ``photos.csv`` that can be read.
+        run: The run folder.
         paths: Photos; those that cannot be read are not counted.
+
+    Returns:
+        ``train``: how many of them the run was trained on; ``val``: how many others it chose the weights by
+        (and, with several labels, the thresholds). 0 if the run has no ``photos.csv`` that can be read.
     """
+    seen: dict[str, set[str]] = {"train": set(), "val": set()}
     try:
         text = Path(run, "photos.csv").read_text("utf-8", errors="surrogateescape")
-        rows = csv.DictReader(io.StringIO(text, newline=""))
-        trained_on = {row["sha256"] for row in rows if row["split"] == "train"}
-    except (OSError, KeyError):
-        return 0
-    return sum(digest in trained_on for digest in map_in_order(_sha256, paths))
+        for row in csv.DictReader(io.StringIO(text, newline="")):
+            if row["split"] in seen:
+                seen[row["split"]].add(row["sha256"])
+    except (OSError, KeyError, csv.Error):
+        return dict.fromkeys(seen, 0)
+    seen["val"] -= seen["train"]
+    digests = list(map_in_order(_sha256, paths))
+    return {split: sum(digest in of_split for digest in digests) for split, of_split in seen.items()}
 
 
 def _sha256(path: str) -> str:

@@ -16,9 +16,9 @@ from typing import Final
 import numpy as np
 
 from headstart.data.augment import Augmentation
-from headstart.data.check import CHECK_REDUCE_TO_PX, CheckedPhoto
+from headstart.data.check import CHECK_REDUCE_TO_PX, CheckedPhoto, not_finite_error
 from headstart.data.records import Candidate, Record
-from headstart.errors import DataError, NetworkError
+from headstart.errors import DataError, ImageError, NetworkError
 from headstart.features.cache import Room
 from headstart.features.fingerprint import Fingerprint, photo_key
 from headstart.features.prefix import Prefix
@@ -45,6 +45,10 @@ class _Photo:
     @property
     def key(self) -> bytes:
         return photo_key(self.sha256, self.view)
+
+
+class _NotFiniteError(ImageError):
+    """The prefix does not return finite numbers for a photo."""
 
 
 class Activations:
@@ -136,10 +140,16 @@ class Activations:
         """Compute and keep the rows of photos and views that are not there yet, one at a time."""
         if not self._keep:
             return
+        not_finite: list[str] = []
         for photo, row in self._pass(_photos(photos), self._load_missing):
-            _readable(photo, row)
+            if isinstance(row, _NotFiniteError):
+                not_finite.append(photo.path)
+            else:
+                _readable(photo, row)
             yield
         self._flush()
+        if not_finite:
+            raise not_finite_error(list(dict.fromkeys(not_finite)))
 
     def rows(self, photos: Iterable[tuple[Record, int]]) -> Iterator[np.ndarray]:
         """Yield the activations of photos and views in the given order, each without a batch dimension.
@@ -182,6 +192,11 @@ class Activations:
             photos, load, self._prefix.pairs, batch_size=batch_size, workers=workers
         ):
             row, half = pair if isinstance(pair, tuple) else (pair, None)
+            # Nothing that is not finite is kept: whoever asks for it again gets the same error.
+            if isinstance(row, np.ndarray) and not np.isfinite(row).all():
+                row = _NotFiniteError(photo.path, "its features are not finite (NaN or infinite)")
+            if half is not None and not np.isfinite(half).all():
+                half = None
             if self._keep and row is not None and not isinstance(row, Exception):
                 self._put(photo.key, row)
             if self._halfway is not None and half is not None:
@@ -334,11 +349,15 @@ def _photos(photos: Iterable[tuple[Record, int]]) -> Iterator[_Photo]:
 
 def _checked(photo: _Photo, row: Row) -> CheckedPhoto:
     if isinstance(row, Exception):
-        return CheckedPhoto(photo.sha256, getattr(row, "reason", None) or str(row))
+        is_finite = not isinstance(row, _NotFiniteError)
+        reason = getattr(row, "reason", None) or str(row)
+        return CheckedPhoto(photo.sha256, reason, is_finite=is_finite)
     return CheckedPhoto(photo.sha256, None, photo.header)
 
 
 def _readable(photo: _Photo, row: Row) -> np.ndarray | None:
+    if isinstance(row, _NotFiniteError):
+        raise not_finite_error([photo.path])
     if isinstance(row, Exception):
         raise DataError(
             f"{photo.path} could be read when this run began, and no longer can: "

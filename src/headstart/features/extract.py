@@ -1,37 +1,56 @@
-"""``headstart features``: a folder of photos to a file of vectors, for other tools."""
+"""``headstart features``: labelled photos to a file of vectors and labels, for other tools."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from headstart.data.records import Candidate
+from headstart.config import TrainConfig
+from headstart.data.coco import find_coco
+from headstart.data.place import place_boxes
+from headstart.data.records import Candidate, Listing, Quarantined, Record
 from headstart.data.source import read_source
+from headstart.data.table import TABLE_SUFFIXES
+from headstart.data.voc import has_xml
 from headstart.errors import ConfigError, DataError
 from headstart.features.activations import Activations
+from headstart.features.cache import Room, should_keep
 from headstart.features.fingerprint import Fingerprint
 from headstart.features.prefix import Prefix
 from headstart.files import write_whole
 from headstart.model.backbones import resolve
+from headstart.model.check import check_stages
 from headstart.model.network import feature_extractor
+from headstart.model.stages import is_staged
 from headstart.model.weights import create_pretrained
 from headstart.predictor import find_images
 
 _ROWS_AT_ONCE = 512
+
+
+# Settings of ``TrainConfig`` that decide which photos are read, with which labels, and how they are computed.
+SETTINGS: Final = (
+    *("backbone", "weights", "val", "task", "target", "image_column", "label_column", "split_column"),
+    *("group_by", "boxes", "allow_quarantined", "resize", "size_px", "device", "precision", "features"),
+    "workers",
+)
+_LABELS: Final = ("task", "target", "label_column", "split_column", "group_by", "val")
+_BOX: Final = ("xmin", "ymin", "xmax", "ymax")
 
 
 @dataclass(frozen=True)
@@ -41,7 +60,8 @@ class Extracted:
     Attributes:
         num_rows: Photos in the file.
         num_features: Length of each vector.
-        unreadable: Path and reason of the photos that are not in it.
+        unreadable: Path and reason of the photos that are not in it: they cannot be read, their labels cannot
+            be used, or their features are not finite.
     """
 
     num_rows: int
@@ -52,40 +72,76 @@ class Extracted:
 def extract_features(
     data: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    backbone: str,
+    backbone: str = "timm/tf_efficientnet_lite0",
     *,
-    weights: str = "default",
+    choose_device: Callable[[str, str], tuple[str, str]] = lambda device, precision: (
+        device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu",
+        precision if precision != "auto" else "fp32",
+    ),
     say: Callable[[str], object] = lambda text: print(text, file=sys.stderr),
+    **settings: Any,
 ) -> Extracted:
-    """Write the features of every photo of a folder, in one pass and in flat memory.
+    """Write the features of photos with their labels, in one pass and in flat memory.
+
+    The columns are path, the labels, split, group (where there are any) and vector, float32. The labels are
+    ``label`` (one class), ``labels`` (several: lists of names; in ``.npz`` (N, K) bool, and ``class_names``),
+    a column per target by its name (numbers, float64), or xmin, ymin, xmax and ymax in pixels of the photo as
+    a viewer shows it, with ``label`` if boxes have classes. What the data do not say is null (in ``.npz``
+    empty).
 
     Args:
-        data: A folder of class folders, or of splits with class folders, or just of photos.
-        out: A ``.parquet`` or ``.npz`` file, with path, label, split and vector; label and split are null (in
-            .npz empty) where the folders do not say them.
+        data: As for training; or a folder of photos without classes, or a table without labels.
+        out: A ``.parquet`` or ``.npz`` file.
         backbone: Its name.
-        weights: As in ``create_pretrained``.
+        choose_device: From the settings ``device`` and ``precision`` to those that they stand for.
         say: Told in a sentence what a user should know, and every ten seconds how far it is.
+        settings: Those of ``SETTINGS``, as for training.
 
     Raises:
-        ConfigError: ``out`` has another suffix.
-        DataError: There are no photos.
+        ConfigError: A setting is wrong, or ``out`` has another suffix.
+        DataError: There are no photos, or their labels cannot be read as they are.
     """
     path = Path(out)
     writers = {".parquet": _write_parquet, ".npz": _write_npz}
+    problems = [f"features has no setting {name!r}." for name in settings if name not in SETTINGS]
     if path.suffix not in writers:
-        raise ConfigError([f"out is {str(path)!r}; its name must end in {' or '.join(writers)}."])
-    candidates = _list_photos(data)
-    chosen = resolve(backbone)
-    network, _ = create_pretrained(chosen, weights)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        problems.append(f"out is {str(path)!r}; its name must end in {' or '.join(writers)}.")
+    if settings.get("val") is not None and _is_number(settings["val"]):
+        problems.append(
+            f"val is {settings['val']!r}; no photos are held back here. Name a folder or file of validation "
+            "photos, or leave it out."
+        )
+    if problems:
+        raise ConfigError(problems)
+    config = TrainConfig.from_settings(data, backbone=backbone, **settings)
+    device_name, precision = choose_device(config.device, config.precision)
+    listing = _list_photos(config, settings, say)
+    for note in listing.notes:
+        say(note)
+    unreadable = [(each.path, each.reason) for each in listing.quarantined]
+    candidates, sizes_wrong, notes = _with_boxes_placed(listing)
+    unreadable += sizes_wrong
+    for note in notes:
+        say(note)
+    columns = _columns_of(listing, candidates)
+
+    chosen = resolve(config.backbone)
+    preprocessing = chosen.preprocessing_for(listing.task, config.resize, config.size_px)
+    network, _ = create_pretrained(chosen, config.weights)
+    if config.size_px or not is_staged(network):  # what the tests have not seen
+        check_stages(network, preprocessing.size_px)
+    device = torch.device(device_name)
     base = feature_extractor(network.to(device))
-    prefix = Prefix(base, chosen.preprocessing, device)
+    prefix = Prefix(base, preprocessing, device, precision)
+    num_bytes = prefix.row(preprocessing.size_px).nbytes * len(candidates)
+    keep, why = should_keep(config.features, num_bytes, len(candidates), len(candidates))
+    if not keep:
+        say(f"Features are not stored in the cache: {why}")
     activations = Activations(
         prefix,
-        chosen.preprocessing,
+        preprocessing,
         lambda runtime: Fingerprint(
-            preprocessing=chosen.preprocessing,
+            preprocessing=preprocessing,
             backbone=chosen.full_name,
             cut=prefix.stages.names[-1],
             function=prefix.function,
@@ -93,19 +149,21 @@ def extract_features(
             device=prefix.device_name,
             precision=prefix.precision,
         ),
+        keep=keep,
         memory_bytes=0,
+        workers=config.workers,
         say=say,
+        room=Room(say, is_limited=config.features != "store"),
     )
-    unreadable: list[tuple[str, str]] = []
     num_rows = num_features = 0
     begun = told = time.monotonic()
 
     def rows() -> Iterator[tuple[Candidate, np.ndarray]]:
         nonlocal num_rows, num_features, told
         checked = activations.stream(candidate.path for candidate in candidates)
-        for candidate, (photo, row) in zip(candidates, checked, strict=True):
+        for done, (candidate, (photo, row)) in enumerate(zip(candidates, checked, strict=True)):
             if (now := time.monotonic()) - told > 10:
-                told, done = now, num_rows + len(unreadable)
+                told = now
                 say(f"{done:,} of {len(candidates):,} photos, {done / (now - begun):.0f} images/s")
             if row is None:
                 unreadable.append((candidate.path, photo.reason or ""))
@@ -113,45 +171,170 @@ def extract_features(
                 num_rows, num_features = num_rows + 1, row.size
                 yield candidate, row.reshape(-1)
 
-    writers[path.suffix](path, rows())
-    activations.close()
+    try:
+        writers[path.suffix](path, rows(), columns)
+    finally:
+        activations.close()
+    if not num_rows:
+        shown = "; ".join(f"{path}: {reason}" for path, reason in unreadable[:3])
+        raise DataError(f"None of the photos can be read, so there is nothing to write: {shown}.")
     return Extracted(num_rows, num_features, tuple(unreadable))
 
 
-def _list_photos(data: str | os.PathLike[str]) -> Sequence[Candidate]:
-    """The photos of classes, as for training; where all lie side by side, photos of no class."""
-    paths = list(find_images(data))
-    if paths and all(Path(path).parent == Path(data) for path in paths):
-        return [Candidate(path, "", None) for path in paths]
-    return read_source(data, boxes="largest", for_training=False).candidates
+def _is_number(value: object) -> bool:
+    try:
+        float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
-def _write_parquet(path: Path, rows: Iterable[tuple[Candidate, np.ndarray]]) -> None:
+def _list_photos(config: TrainConfig, settings: Mapping[str, Any], say: Callable[[str], object]) -> Listing:
+    """The photos and labels that training would read; where all lie side by side, photos without labels."""
+    is_plain = Path(config.data).is_dir() and not any(settings.get(name) is not None for name in _LABELS)
+    if is_plain and not find_coco(config.data) and not has_xml(config.data):
+        paths = list(find_images(config.data))
+        if paths and all(Path(path).parent == Path(config.data) for path in paths):
+            tables = [each for each in Path(config.data).iterdir() if each.suffix.lower() in TABLE_SUFFIXES]
+            for table in sorted(tables)[:1]:
+                say(f"The photos get no labels. If they stand in {str(table)!r}, name that file.")
+            return Listing(
+                config.data, tuple(Candidate(path, "", None) for path in paths), (), (), (), len(paths)
+            )
+    return read_source(config.data, config.val_folder, for_training=False, **config.source_options)
+
+
+def _with_boxes_placed(listing: Listing) -> tuple[list[Candidate], list[tuple[str, str]], list[str]]:
+    """Return the photos with boxes as a viewer shows them, those that do not fit, and notes."""
+    if listing.task != "box":
+        return list(listing.candidates), [], []
+    by_path = {each.path: each for each in listing.candidates}
+    quarantined: list[Quarantined] = []
+    records = [Record(each.path, 0, each.split, sha256="", box=each.box) for each in listing.candidates]
+    placed, notes = place_boxes(records, by_path, quarantined)
+    candidates = [dataclasses.replace(by_path[record.path], box=record.box) for record in placed]
+    return candidates, [(each.path, each.reason) for each in quarantined], notes
+
+
+@dataclass(frozen=True)
+class _Column:
+    """What the file says of each photo under one name.
+
+    Attributes:
+        name: Of the column.
+        kind: Of its values in Parquet.
+        value: Finds it; None where the data do not say it.
+        classes: Of a column of lists of names: all names.
+    """
+
+    name: str
+    kind: pa.DataType
+    value: Callable[[Candidate], Any]
+    classes: tuple[str, ...] = ()
+
+    def array(self, photos: Sequence[Candidate]) -> np.ndarray:
+        """Return the values for ``.npz``: nothing in it needs pickle."""
+        values = [self.value(photo) for photo in photos]
+        if self.classes or pa.types.is_list(self.kind):
+            return np.array([[name in of_photo for name in self.classes] for of_photo in values], bool)
+        if pa.types.is_floating(self.kind):
+            return np.array(values, np.float64)
+        return np.array(["" if value is None else value for value in values], str)
+
+
+@dataclass(frozen=True)
+class _Number:
+    """Finds one of a photo's numbers."""
+
+    place: int
+
+    def __call__(self, photo: Candidate) -> float:
+        return photo.numbers[self.place]
+
+
+@dataclass(frozen=True)
+class _Side:
+    """Finds one side of a photo's box."""
+
+    place: int
+
+    def __call__(self, photo: Candidate) -> float:
+        assert photo.box is not None
+        return photo.box[self.place]
+
+
+def _columns_of(listing: Listing, candidates: Sequence[Candidate]) -> list[_Column]:
+    """Return the columns besides the vectors.
+
+    Raises:
+        ConfigError: A number's name is that of another column.
+    """
+    text = pa.string()
+    label = _Column("label", text, lambda photo: photo.class_name or None)
+    match listing.task:
+        case "multilabel":
+            classes = tuple(sorted({name for photo in candidates for name in photo.labels}))
+            labels = [_Column("labels", pa.list_(text), lambda photo: list(photo.labels), classes)]
+        case "regression":
+            labels = [
+                _Column(_text(name), pa.float64(), _Number(i)) for i, name in enumerate(listing.targets)
+            ]
+        case "box":
+            labels = [_Column(side, pa.float64(), _Side(i)) for i, side in enumerate(_BOX)]
+            if any(photo.class_name for photo in candidates):
+                labels.insert(0, label)
+        case _:
+            labels = [label]
+    columns = [
+        _Column("path", text, lambda photo: _text(photo.path)),
+        *labels,
+        _Column("split", text, lambda photo: photo.split),
+    ]
+    if any(photo.group is not None for photo in candidates):
+        columns.append(
+            _Column("group", text, lambda photo: None if photo.group is None else _text(photo.group))
+        )
+    names = [column.name for column in columns] + ["vector"]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(
+            [
+                f"target is {','.join(listing.targets)!r}, but {', '.join(twice)} is the name of another "
+                "column of the file that is written. Rename the column of the table."
+            ]
+        )
+    return columns
+
+
+def _write_parquet(
+    path: Path, rows: Iterable[tuple[Candidate, np.ndarray]], columns: Sequence[_Column]
+) -> None:
     rows = iter(rows)
+    first = list(islice(rows, _ROWS_AT_ONCE))
+    if not first:
+        return
 
     def write(file: BinaryIO) -> None:
         writer: pq.ParquetWriter | None = None
-        while part := list(islice(rows, _ROWS_AT_ONCE)):
+        part = first
+        while part:
             photos, vectors = [photo for photo, _ in part], np.stack([vector for _, vector in part])
             flat = pa.array(vectors.ravel(), pa.float32())
             table = pa.table(
                 {
-                    "path": pa.array([_text(photo.path) for photo in photos], pa.string()),
-                    "label": pa.array([photo.class_name or None for photo in photos], pa.string()),
-                    "split": pa.array([photo.split for photo in photos], pa.string()),
+                    **{each.name: pa.array(map(each.value, photos), each.kind) for each in columns},
                     "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
                 }
             )
             writer = writer or pq.ParquetWriter(file, table.schema)
             writer.write_table(table)
-        if writer is None:
-            raise DataError("None of the photos can be read, so there is nothing to write.")
+            part = list(islice(rows, _ROWS_AT_ONCE))
+        assert writer is not None
         writer.close()
 
     write_whole(path, write)
 
 
-def _write_npz(path: Path, rows: Iterable[tuple[Candidate, np.ndarray]]) -> None:
+def _write_npz(path: Path, rows: Iterable[tuple[Candidate, np.ndarray]], columns: Sequence[_Column]) -> None:
     photos: list[Candidate] = []
     num_features = 0
     # How many rows there are is known at the end only, and the array's header comes first.
@@ -161,18 +344,17 @@ def _write_npz(path: Path, rows: Iterable[tuple[Candidate, np.ndarray]]) -> None
             num_features = vector.size
             vectors.write(vector.astype(np.float32).tobytes())
         if not photos:
-            raise DataError("None of the photos can be read, so there is nothing to write.")
-        columns = {
-            "path": [_text(photo.path) for photo in photos],
-            "label": [photo.class_name for photo in photos],
-            "split": [photo.split or "" for photo in photos],
-        }
+            return
+        arrays = {each.name: each.array(photos) for each in columns}
+        for each in columns:
+            if each.classes:
+                arrays["class_names"] = np.array(each.classes, str)
 
         def write(file: BinaryIO) -> None:
             with zipfile.ZipFile(file, "w", allowZip64=True) as archive:
-                for name, values in columns.items():
+                for name, values in arrays.items():
                     with archive.open(f"{name}.npy", "w") as entry:
-                        np.lib.format.write_array(entry, np.array(values))
+                        np.lib.format.write_array(entry, values, allow_pickle=False)
                 with archive.open("vector.npy", "w", force_zip64=True) as entry:
                     header = {
                         "descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)),

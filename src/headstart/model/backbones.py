@@ -8,6 +8,7 @@ and the tables below hold the few things that they do not say.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import re
@@ -71,6 +72,23 @@ class Backbone:
     def full_name(self) -> str:
         """The name with its tag: ``resnet18.IMAGENET1K_V1``, ``timm/tf_efficientnet_lite0.in1k``."""
         return f"timm/{self.timm_name}" if self.library == "timm" else f"{self.name}.{self.tag}"
+
+    def preprocessing_for(
+        self, task: str, resize: str | None = None, size_px: int | None = None
+    ) -> Preprocessing:
+        """Return how photos become the network's input for a task.
+
+        Args:
+            task: What is predicted; for boxes, photos are squashed by default, as a crop may lose the object.
+            resize: ``"crop"``, ``"pad"`` or ``"squash"`` instead of the default.
+            size_px: Side of the input, instead of the one that the weights were trained with.
+        """
+        default = "squash" if task == "box" else self.preprocessing.resize
+        return dataclasses.replace(
+            self.preprocessing,
+            resize=resize or default,  # type: ignore[arg-type]  # the configuration has been checked
+            size_px=size_px or self.preprocessing.size_px,
+        )
 
     @property
     def timm_name(self) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TypeAlias
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeAlias
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from headstart.errors import TrainingError
 from headstart.training.batches import Batch
 from headstart.training.task import Task
+
+_MOST_NAMED: Final = 10
 
 Scores: TypeAlias = dict[str, float]
 """The mean ``loss``, the task's headline and its other metrics, over all photos of all processes."""
@@ -26,6 +30,30 @@ def count(losses: Tensor, outputs: Tensor, batch: Batch, task: Task) -> Tensor:
     """Return a batch's sums of losses, of the headline and of photos, (3,), without gradients."""
     headline = task.headline_of(outputs.detach().float(), batch.targets) * batch.weights
     return torch.stack([losses.detach().sum(), headline.sum(), batch.weights.sum()])
+
+
+def refuse_some_not_finite(losses: Tensor, paths: Sequence[str], where: str) -> None:
+    """Name the photos whose losses are not finite, if those of the others are: then the photos are the cause.
+
+    Args:
+        losses: (N,), one for each photo.
+        paths: Of the photos.
+        where: When this happened, for the message.
+
+    Raises:
+        TrainingError: There are such photos. Where no loss is finite, nothing is raised: the weights are the
+            likely cause then.
+    """
+    is_finite = torch.isfinite(losses).tolist()
+    wrong = list(dict.fromkeys(path for path, fine in zip(paths, is_finite, strict=True) if not fine))
+    if wrong and any(is_finite):
+        more = f" and {len(wrong) - _MOST_NAMED} more" if len(wrong) > _MOST_NAMED else ""
+        raise TrainingError(
+            f"The loss is not finite (NaN or infinite) for {len(wrong)} of {len(is_finite)} photos "
+            f"({where}): {', '.join(wrong[:_MOST_NAMED])}{more}. The network does not return finite numbers "
+            "for them. Remove them, for example if they show one colour, or use another network; if they "
+            "are photos like the others, a smaller learning rate is the usual cure."
+        )
 
 
 @torch.no_grad()
@@ -44,20 +72,28 @@ def evaluate(
         task: Judges.
         accelerator: Device, precision and processes.
         on_batch: Called after each batch.
+
+    Raises:
+        TrainingError: The loss of some photos is not finite, and that of the others is.
     """
     suffix.eval()
     totals = torch.zeros(3, device=accelerator.device)
     seen: list[tuple[Tensor, Tensor, Tensor]] = []
+    of_photos: list[tuple[Tensor, tuple[str, ...]]] = []
     for batch in batches:
         with accelerator.autocast():
             outputs = suffix(batch.inputs)
         outputs = outputs.float()
         losses = task.losses(outputs, batch.targets) * batch.weights
         totals += count(losses, outputs, batch, task)
+        of_photos.append((losses, batch.paths))
         if len(task.metrics) > 1:
             seen.append((outputs.cpu(), batch.targets.cpu(), batch.weights.cpu()))
         on_batch()
     scores = scores_of(totals, task, accelerator)
+    if not math.isfinite(scores["loss"]):
+        paths = [path for _, of_batch in of_photos for path in of_batch]
+        refuse_some_not_finite(torch.cat([losses for losses, _ in of_photos]), paths, "while scoring")
     if seen:
         scores |= task.scores(*_gathered(seen, accelerator))
     return scores

@@ -180,12 +180,7 @@ def _head_kind(config: TrainConfig, network: nn.Module | None) -> str:
 
 def preprocessing_for(config: TrainConfig, backbone: Backbone, task: str) -> Preprocessing:
     """Return how photos become the network's input: by the settings, or else by backbone and task."""
-    default = "squash" if task == "box" else backbone.preprocessing.resize  # a crop may lose the object
-    return dataclasses.replace(
-        backbone.preprocessing,
-        resize=config.resize or default,  # type: ignore[arg-type]
-        size_px=config.size_px or backbone.preprocessing.size_px,
-    )
+    return backbone.preprocessing_for(task, config.resize, config.size_px)
 
 
 def _check_own(network: nn.Module, size_px: int, targets: Targets) -> WeightsSource:

@@ -15,7 +15,7 @@ from headstart.errors import TrainingError
 from headstart.training.average import WeightAverage
 from headstart.training.batches import Batch
 from headstart.training.device import anyone, seed_generators
-from headstart.training.epoch import count
+from headstart.training.epoch import count, refuse_some_not_finite
 from headstart.training.mix import mix
 from headstart.training.objective import Objective
 from headstart.training.optim import build_optimizer, load_optimizer_tensors, optimizer_tensors, set_lr
@@ -106,7 +106,7 @@ class Trainer:
                 losses = self._objective(outputs, batch.targets, mixed) * batch.weights
                 # The step's mean over all its photos: averaging over processes divides by their number.
                 loss = losses.sum() * (accelerator.num_processes / batch.step_size)
-                self._refuse_not_finite("loss", loss, batch, epoch)
+                self._refuse_not_finite("loss", loss, batch, epoch, losses)
                 accelerator.backward(loss)
             totals += count(losses, outputs, batch, self._task)
             if batch.ends_step:
@@ -164,12 +164,16 @@ class Trainer:
             return torch.as_tensor(self._accelerator.clip_grad_norm_(parameters, self._phase.clip_norm))
         return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
-    def _refuse_not_finite(self, what: str, value: Tensor, batch: Batch, epoch: int) -> None:
+    def _refuse_not_finite(
+        self, what: str, value: Tensor, batch: Batch, epoch: int, losses: Tensor | None = None
+    ) -> None:
         # Reading a value waits for the device; a step with one that is not finite would cost the weights.
         number = value.item()
         if not anyone(not math.isfinite(number), self._accelerator):
             return
         _copy(self._buffers_before, self._buffers)
+        if losses is not None:
+            refuse_some_not_finite(losses, batch.paths, f"phase {self._phase.name}, epoch {epoch}")
         kind = "not finite in another process" if math.isfinite(number) else str(number)
         raise TrainingError(
             f"The {what} is {kind} (phase {self._phase.name}, epoch {epoch}, batch {batch.number + 1}). A "
