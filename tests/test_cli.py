@@ -228,7 +228,11 @@ def test_evaluate_prints_scores_by_class(run: Path, photos: Path) -> None:
         assert re.search(rf"^{name}\s+[\d.]+\s+[\d.]+\s+[\d.]+\s+4$", out, re.MULTILINE)
     _, out, err = here("evaluate", run / "model.onnx", photos, "--split", "train")
     assert "of 36 train photos" in out
-    assert "was trained on" in err
+    images = json.loads((run / "metrics.json").read_text())["images"]
+    assert f"was trained on {images['train']} of these 36 photos" in err
+    assert (
+        f"weights were chosen on {images['val']} of these 36 photos" in err
+    )  # held back from the same folder
     code, out, err = here("evaluate", run, photos / "test")
     assert (code, err) == (0, "")
     assert "of 12 photos" in out

@@ -255,7 +255,6 @@ class _Halves(nn.Module):
 def _relative_error(activations: np.ndarray, expected: np.ndarray) -> float:
     """Return the largest difference as a fraction of the largest number.
 
-    A photo for which both runtimes return NaN says nothing about either; whoever reads its row reports it.
     One for which only one of them does is a difference beyond all others.
     """
     is_finite = np.isfinite(expected)
