@@ -20,6 +20,8 @@ import platform
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean
@@ -39,6 +41,7 @@ SITUATIONS = {  # busy processes, and whether they share one of the two cores
     "beside 2 on one core": (2, True),
 }
 BUSY = "while True: pass"
+START_SECONDS = 120  # within which the first epoch has to be done
 RECIPE = """
 [[phases]]
 name = "finetune"
@@ -61,7 +64,9 @@ def main() -> None:
     parser.add_argument("--size-px", type=int, default=128)
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--at-most", type=float, default=None)
-    parser.add_argument("--seconds", type=float, default=60, help="a run that takes longer is ended")
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="after which a run is ended, epochs done or not"
+    )
     told = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))[:2]
     os.sched_setaffinity(0, cores)  # child processes inherit it
@@ -72,34 +77,34 @@ def main() -> None:
     print(f"python -m benchmarks.busy {'DATA ' if told.data else ''}{sizes}\n")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "recipe.toml").write_text(RECIPE.format(epochs=told.epochs))
+        (folder / "recipe.toml").write_text(RECIPE.format(epochs=1 + told.epochs))
         collect_photos(told.data, folder / "photos", told.photos)
-        train(folder, "fill", {}, told.size_px, 10 * told.seconds)
+        train(folder, "fill", {}, told, 0, cores)
         seconds: dict[tuple[str, str], list[float]] = {}
         for number in range(told.rounds):
             for situation, (num_busy, on_one_core) in SITUATIONS.items():
                 order = list(settings.items())[:: 1 if number % 2 == 0 else -1]
                 for setting, variables in order:
-                    with busy(num_busy, cores[:1] if on_one_core else cores):
-                        out = f"{number}-{situation}-{setting}".replace(" ", "-")
-                        epochs = train(folder, out, variables, told.size_px, told.seconds)
+                    out = f"{number}-{situation}-{setting}".replace(" ", "-")
+                    on = cores[:1] if on_one_core else cores
+                    epochs = train(folder, out, variables, told, num_busy, on)
                     seconds.setdefault((situation, setting), []).extend(epochs)
     print(f"{'seconds per epoch':24}" + "".join(f"{setting:>10} {'ratio':>6}" for setting in settings))
     ratios: dict[str, list[float]] = {setting: [] for setting in settings}
     for situation in SITUATIONS:
         cells = []
         for setting in settings:
-            epochs, alone = seconds[situation, setting], seconds["alone", setting]
-            if epochs and alone:
-                ratios[setting].append(mean(epochs) / mean(alone))
+            epochs, by_itself = seconds[situation, setting], seconds["alone", setting]
+            if epochs and by_itself:
+                ratios[setting].append(mean(epochs) / mean(by_itself))
                 cells.append(f"{mean(epochs):10.2f} {ratios[setting][-1]:6.1f}")
             else:
                 ratios[setting].append(float("inf"))
                 cells.append(f"{'none done':>10} {'':6}")
         print(f"{situation:24}" + "".join(cells))
-    if len(settings) > 1:
-        brief, default = (mean(seconds["alone", setting]) for setting in SETTINGS)
-        print(f"\nalone, brief against default: {brief / default:.2f}")
+    alone = [mean(epochs) for setting in settings if (epochs := seconds["alone", setting])]
+    if len(alone) == len(SETTINGS):
+        print(f"\nalone, {told.settings[0]} against {told.settings[1]}: {alone[0] / alone[1]:.2f}")
     print(f"load after: {os.getloadavg()[0]:.1f}")
     sys.exit(told.at_most is not None and max(ratios[told.settings[0]]) > told.at_most)
 
@@ -122,15 +127,43 @@ def collect_photos(data: Path | None, folder: Path, number: int) -> None:
         link.symlink_to(path.absolute())
 
 
-def train(folder: Path, out: str, variables: dict[str, str], size_px: int, seconds: float) -> list[float]:
-    """Train in a process of its own; return the seconds of each epoch that it finished in time."""
+def train(
+    folder: Path,
+    out: str,
+    variables: dict[str, str],
+    told: argparse.Namespace,
+    num_busy: int,
+    cores: list[int],
+) -> list[float]:
+    """Train in a process of its own; return the seconds of the epochs that it finished in time.
+
+    The other processes begin to compute after the first epoch, which does not count, nor does what comes
+    before it. The process is ended after the last epoch, before anything is exported.
+    """
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     environment |= {"HEADSTART_CACHE": str(folder / "cache"), **variables}
     command = [sys.executable, "-m", "headstart", "train", str(folder / "photos"), "--out", str(folder / out)]
-    command += ["--recipe", str(folder / "recipe.toml"), "--size-px", str(size_px)]
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        subprocess.run(command, env=environment, timeout=seconds, check=True, capture_output=True)
+    command += ["--recipe", str(folder / "recipe.toml"), "--size-px", str(told.size_px)]
     history = folder / out / "history.csv"
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        threading.Thread(target=process.stderr.read, daemon=True).start()
+        try:
+            wait_for(history, 1, process, START_SECONDS)
+            with busy(num_busy, cores):
+                wait_for(history, 1 + told.epochs, process, told.seconds)
+        finally:
+            process.kill()
+    return seconds_in(history)[1:]
+
+
+def wait_for(history: Path, num_epochs: int, process: subprocess.Popen[str], seconds: float) -> None:
+    """Wait until so many epochs have been trained, the process has ended, or the time is over."""
+    end = time.monotonic() + seconds
+    while len(seconds_in(history)) < num_epochs and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+
+
+def seconds_in(history: Path) -> list[float]:
     if not history.exists():
         return []
     with history.open(newline="") as file:
