@@ -89,7 +89,8 @@ class PhaseConfig:
 
     norm: str = _setting(
         "frozen",
-        "batch norms of the trained stages: frozen, or trained with the batch's statistics",
+        "pretrained batch norms of the trained stages: frozen, or trained with the batch's statistics; new "
+        "ones always learn",
         choices=("frozen", "train"),
     )
     label_smoothing: float = _setting(0.0, "share of each target given to all classes", at_least=0, below=1)

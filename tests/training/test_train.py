@@ -279,14 +279,18 @@ def test_runs_are_named_after_their_data_and_counted(
 
 
 def test_two_processes_train_as_one(photos: Path, tmp_path: Path) -> None:
-    # 30 training photos in steps of 29: in the second step one process has no photo.
+    # 30 training photos in steps of 29: in the second step one process has no photo. The weights are a
+    # file's, so that norms count as pretrained: those that learn see other photos in each process.
+    torch.manual_seed(0)
+    torch.save(__import__("torchvision").models.resnet18().state_dict(), tmp_path / "weights.pth")
     (tmp_path / "recipe.toml").write_text(
         '[[phases]]\nname = "head"\nepochs = 3\nhead_lr = 0.01\n\n'
         '[[phases]]\nname = "last"\nunfreeze = 1\nepochs = 2\nhead_lr = 0.001\noptimizer = "adamw"\n'
         "wise_ft = true\n"
     )
     command = ["-m", "headstart", "train", str(photos), "--recipe", str(tmp_path / "recipe.toml")]
-    command += ["--backbone", "resnet18", "--weights", "random", "--size-px", "32", "--batch-size", "29"]
+    command += ["--backbone", "resnet18", "--weights", str(tmp_path / "weights.pth")]
+    command += ["--size-px", "32", "--batch-size", "29"]
     one = [sys.executable, *command, "--out", str(tmp_path / "one")]
     two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     two += [*command, "--out", str(tmp_path / "two")]
@@ -338,7 +342,9 @@ def test_what_ends_a_phase_early_and_what_was_tried_in_vain_is_said(
         {"name": "fine", "unfreeze": 1, "epochs": 9, "patience": 1, "head_lr": 0.3, "optimizer": "sgd"},
         {"name": "still", "unfreeze": 1, "epochs": 1, "head_lr": 1e-12, "optimizer": "sgd", "wise_ft": True},
     ]
-    hs.train(photos, tmp_path / "run", **(TINY | {"phases": phases}))
+    # With norms that learn, nothing would stand still.
+    torch.save(__import__("torchvision").models.resnet18().state_dict(), tmp_path / "weights.pth")
+    hs.train(photos, tmp_path / "run", **(TINY | {"phases": phases, "weights": tmp_path / "weights.pth"}))
     told = capsys.readouterr().err
     assert "fine ends early: 1 epoch without a better one (patience = 1)" in told
     assert "still: no mixture with the weights before the phase is better" in told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import math
 import threading
 from collections.abc import Sequence
 from typing import Final
@@ -18,6 +19,7 @@ from headstart.errors import NetworkError
 from headstart.features.code import code_digest
 from headstart.features.graph import function_hashes, part_of
 from headstart.images.preprocess import Preprocessing
+from headstart.model.memory import is_out_of_memory, memory_explained, release_memory
 from headstart.model.normalise import Normalise
 from headstart.model.stages import StageSequence, cut
 from headstart.model.to_onnx import export_untrained
@@ -56,7 +58,7 @@ class Prefix:
 
     Attributes:
         stages: The frozen stages. Without any, the prefix hands the pixels through as they are.
-        batch_size: Photos per call.
+        batch_size: Photos per call. ``row`` makes it smaller where PyTorch runs out of memory.
         relative_error: How far the two runtimes were apart on the first batch; None before, or without both.
         why_torch: Why ONNX Runtime is not used on this CPU; empty if it is.
     """
@@ -84,6 +86,7 @@ class Prefix:
         self._session: onnxruntime.InferenceSession | None = None
         self._lock = threading.RLock()  # PyTorch keeps all cores busy by itself, so its calls take turns
         self.batch_size = _BATCH_SIZE_ON_ONNX if self._on_onnx else _BATCH_SIZE_ON_TORCH
+        self._fits = False  # a batch into memory, as far as is known
 
     @property
     def runtime(self) -> str:
@@ -154,7 +157,22 @@ class Prefix:
         if not self.stages:
             return np.squeeze(pixels, 0)
         with self._lock:
+            if not self._on_onnx:
+                self._fit_into_memory(size_px)
             return np.squeeze(self._by_torch(pixels)[0], 0)
+
+    def _fit_into_memory(self, size_px: int) -> None:
+        """Halve the batch size until a batch fits, before anything is computed or stored with it."""
+        while not self._fits and self.batch_size > 1:
+            try:
+                self._forward(np.zeros((self.batch_size, size_px, size_px, 3), np.uint8))
+                self._fits = True
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+            if not self._fits:
+                release_memory()
+                self.batch_size = math.ceil(self.batch_size / 2)
 
     def _exported(self) -> tuple[bytes, list[str]]:
         """Export once; return the model, and the hash of each of its outputs."""
@@ -201,8 +219,12 @@ class Prefix:
             return None
         return session
 
-    @torch.inference_mode()
     def _by_torch(self, pixels: np.ndarray) -> list[np.ndarray]:
+        with memory_explained():
+            return self._forward(pixels)
+
+    @torch.inference_mode()
+    def _forward(self, pixels: np.ndarray) -> list[np.ndarray]:
         images = torch.from_numpy(pixels).to(self._device)
         with torch.autocast(self._device.type, _AUTOCAST.get(self.precision), self.precision in _AUTOCAST):
             outputs: tuple[Tensor, ...] = self._module(images)

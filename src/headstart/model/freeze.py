@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Collection
 
 import torch
 from torch import nn
 
+from headstart.model.norms import has_statistics
 from headstart.model.stages import auxiliary_heads, cut, is_view, named_tensors
 
 
@@ -57,22 +59,37 @@ def unfreeze(network: nn.Module, *, from_stage: str | int | None = None) -> None
         freeze(part.get_submodule(name))
 
 
-def make_trainable(suffix: nn.Module, norm: str) -> None:
-    """Unfreeze what a phase trains; with ``norm="frozen"`` its batch norms keep their statistics."""
+def make_trainable(suffix: nn.Module, norm: str, new_norms: Collection[nn.Module] = ()) -> None:
+    """Unfreeze what a phase trains.
+
+    Args:
+        suffix: Its stages.
+        norm: ``"frozen"``: norms keep their pretrained statistics; ``"train"``: they learn from each batch.
+        new_norms: Those that have no pretrained statistics, and learn in either case.
+    """
     unfreeze(suffix)
     if norm == "frozen":
-        hold_norm_statistics(suffix)
+        hold_norm_statistics(suffix, new_norms)
 
 
-def hold_norm_statistics(network: nn.Module) -> None:
-    """Hold batch norms until ``unfreeze``, their scale and shift still trainable.
+def hold_norm_statistics(network: nn.Module, new_norms: Collection[nn.Module] = ()) -> None:
+    """Hold norms with running statistics until ``unfreeze``, their scale and shift still trainable.
 
     This freezes nothing: frozen would be without gradients too. Small data gives noisy batch statistics; the
     pretrained ones serve better.
+
+    Args:
+        network: Holds the norms.
+        new_norms: Those that have no pretrained statistics; they are not held.
     """
     for module in network.modules():
-        if isinstance(getattr(module, "running_mean", None), torch.Tensor):
+        if has_statistics(module) and module not in new_norms:
             _hold(module)
+
+
+def is_held(module: nn.Module) -> bool:
+    """Tell whether a module stays in evaluation mode."""
+    return "train" in module.__dict__
 
 
 def is_frozen(module: nn.Module) -> bool:
@@ -84,7 +101,7 @@ def is_frozen(module: nn.Module) -> bool:
     if any(parameter.requires_grad for parameter in module.parameters()):
         return False
     owners = (part for part in module.modules() if next(part.parameters(recurse=False), None) is not None)
-    return all("train" in part.__dict__ for part in owners if not is_view(part))
+    return all(is_held(part) for part in owners if not is_view(part))
 
 
 def digest(module: nn.Module) -> str:

@@ -52,6 +52,10 @@ class WeightAverage:
             torch._foreach_copy_(*self._others)
         self._num_updates += 1
 
+    def forget_updates(self, number: int) -> None:
+        """Count the last updates as not made: the averages themselves have been put back."""
+        self._num_updates -= number
+
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Let the module have the averages inside the block, and its own weights, bit for bit, after it."""

@@ -91,6 +91,12 @@ class Batches:
         """Steps of the optimiser."""
         return math.ceil(self.batches_per_epoch / self._accumulate)
 
+    @property
+    def largest_part(self) -> int:
+        """Photos of a batch that one process has, at most."""
+        num_processes: int = self._accelerator.num_processes
+        return math.ceil(min(self._batch_size, len(self._records)) / num_processes)
+
     def epoch(self, order: np.ndarray | None = None, view: int = 0, first: int = 0) -> Iterator[Batch]:
         """Yield this process's part of every batch.
 

@@ -64,6 +64,7 @@ class Checkpoints:
         """
         number = max(self._numbers(), default=0) + 1
         save_checkpoint(self._path(number), tensors, state)
+        self._unusable.discard(number)  # a damaged one of that number has been put aside
         self._files[number] = state["files"]
         self._delete_unneeded()
 

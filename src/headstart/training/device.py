@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, gather_object
 from torch import Tensor, nn
 
 from headstart.config import TrainConfig
@@ -124,7 +124,12 @@ def create_accelerator(
         AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
         GradientState._reset_state()
         try:
-            accelerator = Accelerator(cpu=choice.device == "cpu", mixed_precision=_MIXED[choice.precision])
+            accelerator = Accelerator(
+                cpu=choice.device == "cpu",
+                mixed_precision=_MIXED[choice.precision],
+                # A forward pass must not wait for the other processes: memory may run out in one of them.
+                kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+            )
         except ValueError as error:
             raise ConfigError(
                 [f"precision is {choice.precision!r}, which is not supported here: {error} Use fp32."]
@@ -158,6 +163,11 @@ def to_device(
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def steps_between_checks(device: torch.device) -> int:
+    """Return how many steps are taken between looks at whether all was finite: looking waits for a GPU."""
+    return 1 if device.type == "cpu" else 8
 
 
 def seed_generators(seed: int, device: torch.device) -> None:

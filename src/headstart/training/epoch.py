@@ -11,10 +11,13 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from headstart.errors import TrainingError
+from headstart.model.memory import is_out_of_memory, release_memory
 from headstart.training.batches import Batch
+from headstart.training.memory import MicroBatch
 from headstart.training.task import Task
 
 _MOST_NAMED: Final = 10
+_BATCHES_ON_DEVICE: Final = 16  # outputs stay there so long, as fetching them waits for the device
 
 Scores: TypeAlias = dict[str, float]
 """The mean ``loss``, the task's headline and its other metrics, over all photos of all processes."""
@@ -26,10 +29,11 @@ def scores_of(totals: Tensor, task: Task, accelerator: Accelerator) -> Scores:
     return {"loss": loss / count, task.headline: headline / count}
 
 
-def count(losses: Tensor, outputs: Tensor, batch: Batch, task: Task) -> Tensor:
-    """Return a batch's sums of losses, of the headline and of photos, (3,), without gradients."""
-    headline = task.headline_of(outputs.detach().float(), batch.targets) * batch.weights
-    return torch.stack([losses.detach().sum(), headline.sum(), batch.weights.sum()])
+def count(losses: Tensor, outputs: Tensor, batch: Batch, task: Task, part: slice = slice(None)) -> Tensor:
+    """Return a part's sums of losses, of the headline and of photos, (3,), without gradients."""
+    weights = batch.weights[part]
+    headline = task.headline_of(outputs.detach().float(), batch.targets[part]) * weights
+    return torch.stack([losses.detach().sum(), headline.sum(), weights.sum()])
 
 
 def refuse_some_not_finite(losses: Tensor, paths: Sequence[str], where: str) -> None:
@@ -63,8 +67,11 @@ def evaluate(
     task: Task,
     accelerator: Accelerator,
     on_batch: Callable[[], object] = lambda: None,
+    micro_batch: MicroBatch | None = None,
 ) -> Scores:
     """Score the suffix on every batch in evaluation mode, by the task's plain loss.
+
+    Where memory runs out, photos are scored fewer at a time.
 
     Args:
         suffix: The unfrozen stages.
@@ -72,30 +79,37 @@ def evaluate(
         task: Judges.
         accelerator: Device, precision and processes.
         on_batch: Called after each batch.
+        micro_batch: Photos in one pass; becomes smaller where memory runs out.
 
     Raises:
-        TrainingError: The loss of some photos is not finite, and that of the others is.
+        TrainingError: Memory ran out with one photo; or the loss of some photos is not finite, and that of
+            the others is.
     """
     suffix.eval()
+    micro_batch = micro_batch or MicroBatch()
     totals = torch.zeros(3, device=accelerator.device)
     seen: list[tuple[Tensor, Tensor, Tensor]] = []
     of_photos: list[tuple[Tensor, tuple[str, ...]]] = []
+    on_cpu: list[tuple[Tensor, Tensor, Tensor]] = []
     for batch in batches:
-        with accelerator.autocast():
-            outputs = suffix(batch.inputs)
-        outputs = outputs.float()
+        outputs = _outputs(suffix, batch.inputs, accelerator, micro_batch)
         losses = task.losses(outputs, batch.targets) * batch.weights
         totals += count(losses, outputs, batch, task)
         of_photos.append((losses, batch.paths))
         if len(task.metrics) > 1:
-            seen.append((outputs.cpu(), batch.targets.cpu(), batch.weights.cpu()))
+            seen.append((outputs, batch.targets, batch.weights))
+            if len(seen) == _BATCHES_ON_DEVICE:
+                on_cpu += _to_cpu(seen)
+                seen = []
         on_batch()
+    on_cpu += _to_cpu(seen)
+    micro_batch.agree(accelerator)
     scores = scores_of(totals, task, accelerator)
     if not math.isfinite(scores["loss"]):
         paths = [path for _, of_batch in of_photos for path in of_batch]
         refuse_some_not_finite(torch.cat([losses for losses, _ in of_photos]), paths, "while scoring")
-    if seen:
-        scores |= task.scores(*_gathered(seen, accelerator))
+    if on_cpu:
+        scores |= task.scores(*_gathered(on_cpu, accelerator))
     return scores
 
 
@@ -113,6 +127,24 @@ def score_outputs(outputs: Tensor, rows: Tensor, task: Task) -> Scores:
         task.headline: float(headline.double().mean()),
     }
     return scores | (task.scores(outputs.numpy(), rows.numpy()) if len(task.metrics) > 1 else {})
+
+
+def _outputs(suffix: nn.Module, inputs: Tensor, accelerator: Accelerator, micro_batch: MicroBatch) -> Tensor:
+    """Run a batch, in as many passes as memory needs; (B, ...) float32."""
+    while True:
+        try:
+            with accelerator.autocast():
+                outputs = [suffix(inputs[part]) for part in micro_batch.parts(len(inputs))]
+            return (outputs[0] if len(outputs) == 1 else torch.cat(outputs)).float()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        release_memory()  # here, where the exception no longer holds what the pass has computed
+        micro_batch.shrink(len(inputs))
+
+
+def _to_cpu(seen: list[tuple[Tensor, Tensor, Tensor]]) -> list[tuple[Tensor, Tensor, Tensor]]:
+    return [tuple(column.cpu() for column in batch) for batch in seen]  # type: ignore[misc]
 
 
 def _gathered(seen: list[tuple[Tensor, Tensor, Tensor]], accelerator: Accelerator) -> tuple:  # type: ignore[type-arg]

@@ -207,7 +207,7 @@ def lr_find(
             for each in (*before, tested):
                 if features.phase is not each:
                     features = setup.source.open(each)
-                make_trainable(features.suffix, each.norm)
+                make_trainable(features.suffix, each.norm, setup.new_norms)
                 display.phase(each, features.prefix.stages, features.suffix)
                 if each is tested:
                     found = _test(setup, features, splits, accelerator, display)
@@ -311,6 +311,7 @@ def _test(
     try:
         with display.counting("Range test", num_photos) as counter:
             for batch in chain.from_iterable(ready.steps(epoch, totals) for epoch in count(1)):
+                ready.trainer.verify()  # each loss is looked at, so each step may be
                 losses.append(scores_of(totals, setup.task, accelerator)["loss"])
                 totals.zero_()
                 average = _SMOOTHING * average + (1 - _SMOOTHING) * losses[-1]

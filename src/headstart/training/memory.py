@@ -1,11 +1,8 @@
-"""Memory that runs out: smaller passes with the same size of step, or a sentence that says what to set."""
+"""Smaller passes with the same size of step, where memory runs out."""
 
 from __future__ import annotations
 
-import gc
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,55 +10,11 @@ import torch
 from accelerate import Accelerator
 
 from headstart.errors import TrainingError
-
-_ADVICE = (
-    "Use smaller photos (--size-px), a smaller batch (--batch-size) or a smaller backbone, or unfreeze fewer "
-    "stages in the recipe."
-)
-_MESSAGES = (
-    "out of memory",  # CUDA and MPS
-    "can't allocate memory",  # PyTorch on a CPU
-    "not enough memory",
-    "failed to allocate memory",  # ONNX Runtime
-    "alloc_failed",  # cuDNN and cuBLAS
-    "bad_alloc",
-)
+from headstart.model.memory import ADVICE
 
 
 class OutOfMemory(Exception):  # noqa: N818  # not an error yet: a smaller pass may do
     """A step did not fit into memory, in any process; its gradients and statistics have been put back."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an exception says that memory ran out, whatever raised it."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, Exception) and any(text in str(error).lower() for text in _MESSAGES)
-
-
-def release_memory() -> None:
-    """Give back what a failed pass has left behind."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    elif torch.mps.is_available():
-        torch.mps.empty_cache()
-
-
-@contextmanager
-def memory_explained() -> Iterator[None]:
-    """Turn memory that runs out inside the block into a sentence.
-
-    Raises:
-        TrainingError: Memory ran out.
-    """
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, TrainingError) or not is_out_of_memory(error):
-            raise
-        reason = str(error).partition("\n")[0][:200] or type(error).__name__
-        raise TrainingError(f"Memory ran out: {reason} {_ADVICE}") from error
 
 
 @dataclass
@@ -99,5 +52,5 @@ class MicroBatch:
         """
         largest = min(num_photos, self.size or num_photos)
         if largest <= 1:
-            raise TrainingError(f"Memory ran out with one photo at a time. {_ADVICE}")
+            raise TrainingError(f"Memory ran out with one photo at a time. {ADVICE}")
         self.size = math.ceil(largest / 2)

@@ -26,19 +26,23 @@ class Objective:
         if phase.class_weights == "balanced":
             self._class_weights = balanced_weights(class_counts).to(device)
 
-    def __call__(self, outputs: Tensor, rows: Tensor, mixed: Mixed | None = None) -> Tensor:
+    def __call__(
+        self, outputs: Tensor, rows: Tensor, mixed: Mixed | None = None, part: slice = slice(None)
+    ) -> Tensor:
         """Return each photo's loss, (B,) float32.
 
         Args:
             outputs: (B, D), of any floating-point type.
-            rows: (B, ...), what they are compared with.
+            rows: (N, ...), what the outputs of the whole batch are compared with.
             mixed: What the photos were mixed with, if they were: both rows count, by their shares.
+            part: Which B of the batch's N photos the outputs are of.
         """
         outputs = outputs.float()
-        losses = self._losses(outputs, rows)
+        losses = self._losses(outputs, rows[part])
         if mixed is None or mixed.other is None or mixed.share is None:
             return losses
-        return mixed.share * losses + (1 - mixed.share) * self._losses(outputs, rows[mixed.other])
+        share, other = mixed.share[part], mixed.other[part]
+        return share * losses + (1 - share) * self._losses(outputs, rows[other])
 
     def _losses(self, outputs: Tensor, rows: Tensor) -> Tensor:
         losses = self._task.losses(outputs, rows, self._phase)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from headstart.columns import counted
 from headstart.config import PhaseConfig
 from headstart.data.records import Record
 from headstart.data.targets import strata
 from headstart.training.batches import Batch, Batches
 from headstart.training.device import memory_format
 from headstart.training.features import PhaseFeatures
+from headstart.training.memory import MicroBatch, OutOfMemory
 from headstart.training.sampler import epoch_order
 from headstart.training.schedule import lr_factor
 from headstart.training.setup import Setup
@@ -33,6 +35,8 @@ class ReadyPhase:
         layout: How maps lie in memory.
         seed: Of the run.
         features: What the phase reads.
+        say: Told where memory has run out, and what is done instead.
+        scoring: Photos in one pass while scoring.
     """
 
     batches: Batches
@@ -41,6 +45,8 @@ class ReadyPhase:
     layout: torch.memory_format
     seed: int
     features: PhaseFeatures
+    say: Callable[[str], object]
+    scoring: MicroBatch = field(default_factory=MicroBatch)
 
     def steps(self, epoch: int, totals: Tensor, first: int = 0) -> Iterator[Batch]:
         """Take the steps of an epoch, in its order and on its view: see ``Trainer.steps``.
@@ -49,11 +55,47 @@ class ReadyPhase:
             epoch: From 1.
             totals: (3,) of this process so far; added to in place.
             first: Number of the first batch, where those before it are done.
+
+        Where memory runs out, the step is taken again in smaller passes, whose gradients add up: the step has
+        the same size, and without norms that learn, up to rounding, the same result.
+
+        Raises:
+            TrainingError: As ``Trainer.steps``; or memory ran out with one photo.
         """
         phase = self.features.phase
         order = epoch_order(self.labels, phase.sampling, self.seed, phase.name, epoch)
-        parts = self.batches.epoch(order, self.features.view(epoch), first)
-        return self.trainer.steps(parts, epoch, totals)
+        while True:
+            parts = self.batches.epoch(order, self.features.view(epoch), first)
+            try:
+                for batch in self.trainer.steps(parts, epoch, totals):
+                    first = batch.number + 1
+                    yield batch
+                return
+            except OutOfMemory:
+                pass
+            self._shrink()
+
+    def micro_batches(self) -> dict[str, int]:
+        """Return how many photos a process takes in one pass, by what it does, where memory has run out."""
+        sizes = {"training": self.trainer.micro_batch.size, "scoring": self.scoring.size}
+        return {name: size for name, size in sizes.items() if size is not None}
+
+    def resume(self, sizes: Mapping[str, int]) -> None:
+        """Take as many photos in one pass as ``micro_batches`` returned."""
+        self.trainer.micro_batch.size = sizes.get("training")
+        self.scoring.size = sizes.get("scoring")
+
+    def _shrink(self) -> None:
+        """Halve the photos in one pass: the same number in all processes."""
+        self.trainer.shrink(self.batches.largest_part)
+        size = self.trainer.micro_batch.size
+        text = f"Memory ran out: each step is now computed {counted(size or 1, 'photo')} at a time."
+        if self.trainer.learns_statistics:
+            text += (
+                " Batch norms that learn now see so few photos at a time, which makes a difference; norm = "
+                '"frozen" or smaller photos avoid it.'
+            )
+        self.say(f"Warning: {text}")
 
 
 def make_ready(
@@ -91,4 +133,4 @@ def make_ready(
     trainer = Trainer(
         phase, setup.network, suffix, setup.task, class_counts, steps, accelerator, config.seed, schedule
     )
-    return ReadyPhase(batches, trainer, labels, layout, config.seed, features)
+    return ReadyPhase(batches, trainer, labels, layout, config.seed, features, setup.source.say)

@@ -175,7 +175,7 @@ def _look_into(setup: Setup, phase: PhaseConfig, accelerator: Accelerator, displ
     display.say(f"Timing phase {phase.name} on black photos")
     prefix, suffix = source.cut(phase)
     freeze(prefix.stages)
-    make_trainable(suffix, phase.norm)
+    make_trainable(suffix, phase.norm, setup.new_norms)
     labels = {name: label for label, name in enumerate(setup.listing.class_names)}
     records = [
         Record(

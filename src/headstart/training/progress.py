@@ -49,6 +49,8 @@ class Progress:
         start: File of the weights that the phase began with; None for those of the pretrained network.
         head: How the head was solved, as ``SolvedHead.summary`` returns it; empty if it was not.
         scale: Of predicted numbers; None before it is known.
+        micro_batches: By phase, photos in one pass of a process in ``training`` and in ``scoring``, where
+            memory has run out.
     """
 
     phase: int = 0
@@ -60,6 +62,7 @@ class Progress:
     best: Best | None = None
     is_over: bool = False
     start: str | None = None
+    micro_batches: dict[str, dict[str, int]] = field(default_factory=dict)
     head: dict[str, Any] = field(default_factory=dict)
     scale: Scale | None = None
 

@@ -253,6 +253,18 @@ class RunDir:
         """Note how many batches of the epoch are done, and what they came to."""
         self.progress.batch, self.progress.totals = batches, totals
 
+    def note_micro_batches(self, phase: PhaseConfig, sizes: Mapping[str, int]) -> bool:
+        """Note how many photos a process takes in one pass, where memory has run out.
+
+        Returns:
+            Whether that has changed.
+        """
+        noted = self.progress.micro_batches
+        if noted.get(phase.name, {}) == dict(sizes):
+            return False
+        noted[phase.name] = dict(sizes)
+        return True
+
     def is_checkpoint_due(self) -> bool:
         """Tell whether enough time has passed for a checkpoint to be worth its own."""
         pause = max(self._config.checkpoint_seconds, self._seconds_to_save / _SHARE_FOR_CHECKPOINTS)
@@ -372,6 +384,11 @@ class RunDir:
             {
                 "name": phase.name,
                 "unfrozen": phase.unfreeze,
+                **(
+                    {"micro_batch": self.progress.micro_batches[phase.name]}
+                    if phase.name in self.progress.micro_batches
+                    else {}
+                ),
                 "epochs": [
                     {
                         key: value

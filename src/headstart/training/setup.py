@@ -22,6 +22,7 @@ from headstart.images.preprocess import Preprocessing
 from headstart.model.backbones import Backbone, resolve
 from headstart.model.check import check_export, check_stages, check_tensors
 from headstart.model.head import put_head
+from headstart.model.norms import new_norms
 from headstart.model.stages import cut, is_staged, stage_names, state_names
 from headstart.model.weights import WeightsSource, create_pretrained
 from headstart.training.display import Display
@@ -47,6 +48,7 @@ class Setup:
         targets: What the photos are to be learned as; see ``scaled`` for numbers.
         task: What outputs are judged by.
         source: Opens the features of one phase after the other.
+        new_norms: Those whose statistics are not pretrained, and learn in every phase that trains them.
     """
 
     config: TrainConfig
@@ -59,6 +61,7 @@ class Setup:
     targets: Targets
     task: Task
     source: FeatureSource
+    new_norms: frozenset[nn.Module]
 
     def scaled(self, scale: Scale) -> Setup:
         """Return the same with the scale of the photos that are trained on, which only reading them tells."""
@@ -147,7 +150,8 @@ def prepare(
         accelerator,
         display.say,
     )
-    return Setup(config, listing, backbone, preprocessing, network, head, weights, targets, task, source)
+    new = new_norms(network, weights.kind)
+    return Setup(config, listing, backbone, preprocessing, network, head, weights, targets, task, source, new)
 
 
 def _head_kind(config: TrainConfig, network: nn.Module | None) -> str:

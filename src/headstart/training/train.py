@@ -19,6 +19,7 @@ from headstart.data.split import Splits, split_dataset
 from headstart.data.targets import Scale
 from headstart.errors import TrainingError, shell_command
 from headstart.model.freeze import digest, make_trainable
+from headstart.model.memory import memory_explained
 from headstart.training.batches import Batches
 from headstart.training.device import anyone, create_accelerator, from_main, reproducible
 from headstart.training.display import Display
@@ -119,6 +120,7 @@ def _run(
     network: nn.Module | None = None,
 ) -> TrainResult:
     with ExitStack() as cleanup:
+        cleanup.enter_context(memory_explained())
         accelerator = cleanup.enter_context(create_accelerator(config, Display().say))
         cleanup.enter_context(reproducible(config.seed, accelerator.device))
         is_main = accelerator.is_main_process
@@ -157,7 +159,7 @@ def _run(
             if features.phase is not phase:
                 features.close()
                 features = setup.source.open(phase)
-            make_trainable(features.suffix, phase.norm)
+            make_trainable(features.suffix, phase.norm, setup.new_norms)
             run.begin_phase(network, setup.trained_names(phase))
             display.phase(phase, features.prefix.stages, features.suffix)
             num_rows = len(features.views) * len(splits.train) + len(splits.val)
@@ -243,13 +245,16 @@ def _take_steps(
     )
     if state := run.take_resumed():
         trainer.load(state)
+    ready.resume(run.progress.micro_batches.get(phase.name, {}))
 
     def check() -> None:
         interrupt.check(lambda flag: anyone(flag, accelerator))
 
     def score() -> Scores:
         with interrupt.bounded():
-            return evaluate(trainer.suffix, val_batches.epoch(), setup.task, accelerator, check)
+            return evaluate(
+                trainer.suffix, val_batches.epoch(), setup.task, accelerator, check, ready.scoring
+            )
 
     try:
         num_photos = (phase.epochs - progress.epoch) * len(splits.train)
@@ -262,12 +267,14 @@ def _take_steps(
                     run.steps_done(batch.number + 1, totals)
                     counter.advance(batch.step_size, totals)
                     check()
-                    if run.is_checkpoint_due():
+                    # A change of the passes' size decides later bits, so that resuming has to know it.
+                    if run.note_micro_batches(phase, ready.micro_batches()) or run.is_checkpoint_due():
                         run.checkpoint(network, trainer.tensors())
                     if config.max_minutes is not None:
                         progress.is_over = anyone(progress.has_run_long(config), accelerator)
                         if progress.is_over:
                             break
+                trainer.verify()
                 train_scores = scores_of(totals, setup.task, accelerator)
                 with trainer.averaged():
                     val_scores, lr = score(), trainer.largest_lr(epoch)
@@ -275,6 +282,8 @@ def _take_steps(
                     completed = round(progress.batch / ready.batches.batches_per_epoch, 4)
                     record = EpochRecord(phase.name, epoch, train_scores, val_scores, lr, seconds, completed)
                     display.epoch(record, phase.epochs, is_best=run.record(record, network))
+                if run.note_micro_batches(phase, ready.micro_batches()):
+                    run.checkpoint(network, trainer.tensors())
                 check()
         if progress.epoch < phase.epochs and not progress.out_of_time:
             display.out_of_patience(phase)
@@ -305,6 +314,8 @@ def _take_steps(
         display.say(f"Saved. Resume with: {shell_command('resume', run.path)}")
         raise
     except TrainingError:
+        if trainer.failed_at is not None:
+            progress.batch = trainer.failed_at
         if trainer.is_finite():
             run.checkpoint(network, trainer.tensors())
         raise

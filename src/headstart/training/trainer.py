@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 
 import torch
 from accelerate import Accelerator
@@ -12,10 +13,14 @@ from torch import Tensor, nn
 
 from headstart.config import PhaseConfig
 from headstart.errors import TrainingError
+from headstart.model.freeze import is_held
+from headstart.model.memory import is_out_of_memory, release_memory
+from headstart.model.norms import has_statistics, taking_one_photo
 from headstart.training.average import WeightAverage
 from headstart.training.batches import Batch
-from headstart.training.device import anyone, seed_generators
+from headstart.training.device import anyone, seed_generators, steps_between_checks
 from headstart.training.epoch import count, refuse_some_not_finite
+from headstart.training.memory import MicroBatch, OutOfMemory
 from headstart.training.mix import mix
 from headstart.training.objective import Objective
 from headstart.training.optim import build_optimizer, load_optimizer_tensors, optimizer_tensors, set_lr
@@ -41,6 +46,8 @@ class Trainer:
 
     Attributes:
         suffix: As prepared for the device and for several processes.
+        micro_batch: Photos in one pass of one process: smaller than a batch where memory has run out.
+        failed_at: After a TrainingError, the number of the first batch of the step that failed, in its epoch.
     """
 
     def __init__(
@@ -65,9 +72,16 @@ class Trainer:
         self._average = None if phase.ema is None else WeightAverage(suffix, phase.ema)
         optimizer = build_optimizer(network, suffix, phase)
         self._largest_lr = max(group["max_lr"] for group in optimizer.param_groups)
-        # Batch norms take a batch's statistics in before its loss is known.
-        self._buffers = [buffer for buffer in suffix.buffers() if phase.norm == "train"]
+        # Norms take a batch's statistics in before its loss is known.
+        modules = [module for module in suffix.modules() if not is_held(module)]
+        self._buffers = [buffer for module in modules for buffer in module.buffers(recurse=False)]
         self._buffers_before = [buffer.clone() for buffer in self._buffers]
+        self._learns_statistics = any(has_statistics(module) for module in modules)
+        self._checks_every = steps_between_checks(accelerator.device)
+        self._num_bad = torch.zeros((), dtype=torch.int64, device=accelerator.device)  # steps, since a check
+        self._unchecked: list[_Step] = []
+        self.micro_batch = MicroBatch()
+        self.failed_at: int | None = None
         self.suffix, self._optimizer = accelerator.prepare(suffix, optimizer)
 
     def steps(self, batches: Iterable[Batch], epoch: int, totals: Tensor) -> Iterator[Batch]:
@@ -85,40 +99,151 @@ class Trainer:
 
         Raises:
             TrainingError: The loss or the gradients are not finite; the weights are still those before the
-                step.
+                step. On a CPU it is raised in that step; elsewhere, where looking waits for the device, at
+                most ``steps_between_checks`` later, and no step after it has changed anything.
+            OutOfMemory: A step did not fit into memory, in any process. Nothing of it is left; the totals are
+                those before it, too.
         """
         phase, accelerator, optimizer = self._phase, self._accelerator, self._optimizer
         self.suffix.train()  # the one place; what is frozen or held stays in evaluation mode
         optimizer.zero_grad()
-        is_first = True
+        step: _Step | None = None
         for batch in batches:
-            if is_first:
+            if step is None:
                 _copy(self._buffers, self._buffers_before)
-            is_first = batch.ends_step
+                step = _Step(epoch, batch.number, totals, totals.clone(), torch.zeros_like(self._num_bad))
+            step.last, step.paths, step.losses = batch.number, batch.paths, []
             # No hidden generator state: what is dropped depends on where we are, not on what ran before.
             place = (self._seed, phase.name, epoch, batch.number, accelerator.process_index)
             seed_generators(key(*place), accelerator.device)
-            mixed = mix(batch.inputs, phase, key("mix", *place))
-            # Gradients of several processes are averaged once, in the last batch of a step.
-            with nullcontext() if batch.ends_step else accelerator.no_sync(self.suffix):
+            # Several processes agree at the end of a step: what one of them has no memory for, none takes.
+            if not step.is_out_of_memory:
+                try:
+                    self._learn(batch, key("mix", *place), step, totals)
+                except Exception as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    step.is_out_of_memory = True
+            if not batch.ends_step and not (step.is_out_of_memory and accelerator.num_processes == 1):
+                continue
+            if anyone(step.is_out_of_memory, accelerator):
+                optimizer.zero_grad()
+                _copy(self._buffers_before, self._buffers)
+                totals.copy_(step.totals)
+                raise OutOfMemory
+            self._average_over_processes()
+            norm = self._clipped_norm()
+            if accelerator.scaler is None:  # which leaves such steps out by itself
+                self._look_at("norm of the gradients", norm, step)
+            self._refuse_not_finite(step)
+            set_lr(optimizer, self._lr_factor(epoch, batch.number // phase.accumulate))
+            self._take(step, totals)
+            optimizer.zero_grad()
+            if self._checks_every > 1:
+                self._unchecked.append(step)
+                if len(self._unchecked) == self._checks_every:
+                    self.verify()
+            step = None
+            yield batch
+        self.verify()
+
+    def shrink(self, num_photos: int) -> None:
+        """Take fewer photos in one pass, after ``OutOfMemory``.
+
+        Args:
+            num_photos: In the largest part of a batch that a process has.
+
+        Raises:
+            TrainingError: A pass has one photo already.
+        """
+        release_memory()
+        self.micro_batch.shrink(num_photos)
+
+    @property
+    def learns_statistics(self) -> bool:
+        """Whether norms learn from the photos of each pass, so that the size of passes makes a difference."""
+        return self._learns_statistics
+
+    def verify(self) -> None:
+        """Make sure that all steps so far were finite, where they are not looked at one by one.
+
+        Raises:
+            TrainingError: One was not; nothing has changed since.
+        """
+        steps, self._unchecked = self._unchecked, []
+        num_bad = int(self._num_bad.item()) if steps else 0  # the same in all processes
+        if num_bad == 0:
+            return
+        self._num_bad.zero_()
+        if self._average is not None:
+            self._average.forget_updates(num_bad)
+        raise self._not_finite("loss or the norm of the gradients", "not finite", steps[len(steps) - num_bad])
+
+    def _learn(self, batch: Batch, mix_seed: int, step: _Step, totals: Tensor) -> None:
+        """Add a batch's gradients to the step's, in as many passes as memory needs."""
+        accelerator = self._accelerator
+        mixed = mix(batch.inputs, self._phase, mix_seed)
+        for part in self.micro_batch.parts(len(batch.inputs)):
+            alone = part.stop - part.start == 1 and self._learns_statistics
+            # Gradients of several processes are averaged when all of them have done the step.
+            with (
+                accelerator.no_sync(self.suffix),
+                taking_one_photo(self.suffix) if alone else nullcontext(),
+            ):
                 with accelerator.autocast():
-                    outputs = self.suffix(mixed.inputs)
-                losses = self._objective(outputs, batch.targets, mixed) * batch.weights
+                    outputs = self.suffix(mixed.inputs[part])
+                losses = self._objective(outputs, batch.targets, mixed, part) * batch.weights[part]
                 # The step's mean over all its photos: averaging over processes divides by their number.
                 loss = losses.sum() * (accelerator.num_processes / batch.step_size)
-                self._refuse_not_finite("loss", loss, batch, epoch, losses)
+                step.losses.append(losses.detach())
+                self._look_at("loss", loss, step)
+                if self._checks_every == 1 and accelerator.num_processes == 1:
+                    self._refuse_not_finite(step)
                 accelerator.backward(loss)
-            totals += count(losses, outputs, batch, self._task)
-            if batch.ends_step:
-                norm = self._clipped_norm()
-                if accelerator.scaler is None:  # which leaves such steps out by itself
-                    self._refuse_not_finite("norm of the gradients", norm, batch, epoch)
-                set_lr(optimizer, self._lr_factor(epoch, batch.number // phase.accumulate))
-                optimizer.step()
-                optimizer.zero_grad()
-                if self._average is not None:
-                    self._average.update()
-                yield batch
+            totals += count(losses, outputs, batch, self._task, part)
+
+    def _average_over_processes(self) -> None:
+        """Average the gradients; statistics that norms have learned are the main process's."""
+        accelerator = self._accelerator
+        if accelerator.num_processes == 1:
+            return
+        gradients = [parameter.grad for parameter in self._parameters() if parameter.grad is not None]
+        flat = accelerator.reduce(torch.cat([each.reshape(-1) for each in gradients]), "mean")
+        for gradient, averaged in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(averaged.view_as(gradient))
+        for buffer in self._buffers:
+            torch.distributed.broadcast(buffer, 0)
+
+    def _take(self, step: _Step, totals: Tensor) -> None:
+        """Step the optimiser and the average; where the step is not known to be finite, only if it is."""
+        optimizer = self._optimizer
+        if self._checks_every == 1:
+            optimizer.step()
+            if self._average is not None:
+                self._average.update()
+            return
+        # Without waiting for the device: what a step changes is kept, and put back there if it is bad.
+        is_bad = (step.num_bad + self._num_bad) > 0
+        if self._accelerator.num_processes > 1:
+            is_bad = self._accelerator.reduce(is_bad.float(), "sum") > 0
+        before = {name: tensor.detach().clone() for name, tensor in self._changed_by_a_step().items()}
+        optimizer.step()
+        if self._average is not None:
+            self._average.update()
+        for name, tensor in self._changed_by_a_step().items():
+            if tensor.device == is_bad.device:
+                tensor.copy_(torch.where(is_bad, before[name], tensor))
+        for buffer, old in zip(self._buffers, self._buffers_before, strict=True):
+            buffer.copy_(torch.where(is_bad, old, buffer))
+        totals.copy_(torch.where(is_bad, step.totals, totals))
+        self._num_bad += is_bad
+
+    def _changed_by_a_step(self) -> dict[str, Tensor]:
+        tensors = {f"weight/{i}": each.data for i, each in enumerate(self._parameters())}
+        tensors |= {f"optimizer/{k}": tensor for k, tensor in optimizer_tensors(self._optimizer).items()}
+        if self._average is not None:
+            tensors |= {f"average/{k}": each for k, each in self._average.tensors().items()}
+        return tensors
 
     def largest_lr(self, epoch: int) -> float:
         """Return the largest learning rate of any parameter in an epoch, counted from 1."""
@@ -134,7 +259,12 @@ class Trainer:
         return nullcontext() if self._average is None else self._average.applied()
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the state that a checkpoint needs besides the weights."""
+        """Return the state that a checkpoint needs besides the weights.
+
+        Raises:
+            TrainingError: As ``verify``: what is saved is known to be finite.
+        """
+        self.verify()
         tensors = {f"optimizer/{k}": tensor for k, tensor in optimizer_tensors(self._optimizer).items()}
         if self._average is not None:
             tensors |= {f"average/{k}": tensor for k, tensor in self._average.tensors().items()}
@@ -159,28 +289,69 @@ class Trainer:
 
     def _clipped_norm(self) -> Tensor:
         """The norm over all gradients, which are clipped if the phase says so."""
-        parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
+        parameters = self._parameters()
         if self._phase.clip_norm is not None:
             return torch.as_tensor(self._accelerator.clip_grad_norm_(parameters, self._phase.clip_norm))
         return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
-    def _refuse_not_finite(
-        self, what: str, value: Tensor, batch: Batch, epoch: int, losses: Tensor | None = None
-    ) -> None:
-        # Reading a value waits for the device; a step with one that is not finite would cost the weights.
-        number = value.item()
-        if not anyone(not math.isfinite(number), self._accelerator):
+    def _parameters(self) -> list[Tensor]:
+        return [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
+
+    def _look_at(self, what: str, value: Tensor, step: _Step) -> None:
+        """Note a value that is not finite: now, or on the device, as reading it waits for that."""
+        if self._checks_every > 1:
+            step.num_bad += ~torch.isfinite(value.detach())
+        elif step.fault is None and not math.isfinite(number := value.item()):
+            step.fault = what, str(number)
+
+    def _refuse_not_finite(self, step: _Step) -> None:
+        """Raise if any process has seen a value that is not finite; a step with it would cost the weights."""
+        if self._checks_every > 1 or not anyone(step.fault is not None, self._accelerator):
             return
         _copy(self._buffers_before, self._buffers)
-        if losses is not None:
-            refuse_some_not_finite(losses, batch.paths, f"phase {self._phase.name}, epoch {epoch}")
-        kind = "not finite in another process" if math.isfinite(number) else str(number)
-        raise TrainingError(
-            f"The {what} is {kind} (phase {self._phase.name}, epoch {epoch}, batch {batch.number + 1}). A "
+        step.running_totals.copy_(step.totals)
+        raise self._not_finite(*(step.fault or ("loss or gradient", "not finite in another process")), step)
+
+    def _not_finite(self, what: str, kind: str, step: _Step) -> TrainingError:
+        self.failed_at = step.first
+        losses = torch.cat(step.losses)
+        where = f"phase {self._phase.name}, epoch {step.epoch}"
+        refuse_some_not_finite(losses, step.paths[: len(losses)], where)
+        return TrainingError(
+            f"The {what} is {kind} (phase {self._phase.name}, epoch {step.epoch}, batch {step.last + 1}). A "
             f"smaller learning rate is the usual cure: train again with it, into another folder. The last "
             f"finite weights, and the best, are in the run's checkpoints. The batch's photos: "
-            f"{_listed(batch.paths)}"
+            f"{_listed(step.paths)}"
         )
+
+
+@dataclass
+class _Step:
+    """A step of the optimiser that is under way, or that has not been looked at yet.
+
+    Attributes:
+        epoch: From 1.
+        first: Number of its first batch.
+        running_totals: (3,) the epoch's, which it adds to.
+        totals: (3,) as they were before it.
+        num_bad: How many values were not finite, on the device.
+        last: Number of its last batch so far.
+        paths: Of that batch's photos in this process.
+        losses: Of these photos, as far as they have been computed.
+        fault: What is not finite, and what it is instead, where that is looked at at once.
+        is_out_of_memory: Whether memory has run out in this process.
+    """
+
+    epoch: int
+    first: int
+    running_totals: Tensor
+    totals: Tensor
+    num_bad: Tensor
+    last: int = 0
+    paths: tuple[str, ...] = ()
+    losses: list[Tensor] = field(default_factory=list)
+    fault: tuple[str, str] | None = None
+    is_out_of_memory: bool = False
 
 
 def _copy(source: list[Tensor], target: list[Tensor]) -> None:
