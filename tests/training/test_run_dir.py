@@ -34,7 +34,6 @@ class Net(nn.Module):
 @pytest.fixture
 def train(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
     monkeypatch.setattr("headstart.files.PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr("headstart.training.run_dir._SECONDS_BETWEEN_CURVES", 0.0)
     return lambda: hs.train(
         photos, tmp_path / "run", network=Net(), phases=PHASES, size_px=32, batch_size=12, device="cpu"
     )
@@ -46,6 +45,7 @@ LOOKED_AT = ("history.csv", "curves.png", "quarantine.csv", "photos.csv")
 def test_files_that_people_look_at_cost_a_warning_each(
     train: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("headstart.training.run_dir._SECONDS_BETWEEN_CURVES", 0.0)  # as in a long run
     held = HeldFiles(monkeypatch, lambda path: path.name in LOOKED_AT)
     run = train()
     assert {"history.csv", "curves.png"} <= set(held.refused)
@@ -82,6 +82,7 @@ def test_a_drawing_that_fails_costs_a_warning(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no font")
 
+    monkeypatch.setattr("headstart.training.run_dir._SECONDS_BETWEEN_CURVES", 0.0)  # as in a long run
     monkeypatch.setattr("headstart.training.run_dir.curves_png", fail)
     assert (train().path / "metrics.json").exists()
     assert capsys.readouterr().err.count("curves.png cannot be drawn: RuntimeError: no font") == 1
@@ -125,6 +126,7 @@ def test_half_written_files_that_cannot_be_deleted_do_not_stop_a_run_from_being_
         if len(self.progress.history) == 3:
             raise KilledError
 
+    monkeypatch.setattr("headstart.training.run_dir._SECONDS_BETWEEN_CURVES", 0.0)  # as in a long run
     monkeypatch.setattr(RunDir, "draw_curves", killed)
     with pytest.raises(KilledError):
         train()
