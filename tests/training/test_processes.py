@@ -71,7 +71,9 @@ OPENING = threading.Lock()  # for PyTorch's exporter is not made for several thr
 
 def opened(source: FeatureSource) -> PhaseFeatures:
     with OPENING:
-        return source.open(source.config.phases[0])
+        phase = source.open(source.config.phases[0])
+    source.accelerator.wait_for_everyone()  # or the last one finds, and proves, what the first has stored
+    return phase
 
 
 def in_processes(function: Callable[[Any], Result], num_processes: int) -> list[Result]:

@@ -10,7 +10,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import Final
 
 import numpy as np
@@ -30,6 +30,8 @@ from headstart.runtime import Row, map_images
 MEMORY_LIMIT_BYTES: Final = 2**30
 """Rows are kept in memory too, as long as they come to less than this."""
 
+_DAMAGED_ROW: Final = "A stored feature of {} was damaged; it is computed again."
+
 
 @dataclass
 class _Photo:
@@ -41,6 +43,7 @@ class _Photo:
     is_wanted: bool = True
     has_box: bool = False
     header: Header | None = None
+    proves: bool = False  # its row is computed even if it is stored, and compared
 
     @property
     def key(self) -> bytes:
@@ -188,10 +191,24 @@ class Activations:
         self, photos: Iterable[_Photo], load: Callable[[_Photo], np.ndarray | None]
     ) -> Iterator[tuple[_Photo, Row]]:
         batch_size, workers = self._prefix.batch_size, self._workers
-        for photo, pair in map_images(
-            photos, load, self._prefix.pairs, batch_size=batch_size, workers=workers
-        ):
+        photos = iter(photos)
+        # Most rows of a store that was there already are proven by one call, for all photos of a batch.
+        first = list(islice(photos, batch_size)) if self._unproven else []
+        for photo in first:
+            photo.proves = True
+        passes = (
+            map_images(each, load, self._prefix.pairs, batch_size=batch_size, workers=workers)
+            for each in (first, photos)
+        )
+        for photo, pair in chain.from_iterable(passes):
             row, half = pair if isinstance(pair, tuple) else (pair, None)
+            if photo.proves and isinstance(row, np.ndarray):
+                with self._proving:
+                    if self._unproven and photo.key not in self._memory and self._has(photo.key):
+                        if self._get(photo.key) is not None:
+                            self._is_stored_as(photo.key, row)
+                        elif self._store is not None:
+                            self._say(_DAMAGED_ROW.format(photo.path))
             # Nothing that is not finite is kept: whoever asks for it again gets the same error.
             if isinstance(row, np.ndarray) and not np.isfinite(row).all():
                 row = _NotFiniteError(photo.path, "its features are not finite (NaN or infinite)")
@@ -204,7 +221,7 @@ class Activations:
             yield photo, row
 
     def _compute_again(self, photo: _Photo) -> Iterator[np.ndarray]:
-        self._say(f"A stored feature of {photo.path} was damaged; it is computed again.")
+        self._say(_DAMAGED_ROW.format(photo.path))
         for _, row in self._pass([photo], self._load_known):
             yield np.asarray(_readable(photo, row))
 
@@ -223,17 +240,19 @@ class Activations:
 
     def _pixels_if_missing(self, photo: _Photo, load: Callable[[], np.ndarray]) -> np.ndarray | None:
         """Load a photo whose row is not there, or is not what the prefix computes."""
-        if not (self._keep and self._has(photo.key)):
+        if photo.proves or not (self._keep and self._has(photo.key)):
             return load()
         with self._proving:
             is_proven = not self._unproven or photo.key in self._memory
             return None if is_proven or self._is_as_computed(photo.key, pixels := load()) else pixels
 
     def _is_as_computed(self, key: bytes, pixels: np.ndarray) -> bool:
-        """Compare a stored row with what the prefix computes now; if it is another, begin the store anew."""
         batch = np.zeros((self._prefix.batch_size, *pixels.shape), np.uint8)
         batch[0] = pixels
-        computed = self._prefix.pairs(batch)[0][0]
+        return self._is_stored_as(key, self._prefix.pairs(batch)[0][0])
+
+    def _is_stored_as(self, key: bytes, computed: np.ndarray) -> bool:
+        """Compare a stored row with what the prefix computes now; if it is another, begin the store anew."""
         if self._prefix.runtime != self._runtime or self._store is None:  # then it is another store's row
             return False
         stored = self._get(key)

@@ -85,7 +85,8 @@ class Prefix:
         self._on_onnx = device.type == "cpu" and len(stages) > 0
         self._session: onnxruntime.InferenceSession | None = None
         self._lock = threading.RLock()  # PyTorch keeps all cores busy by itself, so its calls take turns
-        self.batch_size = _BATCH_SIZE_ON_ONNX if self._on_onnx else _BATCH_SIZE_ON_TORCH
+        # Where nothing is frozen, pixels pass through, and the first ones should not wait for many others.
+        self.batch_size = _BATCH_SIZE_ON_ONNX if self._on_onnx or not len(stages) else _BATCH_SIZE_ON_TORCH
         self._fits = False  # a batch into memory, as far as is known
 
     @property
