@@ -13,6 +13,9 @@ from PIL import Image
 from torch import nn
 
 import headstart as hs
+from headstart.features.prefix import Prefix
+from headstart.images.preprocess import Preprocessing
+from headstart.model.stages import Stage, StageSequence
 
 HEAD = {"name": "head", "unfreeze": "head", "epochs": 1}
 EVERYTHING = {"name": "all", "unfreeze": "all", "epochs": 1, "head_lr": 1e-6}
@@ -35,7 +38,7 @@ class ContrastNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         low, high = x.amin((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
-        return self.fc(self.conv((x - low) / (high - low)).mean((2, 3)))
+        return self.fc(self.conv((x - low) / (high - low)).relu().mean((2, 3)))
 
 
 @pytest.fixture
@@ -79,3 +82,26 @@ def test_a_run_ends_with_the_names_of_the_photos(
     named = [each for each in ("grey.png", "red.png") if each in message]
     assert len(named) == (1 if features == "live" else 2)  # computed anew, the first one ends the run
     assert "0.png" not in message
+
+
+class Standardised(nn.Module):
+    """Subtracts a photo's mean and divides by its standard deviation, which runtimes round differently."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        centred = x - x.mean((2, 3), keepdim=True)
+        return (centred / centred.square().mean((2, 3), keepdim=True).sqrt()).relu().mean((2, 3))
+
+
+def test_a_photo_of_one_colour_is_computed_by_both_runtimes() -> None:
+    stages = StageSequence([Stage("standardised", [Standardised()])])
+    prefix = Prefix(stages, Preprocessing(size_px=32), torch.device("cpu"))
+    noise = np.random.default_rng(0).integers(0, 256, (prefix.batch_size, 32, 32, 3), np.uint8)
+    assert np.isfinite(prefix(noise)).all()
+    assert prefix.runtime.startswith("onnxruntime")
+    for colour in ((120, 130, 140), (0, 0, 0), (200, 10, 10)):
+        pixels = noise.copy()
+        pixels[1] = colour
+        by_torch = prefix._by_torch(pixels)[0]
+        assert np.isfinite(prefix(pixels)).all(1).tolist() == np.isfinite(by_torch).all(1).tolist()
+    pixels[1] = (120, 130, 140)
+    assert np.isnan(prefix(pixels)[1]).all()
