@@ -41,3 +41,27 @@ def test_the_scores_of_epochs_are_told_under_the_tasks_names(
     monkeypatch.setattr("headstart.training.display._SECONDS_BETWEEN_LINES", 0.0)
     Counter("a 1/5", 16, headline, None, quiet=False).advance(8, torch.tensor([4.0, 2.0, 8.0]))
     assert capsys.readouterr().err.endswith(f" left, loss 0.500, {headline} 0.250\n")
+
+
+class OnAGpu:
+    """Totals that count how often they are fetched."""
+
+    device = torch.device("cuda")
+
+    def __init__(self) -> None:
+        self.fetched = 0
+
+    def tolist(self) -> list[float]:
+        self.fetched += 1
+        return [4.0, 2.0, 8.0]
+
+
+def test_a_gpu_is_not_waited_for_each_time_that_progress_is_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("headstart.training.display._SECONDS_BETWEEN_LINES", 0.0)
+    counter, totals = Counter("a 1/5", 64, "accuracy", None, quiet=False), OnAGpu()
+    for _ in range(32):
+        counter.advance(2, totals)  # type: ignore[arg-type]
+    assert totals.fetched == 4
+    assert all("loss 0.500" in line for line in capsys.readouterr().err.splitlines())

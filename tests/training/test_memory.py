@@ -111,8 +111,8 @@ def test_parts_are_few_and_equal(size: int | None, num: int, expected: list[int]
     [
         ({}, 1e-5),
         ({"accumulate": 2, "clip_norm": 1.0, "ema": 0.9}, 1e-5),
-        ({"mixup": 0.4, "cutmix": 1.0, "label_smoothing": 0.1}, 1e-5),
-        ({"class_weights": "balanced", "optimizer": "sgd", "momentum": 0.9}, 1e-5),
+        pytest.param({"mixup": 0.4, "label_smoothing": 0.1}, 1e-5, marks=pytest.mark.slow),
+        pytest.param({"class_weights": "balanced", "optimizer": "sgd"}, 1e-5, marks=pytest.mark.slow),
     ],
 )
 def test_smaller_passes_take_the_same_steps(
@@ -213,7 +213,7 @@ class Killed(BaseException):
     """Ends a run as SIGKILL does."""
 
 
-@pytest.mark.parametrize("steps", [2, 4])
+@pytest.mark.parametrize("steps", [4, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_that_ran_out_of_memory_is_resumed_exactly(
     steps: int, device: Limited, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

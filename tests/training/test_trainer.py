@@ -70,7 +70,7 @@ def test_looking_later_changes_no_bits(
     assert all(torch.equal(now[name], later[name]) for name in now)
 
 
-@pytest.mark.parametrize("bad_step", [1, 3, 8])
+@pytest.mark.parametrize("bad_step", [8, *(pytest.param(step, marks=pytest.mark.slow) for step in (1, 3))])
 def test_a_step_that_is_not_finite_changes_nothing_though_it_is_seen_later(
     bad_step: int, photos: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

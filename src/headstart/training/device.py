@@ -9,7 +9,8 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from functools import lru_cache
+from typing import Any, Final, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -199,7 +200,16 @@ def anyone(flag: bool, accelerator: Accelerator) -> bool:
     """Tell whether the flag is set in any process, so that all of them decide alike."""
     if accelerator.num_processes == 1:
         return flag
-    return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), "sum") > 0)
+    # On the CPU, between the processes alone: asking a GPU would wait for all that it has been given to do.
+    flags = torch.tensor(float(flag))
+    torch.distributed.all_reduce(flags, group=_group_on_cpu(torch.distributed.group.WORLD))
+    return bool(flags > 0)
+
+
+@lru_cache(maxsize=1)
+def _group_on_cpu(world: Any) -> Any:
+    """Connect the processes of a group on the CPU too; all of them call this at the same place."""
+    return torch.distributed.new_group(backend="gloo")
 
 
 def from_main(text: str, accelerator: Accelerator) -> str:

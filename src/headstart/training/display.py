@@ -21,6 +21,7 @@ from headstart.training.history import EpochRecord, shown
 
 _SECONDS_BETWEEN_LINES = 10.0
 _MOST_NAMED = 5
+_STEPS_BETWEEN_SCORES = 8  # on a GPU, which has to be waited for
 
 
 class Counter:
@@ -34,6 +35,7 @@ class Counter:
         self._task = bar.add_task(description, total=total, rate="", scores="") if bar else None
         self._done = 0
         self._begun = self._shown = time.monotonic()
+        self._calls, self._read_at, self._scores = 0, -_STEPS_BETWEEN_SCORES, ""
 
     def advance(self, photos: int = 1, totals: Tensor | None = None) -> None:
         """Count photos.
@@ -44,29 +46,32 @@ class Counter:
                 as reading it waits for the device.
         """
         self._done += photos
+        self._calls += 1
         now = time.monotonic()
         if self._quiet or now - self._shown < (_SECONDS_BETWEEN_LINES if self._bar is None else 0.1):
             return
         self._shown = now
         rate = self._done / (now - self._begun)
         if self._bar is not None and self._task is not None:
-            scores = _running_scores(totals, self._headline)
+            scores = self._running_scores(totals)
             self._bar.update(self._task, completed=self._done, rate=f"{rate:.0f} images/s", scores=scores)
         else:
             left = (self._total - self._done) / rate
             print(
                 f"{self._description}: {self._done}/{self._total}, {rate:.0f} images/s, {left:.0f} s left"
-                f"{_running_scores(totals, self._headline)}",
+                f"{self._running_scores(totals)}",
                 file=sys.stderr,
                 flush=True,
             )
 
-
-def _running_scores(totals: Tensor | None, headline: str) -> str:
-    if totals is None:
-        return ""
-    loss, score, count = totals.tolist()
-    return f", loss {loss / count:.3f}, {headline} {score / count:.3f}"
+    def _running_scores(self, totals: Tensor | None) -> str:
+        if totals is None:
+            return ""
+        if totals.device.type == "cpu" or self._calls - self._read_at >= _STEPS_BETWEEN_SCORES:
+            self._read_at = self._calls
+            loss, score, count = totals.tolist()
+            self._scores = f", loss {loss / count:.3f}, {self._headline} {score / count:.3f}" if count else ""
+        return self._scores
 
 
 class Display:
