@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,13 +40,19 @@ def train(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     )
 
 
+def as_in_a_long_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the curves be drawn in every epoch."""
+    monkeypatch.setattr("headstart.training.run_dir._SECONDS_BETWEEN_CURVES", 0.0)
+    monkeypatch.setattr("headstart.training.run_dir._SHARE_FOR_CURVES", float("inf"))
+
+
 LOOKED_AT = ("history.csv", "curves.png", "quarantine.csv", "photos.csv")
 
 
 def test_files_that_people_look_at_cost_a_warning_each(
     train: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("headstart.training.run_dir._SECONDS_BETWEEN_CURVES", 0.0)  # as in a long run
+    as_in_a_long_run(monkeypatch)
     held = HeldFiles(monkeypatch, lambda path: path.name in LOOKED_AT)
     run = train()
     assert {"history.csv", "curves.png"} <= set(held.refused)
@@ -76,13 +83,29 @@ def test_a_file_that_is_closed_before_the_end_is_brought_up_to_date(
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
 
 
+def test_curves_take_a_small_share_of_the_time(
+    train: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[float] = []
+
+    def draw_slowly(*_: object, **__: object) -> bytes:
+        drawn.append(time.monotonic())
+        time.sleep(0.2)
+        return b"a picture"
+
+    monkeypatch.setattr("headstart.training.run_dir._SECONDS_BETWEEN_CURVES", 0.0)
+    monkeypatch.setattr("headstart.training.run_dir.curves_png", draw_slowly)
+    train()
+    assert len(drawn) == 2  # once on the way, for ten seconds to come, and at the end
+
+
 def test_a_drawing_that_fails_costs_a_warning(
     train: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no font")
 
-    monkeypatch.setattr("headstart.training.run_dir._SECONDS_BETWEEN_CURVES", 0.0)  # as in a long run
+    as_in_a_long_run(monkeypatch)
     monkeypatch.setattr("headstart.training.run_dir.curves_png", fail)
     assert (train().path / "metrics.json").exists()
     assert capsys.readouterr().err.count("curves.png cannot be drawn: RuntimeError: no font") == 1
@@ -126,7 +149,7 @@ def test_half_written_files_that_cannot_be_deleted_do_not_stop_a_run_from_being_
         if len(self.progress.history) == 3:
             raise KilledError
 
-    monkeypatch.setattr("headstart.training.run_dir._SECONDS_BETWEEN_CURVES", 0.0)  # as in a long run
+    as_in_a_long_run(monkeypatch)
     monkeypatch.setattr(RunDir, "draw_curves", killed)
     with pytest.raises(KilledError):
         train()

@@ -42,6 +42,7 @@ _NAMES: Final = (
 )
 
 _SECONDS_BETWEEN_CURVES: Final = 10.0
+_SHARE_FOR_CURVES: Final = 0.02  # of the time, as the device waits while they are drawn
 
 # A checkpoint may take this share of the time, however large it is.
 _SHARE_FOR_CHECKPOINTS: Final = 0.05
@@ -86,6 +87,7 @@ class RunDir:
         self._pretrained: dict[str, Tensor] = {}  # what is trained, as it was before anything was
         self._resumed: dict[str, Tensor] = {}  # of a checkpoint, until the phase has taken it
         self._curves_drawn = time.monotonic()
+        self._seconds_to_draw = 0.0
         self._saved = time.monotonic()
         self._seconds_to_save = 0.0
         self._say = say
@@ -319,7 +321,8 @@ class RunDir:
         if is_best:
             self._keep_best(Best(record, f"best-{len(progress.history):04}.safetensors"), network)
         self._write_history()
-        if time.monotonic() - self._curves_drawn > _SECONDS_BETWEEN_CURVES:
+        pause = max(_SECONDS_BETWEEN_CURVES, self._seconds_to_draw / _SHARE_FOR_CURVES)
+        if time.monotonic() - self._curves_drawn > pause:
             self.draw_curves()
         return is_best
 
@@ -365,6 +368,7 @@ class RunDir:
     def draw_curves(self) -> None:
         """Bring ``curves.png`` up to date."""
         if self._writes and self.progress.best is not None:
+            begun = time.monotonic()
             best = self.progress.best
             mixing = [phase.name for phase in self._config.phases if phase.mixup or phase.cutmix]
             try:
@@ -376,6 +380,7 @@ class RunDir:
             else:
                 self._show("curves.png", picture)
             self._curves_drawn = time.monotonic()
+            self._seconds_to_draw = self._curves_drawn - begun
 
     def phases(self, phases: Sequence[PhaseConfig]) -> list[dict[str, Any]]:
         """Return the history by phase, as ``metrics.json`` has it."""
