@@ -136,16 +136,17 @@ def test_going_on_from_what_was_saved_gives_the_same_bits() -> None:
     assert tensors["num_updates"] == 9
 
 
-def test_a_shared_weight_is_averaged_once_and_constants_not_at_all() -> None:
+def test_a_shared_weight_is_averaged_once_and_what_no_state_dict_holds_too() -> None:
     net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     net[1].weight = net[0].weight
     net.register_buffer("scale", torch.ones(1), persistent=False)
     average = WeightAverage(net, 0.5)
-    assert set(average.tensors()) == {"0.weight", "0.bias", "1.bias", "num_updates"}
+    assert set(average.tensors()) == {"0.weight", "0.bias", "1.bias", "scale", "num_updates"}
     nn.init.zeros_(net[0].weight)
     before = average.tensors()["0.weight"].clone()
     average.update()
     torch.testing.assert_close(average.tensors()["0.weight"], before * 0.1)
+    assert average.tensors()["scale"] == 1  # a constant stays what it is, to the bit
 
 
 @pytest.mark.parametrize(
