@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import headstart as hs
 from headstart.errors import HeadstartError, NetworkError
-from headstart.model.check import check_export, check_stages, check_tensors
-from headstart.model.freeze import digest
+from headstart.model.check import check_export, check_stages, check_tensors, check_training
+from headstart.model.freeze import digest, freeze, is_frozen
 from headstart.model.stages import cut, named_tensors
 
 
@@ -133,6 +134,44 @@ class WithoutOperator(Net):
         return torch.linalg.svdvals(x.flatten(2))
 
 
+class CountsCalls(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.tensor(0))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return x.mean((2, 3))
+
+
+class BufferOfAParameter(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("prototypes", self.fc.weight.data)
+
+    def pooled(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3)) * self.prototypes.mean()
+
+
+class ExpandedBuffer(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("shift", torch.tensor(0.3).expand(8))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3)) + self.shift
+
+
+class TransposedInOneMemory(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encode, self.decode = nn.Linear(8, 4), nn.Linear(4, 8)
+        self.decode.weight = nn.Parameter(self.encode.weight.data.t())
+
+    def pooled(self, x: Tensor) -> Tensor:
+        return self.decode(self.encode(x.mean((2, 3))))
+
+
 def head_last(net: nn.Module) -> nn.Module:
     """Register the head last, as the last layer that is registered is taken for it."""
     net._modules["fc"] = net._modules.pop("fc")
@@ -158,6 +197,10 @@ def check(net: nn.Module) -> None:
         (Random, "cut|beside other images"),
         (lambda: Net(norm=nn.BatchNorm2d(8, track_running_stats=False)), "beside other images"),
         (WithExtraState, "extra state"),
+        (CountsCalls, "changes calls in evaluation mode"),
+        (BufferOfAParameter, "fc.weight and prototypes are two tensors in the same memory"),
+        (TransposedInOneMemory, "in the same memory"),
+        (ExpandedBuffer, r"shift is expanded.*clone"),
         (OneOfTwoWays, "becomes a constant|beside other images"),
         (ByANumber, "becomes a constant|beside other images"),
         (BySize, "becomes a constant|cannot run it"),
@@ -225,6 +268,128 @@ def test_every_tensor_belongs_to_one_stage_and_checks_leave_everything_as_it_was
     prefix, suffix = cut(net, "head")
     held = {id(each) for part in (prefix, suffix) for each in named_tensors(part).values()}
     assert held == {id(each) for each in named_tensors(net).values()}
+
+
+class WithoutGradients(Net):
+    def pooled(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return x.mean((2, 3))
+
+
+class InInferenceMode(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.inference_mode():
+            x = self.conv(x)
+        return self.fc(x.mean((2, 3)))
+
+
+class TwoOutputsInTraining(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.base = hs.feature_extractor(Net().eval())
+        self.first, self.second = nn.Linear(8, 2), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        x = self.base(x)
+        return (self.first(x), self.second(x)) if self.training else self.first(x)
+
+
+class Complex(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.phases = nn.Parameter(torch.ones(8, dtype=torch.complex64))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3)) * torch.view_as_real(self.phases)[:, 0]
+
+
+class FailsInTraining(Net):
+    def pooled(self, x: Tensor) -> Tensor:
+        if self.training:
+            raise ValueError("no labels")
+        return x.mean((2, 3))
+
+
+class ReplacesABuffer(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(8))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        x = x.mean((2, 3))
+        if self.training:
+            self.centre = 0.9 * self.centre + 0.1 * x.detach().mean(0)
+        return x - self.centre
+
+
+class KeepsANumber(Net):
+    temperature = 1.0
+
+    def pooled(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.temperature *= 0.9
+        return x.mean((2, 3)) * self.temperature
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (WithoutGradients, r"conv.weight, conv.bias would stay as they are.*no_grad"),
+        (InInferenceMode, r"conv.weight, conv.bias would stay as they are"),
+        (TwoOutputsInTraining, "a tuple in training mode"),
+        (Complex, "complex parameters, phases, "),
+        (FailsInTraining, "in training mode it fails.*no labels"),
+        (ReplacesABuffer, r"new tensor in the place of centre.*centre.copy_"),
+        (KeepsANumber, "neither, so it would not be saved"),
+    ],
+)
+def test_what_training_would_not_train_or_not_save_is_refused_by_name(
+    make: Callable[[], nn.Module], what: str
+) -> None:
+    net = make()
+    check_stages(net.eval(), 16)
+    with pytest.raises(NetworkError, match=what):
+        check_training(net, "all", "train", 16)
+    if make is not TwoOutputsInTraining:  # whose head is what is wrong
+        check_training(net, "head", "train", 16)
+
+
+class Counts(Net):
+    """It keeps a number that changes nothing, a layer that is not used, and statistics."""
+
+    def __init__(self) -> None:
+        super().__init__(norm=nn.BatchNorm2d(8))
+        self.calls, self.fc = 0, nn.Linear(8, 2)
+        self.unused = nn.Parameter(torch.ones(3))
+        self.order = nn.Parameter(torch.arange(8), requires_grad=False)
+
+    def pooled(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return nn.functional.dropout(x.mean((2, 3)), 0.5, self.training)[:, self.order]
+
+
+def test_a_trial_of_training_leaves_everything_as_it_was() -> None:
+    net = Counts().eval()
+    freeze(net.conv)
+    net.fc.bias.grad = torch.ones(2)
+    before, random = digest(net), torch.get_rng_state()
+    check_training(net, "all", "train", 16)
+    assert digest(net) == before
+    assert torch.equal(torch.get_rng_state(), random)
+    assert [name for name, each in net.named_parameters() if each.grad is not None] == ["fc.bias"]
+    assert is_frozen(net.conv)
+    assert not any(module.training for module in net.modules())
+
+
+def test_dropout_in_a_networks_own_forward_pass_follows_the_mode_of_what_is_trained() -> None:
+    net = Counts().eval()
+    images = torch.randn(2, 3, 16, 16)
+    _, suffix = cut(net, "all")
+    assert torch.equal(suffix(images), suffix(images))
+    suffix.train()
+    assert not torch.equal(suffix(images), suffix(images))
+    assert not net.training
 
 
 def test_a_network_that_is_too_large_for_one_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

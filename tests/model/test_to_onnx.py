@@ -54,3 +54,10 @@ def test_the_newer_exporter_stands_behind_the_older_one(monkeypatch: pytest.Monk
     with torch.no_grad():
         expected = network(images).numpy()
     np.testing.assert_allclose(session.run(None, {"images": images.numpy()})[0], expected, atol=1e-5)
+
+
+def test_where_the_older_exporter_fails_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    # Running statistics of single photos: only the newer exporter has them.
+    norm = nn.InstanceNorm2d(3, affine=True, track_running_stats=True).eval()
+    assert to_onnx(norm, torch.zeros(2, 3, 8, 8))
+    assert "graph" not in capfd.readouterr().out

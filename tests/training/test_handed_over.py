@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import headstart as hs
-from headstart.errors import ExportError, NetworkError, ParityError
+from headstart.errors import ExportError, NetworkError, ParityError, UsageError
 from headstart.evaluation.metrics import cross_entropy
 from headstart.features.cache import list_stores
 from headstart.features.graph import function_hashes
@@ -195,6 +195,66 @@ def test_weights_are_safe_before_the_export_and_resuming_repeats_the_export_alon
     assert (tmp_path / "run" / "history.csv").read_text() == history  # nothing was trained again
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == weights
     assert run.metrics["best"]["val_loss"] == pytest.approx(loss_of_file(run, photos), rel=1e-4)
+
+
+class TwoOutputs(Net):
+    def forward(self, x: Tensor) -> Any:
+        x = self.conv(x).relu().mean((2, 3))
+        return self.fc(x), x
+
+
+class BehindNoGrad(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            x = self.conv(x)
+        return self.fc(x.relu().mean((2, 3)))
+
+
+class Cosine(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return 5 * nn.functional.linear(nn.functional.normalize(x), nn.functional.normalize(self.weight))
+
+
+def with_head(head: nn.Module) -> nn.Module:
+    net = Net()
+    net.fc = head
+    return net
+
+
+def compiled_in_place() -> nn.Module:
+    net = Net()
+    net.compile(backend="eager")
+    return net
+
+
+def hooked() -> nn.Module:
+    net = Net()
+    net.fc.register_forward_hook(lambda _, inputs, output: output.tanh())
+    return net
+
+
+@pytest.mark.parametrize(
+    ("make", "phases", "what"),
+    [
+        (TwoOutputs, ALL, "gives a tuple; it must give one tensor. Wrap it"),
+        (BehindNoGrad, ALL, r"conv.weight, conv.bias would stay as they are"),
+        (lambda: torch.compile(Net(), backend="eager"), ALL, "compiled by torch.compile"),
+        (compiled_in_place, ALL, "compiled by torch.compile"),
+        (lambda: torch.jit.trace(Net(), torch.zeros(2, 3, 32, 32)), ALL, "TorchScript"),
+        (lambda: Net().half(), ALL, r"half precision: conv.weight \(float16\).*network.float\(\)"),
+        (lambda: with_head(Cosine(16, 3)), SOLVED, "head is not one plain nn.Linear"),
+        (lambda: with_head(nn.utils.weight_norm(nn.Linear(16, 3))), SOLVED, "not one plain nn.Linear"),
+        (hooked, SOLVED, "not one plain nn.Linear"),
+    ],
+    ids=["tuple", "no_grad", "compiled", "in place", "traced", "half", "cosine", "weight_norm", "hook"],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_networks_that_would_not_be_trained_as_meant_are_refused_by_name(
+    make: Callable[[], nn.Module], phases: list[dict[str, Any]], what: str, photos: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=what):
+        hs.train(photos, tmp_path / "run", network=make(), phases=phases, **SIZE)
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_cannot_be_exported_is_refused_before_any_training(photos: Path, tmp_path: Path) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import combinations
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from headstart.errors import NetworkError, UnknownBackboneError
-from headstart.model.stages import ALTERNATIVES, HEAD_IS_LAST, named_tensors, stage_names, stages
+from headstart.model.freeze import make_trainable
+from headstart.model.stages import ALTERNATIVES, HEAD_IS_LAST, cut, named_tensors, stage_names, stages
 from headstart.model.to_onnx import export_untrained
 from headstart.runtime import open_session
 
@@ -33,14 +35,16 @@ def check_stages(network: nn.Module, size_px: int) -> None:
 
     Raises:
         UnknownBackboneError: The network does not take such images, or it cannot be cut, and why.
-        NetworkError: Its output for an image depends on the images beside it.
+        NetworkError: Its output for an image depends on the images beside it, or it changes itself.
     """
     images = _images(network, 2, size_px)
     with _evaluating(network):
+        before = {name: tensor.clone() for name, tensor in named_tensors(network).items()}
         expected = _run(network, images, size_px)
+        _refuse_changed(network, before)
         _compare(network, images, expected)
         _check_alone(network, images, expected)
-        with _disturbed(network):
+        with _disturbed(network.parameters()):
             _compare(network, images, _run(network, images, size_px))
 
 
@@ -63,6 +67,21 @@ def _compare(network: nn.Module, images: Tensor, expected: Tensor) -> None:
             f"logits. It does something beside its head or after it that they do not hold. {HEAD_IS_LAST} "
             f"{ALTERNATIVES}"
         )
+
+
+def _refuse_changed(network: nn.Module, before: Mapping[str, Tensor]) -> None:
+    changed = [name for name, now in named_tensors(network).items() if not _same_bits(now, before[name])]
+    if changed:
+        raise NetworkError(
+            f"{type(network).__name__} changes {', '.join(changed)} in evaluation mode, where nothing may "
+            f"change: a frozen part would not stay as it is. Change buffers only in training mode "
+            f"(if self.training: ...)."
+        )
+
+
+def _same_bits(one: Tensor, other: Tensor) -> bool:
+    first, second = (each.detach().contiguous().view(-1).view(torch.uint8) for each in (one, other))
+    return torch.equal(first, second)  # NaN equals itself
 
 
 def _check_alone(network: nn.Module, images: Tensor, together: Tensor) -> None:
@@ -115,10 +134,10 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _disturbed(network: nn.Module) -> Iterator[None]:
-    """Give all parameters other values inside the block, about a tenth away, and their own bits after it."""
+def _disturbed(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Give parameters other values inside the block, about a tenth away, and their own bits after it."""
     generator = torch.Generator().manual_seed(0)
-    parameters = [parameter for parameter in network.parameters() if parameter.is_floating_point()]
+    parameters = [parameter for parameter in parameters if parameter.is_floating_point()]
     kept = [parameter.detach().clone() for parameter in parameters]
     try:
         for parameter in parameters:
@@ -128,6 +147,123 @@ def _disturbed(network: nn.Module) -> Iterator[None]:
     finally:
         for parameter, own in zip(parameters, kept, strict=True):
             parameter.copy_(own)
+
+
+def check_training(network: nn.Module, at: str | int, norm: str, size_px: int) -> None:
+    """Run the forward and the backward pass of one step, and see that all that a phase trains can learn.
+
+    Everything is as it was afterwards.
+
+    Args:
+        network: As ``check_stages`` accepts it, in evaluation mode.
+        at: The first stage that the phase trains, as in ``cut``.
+        norm: What the phase does with statistics of norms, as in ``make_trainable``.
+        size_px: Side of the square input.
+
+    Raises:
+        NetworkError: Training it fails, or would leave parameters untrained, or would change something that
+            is not saved.
+    """
+    name = type(network).__name__
+    prefix, suffix = cut(network, at)
+    trained = {id(parameter) for parameter in suffix.parameters()}
+    complex_names = [
+        each
+        for each, parameter in network.named_parameters()
+        if id(parameter) in trained and parameter.is_complex()
+    ]
+    if complex_names:
+        raise NetworkError(
+            f"{name} has complex parameters, {', '.join(complex_names)}, which the optimisers do not "
+            f"support. Register torch.view_as_real(...) of each, and use torch.view_as_complex in the forward pass."
+        )
+    with _evaluating(network):
+        images = _images(network, 2, size_px)
+        expected = network(images)
+        inputs = prefix(images)
+    with _restored(network):
+        make_trainable(suffix, norm)
+        suffix.train()
+        buffers = dict(network.named_buffers(remove_duplicate=False))
+        try:
+            outputs = suffix(inputs)
+            if isinstance(outputs, Tensor) and outputs.requires_grad:
+                outputs.abs().float().sum().backward()  # type: ignore[no-untyped-call]
+        except Exception as error:  # whatever the user's own code raises
+            raise NetworkError(
+                f"{name} cannot be trained from stage {at!r} on: in training mode it fails on two images of "
+                f"{size_px} × {size_px} pixels. {type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(outputs, Tensor) or outputs.shape != expected.shape:
+            what = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
+            raise NetworkError(
+                f"{name} gives {what} in training mode, where it gives {tuple(expected.shape)} in evaluation "
+                f"mode. Return the same single tensor in both: auxiliary outputs are not trained."
+            )
+        replaced = [
+            each
+            for each, buffer in network.named_buffers(remove_duplicate=False)
+            if buffer is not buffers.get(each)
+        ]
+        untrained = {
+            each: parameter
+            for each, parameter in network.named_parameters()
+            if id(parameter) in trained and parameter.grad is None and parameter.is_floating_point()
+        }
+    if replaced:
+        raise NetworkError(
+            f"{name} puts a new tensor in the place of {', '.join(replaced)} while it trains, which is then "
+            f"neither averaged nor saved. Change the buffer in place, as self.{replaced[0]}.copy_(...) does."
+        )
+    with _evaluating(network):
+        if not torch.equal(network(images), expected):
+            raise NetworkError(
+                f"{name} gives other outputs after a step, with the same parameters and buffers: its "
+                f"training changes something that is neither, so it would not be saved. Register it as a "
+                f"buffer (register_buffer), and change it in place."
+            )
+        cut_off = []
+        for each, parameter in untrained.items():  # what has no gradient may also not be used at all
+            with _disturbed([parameter]):
+                if not torch.equal(network(images), expected):
+                    cut_off.append(each)
+    if cut_off:
+        raise NetworkError(
+            f"{name} cannot be trained from stage {at!r} on: {', '.join(cut_off)} would stay as they are, "
+            f"because no gradient reaches them. Remove torch.no_grad() or .detach() from the forward pass, "
+            f"or unfreeze only what comes after it (unfreeze = 'head')."
+        )
+
+
+@contextmanager
+def _restored(network: nn.Module) -> Iterator[None]:
+    """Restore modes, values, gradients and random numbers after the block."""
+    modes = [(module, module.training, module.__dict__.get("train")) for module in network.modules()]
+    buffers = [(module, dict(module.named_buffers(recurse=False))) for module in network.modules()]
+    parameters = [(each, each.requires_grad, each.grad) for each in network.parameters()]
+    values = {id(each): (each, each.detach().clone()) for each in named_tensors(network).values()}
+    for parameter, _, _ in parameters:
+        parameter.grad = None
+    device = next(network.parameters()).device
+    try:
+        with torch.random.fork_rng([] if device.type == "cpu" else None, device_type=device.type):
+            yield
+    finally:
+        for module, mode, held in modes:
+            module.training = mode
+            module.__dict__.pop("train", None)
+            if held is not None:
+                module.__dict__["train"] = held
+        for module, own in buffers:
+            for name, buffer in own.items():
+                setattr(module, name, buffer)
+        with torch.no_grad():
+            for tensor, value in values.values():
+                if not _same_bits(tensor, value):
+                    tensor.copy_(value)
+        for parameter, has_gradient, gradient in parameters:
+            parameter.requires_grad_(has_gradient)
+            parameter.grad = gradient
 
 
 def _images(network: nn.Module, count: int, size_px: int, seed: int = 0) -> Tensor:
@@ -194,6 +330,12 @@ def check_tensors(network: nn.Module) -> None:
             problems.append(
                 f"{name} is shared by the stages {' and '.join(found)}, of which one may be frozen"
             )
+    problems += _overlapping(network)
+    problems += [
+        f"{name} is expanded, so that nothing can be loaded into it (register its .clone())"
+        for name, tensor in named_tensors(network).items()
+        if any(size > 1 and step == 0 for size, step in zip(tensor.shape, tensor.stride(), strict=True))
+    ]
     problems += [f"{name}, which PyTorch does not see" for name in _unregistered(network)]
     problems += [
         f"the extra state of {name or 'the network'}, which no file of weights can hold"
@@ -206,6 +348,26 @@ def check_tensors(network: nn.Module) -> None:
             f"parameters and modules as attributes (in lists: nn.ParameterList, nn.ModuleList), and share "
             f"them only within one stage."
         )
+
+
+def _overlapping(network: nn.Module) -> list[str]:
+    """Find parameters that lie in the memory of another tensor: training one would change the other."""
+    spans: dict[int, list[tuple[int, int, str, Tensor]]] = {}  # by storage: first and last element
+    for name, tensor in {id(each): (name, each) for name, each in named_tensors(network).items()}.values():
+        first = int(tensor.storage_offset())
+        steps = zip(tensor.shape, tensor.stride(), strict=True)
+        last = first + sum((int(size) - 1) * int(stride) for size, stride in steps)
+        if tensor.numel():
+            spans.setdefault(tensor.untyped_storage().data_ptr(), []).append((first, last, name, tensor))
+    return [
+        f"{name} and {other_name} are two tensors in the same memory, so that training one changes the other "
+        f"(assign the parameter itself, or a clone, or compute one from the other in the forward pass)"
+        for group in spans.values()
+        for (first, last, name, one), (other_first, other_last, other_name, other) in combinations(group, 2)
+        if first <= other_last
+        and other_first <= last
+        and (isinstance(one, nn.Parameter) or isinstance(other, nn.Parameter))
+    ]
 
 
 def _unregistered(network: nn.Module) -> list[str]:

@@ -24,8 +24,14 @@ from headstart.errors import UnknownBackboneError, did_you_mean
 HEAD_MARK = "_headstart_head"
 """The attribute of a network that holds its head's dotted name; a string survives pickle and deepcopy."""
 
-HEAD_IS_LAST = "The last linear layer or convolution that a network registers is taken for its head."
-ALTERNATIVES = "Choose one that the command `headstart backbones` lists."
+HEAD_IS_LAST = (
+    "The last linear layer or convolution that a network registers is taken for its head, so register yours "
+    "last."
+)
+ALTERNATIVES = (
+    "Choose one that the command `headstart backbones` lists, or build your own on "
+    "hs.feature_extractor(...): there, everything behind the base is the head, whatever it does."
+)
 
 Description = dict[str, list[nn.Module]]  # stage name → its modules, in the order they run
 
@@ -471,12 +477,14 @@ def _two_stages(net: nn.Module) -> Description:
 class _BackboneByHook(nn.Module):
     """Everything before the head of a network whose inside is not known: the head's captured input.
 
-    Auxiliary classifiers hang on the root's ``training`` flag, which stays off here whatever mode the rest is
-    in, so that they do not run.
+    The network's own ``training`` flag, and that of what contains its head, follow this module's, for their
+    forward passes may ask for it (``F.dropout(x, training=self.training)``). Where auxiliary classifiers hang
+    on it, which never run here, it stays off.
     """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
+        self.training = network.training
         self._network = (network,)
         head_name = head_module_name(network)
         self._head = (network.get_submodule(head_name),)
@@ -484,8 +492,11 @@ class _BackboneByHook(nn.Module):
             self.add_module(name.replace(".", "_"), module)
         # What the network itself and the modules around its head hold beside their submodules.
         parts = head_name.split(".")
+        self._has_auxiliary_heads = bool(auxiliary_heads(network))
+        self._around: list[nn.Module] = []
         for around in (".".join(parts[:depth]) for depth in range(len(parts))):
             container = network.get_submodule(around)
+            self._around.append(container)
             for name, parameter in container.named_parameters(around, recurse=False):
                 self.register_parameter(name.replace(".", "_"), parameter)
             for name, buffer in container.named_buffers(around, recurse=False):
@@ -495,7 +506,9 @@ class _BackboneByHook(nn.Module):
         (network,), (head,) = self._network, self._head
         captured: list[Tensor] = []
         handle = head.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
-        training, network.training = network.training, False
+        modes = [(module, module.training) for module in self._around]
+        for module in self._around:
+            module.training = self.training and not self._has_auxiliary_heads
         # The head runs too, and an exporter takes no weights with gradients that are not the module's own.
         exporting = torch.onnx.is_in_onnx_export()
         weights = [each for each in head.parameters() if each.requires_grad and exporting]
@@ -506,7 +519,8 @@ class _BackboneByHook(nn.Module):
         finally:
             for weight in weights:
                 weight.requires_grad_(True)
-            network.training = training
+            for module, mode in modes:
+                module.training = mode
             handle.remove()
         if len(captured) != 1:
             raise UnknownBackboneError(

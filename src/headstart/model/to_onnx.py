@@ -7,7 +7,8 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import torch
@@ -86,9 +87,23 @@ def export_untrained(module: nn.Module, example: Tensor, output_names: Sequence[
         ) from error
 
 
+@contextmanager
+def _without_graphs() -> Iterator[None]:
+    """Keep the older exporter from printing the whole graph where it fails: its own switch has no effect."""
+    log = getattr(torch._C, "_jit_onnx_log", None)
+    if log is None:
+        yield
+        return
+    torch._C._jit_onnx_log = lambda *_: None
+    try:
+        yield
+    finally:
+        torch._C._jit_onnx_log = log
+
+
 def _export(module: nn.Module, example: Tensor, input_name: str, output_names: list[str]) -> bytes:
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _without_graphs():
         # Its deprecation, and tracer warnings of shape checks, which a fixed image size makes harmless.
         warnings.simplefilter("ignore")
         try:

@@ -15,12 +15,12 @@ from headstart.config import RECIPES, PhaseConfig, TrainConfig
 from headstart.data.records import Listing
 from headstart.data.source import read_source
 from headstart.data.targets import Scale, Targets
-from headstart.errors import ConfigError, UsageError
+from headstart.errors import ConfigError, NetworkError, UsageError
 from headstart.features.graph import function_hash
 from headstart.features.prefix import cut_for_training
 from headstart.images.preprocess import Preprocessing
 from headstart.model.backbones import Backbone, resolve
-from headstart.model.check import check_export, check_stages, check_tensors
+from headstart.model.check import check_export, check_stages, check_tensors, check_training
 from headstart.model.head import put_head
 from headstart.model.norms import new_norms
 from headstart.model.stages import cut, is_staged, stage_names, state_names
@@ -135,6 +135,12 @@ def prepare(
         _refuse_phase_for_task(phase, listing.task)
     is_file = config.recipe not in RECIPES
     refuse_impossible_phases(network, config.phases, source=config.recipe if is_file else "")
+    if head == "own":
+        steps = dict.fromkeys(
+            (each.unfreeze, each.norm) for each in config.phases if each.optimizer != "exact"
+        )
+        for unfreeze, norm in steps:
+            check_training(network, unfreeze, norm, preprocessing.size_px)
     for phase in config.phases:
         if phase.cutmix:
             prefix, _ = cut_for_training(network, phase.unfreeze, preprocessing, accelerator.device)
@@ -202,6 +208,7 @@ def _check_own(network: nn.Module, size_px: int, targets: Targets) -> WeightsSou
         raise UsageError(
             f"network, a {type(network).__name__}, has no parameters, so nothing can be trained."
         )
+    _refuse_kinds(network)
     images = torch.zeros(2, 3, size_px, size_px, device=next(network.parameters()).device)
     network.eval()
     try:
@@ -212,7 +219,10 @@ def _check_own(network: nn.Module, size_px: int, targets: Targets) -> WeightsSou
             f"network fails on two images of {size_px} × {size_px} pixels: {type(error).__name__}: {error}"
         ) from error
     if not isinstance(outputs, torch.Tensor):
-        raise UsageError(f"network gives a {type(outputs).__name__}; it must give one tensor.")
+        raise UsageError(
+            f"network gives a {type(outputs).__name__}; it must give one tensor. Wrap it in a module whose "
+            f"forward pass returns the part that is to be trained."
+        )
     check_stages(network, size_px)
     model = check_export(network, size_px)
     found = tuple(outputs.shape)
@@ -222,6 +232,33 @@ def _check_own(network: nn.Module, size_px: int, targets: Targets) -> WeightsSou
             f"(2, {targets.num_outputs}): {_OUTPUTS[targets.task]}."
         )
     return WeightsSource("own network", None, function_hash(model, "outputs"))
+
+
+def _refuse_kinds(network: nn.Module) -> None:
+    """Refuse networks whose modules cannot be seen one by one, and weights that steps would round away."""
+    for name, module in network.named_modules():
+        where = f"network.{name}" if name else "network"
+        if isinstance(module, torch.jit.ScriptModule):
+            raise NetworkError(
+                f"{where} is a TorchScript module, which cannot be cut into stages. Give the network as it "
+                f"was before torch.jit.script or torch.jit.trace."
+            )
+        if hasattr(module, "_orig_mod") or module._compiled_call_impl is not None:
+            raise NetworkError(
+                f"{where} is compiled by torch.compile, which hides what runs inside. Give the network as it "
+                f"was before: network._orig_mod, or without network.compile()."
+            )
+    halves = [
+        f"{name} ({str(parameter.dtype).removeprefix('torch.')})"
+        for name, parameter in network.named_parameters()
+        if parameter.dtype in (torch.float16, torch.bfloat16)
+    ]
+    if halves:
+        more = f" and {len(halves) - 3} more" if len(halves) > 3 else ""
+        raise NetworkError(
+            f"network has parameters in half precision: {', '.join(halves[:3])}{more}. Give network.float(); "
+            f"precision = 'bf16' then computes in half precision and keeps the weights in float32."
+        )
 
 
 _OUTPUTS = {

@@ -11,15 +11,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, TypeAlias, TypedDict
+from typing import Final, TypeAlias, TypedDict, TypeGuard
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy.linalg import eigh
 from scipy.linalg.blas import dsyrk
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 from torch import nn
+from torch.func import functional_call
 
 from headstart.config import PhaseConfig
 from headstart.cores import num_cores
@@ -83,7 +85,32 @@ def linear_head(suffix: nn.Module) -> nn.Linear | None:
     if any(holds_own_forward(module) for module in suffix.modules()):
         return None  # which may do more than its layers say
     layers = [m for m in suffix.modules() if not list(m.children()) and not isinstance(m, nn.Dropout)]
-    return layers[0] if len(layers) == 1 and isinstance(layers[0], nn.Linear) else None
+    return layers[0] if len(layers) == 1 and _is_plain_linear(layers[0]) else None
+
+
+def _is_plain_linear(layer: nn.Module) -> TypeGuard[nn.Linear]:
+    """Tell whether a layer computes what its weight and bias say, and nothing else.
+
+    Subclasses may normalise, hooks may scale; PyTorch's older weight_norm computes the weight in a hook.
+    """
+    if not isinstance(layer, nn.Linear) or layer._forward_hooks or layer._forward_pre_hooks:
+        return False
+    if type(layer) is nn.Linear:
+        return "forward" not in vars(layer)
+    # Other weights than its own, for those of a new head are zeros, which hide what is done with them.
+    generator = torch.Generator().manual_seed(0)
+    given = {
+        name: torch.randn(each.shape, generator=generator).to(each)
+        for name, each in layer.named_parameters()
+        if name in ("weight", "bias")
+    }
+    inputs = torch.randn(2, layer.in_features, generator=generator).to(layer.weight)
+    with torch.no_grad():
+        expected = F.linear(inputs, given["weight"], given.get("bias"))
+        try:
+            return torch.allclose(functional_call(layer, given, (inputs,)), expected, rtol=1e-3, atol=1e-4)
+        except Exception:  # whatever a layer of somebody's own raises
+            return False
 
 
 def head_inputs(network: nn.Module) -> int | None:
@@ -114,7 +141,12 @@ def refuse_impossible_phases(network: nn.Module, phases: Iterable[PhaseConfig], 
             raise ConfigError(
                 [
                     f"{where} has optimizer = 'exact', which solves one linear layer, and unfreezes "
-                    f"{', '.join(suffix.names)}. Set unfreeze = 'head', or use adam, adamw or sgd."
+                    f"{', '.join(suffix.names)}. "
+                    + (
+                        "This network's head is not one plain nn.Linear: use adam, adamw or sgd."
+                        if suffix.names == ["head"]
+                        else "Set unfreeze = 'head', or use adam, adamw or sgd."
+                    )
                 ]
             )
 
