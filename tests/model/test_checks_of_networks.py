@@ -350,9 +350,9 @@ def test_what_training_would_not_train_or_not_save_is_refused_by_name(
     net = make()
     check_stages(net.eval(), 16)
     with pytest.raises(NetworkError, match=what):
-        check_training(net, "all", "train", 16)
+        check_training(net, "all", 16)
     if make is not TwoOutputsInTraining:  # whose head is what is wrong
-        check_training(net, "head", "train", 16)
+        check_training(net, "head", 16)
 
 
 class Counts(Net):
@@ -374,7 +374,7 @@ def test_a_trial_of_training_leaves_everything_as_it_was() -> None:
     freeze(net.conv)
     net.fc.bias.grad = torch.ones(2)
     before, random = digest(net), torch.get_rng_state()
-    check_training(net, "all", "train", 16)
+    check_training(net, "all", 16)
     assert digest(net) == before
     assert torch.equal(torch.get_rng_state(), random)
     assert [name for name, each in net.named_parameters() if each.grad is not None] == ["fc.bias"]

@@ -398,8 +398,8 @@ class PooledNet(nn.Module):
     [
         (lambda net, x: net.fc(x).softmax(1), r"stages \(backbone, head\) do not give its own logits"),
         (lambda net, x: net.fc(x)[:, 1:], "do not give its own logits"),
-        (lambda net, x: net.fc(x) + net.fc(2 * x), "runs its head 2 times"),
-        (lambda net, x: x, "runs its head 0 times"),
+        (lambda net, x: net.fc(x) + net.fc(2 * x), "runs its head, fc, 2 times"),
+        (lambda net, x: x, "runs its head, fc, 0 times"),
         (lambda net, x: net.fc(input=x), "do not run one after the other"),
         (lambda net, x: {"logits": net.fc(x)}, "gives dict for two images"),
         (lambda net, x: net.fc(x)[:, :, None], r"gives \(2, 5, 1\) for two images"),

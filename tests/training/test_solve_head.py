@@ -93,6 +93,27 @@ def test_only_a_single_linear_layer_can_be_solved() -> None:
     assert linear_head(nn.Sequential(nn.Conv2d(4, 2, 1), nn.Flatten())) is None
 
 
+class AsItIs(nn.Linear):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(x, self.weight, self.bias)
+
+
+class Twice(nn.Linear):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(x)
+
+
+def test_a_linear_layer_that_does_more_than_its_weight_and_bias_say_is_not_solved() -> None:
+    subclass, twice, hooked = AsItIs(4, 2), Twice(4, 2), nn.Linear(4, 2)
+    for layer in (subclass, twice, hooked):
+        nn.init.zeros_(layer.weight)  # of a new head, which hide it
+        nn.init.zeros_(layer.bias)
+    hooked.register_forward_hook(lambda _, inputs, output: output.tanh())
+    assert linear_head(subclass) is subclass
+    assert linear_head(twice) is None
+    assert linear_head(hooked) is None
+
+
 # Labels and units of rows, small and unhandy ones among them.
 DEALT = {
     "photos": (np.arange(60) % 3, np.arange(60)),

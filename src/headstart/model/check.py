@@ -149,7 +149,7 @@ def _disturbed(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
             parameter.copy_(own)
 
 
-def check_training(network: nn.Module, at: str | int, norm: str, size_px: int) -> None:
+def check_training(network: nn.Module, at: str | int, size_px: int) -> None:
     """Run the forward and the backward pass of one step, and see that all that a phase trains can learn.
 
     Everything is as it was afterwards.
@@ -157,7 +157,6 @@ def check_training(network: nn.Module, at: str | int, norm: str, size_px: int) -
     Args:
         network: As ``check_stages`` accepts it, in evaluation mode.
         at: The first stage that the phase trains, as in ``cut``.
-        norm: What the phase does with statistics of norms, as in ``make_trainable``.
         size_px: Side of the square input.
 
     Raises:
@@ -175,14 +174,15 @@ def check_training(network: nn.Module, at: str | int, norm: str, size_px: int) -
     if complex_names:
         raise NetworkError(
             f"{name} has complex parameters, {', '.join(complex_names)}, which the optimisers do not "
-            f"support. Register torch.view_as_real(...) of each, and use torch.view_as_complex in the forward pass."
+            f"support. Register torch.view_as_real(...) of each, and use torch.view_as_complex in the "
+            f"forward pass."
         )
     with _evaluating(network):
         images = _images(network, 2, size_px)
         expected = network(images)
         inputs = prefix(images)
     with _restored(network):
-        make_trainable(suffix, norm)
+        make_trainable(suffix, norm="train")
         suffix.train()
         buffers = dict(network.named_buffers(remove_duplicate=False))
         try:

@@ -136,11 +136,9 @@ def prepare(
     is_file = config.recipe not in RECIPES
     refuse_impossible_phases(network, config.phases, source=config.recipe if is_file else "")
     if head == "own":
-        steps = dict.fromkeys(
-            (each.unfreeze, each.norm) for each in config.phases if each.optimizer != "exact"
-        )
-        for unfreeze, norm in steps:
-            check_training(network, unfreeze, norm, preprocessing.size_px)
+        in_steps = (phase.unfreeze for phase in config.phases if phase.optimizer != "exact")
+        for unfreeze in dict.fromkeys(in_steps):
+            check_training(network, unfreeze, preprocessing.size_px)
     for phase in config.phases:
         if phase.cutmix:
             prefix, _ = cut_for_training(network, phase.unfreeze, preprocessing, accelerator.device)
