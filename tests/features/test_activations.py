@@ -21,7 +21,7 @@ from headstart.data.records import Candidate, Record
 from headstart.data.targets import Targets
 from headstart.errors import DataError
 from headstart.features.activations import Activations
-from headstart.features.cache import list_stores
+from headstart.features.cache import Room, list_stores
 from headstart.features.fingerprint import Fingerprint
 from headstart.features.prefix import Prefix, cut_for_training
 from headstart.features.store import StoreError
@@ -350,6 +350,7 @@ def test_one_pass_serves_a_later_phase_where_that_phase_would_find_its_rows(
         Targets("classification", (), PREPROCESSING),
         Accelerator(cpu=True),
         print,
+        Room(print),
     )
     half = source._halfway(config.phases[0])
     assert (half and len(half.stages)) == expected

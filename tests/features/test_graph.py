@@ -113,6 +113,17 @@ def test_a_part_gives_what_the_whole_gives() -> None:
     np.testing.assert_allclose(head.run(None, {"halfway": features})[0], logits, rtol=1e-6)
 
 
+def test_a_part_that_needs_more_than_its_input_is_refused() -> None:
+    class Reshaped(Net):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.base(images) + images.mean()
+
+    model = onnx.load_from_string(to_onnx(Reshaped(), EXAMPLE, output_names=["outputs"]))
+    convolved = next(node.output[0] for node in model.graph.node if node.op_type == "Conv")
+    with pytest.raises(ValueError, match=f"outputs need images beside {convolved}"):
+        part_of(model, convolved, ["outputs"])
+
+
 def test_processors_that_may_add_in_another_order_have_other_names() -> None:
     one = "processor : 0\nmodel name : Some CPU\ncpu MHz : {mhz}\nflags : fpu sse2 avx2{more}\n"
     slow, fast = (processor("x86_64", one.format(mhz=mhz, more="")) for mhz in (800, 3000))

@@ -15,6 +15,7 @@ from tests.windows import HeldFiles, is_open_here
 from headstart.features.cache import Room, cache_folder, list_stores, make_room, should_keep, store_path
 from headstart.features.fingerprint import Fingerprint, photo_key
 from headstart.features.store import FeatureStore, StoreError, delete_store
+from headstart.files import delete
 from headstart.images.preprocess import Preprocessing
 
 FINGERPRINT = Fingerprint(
@@ -320,6 +321,25 @@ def test_a_store_that_is_open_is_not_deleted(other: str, tmp_path: Path) -> None
             process.kill()  # what holds it ends with the process, however that ends
     assert delete_store(path)
     assert [each.name for each in path.parent.iterdir()] == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="an open file cannot be deleted there")
+def test_deleting_a_store_leaves_the_lock_of_whoever_opens_it_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = stored("a")
+    opened: list[FeatureStore] = []
+
+    def delete_and_open(file: Path) -> bool:
+        is_gone = delete(file)
+        if file.suffix == ".lock" and not opened:  # as another process might at this moment
+            opened.append(FeatureStore(path, FINGERPRINT))
+        return is_gone
+
+    monkeypatch.setattr("headstart.features.store.delete", delete_and_open)
+    assert delete_store(path)
+    assert not delete_store(path)
+    opened[0].close()
 
 
 def test_what_cannot_be_deleted_makes_no_room_and_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 import headstart as hs
 from headstart.errors import ExportError, NetworkError, ParityError, UsageError
 from headstart.evaluation.metrics import cross_entropy
-from headstart.features.cache import list_stores
+from headstart.features.cache import Room, list_stores
 from headstart.features.graph import function_hashes
+from headstart.features.store import FeatureStore
 from headstart.training import finish
 
 SIZE = {"size_px": 32, "batch_size": 8}
@@ -111,6 +112,31 @@ def test_the_score_that_is_reported_is_that_of_the_file(
 ) -> None:
     run = hs.train(photos, tmp_path / "run", network=Net(), **SIZE, **settings)
     assert run.metrics["best"]["val_loss"] == pytest.approx(loss_of_file(run, photos), rel=1e-4, abs=1e-6)
+
+
+class Reshaped(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).view(x.size(0), -1)  # needs the shape of the images behind the head
+
+
+def test_a_network_whose_answers_need_more_than_the_stored_rows_is_scored_from_the_bytes(
+    photos: Path, tmp_path: Path
+) -> None:
+    run = hs.train(photos, tmp_path / "run", network=Reshaped(), **SIZE, phases=SOLVED)
+    assert run.metrics["best"]["val_loss"] == pytest.approx(loss_of_file(run, photos), rel=1e-4, abs=1e-6)
+
+
+def test_all_phases_share_what_makes_room_for_their_stores(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rooms: list[Room] = []
+    opened: Callable[..., FeatureStore] = Room.open
+    monkeypatch.setattr(Room, "open", lambda room, about: rooms.append(room) or opened(room, about))
+    phases = [*SOLVED, {**SOLVED[0], "name": "again", "augment": "light", "views": 1}]
+    hs.train(photos, tmp_path / "run", network=Net(), **SIZE, phases=phases)
+    assert len(rooms) >= 2
+    assert len(set(map(id, rooms))) == 1
+    assert len(rooms[0].stores) == len(list_stores()) == 2
 
 
 OTHERS: dict[str, Callable[[], nn.Module]] = {

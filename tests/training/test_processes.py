@@ -21,6 +21,7 @@ from headstart.data.check import check_images
 from headstart.data.records import Dataset, Listing
 from headstart.data.source import read_source
 from headstart.data.targets import Targets
+from headstart.features.cache import Room
 from headstart.images.preprocess import Preprocessing
 from headstart.model.backbones import create_native, resolve
 from headstart.model.to_onnx import to_onnx
@@ -114,7 +115,7 @@ def source_for(data: Path, listing: Listing, process: Any, **settings: Any) -> F
     config = TrainConfig.from_settings(data, backbone="resnet18", weights="random", **settings)
     targets = Targets(listing.task, listing.class_names, PREPROCESSING)
     return FeatureSource(
-        config, copy.deepcopy(NET), PREPROCESSING, "r", 30, 6, targets, process, lambda _: None
+        config, copy.deepcopy(NET), PREPROCESSING, "r", 30, 6, targets, process, lambda _: None, Room(print)
     )
 
 

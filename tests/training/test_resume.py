@@ -408,7 +408,7 @@ def test_a_run_is_resumed_where_its_photos_are_now(
     edit_config(stopped, lambda c: c.update(data=str(old)))
     new.parent.mkdir()
     old.rename(new)
-    with pytest.raises(RunFolderError, match=r"no longer in '.*old'.*--data"):
+    with pytest.raises(RunFolderError, match=r"no longer in '.*old'.*: headstart resume \S+ --data PATH$"):
         hs.resume(stopped)
     some = sorted((new / "train").rglob("*.jpg"))
     content = some[0].read_bytes()

@@ -135,7 +135,7 @@ class Activations:
             if row is None:
                 row = self._get(photo.key)
             if row is None:  # damaged since it was found
-                row = next(self._compute_again(photo))
+                row = self._compute_again(photo)
             yield _checked(photo, row), row if isinstance(row, np.ndarray) else None
         self._flush()
 
@@ -170,7 +170,7 @@ class Activations:
             if row is None:
                 row = self._get(photo.key)
             if row is None:  # damaged since it was found
-                row = next(self._compute_again(photo))
+                row = self._compute_again(photo)
             yield row
         self._flush()
 
@@ -220,10 +220,10 @@ class Activations:
                 self._halfway._put(photo.key, half)
             yield photo, row
 
-    def _compute_again(self, photo: _Photo) -> Iterator[np.ndarray]:
+    def _compute_again(self, photo: _Photo) -> np.ndarray:
         self._say(_DAMAGED_ROW.format(photo.path))
-        for _, row in self._pass([photo], self._load_known):
-            yield np.asarray(_readable(photo, row))
+        ((_, row),) = self._pass([photo], self._load_known)
+        return np.asarray(_readable(photo, row))
 
     def _load_unknown(self, photo: _Photo) -> np.ndarray | None:
         data = read_bytes(photo.path)
@@ -253,7 +253,8 @@ class Activations:
 
     def _is_stored_as(self, key: bytes, computed: np.ndarray) -> bool:
         """Compare a stored row with what the prefix computes now; if it is another, begin the store anew."""
-        if self._prefix.runtime != self._runtime or self._store is None:  # then it is another store's row
+        store = self._store
+        if self._prefix.runtime != self._runtime or store is None:  # then it is another store's row
             return False
         stored = self._get(key)
         if stored is None:  # damaged, and this row alone
@@ -270,7 +271,7 @@ class Activations:
         )
         self._forget(key)
         try:
-            self._store.clear()
+            store.clear()
         except StoreError as error:
             self._lose_store(error)
         self._unproven = 0
@@ -291,19 +292,21 @@ class Activations:
     def _has(self, key: bytes) -> bool:
         if key in self._memory:
             return True
+        store = self._store  # which another thread may lose meanwhile
         try:
-            return self._store is not None and key in self._store
+            return store is not None and key in store
         except StoreError as error:
             self._lose_store(error)
             return False
 
     def _get(self, key: bytes) -> np.ndarray | None:
-        if key in self._memory:
-            return self._memory[key]
-        if self._store is None:
+        if (kept := self._memory.get(key)) is not None:
+            return kept
+        store = self._store  # which another thread may lose meanwhile
+        if store is None:
             return None
         try:
-            row = self._store.get(key)
+            row = store.get(key)
         except StoreError as error:
             self._lose_store(error)
             return None
@@ -316,9 +319,10 @@ class Activations:
         if self._prefix.runtime != self._runtime:  # the first batch has shown that ONNX Runtime will not do
             self._runtime = self._prefix.runtime
             self._open_store()
-        if self._store is not None:
+        store = self._store
+        if store is not None:
             try:
-                self._store.put(key, row)
+                store.put(key, row)
             except StoreError as error:
                 self._lose_store(error)
 
@@ -334,16 +338,19 @@ class Activations:
     def _flush(self) -> None:
         if self._halfway is not None:
             self._halfway._flush()
-        if self._store is not None:
+        store = self._store
+        if store is not None:
             try:
-                self._store.flush()
+                store.flush()
             except StoreError as error:
                 self._lose_store(error)
 
     def _open_store(self) -> None:
         try:
-            self._store = self._room.open(self._fingerprint(self._runtime))
-            self._unproven = self._prefix.batch_size if self._store.has_rows else 0
+            store = self._room.open(self._fingerprint(self._runtime))
+            # Before any thread sees the store: a row that is not proven must not be taken from it.
+            self._unproven = self._prefix.batch_size if store.has_rows else 0
+            self._store = store
         except NetworkError:
             self._store = None
             self._say(
@@ -354,7 +361,7 @@ class Activations:
         except StoreError as error:
             self._lose_store(error)
             return
-        if self._store.num_damaged:
+        if store.num_damaged:
             self._say("A feature store was damaged. It has been deleted and is filled again.")
 
     def _lose_store(self, error: StoreError) -> None:

@@ -62,6 +62,9 @@ def part_of(model: onnx.ModelProto, name: str, outputs: Sequence[str]) -> bytes:
 
     Returns:
         The serialised model, whose only input is ``name``.
+
+    Raises:
+        ValueError: The outputs need more than that tensor, such as the shape of the input of the whole.
     """
     whole = model.graph
     wanted, nodes = set(outputs), []
@@ -69,6 +72,10 @@ def part_of(model: onnx.ModelProto, name: str, outputs: Sequence[str]) -> bytes:
         if name not in node.output and not wanted.isdisjoint(node.output):
             nodes.append(node)
             wanted.update(node.input, *(_names_used(graph) for graph in _bodies(node)))
+    computed = {output for node in whole.node for output in node.output} | {each.name for each in whole.input}
+    begun = {name, ""}.union(*(node.output for node in nodes))
+    if missing := (wanted & computed) - begun:
+        raise ValueError(f"{', '.join(outputs)} need {', '.join(sorted(missing))} beside {name}")
     begins = [each for each in whole.input if each.name == name]
     part = onnx.ModelProto()
     part.CopyFrom(model)

@@ -97,7 +97,11 @@ class Prefix:
             return f"onnxruntime {onnxruntime.__version__} on the CPU"
         # What is not in the graph that was exported may still run here.
         versions = ", ".join(f"{name} {version}" for name, version in _versions().items())
-        return f"{versions}, batch {self.batch_size}, code {code_digest(self.stages)}"
+        return f"{versions}, batch {self.batch_size}, code {self._code}"
+
+    @functools.cached_property
+    def _code(self) -> str:
+        return code_digest(self.stages)  # reads files, and ``runtime`` is asked for with every row
 
     @property
     def is_on_onnx(self) -> bool:

@@ -270,10 +270,11 @@ def delete_store(path: Path) -> bool:
                 return False
             for suffix in BESIDE:
                 delete(path.with_name(path.name + suffix))
-            delete(_lock_path(path))
+            is_open = not delete(_lock_path(path))  # Windows deletes it only when it is closed
     except OSError:
         return False
-    delete(_lock_path(path))  # for Windows not before it is closed
+    if is_open:  # elsewhere the name may be another process's new lock by now
+        delete(_lock_path(path))
     return True
 
 

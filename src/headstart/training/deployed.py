@@ -85,15 +85,19 @@ def outputs_of_file_from_rows(
         photos: Any that have rows, or can be read.
 
     Returns:
-        As ``outputs_of_file``; None where the file does not contain what made the rows, so that they show
-        nothing about it.
+        As ``outputs_of_file``; None where the rows show nothing about the file: it does not contain what made
+        them, or computes its answers from more than them.
     """
     graph = onnx.load_from_string(model)
     names = {function: name for name, function in function_hashes(graph).items()}
     if not features.prefix.is_on_onnx or (name := names.get(features.prefix.function)) is None:
         return None
     outputs = [name for name in output_names(info) if name != "probabilities"]
-    session = open_session(part_of(graph, name, outputs))
+    try:
+        part = part_of(graph, name, outputs)
+    except ValueError:
+        return None
+    session = open_session(part)
     rows = features.plain.rows((photo, 0) for photo in photos)
     found = [
         np.concatenate(session.run(outputs, {name: np.stack(batch)}), axis=1)

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice, zip_longest
 from typing import Final
 
@@ -66,6 +65,7 @@ class FeatureSource:
         targets: Of the dataset.
         accelerator: Knows the device, the precision and the processes.
         say: Told in a sentence what was decided.
+        room: Opens the stores of all phases, so that none makes way for another.
     """
 
     config: TrainConfig
@@ -77,6 +77,7 @@ class FeatureSource:
     targets: Targets
     accelerator: Accelerator
     say: Callable[[str], object]
+    room: Room
 
     def open(self, phase: PhaseConfig) -> PhaseFeatures:
         """Cut the network where the phase says, freeze what comes before, and open what is stored of it."""
@@ -135,7 +136,7 @@ class FeatureSource:
             memory_bytes=memory_bytes,
             workers=self.config.workers,
             say=self.say,
-            room=self._room,
+            room=self.room,
         )
 
     def _fingerprint(
@@ -152,10 +153,6 @@ class FeatureSource:
             augmentation=augmentation.fingerprint() if augmentation else None,
         )
 
-    @cached_property
-    def _room(self) -> Room:
-        return Room(self.say, is_limited=self.config.features != "store")
-
     def _spare_later_stores(self, phase: PhaseConfig) -> None:
         """Keep the stores of later phases from making way for this one's, as far as they are known by now."""
         for later in self.config.phases[_index(phase, self.config.phases) + 1 :]:
@@ -164,7 +161,7 @@ class FeatureSource:
                 continue
             augmentations = [None] if later.augment == "none" else [None, self._augmentation(later)]
             with suppress(StoreError):  # there is no folder for stores
-                self._room.stores.update(
+                self.room.stores.update(
                     store_path(self._fingerprint(prefix, prefix.function, each, prefix.runtime))
                     for each in augmentations
                 )

@@ -77,14 +77,14 @@ def finish(
         save_network(run.path / "model.safetensors", network, info)
         try:
             graph = onnx_graph(network.cpu(), info)
-        except Exception as error:  # whatever an exporter does not support
+            model = seal_onnx(graph, info)
+            predictor = Predictor.from_bytes(model, providers=providers)
+        except Exception as error:  # whatever an exporter or ONNX Runtime does not support
             raise ExportError(
                 f"The trained weights are safe in {run.path / 'model.safetensors'}, but the network cannot "
                 f"be exported to ONNX: {type(error).__name__}: {error}\nOnce the cause is removed, this "
                 f"repeats the export alone: {shell_command('resume', run.path)}"
             ) from error
-        model = seal_onnx(graph, info)
-        predictor = Predictor.from_bytes(model, providers=providers)
         deployed = None
         if all(phase.optimizer == "exact" for phase in config.phases):  # else every photo, from its bytes
             deployed = outputs_of_file_from_rows(model, info, features, splits.val)

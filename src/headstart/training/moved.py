@@ -44,5 +44,5 @@ def refuse_missing_photos(config: TrainConfig, run: Path) -> None:
         if place is not None and not Path(place).exists():
             raise RunFolderError(
                 f"The photos of the run in {run} are no longer in {place!r}. Say where they are now: "
-                f"{shell_command('headstart', 'resume', str(run))} --{option} PATH"
+                f"{shell_command('resume', run)} --{option} PATH"
             )

@@ -16,6 +16,7 @@ from headstart.data.records import Listing
 from headstart.data.source import read_source
 from headstart.data.targets import Scale, Targets
 from headstart.errors import ConfigError, NetworkError, UsageError
+from headstart.features.cache import Room
 from headstart.features.graph import function_hash
 from headstart.features.prefix import cut_for_training
 from headstart.images.preprocess import Preprocessing
@@ -153,6 +154,7 @@ def prepare(
         targets,
         accelerator,
         display.say,
+        Room(display.say, is_limited=config.features != "store"),
     )
     new = new_norms(network, weights.kind)
     return Setup(config, listing, backbone, preprocessing, network, head, weights, targets, task, source, new)
