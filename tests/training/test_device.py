@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime
 import pytest
 import torch
@@ -16,7 +18,14 @@ import headstart as hs
 from headstart.config import TrainConfig
 from headstart.errors import ConfigError, HeadstartError
 from headstart.training import device
-from headstart.training.device import Choice, choose, create_accelerator, seed_generators, to_device
+from headstart.training.device import (
+    Choice,
+    choose,
+    create_accelerator,
+    reproducible,
+    seed_generators,
+    to_device,
+)
 
 TINY: dict[str, Any] = {"backbone": "resnet18", "weights": "random", "size_px": 32, "batch_size": 8}
 NO_KERNEL = "CUDA error: no kernel image is available for execution on the device"
@@ -158,6 +167,17 @@ def test_seeding_for_the_cpu_leaves_other_generators_alone(monkeypatch: pytest.M
         seed_generators(7, torch.device("cpu"))
         numbers = torch.rand(4)
         assert torch.equal(numbers, torch.rand(4, generator=torch.Generator().manual_seed(7)))
+
+
+def test_numbers_of_python_and_numpy_are_the_same_in_each_run_and_a_callers_are_left_alone() -> None:
+    before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    drawn = []
+    for _ in range(2):
+        with reproducible(3, torch.device("cpu")):
+            seed_generators(2**40 + 5, torch.device("cpu"))
+            drawn.append((random.random(), np.random.rand()))  # noqa: NPY002
+    assert drawn[0] == drawn[1]
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before  # noqa: NPY002
 
 
 def accelerate_state() -> list[dict[str, Any]]:

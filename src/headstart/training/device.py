@@ -6,12 +6,14 @@ All that differs between a CPU, CUDA and MPS while training is here, so that it 
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
@@ -172,10 +174,13 @@ def steps_between_checks(device: torch.device) -> int:
 
 
 def seed_generators(seed: int, device: torch.device) -> None:
-    """Seed PyTorch's global generators of the CPU and of one device, and no other's.
+    """Seed PyTorch's global generators of the CPU and of one device, Python's and NumPy's.
 
+    The latter two for networks of somebody's own, which may skip a layer by ``random.random()``.
     ``torch.manual_seed`` would seed every GPU of the machine, those of the caller too.
     """
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # the very generator that others' code draws from  # noqa: NPY002
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         with torch.cuda.device(device):
@@ -234,12 +239,16 @@ def gathered(own: Item, accelerator: Accelerator) -> list[Item]:
 
 @contextmanager
 def reproducible(seed: int, device: torch.device) -> Iterator[None]:
-    """Make PyTorch give the same bits every time, as far as the device can, and leave its state as it was."""
+    """Make PyTorch give the same bits every time, as far as the device can.
+
+    Its state and that of all generators of random numbers is as it was after the block.
+    """
     debug_mode = torch.get_deterministic_debug_mode()
     benchmark, num_threads = torch.backends.cudnn.benchmark, torch.get_num_threads()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA's matrix products need for it
     devices = [device] if device.type == "cuda" else []
     mps_state = torch.mps.get_rng_state() if device.type == "mps" else None
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices):
         seed_generators(seed, device)
         # As use_deterministic_algorithms(True, warn_only=True), which imports the compiler (1.7 s).
@@ -252,6 +261,8 @@ def reproducible(seed: int, device: torch.device) -> Iterator[None]:
         try:
             yield
         finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)  # noqa: NPY002
             torch.set_deterministic_debug_mode(debug_mode)
             torch.backends.cudnn.benchmark = benchmark
             torch.set_num_threads(num_threads)
