@@ -106,8 +106,8 @@ def test_a_write_error_survives_pickling() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nowhere/a.csv", "there is no folder .*nowhere"),
-        ("file/a.csv", "there is no folder .*file"),
+        ("nowhere/a.csv", "the folder .*nowhere does not exist"),
+        ("file/a.csv", "the folder .*file does not exist"),
         (".", "is not a regular file"),
         ("pipe", "is not a regular file"),
     ],

@@ -407,7 +407,7 @@ def test_predictions_of_other_settings_are_neither_used_nor_lost(pictures: list[
     out = tmp_path / "out"
     predict_into(out, pictures, stop_after=5)
     kept = (tmp_path / "out.state").read_bytes()
-    with pytest.raises(UsageError, match="another model"):
+    with pytest.raises(UsageError, match=r"other settings \(model\)"):
         predict_into(out, pictures, model="1" * 64)
     assert (tmp_path / "out.state").read_bytes() == kept
     assert len(predict_into(out, pictures)) == 2

@@ -176,21 +176,19 @@ def train(
         str | None, option("Of what is trained: auto, contiguous or channels_last.", "auto", metavar="LAYOUT")
     ] = None,
     checkpoint_seconds: Annotated[
-        str | None, option("At least so long between checkpoints.", "15", metavar="SECONDS")
+        str | None, option("Minimum time between checkpoints.", "15", metavar="SECONDS")
     ] = None,
     workers: Annotated[
         str | None,
         option(
-            "Threads that load photos; 0: none beside the main one.",
-            "one per core, and one",
+            "Image-loading threads; 0 loads in the main thread.",
+            "CPU cores + 1",
             metavar="NUMBER",
         ),
     ] = None,
     max_minutes: Annotated[
         str | None,
-        option(
-            "End training after so many minutes, with the best weights so far.", "none", metavar="MINUTES"
-        ),
+        option("Time limit; training then ends with the best weights so far.", "none", metavar="MINUTES"),
     ] = None,
     allow_quarantined: Annotated[
         str | None,
@@ -205,7 +203,7 @@ def train(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Any of these settings; may be given often, and goes before the option of that name.",
+            help="Set any option by name. Repeatable; overrides the option itself.",
         ),
     ] = None,
     dry_run: Annotated[
@@ -253,7 +251,7 @@ def resume(
         typer.Option("--val", metavar="DATA", help="Where the validation photos are now, if moved."),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Resume although code, settings or photos are not as they were.")
+        bool, typer.Option("--force", help="Resume although code, settings or photos have changed.")
     ] = False,
 ) -> None:
     """Resume an interrupted run. The result is the same as without the interruption."""
@@ -304,9 +302,7 @@ def lr_find(
     device: Annotated[str | None, option("auto, cpu, cuda or mps.", "auto", metavar="DEVICE")] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Any setting of headstart train; may be given often."
-        ),
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting of headstart train. Repeatable."),
     ] = None,
 ) -> None:
     """Look for a phase's learning rate: 100 steps at growing rates, a picture of the loss, a suggestion."""
@@ -377,7 +373,7 @@ def predict(
         if unfinished.num_known:
             left = counted(unfinished.num_known, "prediction")
             print(
-                f"headstart: {left} of an interrupted call are used for unchanged photos",
+                f"headstart: reusing {left} of an interrupted call for photos that have not changed",
                 file=sys.stderr,
             )
     else:
@@ -577,9 +573,7 @@ def augment(
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Any setting of headstart train; may be given often."
-        ),
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting of headstart train. Repeatable."),
     ] = None,
 ) -> None:
     """Show photos beside the views that training would make of them, as a picture."""
@@ -621,8 +615,8 @@ def export(
         out = model / f"model.{to}"
         if out.exists() and not (to is ExportFormat.ONNX and is_headstart_model(out)):
             raise UsageError(
-                f"{out} exists and may be somebody's, so it is replaced only if you name it: "
-                f"--out {shlex.quote(str(out))}. Or name another file."
+                f"{out} exists and was perhaps not written by Headstart. To replace it, add "
+                f"--out {shlex.quote(str(out))}; or name another file."
             )
     refuse_to_write(out, EXPORTS)
     if to is ExportFormat.PTH:
@@ -759,7 +753,7 @@ def _print_result(path: Path, metrics: dict[str, Any]) -> None:
         print(f"Test: {_scores(metrics['test'])} of {counted(images['test'], 'photo')}")
     else:
         print(
-            "The best weights were chosen on the validation photos, so that score is a little too good; "
+            "The best weights were chosen on the validation photos, so that score is a little too optimistic; "
             "photos in a test folder would give one that is not."
         )
     print(f"Run: {path} (model.onnx, model.safetensors, metrics.json, history.csv, curves.png)")

@@ -69,7 +69,10 @@ class PhaseConfig:
         None, "largest learning rate of the other stages; default: head_lr", above=0
     )
     layer_decay: float = _setting(
-        1.0, "each stage further from the head learns so many times as fast as the next", above=0, at_most=1
+        1.0,
+        "learning-rate multiplier per stage away from the head: 0.5 halves it each time",
+        above=0,
+        at_most=1,
     )
     weight_decay: float = _setting(
         0.0, "decoupled for adamw, L2 for adam and sgd; never of biases and norms", at_least=0
@@ -82,10 +85,12 @@ class PhaseConfig:
         "how the learning rate changes: step, multistep, exponential after epochs, the others in each step",
         choices=("constant", "step", "multistep", "exponential", "cosine", "one-cycle"),
     )
-    step_epochs: int = _setting(7, "schedule step: every so many epochs ...", at_least=1)
+    step_epochs: int = _setting(7, "schedule step: every this many epochs ...", at_least=1)
     milestones: tuple[int, ...] = _setting((), "schedule multistep: after each of these epochs ...", above=0)
     gamma: float = _setting(0.9, "... the learning rate is multiplied by this", above=0, at_most=1)
-    warmup_epochs: float = _setting(0.0, "the learning rate rises from 0 for so many epochs", at_least=0)
+    warmup_epochs: float = _setting(
+        0.0, "number of epochs in which the learning rate rises from 0", at_least=0
+    )
 
     norm: str = _setting(
         "frozen",
@@ -112,7 +117,7 @@ class PhaseConfig:
         below=1,
     )
     patience: int | None = _setting(
-        None, "the phase ends after so many epochs without a better one", at_least=1
+        None, "the phase ends after this many epochs without improvement", at_least=1
     )
     wise_ft: bool = _setting(
         False, "try mixtures of the weights before and after the phase on the validation photos"
@@ -208,14 +213,14 @@ class TrainConfig:
     )
     workers: int | None = _setting(
         None,
-        "threads that load photos; 0: none beside the main one; default: one per core and one more",
+        "image-loading threads; 0 loads in the main thread; default: CPU cores + 1",
         at_least=0,
     )
     checkpoint_seconds: float = _setting(
-        15.0, "at least so long between checkpoints; longer where writing one takes long", at_least=0
+        15.0, "minimum seconds between checkpoints; more if writing one takes long", at_least=0
     )
     max_minutes: float | None = _setting(
-        None, "after so many minutes, the phase ends and the best weights so far are the model", above=0
+        None, "time limit in minutes; training then ends with the best weights so far", above=0
     )
     allow_quarantined: float | None = _setting(
         None,
@@ -318,7 +323,7 @@ class TrainConfig:
         return 0.0 if isinstance(self.val, str) else self.val
 
     def absolute(self) -> Self:
-        """Return the same with absolute paths, so that a run can go on from another working directory."""
+        """Return the same with absolute paths, so that a run can be resumed from any folder."""
         return dataclasses.replace(
             self,
             data=str(Path(self.data).absolute()),

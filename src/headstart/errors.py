@@ -12,7 +12,7 @@
     │   ├── MissingPackageError     an optional package is not installed
     │   └── RunFolderError          a run folder is missing, unfinished or somebody else's
     ├── ImageError                  one photo cannot be read: path and reason
-    ├── WeightsError                pretrained weights cannot be had
+    ├── WeightsError                pretrained weights are not available
     ├── TrainingError               training went wrong: a loss is not finite, a frozen part moved
     ├── DamagedFileError            a file's checksum does not match its content
     ├── FileWriteError              a file cannot be written: path, reason and the bytes that it takes
@@ -104,7 +104,7 @@ class ImageError(HeadstartError):
 
 
 class WeightsError(HeadstartError):
-    """Pretrained weights cannot be had: not on this machine and not to be downloaded."""
+    """Pretrained weights are not available: not on this machine, and they cannot be downloaded."""
 
 
 class TrainingError(HeadstartError):

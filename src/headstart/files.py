@@ -1,13 +1,13 @@
-"""Files that are whole or not there, whoever has them open, and the checksums that prove it.
+"""Files that are written whole or not at all, even if another program has them open.
 
 Windows neither replaces nor deletes a file that any program has open: a spreadsheet, a viewer, an indexer, a
-virus scanner. Most let go of it within a second, so everything here that replaces or deletes tries again for
-a while. What becomes of the file then depends on what it is for:
+virus scanner. Most close it within a second, so everything here that replaces or deletes tries again for a
+while. If that fails, the result depends on the purpose of the file:
 
 - Files that hold work (weights, checkpoints, results): ``write_whole`` leaves the new content beside the
   file, and its error says where.
 - Files that people only look at: ``write_to_look_at`` returns the error, which is worth a warning.
-- Files that are in the way: ``delete`` tells whether they are gone.
+- Files that are not needed: ``delete`` returns whether they have been deleted.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def write_whole(
     Args:
         path: The file to write; its folder must exist.
         content: Bytes, text (written as UTF-8; lone surrogates, as Python has them in file names that are
-            not UTF-8, as the bytes they stand for) or a function that writes to the open binary file.
+            not UTF-8, as those bytes) or a function that writes to the open binary file.
         patience: Seconds for which another program may have the old file open.
         keep: Where the old file cannot be replaced, leave the new content beside it (``model-2.onnx``).
 
@@ -121,7 +121,7 @@ def write_to_look_at(
 
 
 def delete(path: str | os.PathLike[str], *, patience: float = 0.0) -> bool:
-    """Delete a file if that is possible, and tell whether it is gone.
+    """Delete a file if that is possible, and return whether it no longer exists.
 
     Args:
         path: The file, there or not.
@@ -212,7 +212,7 @@ def refuse_to_write(path: str | os.PathLike[str], kind: re.Pattern[bytes] | None
 
     Raises:
         UsageError: Its folder does not exist or may not be written to, or the name is taken by something that
-            is not a regular file, or by a file of another kind: a photo whose name stands after ``--out`` by
+            is not a regular file, or by a file of another kind, such as a photo named after ``--out`` by
             mistake.
     """
     path = Path(path)
@@ -227,7 +227,9 @@ def refuse_to_write(path: str | os.PathLike[str], kind: re.Pattern[bytes] | None
                     f"replaced. Name another output file."
                 )
     if not path.parent.is_dir():
-        raise UsageError(f"Cannot write {path}: there is no folder {path.parent}. Make it, or name another.")
+        raise UsageError(
+            f"Cannot write {path}: the folder {path.parent} does not exist. Create it, or name another."
+        )
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise UsageError(
             f"Cannot write {path}: no permission to write into {path.parent}. Name another folder."

@@ -166,21 +166,20 @@ def _write_plain_table(file: TextIO, predictions: Iterable[Prediction], info: Mo
 class PredictionsFile:
     """A file of predictions that grows while they are made, and is continued when it was interrupted.
 
-    Until it is complete, two files stand beside it: ``OUT.TOKEN.part`` is what is going to be the file, with
-    the rows so far, and ``OUT.state`` tells which photo, by path and SHA-256, got which prediction. Each row
-    is written at once, so that not even SIGKILL costs more than the row that is being written. Another call
-    with the same settings takes over what it finds there for photos that have not changed, in whatever order
-    they come now. Neither file is ever taken from somebody else: the part's name is in the state, and the
-    state has checksums.
+    Until it is complete, there are two files beside it: ``OUT.TOKEN.part`` has the rows so far and becomes
+    the file, and ``OUT.state`` records the prediction of each photo, by path and SHA-256. Each row is written
+    at once, so that not even SIGKILL costs more than the row that is being written. Another call with the
+    same settings reuses predictions of photos that have not changed, in any order. No other program's file is
+    ever used or replaced: the part's name is in the state, and the state has checksums.
 
     Use it as a context manager that gives the file to write to.
 
     Args:
         out: The file. It is replaced when the new one is complete, not before.
-        settings: All that decides predictions and their number of classes; plain JSON values.
+        settings: Everything that decides a prediction and its number of classes; plain JSON values.
 
     Attributes:
-        num_known: Predictions that an interrupted call has left.
+        num_known: Predictions of an interrupted call.
 
     Raises:
         UsageError: ``OUT.state`` is another program's, is in use, or is of other settings.
@@ -191,7 +190,7 @@ class PredictionsFile:
         self._out = out
         self._state_path = out.with_name(f"{out.name}.state")
         self._settings = json.loads(json.dumps(settings))
-        self._known: dict[bytes, int] = {}  # where in the state a photo's prediction stands
+        self._known: dict[bytes, int] = {}  # offset of a photo's prediction in the state
         self._num_written = 0
         self._token = secrets.token_hex(4)
         if self._state_path.exists():
@@ -211,7 +210,7 @@ class PredictionsFile:
             predict: Predicts the photos whose predictions are not known, in their order.
         """
         hashed = map_in_order(lambda path: (path, _sha256(path)), photos)
-        waiting: deque[tuple[str, int | None]] = deque()  # the SHA-256, and where a known prediction stands
+        waiting: deque[tuple[str, int | None]] = deque()  # SHA-256, and offset of a known prediction
 
         for path, sha256 in hashed:
             place = self._known.get(_key(path, sha256))
@@ -335,16 +334,16 @@ class PredictionsFile:
     def _take_header(self, header: Any) -> None:
         if not isinstance(header, dict) or header.get(_STATE) != 1:
             raise UsageError(
-                f"{self._state_path} exists and was not written by this headstart predict, which needs that "
-                f"name. Move it, or name another file with --out."
+                f"{self._state_path} exists and was not written by headstart predict, which needs a file of "
+                f"that name. Move it, or name another file with --out."
             )
         then = header["settings"]
         names = sorted(then.keys() | self._settings.keys())
         if changed := [name for name in names if then.get(name) != self._settings.get(name)]:
             raise UsageError(
-                f"{self._state_path} belongs to an interrupted prediction with another {', '.join(changed)}, "
-                f"and would be lost. Give that command again, delete the file, or name another file with "
-                f"--out."
+                f"{self._state_path} belongs to an interrupted prediction with other settings "
+                f"({', '.join(changed)}). Run that command again to complete it, delete the file, or name "
+                f"another file with --out."
             )
         self._token = header["token"]
 
@@ -417,7 +416,7 @@ def _check(text: bytes) -> bytes:
 
 
 def _content_of(line: bytes) -> Any:
-    """The content of a line of a state; None if it is not as it was written."""
+    """The content of a line of a state; None if its checksum is wrong."""
     check, _, text = line.rstrip(b"\n").partition(b" ")
     return json.loads(text) if check == _check(text) else None
 

@@ -47,7 +47,7 @@ class Prediction:
         labels: Where a photo may have several classes: those whose probability reaches their threshold, the
             most probable first.
         numbers: By target, in the target's own unit.
-        box: xmin, ymin, xmax, ymax in pixels of the photo as a viewer shows it, EXIF orientation heeded.
+        box: xmin, ymin, xmax, ymax in pixels of the photo with its EXIF orientation applied.
         error: Why the photo cannot be read; None if it can.
     """
 
@@ -134,13 +134,13 @@ class Predictor:
 
         Args:
             photos: One photo or a collection of photos: paths, files' contents (bytes), files opened in
-                binary mode (read from where they stand), Pillow images, or uint8 pixels: RGB (H, W, 3),
+                binary mode (read from their current position), Pillow images, or uint8 pixels: RGB (H, W, 3),
                 RGBA (H, W, 4) or grey (H, W), of PyTorch also (3, H, W).
             top_k: How many of the most probable classes to tell; by default all.
 
         Returns:
             One prediction for each photo, in their order. One that cannot be read has its ``error`` set; the
-            others are answered all the same.
+            others are predicted nevertheless.
 
         Raises:
             UsageError: ``top_k`` is not positive.

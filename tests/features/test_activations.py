@@ -257,7 +257,7 @@ def test_stored_rows_that_the_network_does_not_compute_any_more_are_noticed(
         activations = Activations(each, PREPROCESSING, same_key, say=said.append)
         rows = rows_of(activations, photos / "train")
         activations.close()
-        warnings.append([words for words in said if "not what the network computes" in words])
+        warnings.append([words for words in said if "differ from what the network computes" in words])
         if each is other:
             assert rows.tobytes() == expected.tobytes()
     assert list(map(len, warnings)) == [0, 1, 0]

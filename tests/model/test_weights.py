@@ -254,7 +254,7 @@ def test_timms_own_conversions_are_applied(tmp_path: Path) -> None:
 def test_unreadable_official_file_is_an_error_with_its_name(tmp_path: Path) -> None:
     backbone = resolve("timm/test_resnet")
     put_into_hub_cache(tmp_path, backbone, b"no tensors", "0" * 40, "model.safetensors")  # no digest is known
-    with pytest.raises(WeightsError, match=r"model\.safetensors is not a whole file of tensors"):
+    with pytest.raises(WeightsError, match=r"model\.safetensors does not contain only tensors"):
         create_pretrained(backbone)
 
 
@@ -893,7 +893,7 @@ def test_nothing_runs_that_is_hidden_beside_weights(
         network, _ = create_pretrained(resolve("timm/test_resnet"), path)
         assert same(network, content["model"])  # type: ignore[arg-type]
     else:
-        with pytest.raises(WeightsError, match=r"mine\.pth is not a whole file of tensors"):
+        with pytest.raises(WeightsError, match=r"mine\.pth does not contain only tensors"):
             create_pretrained(resolve("timm/test_resnet"), path)
     assert not canary.exists()
 
@@ -933,7 +933,7 @@ def test_nothing_in_an_official_file_of_timms_runs(tmp_path: Path) -> None:
     content = saved({**trained("timm/test_resnet"), "x": canary})
     backbone = resolve("timm/test_resnet")
     put_into_hub_cache(tmp_path, backbone, content, sha256(content), "pytorch_model.bin")
-    with pytest.raises(WeightsError, match=r"pytorch_model\.bin is not a whole file of tensors"):
+    with pytest.raises(WeightsError, match=r"pytorch_model\.bin does not contain only tensors"):
         create_pretrained(backbone)
     assert not canary.path.exists()
 

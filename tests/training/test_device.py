@@ -78,10 +78,10 @@ def test_what_is_chosen_is_what_the_hardware_does_well(
 
 
 REFUSED = [
-    ({}, ("cuda", "auto"), "device is 'cuda'.*Allowed here are auto, cpu"),
-    ({"cuda": True}, ("mps", "auto"), "device is 'mps'.*auto, cpu, cuda"),
-    ({}, ("cpu", "fp16"), "precision is 'fp16'"),
-    ({"cuda": True, "bf16": "emulated"}, ("auto", "bf16"), "precision is 'bf16'.*fp16 or fp32"),
+    ({}, ("cuda", "auto"), "device 'cuda'.*Allowed here are auto, cpu"),
+    ({"cuda": True}, ("mps", "auto"), "device 'mps'.*auto, cpu, cuda"),
+    ({}, ("cpu", "fp16"), "precision 'fp16'"),
+    ({"cuda": True, "bf16": "emulated"}, ("auto", "bf16"), "precision 'bf16'.*fp16 or fp32"),
     ({"cuda": True, "fault": NO_KERNEL}, ("cuda", "auto"), "no kernel image.*device = 'cpu'"),
 ]
 
@@ -238,7 +238,7 @@ def test_what_accelerate_does_not_support_is_a_sentence(monkeypatch: pytest.Monk
     monkeypatch.setattr(device, "Accelerator", refuse)
     monkeypatch.setattr(device, "choose", lambda *asked: Choice("mps", "bf16"))
     before = accelerate_state()
-    with pytest.raises(ConfigError, match="precision is 'bf16'"), create_accelerator(TrainConfig()):
+    with pytest.raises(ConfigError, match="precision 'bf16'"), create_accelerator(TrainConfig()):
         pass
     assert accelerate_state() == before
 

@@ -134,7 +134,7 @@ def test_smaller_passes_take_the_same_steps(
     capsys.readouterr()
     device.limit, device.seen = 4, []
     parted = hs.train(photos, tmp_path / "parted", network=Still(), **given)
-    assert set(device.seen) == {3}  # 12, then 6 did not fit
+    assert set(device.seen[1:]) == {3}  # 12, then 6 did not fit; the first are two that try the network
     assert parted.metrics["phases"][0]["micro_batch"] == {"training": 3}
     assert "Memory ran out" in capsys.readouterr().err
     for name, tensor in weights(whole.path).items():
@@ -150,7 +150,7 @@ def test_norms_that_learn_are_named_when_passes_become_smaller(
     device.limit = 6
     run = hs.train(photos, tmp_path / "run", network=Net(norm=True), **SETTINGS)
     assert run.metrics["phases"][0]["micro_batch"] == {"training": 6}
-    assert "Batch norms that learn" in capsys.readouterr().err
+    assert "batch norms that learn" in capsys.readouterr().err
     assert weights(run.path)["norm.running_mean"].abs().max() > 1e-3
 
 

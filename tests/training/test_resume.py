@@ -531,7 +531,7 @@ def test_signals_save_and_exit_and_the_run_goes_on(
         [sys.executable, "-m", "headstart", "resume", str(run)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert re.search(rf"Going on in phase {phase}, after \d+ epochs?", done.stderr)
+    assert re.search(rf"Resuming in phase {phase}, after \d+ epochs?", done.stderr)
     assert_same(run, long)
 
 

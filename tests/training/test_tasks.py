@@ -275,7 +275,7 @@ def test_what_a_task_does_not_have_is_refused(tables: dict[str, Path], tmp_path:
         train("box", select="val_accuracy")
     with pytest.raises(ConfigError, match="looks for boxes"):
         train("multilabel", head="spatial")
-    with pytest.raises(ConfigError, match="mixup cannot be had for the task 'box'"):
+    with pytest.raises(ConfigError, match="the task 'box' does not support mixup"):
         train("box", phases=[{**HEAD[0], "mixup": 0.2}])
     with pytest.raises(ConfigError, match="class_weights = 'balanced'"):
         train("regression", phases=[{**HEAD[0], "class_weights": "balanced"}])

@@ -222,7 +222,7 @@ WRONG = [
         "one linear layer.* adamw or sgd",
     ),
     ({"recipe": "prob"}, ConfigError, "Did you mean 'probe'"),
-    ({"device": "mps"}, ConfigError, "this machine has none"),
+    ({"device": "mps"}, ConfigError, "device 'mps' is not available on this machine"),
     ({"precision": "fp16", "device": "cpu"}, ConfigError, "fp16"),
     ({"val": "nowhere"}, DataError, "nowhere"),
     ({"val": 1.5}, ConfigError, "1.5"),
@@ -346,7 +346,7 @@ def test_what_ends_a_phase_early_and_what_was_tried_in_vain_is_said(
     torch.save(__import__("torchvision").models.resnet18().state_dict(), tmp_path / "weights.pth")
     hs.train(photos, tmp_path / "run", **(TINY | {"phases": phases, "weights": tmp_path / "weights.pth"}))
     told = capsys.readouterr().err
-    assert "fine ends early: 1 epoch without a better one (patience = 1)" in told
+    assert "fine ends early: no improvement for 1 epoch (patience = 1)" in told
     assert "still: no mixture with the weights before the phase is better" in told
     assert "still ends early" not in told
 

@@ -1,7 +1,8 @@
-"""What a phase's suffix takes, photo by photo: from memory, from the store, or computed.
+"""The inputs of a phase's suffix, photo by photo: from memory, from the store, or computed.
 
-Where a row comes from changes time only: whatever the way, it is the same prefix on the same runtime. The
-key of a store says so, and the first rows that are taken from a store are computed again to show it.
+The origin of a row changes the time, never the result: it is always the output of the same prefix on the
+same runtime. The key of a store contains both, and the first rows taken from a store are computed again as a
+check.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from headstart.runtime import Row, map_images
 MEMORY_LIMIT_BYTES: Final = 2**30
 """Rows are kept in memory too, as long as they come to less than this."""
 
-_DAMAGED_ROW: Final = "A stored feature of {} was damaged; it is computed again."
+_DAMAGED_ROW: Final = "The stored features of {} were damaged and are computed again."
 
 
 @dataclass
@@ -55,19 +56,19 @@ class _NotFiniteError(ImageError):
 
 
 class Activations:
-    """The outputs of one prefix.
+    """The outputs of one prefix: a float32 array per photo, without a batch dimension.
 
     Args:
         prefix: The frozen stages.
         preprocessing: How photos become pixels.
         fingerprint: Of the features, given the runtime's name.
         augmentation: Makes views 1, 2, ... of a photo; None if photos are taken as they are, as view 0.
-        halfway: Keeps what comes by halfway through the prefix, for a later phase.
+        halfway: Keeps the activations after the first stages of the prefix, for a later phase.
         keep: Whether rows are kept in the store, or computed each time they are asked for.
-        memory_bytes: How much of what is kept is kept in memory too.
+        memory_bytes: Rows that are kept are kept in memory too, up to this size.
         workers: Threads that load photos, as in ``map_images``.
-        say: Told, in a sentence, what a user should know: a store that cannot be used, damaged rows.
-        room: Opens the store; shared by all that one run stores, so that they do not make way for each other.
+        say: Called with a sentence for the user: a store that cannot be used, damaged rows.
+        room: Opens the store; shared within a run, so that no store of the run makes way for another.
     """
 
     def __init__(
@@ -112,10 +113,10 @@ class Activations:
 
         Args:
             candidates: In the order of what is yielded.
-            wanted: Tells whose rows will be needed; the others are only checked.
+            wanted: Whether a photo's row will be needed; the others are only checked.
 
         Yields:
-            What became of each photo, in order.
+            The result of each photo's check, in order.
         """
         photos = (
             _Photo(each.path, is_wanted=self._keep and wanted(each), has_box=each.box is not None)
@@ -129,7 +130,11 @@ class Activations:
         """Read photos and give their rows, in one pass and in flat memory.
 
         Yields:
-            What became of each photo, in order, and its row, or None if it cannot be read.
+            The result of each photo's check, in order, and its row, or None if it cannot be read or its row
+            is not finite.
+
+        Raises:
+            DataError: A photo has been changed or removed meanwhile.
         """
         for photo, row in self._pass((_Photo(path) for path in paths), self._load_unknown):
             if row is None:
@@ -140,7 +145,14 @@ class Activations:
         self._flush()
 
     def fill(self, photos: Iterable[tuple[Record, int]]) -> Iterator[None]:
-        """Compute and keep the rows of photos and views that are not there yet, one at a time."""
+        """Compute and keep the missing rows of photos and views.
+
+        Yields:
+            None after each photo, for a progress bar.
+
+        Raises:
+            DataError: Some rows are not finite, or a photo can no longer be read; the photos are named.
+        """
         if not self._keep:
             return
         not_finite: list[str] = []
@@ -157,7 +169,10 @@ class Activations:
     def rows(self, photos: Iterable[tuple[Record, int]]) -> Iterator[np.ndarray]:
         """Yield the activations of photos and views in the given order, each without a batch dimension.
 
-        Photos are asked for only a bounded number ahead of the rows.
+        The iterable is read only a bounded number of photos ahead of the rows.
+
+        Raises:
+            DataError: A row is not finite, or a photo can no longer be read.
         """
         wanted = _photos(photos)
         for photo in wanted:
@@ -180,7 +195,7 @@ class Activations:
         return self._keep
 
     def close(self) -> None:
-        """Let go of the store, and of the memory."""
+        """Close the store and free the memory."""
         if self._store is not None:
             self._store.close()
         if self._halfway is not None:
@@ -209,7 +224,7 @@ class Activations:
                             self._is_stored_as(photo.key, row)
                         elif self._store is not None:
                             self._say(_DAMAGED_ROW.format(photo.path))
-            # Nothing that is not finite is kept: whoever asks for it again gets the same error.
+            # A row that is not finite is never kept, so that asking for it again gives the same error.
             if isinstance(row, np.ndarray) and not np.isfinite(row).all():
                 row = _NotFiniteError(photo.path, "its features are not finite (NaN or infinite)")
             if half is not None and not np.isfinite(half).all():
@@ -239,7 +254,7 @@ class Activations:
         return self._pixels_if_missing(photo, lambda: self._load_known(photo))
 
     def _pixels_if_missing(self, photo: _Photo, load: Callable[[], np.ndarray]) -> np.ndarray | None:
-        """Load a photo whose row is not there, or is not what the prefix computes."""
+        """Load a photo whose row is missing, or differs from what the prefix computes."""
         if photo.proves or not (self._keep and self._has(photo.key)):
             return load()
         with self._proving:
@@ -252,7 +267,7 @@ class Activations:
         return self._is_stored_as(key, self._prefix.pairs(batch)[0][0])
 
     def _is_stored_as(self, key: bytes, computed: np.ndarray) -> bool:
-        """Compare a stored row with what the prefix computes now; if it is another, begin the store anew."""
+        """Compare a stored row with what the prefix computes now; if they differ, empty the store."""
         store = self._store
         if self._prefix.runtime != self._runtime or store is None:  # then it is another store's row
             return False
@@ -266,7 +281,7 @@ class Activations:
             self._unproven -= 1
             return True
         self._say(
-            "Warning: stored features are not what the network computes now, so all of them are computed "
+            "Warning: stored features differ from what the network computes now, so all of them are computed "
             "again. Please report this, with the name of the backbone."
         )
         self._forget(key)
@@ -316,7 +331,7 @@ class Activations:
 
     def _put(self, key: bytes, row: np.ndarray) -> None:
         self._remember(key, row)
-        if self._prefix.runtime != self._runtime:  # the first batch has shown that ONNX Runtime will not do
+        if self._prefix.runtime != self._runtime:  # ONNX Runtime failed on the first batch
             self._runtime = self._prefix.runtime
             self._open_store()
         store = self._store
@@ -354,15 +369,16 @@ class Activations:
         except NetworkError:
             self._store = None
             self._say(
-                "The frozen part cannot be exported, so its features are not stored: nothing would show that "
-                "they are still its own. What does not fit into memory is computed in every epoch."
+                "The frozen part of the network cannot be exported, so its features are not stored: a later "
+                "change of the network would not be noticed. Features that do not fit into memory are "
+                "computed in every epoch."
             )
             return
         except StoreError as error:
             self._lose_store(error)
             return
         if store.num_damaged:
-            self._say("A feature store was damaged. It has been deleted and is filled again.")
+            self._say("A damaged feature store has been deleted; its features are computed again.")
 
     def _lose_store(self, error: StoreError) -> None:
         self._store = None

@@ -93,8 +93,8 @@ def extract_features(
         data: As for training; or a folder of photos without classes, or a table without labels.
         out: A ``.parquet`` or ``.npz`` file.
         backbone: Its name.
-        choose_device: From the settings ``device`` and ``precision`` to those that they stand for.
-        say: Told in a sentence what a user should know, and every ten seconds how far it is.
+        choose_device: Replaces "auto" in the settings ``device`` and ``precision``.
+        say: Called with a sentence for the user, and every ten seconds with the progress.
         settings: Those of ``SETTINGS``, as for training.
 
     Raises:
@@ -197,7 +197,9 @@ def _list_photos(config: TrainConfig, settings: Mapping[str, Any], say: Callable
         if paths and all(Path(path).parent == Path(config.data) for path in paths):
             tables = [each for each in Path(config.data).iterdir() if each.suffix.lower() in TABLE_SUFFIXES]
             for table in sorted(tables)[:1]:
-                say(f"The photos get no labels. If they stand in {str(table)!r}, name that file.")
+                say(
+                    f"The photos have no labels. If the labels are in {str(table)!r}, name that file as DATA."
+                )
             return Listing(
                 config.data, tuple(Candidate(path, "", None) for path in paths), (), (), (), len(paths)
             )

@@ -42,12 +42,12 @@ class Prefix:
     """The frozen stages behind normalisation: pixels in, activations out, the same bits for a photo always.
 
     On a CPU the stages are exported to ONNX Runtime, which is several times faster than eager PyTorch there.
-    The first batch runs on both; if they disagree, PyTorch it is. Elsewhere PyTorch runs them, in
+    The first batch runs on both; if they disagree, PyTorch is used. Elsewhere PyTorch runs them, in
     channels_last and the run's precision. Eager PyTorch gives other last bits for other batch sizes, so it is
     always called with ``batch_size`` photos (``runtime.map_images`` sees to it).
 
-    A later phase often freezes fewer stages. What it needs comes by on the way, so one pass can serve both:
-    ``pairs``. Both outputs are to the last bit what a prefix of their own gives; the first batch shows it.
+    A later phase often freezes fewer stages. Its features are computed on the way, so one pass can serve
+    both: ``pairs``. Both outputs have the same bits as from a prefix of their own, as the first batch checks.
 
     Args:
         stages: The frozen stages.
@@ -119,7 +119,7 @@ class Prefix:
 
     @property
     def halfway_function(self) -> str:
-        """The same for what comes by halfway; only where there is something."""
+        """The same for the activations after ``halfway`` stages; only if ``halfway`` is not 0."""
         return self._exported()[1][1]
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
@@ -136,7 +136,7 @@ class Prefix:
     def pairs(self, pixels: np.ndarray) -> list[Pair]:
         """Compute activations and those from halfway, photo by photo.
 
-        The latter are None where the two cannot be had in one pass with the bits that they have alone.
+        The latter are None if one pass for both would change any bit of either.
 
         Args:
             pixels: (B, H, W, 3) uint8.

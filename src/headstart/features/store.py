@@ -1,4 +1,4 @@
-"""Activations on disk, found again by content: one SQLite file per fingerprint.
+"""Activations on disk, keyed by content: one SQLite file per fingerprint.
 
 SQLite, because it is part of Python, may be shared between processes, and calls a damaged file an error where
 a memory-mapped store would crash. A file per fingerprint, because deleting a file frees its disk. The journal
@@ -48,13 +48,13 @@ class FeatureStore:
     """The activations of one prefix: float32 rows of one shape, by ``fingerprint.photo_key``.
 
     Rows are written in bursts, so that several processes can fill one store at once; a row is there for the
-    others when its burst is. Every row carries a checksum over key, shape and value: a damaged one counts as
-    missing. A file that is damaged beyond single rows is deleted and begun anew, whenever that shows. Several
-    threads may use a store.
+    others when its burst has been written. Every row carries a checksum over key, shape and value: a damaged
+    one counts as missing. A file with other damage is deleted and created again, whenever that is noticed.
+    Several threads may use a store.
 
     Attributes:
         path: The file.
-        num_damaged: Rows that were not as they were written; a damaged file counts once.
+        num_damaged: Rows whose checksum was wrong; a damaged file counts once.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class FeatureStore:
         Args:
             path: The file; its folder is made.
             fingerprint: Of the features.
-            make_room: Asked before each burst whether so many bytes may be written. Where they may not, the
-                store takes no more rows, and still gives those that it has.
+            make_room: Called before each burst with its number of bytes; returns whether they may be
+                written. If not, the store takes no more rows, and still returns those that it has.
 
         Raises:
-            StoreError: Neither is possible.
+            StoreError: The file can be neither opened nor created.
         """
         self.path = path
         self.num_damaged = 0
@@ -98,10 +98,10 @@ class FeatureStore:
                 self._connect()
                 return
             except sqlite3.Error as error:
-                self._let_go()  # for Windows deletes nothing that is open
+                self._let_go()  # Windows deletes no open file
                 if not _is_damage(error):
                     raise
-                # Another process may have it open, and may even be about to repair it.
+                # Another process may have it open, and may be repairing it.
                 if delete_store(self.path):
                     self.num_damaged += 1
                 elif time.monotonic() > deadline:
@@ -180,7 +180,7 @@ class FeatureStore:
                 self.flush()
 
     def flush(self) -> None:
-        """Bring everything to the disk, if there is room for it."""
+        """Write everything to the disk, if there is room for it."""
         with self._lock:
             rows = [(key, *row) for key, row in self._burst.items()]
             num_bytes = self._burst_bytes
@@ -200,7 +200,7 @@ class FeatureStore:
             self._run(write)
 
     def close(self) -> None:
-        """Flush and let go of the file; what cannot be written any more is lost, as a cache may be."""
+        """Flush and close the file. Rows that cannot be written are lost: this is a cache."""
         with self._lock:
             with contextlib.suppress(StoreError):
                 self.flush()
@@ -222,7 +222,7 @@ class FeatureStore:
         """Call a function on the database; once more, on a new one, where it shows that this one is damaged.
 
         Raises:
-            StoreError: It fails all the same.
+            StoreError: It fails again, or fails for another reason.
         """
         try:
             try:
@@ -256,10 +256,10 @@ def _checksum(key: bytes, shape: Sequence[int], value: bytes) -> bytes:
 
 
 def delete_store(path: Path) -> bool:
-    """Delete a store's file and what lies beside it, unless some process has it open.
+    """Delete a store's file and SQLite's files beside it, unless some process has it open.
 
     Returns:
-        Whether it is gone.
+        Whether it has been deleted.
     """
     try:
         with open(_lock_path(path), "a+b") as lock:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from headstart.errors import NetworkError, UnknownBackboneError
 from headstart.model.freeze import make_trainable
+from headstart.model.memory import is_out_of_memory
 from headstart.model.stages import ALTERNATIVES, HEAD_IS_LAST, cut, named_tensors, stage_names, stages
 from headstart.model.to_onnx import export_untrained
 from headstart.runtime import open_session
@@ -190,6 +191,8 @@ def check_training(network: nn.Module, at: str | int, size_px: int) -> None:
             if isinstance(outputs, Tensor) and outputs.requires_grad:
                 outputs.abs().float().sum().backward()  # type: ignore[no-untyped-call]
         except Exception as error:  # whatever the user's own code raises
+            if is_out_of_memory(error):
+                return  # training takes smaller passes then, and says what to set where even these do not fit
             raise NetworkError(
                 f"{name} cannot be trained from stage {at!r} on: in training mode it fails on two images of "
                 f"{size_px} × {size_px} pixels. {type(error).__name__}: {error}"

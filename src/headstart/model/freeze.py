@@ -1,7 +1,7 @@
 """The one place that freezes.
 
 Two words are used here and everywhere. A module is *held* if it stays in evaluation mode (norm statistics
-stand still, nothing is dropped) whatever ``.train()`` says, on it or on what contains it. It is *frozen* if
+do not change, nothing is dropped) whatever ``.train()`` says, on it or on what contains it. It is *frozen* if
 it is held and its parameters have no gradients.
 
 A plain ``nn.Module`` has no place for being held, so every held module gets an instance attribute ``train``

@@ -68,8 +68,8 @@ def parse_state_dict(data: bytes, path: str) -> tuple[OrderedDict[str, Tensor], 
             content = load_tensors(data)
     except Exception as error:  # damage shows in any way; torch's message tells how to run the file's code
         raise WeightsError(
-            f"{path} is not a whole file of tensors and nothing else; it is refused, none of its code ran. "
-            "It is damaged, or it holds a pickled network: save the state dict alone, with "
+            f"{path} does not contain only tensors, so it is refused; no code in it ran. It is damaged, or "
+            "it holds a pickled network: save the state dict alone, with "
             "torch.save(network.state_dict(), path) or as .safetensors."
         ) from error
     content, where = _unwrapped(content)
@@ -78,8 +78,8 @@ def parse_state_dict(data: bytes, path: str) -> tuple[OrderedDict[str, Tensor], 
     wrong = [repr(k) for k, v in content.items() if not isinstance(k, str) or not isinstance(v, Tensor)]
     if wrong:
         raise WeightsError(
-            f"{path} holds more than named tensors: {_some(wrong)}. A state dict stands alone in its file, "
-            f"or under one of: {', '.join(_WRAPPERS)}."
+            f"{path} holds more than named tensors: {_some(wrong)}. The state dict must be the whole content "
+            f"of the file, or be in it under one of these names: {', '.join(_WRAPPERS)}."
         )
     if isinstance(content, StandIn):
         content = dict(content)

@@ -112,7 +112,7 @@ def create_pretrained(
         The network in training mode, as its library returns it, and where the weights came from.
 
     Raises:
-        WeightsError: The weights cannot be had, or they are another network's.
+        WeightsError: The weights are not available, or they are another network's.
         DamagedFileError: The file is not the one that its name or its package promises.
     """
     if weights == "random":

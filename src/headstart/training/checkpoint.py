@@ -1,4 +1,4 @@
-"""Checkpoints: tensors and where training stands, each file sealed by a checksum over everything in it."""
+"""Checkpoints: tensors and the progress of training, each file sealed by a checksum over everything in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The validation photos as the file that is handed over answers them, and whether training saw the same."""
+"""The outputs of the exported file for the validation photos, compared with those of training."""
 
 from __future__ import annotations
 
@@ -39,18 +39,29 @@ def rows_of(targets: Targets, photos: Sequence[Record]) -> Tensor:
 
 
 @torch.no_grad()
-def outputs_in_training(features: PhaseFeatures, photos: Sequence[Record], batch_size: int) -> Tensor:
-    """Return what the network gives for the rows that training scored it on: (N, D) float32.
+def outputs_in_training(
+    features: PhaseFeatures, photos: Sequence[Record], batch_size: int, device: torch.device
+) -> Tensor:
+    """Return the network's outputs for the rows that training scored it on: (N, D) float32, on the CPU.
 
     Args:
-        features: Of the last phase, still open; the network is on the CPU, with its best weights.
+        features: Of the last phase, still open; the network has its best weights, and is on the CPU, also
+            afterwards.
         photos: Of the validation split.
         batch_size: Of the run.
+        device: Of the run: rows that are not kept are computed there.
     """
-    features.suffix.eval()
-    rows = features.plain.rows((photo, 0) for photo in photos)
-    batches = iter(lambda: list(islice(rows, batch_size)), [])
-    return torch.cat([features.suffix(torch.from_numpy(np.stack(batch))).float() for batch in batches])
+    parts = features.prefix.stages, features.suffix.eval()
+    try:
+        for part in parts:
+            part.to(device)
+        rows = features.plain.rows((photo, 0) for photo in photos)
+        batches = iter(lambda: list(islice(rows, batch_size)), [])
+        inputs = (torch.from_numpy(np.stack(batch)).to(device) for batch in batches)
+        return torch.cat([features.suffix(batch).float().cpu() for batch in inputs])
+    finally:
+        for part in parts:
+            part.cpu()
 
 
 def outputs_of_file(predictor: Predictor, photos: Sequence[Record]) -> Tensor:
@@ -130,18 +141,18 @@ def refuse_disagreement(
     best: EpochRecord,
     accelerator: Accelerator,
 ) -> None:
-    """See that the file that is handed over scores as training said, and name the photos where it does not.
+    """Refuse an exported file whose validation loss differs from that of training, and name the photos.
 
-    In half precision training rounds where the file does not, so nothing is compared then.
+    In half precision nothing is compared, because training rounds its outputs and the file does not.
 
     Args:
-        deployed: (N, D), what the file gives for the photos: see ``outputs_of_file``.
+        deployed: (N, D), outputs of the file for the photos: see ``outputs_of_file``.
         rows: (N, ...), their targets.
         photos: The N validation photos.
         predictor: The file.
         setup: With the network, on the CPU, with its best weights.
         features: Of the last phase, still open.
-        best: The numbers of the best weights, as they were scored while training.
+        best: The scores of the best weights during training.
         accelerator: Knows the device and the precision.
 
     Raises:
@@ -151,7 +162,7 @@ def refuse_disagreement(
     then, now = best.val["loss"], score_outputs(deployed, rows, setup.task)["loss"]
     if accelerator.mixed_precision != "no" or _are_close(now, then, tolerance):
         return
-    trained = outputs_in_training(features, photos, setup.config.batch_size)
+    trained = outputs_in_training(features, photos, setup.config.batch_size, accelerator.device)
     info = predictor.info
     apart = (_compared(trained, info) - _compared(deployed, info)).abs().amax(1).tolist()
     wrong = [photo.path for photo, by in zip(photos, apart, strict=True) if not by <= tolerance]
@@ -160,15 +171,15 @@ def refuse_disagreement(
         raise ParityError(
             f"The exported model has a validation loss of {now:.4g} where training had {then:.4g}: it gives "
             f"other answers for {', '.join(wrong[:_MOST_NAMED])}{more}. The weights in model.safetensors are "
-            f"safe. Train again with --features live, which stores nothing; if that ends in the same way, "
-            f"please report it with the backbone's name."
+            f"safe. Train again with --features live, which stores nothing. If the same error comes again, "
+            f"please report it with the name of the backbone."
         )
     again = score_outputs(trained, rows, setup.task)["loss"]
     if not _are_close(again, then, tolerance):
         raise ParityError(
             f"The best weights had a validation loss of {then:.4g} when they were saved, and have "
-            f"{again:.4g} now, on all {len(photos)} validation photos ({photos[0].path}, ...): something "
-            f"that decides the network's output is neither a parameter nor a buffer, so it was not saved. "
+            f"{again:.4g} now, on all {len(photos)} validation photos ({photos[0].path}, ...): the network's "
+            f"output depends on something that is neither a parameter nor a buffer, so it was not saved. "
             f"Register it as a buffer and train again."
         )
 

@@ -46,7 +46,7 @@ class Choice:
 
 
 def choose(device: str, precision: str) -> Choice:
-    """Choose what ``"auto"`` stands for, and check what was asked for by name.
+    """Replace ``"auto"`` by a device and a number format, and check what was asked for by name.
 
     bf16 is chosen only where the hardware computes in it: PyTorch emulates it on older GPUs, slowly.
 
@@ -60,7 +60,9 @@ def choose(device: str, precision: str) -> Choice:
     available = [name for name in ("cuda", "mps") if getattr(torch, name).is_available()]
     if device not in ("auto", "cpu", *available):
         allowed = ", ".join(["auto", "cpu", *available])
-        raise ConfigError([f"device is {device!r}; this machine has none. Allowed here are {allowed}."])
+        raise ConfigError(
+            [f"device {device!r} is not available on this machine. Allowed here are {allowed}."]
+        )
     notes: list[str] = []
     if device == "auto":
         device = "cpu"
@@ -83,11 +85,9 @@ def choose(device: str, precision: str) -> Choice:
     if precision == "auto":
         precision = "fp32" if device != "cuda" else "bf16" if has_bf16 else "fp16"
     if precision == "fp16" and device == "cpu":
-        raise ConfigError(["precision is 'fp16'; a CPU does not train in it. Use fp32 or bf16 there."])
+        raise ConfigError(["precision 'fp16' is not supported on a CPU. Use fp32 or bf16 there."])
     if precision == "bf16" and not has_bf16:
-        raise ConfigError(
-            ["precision is 'bf16'; this GPU does not compute in it. Use auto, fp16 or fp32 here."]
-        )
+        raise ConfigError(["precision 'bf16' is not supported by this GPU. Use auto, fp16 or fp32 here."])
     return Choice(device, precision, tuple(notes))
 
 
@@ -110,8 +110,8 @@ def create_accelerator(
 ) -> Iterator[Accelerator]:
     """Find the device and the number format that the configuration asks for.
 
-    Accelerate keeps its state in the process; the block has one of its own, and a caller's is as it was after
-    it, however the block ends.
+    Accelerate keeps its state in the process. The block has a state of its own; afterwards the caller's state
+    is restored, however the block ends.
 
     Args:
         config: Names device and precision.
@@ -152,13 +152,13 @@ def to_device(
 ) -> Tensor:
     """Copy a tensor of the CPU to a device.
 
-    Only CUDA copies while the program goes on, and only from pinned memory, which PyTorch does not use again
-    before the copy has ended. From other memory, and to MPS, the source may be gone before it has been read.
+    Only to CUDA is the copy asynchronous, and only from pinned memory, which PyTorch does not reuse before
+    the copy has ended. From other memory, and to MPS, the source may be freed before it has been read.
 
     Args:
         tensor: On the CPU.
         device: Where it is needed.
-        memory_format: How it is to lie there.
+        memory_format: Its layout there.
     """
     tensor = (
         tensor.contiguous(memory_format=memory_format) if memory_format != torch.preserve_format else tensor
@@ -255,9 +255,7 @@ def reproducible(seed: int, device: torch.device) -> Iterator[None]:
         torch.set_deterministic_debug_mode("warn")
         torch.backends.cudnn.benchmark = False
         if "OMP_NUM_THREADS" not in os.environ and num_threads > (cores := num_cores()):
-            torch.set_num_threads(
-                cores
-            )  # PyTorch knows the affinity of this process, not its container's quota
+            torch.set_num_threads(cores)  # PyTorch does not know the CPU quota of the container
         try:
             yield
         finally:

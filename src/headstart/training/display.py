@@ -91,7 +91,7 @@ class Display:
             self._console.print(text, markup=False)
 
     def found(self, listing: Listing, dataset: Dataset, splits: Splits) -> None:
-        """Account for every file, and tell what looks wrong with the photos."""
+        """Account for every file, and warn of what looks wrong with the photos."""
         used, quarantined, ignored = len(dataset.records), len(dataset.quarantined), len(dataset.ignored)
         self.say(
             f"{dataset.found} files found = {used} used + {quarantined} quarantined + {ignored} ignored; "
@@ -118,19 +118,19 @@ class Display:
             )
         if splits.shared:
             self.say(
-                f"Warning: byte for byte a training photo too: {counted(splits.shared, 'photo')} for "
-                f"validation or test; scores there are too good. Remove them, or let Headstart split."
+                f"Warning: exact copies of training photos in validation or test: {splits.shared}, so those "
+                f"scores are too optimistic. Remove them, or let Headstart split the photos."
             )
         if splits.contradictory:
-            self.say(f"Warning: byte for byte under two labels: {counted(splits.contradictory, 'photo')}.")
+            self.say(f"Warning: identical photos with different labels: {splits.contradictory}.")
         if splits.straddling:
             self.say(
-                f"Warning: in more than one of the given splits: {counted(splits.straddling, 'group')}; "
-                f"scores may be too good. Leave the splits out, and Headstart keeps groups on one side."
+                f"Warning: groups with photos in more than one of the given splits: {splits.straddling}, so "
+                f"scores may be too optimistic. Headstart keeps groups together if it makes the splits."
             )
 
     def flips(self, class_names: tuple[str, ...], phases: tuple[PhaseConfig, ...]) -> None:
-        """Tell where flips may change labels."""
+        """Warn where flips may change labels."""
         warnings = [text for phase in phases for text in flip_warnings(class_names, phase.augment)]
         for text in dict.fromkeys(warnings):
             self.say(f"Warning: {text}")
@@ -167,12 +167,12 @@ class Display:
         """Say why a phase ends before its last epoch."""
         assert phase.patience is not None
         self.say(
-            f"{phase.name} ends early: {counted(phase.patience, 'epoch')} without a better one "
+            f"{phase.name} ends early: no improvement for {counted(phase.patience, 'epoch')} "
             f"(patience = {phase.patience})"
         )
 
     def no_mixture(self, phase: PhaseConfig) -> None:
-        """Say that mixtures of weights were tried in vain."""
+        """Say that no mixture of weights was better."""
         self.say(f"{phase.name}: no mixture with the weights before the phase is better (wise_ft)")
 
     def mixture(self, record: EpochRecord, share: float) -> None:

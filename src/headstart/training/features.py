@@ -64,7 +64,7 @@ class FeatureSource:
         num_train, num_val: How many photos there are, for the estimate of disk and time.
         targets: Of the dataset.
         accelerator: Knows the device, the precision and the processes.
-        say: Told in a sentence what was decided.
+        say: Called with a sentence about each decision.
         room: Opens the stores of all phases, so that none makes way for another.
     """
 
@@ -203,7 +203,7 @@ class FeatureSource:
         prefix, _ = self.cut(phase)
         if not self._storage(phase, prefix).keep:
             return None
-        untrained = len(prefix.stages)  # so many stages no phase has trained by then
+        untrained = len(prefix.stages)  # stages that no phase has trained by then
         for later in self.config.phases[_index(phase, self.config.phases) + 1 :]:
             half, _ = self.cut(later)
             is_on_the_way = 0 < len(half.stages) < len(prefix.stages) and len(half.stages) <= untrained
@@ -289,7 +289,7 @@ class PhaseFeatures:
             own = islice(photos, self._share.start, None, self._share.step)
             for _ in activations.fill((record, self._seen(record, view)) for record, view in own):
                 advance(self.accelerator.num_processes)
-        self.accelerator.wait_for_everyone()  # for what the others have stored is found from here on
+        self.accelerator.wait_for_everyone()  # what the others have stored can be read from here on
 
     def rows(self, photos: Iterable[tuple[Record, int]]) -> Iterator[np.ndarray]:
         """Yield what the phase trains on, in every process: each reads its share, and they exchange it.
@@ -327,7 +327,7 @@ class PhaseFeatures:
 
 
 def _index(phase: PhaseConfig, phases: Sequence[PhaseConfig]) -> int:
-    """Where a phase stands; at the end, if it is none of the run's own."""
+    """Return a phase's index in a run; the number of phases if it is not one of them."""
     return phases.index(phase) if phase in phases else len(phases)
 
 

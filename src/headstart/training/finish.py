@@ -66,7 +66,7 @@ def finish(
 
     Raises:
         ExportError: The network cannot be exported; ``model.safetensors`` is there.
-        ParityError: The exported model says something else than the network; there is no ``model.onnx`` then.
+        ParityError: The exported model and the network disagree; there is no ``model.onnx`` then.
     """
     config, network, targets = setup.config, setup.network, setup.targets
     assert run.progress.best is not None

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 SECONDS_PER_STEP: Final = 8.0
 """A step that takes longer than this after a signal is not waited for; the last checkpoint remains."""
 
-_STANDS: Final = "the run can be resumed from its last checkpoint"
+_RESUMABLE: Final = "the run can be resumed from its last checkpoint"
 
 Item = TypeVar("Item")
 
@@ -41,7 +41,7 @@ def end_process_by(function: Callable[[int, str], object] | None) -> None:
 
     Args:
         function: Called with the signal's number and a message, in any thread; it does not return. None, the
-            default, for programs whose process goes on living.
+            default, for programs whose process must survive.
     """
     global _end_process
     _end_process = function
@@ -142,7 +142,7 @@ class Interrupt:
         if not self._is_bounded:  # the step has ended just now
             return
         if _end_process is not None:
-            _end_process(number, f"stopped in the middle of a step; {_STANDS}")
+            _end_process(number, f"stopped in the middle of a step; {_RESUMABLE}")
         if hasattr(signal, "pthread_kill"):  # interrupts what waits: a sleep, a lock, a read
             main_thread = threading.main_thread().ident
             assert main_thread is not None
@@ -151,7 +151,7 @@ class Interrupt:
             _thread.interrupt_main(signal.Signals(number))
 
     def _give_up(self, number: int) -> None:
-        message = f"stopped {'in the middle of a step' if self._is_bounded else 'while saving'}; {_STANDS}"
+        message = f"stopped {'in the middle of a step' if self._is_bounded else 'while saving'}; {_RESUMABLE}"
         if _end_process is not None:
             _end_process(number, message)
         raise _GivenUp(message)

@@ -20,8 +20,14 @@ def moved(
 ) -> TrainConfig:
     """Return a run's settings with the places where its photos are now.
 
+    Args:
+        config: Of the run.
+        run: Its folder, for messages.
+        data: Where the photos are now, if they have been moved.
+        val: Where the validation photos are now, if they have been moved.
+
     Raises:
-        RunFolderError: The run has no validation photos of their own to say the place of.
+        RunFolderError: ``val`` is given, but the run took its validation photos from its data.
     """
     new_val = None if val is None else os.fsdecode(val)
     if new_val is not None and config.val_folder is None:

@@ -51,13 +51,13 @@ class ReadyPhase:
     def steps(self, epoch: int, totals: Tensor, first: int = 0) -> Iterator[Batch]:
         """Take the steps of an epoch, in its order and on its view: see ``Trainer.steps``.
 
+        Where memory runs out, the step is taken again in smaller passes, whose gradients add up. The step has
+        the same size and, up to rounding, the same result, unless norms learn in it.
+
         Args:
             epoch: From 1.
             totals: (3,) of this process so far; added to in place.
             first: Number of the first batch, where those before it are done.
-
-        Where memory runs out, the step is taken again in smaller passes, whose gradients add up: the step has
-        the same size, and without norms that learn, up to rounding, the same result.
 
         Raises:
             TrainingError: As ``Trainer.steps``; or memory ran out with one photo.
@@ -89,11 +89,11 @@ class ReadyPhase:
         """Halve the photos in one pass: the same number in all processes."""
         self.trainer.shrink(self.batches.largest_part)
         size = self.trainer.micro_batch.size
-        text = f"Memory ran out: each step is now computed {counted(size or 1, 'photo')} at a time."
+        text = f"Memory ran out. From now on, each step is computed {counted(size or 1, 'photo')} at a time."
         if self.trainer.learns_statistics:
             text += (
-                " Batch norms that learn now see so few photos at a time, which makes a difference; norm = "
-                '"frozen" or smaller photos avoid it.'
+                " This changes the result, because batch norms that learn see fewer photos at a time. To "
+                'avoid it, set norm = "frozen" or use smaller photos (--size-px).'
             )
         self.say(f"Warning: {text}")
 

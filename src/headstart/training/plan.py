@@ -355,7 +355,7 @@ def _together(setup: Setup, phases: Sequence[_PhasePlan]) -> Iterator[str]:
     if setup.config.max_minutes is not None:
         yield (
             f"Training ends after {setup.config.max_minutes:g} minutes (max_minutes), at the end of the step "
-            f"or of the pass through a frozen part that is going on then."
+            f"or of the pass through a frozen part that is under way then."
         )
     features = sum(each.storage.num_bytes for each in phases)
     checkpoints = max((KEPT + 1) * (each.checkpoint_bytes + each.best_bytes) for each in phases)

@@ -1,4 +1,4 @@
-"""Where training stands: plain numbers, so that a checkpoint can hold them."""
+"""The progress of training as plain numbers, so that a checkpoint can hold it."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Best:
 
 @dataclass
 class Progress:
-    """Where training stands.
+    """How far training is.
 
     Attributes:
-        phase: Index of the phase that is going on; their number when all are done.
+        phase: Index of the current phase; the number of phases when all are done.
         epoch: Finished epochs of that phase.
         batch: Finished batches of the epoch after that.
         totals: (3,) sums of losses, of the headline and of photos of those batches, as this process
@@ -108,7 +108,7 @@ class Progress:
         return time.monotonic() - self._begun
 
     def place(self, config: TrainConfig) -> str:
-        """Say where that is."""
+        """Return the phase, epoch and batch in words."""
         if self.phase >= len(config.phases):
             return "after the last phase"
         name = config.phases[self.phase].name

@@ -38,7 +38,7 @@ def versions() -> dict[str, str]:
 
 
 def provenance(config: TrainConfig, accelerator: Accelerator, weights: str) -> dict[str, Any]:
-    """Return what must be the same for a run to go on as if it had never stopped.
+    """Return what must be the same for a resumed run to give the same bits.
 
     Args:
         config: With its phases.
@@ -71,7 +71,7 @@ def label_text(record: Record, dataset: Dataset) -> str:
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> list[str]:
-    """Name, one per line, what is not as it was."""
+    """Name what has changed, one line each."""
     lines = []
     for key in dict.fromkeys([*then, *now]):
         name, old, new = f"{where}{key}", then.get(key), now.get(key)

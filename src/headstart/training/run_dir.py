@@ -105,15 +105,15 @@ class RunDir:
         force: bool = False,
         say: Callable[[str], object] = print,
     ) -> None:
-        """Make the folder and write what is known before training; where the run goes on, compare instead.
+        """Make the folder and write what is known before training; a resumed run is compared instead.
 
         Args:
             out: Where; an existing folder that is not a run may be used. By default ``runs/NAME-OF-DATA``,
-                then ``-2``, ``-3`` and so on. Without effect where the run goes on.
+                then ``-2``, ``-3`` and so on. Without effect on a resumed run.
             dataset: For what it leaves out.
             splits: For ``photos.csv``.
-            force: Go on although the photos are not those that the run began with.
-            say: Told which those are.
+            force: Resume although the photos are not those that the run began with.
+            say: Told which photos have changed.
 
         Raises:
             RunFolderError: The folder belongs to another run, or cannot be made; or other photos.
@@ -149,7 +149,7 @@ class RunDir:
                 f"folder."
             ) from error
 
-    def go_on(
+    def resume(
         self,
         path: Path,
         network: nn.Module,
@@ -158,18 +158,18 @@ class RunDir:
         force: bool = False,
         say: Callable[[str], object] = print,
     ) -> None:
-        """Open the folder of a run that was stopped, and give the network the weights of its last checkpoint.
+        """Open the folder of an interrupted run, and give the network the weights of its last checkpoint.
 
         Args:
             path: The folder.
             network: As it is before training.
             trained_names: Entries of the network's state dict that a phase trains.
-            force: Go on although something is not as it was.
-            say: Told where the run goes on, and of damaged checkpoints.
+            force: Resume although something has changed.
+            say: Told where the run is resumed, and of damaged checkpoints.
 
         Raises:
-            RunFolderError: Code, packages, machine, weights or settings are not as they were; all differences
-                are named.
+            RunFolderError: Code, packages, machine, weights or settings have changed; all differences are
+                named.
         """
         self._is_new = False
         self.open(path)
@@ -189,7 +189,7 @@ class RunDir:
             self._remember(network, trained_names(phase))
         saved, own = below("network/", self._resumed), named_tensors(network)
         copy_strictly(saved, {name: own[name] for name in saved if name in own}, "weights")
-        say(f"Going on {self.progress.place(self._config)}")
+        say(f"Resuming {self.progress.place(self._config)}")
 
     @staticmethod
     def read_config(path: str | os.PathLike[str]) -> TrainConfig:
@@ -247,7 +247,7 @@ class RunDir:
             progress.start = progress.best.file if progress.best else None
 
     def take_resumed(self) -> dict[str, Tensor]:
-        """Return the tensors of the checkpoint that the phase goes on from, once; else nothing."""
+        """Return the tensors of the checkpoint that the phase is resumed from, the first time; then none."""
         resumed, self._resumed = self._resumed, {}
         return resumed if self.progress.epoch or self.progress.batch else {}
 
@@ -301,7 +301,7 @@ class RunDir:
 
         Args:
             record: The epoch's numbers.
-            network: The network as it was scored.
+            network: With the weights that were scored.
 
         Returns:
             Whether it is the best so far.
@@ -408,7 +408,7 @@ class RunDir:
         ]
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Write ``metrics.json``; the run is finished then, and what only going on would need is deleted."""
+        """Write ``metrics.json``, which marks the run as finished, and delete its checkpoints."""
         self.write_text("metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
         self._warned.clear()
         for name, content in list(self._outdated.items()):
@@ -505,11 +505,11 @@ def _refuse_differences(lines: Sequence[str], force: bool, say: Callable[[str], 
     text = "\n".join(f"  {line}" for line in lines)
     if not force:
         raise RunFolderError(
-            f"The run cannot go on as if it had never stopped:\n{text}\nPut that back as it was, train anew, "
-            f"or go on all the same by force (--force, force=True): the result is then another than "
-            f"without the stop."
+            f"This run cannot be resumed exactly, because these things changed:\n{text}\nRestore them, start "
+            f"a new run, or resume anyway with --force (force=True); the result will then differ from an "
+            f"uninterrupted run."
         )
-    say(f"Warning: going on although the result is then another than without the stop:\n{text}")
+    say(f"Warning: the result will differ from an uninterrupted run, because these things changed:\n{text}")
 
 
 def likely_folder(data: str) -> Path:

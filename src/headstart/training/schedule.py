@@ -1,4 +1,4 @@
-"""The learning rate in each step: a pure function of where training stands, so that resuming is exact."""
+"""The learning rate in each step: a pure function of the progress, so that resuming is exact."""
 
 from __future__ import annotations
 

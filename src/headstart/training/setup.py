@@ -65,7 +65,7 @@ class Setup:
     new_norms: frozenset[nn.Module]
 
     def scaled(self, scale: Scale) -> Setup:
-        """Return the same with the scale of the photos that are trained on, which only reading them tells."""
+        """Return a copy with the scale of the training photos, which is known once they have been read."""
         targets = dataclasses.replace(self.targets, scale=scale)
         source = dataclasses.replace(self.source, targets=targets)
         return dataclasses.replace(self, targets=targets, task=task_of(targets), source=source)
@@ -93,7 +93,7 @@ def prepare(
 
     Raises:
         UsageError: The settings or the folder cannot be used.
-        WeightsError: The pretrained weights cannot be had.
+        WeightsError: The pretrained weights are not available.
     """
     listing = read_source(config.data, config.val_folder, **config.source_options)
     num_train, num_val = _estimated_counts(listing, config)
@@ -294,7 +294,10 @@ def _refuse_phase_for_task(phase: PhaseConfig, task: str) -> None:
         refused.append("label_smoothing")
     if refused:
         raise ConfigError(
-            [f"Phase {phase.name}: {', '.join(refused)} cannot be had for the task {task!r}. Leave it out."]
+            [
+                f"Phase {phase.name}: the task {task!r} does not support {', '.join(refused)}. Remove this "
+                f"from the phase."
+            ]
         )
 
 

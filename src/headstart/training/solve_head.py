@@ -62,10 +62,10 @@ class SolvedHead:
         weight: (K, D) float32.
         bias: (K,) float32.
         strength: The penalty that was chosen.
-        cv_loss: Mean cross entropy, at that penalty, of rows that were left out of training; a row is scored
-            if another fold has photos of its class. None if there are no such rows.
+        cv_loss: Mean cross entropy, at that penalty, of the rows of each fold under the head that was trained
+            without them. Only rows of classes that other folds have too are scored; None if there are none.
         cv_accuracy: Fraction of the same rows that were classified correctly, 0..1, or None.
-        num_folds: How many folds the photos were dealt to; 1 if there was nothing to deal.
+        num_folds: Number of folds; 1 if the photos cannot be divided.
     """
 
     weight: np.ndarray
@@ -304,7 +304,7 @@ def _solve(
             num_right += int((log_p.argmax(1) == labels[rows]).sum())
         return solution.astype(np.float32), loss, num_right
 
-    best, start = STRENGTHS[0], zeros  # where nothing can be compared: nothing shows that less is enough
+    best, start = STRENGTHS[0], zeros  # the strongest, where cross-validation is not possible
     losses: list[float] = []
     best_accuracy = None
     for strength in STRENGTHS if num_scored else ():  # each begins where the one before it, a stronger, ended
@@ -322,7 +322,7 @@ def _solve(
             break
     del solutions
     everything = (slice(0, n),)
-    # In a thread that has solved folds: what they have given back is used again there.
+    # In a thread that has solved folds, because its allocator reuses the memory that they have freed.
     solution = threads.submit(
         _minimise, x, labels, everything, start, best, _STEPS_AT_THE_END, corrections, np.float64
     ).result()
@@ -438,7 +438,7 @@ def _minimise(
         parts: The rows that count.
         start: (R + 1, K).
         strength: Penalty.
-        max_steps: After so many, what has been found is good enough.
+        max_steps: Of L-BFGS.
         corrections: Pairs of vectors that L-BFGS remembers.
         dtype: What the rows of a block are computed in; sums over blocks are float64.
     """

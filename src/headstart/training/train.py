@@ -90,23 +90,26 @@ def resume(
     network: nn.Module | None = None,
     force: bool = False,
 ) -> TrainResult:
-    """Resume a run, whatever stopped it, to the bits that it would have had without the interruption.
+    """Resume a run, whatever stopped it; the result has the same bits as without the interruption.
 
     Args:
-        path: The run folder. A finished run is returned as it is; without a checkpoint the run begins again.
+        path: The run folder. Of a finished run the result is returned; without a checkpoint the run begins
+            again.
         data: Where the photos are now, if they have been moved: a folder, table or file of annotations as
-            for ``train``. They are compared with the run's by their paths in it and by their hashes.
+            for ``train``. Their paths below it and their hashes are compared with the run's.
         val: Likewise for a folder or file of validation photos. One inside the data moves with it.
         network: As it was given to ``train``, with the weights that it had then.
-        force: Resume although code, packages, machine, settings or photos are not as they were.
+        force: Resume although code, packages, machine, settings or photos have changed.
 
     Raises:
-        RunFolderError: The folder is not a run, or something is not as it was: all differences are named.
+        RunFolderError: The folder is not a run, or something has changed: all differences are named.
         HeadstartError: As in ``train``.
     """
     config = moved(RunDir.read_config(path), path, data, val)
     if metrics := RunDir.read_metrics(path):
-        Display().say(f"{os.fspath(path)} is finished: nothing is left to do. Train anew for other settings.")
+        Display().say(
+            f"{os.fspath(path)} is finished. To use other settings, start a new run: headstart train"
+        )
         return TrainResult(Path(path), metrics)
     return _run(config, stopped=Path(path), force=force, network=network)
 
@@ -136,7 +139,7 @@ def _run(
         run = RunDir(config, origin, writes=is_main, say=display.say)
         cleanup.callback(run.close)
         if stopped is not None:
-            run.go_on(stopped, network, setup.trained_names, force=force, say=display.say)
+            run.resume(stopped, network, setup.trained_names, force=force, say=display.say)
 
         # One pass reads, hashes and checks the photos and runs the next phase's frozen part on them.
         features = setup.source.open(config.phases[min(run.progress.phase, len(config.phases) - 1)])
@@ -184,7 +187,7 @@ def _run(
 
         if run.progress.out_of_time:
             display.say(
-                f"The {config.max_minutes:g} minutes are over; training ends with the best weights so far."
+                f"The time limit, {config.max_minutes:g} minutes, is reached; the best weights so far stay."
             )
         accelerator.wait_for_everyone()  # for the others still read the best weights, which finish deletes
         metrics: dict[str, Any] = {}
@@ -231,7 +234,7 @@ def _take_steps(
     display: Display,
     interrupt: Interrupt,
 ) -> None:
-    """Train what a phase unfreezes, epoch by epoch, from wherever the run stands."""
+    """Train what a phase unfreezes, epoch by epoch, from the last checkpoint if the run is resumed."""
     config, phase, network, progress = setup.config, features.phase, setup.network, run.progress
     ready = make_ready(setup, features, splits.train, accelerator)
     trainer = ready.trainer
