@@ -73,7 +73,7 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert f"headstart predict {folder / 'run'}" in out
     assert "Best: probe, epoch" in out
     assert "Test: accuracy" in out
-    assert "a little too optimistic" not in out
+    assert "slightly optimistic" not in out
     return folder / "run"
 
 
@@ -495,7 +495,7 @@ def test_without_test_photos_the_score_is_doubted_and_a_mixture_is_named(
     _print_result(Path("runs/a"), {"best": best, "images": {"val": 10, "test": 0}})
     told = capsys.readouterr().out
     assert "Best: fine, epoch 2, 40% of its weights, the rest from before the phase: validation" in told
-    assert "a little too optimistic; photos in a test folder" in told
+    assert "slightly optimistic. Photos in a test folder" in told
 
 
 def test_lr_find_writes_a_picture_and_a_recipe_that_can_be_used(photos: Path, tmp_path: Path) -> None:

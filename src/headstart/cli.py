@@ -753,8 +753,8 @@ def _print_result(path: Path, metrics: dict[str, Any]) -> None:
         print(f"Test: {_scores(metrics['test'])} of {counted(images['test'], 'photo')}")
     else:
         print(
-            "The best weights were chosen on the validation photos, so that score is a little too optimistic; "
-            "photos in a test folder would give one that is not."
+            "The best weights were chosen on the validation photos, so that score is slightly optimistic. "
+            "Photos in a test folder would give an honest one."
         )
     print(f"Run: {path} (model.onnx, model.safetensors, metrics.json, history.csv, curves.png)")
     print(f"Next: {shell_command('predict', path)} PHOTO-OR-FOLDER")

@@ -135,7 +135,7 @@ def create_accelerator(
             )
         except ValueError as error:
             raise ConfigError(
-                [f"precision is {choice.precision!r}, which is not supported here: {error} Use fp32."]
+                [f"precision {choice.precision!r} is not supported on this machine: {error} Use fp32."]
             ) from error
         if accelerator.is_main_process:
             for note in choice.notes:
