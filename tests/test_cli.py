@@ -158,6 +158,30 @@ def test_predictions_come_in_every_format(run: Path, photos: Path, tmp_path: Pat
     assert (tmp_path / "answers.csv").read_text().startswith("path,label,probability,error\n")
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "start"),
+    [
+        ("a.jsonl", (), '{"path"'),
+        ("a.NDJSON", (), '{"path"'),
+        ("a.txt", (), "path,label"),
+        ("a.jsonl", ("--format", "csv"), "path,label"),
+    ],
+)
+def test_the_name_of_the_file_chooses_the_format_unless_an_option_does(
+    name: str, options: tuple[str, ...], start: str, run: Path, photos: Path, tmp_path: Path
+) -> None:
+    photo = photos / "test" / "red" / "red0.jpg"
+    code, _, err = here("predict", run, photo, "--out", tmp_path / name, *options)
+    assert code == 0, err
+    assert (tmp_path / name).read_text().startswith(start)
+
+
+def test_a_value_that_an_option_does_not_take_is_named_with_those_that_it_takes(run: Path) -> None:
+    code, _, err = headstart("predict", run, "a.jpg", "--format", "xml")
+    assert code == 2
+    assert "'--format': 'xml' is not one of 'table', 'csv', 'jsonl'" in " ".join(err.split())
+
+
 def test_a_folder_without_photos_is_told(run: Path, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("none")
     code, out, err = here("predict", run, photos / "test", tmp_path)

@@ -79,6 +79,7 @@ def test_a_run_folder_or_its_model_is_loaded(run: Path, where: str) -> None:
             RunFolderError,
             r"headstart export .*unfinished --to onnx; else",
         ),
+        ("stopped", RunFolderError, r"did not finish\. Finish it first: headstart resume .*stopped$"),
         ("photos", RunFolderError, r"photos is not a run folder.*No models are in .*photos\."),
         ("", RunFolderError, r"is not a run folder.*Models in .*: .*run\."),
         ("rum", RunFolderError, r"There is no .*rum\..*headstart train.*Models in .*: .*run\."),
@@ -93,6 +94,8 @@ def test_what_is_no_model_is_an_error_that_says_what_to_do(
 ) -> None:
     (tmp_path / "unfinished").mkdir()
     (tmp_path / "unfinished" / "config.toml").touch()
+    (tmp_path / "stopped" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "stopped" / "config.toml").touch()
     (tmp_path / "photos").mkdir()
     photo("red").save(tmp_path / "photos" / "a.jpg")
     content = bytearray((run / "model.onnx").read_bytes())

@@ -72,6 +72,7 @@ def _run() -> int:
         return app(standalone_mode=False) or 0
     except click_exceptions.ClickException as error:
         if _rank() == "0":
+            error.message = error.message.replace("Value error, ", "")  # pydantic's, before every reason
             error.show()
         return int(error.exit_code)
 

@@ -339,7 +339,8 @@ def predict(
     ],
     top_k: Annotated[int, typer.Option(min=1, help="Most probable classes to show.")] = 1,
     format_: Annotated[
-        Format | None, typer.Option("--format", help="How to print. [default: table; csv when piped]")
+        Format | None,
+        typer.Option("--format", help="How to print. [default: table; csv when piped; by the name of --out]"),
     ] = None,
     out: Out = None,
     draw: Annotated[
@@ -382,7 +383,10 @@ def predict(
         is_continued = unfinished is not None and unfinished.num_known > 0
         predictions = draw_each(predictions, predictor.info, draw, is_continued=is_continued)
     if format_ is None:
-        format_ = Format.TABLE if out is None and sys.stdout.isatty() else Format.CSV
+        if out is not None:
+            format_ = Format.JSONL if out.suffix.lower() in (".jsonl", ".ndjson") else Format.CSV
+        else:
+            format_ = Format.TABLE if sys.stdout.isatty() else Format.CSV
     with unfinished or nullcontext(sys.stdout) as file:
         if format_ is Format.CSV:
             num_errors = write_csv(file, predictions, predictor.info, top_k=top_k)

@@ -282,6 +282,11 @@ def _model_in(path: Path) -> Path:
     model = path / "model.onnx"
     if model.is_file():
         return model
+    if (path / "config.toml").is_file() and (path / "checkpoints").is_dir():
+        raise RunFolderError(
+            f"The run in {path} has no model.onnx: its training did not finish. Finish it first: "
+            f"{shell_command('resume', path)}"
+        )
     if (path / "config.toml").is_file():
         raise RunFolderError(
             f"The run in {path} has no model.onnx. If it has a model.safetensors, write it again with: "

@@ -329,21 +329,21 @@ def test_photos_under_two_labels_are_named_with_both_files(tree):
 
 
 @pytest.mark.parametrize(
-    ("columns", "one", "other", "options"),
+    ("columns", "one", "other", "options", "shown"),
     [
-        ("labels", "x|y", "x", {}),
-        ("size", "1.5", "2", {"target": "size"}),
-        ("xmin,ymin,xmax,ymax", "1,1,2,2", "1,1,3,3", {}),
+        ("labels", "x|y", "x", {}, ("(x|y)", "(x)")),
+        ("size", "1.5", "2", {"target": "size"}, ("(1.5)", "(2)")),
+        ("xmin,ymin,xmax,ymax", "1,1,2,2", "1,1,3,3", {}, ("(box 1, 1, 2, 2)", "(box 1, 1, 3, 3)")),
     ],
 )
-def test_photos_under_two_labels_are_named_for_every_task(tree, columns, one, other, options):
+def test_photos_under_two_labels_are_named_for_every_task(tree, columns, one, other, options, shown):
     root = tree({"a.png": 1, "b.png": 1, "c.png": 2, "d.png": 2, "e.png": 3})
     rows = f"a.png,{one}\nb.png,{other}\nc.png,{one}\nd.png,{one}\ne.png,{other}\n"
     (root / "t.csv").write_text(f"image,{columns}\n{rows}")
     [note] = [n for n in check_images(read_source(root / "t.csv", **options)).notes if "twice" in n]
     assert "1 photo is there twice" in note
-    assert "a.png" in note
-    assert "b.png" in note
+    assert f"a.png' {shown[0]} and " in note
+    assert f"b.png' {shown[1]}. Remove" in note
 
 
 def test_a_label_whose_photos_cannot_be_read_is_an_error(tree):

@@ -939,7 +939,8 @@ def test_nothing_in_an_official_file_of_timms_runs(tmp_path: Path) -> None:
 
 
 def test_missing_file_is_named() -> None:
-    with pytest.raises(WeightsError, match=r"There is no file 'IMAGENET1K_V2'.*'random' or a file"):
+    message = r"There is no file 'IMAGENET1K_V2'.*'random', a file .* or the folder of a finished run"
+    with pytest.raises(WeightsError, match=message):
         create_pretrained(resolve("resnet50"), "IMAGENET1K_V2")
 
 

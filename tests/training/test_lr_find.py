@@ -307,6 +307,26 @@ def test_a_loss_that_never_falls_is_doubted(tmp_path: Path) -> None:
         draw(tmp_path / "a.png", each)
 
 
+def test_a_low_first_loss_does_not_hide_the_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where one photo has a wrong label: batches without it have a far smaller loss, perhaps the first."""
+    lrs = np.geomspace(1e-7, 1e-2, 60).tolist()
+    losses = [0.005 if step % 2 == 0 else 0.06 for step in range(60)]
+    smoothed = [0.005, *(0.03 for _ in range(59))]
+    limits: list[tuple[float, float]] = []
+    monkeypatch.setattr(
+        "headstart.training.lr_find.write_picture",
+        lambda path, figure, command: limits.append(figure.axes[0].get_ylim()),
+    )
+    phases = TrainConfig.from_settings("x", phases=PHASES).phases
+    draw(
+        tmp_path / "a.png",
+        hs.LrRange("last", phases, tuple(lrs), tuple(losses), tuple(smoothed), None, None, "done"),
+    )
+    ((bottom, top),) = limits
+    assert bottom < 0.005
+    assert top > 0.06
+
+
 def test_where_a_head_was_solved_before_noise_is_no_suggestion_but_the_rise_is_a_limit() -> None:
     lrs = np.geomspace(1e-7, 10, NUM_STEPS)
     chance = np.random.Generator(np.random.Philox(1)).normal(0, 0.02, NUM_STEPS)

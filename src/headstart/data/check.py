@@ -158,6 +158,9 @@ def _under_two_labels(records: Sequence[Record], listing: Listing) -> list[str]:
         if listing.task in ("classification", "box") and listing.class_names:
             names = [listing.class_names[record.label]]
         words = "|".join(names) or ", ".join(f"{number:g}" for number in record.numbers)
+        if record.box is not None:  # copies of one class differ in their boxes
+            edges = ", ".join(f"{edge:g}" for edge in record.box)
+            words = f"{words}, box {edges}" if words else f"box {edges}"
         return f"{record.path!r} ({words})" if words else repr(record.path)
 
     by_content: dict[str, dict[tuple[object, ...], Record]] = {}

@@ -318,8 +318,9 @@ def _create_from_users_file(backbone: Backbone, path: str) -> tuple[nn.Module, W
         path = _of_run(path)
     if not Path(path).is_file():
         raise WeightsError(
-            f"There is no file {path!r}. weights is 'default', 'random' or a file. Other official "
-            f"weights are chosen in the backbone's name, as in {backbone.full_name}."
+            f"There is no file {path!r}. weights is 'default', 'random', a file (.pth or .safetensors) or "
+            f"the folder of a finished run. Other official weights are chosen in the backbone's name, as in "
+            f"{backbone.full_name}."
         )
     official = Path(path).name == backbone.file_name
     if info := _info_of_run(path):

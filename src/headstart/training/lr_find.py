@@ -384,8 +384,10 @@ def draw(path: Path, found: LrRange) -> None:
         axes.axvline(found.valley, color="#d4380d", linewidth=1, linestyle=":")
     axes.set_xscale("log")
     axes.set_xlim(START_LR, min(END_LR, 10 * found.lrs[-1]))
-    # What explodes at the end would press all else to the floor.
-    best = int(np.argmin(found.smoothed))
+    # An explosion at the end would press everything else to the floor. The first averages are of few steps,
+    # and one of them may be the smallest by chance: the axis would then show none of the others.
+    still = min(_STILL, len(found.smoothed) - 1)
+    best = still + int(np.argmin(found.smoothed[still:]))
     low, high = min(found.losses), max(found.losses[: best + 1])
     margin = max(high - low, 0.05 * abs(high), 1e-6)
     axes.set_ylim(low - 0.08 * margin, high + 0.25 * margin)
