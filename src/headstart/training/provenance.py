@@ -19,6 +19,7 @@ import headstart
 from headstart.config import TrainConfig
 from headstart.data.records import Dataset, Record
 from headstart.data.split import Splits
+from headstart.features.fingerprint import machine
 
 _PACKAGES: Final = (
     *("accelerate", "headstart", "numpy", "onnxruntime", "pillow", "scipy", "timm", "torch", "torchvision"),
@@ -49,7 +50,7 @@ def provenance(config: TrainConfig, accelerator: Accelerator, weights: str) -> d
         "versions": versions(),
         "code": _code_digest(),
         "machine": {
-            "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+            "processor": f"{machine()} {torch.backends.cpu.get_cpu_capability()}",
             "device": _device_name(accelerator.device),
             "processes": accelerator.num_processes,
         },
