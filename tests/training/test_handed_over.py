@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import headstart as hs
-from headstart.errors import ExportError, NetworkError, ParityError, UsageError
+from headstart.errors import ExportError, FileWriteError, NetworkError, ParityError, UsageError
 from headstart.evaluation.metrics import cross_entropy
 from headstart.features.cache import Room, list_stores
 from headstart.features.graph import function_hashes
@@ -281,6 +281,22 @@ def test_networks_that_would_not_be_trained_as_meant_are_refused_by_name(
     with pytest.raises(UsageError, match=what):
         hs.train(photos, tmp_path / "run", network=make(), phases=phases, **SIZE)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_at_the_end_costs_nothing_that_was_trained(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, *_: object) -> None:
+        raise FileWriteError(str(path), "No space left on device", 1000)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("headstart.training.finish.save_network", full)
+        with pytest.raises(FileWriteError):
+            hs.train(photos, tmp_path / "run", network=Net(), phases=ALL, **SIZE)
+    assert "Once files can be written: headstart resume" in capsys.readouterr().err
+    history = (tmp_path / "run" / "history.csv").read_text()
+    hs.resume(tmp_path / "run", network=Net())
+    assert (tmp_path / "run" / "history.csv").read_text() == history
 
 
 def test_what_cannot_be_exported_is_refused_before_any_training(photos: Path, tmp_path: Path) -> None:

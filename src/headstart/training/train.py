@@ -17,7 +17,7 @@ from headstart.config import TrainConfig
 from headstart.data.check import check_images
 from headstart.data.split import Splits, split_dataset
 from headstart.data.targets import Scale
-from headstart.errors import TrainingError, shell_command
+from headstart.errors import FileWriteError, TrainingError, shell_command
 from headstart.model.freeze import digest, make_trainable
 from headstart.model.memory import memory_explained
 from headstart.training.batches import Batches
@@ -194,7 +194,12 @@ def _run(
         if is_main:
             display.say("Exporting the best weights and checking the exported model")
             run.load_best(network)
-            metrics = finish(run, setup, features, dataset, splits, accelerator, stopwatch)
+            try:
+                metrics = finish(run, setup, features, dataset, splits, accelerator, stopwatch)
+            except FileWriteError:
+                resume_again = shell_command("resume", run.path)
+                display.say(f"Nothing that was trained is lost. Once files can be written: {resume_again}")
+                raise
     return TrainResult(run.path, metrics)
 
 
