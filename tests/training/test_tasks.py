@@ -264,7 +264,7 @@ def test_a_pooled_row_is_never_taken_for_a_map(tables: dict[str, Path], tmp_path
     """Both heads cut at "head", on prefixes with the same parameters."""
     for head in ("linear", "spatial"):
         run = hs.train(tables["box"], tmp_path / head, head=head, phases=HEAD, **TINY)
-        assert run.metrics["head"] == head
+        assert run.metrics["head"]["kind"] == head
 
 
 def test_what_a_task_does_not_have_is_refused(tables: dict[str, Path], tmp_path: Path) -> None:
@@ -308,7 +308,7 @@ def test_a_network_of_ones_own_is_trained_and_exported(
     before = net.xmin.weight.clone()
     run = hs.train(tables["box"], tmp_path / "run", network=net, phases=phases, **settings)
     assert not torch.equal(net.xmin.weight, before)
-    assert run.metrics["head"] == "own"
+    assert run.metrics["head"]["kind"] == "own"
     (prediction,) = hs.load(run.path).predict(tables["box"].parent / "0.jpg")
     assert prediction.box is not None
     with pytest.raises(UsageError, match="a network that its user wrote"):
@@ -329,7 +329,7 @@ def test_a_network_of_ones_own_must_be_there_when_its_run_goes_on(
     with pytest.raises(ConfigError, match=r"hs.resume\(RUN, network=net\)"):
         hs.resume(tmp_path / "run")
     run = hs.resume(tmp_path / "run", network=example.Net(weights="random"))
-    assert run.metrics["head"] == "own"
+    assert run.metrics["head"]["kind"] == "own"
 
 
 def test_a_crop_that_loses_boxes_is_refused(tmp_path: Path) -> None:
