@@ -222,7 +222,7 @@ def test_a_sheet_is_replaced_and_nothing_else(photos: Path, tmp_path: Path) -> N
     ("options", "told"),
     [
         ({"out": "sheet.jpg"}, r"must end in \.png"),
-        ({"out": "nowhere/sheet.png"}, "no folder"),
+        ({"out": "nowhere/sheet.png"}, "nowhere does not exist"),
         ({"out": "photos/sheet.png"}, "among the photos"),
         ({"out": "photos/train/red/sheet.png"}, "among the photos"),
         ({"augment": "lite"}, "Did you mean 'light'"),
