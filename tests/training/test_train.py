@@ -189,7 +189,7 @@ def test_photos_in_both_given_splits_are_counted(
     shutil.copy(data / "train" / "red" / "red0.jpg", data / "val" / "red" / "same.jpg")
     run = hs.train(data, tmp_path / "run", phases=[{"epochs": 1}], **TINY)
     assert run.metrics["images"]["shared"] == 1
-    assert "1 photo for validation or test" in capsys.readouterr().err
+    assert "training photos in validation or test: 1" in capsys.readouterr().err
 
 
 def test_numbers_are_shown_while_training(
