@@ -16,7 +16,7 @@ ROWS = [
         *("files", "columns", "cores", "environment", "errors"),
     ],
     ["data", "model"],
-    ["export", "features", "evaluation", "predictions", "drawings", "predictor"],
+    ["export", "features", "evaluation", "answers", "predictions", "drawings", "predictor"],
     ["training"],
     ["__main__", "cli", "demo"],
 ]
@@ -24,7 +24,7 @@ TORCH_FREE = [
     *ROWS[0],
     "data",
     "recipe",
-    *("evaluation", "predictions", "drawings", "predictor"),
+    *("evaluation", "answers", "predictions", "drawings", "predictor"),
     *("__main__", "cli"),  # which import the others where they are used
 ]
 TORCH = {"torch", "torchvision", "timm", "accelerate", "safetensors", "onnx", "sklearn"}

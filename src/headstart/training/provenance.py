@@ -17,8 +17,9 @@ from accelerate import Accelerator
 
 import headstart
 from headstart.config import TrainConfig
-from headstart.data.records import Dataset, Record
+from headstart.data.records import Dataset
 from headstart.data.split import Splits
+from headstart.data.text import label_text, path_below
 from headstart.features.fingerprint import machine
 
 _PACKAGES: Final = (
@@ -61,16 +62,6 @@ def provenance(config: TrainConfig, accelerator: Accelerator, weights: str) -> d
     return values
 
 
-def label_text(record: Record, dataset: Dataset) -> str:
-    """Write what a photo is labelled with, in the fields of its task."""
-    if dataset.task == "multilabel":
-        return json.dumps([dataset.class_names[label] for label in record.labels], ensure_ascii=False)
-    if dataset.task == "regression":
-        return " ".join(map(repr, record.numbers))
-    name = dataset.class_names[record.label] if dataset.class_names else ""
-    return name if record.box is None else " ".join([name, *map(repr, record.box)]).strip()
-
-
 def differences(then: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> list[str]:
     """Name what has changed, one line each."""
     lines = []
@@ -94,12 +85,12 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any], where: str = ""
 
 def photos_csv(dataset: Dataset, splits: Splits) -> str:
     """Return the content of ``photos.csv``: path under the data folder, class, split and SHA-256."""
-    text = io.StringIO(newline="")
+    text, labelling = io.StringIO(newline=""), (dataset.task, dataset.class_names)
     writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
     writer.writerow(["path", "class", "split", "sha256"])
     for split, records in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
         writer.writerows(
-            [_below(record.path, dataset.root), label_text(record, dataset), split, record.sha256]
+            [path_below(record.path, dataset.root), label_text(record, *labelling), split, record.sha256]
             for record in records
         )
     return text.getvalue()
@@ -145,13 +136,6 @@ def _below_val(path: str, folder: Path) -> str:
     try:
         return f"val: {Path(path).relative_to(folder).as_posix()}"
     except ValueError:  # below the data
-        return path
-
-
-def _below(path: str, root: str) -> str:
-    try:
-        return Path(path).relative_to(root).as_posix()
-    except ValueError:  # a folder of validation photos elsewhere
         return path
 
 

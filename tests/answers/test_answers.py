@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+import csv
+import dataclasses
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstart.answers.table import Answers, read_answers, read_parts, write_answers
+from headstart.data.records import Record
+from headstart.errors import DamagedFileError, UsageError
+from headstart.images.preprocess import Preprocessing
+from headstart.model_file import ModelInfo
+
+# Names that are columns too, or that CSV, a terminal or a spreadsheet takes for something else.
+AWKWARD = ("label", "loss", 'a,"b"\nc', "\r", " cat ", "xmin", "猫", "0.5", "=1+1", "output:loss")
+
+SQUASH = Preprocessing(size_px=32, resize="squash")
+INFO = ModelInfo("classification", "tiny", AWKWARD, SQUASH)
+INFOS = {
+    "classification": INFO,
+    "multilabel": dataclasses.replace(INFO, task="multilabel", thresholds=(0.5,) * 10),
+    "one number": dataclasses.replace(
+        INFO, task="regression", class_names=(), targets=("loss",), scale=((2.0,), (3.0,))
+    ),
+    "two numbers": dataclasses.replace(
+        INFO, task="regression", class_names=(), targets=("a", "b c"), scale=((2.0, 0.1), (3.0, 1e-3))
+    ),
+    "box": dataclasses.replace(INFO, task="box", class_names=()),
+    "box of one class": dataclasses.replace(INFO, task="box", class_names=("a cat",)),
+    "box with classes": dataclasses.replace(INFO, task="box"),
+}
+
+
+def photos(info: ModelInfo, number: int) -> tuple[list[Record], np.ndarray]:
+    """Labelled photos, and outputs of a model file for them."""
+    rng = np.random.default_rng(0)
+    outputs = rng.normal(0, 4, (number, info.num_outputs)).astype(np.float32)
+    if info.task == "box":
+        low = rng.random((number, 2), np.float32) / 2
+        outputs[:, :4] = np.concatenate([low, low + 0.3], 1)
+    records = []
+    for row in range(number):
+        left, top = rng.uniform(0, 30, 2)
+        record = Record(
+            f"/data/photos/{row}, \udcff.jpg",
+            int(rng.integers(max(1, len(info.class_names)))),
+            None,
+            f"{row:064x}",
+            group="plant 1" if row % 2 else None,
+        )
+        if info.task == "multilabel":
+            record = dataclasses.replace(
+                record,
+                label=0,
+                labels=tuple(np.flatnonzero(rng.random(len(info.class_names)) < 0.3).tolist()),
+            )
+        elif info.task == "regression":
+            record = dataclasses.replace(record, numbers=tuple(rng.normal(2, 3, len(info.targets)).tolist()))
+        elif info.task == "box":
+            record = dataclasses.replace(record, box=(left, top, left + 20, top + 9), size=(60, 40))
+        records.append(record)
+    return records, outputs
+
+
+def answers_of(info: ModelInfo, number: int = 5) -> Answers:
+    records, outputs = photos(info, number)
+    return Answers.from_outputs(
+        records, outputs, info, "out-of-fold", root="/data", folds=np.arange(number) % 3
+    )
+
+
+def assert_equal(one: Answers, other: Answers) -> None:
+    assert one.columns == other.columns
+    for name in one.columns:
+        assert one[name] is not other[name]
+        np.testing.assert_array_equal(one[name], other[name], strict=True)
+
+
+@pytest.mark.parametrize("name", INFOS)
+def test_a_file_gives_back_what_was_written(name: str, tmp_path: Path) -> None:
+    answers = answers_of(INFOS[name])
+    write_answers(tmp_path / "answers.csv", answers)
+    read = read_answers(tmp_path / "answers.csv")
+    assert_equal(read, answers)
+    assert (read.outputs.dtype, read.loss.dtype) == (np.float32, np.float32)
+    assert read.path[0] == "photos/0, \udcff.jpg"
+    assert b"\xff.jpg" in (tmp_path / "answers.csv").read_bytes()
+
+
+def test_rows_of_several_sources_are_written_one_after_the_other(tmp_path: Path) -> None:
+    records, outputs = photos(INFO, 6)
+    parts = [
+        Answers.from_outputs(records[:3], outputs[:3], INFO, "out-of-fold", folds=[0, 1, 0]),
+        Answers.from_outputs(records[3:5], outputs[3:5], INFO, "val"),
+        Answers.from_outputs(records[5:], outputs[5:], INFO, "test"),
+    ]
+    write_answers(tmp_path / "answers.csv", iter(parts))
+    read = read_answers(tmp_path / "answers.csv")
+    assert read.split == ["train"] * 3 + ["val"] * 2 + ["test"]
+    assert read.fold.tolist() == [0, 1, 0, -1, -1, -1]
+    assert read.group == ["", "plant 1"] * 3
+    assert_equal(read.of_source("val"), parts[1])
+    assert_equal(read[3:5], parts[1])
+    assert "6 photos (3 out-of-fold, 2 val, 1 test), 10 outputs each, mean loss" in repr(read)
+    assert [len(part) for part in read_parts(tmp_path / "answers.csv", 4)] == [4, 2]
+    with pytest.raises(ValueError, match="join equal ones"):
+        write_answers(tmp_path / "other.csv", [*parts, answers_of(INFOS["box"])])
+    with pytest.raises(ValueError, match="no answers"):
+        write_answers(tmp_path / "other.csv", [])
+    assert not (tmp_path / "other.csv").exists()
+
+
+def test_any_csv_reader_opens_it(tmp_path: Path) -> None:
+    answers = answers_of(INFO)
+    write_answers(tmp_path / "answers.csv", answers)
+    text = (tmp_path / "answers.csv").read_bytes().decode("utf-8", "surrogateescape")
+    assert text.startswith(
+        "path,sha256,split,group,fold,source,label,prediction,loss,logit:label,logit:loss,"
+    )
+    rows = list(csv.DictReader(text.splitlines(keepends=True)))
+    assert [row["label"] for row in rows] == answers.label
+    assert [np.float32(row["logit:猫"]) for row in rows] == answers["logit:猫"].tolist()
+    table = answers.to_dict()
+    assert list(table) == list(rows[0])
+    assert {len(column) for column in table.values()} == {5}
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "prediction"),
+    [
+        ("one number", "7.25", "0.1"),
+        ("two numbers", "7.25 -1e-07", "0.1 -3.0"),
+        ("box", "6.0 4.0 30.5 20.0", "6.0 10.0 30.0 30.0"),
+        ("box of one class", "a cat 6.0 4.0 30.5 20.0", "a cat 6.0 10.0 30.0 30.0"),
+        ("box with classes", "loss 6.0 4.0 30.5 20.0", "xmin 6.0 10.0 30.0 30.0"),
+        ("classification", "loss", "xmin"),
+        ("multilabel", '["label", "猫"]', '["loss", "xmin"]'),
+    ],
+)
+def test_labels_and_predictions_have_one_form(name: str, label: str, prediction: str) -> None:
+    info = INFOS[name]
+    box = (6.0, 4.0, 30.5, 20.0) if info.task == "box" else None
+    numbers = (7.25, -1e-07)[: len(info.targets)]
+    labels = (0, 6) if info.task == "multilabel" else ()
+    record = Record("a.jpg", min(1, len(info.class_names) - 1), None, "", labels, numbers, box, (60, 40))
+    outputs = np.full(info.num_outputs, -1, np.float32)
+    if info.task == "box":
+        outputs[:4] = 0.1, 0.25, 0.5, 0.75
+    if info.task == "regression":
+        outputs[:] = (0.1, -3)[: len(outputs)]
+    elif len(outputs) >= 10:
+        outputs[[-9, -5]] = 0.5, 1
+    answers = Answers.from_outputs([record], outputs[None], info, "test")
+    assert (answers.label, answers.prediction) == ([label], [prediction])
+    if info.task == "box":
+        assert answers.outputs[0, :4].tolist() == [6, 10, 30, 30]
+
+
+def test_float32_is_written_in_its_shortest_form_and_comes_back_exactly(tmp_path: Path) -> None:
+    bits = np.random.default_rng(0).integers(0, 2**32, 20_000, np.uint32)
+    values = np.concatenate([bits.view(np.float32), np.float32([0.1, 1e-45, 3.4028235e38, -0.0, np.inf])])
+    info = dataclasses.replace(INFO, class_names=tuple("abcde"))
+    answers = answers_of(info, len(values) // 5)
+    outputs = values.reshape(-1, 5)
+    write_answers(tmp_path / "answers.csv", dataclasses.replace(answers, outputs=outputs))
+    np.testing.assert_array_equal(read_answers(tmp_path / "answers.csv").outputs, outputs, strict=True)
+    assert (
+        (tmp_path / "answers.csv")
+        .read_text("utf-8", "surrogateescape")
+        .endswith("0.1,1e-45,3.4028235e+38,-0.0,inf\n")
+    )
+
+
+def test_a_file_without_rows_has_its_columns(tmp_path: Path) -> None:
+    empty = Answers.from_outputs([], np.zeros((0, 10)), INFO, "test")
+    write_answers(tmp_path / "answers.csv", empty)
+    assert_equal(read_answers(tmp_path / "answers.csv"), empty)
+    assert repr(empty) == "<Answers for 0 photos (none), 10 outputs each>"
+
+
+def test_a_spreadsheets_mark_and_line_ends_are_read(tmp_path: Path) -> None:
+    answers = answers_of(dataclasses.replace(INFO, class_names=("a", "b")))
+    write_answers(tmp_path / "answers.csv", answers)
+    saved = b"\xef\xbb\xbf" + (tmp_path / "answers.csv").read_bytes().replace(b"\n", b"\r\n")
+    (tmp_path / "answers.csv").write_bytes(saved)
+    assert_equal(read_answers(tmp_path / "answers.csv"), answers)
+
+
+HEADER = "path,sha256,split,group,fold,source,label,prediction,loss,logit:a,logit:b\n"
+ROW = "a.jpg,00,val,,,val,a,b,0.5,1.0,2.0\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        ("", UsageError, "line 1: these are not the columns of an answers.csv"),
+        ("path,class,split,sha256\na.jpg,a,val,00\n", UsageError, "line 1: these are not the columns"),
+        (HEADER.replace(",", ";"), UsageError, "with commas between them"),
+        (HEADER.replace("logit:b", "notes"), UsageError, "line 1: these are not the columns"),
+        (HEADER.replace("logit:b", "logit:a"), UsageError, "line 1: there are two columns 'logit:a'"),
+        (
+            HEADER + ROW + ROW.replace("2.0", '"2,0"'),
+            DamagedFileError,
+            "line 3: logit:b is '2,0'; it must be a n",
+        ),
+        (
+            HEADER + '"a\nb' + ROW[1:5] + '"' + ROW[5:] + ROW[6:],
+            DamagedFileError,
+            "line 4: 10 cells, but there are 11 c",
+        ),
+        (
+            HEADER + ROW + ROW.replace("val", "vla", 1),
+            DamagedFileError,
+            "split is 'vla'; it must be train, val, test",
+        ),
+        (
+            HEADER + ROW.replace(",val,a", ",valid,a"),
+            DamagedFileError,
+            "source is 'valid'; it must be out-of-fold,",
+        ),
+        (HEADER + ROW.replace(",,,", ",,1.5,"), DamagedFileError, "fold is '1.5'; it must be a whole number"),
+        (HEADER + ROW.replace("0.5", ""), DamagedFileError, "line 2: loss is ''; it must be a number"),
+        (HEADER + ROW + ROW[:-3], DamagedFileError, "cut short"),
+        (HEADER + ROW + '"' + ROW, DamagedFileError, "line 3: unexpected end of data"),
+    ],
+)
+def test_a_file_that_is_damaged_or_not_ours_is_refused_by_line(
+    content: str, error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "answers.csv"
+    path.write_text(content, newline="")
+    with pytest.raises(error, match=message) as raised:
+        read_answers(path)
+    assert str(raised.value).startswith(str(path))
+
+
+def test_a_file_that_is_not_there_is_a_mistake_of_the_user(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"answers\.csv cannot be read: No such file"):
+        read_answers(tmp_path / "answers.csv")
+
+
+def test_columns_are_found_by_name() -> None:
+    answers = answers_of(INFO)
+    assert answers["path"] is answers.path
+    assert answers["logit:loss"].tolist() == answers.outputs[:, 1].tolist()
+    with pytest.raises(KeyError, match="is not a column; there are path, sha256"):
+        answers["cat"]
+
+
+def test_outputs_that_do_not_fit_are_refused() -> None:
+    records, outputs = photos(INFO, 3)
+    with pytest.raises(ValueError, match=r"outputs of shape \(3, 9\) for 3 photos: give \(3, 10\)"):
+        Answers.from_outputs(records, outputs[:, :9], INFO, "val")
+
+
+def test_memory_does_not_grow_with_the_number_of_rows(tmp_path: Path) -> None:
+    records, outputs = photos(INFO, 200)
+
+    def parts(number: int) -> Iterator[Answers]:
+        return (Answers.from_outputs(records, outputs, INFO, "val") for _ in range(number))
+
+    def peak(number: int) -> int:
+        tracemalloc.start()
+        write_answers(tmp_path / "answers.csv", parts(number))
+        num_rows = sum(len(part) for part in read_parts(tmp_path / "answers.csv", 200))
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert num_rows == 200 * number
+        return found
+
+    assert peak(12) < 1.1 * peak(3)
