@@ -107,7 +107,7 @@ sys.modules['torch'] = None  # as if it were not installed
 import headstart
 from headstart.errors import MissingPackageError
 try:
-    headstart.train
+    headstart.create_network
 except MissingPackageError as error:
     print(error)
 """

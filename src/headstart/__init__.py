@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from headstart.model.stages import cut, stages
     from headstart.predictor import Prediction, Predictor, load
     from headstart.training.lr_find import LrRange, lr_find
-    from headstart.training.train import TrainResult, resume, train
+    from headstart.training.result import TrainResult
+    from headstart.training.train import resume, train
 
 __version__ = "0.1.0"
 
@@ -97,7 +98,7 @@ _MODULES = {
     "Predictor": "headstart.predictor",
     "RunFolderError": "headstart.errors",
     "TrainConfig": "headstart.config",
-    "TrainResult": "headstart.training.train",
+    "TrainResult": "headstart.training.result",
     "TrainingError": "headstart.errors",
     "UnknownBackboneError": "headstart.errors",
     "UsageError": "headstart.errors",

@@ -327,7 +327,7 @@ def test_tied_weights_stay_tied(
     settings = {"phases": [{**ALL[0], "ema": 0.9, "norm": "train"}], **SIZE}
     if stop:
         with monkeypatch.context() as patch:
-            patch.setattr("headstart.training.train.finish", _fail)
+            patch.setattr("headstart.training.finetune.finish", _fail)
             with pytest.raises(ExportError):
                 hs.train(photos, tmp_path / "run", network=Tied(), **settings)
         run = hs.resume(tmp_path / "run", network=Tied())

@@ -200,7 +200,7 @@ def test_wherever_else_memory_runs_out_the_message_says_what_to_set(
     seam: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     phases = [{"optimizer": "exact"}]
-    monkeypatch.setattr(f"headstart.training.train.{seam}", fail)
+    monkeypatch.setattr(f"headstart.training.finetune.{seam}", fail)
     with pytest.raises(TrainingError, match=r"Memory ran out.*--size-px"):
         hs.train(photos, tmp_path / "run", size_px=32, backbone="resnet18", weights="random", phases=phases)
 

@@ -128,7 +128,7 @@ def test_a_run_killed_between_phases_or_at_the_end_ends_in_the_same_bits(
     name: str, whole: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = {"left": 2 if name == "make_ready" else 1}  # of each of the three phases
-    original = getattr(importlib.import_module("headstart.training.train"), name)
+    original = getattr(importlib.import_module("headstart.training.finetune"), name)
 
     def die(*arguments: Any, **named: Any) -> Any:
         calls["left"] -= 1
@@ -137,7 +137,7 @@ def test_a_run_killed_between_phases_or_at_the_end_ends_in_the_same_bits(
         return original(*arguments, **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"headstart.training.train.{name}", die)
+        patch.setattr(f"headstart.training.finetune.{name}", die)
         with pytest.raises(Killed):
             hs.train(photos, tmp_path / "run", **SETTINGS)
     if name == "check_images":  # nothing had been written
@@ -150,12 +150,12 @@ def test_a_run_killed_between_phases_or_at_the_end_ends_in_the_same_bits(
 @pytest.mark.parametrize(
     "seam",
     [
-        "headstart.training.train.check_images",
-        "headstart.training.train.fit_head",
-        "headstart.training.train.evaluate",
+        "headstart.training.finetune.check_images",
+        "headstart.training.finetune.fit_head",
+        "headstart.training.finetune.evaluate",
         "headstart.training.run_dir.RunDir.record",
         "headstart.training.run_dir.RunDir.end_phase",
-        "headstart.training.train.finish",
+        "headstart.training.finetune.finish",
     ],
 )
 def test_a_stop_in_a_program_of_ones_own_is_a_keyboard_interrupt_and_the_run_can_be_resumed(
@@ -217,7 +217,7 @@ def test_a_resumed_run_records_how_its_head_was_solved(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("headstart.training.train.make_ready", die)
+        patch.setattr("headstart.training.finetune.make_ready", die)
         with pytest.raises(Killed):
             hs.train(photos, tmp_path / "run", **settings)
     heads.append(hs.resume(tmp_path / "run").metrics["head"])

@@ -142,7 +142,7 @@ def test_a_run_with_numbers_resumes_to_the_same_bits_and_by_force_in_the_scale_i
         return make_ready(setup, features, *others)
 
     with monkeypatch.context() as patch:
-        patch.setattr("headstart.training.train.make_ready", die_in_the_second_phase)
+        patch.setattr("headstart.training.finetune.make_ready", die_in_the_second_phase)
         with pytest.raises(Killed):
             hs.train(table, tmp_path / "run", **settings)
     shutil.copytree(tmp_path / "run", tmp_path / "forced")
@@ -322,7 +322,7 @@ def test_a_network_of_ones_own_must_be_there_when_its_run_goes_on(
         raise KeyboardInterrupt
 
     settings = {"backbone": example.BACKBONE, "size_px": 64, "batch_size": 8, "phases": HEAD}
-    monkeypatch.setattr("headstart.training.train._take_steps", stop)
+    monkeypatch.setattr("headstart.training.finetune._take_steps", stop)
     with pytest.raises(KeyboardInterrupt):
         hs.train(tables["box"], tmp_path / "run", network=example.Net(weights="random"), **settings)
     monkeypatch.undo()

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from headstart.training.epoch import Scores
-from headstart.training.history import EpochRecord
+from headstart.training.history import EpochRecord, Scores
 from headstart.training.interrupt import Stopped
 from headstart.training.wise_ft import SHARES, best_mixture
 

@@ -72,6 +72,11 @@ def make_trainable(suffix: nn.Module, norm: str, new_norms: Collection[nn.Module
         hold_norm_statistics(suffix, new_norms)
 
 
+def num_trainable(module: nn.Module) -> int:
+    """Return how many parameters are trained."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
 def hold_norm_statistics(network: nn.Module, new_norms: Collection[nn.Module] = ()) -> None:
     """Hold norms with running statistics until ``unfreeze``, their scale and shift still trainable.
 

@@ -7,8 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Final
 
 from headstart.training.figure import new_figure
-from headstart.training.history import EpochRecord
-from headstart.training.task import LOWER_IS_BETTER
+from headstart.training.history import LOWER_IS_BETTER, EpochRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor, nn
 
 from headstart.columns import counted
 from headstart.config import PhaseConfig
 from headstart.data.flips import flip_warnings
 from headstart.data.records import Dataset, Listing
 from headstart.data.split import Splits
-from headstart.model.stages import StageSequence
 from headstart.training.history import EpochRecord, shown
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _SECONDS_BETWEEN_LINES = 10.0
 _MOST_NAMED = 5
@@ -135,16 +137,21 @@ class Display:
         for text in dict.fromkeys(warnings):
             self.say(f"Warning: {text}")
 
-    def phase(self, phase: PhaseConfig, prefix: StageSequence, suffix: nn.Module) -> None:
-        """Say what a phase trains, and how."""
-        trainable = sum(parameter.numel() for parameter in suffix.parameters() if parameter.requires_grad)
-        frozen = f"frozen: {', '.join(prefix.names)}" if prefix.names else "nothing frozen"
-        if not prefix.names and isinstance(phase.unfreeze, int):
+    def phase(self, phase: PhaseConfig, frozen_stages: Sequence[str], num_trainable: int) -> None:
+        """Say what a phase trains, and how.
+
+        Args:
+            phase: Its settings.
+            frozen_stages: Names of the stages that it freezes.
+            num_trainable: Parameters that it trains.
+        """
+        frozen = f"frozen: {', '.join(frozen_stages)}" if frozen_stages else "nothing frozen"
+        if not frozen_stages and isinstance(phase.unfreeze, int):
             frozen += " (the inside of this network is not staged, so its last stage is all of its backbone)"
         how = f"{phase.optimizer} at {phase.head_lr:g}, {counted(phase.epochs, 'epoch')}"
         if phase.optimizer == "exact":
             how = "solved exactly"
-        self.say(f"Phase {phase.name}: {trainable:,} parameters, {how}; {frozen}")
+        self.say(f"Phase {phase.name}: {num_trainable:,} parameters, {how}; {frozen}")
 
     def solved(self, penalty: float, cv_loss: float | None, cv_accuracy: float | None) -> None:
         """Print the penalty that cross-validation chose, and how well the head did on what was left out."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, TypeAlias
+from typing import Final
 
 import torch
 from accelerate import Accelerator
@@ -13,14 +13,12 @@ from torch import Tensor, nn
 from headstart.errors import TrainingError
 from headstart.model.memory import is_out_of_memory, release_memory
 from headstart.training.batches import Batch
+from headstart.training.history import Scores
 from headstart.training.memory import MicroBatch
 from headstart.training.task import Task
 
 _MOST_NAMED: Final = 10
 _BATCHES_ON_DEVICE: Final = 16  # outputs stay there so long, as fetching them waits for the device
-
-Scores: TypeAlias = dict[str, float]
-"""The mean ``loss``, the task's headline and its other metrics, over all photos of all processes."""
 
 
 def scores_of(totals: Tensor, task: Task, accelerator: Accelerator) -> Scores:

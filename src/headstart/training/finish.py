@@ -30,7 +30,7 @@ from headstart.training.deployed import (
 )
 from headstart.training.epoch import score_outputs
 from headstart.training.features import PhaseFeatures
-from headstart.training.provenance import versions
+from headstart.training.provenance import versions_in_steps
 from headstart.training.run_dir import RunDir
 from headstart.training.setup import Setup
 from headstart.training.stopwatch import Stopwatch
@@ -159,5 +159,5 @@ def _info(setup: Setup, dataset: Dataset) -> ModelInfo:
         targets=dataset.targets,
         scale=(setup.targets.scale.mean, setup.targets.scale.std),
         thresholds=(0.5,) * len(dataset.class_names) if dataset.task == "multilabel" else (),
-        versions=versions(),
+        versions=versions_in_steps(),
     )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, TypeAlias
 
-from headstart.training.epoch import Scores
-from headstart.training.task import LOWER_IS_BETTER
+Scores: TypeAlias = dict[str, float]
+"""The mean ``loss``, the task's headline and its other metrics, over all photos of all processes."""
+
+LOWER_IS_BETTER: Final = frozenset({"loss", "mae", "rmse"})
+"""Of all scores, those of which less is more."""
 
 
 @dataclass(frozen=True)

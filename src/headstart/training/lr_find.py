@@ -27,7 +27,7 @@ from headstart.data.check import check_images
 from headstart.data.split import Splits, split_dataset
 from headstart.data.targets import Scale
 from headstart.errors import ConfigError, FileWriteError, TrainingError, UsageError, did_you_mean
-from headstart.model.freeze import make_trainable
+from headstart.model.freeze import make_trainable, num_trainable
 from headstart.model.stages import cut
 from headstart.training.device import create_accelerator, reproducible
 from headstart.training.display import Display
@@ -208,7 +208,7 @@ def lr_find(
                 if features.phase is not each:
                     features = setup.source.open(each)
                 make_trainable(features.suffix, each.norm, setup.new_norms)
-                display.phase(each, features.prefix.stages, features.suffix)
+                display.phase(each, features.prefix.stages.names, num_trainable(features.suffix))
                 if each is tested:
                     found = _test(setup, features, splits, accelerator, display)
                 elif each.optimizer == "exact":

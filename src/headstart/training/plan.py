@@ -30,7 +30,8 @@ from headstart.training.display import Display, in_words
 from headstart.training.epoch import evaluate
 from headstart.training.features import Storage
 from headstart.training.optim import parameter_groups
-from headstart.training.run_dir import RunDir, likely_folder
+from headstart.training.run_dir import RunDir
+from headstart.training.run_folder import likely_folder
 from headstart.training.schedule import lr_factor
 from headstart.training.setup import Setup, prepare
 from headstart.training.stopwatch import Stopwatch

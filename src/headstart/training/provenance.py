@@ -1,42 +1,46 @@
-"""What decides the bits of a run: code, packages, machine, settings and photos."""
+"""What decides the bits of a run besides its photos: code, packages, machine and settings."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import importlib.metadata
-import io
 import json
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
-
-import torch
-from accelerate import Accelerator
+from typing import TYPE_CHECKING, Any, Final
 
 import headstart
 from headstart.config import TrainConfig
-from headstart.data.records import Dataset
-from headstart.data.split import Splits
-from headstart.data.text import label_text, path_below
 from headstart.features.fingerprint import machine
 
-_PACKAGES: Final = (
-    *("accelerate", "headstart", "numpy", "onnxruntime", "pillow", "scipy", "timm", "torch", "torchvision"),
-)
+if TYPE_CHECKING:
+    import torch
+    from accelerate import Accelerator
+
+PROBE_PACKAGES: Final = ("headstart", "numpy", "onnx", "onnxruntime", "pillow")
+"""What decides what a run without steps computes."""
+
+_STEPS_PACKAGES: Final = (*PROBE_PACKAGES, "accelerate", "timm", "torch", "torchvision")
 
 # Where photos, or the computer, may have moved to without changing what is computed.
 _MAY_CHANGE: Final = ("data", "features", "workers", "checkpoint_seconds")
 
-_MOST_NAMED: Final = 5
+
+def versions(packages: Iterable[str] = PROBE_PACKAGES) -> dict[str, str]:
+    """Return the versions of Python and of packages, by default those that decide what a probe computes."""
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in sorted(packages)},
+    }
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide what a run computes."""
-    packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
+def versions_in_steps() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide what training in steps computes."""
+    import torch
+
     # torch's own word for itself holds the build too: 2.9.1+cu130.
-    return {"python": platform.python_version(), **packages, "torch": str(torch.__version__)}
+    return {**versions(_STEPS_PACKAGES), "torch": str(torch.__version__)}
 
 
 def provenance(config: TrainConfig, accelerator: Accelerator, weights: str) -> dict[str, Any]:
@@ -47,8 +51,10 @@ def provenance(config: TrainConfig, accelerator: Accelerator, weights: str) -> d
         accelerator: Knows device and processes.
         weights: SHA-256 of the pretrained weights, or what they are instead.
     """
+    import torch
+
     origin = {
-        "versions": versions(),
+        "versions": versions_in_steps(),
         "code": _code_digest(),
         "machine": {
             "processor": f"{machine()} {torch.backends.cpu.get_cpu_capability()}",
@@ -83,63 +89,9 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any], where: str = ""
     return lines
 
 
-def photos_csv(dataset: Dataset, splits: Splits) -> str:
-    """Return the content of ``photos.csv``: path under the data folder, class, split and SHA-256."""
-    text, labelling = io.StringIO(newline=""), (dataset.task, dataset.class_names)
-    writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
-    writer.writerow(["path", "class", "split", "sha256"])
-    for split, records in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
-        writer.writerows(
-            [path_below(record.path, dataset.root), label_text(record, *labelling), split, record.sha256]
-            for record in records
-        )
-    return text.getvalue()
-
-
-def photo_differences(
-    then: str, now: str, val_then: str | None = None, val_now: str | None = None
-) -> list[str]:
-    """Name, in a few lines, which photos of two ``photos.csv`` are not the same.
-
-    Args:
-        then: The content of the earlier file.
-        now: Of the later one.
-        val_then: Where validation photos from elsewhere were; their paths are compared from there on.
-        val_now: Where they are.
-    """
-    before, after = _rows(then, val_then), _rows(now, val_now)
-    kinds = {
-        "are no longer there": [path for path in before if path not in after],
-        "are new": [path for path in after if path not in before],
-        "have another content, class or split": [
-            path for path in before if path in after and before[path] != after[path]
-        ],
-    }
-    return [
-        f"{len(paths)} photos {kind}: {', '.join(paths[:_MOST_NAMED])}"
-        + (f" and {len(paths) - _MOST_NAMED} more" if len(paths) > _MOST_NAMED else "")
-        for kind, paths in kinds.items()
-        if paths
-    ]
-
-
-def _rows(text: str, val: str | None) -> dict[str, Sequence[str]]:
-    rows: Iterator[list[str]] = csv.reader(io.StringIO(text, newline=""))
-    next(rows, None)
-    if val is None:
-        return {path: rest for path, *rest in rows}
-    folder = Path(val) if Path(val).suffix == "" else Path(val).parent  # of a table or a file of annotations
-    return {_below_val(path, folder): rest for path, *rest in rows}
-
-
-def _below_val(path: str, folder: Path) -> str:
-    try:
-        return f"val: {Path(path).relative_to(folder).as_posix()}"
-    except ValueError:  # below the data
-        return path
-
-
 def _device_name(device: torch.device) -> str:
+    import torch
+
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 

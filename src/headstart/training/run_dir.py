@@ -1,45 +1,27 @@
-"""A run's folder: what is in it, and when it is written."""
+"""The folder of a run that trains in steps: its progress, its weights and its checkpoints."""
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import io
-import itertools
-import json
 import math
-import os
-import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
-import filelock
-import tomli_w
 import torch
 from torch import Tensor, nn
 
 from headstart.config import PhaseConfig, TrainConfig
-from headstart.data.check import quarantine_csv
-from headstart.data.records import Dataset
-from headstart.data.split import Splits
-from headstart.errors import RunFolderError, TrainingError, shell_command
-from headstart.files import delete, delete_parts, write_to_look_at, write_whole
+from headstart.errors import RunFolderError, TrainingError
 from headstart.model.stages import named_tensors
 from headstart.training.checkpoint import Checkpoints
 from headstart.training.curves import curves_png
 from headstart.training.history import EpochRecord
 from headstart.training.progress import Best, Progress
-from headstart.training.provenance import differences, photo_differences, photos_csv
+from headstart.training.provenance import differences
+from headstart.training.run_folder import RunFolder, refuse_differences
 from headstart.training.tensors import below, copy_strictly
-
-# What a run writes. A folder with any of them in it is not taken for a new run: they may be somebody's.
-_NAMES: Final = (
-    *("config.toml", "photos.csv", "quarantine.csv", "history.csv", "curves.png", "metrics.json"),
-    *("model.safetensors", "model.onnx", "checkpoints"),
-)
 
 _SECONDS_BETWEEN_CURVES: Final = 10.0
 _SHARE_FOR_CURVES: Final = 0.02  # of the time, as the device waits while they are drawn
@@ -48,12 +30,10 @@ _SHARE_FOR_CURVES: Final = 0.02  # of the time, as the device waits while they a
 _SHARE_FOR_CHECKPOINTS: Final = 0.05
 
 
-class RunDir:
-    """The folder that one training run writes. Every file in it is whole or not there.
+class RunDir(RunFolder):
+    """The folder of one run that trains in steps.
 
-    Every process has one and keeps the history; only the main process's writes. Files that people look at
-    (history, curves, lists of photos) may be open in other programs: one that cannot be written costs a
-    warning, and is tried again at the end.
+    Every process has one and keeps the history; only the main process's writes.
 
     Attributes:
         path: The folder; empty in processes that do not write.
@@ -75,79 +55,27 @@ class RunDir:
             writes: Whether this process is the one that owns the folder.
             say: Told, in a sentence, of files that cannot be written and that nothing depends on.
         """
-        self.path = Path()
+        super().__init__(config, writes=writes, say=say)
         self.progress = Progress()
-        self._config = config
         self._origin = origin
-        self._writes = writes
-        self._checkpoints = Checkpoints(self.path)
-        self._is_new = True
-        self._is_finished = False
-        self._lock: filelock.BaseFileLock | None = None
+        self._checkpoints = Checkpoints(self.checkpoints_folder)
         self._pretrained: dict[str, Tensor] = {}  # what is trained, as it was before anything was
         self._resumed: dict[str, Tensor] = {}  # of a checkpoint, until the phase has taken it
         self._curves_drawn = time.monotonic()
         self._seconds_to_draw = 0.0
         self._saved = time.monotonic()
         self._seconds_to_save = 0.0
-        self._say = say
-        self._outdated: dict[str, str | bytes] = {}  # what could not be written, by the file's name
-        self._warned: set[str] = set()
 
     # Opening.
 
-    def begin(
-        self,
-        out: str | os.PathLike[str] | None,
-        dataset: Dataset,
-        splits: Splits,
-        *,
-        force: bool = False,
-        say: Callable[[str], object] = print,
-    ) -> None:
-        """Make the folder and write what is known before training; a resumed run is compared instead.
+    def open(self, path: Path) -> None:
+        """Use a folder that is there; in a process that does not write, the main process's."""
+        self._checkpoints = Checkpoints(path / "checkpoints", writes=self._writes)
+        super().open(path)
 
-        Args:
-            out: Where; an existing folder that is not a run may be used. By default ``runs/NAME-OF-DATA``,
-                then ``-2``, ``-3`` and so on. Without effect on a resumed run.
-            dataset: For what it leaves out.
-            splits: For ``photos.csv``.
-            force: Resume although the photos are not those that the run began with.
-            say: Told which photos have changed.
-
-        Raises:
-            RunFolderError: The folder belongs to another run, or cannot be made; or other photos.
-        """
-        photos = photos_csv(dataset, splits)
-        has_moved = False
-        if not self._is_new:
-            before, now = self.read_config(self.path), self._config.absolute()
-            has_moved = (before.data, before.val) != (now.data, now.val)
-        if (self._resumed or has_moved) and (file := self.path / "photos.csv").exists():
-            try:
-                then = file.read_text("utf-8", errors="surrogateescape")
-            except OSError as error:
-                raise RunFolderError(
-                    f"{file} cannot be read: {error.strerror or error}. Close the programs that have it open."
-                ) from error
-            lines = photo_differences(then, photos, before.val_folder, now.val_folder)
-            _refuse_differences(lines, force, say)
-        if not self._writes:
-            return
-        try:
-            if self._is_new:
-                path = _next_free_folder(self._config.data) if out is None else Path(out)
-                self.refuse(path)
-                self.open(path)
-            if self._is_new or has_moved:  # so that the run can be resumed again
-                self.write_text("config.toml", tomli_w.dumps(self._config.absolute().to_dict()))
-            self._show("photos.csv", photos)
-            self._show("quarantine.csv", quarantine_csv(dataset))
-        except OSError as error:
-            raise RunFolderError(
-                f"Cannot make the run folder {out or 'in runs'}: {error.strerror or error}. Name another "
-                f"folder."
-            ) from error
+    @property
+    def _must_be_same(self) -> bool:
+        return bool(self._resumed)
 
     def resume(
         self,
@@ -180,7 +108,7 @@ class RunDir:
             say("There is no checkpoint that can be used; the run begins again.")
             return
         self._resumed, state = checkpoint
-        _refuse_differences(differences(state["origin"], self._origin), force, say)
+        refuse_differences(differences(state["origin"], self._origin), force, say)
         torch.set_num_threads(state["threads"])  # other numbers of threads add in another order
         self.progress = Progress.from_dict(state["progress"])
         if self.progress.totals is not None and not self._writes:
@@ -190,47 +118,6 @@ class RunDir:
         saved, own = below("network/", self._resumed), named_tensors(network)
         copy_strictly(saved, {name: own[name] for name in saved if name in own}, "weights")
         say(f"Resuming {self.progress.place(self._config)}")
-
-    @staticmethod
-    def read_config(path: str | os.PathLike[str]) -> TrainConfig:
-        """Return the configuration of a run.
-
-        Raises:
-            RunFolderError: The folder is not a run.
-        """
-        file = Path(path) / "config.toml"
-        if not file.is_file():
-            raise RunFolderError(
-                f"{os.fspath(path)} is not the folder of a run: it holds no config.toml. Name the folder "
-                f"that headstart train wrote. A run that was stopped before its photos were read has none: "
-                f"give the command again."
-            )
-        return TrainConfig.from_toml(file)
-
-    @staticmethod
-    def read_metrics(path: str | os.PathLike[str]) -> dict[str, Any] | None:
-        """Return the content of ``metrics.json``, or None if the run is not finished."""
-        file = Path(path) / "metrics.json"  # written last
-        return json.loads(file.read_text("utf-8")) if file.is_file() else None
-
-    @staticmethod
-    def refuse(out: str | os.PathLike[str] | None) -> None:
-        """Raise ``RunFolderError`` if the folder holds another run, or cannot be made or written."""
-        path = Path("runs" if out is None else out)
-        if out is not None and (path / "config.toml").exists():
-            raise RunFolderError(
-                f"{out} already holds a run. Name another folder, or none to get a new one; "
-                f"{shell_command('resume', out)} resumes a run that was stopped."
-            )
-        if out is not None and (taken := [name for name in _NAMES if (path / name).exists()]):
-            raise RunFolderError(
-                f"{out} holds {', '.join(taken)}, which a run would overwrite. Name another folder, or "
-                f"none to get a new one."
-            )
-        nearest = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-            why = "is a file" if not nearest.is_dir() else "cannot be written"
-            raise RunFolderError(f"Cannot make the run folder {path}: {nearest} {why}. Name another folder.")
 
     # While training.
 
@@ -320,7 +207,7 @@ class RunDir:
         is_best = record.is_better_than(progress.best.record if progress.best else None, self._config.select)
         if is_best:
             self._keep_best(Best(record, f"best-{len(progress.history):04}.safetensors"), network)
-        self._write_history()
+        self.write_history(self.progress.history)
         pause = max(_SECONDS_BETWEEN_CURVES, self._seconds_to_draw / _SHARE_FOR_CURVES)
         if time.monotonic() - self._curves_drawn > pause:
             self.draw_curves()
@@ -409,68 +296,8 @@ class RunDir:
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Write ``metrics.json``, which marks the run as finished, and delete its checkpoints."""
-        self.write_text("metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
-        self._warned.clear()
-        for name, content in list(self._outdated.items()):
-            self._show(name, content)
+        super().write_metrics(metrics)
         self._checkpoints.delete()
-        self._is_finished = True
-
-    def write_text(self, name: str, text: str) -> None:
-        """Write a file of the folder, whole or not at all."""
-        if self._writes:
-            write_whole(self.path / name, text)
-
-    def _show(self, name: str, content: str | bytes) -> None:
-        """Write a file that people look at, or warn, once, that it is out of date."""
-        if not self._writes:
-            return
-        path = self.path / name
-        with contextlib.suppress(OSError):
-            old = path.read_bytes()
-            new = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
-            if old == new:
-                self._outdated.pop(name, None)
-                return
-        error = write_to_look_at(path, content)
-        if error is None:
-            self._outdated.pop(name, None)
-            return
-        self._outdated[name] = content
-        if name not in self._warned:
-            self._say(
-                f"Warning: {path} is not up to date, because it cannot be written: {error.reason}. Another "
-                f"program may have it open. Training does not depend on it."
-            )
-        self._warned.add(name)
-
-    def open(self, path: Path) -> None:
-        """Use a folder that is there; in a process that does not write, the main process's."""
-        self.path = path
-        self._checkpoints = Checkpoints(path / "checkpoints", writes=self._writes)
-        if self._writes:
-            self._checkpoints.folder.mkdir(parents=True, exist_ok=True)
-            self._take_lock()
-            delete_parts(path)
-
-    def close(self) -> None:
-        """Let other processes use the folder."""
-        if self._lock is None:
-            return
-        self._lock.release()
-        if self._is_finished:
-            delete(self._lock.lock_file)
-            with contextlib.suppress(OSError):  # somebody's files are in it
-                self._checkpoints.folder.rmdir()
-
-    def _take_lock(self) -> None:
-        self._lock = filelock.FileLock(self._checkpoints.folder / "lock", blocking=False)
-        try:
-            self._lock.acquire()
-        except filelock.Timeout:
-            raise RunFolderError(
-                f"Another process is training in {self.path}. Wait until it has ended, or stop it first."
-            ) from None
 
     def _remember(self, network: nn.Module, names: Iterable[str]) -> None:
         state = named_tensors(network)
@@ -489,43 +316,3 @@ class RunDir:
             # Under another name where somebody has a file of that name open, left by a run that was stopped.
             file = self._checkpoints.save_best(best.file, self._trained(network), state)
             self.progress.best = replace(best, file=file)
-
-    def _write_history(self) -> None:
-        history = self.progress.history
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(history[0].flat()), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(row.flat() for row in history)
-        self._show("history.csv", text.getvalue())
-
-
-def _refuse_differences(lines: Sequence[str], force: bool, say: Callable[[str], object]) -> None:
-    if not lines:
-        return
-    text = "\n".join(f"  {line}" for line in lines)
-    if not force:
-        raise RunFolderError(
-            f"This run cannot be resumed exactly, because these things changed:\n{text}\nRestore them, start "
-            f"a new run, or resume anyway with --force (force=True); the result will then differ from an "
-            f"uninterrupted run."
-        )
-    say(f"Warning: the result will differ from an uninterrupted run, because these things changed:\n{text}")
-
-
-def likely_folder(data: str) -> Path:
-    """Return the folder that a run without ``out`` would get now."""
-    return next(path for path in _default_folders(data) if not path.exists())
-
-
-def _next_free_folder(data: str) -> Path:
-    for path in _default_folders(data):
-        with contextlib.suppress(FileExistsError):
-            path.mkdir(parents=True)  # fails if it is there, so that two runs at once get two folders
-            return path
-    raise AssertionError  # there is no last one
-
-
-def _default_folders(data: str) -> Iterator[Path]:
-    path = Path(data).resolve()
-    name = re.sub(r"[^\w.-]+", "-", path.stem if path.is_file() else path.name).strip("-.") or "run"
-    return (Path("runs") / (name if number == 1 else f"{name}-{number}") for number in itertools.count(1))

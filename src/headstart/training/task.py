@@ -19,9 +19,6 @@ from headstart.evaluation.multilabel import choose_thresholds, score_multilabel
 from headstart.evaluation.regression import score_regression
 from headstart.model.spatial_head import upright
 
-LOWER_IS_BETTER: Final = frozenset({"loss", "mae", "rmse"})
-"""Of all scores, those of which less is more."""
-
 # Where smooth L1 turns from a square to a line, in shares of the input's sides: about the error that is left.
 _BOX_BETA: Final = 0.05
 

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.model.stages import named_tensors
-from headstart.training.epoch import Scores
-from headstart.training.history import EpochRecord
+from headstart.training.history import EpochRecord, Scores
 
 SHARES: Final = (0.8, 0.6, 0.4, 0.2)
 """Shares of the fine-tuned weights that are tried; 1 and 0 have been scored already."""

@@ -1,0 +1,71 @@
+"""``photos.csv``: which photos a run was made from."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from headstart.data.records import Dataset
+from headstart.data.split import Splits
+from headstart.data.text import label_text, path_below
+
+_MOST_NAMED: Final = 5
+
+
+def photos_csv(dataset: Dataset, splits: Splits) -> str:
+    """Return the content of ``photos.csv``: path under the data folder, class, split and SHA-256."""
+    text, labelling = io.StringIO(newline=""), (dataset.task, dataset.class_names)
+    writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer.writerow(["path", "class", "split", "sha256"])
+    for split, records in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
+        writer.writerows(
+            [path_below(record.path, dataset.root), label_text(record, *labelling), split, record.sha256]
+            for record in records
+        )
+    return text.getvalue()
+
+
+def photo_differences(
+    then: str, now: str, val_then: str | None = None, val_now: str | None = None
+) -> list[str]:
+    """Name, in a few lines, which photos of two ``photos.csv`` are not the same.
+
+    Args:
+        then: The content of the earlier file.
+        now: Of the later one.
+        val_then: Where validation photos from elsewhere were; their paths are compared from there on.
+        val_now: Where they are.
+    """
+    before, after = _rows(then, val_then), _rows(now, val_now)
+    kinds = {
+        "are no longer there": [path for path in before if path not in after],
+        "are new": [path for path in after if path not in before],
+        "have another content, class or split": [
+            path for path in before if path in after and before[path] != after[path]
+        ],
+    }
+    return [
+        f"{len(paths)} photos {kind}: {', '.join(paths[:_MOST_NAMED])}"
+        + (f" and {len(paths) - _MOST_NAMED} more" if len(paths) > _MOST_NAMED else "")
+        for kind, paths in kinds.items()
+        if paths
+    ]
+
+
+def _rows(text: str, val: str | None) -> dict[str, Sequence[str]]:
+    rows: Iterator[list[str]] = csv.reader(io.StringIO(text, newline=""))
+    next(rows, None)
+    if val is None:
+        return {path: rest for path, *rest in rows}
+    folder = Path(val) if Path(val).suffix == "" else Path(val).parent  # of a table or a file of annotations
+    return {_below_val(path, folder): rest for path, *rest in rows}
+
+
+def _below_val(path: str, folder: Path) -> str:
+    try:
+        return f"val: {Path(path).relative_to(folder).as_posix()}"
+    except ValueError:  # below the data
+        return path

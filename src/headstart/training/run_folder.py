@@ -1,0 +1,287 @@
+"""A run's folder without its weights: what is in it, who may write it, and what people read in it."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import itertools
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import filelock
+import tomli_w
+
+from headstart.config import TrainConfig
+from headstart.data.check import quarantine_csv
+from headstart.data.records import Dataset
+from headstart.data.split import Splits
+from headstart.errors import RunFolderError, shell_command
+from headstart.files import delete, delete_parts, write_to_look_at, write_whole
+from headstart.training.history import EpochRecord
+from headstart.training.photos_csv import photo_differences, photos_csv
+
+# What a run writes. A folder with any of them in it is not taken for a new run: they may be somebody's.
+_NAMES: Final = (
+    *("config.toml", "photos.csv", "quarantine.csv", "history.csv", "curves.png", "metrics.json"),
+    *("answers.csv", "model.safetensors", "model.onnx", "checkpoints"),
+)
+
+
+class RunFolder:
+    """The folder that one training run writes. Every file in it is whole or not there.
+
+    Files that people look at (history, curves, lists of photos) may be open in other programs: one that
+    cannot be written costs a warning, and is tried again at the end.
+
+    Attributes:
+        path: The folder; empty in processes that do not write.
+    """
+
+    def __init__(
+        self, config: TrainConfig, *, writes: bool = True, say: Callable[[str], object] = print
+    ) -> None:
+        """
+        Args:
+            config: With its phases.
+            writes: Whether this process is the one that owns the folder.
+            say: Told, in a sentence, of files that cannot be written and that nothing depends on.
+        """
+        self.path = Path()
+        self._config = config
+        self._writes = writes
+        self._is_new = True
+        self._is_finished = False
+        self._lock: filelock.BaseFileLock | None = None
+        self._say = say
+        self._outdated: dict[str, str | bytes] = {}  # what could not be written, by the file's name
+        self._warned: set[str] = set()
+
+    # Opening.
+
+    def begin(
+        self,
+        out: str | os.PathLike[str] | None,
+        dataset: Dataset,
+        splits: Splits,
+        *,
+        force: bool = False,
+        say: Callable[[str], object] = print,
+    ) -> None:
+        """Make the folder and write what is known before training; a resumed run is compared instead.
+
+        Args:
+            out: Where; an existing folder that is not a run may be used. By default ``runs/NAME-OF-DATA``,
+                then ``-2``, ``-3`` and so on. Without effect on a resumed run.
+            dataset: For what it leaves out.
+            splits: For ``photos.csv``.
+            force: Resume although the photos are not those that the run began with.
+            say: Told which photos have changed.
+
+        Raises:
+            RunFolderError: The folder belongs to another run, or cannot be made; or other photos.
+        """
+        photos = photos_csv(dataset, splits)
+        has_moved = False
+        if not self._is_new:
+            before, now = self.read_config(self.path), self._config.absolute()
+            has_moved = (before.data, before.val) != (now.data, now.val)
+        if (self._must_be_same or has_moved) and (file := self.path / "photos.csv").exists():
+            try:
+                then = file.read_text("utf-8", errors="surrogateescape")
+            except OSError as error:
+                raise RunFolderError(
+                    f"{file} cannot be read: {error.strerror or error}. Close the programs that have it open."
+                ) from error
+            lines = photo_differences(then, photos, before.val_folder, now.val_folder)
+            refuse_differences(lines, force, say)
+        if not self._writes:
+            return
+        try:
+            if self._is_new:
+                path = _next_free_folder(self._config.data) if out is None else Path(out)
+                self.refuse(path)
+                self.open(path)
+            if self._is_new or has_moved:  # so that the run can be resumed again
+                self.write_text("config.toml", tomli_w.dumps(self._config.absolute().to_dict()))
+            self._show("photos.csv", photos)
+            self._show("quarantine.csv", quarantine_csv(dataset))
+        except OSError as error:
+            raise RunFolderError(
+                f"Cannot make the run folder {out or 'in runs'}: {error.strerror or error}. Name another "
+                f"folder."
+            ) from error
+
+    @property
+    def _must_be_same(self) -> bool:
+        """Whether a resumed run goes on with what it has computed from the photos that it began with."""
+        return False
+
+    @staticmethod
+    def read_config(path: str | os.PathLike[str]) -> TrainConfig:
+        """Return the configuration of a run.
+
+        Raises:
+            RunFolderError: The folder is not a run.
+        """
+        file = Path(path) / "config.toml"
+        if not file.is_file():
+            raise RunFolderError(
+                f"{os.fspath(path)} is not the folder of a run: it holds no config.toml. Name the folder "
+                f"that headstart train wrote. A run that was stopped before its photos were read has none: "
+                f"give the command again."
+            )
+        return TrainConfig.from_toml(file)
+
+    @staticmethod
+    def read_metrics(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+        """Return the content of ``metrics.json``, or None if the run is not finished."""
+        file = Path(path) / "metrics.json"  # written last
+        return json.loads(file.read_text("utf-8")) if file.is_file() else None
+
+    @staticmethod
+    def refuse(out: str | os.PathLike[str] | None) -> None:
+        """Raise ``RunFolderError`` if the folder holds another run, or cannot be made or written."""
+        path = Path("runs" if out is None else out)
+        if out is not None and (path / "config.toml").exists():
+            raise RunFolderError(
+                f"{out} already holds a run. Name another folder, or none to get a new one; "
+                f"{shell_command('resume', out)} resumes a run that was stopped."
+            )
+        if out is not None and (taken := [name for name in _NAMES if (path / name).exists()]):
+            raise RunFolderError(
+                f"{out} holds {', '.join(taken)}, which a run would overwrite. Name another folder, or "
+                f"none to get a new one."
+            )
+        nearest = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+            why = "is a file" if not nearest.is_dir() else "cannot be written"
+            raise RunFolderError(f"Cannot make the run folder {path}: {nearest} {why}. Name another folder.")
+
+    def open(self, path: Path) -> None:
+        """Use a folder that is there; in a process that does not write, the main process's."""
+        self.path = path
+        if self._writes:
+            self.checkpoints_folder.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+            delete_parts(path)
+
+    @property
+    def checkpoints_folder(self) -> Path:
+        """Where the state of an unfinished run is, and its lock."""
+        return self.path / "checkpoints"
+
+    def close(self) -> None:
+        """Let other processes use the folder."""
+        if self._lock is None:
+            return
+        self._lock.release()
+        if self._is_finished:
+            delete(self._lock.lock_file)
+            with contextlib.suppress(OSError):  # somebody's files are in it
+                self.checkpoints_folder.rmdir()
+
+    def _take_lock(self) -> None:
+        self._lock = filelock.FileLock(self.checkpoints_folder / "lock", blocking=False)
+        try:
+            self._lock.acquire()
+        except filelock.Timeout:
+            raise RunFolderError(
+                f"Another process is training in {self.path}. Wait until it has ended, or stop it first."
+            ) from None
+
+    # What people read.
+
+    def write_history(self, history: Sequence[EpochRecord]) -> None:
+        """Bring ``history.csv`` up to date.
+
+        Args:
+            history: At least one epoch.
+        """
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(history[0].flat()), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(row.flat() for row in history)
+        self._show("history.csv", text.getvalue())
+
+    def write_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Write ``metrics.json``, which marks the run as finished, once everything else is written."""
+        self.write_text("metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+        self._warned.clear()
+        for name, content in list(self._outdated.items()):
+            self._show(name, content)
+        self._is_finished = True
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file of the folder, whole or not at all."""
+        if self._writes:
+            write_whole(self.path / name, text)
+
+    def _show(self, name: str, content: str | bytes) -> None:
+        """Write a file that people look at, or warn, once, that it is out of date."""
+        if not self._writes:
+            return
+        path = self.path / name
+        with contextlib.suppress(OSError):
+            old = path.read_bytes()
+            new = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+            if old == new:
+                self._outdated.pop(name, None)
+                return
+        error = write_to_look_at(path, content)
+        if error is None:
+            self._outdated.pop(name, None)
+            return
+        self._outdated[name] = content
+        if name not in self._warned:
+            self._say(
+                f"Warning: {path} is not up to date, because it cannot be written: {error.reason}. Another "
+                f"program may have it open. Training does not depend on it."
+            )
+        self._warned.add(name)
+
+
+def refuse_differences(lines: Sequence[str], force: bool, say: Callable[[str], object]) -> None:
+    """Refuse to resume where something has changed; by force, say what.
+
+    Args:
+        lines: One for each change.
+        force: Resume all the same.
+        say: Told of the changes then.
+
+    Raises:
+        RunFolderError: There are changes, and no force.
+    """
+    if not lines:
+        return
+    text = "\n".join(f"  {line}" for line in lines)
+    if not force:
+        raise RunFolderError(
+            f"This run cannot be resumed exactly, because these things changed:\n{text}\nRestore them, start "
+            f"a new run, or resume anyway with --force (force=True); the result will then differ from an "
+            f"uninterrupted run."
+        )
+    say(f"Warning: the result will differ from an uninterrupted run, because these things changed:\n{text}")
+
+
+def likely_folder(data: str) -> Path:
+    """Return the folder that a run without ``out`` would get now."""
+    return next(path for path in _default_folders(data) if not path.exists())
+
+
+def _next_free_folder(data: str) -> Path:
+    for path in _default_folders(data):
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(parents=True)  # fails if it is there, so that two runs at once get two folders
+            return path
+    raise AssertionError  # there is no last one
+
+
+def _default_folders(data: str) -> Iterator[Path]:
+    path = Path(data).resolve()
+    name = re.sub(r"[^\w.-]+", "-", path.stem if path.is_file() else path.name).strip("-.") or "run"
+    return (Path("runs") / (name if number == 1 else f"{name}-{number}") for number in itertools.count(1))
