@@ -16,7 +16,7 @@ ROWS = [
         *("files", "columns", "cores", "environment", "errors"),
     ],
     ["data", "model"],
-    ["export", "features", "evaluation", "answers", "predictions", "drawings", "predictor"],
+    ["export", "features", "probe", "evaluation", "answers", "predictions", "drawings", "predictor"],
     ["training"],
     ["__main__", "cli", "demo"],
 ]
@@ -24,7 +24,7 @@ TORCH_FREE = [
     *ROWS[0],
     "data",
     "recipe",
-    *("evaluation", "answers", "predictions", "drawings", "predictor"),
+    *("probe", "evaluation", "answers", "predictions", "drawings", "predictor"),
     *("__main__", "cli"),  # which import the others where they are used
 ]
 # Files of a room that otherwise needs PyTorch. They may name its types, for the type checker alone.
@@ -34,7 +34,7 @@ TORCH_FREE_FILES = {
     *("features/backbones.py", "features/fingerprint.py", "features/graph.py", "features/pth.py"),
     *("training/result.py", "training/run_folder.py", "training/stopwatch.py", "training/train.py"),
 }
-TORCH = {"torch", "torchvision", "timm", "accelerate", "safetensors", "onnx", "sklearn"}
+TORCH = {"torch", "torchvision", "timm", "accelerate", "safetensors", "onnx", "sklearn", "scipy"}
 
 
 def module_of(path: Path) -> str:

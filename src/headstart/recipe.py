@@ -47,10 +47,11 @@ def solving_bytes(num_rows: int, num_inputs: int, num_classes: int) -> int:
     rotated = 4 * num_rows * axes
     vectors = 8 * axes * axes
     head = 8 * (axes + 1) * num_classes
-    folds = 5 * head // 2  # their solutions, float32
+    folds = 3 * (5 * head // 2)  # their solutions, float32: the best, the latest and the next
+    answers = 2 * 4 * num_rows * num_classes  # out-of-fold outputs
     # L-BFGS remembers twice as many vectors as it has corrections, 3 at least, and works with a few more.
     solving = max(2 * head * 3, min(rotated, 2 * head * 10)) + 12 * head + max(rotated, 2**23) + 2**26
-    return features + max(2 * vectors, rotated + vectors + folds + solving)
+    return features + max(5 * vectors, rotated + vectors + folds + answers + solving)
 
 
 def complete(config: TrainConfig, facts: Facts) -> TrainConfig:

@@ -157,7 +157,7 @@ def _solve(
     for epoch in run.progress.remaining_epochs(config):
         begun = time.monotonic()
         with interrupt.released():  # it is done again in seconds, so there is nothing to save
-            solved = fit_head(suffix, features, splits.train)
+            solved = fit_head(suffix, features, splits.train, targets)
             train_scores = evaluate(suffix, batches.epoch(view=features.view(epoch)), task, accelerator)
             val_scores = evaluate(suffix, val_batches.epoch(), task, accelerator)
         run.progress.head = dict(solved.summary())

@@ -212,7 +212,7 @@ def lr_find(
                 if each is tested:
                     found = _test(setup, features, splits, accelerator, display)
                 elif each.optimizer == "exact":
-                    fit_head(features.suffix, features, splits.train)
+                    fit_head(features.suffix, features, splits.train, setup.targets)
                 else:
                     _train_head(setup, features, splits, accelerator)
                 features.suffix.to(memory_format=torch.contiguous_format)

@@ -1,0 +1,122 @@
+"""The linear head of least loss at a given penalty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from headstart.probe.lbfgs import minimise
+from headstart.probe.losses import Loss
+from headstart.probe.rotate import Precision, blocks
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """When a solution is good enough.
+
+    Attributes:
+        max_steps: Of L-BFGS, at most.
+        decrease: Stops where a step decreases the mean loss by less, relative to the loss or to one.
+        gradient: Stops where no component of the preconditioned gradient is larger.
+        dtype: What the rows of a block are computed in; sums over blocks are float64.
+    """
+
+    max_steps: int
+    decrease: float
+    gradient: float
+    dtype: Precision
+
+
+ROUGH: Final = Accuracy(10, 1e-6, 1e-6, np.float32)
+"""Enough to compare penalties, each from the solution of the one before it."""
+
+FINE: Final = Accuracy(200, 1e-8, 1e-6, np.float32)
+"""Outputs to three digits."""
+
+FINAL: Final = Accuracy(300, 1e-9, 1e-6, np.float64)
+
+
+def fit(
+    x: np.ndarray,
+    targets: np.ndarray,
+    parts: Sequence[slice],
+    start: np.ndarray,
+    penalty: np.ndarray,
+    loss: Loss,
+    accuracy: Accuracy,
+    num_pairs: int,
+) -> np.ndarray:
+    """Return the head of least mean loss plus half the penalty times its squared weights.
+
+    Args:
+        x: (N, R) float32, on principal axes.
+        targets: (N, ...), as ``loss`` takes them.
+        parts: The rows that count.
+        start: (R + 1, K); not changed.
+        penalty: (K,), one per output, or (1,).
+        loss: Of outputs and targets.
+        accuracy: When to stop.
+        num_pairs: Pairs of vectors that L-BFGS remembers.
+
+    Returns:
+        (R + 1, K) float64: weights and, in the last row, biases, which are not penalised.
+    """
+    n, shape, dtype = sum(part.stop - part.start for part in parts), start.shape, accuracy.dtype
+    of_blocks = list(blocks(parts, sum(shape), x.size))
+    constant = loss.constant(np.concatenate([targets[part] for part in parts]), shape[1])
+    is_constant = ~np.isnan(constant)
+    if is_constant.any():
+        start = start.copy()
+        start[:-1, is_constant] = 0
+        start[-1, is_constant] = constant[is_constant]
+
+    # Dividing by the root of the second derivatives along each direction makes all of them nearly alike.
+    curvature = np.zeros(shape)
+    for block in of_blocks:
+        rows = x[block].astype(dtype, copy=False)
+        of_outputs = loss.curvature(outputs_of(rows, start))
+        curvature[:-1] += np.square(rows).T @ of_outputs
+        curvature[-1] += of_outputs.sum(0, dtype=np.float64)
+    curvature /= n
+    curvature[:-1] += penalty
+    curvature[-1] += 1e-3
+    precondition = 1 / np.sqrt(curvature, out=curvature)
+    del curvature
+
+    def objective(z: np.ndarray) -> tuple[float, np.ndarray]:
+        head = z.reshape(shape) * precondition
+        gradient = np.zeros(shape)
+        total = 0.0
+        for block in of_blocks:
+            rows = x[block].astype(dtype, copy=False)
+            of_block, slopes = loss.slopes(outputs_of(rows, head), targets[block])
+            total += of_block
+            gradient[:-1] += (slopes.T @ rows).T
+            gradient[-1] += slopes.sum(0, dtype=np.float64)
+        gradient /= n
+        gradient[:-1] += penalty * head[:-1]
+        gradient[:, is_constant] = 0
+        gradient *= precondition
+        squares = np.einsum("rk,rk->k", head[:-1], head[:-1])
+        return total / n + 0.5 * float((penalty * squares).sum()), gradient.ravel()
+
+    z = minimise(
+        objective,
+        (start / precondition).ravel(),
+        max_steps=accuracy.max_steps,
+        num_pairs=num_pairs,
+        gradient_tolerance=accuracy.gradient,
+        decrease_tolerance=accuracy.decrease,
+        noise=float(np.finfo(dtype).eps),
+    )
+    return np.asarray(z.reshape(shape) * precondition)
+
+
+def outputs_of(x: np.ndarray, head: np.ndarray) -> np.ndarray:
+    """Return (N, K), in x's precision."""
+    outputs = x @ head[:-1].astype(x.dtype)
+    outputs += head[-1].astype(x.dtype)
+    return np.asarray(outputs)

@@ -1,0 +1,75 @@
+"""Folds of a cross-validation: what belongs together stays together, and the folds are alike."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+NUM_FOLDS: Final = 5
+
+_MOST_BINS: Final = 10  # parts of a number's range that are dealt each for itself
+
+
+def deal_folds(strata: np.ndarray, units: np.ndarray, num_folds: int = NUM_FOLDS) -> np.ndarray:
+    """Deal units to folds so that each fold has about the same number of rows of each stratum.
+
+    The largest units come first, and of these the ones with the rarest strata, each to the fold that has the
+    fewest rows of its strata, and of several such folds to the smallest. Where each unit is of one class and
+    all are of one size, that deals the units of each class in turn; where rows have several labels, it is
+    iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011).
+
+    Args:
+        strata: (N,) class indices; or (N, S) bool, which strata each row belongs to.
+        units: (N,) ints; rows of the same unit stay in one fold.
+        num_folds: At most.
+
+    Returns:
+        (N,) folds, counted from 0; as many as there are units if these are fewer than ``num_folds``.
+    """
+    names, unit_of_row = np.unique(units, return_inverse=True)
+    num_folds = max(1, min(num_folds, len(names)))
+    rows, of_row = np.nonzero(strata) if strata.ndim == 2 else (np.arange(len(strata)), strata)
+    sizes, stratum_sizes = np.bincount(unit_of_row), np.bincount(of_row)
+    pairs, counts = np.unique(np.stack([unit_of_row[rows], of_row], 1), axis=0, return_counts=True)
+    strata_of: list[list[tuple[int, int]]] = [[] for _ in names]
+    rarest = np.full(len(names), len(strata))
+    for (unit, stratum), number in zip(pairs.tolist(), counts.tolist(), strict=True):
+        strata_of[unit].append((stratum, number))
+        if strata.ndim == 2:  # where there is one, the order of strata makes no difference
+            rarest[unit] = min(rarest[unit], stratum_sizes[stratum])
+    in_fold = np.zeros((num_folds, len(stratum_sizes)), int).tolist()
+    totals = [0] * num_folds
+    fold_of = np.empty(len(names), int)
+    for unit in np.lexsort((rarest, -sizes)).tolist():
+        # What the squares of the counts grow by, relative to each stratum's size: a rare one counts as much.
+        costs = [
+            (sum(num * counts[stratum] / stratum_sizes[stratum] for stratum, num in strata_of[unit]), total)
+            for counts, total in zip(in_fold, totals, strict=True)
+        ]
+        fold = min(range(num_folds), key=costs.__getitem__)
+        fold_of[unit] = fold
+        totals[fold] += int(sizes[unit])
+        for stratum, num in strata_of[unit]:
+            in_fold[fold][stratum] += num
+    return fold_of[unit_of_row]
+
+
+def strata_of_labels(targets: np.ndarray) -> np.ndarray:
+    """Return (N, K + 1) bool: the labels of each row, (N, K) of 0 and 1, and whether it has none."""
+    has = targets > 0.5
+    return np.concatenate([has, ~has.any(1, keepdims=True)], 1)
+
+
+def strata_of_numbers(targets: np.ndarray, num_units: int, num_folds: int = NUM_FOLDS) -> np.ndarray:
+    """Return (N, K × bins) bool: in which part of its range each number of a row lies, all alike in size.
+
+    Args:
+        targets: (N, K) numbers.
+        num_units: There are about as many in a part as there are folds, or more.
+        num_folds: To be dealt.
+    """
+    num_bins = min(max(num_units // num_folds, 1), _MOST_BINS)
+    limits = np.quantile(targets, np.arange(1, num_bins) / num_bins, axis=0, method="lower")
+    bins = (targets[:, None] >= limits[None]).sum(1)  # (N, K)
+    return np.asarray(bins[:, :, None] == np.arange(num_bins)).reshape(len(targets), -1)

@@ -1,0 +1,107 @@
+"""Features on their principal axes: an equivalent problem that is small and well conditioned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from headstart.errors import TrainingError
+
+Precision: TypeAlias = type[np.float32] | type[np.float64]
+
+_BLOCK_NUMBERS: Final = (2**16, 2**20)  # least and most; rows are taken in blocks, so that copies are small
+
+_LEAST_VARIANCE: Final = 1e-9  # relative to the largest direction's; what is below is rounding
+
+
+@dataclass(frozen=True)
+class WayBack:
+    """What turns a head for rotated features into a head for the features themselves.
+
+    Attributes:
+        mean: (D,) float64, of the features.
+        weights: Takes weights (R, K) and returns weights (D, K), float64.
+    """
+
+    mean: np.ndarray
+    weights: Callable[[np.ndarray], np.ndarray]
+
+
+def rotate(features: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, WayBack]:
+    """Centre features, scale them to a mean variance of one, and turn them onto their principal axes.
+
+    No centred copy of the features is made: they are taken block by block.
+
+    Args:
+        features: (N, D) float32.
+        order: (N,) in which the rows are wanted.
+
+    Returns:
+        The rotated features, (N, R) float32, R at most min(N, D), and the way back.
+
+    Raises:
+        TrainingError: Features are not finite.
+    """
+    mean = features.mean(0, dtype=np.float64)
+    if not np.isfinite(mean).all():
+        raise TrainingError(
+            f"{np.sum(~np.isfinite(mean))} of {len(mean)} features are not finite (NaN or infinite)."
+        )
+    n, d = features.shape
+    is_wide = n < d
+    values, vectors, scale = _principal(features, mean)
+    x = np.empty((n, len(values)), np.float32)
+    if is_wide:  # the axes are centred.T @ vectors / lengths, and nobody needs them
+        lengths = np.sqrt(values)
+        for part in blocks([slice(0, n)], len(values), x.size):
+            x[part] = vectors[order[part]] * (lengths * scale)
+
+        def to_wide(w: np.ndarray) -> np.ndarray:
+            dual = vectors @ (w * (scale / lengths)[:, None])
+            weights = np.empty((d, w.shape[1]))
+            for part in blocks([slice(0, d)], n, features.size):
+                weights[part] = (features[:, part] - mean[part]).T @ dual
+            return weights
+
+        return x, WayBack(mean, to_wide)
+    for part in blocks([slice(0, n)], d, features.size):
+        np.multiply((features[order[part]] - mean) @ vectors, scale, out=x[part], casting="same_kind")
+    return x, WayBack(mean, lambda w: vectors @ (w * scale))
+
+
+def _principal(features: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Decompose the products of the centred features' rows, (N, N), or columns, (D, D), whichever are fewer.
+
+    Returns:
+        The eigenvalues that count, (R,), their vectors, (min(N, D), R), and what the features are to be
+        multiplied by for a mean variance of one.
+    """
+    n, d = features.shape
+    products = np.zeros((min(n, d),) * 2)
+    of_block = np.empty_like(products)
+    for part in blocks([slice(0, max(n, d))], min(n, d), features.size):
+        centred = (features[:, part] - mean[part]).T if n < d else features[part] - mean
+        products += np.matmul(centred.T, centred, out=of_block)
+    del of_block
+    scale = 1 / np.sqrt(np.trace(products) / (n * d) + 1e-12)
+    values, vectors = np.linalg.eigh(products)  # works in four times the memory of the products
+    first = int(np.searchsorted(values, values[-1] * _LEAST_VARIANCE, side="right"))
+    return values[first:], vectors[:, first:], float(scale)
+
+
+def blocks(parts: Sequence[slice], width: int, total: int) -> Iterator[slice]:
+    """Divide ranges of rows into blocks that are small beside the whole.
+
+    Args:
+        parts: The ranges.
+        width: Numbers per row.
+        total: Numbers in the whole.
+    """
+    least, most = _BLOCK_NUMBERS
+    size = max(min(max(total // 8, least), most) // max(width, 1), 16)
+    for part in parts:
+        for first in range(part.start, part.stop, size):
+            yield slice(first, min(first + size, part.stop))
