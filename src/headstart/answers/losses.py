@@ -105,12 +105,9 @@ def giou(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return the generalised IoU pair by pair, (N,) in -1..1. Source: arXiv 1902.09630.
 
     Args:
-        boxes: (N, 4), xmin, ymin, xmax, ymax; a box is what lies between its sides, in whatever order.
-        truth: (N, 4), with their sides in order.
+        boxes: (N, 4), xmin, ymin, xmax, ymax, each side in order, as a model file answers.
+        truth: (N, 4), likewise.
     """
-    boxes = np.concatenate(
-        [np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])], 1
-    )
     inner = np.minimum(boxes[:, 2:], truth[:, 2:]) - np.maximum(boxes[:, :2], truth[:, :2])
     outer = np.maximum(boxes[:, 2:], truth[:, 2:]) - np.minimum(boxes[:, :2], truth[:, :2])
     one, other = ((each[:, 2:] - each[:, :2]).clip(min=0).prod(1) for each in (boxes, truth))

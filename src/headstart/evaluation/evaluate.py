@@ -10,25 +10,20 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
+from headstart.answers.table import Answers, Source
 from headstart.data.check import refuse_missing_classes
 from headstart.data.place import place_boxes
 from headstart.data.records import Quarantined, Record
 from headstart.data.source import read_source
 from headstart.errors import DataError, ImageError, did_you_mean
-from headstart.evaluation.boxes import BoxScores, score_boxes
-from headstart.evaluation.metrics import ClassificationScores, score
-from headstart.evaluation.multilabel import MultilabelScores, score_multilabel
-from headstart.evaluation.regression import RegressionScores, score_regression
+from headstart.evaluation.scores import Scores, scores_of
 from headstart.images.decode import read_bytes
-from headstart.model_file import ModelInfo
 from headstart.predictor import Prediction, Predictor
 from headstart.runtime import map_in_order
-
-Scores: TypeAlias = ClassificationScores | MultilabelScores | RegressionScores | BoxScores
 
 
 @dataclass(frozen=True)
@@ -150,7 +145,7 @@ def score_photos(predictor: Predictor, photos: Sequence[Record]) -> tuple[Scores
 
     Args:
         predictor: The model.
-        photos: Their labels as indices into the model's classes.
+        photos: Their labels as indices into the model's classes; of boxes, with their sizes.
 
     Returns:
         The scores over what can be read, and the predictions of what cannot.
@@ -158,41 +153,33 @@ def score_photos(predictor: Predictor, photos: Sequence[Record]) -> tuple[Scores
     Raises:
         DataError: None of the photos can be read.
     """
-    predictions = list(predictor.predict_iter(photo.path for photo in photos))
-    read = [(photo, p) for photo, p in zip(photos, predictions, strict=True) if p.error is None]
-    if not read:
-        raise DataError(f"None of the {len(photos)} photos can be read; the first: {predictions[0].error}.")
-    scores = _score(predictor.info, [photo for photo, _ in read], [p for _, p in read])
-    return scores, [p for p in predictions if p.error is not None]
+    answers, unreadable = answer_photos(predictor, photos, "test")
+    if not len(answers):
+        raise DataError(f"None of the {len(photos)} photos can be read; the first: {unreadable[0].error}.")
+    return scores_of(answers, predictor.info), unreadable
 
 
-def _score(info: ModelInfo, photos: Sequence[Record], predictions: Sequence[Prediction]) -> Scores:
-    if info.task == "regression":
-        predicted = np.array([[p.numbers[name] for name in info.targets] for p in predictions])
-        return score_regression(np.array([photo.numbers for photo in photos]), predicted, info.targets)
-    if info.task == "multilabel":
-        has = labels_matrix(photos, len(info.class_names))
-        return score_multilabel(has, probabilities_of(predictions, info), info.class_names, info.thresholds)
-    classes: ClassificationScores | None = None
-    if info.task == "classification" or info.num_box_classes:
-        labels = np.array([photo.label for photo in photos])
-        classes = score(labels, probabilities_of(predictions, info), info.class_names)
-    if info.task == "box":
-        truth, boxes = np.array([photo.box for photo in photos]), np.array([p.box for p in predictions])
-        return score_boxes(truth, boxes, classes)
-    assert classes is not None
-    return classes
+def answer_photos(
+    predictor: Predictor, photos: Sequence[Record], source: Source, *, root: str = ""
+) -> tuple[Answers, list[Prediction]]:
+    """Run the model on labelled photos, from their bytes.
 
+    Args:
+        predictor: The model.
+        photos: Their labels as indices into the model's classes; of boxes, with their sizes.
+        source: What the photos are for: ``"val"`` or ``"test"``.
+        root: The data folder.
 
-def labels_matrix(photos: Sequence[Record], num_classes: int) -> np.ndarray:
-    """Return (N, K) bool: which photo has which classes."""
-    has = np.zeros((len(photos), num_classes), bool)
-    for row, photo in zip(has, photos, strict=True):
-        row[list(photo.labels)] = True
-    return has
-
-
-def probabilities_of(predictions: Sequence[Prediction], info: ModelInfo) -> np.ndarray:
-    """Return (N, K) float32, in the order of the model's classes."""
-    rows = [[p.probabilities[name] for name in info.class_names] for p in predictions]
-    return np.array(rows, np.float32)
+    Returns:
+        The rows of those that can be read, and the predictions, with their ``error``, of those that cannot.
+    """
+    records, outputs, unreadable = [], [], []
+    for photo, row in zip(photos, predictor.outputs(photo.path for photo in photos), strict=True):
+        if isinstance(row, Exception):
+            reason = row.reason if isinstance(row, ImageError) else str(row)
+            unreadable.append(Prediction(photo.path, error=reason))
+        else:
+            records.append(photo)
+            outputs.append(row)
+    found = np.array(outputs, np.float32).reshape(len(records), predictor.info.num_outputs)
+    return Answers.from_outputs(records, found, predictor.info, source, root=root), unreadable

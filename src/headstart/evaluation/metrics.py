@@ -1,4 +1,4 @@
-"""How good predicted probabilities are, in the field's usual numbers."""
+"""How good predicted classes are, in the field's usual numbers."""
 
 from __future__ import annotations
 
@@ -54,30 +54,32 @@ class ClassificationScores:
         }
 
 
-def score(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> ClassificationScores:
+def score(
+    labels: np.ndarray, predicted: np.ndarray, losses: np.ndarray, class_names: Sequence[str]
+) -> ClassificationScores:
     """Compute all scores of a classifier.
 
     Args:
         labels: (N,) integers, the true classes as positions in ``class_names``; N at least 1.
-        probabilities: (N, K) in 0..1.
+        predicted: (N,) likewise, the most probable classes.
+        losses: (N,) the photos' cross entropies.
         class_names: The K classes.
 
     Raises:
         ValueError: Shapes do not fit together, or there are no photos.
     """
-    num_classes = len(class_names)
-    if len(labels) == 0 or probabilities.shape != (len(labels), num_classes):
+    if not 0 < len(labels) == len(predicted) == len(losses):
         raise ValueError(
-            f"{len(labels)} labels, probabilities of shape {probabilities.shape} and {num_classes} classes: "
-            f"give N labels, at least one, and probabilities of shape (N, {num_classes})."
+            f"{len(labels)} labels, {len(predicted)} predicted classes and {len(losses)} losses: give one of "
+            "each for every photo, and at least one photo."
         )
-    confusion = confusion_matrix(labels, probabilities.argmax(1), num_classes)
+    confusion = confusion_matrix(labels, predicted, len(class_names))
     correct, support, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, as documented
         precision, recall, f1 = correct / predicted, correct / support, 2 * correct / (predicted + support)
     return ClassificationScores(
         class_names=tuple(class_names),
-        loss=cross_entropy(labels, probabilities),
+        loss=float(losses.mean(dtype=np.float64)),
         accuracy=float(correct.sum() / len(labels)),
         precision=tuple(precision.tolist()),
         recall=tuple(recall.tolist()),
@@ -100,20 +102,6 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int
     """
     counts = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
     return counts.reshape(num_classes, num_classes)
-
-
-def cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the mean of -log(probability of the true class).
-
-    A probability of zero, which float32 makes of anything below 1e-45, counts as the smallest positive one.
-
-    Args:
-        labels: (N,) integers.
-        probabilities: (N, K) float, in 0..1.
-    """
-    of_true_class = probabilities[np.arange(len(labels)), labels]
-    smallest = np.finfo(probabilities.dtype).smallest_subnormal
-    return float(-np.log(np.maximum(of_true_class, smallest), dtype=np.float64).mean())
 
 
 def _none_if_nan(value: float) -> float | None:

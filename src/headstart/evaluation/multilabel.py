@@ -57,13 +57,18 @@ class MultilabelScores:
 
 
 def score_multilabel(
-    labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str], thresholds: Sequence[float]
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    losses: np.ndarray,
+    class_names: Sequence[str],
+    thresholds: Sequence[float],
 ) -> MultilabelScores:
     """Compute all scores.
 
     Args:
         labels: (N, K) bool; N at least 1.
         probabilities: (N, K) in 0..1.
+        losses: (N,) the photos' binary cross entropies, each the mean over the classes.
         class_names: The K classes.
         thresholds: K probabilities.
     """
@@ -75,7 +80,7 @@ def score_multilabel(
     precisions = np.array([average_precision(*column) for column in columns])
     return MultilabelScores(
         class_names=tuple(class_names),
-        loss=binary_cross_entropy(labels, probabilities),
+        loss=float(losses.mean(dtype=np.float64)),
         map=_mean(precisions),
         f1=_mean(np.where(support > 0, f1, np.nan)),
         average_precision=tuple(precisions.tolist()),
@@ -130,13 +135,6 @@ def _threshold(labels: np.ndarray, probabilities: np.ndarray) -> float:
     f1 = 2 * hits / (claimed + labels.sum())
     best = candidates[f1 == f1.max()]
     return float(best[np.abs(best - 0.5).argmin()])  # of equally good ones, the least opinionated
-
-
-def binary_cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the mean over photos and classes; a probability of 0 counts as the smallest positive one."""
-    right = np.where(labels, probabilities, 1 - probabilities)
-    smallest = np.finfo(probabilities.dtype).smallest_subnormal
-    return float(-np.log(np.maximum(right, smallest), dtype=np.float64).mean())
 
 
 def _mean(values: np.ndarray) -> float:

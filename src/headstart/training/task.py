@@ -13,16 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from headstart.answers.losses import BOX_BETA, LEAST_AREA, losses
 from headstart.config import PhaseConfig
 from headstart.data.targets import Targets
 from headstart.evaluation.multilabel import choose_thresholds, score_multilabel
 from headstart.evaluation.regression import score_regression
 from headstart.model.spatial_head import upright
-
-# Where smooth L1 turns from a square to a line, in shares of the input's sides: about the error that is left.
-_BOX_BETA: Final = 0.05
-
-_LEAST_AREA: Final = 1e-9  # nothing is divided by less
 
 
 class Task:
@@ -103,7 +99,8 @@ class Multilabel(Task):
         labels, probabilities = rows > 0.5, 1 / (1 + np.exp(-outputs.astype(np.float64)))
         thresholds = choose_thresholds(labels, probabilities)  # as they are chosen at the end
         names = [str(k) for k in range(labels.shape[1])]
-        found = score_multilabel(labels, probabilities, names, thresholds).summary
+        photo_losses = losses(outputs, rows, "multilabel")
+        found = score_multilabel(labels, probabilities, photo_losses, names, thresholds).summary
         return {name: 0.0 if np.isnan(found[name]) else found[name] for name in ("map", "f1")}
 
 
@@ -144,7 +141,7 @@ class BoxTask(Task):
     def losses(self, outputs: Tensor, rows: Tensor, phase: PhaseConfig | None = None) -> Tensor:
         """Return the smooth L1 and 1 - GIoU of each photo, and the cross entropy of its class."""
         boxes, truth = outputs[:, :4], rows[:, :4]
-        sides = F.smooth_l1_loss(boxes, truth, reduction="none", beta=_BOX_BETA).sum(1)
+        sides = F.smooth_l1_loss(boxes, truth, reduction="none", beta=BOX_BETA).sum(1)
         losses = sides + 1 - _giou(boxes, truth)
         if self.targets.num_box_classes:
             smoothing = 0.0 if phase is None else phase.label_smoothing
@@ -175,7 +172,7 @@ def _giou(boxes: Tensor, truth: Tensor) -> Tensor:
     boxes = upright(boxes)
     shared, union = _shared_and_union(boxes, truth)
     low, high = torch.minimum(boxes[:, :2], truth[:, :2]), torch.maximum(boxes[:, 2:], truth[:, 2:])
-    around = (high - low).prod(1).clamp(min=_LEAST_AREA)
+    around = (high - low).prod(1).clamp(min=LEAST_AREA)
     return shared / union - (around - union) / around
 
 
@@ -189,7 +186,7 @@ def _shared_and_union(boxes: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     low, high = torch.maximum(boxes[:, :2], truth[:, :2]), torch.minimum(boxes[:, 2:], truth[:, 2:])
     shared = (high - low).clamp(min=0).prod(1)
     one, other = ((each[:, 2:] - each[:, :2]).clamp(min=0).prod(1) for each in (boxes, truth))
-    return shared, (one + other - shared).clamp(min=_LEAST_AREA)
+    return shared, (one + other - shared).clamp(min=LEAST_AREA)
 
 
 _TASKS: Final[Mapping[str, type[Task]]] = {

@@ -1,0 +1,61 @@
+"""Labelled photos of every task that need not exist, and outputs of a model file for them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from headstart.data.records import Record
+from headstart.images.preprocess import Preprocessing
+from headstart.model_file import ModelInfo
+
+# Names that are columns too, or that CSV, a terminal or a spreadsheet takes for something else.
+AWKWARD = ("label", "loss", 'a,"b"\nc', "\r", " cat ", "xmin", "猫", "0.5", "=1+1", "output:loss")
+
+SQUASH = Preprocessing(size_px=32, resize="squash")
+INFO = ModelInfo("classification", "tiny", AWKWARD, SQUASH)
+INFOS = {
+    "classification": INFO,
+    "multilabel": dataclasses.replace(INFO, task="multilabel", thresholds=(0.5,) * 10),
+    "one number": dataclasses.replace(
+        INFO, task="regression", class_names=(), targets=("loss",), scale=((2.0,), (3.0,))
+    ),
+    "two numbers": dataclasses.replace(
+        INFO, task="regression", class_names=(), targets=("a", "b c"), scale=((2.0, 0.1), (3.0, 1e-3))
+    ),
+    "box": dataclasses.replace(INFO, task="box", class_names=()),
+    "box of one class": dataclasses.replace(INFO, task="box", class_names=("a cat",)),
+    "box with classes": dataclasses.replace(INFO, task="box"),
+}
+
+
+def photos(info: ModelInfo, number: int) -> tuple[list[Record], np.ndarray]:
+    """Labelled photos, and outputs of a model file for them."""
+    rng = np.random.default_rng(0)
+    outputs = rng.normal(0, 4, (number, info.num_outputs)).astype(np.float32)
+    if info.task == "box":
+        low = rng.random((number, 2), np.float32) / 2
+        outputs[:, :4] = np.concatenate([low, low + 0.3], 1)
+    records = []
+    for row in range(number):
+        left, top = rng.uniform(0, 30, 2).tolist()
+        record = Record(
+            f"/data/photos/{row}, \udcff.jpg",
+            int(rng.integers(max(1, len(info.class_names)))),
+            None,
+            f"{row:064x}",
+            group="plant 1" if row % 2 else None,
+        )
+        if info.task == "multilabel":
+            record = dataclasses.replace(
+                record,
+                label=0,
+                labels=tuple(np.flatnonzero(rng.random(len(info.class_names)) < 0.3).tolist()),
+            )
+        elif info.task == "regression":
+            record = dataclasses.replace(record, numbers=tuple(rng.normal(2, 3, len(info.targets)).tolist()))
+        elif info.task == "box":
+            record = dataclasses.replace(record, box=(left, top, left + 20, top + 9), size=(60, 40))
+        records.append(record)
+    return records, outputs
