@@ -690,19 +690,13 @@ def features(
     options = {**locals()}
     with requires_extra("train"):
         from headstart.features.extract import extract_features
-        from headstart.training.device import choose
-
-    def choose_device(device: str, precision: str) -> tuple[str, str]:
-        choice = choose(device, precision)
-        for note in choice.notes:
-            print(f"headstart: {note}", file=sys.stderr)
-        return choice.device, choice.precision
+        from headstart.training.extractor import open_extractor
 
     refuse_to_write(out, FEATURES)
     settings = {
         name: value for name, value in options.items() if name not in ("data", "out") and value is not None
     }
-    result = extract_features(data, out, choose_device=choose_device, **settings)
+    result = extract_features(data, out, open_extractor=open_extractor, **settings)
     for path, reason in result.unreadable:
         print(f"headstart: {path}: {reason}", file=sys.stderr)
     photos = counted(result.num_rows, "photo")

@@ -23,11 +23,12 @@ from headstart.errors import DataError
 from headstart.features.activations import Activations
 from headstart.features.cache import Room, list_stores
 from headstart.features.fingerprint import Fingerprint
-from headstart.features.prefix import Prefix, cut_for_training
 from headstart.features.store import StoreError
 from headstart.images.preprocess import Preprocessing
 from headstart.model.backbones import create_native, resolve
 from headstart.model.freeze import freeze
+from headstart.model.prefix import NetworkPrefix, cut_for_training
+from headstart.model.stages import StageSequence
 from headstart.training.features import FeatureSource
 
 PREPROCESSING = Preprocessing(size_px=32)
@@ -36,7 +37,7 @@ REAL: dict[str, Any] = {"backbone": "timm/tf_efficientnet_lite0", "size_px": 64,
 
 
 @pytest.fixture(scope="module")
-def prefix() -> Prefix:
+def prefix() -> NetworkPrefix:
     torch.manual_seed(0)
     network = create_native(resolve("resnet18")).eval()
     freeze(network)
@@ -46,7 +47,7 @@ def prefix() -> Prefix:
 class Counted:
     """A prefix that counts the photos it has seen; black rows are padding."""
 
-    def __init__(self, prefix: Prefix) -> None:
+    def __init__(self, prefix: NetworkPrefix) -> None:
         self._prefix = prefix
         self.count = 0
 
@@ -78,7 +79,7 @@ def rows_of(activations: Activations, data: Path) -> np.ndarray:
 
 
 def test_what_is_stored_is_not_computed_again(
-    prefix: Prefix, make_photos: Callable[..., Path], tmp_path: Path
+    prefix: NetworkPrefix, make_photos: Callable[..., Path], tmp_path: Path
 ) -> None:
     data = make_photos(tmp_path / "photos", {"": 4})
     counted = Counted(prefix)
@@ -106,7 +107,7 @@ def test_what_is_stored_is_not_computed_again(
 
 
 def test_modification_times_mean_nothing(
-    prefix: Prefix, make_photos: Callable[..., Path], tmp_path: Path
+    prefix: NetworkPrefix, make_photos: Callable[..., Path], tmp_path: Path
 ) -> None:
     data = make_photos(tmp_path / "photos", {"": 2})
     counted = Counted(prefix)
@@ -123,7 +124,9 @@ def test_modification_times_mean_nothing(
     assert counted.count == 6 + 1 + PROVEN
 
 
-def test_rows_are_the_same_from_memory_from_the_store_and_computed(prefix: Prefix, photos: Path) -> None:
+def test_rows_are_the_same_from_memory_from_the_store_and_computed(
+    prefix: NetworkPrefix, photos: Path
+) -> None:
     ways: dict[str, dict[str, Any]] = {
         "memory": {},
         "store": {"memory_bytes": 0},
@@ -138,7 +141,7 @@ def test_rows_are_the_same_from_memory_from_the_store_and_computed(prefix: Prefi
     assert rows["memory"].tobytes() == rows["store"].tobytes() == rows["computed"].tobytes()
 
 
-def test_a_damaged_row_is_computed_again_and_reported(prefix: Prefix, photos: Path) -> None:
+def test_a_damaged_row_is_computed_again_and_reported(prefix: NetworkPrefix, photos: Path) -> None:
     first, _ = activations_of(prefix)
     expected = rows_of(first, photos / "train")
     first.close()
@@ -157,7 +160,7 @@ def test_a_damaged_row_is_computed_again_and_reported(prefix: Prefix, photos: Pa
 
 @pytest.mark.parametrize("failing", ["put", "flush", "get", "__contains__"])
 def test_a_store_that_fails_is_given_up_and_training_goes_on(
-    failing: str, prefix: Prefix, photos: Path, monkeypatch: pytest.MonkeyPatch
+    failing: str, prefix: NetworkPrefix, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = rows_of(activations_of(prefix, keep=False)[0], photos / "train")
 
@@ -172,7 +175,7 @@ def test_a_store_that_fails_is_given_up_and_training_goes_on(
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_photos_are_asked_for_only_as_far_ahead_as_they_are_loaded(
-    keep: bool, prefix: Prefix, photos: Path
+    keep: bool, prefix: NetworkPrefix, photos: Path
 ) -> None:
     activations, _ = activations_of(prefix, keep=keep)
     listing = read_folder(photos / "train")
@@ -192,7 +195,7 @@ def test_photos_are_asked_for_only_as_far_ahead_as_they_are_loaded(
 
 
 def test_a_photo_that_changes_during_the_run_stops_it(
-    prefix: Prefix, make_photos: Callable[..., Path], tmp_path: Path
+    prefix: NetworkPrefix, make_photos: Callable[..., Path], tmp_path: Path
 ) -> None:
     data = make_photos(tmp_path / "photos", {"": 2})
     activations, _ = activations_of(prefix, keep=False)
@@ -203,7 +206,7 @@ def test_a_photo_that_changes_during_the_run_stops_it(
         list(activations.rows((record, 0) for record in dataset.records))
 
 
-def test_a_photo_of_the_test_split_is_checked_and_nothing_more(prefix: Prefix, photos: Path) -> None:
+def test_a_photo_of_the_test_split_is_checked_and_nothing_more(prefix: NetworkPrefix, photos: Path) -> None:
     counted = Counted(prefix)
     activations, _ = activations_of(counted)
     listing = read_folder(photos)
@@ -212,7 +215,7 @@ def test_a_photo_of_the_test_split_is_checked_and_nothing_more(prefix: Prefix, p
     assert all(record.sha256 for record in dataset.records if record.split == "test")
 
 
-def test_the_two_runtimes_agree(prefix: Prefix, photos: Path) -> None:
+def test_the_two_runtimes_agree(prefix: NetworkPrefix, photos: Path) -> None:
     rows_of(activations_of(prefix, keep=False)[0], photos / "train")
     assert prefix.relative_error is not None
     assert prefix.relative_error < 1e-4
@@ -220,7 +223,7 @@ def test_the_two_runtimes_agree(prefix: Prefix, photos: Path) -> None:
 
 
 def test_what_cannot_be_exported_is_run_by_pytorch_and_not_stored(
-    prefix: Prefix, photos: Path, monkeypatch: pytest.MonkeyPatch
+    prefix: NetworkPrefix, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = rows_of(activations_of(prefix, keep=False)[0], photos / "train")
 
@@ -228,7 +231,7 @@ def test_what_cannot_be_exported_is_run_by_pytorch_and_not_stored(
         raise RuntimeError("Unsupported operator")
 
     monkeypatch.setattr("headstart.model.to_onnx.to_onnx", broken)
-    other = Prefix(prefix.stages, PREPROCESSING, torch.device("cpu"))
+    other = NetworkPrefix(prefix.stages, PREPROCESSING, torch.device("cpu"))
     activations, said = activations_of(other)
     np.testing.assert_allclose(rows_of(activations, photos / "train"), expected, atol=1e-4)
     activations.close()
@@ -239,7 +242,7 @@ def test_what_cannot_be_exported_is_run_by_pytorch_and_not_stored(
 
 
 def test_stored_rows_that_the_network_does_not_compute_any_more_are_noticed(
-    prefix: Prefix, photos: Path
+    prefix: NetworkPrefix, photos: Path
 ) -> None:
     """Whatever the key may have left out, here on purpose: the network's own hash."""
 
@@ -263,15 +266,17 @@ def test_stored_rows_that_the_network_does_not_compute_any_more_are_noticed(
     assert list(map(len, warnings)) == [0, 1, 0]
 
 
-def test_a_wrong_export_is_noticed(prefix: Prefix, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstart.features.prefix.TOLERANCE", 0.0)
-    other = Prefix(prefix.stages, PREPROCESSING, torch.device("cpu"))
+def test_a_wrong_export_is_noticed(
+    prefix: NetworkPrefix, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.model.prefix.TOLERANCE", 0.0)
+    other = NetworkPrefix(prefix.stages, PREPROCESSING, torch.device("cpu"))
     rows_of(activations_of(other, keep=False)[0], photos / "train")
     assert "relative error" in other.why_torch
     assert other.runtime.startswith("torch")
 
 
-def test_augmented_rows_are_those_of_their_view(prefix: Prefix, photos: Path) -> None:
+def test_augmented_rows_are_those_of_their_view(prefix: NetworkPrefix, photos: Path) -> None:
     augmentation = Augmentation("light", seed=1)
     plain, _ = activations_of(prefix, keep=False)
     listing = read_folder(photos / "train")
@@ -309,14 +314,17 @@ def test_one_pass_gives_what_two_prefixes_give_bit_for_bit(name: str, at: int | 
     assert np.array_equal(np.stack([row for _, row in pairs]), half(pixels))  # fails for None too
 
 
-def test_two_outputs_that_change_a_bit_are_not_used(prefix: Prefix, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_outputs_that_change_a_bit_come_from_two_graphs(
+    prefix: NetworkPrefix, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
     expected = prefix(pixels)
+    half = NetworkPrefix(StageSequence(list(prefix.stages)[:3]), PREPROCESSING, torch.device("cpu"))
     monkeypatch.setattr("headstart.features.prefix.np.array_equal", lambda *_: False)
-    both = Prefix(prefix.stages, PREPROCESSING, torch.device("cpu"), halfway=3)
+    both = NetworkPrefix(prefix.stages, PREPROCESSING, torch.device("cpu"), halfway=3)
     rows, halves = zip(*both.pairs(pixels), strict=True)
-    assert halves == (None,) * 4
     assert np.stack(rows).tobytes() == expected.tobytes()
+    assert np.stack(halves).tobytes() == half(pixels).tobytes()
 
 
 HEAD, LAST, ALL = ({"unfreeze": each} for each in ("head", 1, "all"))
@@ -363,13 +371,13 @@ def test_what_a_later_phase_needs_is_computed_on_the_way(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []  # how many stages were run, photo batch by photo batch
-    run = Prefix._run
+    run = NetworkPrefix._run
 
-    def counted(self: Prefix, pixels: np.ndarray) -> list[np.ndarray]:
+    def counted(self: NetworkPrefix, pixels: np.ndarray) -> list[np.ndarray]:
         calls.append(len(self.stages))
         return run(self, pixels)
 
-    monkeypatch.setattr(Prefix, "_run", counted)
+    monkeypatch.setattr(NetworkPrefix, "_run", counted)
     monkeypatch.setattr("headstart.training.features.ONE_PASS_MIN_PHOTOS", 10)
     models = []
     for name, passes in {"one": 1, "two": 2}.items():

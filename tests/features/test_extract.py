@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,18 @@ import torch
 from PIL import Image
 
 from headstart.errors import ConfigError, DataError, UsageError
-from headstart.features.extract import Extracted, extract_features
+from headstart.features import extract as features_extract
+from headstart.features.extract import Extracted
 from headstart.images.preprocess import load_pixels
 from headstart.model.backbones import resolve
 from headstart.model.network import feature_extractor
 from headstart.model.normalise import Normalise
 from headstart.model.stages import Stage, StageSequence
 from headstart.model.weights import create_pretrained
+from headstart.training.extractor import open_extractor
 
 BACKBONE = "timm/tf_efficientnet_lite0"
+extract_features = functools.partial(features_extract.extract_features, open_extractor=open_extractor)
 
 
 def extract(data: Path, out: Path) -> Extracted:
@@ -192,7 +196,7 @@ def test_a_photo_whose_features_are_not_finite_is_left_out_and_named(
             return x.mean((2, 3)) / (high - low)
 
     base = StageSequence([Stage("spread", [Spread()])])
-    monkeypatch.setattr("headstart.features.extract.feature_extractor", lambda network: base)
+    monkeypatch.setattr("headstart.training.extractor.feature_extractor", lambda network: base)
     out = tmp_path / "features.npz"
     result = extract_features(table, out, "resnet18", weights="random", size_px=32)
     ((path, reason),) = result.unreadable

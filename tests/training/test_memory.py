@@ -17,9 +17,9 @@ from torchvision.models import resnet18
 
 import headstart as hs
 from headstart.errors import HeadstartError, TrainingError
-from headstart.features.prefix import Prefix
 from headstart.images.preprocess import Preprocessing
 from headstart.model.memory import is_out_of_memory, memory_explained
+from headstart.model.prefix import NetworkPrefix
 from headstart.model.stages import cut
 from headstart.training.memory import MicroBatch
 from headstart.training.run_dir import RunDir
@@ -174,7 +174,7 @@ def test_a_frozen_part_that_pytorch_runs_takes_fewer_photos_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stages = cut(resnet18().eval(), "head")[0]
-    prefix = Prefix(stages, Preprocessing(size_px=32), torch.device("meta"))
+    prefix = NetworkPrefix(stages, Preprocessing(size_px=32), torch.device("meta"))
     seen: list[int] = []
 
     def forward(pixels: np.ndarray) -> list[np.ndarray]:

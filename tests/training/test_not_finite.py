@@ -13,8 +13,8 @@ from PIL import Image
 from torch import nn
 
 import headstart as hs
-from headstart.features.prefix import Prefix
 from headstart.images.preprocess import Preprocessing
+from headstart.model.prefix import NetworkPrefix
 from headstart.model.stages import Stage, StageSequence
 
 HEAD = {"name": "head", "unfreeze": "head", "epochs": 1}
@@ -94,7 +94,7 @@ class Standardised(nn.Module):
 
 def test_a_photo_of_one_colour_is_computed_by_both_runtimes() -> None:
     stages = StageSequence([Stage("standardised", [Standardised()])])
-    prefix = Prefix(stages, Preprocessing(size_px=32), torch.device("cpu"))
+    prefix = NetworkPrefix(stages, Preprocessing(size_px=32), torch.device("cpu"))
     noise = np.random.default_rng(0).integers(0, 256, (prefix.batch_size, 32, 32, 3), np.uint8)
     assert np.isfinite(prefix(noise)).all()
     assert prefix.runtime.startswith("onnxruntime")

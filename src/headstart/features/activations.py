@@ -90,7 +90,7 @@ class Activations:
         self._fingerprint = fingerprint
         self._augmentation = augmentation
         self._halfway = halfway
-        self._keep = keep and len(prefix.stages) > 0
+        self._keep = keep and not prefix.is_empty
         self._memory: dict[bytes, np.ndarray] = {}
         self._memory_left = memory_bytes if self._keep else 0
         self._workers = workers

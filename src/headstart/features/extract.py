@@ -13,12 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
 
 from headstart.config import TrainConfig
 from headstart.data.coco import find_coco
@@ -33,12 +30,11 @@ from headstart.features.cache import Room, should_keep
 from headstart.features.fingerprint import Fingerprint
 from headstart.features.prefix import Prefix
 from headstart.files import write_whole
-from headstart.model.backbones import resolve
-from headstart.model.check import check_stages
-from headstart.model.network import feature_extractor
-from headstart.model.stages import is_staged
-from headstart.model.weights import create_pretrained
+from headstart.images.preprocess import Preprocessing
 from headstart.predictor import find_images
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _ROWS_AT_ONCE = 512
 
@@ -50,7 +46,37 @@ SETTINGS: Final = (
     "workers",
 )
 _LABELS: Final = ("task", "target", "label_column", "split_column", "group_by", "val")
+_Kind = Literal["text", "texts", "number"]
 _BOX: Final = ("xmin", "ymin", "xmax", "ymax")
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """What computes the features.
+
+    Attributes:
+        backbone: Its full name.
+        cut: Name of its last stage before the head.
+        preprocessing: How photos become its input.
+        prefix: Everything before the head.
+    """
+
+    backbone: str
+    cut: str
+    preprocessing: Preprocessing
+    prefix: Prefix
+
+    def fingerprint(self, runtime: str) -> Fingerprint:
+        """Return what its features depend on besides the photos, given what runs the prefix."""
+        return Fingerprint(
+            preprocessing=self.preprocessing,
+            backbone=self.backbone,
+            cut=self.cut,
+            function=self.prefix.function,
+            runtime=runtime,
+            device=self.prefix.device_name,
+            precision=self.prefix.precision,
+        )
 
 
 @dataclass(frozen=True)
@@ -74,10 +100,7 @@ def extract_features(
     out: str | os.PathLike[str],
     backbone: str = "timm/tf_efficientnet_lite0",
     *,
-    choose_device: Callable[[str, str], tuple[str, str]] = lambda device, precision: (
-        device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu",
-        precision if precision != "auto" else "fp32",
-    ),
+    open_extractor: Callable[[TrainConfig, str, Callable[[str], object]], Extractor],
     say: Callable[[str], object] = lambda text: print(text, file=sys.stderr),
     **settings: Any,
 ) -> Extracted:
@@ -93,7 +116,7 @@ def extract_features(
         data: As for training; or a folder of photos without classes, or a table without labels.
         out: A ``.parquet`` or ``.npz`` file.
         backbone: Its name.
-        choose_device: Replaces "auto" in the settings ``device`` and ``precision``.
+        open_extractor: Opens the backbone, given the settings, the task, and ``say``.
         say: Called with a sentence for the user, and every ten seconds with the progress.
         settings: Those of ``SETTINGS``, as for training.
 
@@ -114,7 +137,6 @@ def extract_features(
     if problems:
         raise ConfigError(problems)
     config = TrainConfig.from_settings(data, backbone=backbone, **settings)
-    device_name, precision = choose_device(config.device, config.precision)
     listing = _list_photos(config, settings, say)
     for note in listing.notes:
         say(note)
@@ -125,14 +147,8 @@ def extract_features(
         say(note)
     columns = _columns_of(listing, candidates)
 
-    chosen = resolve(config.backbone)
-    preprocessing = chosen.preprocessing_for(listing.task, config.resize, config.size_px)
-    network, _ = create_pretrained(chosen, config.weights)
-    if config.size_px or not is_staged(network):  # what the tests have not seen
-        check_stages(network, preprocessing.size_px)
-    device = torch.device(device_name)
-    base = feature_extractor(network.to(device))
-    prefix = Prefix(base, preprocessing, device, precision)
+    extractor = open_extractor(config, listing.task, say)
+    prefix, preprocessing = extractor.prefix, extractor.preprocessing
     num_bytes = prefix.row(preprocessing.size_px).nbytes * len(candidates)
     keep, why = should_keep(config.features, num_bytes, len(candidates), len(candidates))
     if not keep:
@@ -140,15 +156,7 @@ def extract_features(
     activations = Activations(
         prefix,
         preprocessing,
-        lambda runtime: Fingerprint(
-            preprocessing=preprocessing,
-            backbone=chosen.full_name,
-            cut=prefix.stages.names[-1],
-            function=prefix.function,
-            runtime=runtime,
-            device=prefix.device_name,
-            precision=prefix.precision,
-        ),
+        extractor.fingerprint,
         keep=keep,
         memory_bytes=0,
         workers=config.workers,
@@ -224,24 +232,31 @@ class _Column:
 
     Attributes:
         name: Of the column.
-        kind: Of its values in Parquet.
+        kind: Of its values: text, a list of texts, or a float64 number.
         value: Finds it; None where the data do not say it.
         classes: Of a column of lists of names: all names.
     """
 
     name: str
-    kind: pa.DataType
+    kind: _Kind
     value: Callable[[Candidate], Any]
     classes: tuple[str, ...] = ()
 
     def array(self, photos: Sequence[Candidate]) -> np.ndarray:
         """Return the values for ``.npz``: nothing in it needs pickle."""
         values = [self.value(photo) for photo in photos]
-        if self.classes or pa.types.is_list(self.kind):
+        if self.kind == "texts":
             return np.array([[name in of_photo for name in self.classes] for of_photo in values], bool)
-        if pa.types.is_floating(self.kind):
+        if self.kind == "number":
             return np.array(values, np.float64)
         return np.array(["" if value is None else value for value in values], str)
+
+    def arrow(self, photos: Sequence[Candidate]) -> pa.Array:
+        """Return the values for Parquet."""
+        import pyarrow as pa
+
+        kinds = {"text": pa.string(), "texts": pa.list_(pa.string()), "number": pa.float64()}
+        return pa.array(map(self.value, photos), kinds[self.kind])
 
 
 @dataclass(frozen=True)
@@ -271,30 +286,27 @@ def _columns_of(listing: Listing, candidates: Sequence[Candidate]) -> list[_Colu
     Raises:
         ConfigError: A number's name is that of another column.
     """
-    text = pa.string()
-    label = _Column("label", text, lambda photo: photo.class_name or None)
+    label = _Column("label", "text", lambda photo: photo.class_name or None)
     match listing.task:
         case "multilabel":
             classes = tuple(sorted({name for photo in candidates for name in photo.labels}))
-            labels = [_Column("labels", pa.list_(text), lambda photo: list(photo.labels), classes)]
+            labels = [_Column("labels", "texts", lambda photo: list(photo.labels), classes)]
         case "regression":
-            labels = [
-                _Column(_text(name), pa.float64(), _Number(i)) for i, name in enumerate(listing.targets)
-            ]
+            labels = [_Column(_text(name), "number", _Number(i)) for i, name in enumerate(listing.targets)]
         case "box":
-            labels = [_Column(side, pa.float64(), _Side(i)) for i, side in enumerate(_BOX)]
+            labels = [_Column(side, "number", _Side(i)) for i, side in enumerate(_BOX)]
             if any(photo.class_name for photo in candidates):
                 labels.insert(0, label)
         case _:
             labels = [label]
     columns = [
-        _Column("path", text, lambda photo: _text(photo.path)),
+        _Column("path", "text", lambda photo: _text(photo.path)),
         *labels,
-        _Column("split", text, lambda photo: photo.split),
+        _Column("split", "text", lambda photo: photo.split),
     ]
     if any(photo.group is not None for photo in candidates):
         columns.append(
-            _Column("group", text, lambda photo: None if photo.group is None else _text(photo.group))
+            _Column("group", "text", lambda photo: None if photo.group is None else _text(photo.group))
         )
     names = [column.name for column in columns] + ["vector"]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -310,6 +322,9 @@ def _columns_of(listing: Listing, candidates: Sequence[Candidate]) -> list[_Colu
 def _write_parquet(
     path: Path, rows: Iterable[tuple[Candidate, np.ndarray]], columns: Sequence[_Column]
 ) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     rows = iter(rows)
     first = list(islice(rows, _ROWS_AT_ONCE))
     if not first:
@@ -323,7 +338,7 @@ def _write_parquet(
             flat = pa.array(vectors.ravel(), pa.float32())
             table = pa.table(
                 {
-                    **{each.name: pa.array(map(each.value, photos), each.kind) for each in columns},
+                    **{each.name: each.arrow(photos) for each in columns},
                     "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
                 }
             )

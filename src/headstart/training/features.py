@@ -22,10 +22,10 @@ from headstart.data.targets import Targets
 from headstart.features.activations import MEMORY_LIMIT_BYTES, Activations
 from headstart.features.cache import Room, budget_bytes, should_keep, store_path, used_bytes
 from headstart.features.fingerprint import Fingerprint
-from headstart.features.prefix import Prefix, cut_for_training
 from headstart.features.store import StoreError
 from headstart.images.preprocess import Preprocessing
 from headstart.model.freeze import digest, freeze
+from headstart.model.prefix import NetworkPrefix, cut_for_training
 from headstart.model.to_onnx import export_untrained
 from headstart.training.device import gathered
 
@@ -118,7 +118,7 @@ class FeatureSource:
 
     def _activations(
         self,
-        prefix: Prefix,
+        prefix: NetworkPrefix,
         function: str,
         *,
         keep: bool,
@@ -140,7 +140,7 @@ class FeatureSource:
         )
 
     def _fingerprint(
-        self, prefix: Prefix, function: str, augmentation: Augmentation | None, runtime: str
+        self, prefix: NetworkPrefix, function: str, augmentation: Augmentation | None, runtime: str
     ) -> Fingerprint:
         return Fingerprint(
             preprocessing=self.preprocessing,
@@ -169,7 +169,7 @@ class FeatureSource:
     def _augmentation(self, phase: PhaseConfig) -> Augmentation:
         return Augmentation(phase.augment, self.config.seed)
 
-    def cut(self, phase: PhaseConfig, halfway: int = 0) -> tuple[Prefix, nn.Module]:
+    def cut(self, phase: PhaseConfig, halfway: int = 0) -> tuple[NetworkPrefix, nn.Module]:
         """Return what a phase computes once and what it trains; nothing is frozen by that."""
         precision = self.accelerator.mixed_precision.replace("no", "fp32")
         device = self.accelerator.device
@@ -177,7 +177,7 @@ class FeatureSource:
             self.network, phase.unfreeze, self.preprocessing, device, precision, halfway=halfway
         )
 
-    def storage(self, phase: PhaseConfig, prefix: Prefix) -> Storage:
+    def storage(self, phase: PhaseConfig, prefix: NetworkPrefix) -> Storage:
         """Decide what becomes of a prefix's output; nothing is written or deleted by that."""
         storage = self._storage(phase, prefix)
         for earlier in self.config.phases[: _index(phase, self.config.phases)]:
@@ -187,7 +187,7 @@ class FeatureSource:
                 return dataclasses.replace(storage, why=why, num_photos=0)
         return storage
 
-    def _storage(self, phase: PhaseConfig, prefix: Prefix) -> Storage:
+    def _storage(self, phase: PhaseConfig, prefix: NetworkPrefix) -> Storage:
         num_kept = len(_views(phase)) * self.num_train + self.num_val
         num_live = phase.epochs * (self.num_train + self.num_val)
         if not prefix.stages:
@@ -196,7 +196,7 @@ class FeatureSource:
         keep, why = should_keep(self.config.features, num_bytes, num_kept, num_live)
         return Storage(keep, why, num_bytes, num_kept) if keep else Storage(keep, why, 0, num_live)
 
-    def _halfway(self, phase: PhaseConfig) -> Prefix | None:
+    def _halfway(self, phase: PhaseConfig) -> NetworkPrefix | None:
         """Return the later prefix that ends halfway through this phase's and sees the same pixels, if any."""
         if self.num_train + self.num_val < ONE_PASS_MIN_PHOTOS or phase.augment != "none":
             return None
@@ -230,7 +230,7 @@ class PhaseFeatures:
     """
 
     phase: PhaseConfig
-    prefix: Prefix
+    prefix: NetworkPrefix
     suffix: nn.Module
     frozen_digest: str
     plain: Activations

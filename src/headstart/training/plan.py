@@ -18,8 +18,8 @@ from headstart.config import PhaseConfig, TrainConfig
 from headstart.cores import num_cores
 from headstart.data.records import Record
 from headstart.features.activations import Activations
-from headstart.features.prefix import Prefix
 from headstart.model.freeze import freeze, make_trainable
+from headstart.model.prefix import NetworkPrefix
 from headstart.model.stages import cut
 from headstart.operations import operations_of
 from headstart.runtime import map_images
@@ -269,7 +269,7 @@ class _Zeros:
         return (np.zeros_like(self.row) for _ in photos)
 
 
-def _rate(prefix: Prefix, size_px: int, workers: int | None) -> float:
+def _rate(prefix: NetworkPrefix, size_px: int, workers: int | None) -> float:
     """Photos a second through the frozen part, with as many threads as training has."""
     if not prefix.stages:
         return float("inf")

@@ -18,12 +18,12 @@ from headstart.data.targets import Scale, Targets
 from headstart.errors import ConfigError, NetworkError, UsageError
 from headstart.features.cache import Room
 from headstart.features.graph import function_hash
-from headstart.features.prefix import cut_for_training
 from headstart.images.preprocess import Preprocessing
 from headstart.model.backbones import Backbone, resolve
 from headstart.model.check import check_export, check_stages, check_tensors, check_training
 from headstart.model.head import put_head
 from headstart.model.norms import new_norms
+from headstart.model.prefix import cut_for_training
 from headstart.model.stages import cut, is_staged, stage_names, state_names
 from headstart.model.weights import WeightsSource, create_pretrained
 from headstart.training.display import Display
