@@ -11,8 +11,8 @@ from scripts.make_graphs import make_graph
 from torch import nn
 
 from headstart.features.backbones import OWN_GRAPHS, find_backbone, own_graph
-from headstart.features.prefix import Prefix, cut_for_training
 from headstart.model.backbones import create_native, resolve
+from headstart.model.prefix import NetworkPrefix, cut_for_training
 from headstart.runtime import open_session
 
 CPU = torch.device("cpu")
@@ -39,7 +39,7 @@ def network(full_name: str) -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def prefix(full_name: str, network: nn.Module) -> Prefix:
+def prefix(full_name: str, network: nn.Module) -> NetworkPrefix:
     return cut_for_training(network, "head", resolve(full_name).preprocessing, CPU)[0]
 
 
@@ -57,7 +57,7 @@ def test_own_graphs_are_what_the_script_makes(full_name: str) -> None:
 
 
 def test_a_filled_graph_is_the_function_that_pytorch_exports(
-    full_name: str, prefix: Prefix, pth: Path
+    full_name: str, prefix: NetworkPrefix, pth: Path
 ) -> None:
     backbone = find_backbone(full_name, pth)
     assert backbone is not None

@@ -19,7 +19,7 @@ from headstart.model.to_onnx import export_untrained
 def prefix_graph(network: nn.Module, preprocessing: Preprocessing) -> tuple[bytes, tuple[str, ...]]:
     """Export all stages before the head, behind normalisation.
 
-    The operations and weights that lead to ``activations`` are those of ``features.prefix.Prefix``.
+    The operations and weights that lead to ``activations`` are those of ``model.prefix.NetworkPrefix``.
 
     Args:
         network: On the CPU, in evaluation mode.
