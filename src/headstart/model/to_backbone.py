@@ -1,8 +1,10 @@
-"""A network's stages before its head as one ONNX graph, for those who have no PyTorch."""
+"""A network's stages before its head as one ONNX graph, which then needs no PyTorch."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -10,10 +12,71 @@ import torch
 from torch import Tensor, nn
 
 from headstart.errors import NetworkError
+from headstart.features.backbones import Export, OnnxBackbone, keep_prefix, kept_prefix, short_name
 from headstart.images.preprocess import Preprocessing
+from headstart.model.backbones import Backbone, resolve
+from headstart.model.check import check_stages
+from headstart.model.code import code_digest
 from headstart.model.normalise import Normalise
-from headstart.model.stages import StageSequence, cut
+from headstart.model.prefix import TOLERANCE, library_versions, relative_error
+from headstart.model.stages import StageSequence, cut, is_staged
 from headstart.model.to_onnx import export_untrained
+from headstart.model.weights import create_pretrained
+from headstart.runtime import open_session
+
+
+def export_backbone(
+    name: str,
+    weights: str | os.PathLike[str] = "default",
+    size_px: int | None = None,
+    resize: str | None = None,
+    task: str = "classification",
+) -> OnnxBackbone:
+    """Make a network of torchvision's or timm's a backbone that needs no PyTorch.
+
+    It is kept in Headstart's cache, where ``find_backbone`` finds it, unless its weights are random.
+
+    Args:
+        name: A torchvision name, ``timm/NAME``, or ``NAME.TAG``.
+        weights: As in ``create_pretrained``.
+        size_px: Side of the input, instead of the one that the weights were trained with.
+        resize: How a photo becomes a square, instead of the task's default.
+        task: What is predicted.
+
+    Raises:
+        UnknownBackboneError: There is no such network or tag, or it cannot be cut before its head.
+        WeightsError: The weights are not on this machine and cannot be downloaded.
+        NetworkError: The network cannot be exported, its head takes something else than (N, D), or ONNX
+            Runtime computes something else than PyTorch.
+    """
+    resolved = resolve(name)
+    network, source = create_pretrained(resolved, weights)
+    network.eval()
+    preprocessing = resolved.preprocessing_for(task, resize, size_px)
+    if size_px or not is_staged(network):  # what the tests have not seen
+        check_stages(network, preprocessing.size_px)
+    export = Export(
+        name=resolved.full_name,
+        is_usual=_is_usual(resolved),
+        weights=source.sha256 or "random",
+        is_official=weights == "default",
+        native=resolved.preprocessing,
+        size_px=preprocessing.size_px,
+        versions=library_versions(),
+        code=code_digest(network),
+    )
+    kept = kept_prefix(export) if source.sha256 else None
+    if kept is None:
+        graph, stages = prefix_graph(network, preprocessing)
+        kept = OnnxBackbone(export.name, graph, preprocessing, export.weights, stages)
+        if source.sha256:
+            keep_prefix(kept, export)
+    return replace(kept, preprocessing=preprocessing)
+
+
+def _is_usual(backbone: Backbone) -> bool:
+    """Tell whether the name without its tag means the same weights."""
+    return resolve(short_name(backbone.full_name)).full_name == backbone.full_name
 
 
 def prefix_graph(network: nn.Module, preprocessing: Preprocessing) -> tuple[bytes, tuple[str, ...]]:
@@ -30,7 +93,8 @@ def prefix_graph(network: nn.Module, preprocessing: Preprocessing) -> tuple[byte
         the names of the tensors in it that are outputs (N, C, H, W) of the stages before the pooling.
 
     Raises:
-        NetworkError: The network cannot be exported, or its head takes something else than (N, D).
+        NetworkError: The network cannot be exported, its head takes something else than (N, D), or ONNX
+            Runtime computes something else than PyTorch.
     """
     stages, _ = cut(network, "head")
     shape = (2, preprocessing.size_px, preprocessing.size_px, 3)
@@ -38,6 +102,7 @@ def prefix_graph(network: nn.Module, preprocessing: Preprocessing) -> tuple[byte
     module = _WithStages(Normalise(preprocessing), stages).eval()
     with torch.inference_mode():
         activations, *outputs = module(pixels)
+    expected = activations.numpy()
     if activations.ndim != 2:
         raise NetworkError(
             f"The head of {type(network).__name__} takes {tuple(activations.shape[1:])} per photo "
@@ -48,7 +113,14 @@ def prefix_graph(network: nn.Module, preprocessing: Preprocessing) -> tuple[byte
     module.names = maps
     model = onnx.load_from_string(export_untrained(module, pixels, ["activations", *maps]))
     del model.graph.output[1:]
-    return model.SerializeToString(), tuple(maps)
+    graph = model.SerializeToString()
+    (found,) = open_session(graph).run(["activations"], {"images": pixels.numpy()})
+    if not (error := relative_error(found, expected)) <= TOLERANCE:  # NaN is too large as well
+        raise NetworkError(
+            f"ONNX Runtime computes other features than PyTorch from {type(network).__name__}: the relative "
+            f"error is {error:.1e}. Choose another backbone: headstart backbones"
+        )
+    return graph, tuple(maps)
 
 
 class _WithStages(nn.Module):

@@ -1,0 +1,113 @@
+"""The cache of exported prefixes: one sealed file per graph, the least recently used deleted first.
+
+A file begins with a line that holds the SHA-256 of all bytes after it, and a line of JSON about the graph;
+the rest is the serialised model. A damaged file is deleted, as if it had never been written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from headstart.environment import own_cache
+from headstart.errors import FileWriteError
+from headstart.files import delete, write_whole
+
+LIMIT_BYTES: Final = 2 * 10**9
+LIMIT_FRACTION: Final = 0.1
+"""All prefixes together use at most this many bytes, and at most this fraction of the free disk."""
+
+About = dict[str, Any]
+
+
+def keep(about: Mapping[str, Any], graph: bytes) -> Path | None:
+    """Keep a graph, in place of one about which the same is said.
+
+    Args:
+        about: What decides the graph, as JSON has it.
+        graph: A serialised model.
+
+    Returns:
+        The file; None if there is no room or no folder for it.
+    """
+    folder = _folder()
+    if folder is None:
+        return None
+    text = json.dumps(about, sort_keys=True, separators=(",", ":")).encode()
+    rest = text + b"\n" + graph
+    path = folder / f"{hashlib.sha256(text).hexdigest()[:32]}.prefix"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not _make_room(len(rest), path):
+            return None
+        write_whole(path, hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest, keep=False)
+    except (OSError, FileWriteError):  # a cache may fail: the graph is exported again
+        return None
+    return path
+
+
+def newest(matches: Callable[[About], bool]) -> tuple[About, bytes] | None:
+    """Return the graph that was written last among those that match, and what is said about it."""
+    for _, path, about in sorted(_all(), key=lambda each: each[0], reverse=True):
+        with contextlib.suppress(OSError):
+            if matches(about):
+                digest, _, rest = path.read_bytes().partition(b"\n")
+                if hashlib.sha256(rest).hexdigest().encode() == digest:
+                    os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))  # used now, written then
+                    return about, rest.partition(b"\n")[2]
+                delete(path)
+    return None
+
+
+def kept() -> list[About]:
+    """Return what is said about each graph, the last written first. The graphs are not verified."""
+    return [about for *_, about in sorted(_all(), key=lambda each: each[0], reverse=True)]
+
+
+def _folder() -> Path | None:
+    cache = own_cache()
+    return cache / "prefixes" if cache else None
+
+
+def _all() -> Iterator[tuple[tuple[int, str], Path, About]]:
+    """Yield when each file was written, its path and what it says of itself."""
+    for path in _files():
+        with contextlib.suppress(OSError, ValueError), open(path, "rb") as file:
+            file.readline(100)
+            about = json.loads(file.readline(2**20))
+            if isinstance(about, dict):
+                yield (os.fstat(file.fileno()).st_mtime_ns, path.name), path, about
+
+
+def _files() -> list[Path]:
+    folder = _folder()
+    try:
+        return sorted(folder.glob("*.prefix")) if folder else []
+    except OSError:
+        return []
+
+
+def _make_room(num_bytes: int, path: Path) -> bool:
+    """Delete the least recently used files until a new one fits, and return whether it does."""
+    sizes = {}
+    for file in _files():
+        with contextlib.suppress(OSError):
+            sizes[file] = file.stat()
+    sizes.pop(path, None)  # which is going to be replaced
+    used = sum(each.st_size for each in sizes.values())
+    budget = min(LIMIT_BYTES, int(LIMIT_FRACTION * (shutil.disk_usage(path.parent).free + used)))
+    if num_bytes > budget:
+        return False
+    for file, status in sorted(sizes.items(), key=lambda item: item[1].st_atime_ns):
+        if used + num_bytes <= budget:
+            break
+        if delete(file):
+            used -= status.st_size
+    return used + num_bytes <= budget
