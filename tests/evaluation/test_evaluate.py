@@ -13,7 +13,8 @@ from PIL import Image
 from colours import INFO, colours_model
 from headstart.data.records import Record
 from headstart.errors import DataError
-from headstart.evaluation.evaluate import evaluate_folder, num_seen_by, score_photos
+from headstart.evaluation.evaluate import answer_photos, evaluate_folder, num_seen_by
+from headstart.evaluation.scores import scores_of
 from headstart.model_file import seal_onnx
 from headstart.predictor import Predictor
 
@@ -67,11 +68,18 @@ def test_photos_are_scored_by_class_name(predictor: Predictor, paint: Paint) -> 
 def test_scores_are_those_of_the_predictions(predictor: Predictor, paint: Paint) -> None:
     root = paint(MIXED)
     paths = [str(path) for path in sorted(root.rglob("*.png"))]
-    records = [Record(path, INFO.class_names.index(Path(path).parent.name), None, "") for path in paths]
-    scores, unreadable = score_photos(predictor, records)
+    labels = [Path(path).parent.name for path in paths]
+    records = [
+        Record(path, INFO.class_names.index(label), None, "")
+        for path, label in zip(paths, labels, strict=True)
+    ]
+    answers, unreadable = answer_photos(predictor, records, "test", root=str(root))
     predictions = predictor.predict(paths)
     assert not unreadable
-    assert scores.accuracy == np.mean([Path(str(p.path)).parent.name == p.label for p in predictions])
+    assert answers.path == ["blue/1.png", "blue/2.png", "red/3.png", "red/4.png"]
+    assert (answers.label, answers.prediction) == (labels, [p.label for p in predictions])
+    accuracy = np.mean([p.label == label for p, label in zip(predictions, labels, strict=True)])
+    assert scores_of(answers, INFO).accuracy == accuracy == evaluate_folder(predictor, root).scores.accuracy
 
 
 SPLITS = {
