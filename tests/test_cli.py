@@ -413,12 +413,12 @@ def test_an_export_replaces_nothing_that_it_did_not_write_unless_that_is_named(
 
 def test_stores_in_use_are_not_cleared(photos: Path, tmp_path: Path) -> None:
     here("features", photos / "test", "--out", tmp_path / "vectors.npz")
-    (path,) = [each.path for each in list_stores()]
+    (path,) = [each.path for each in list_stores() if each.about["cut"] == "pool"]
     with open(f"{path}.lock") as lock:
         assert try_lock(lock, shared=True)
         code, out, err = here("cache", "--clear")
     assert code == 0
-    assert "Deleted 0 stores" in out
+    assert "Deleted 1 store," in out  # of the photos' facts
     assert "1 store in use" in err
     assert path.exists()
     here("cache", "--clear")
@@ -431,8 +431,9 @@ def test_features_are_written_and_what_is_stored_is_shown_and_cleared(photos: Pa
     assert "12 photos, 1,280 features each" in out
     code, out, _ = here("cache")
     assert re.search(r"timm/tf_efficientnet_lite0\.in1k +pool +12 ", out)
+    assert re.search(r"any +facts of photos +12 ", out)
     code, out, _ = here("cache", "--clear")
-    assert "Deleted 1 store," in out
+    assert "Deleted 2 stores," in out
     assert "0.0 MB of at most" in here("cache")[1]
 
 

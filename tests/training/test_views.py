@@ -39,7 +39,7 @@ def rows_of(data: Path, folder: Path, *, num_processes: int = 1, workers: int | 
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
             assert done.returncode == 0, done.stderr
     rows = {}
-    for path in cache.rglob("*.sqlite"):
+    for path in set(cache.rglob("*.sqlite")) - set(cache.rglob("photos-*")):
         with contextlib.closing(sqlite3.connect(path)) as store:
             rows |= {(path.name, key): value for key, value in store.execute("SELECT key, value FROM rows")}
     return rows

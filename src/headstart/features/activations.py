@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Final
@@ -22,10 +23,11 @@ from headstart.data.records import Candidate, Record
 from headstart.errors import DataError, ImageError, NetworkError
 from headstart.features.cache import Room
 from headstart.features.fingerprint import Fingerprint, photo_key
+from headstart.features.photos import FACTS_PX, PhotoStore, facts_of
 from headstart.features.prefix import Prefix
 from headstart.features.store import FeatureStore, StoreError
-from headstart.images.decode import Header, decode, image_header, read_bytes
-from headstart.images.preprocess import Preprocessing, load_pixels
+from headstart.images.decode import Decoded, Header, decode_photo, image_header, read_bytes
+from headstart.images.preprocess import Preprocessing, load_photo
 from headstart.runtime import Row, map_images
 
 MEMORY_LIMIT_BYTES: Final = 2**30
@@ -97,6 +99,7 @@ class Activations:
         self._say = say
         self._room = room or Room(say)
         self._store: FeatureStore | None = None
+        self._photos: PhotoStore | None = None  # open during a pass over photos that are not known yet
         self._unproven = 0
         self._proving = threading.Lock()
         self._runtime = prefix.runtime
@@ -108,8 +111,8 @@ class Activations:
     ) -> Iterator[CheckedPhoto]:
         """Read, hash and decode photos, and compute what is missing for them, in one pass.
 
-        A photo whose row is stored is only read and hashed: it has been decoded, by the same decoder, when
-        the row was made.
+        A photo whose row and facts are stored is only read and hashed: it has been decoded, by the same
+        decoder, when they were made.
 
         Args:
             candidates: In the order of what is yielded.
@@ -122,8 +125,9 @@ class Activations:
             _Photo(each.path, is_wanted=self._keep and wanted(each), has_box=each.box is not None)
             for each in candidates
         )
-        for photo, row in self._pass(photos, self._load_unknown):
-            yield _checked(photo, row)
+        with self._facts_kept():
+            for photo, row in self._pass(photos, self._load_unknown):
+                yield _checked(photo, row)
         self._flush()
 
     def stream(self, paths: Iterable[str]) -> Iterator[tuple[CheckedPhoto, np.ndarray | None]]:
@@ -136,12 +140,13 @@ class Activations:
         Raises:
             DataError: A photo has been changed or removed meanwhile.
         """
-        for photo, row in self._pass((_Photo(path) for path in paths), self._load_unknown):
-            if row is None:
-                row = self._get(photo.key)
-            if row is None:  # damaged since it was found
-                row = self._compute_again(photo)
-            yield _checked(photo, row), row if isinstance(row, np.ndarray) else None
+        with self._facts_kept():
+            for photo, row in self._pass((_Photo(path) for path in paths), self._load_unknown):
+                if row is None:
+                    row = self._get(photo.key)
+                if row is None:  # damaged since it was found
+                    row = self._compute_again(photo)
+                yield _checked(photo, row), row if isinstance(row, np.ndarray) else None
         self._flush()
 
     def fill(self, photos: Iterable[tuple[Record, int]]) -> Iterator[None]:
@@ -245,10 +250,24 @@ class Activations:
         photo.sha256 = hashlib.sha256(data).hexdigest()
         if photo.has_box:
             photo.header = image_header(data)
+        photos = self._photos
+        needs_facts = photos is not None and photos.is_open and photo.sha256 not in photos
+        decoded: Decoded | None = None
+        pixels: np.ndarray | None = None
+
+        def load() -> np.ndarray:
+            nonlocal decoded
+            decoded, found = self._load(data, photo)
+            return found
+
         if photo.is_wanted:
-            return self._pixels_if_missing(photo, lambda: self._pixels(data, photo))
-        decode(data, path=photo.path, reduce_to_px=CHECK_REDUCE_TO_PX)
-        return None
+            pixels = self._pixels_if_missing(photo, load)
+        if decoded is None and (needs_facts or not photo.is_wanted):
+            reduce_to_px = FACTS_PX if needs_facts else CHECK_REDUCE_TO_PX
+            decoded = decode_photo(data, path=photo.path, reduce_to_px=reduce_to_px)
+        if needs_facts and photos is not None and decoded is not None:
+            photos.put(facts_of(decoded, data, photo.sha256, path=photo.path))
+        return pixels
 
     def _load_missing(self, photo: _Photo) -> np.ndarray | None:
         return self._pixels_if_missing(photo, lambda: self._load_known(photo))
@@ -296,11 +315,22 @@ class Activations:
         data = read_bytes(photo.path)
         if hashlib.sha256(data).hexdigest() != photo.sha256:
             raise DataError(f"{photo.path} has been changed since this run began. Start the run again.")
-        return self._pixels(data, photo)
+        return self._load(data, photo)[1]
 
-    def _pixels(self, data: bytes, photo: _Photo) -> np.ndarray:
+    def _load(self, data: bytes, photo: _Photo) -> tuple[Decoded, np.ndarray]:
         view = self._augmentation.view(photo.sha256, photo.view) if self._augmentation else None
-        return load_pixels(data, self._preprocessing, path=photo.path, view=view)
+        return load_photo(data, self._preprocessing, path=photo.path, view=view)
+
+    @contextmanager
+    def _facts_kept(self) -> Iterator[None]:
+        """Keep the facts of the photos of a pass, if rows are kept."""
+        self._photos = PhotoStore(self._room) if self._keep else None
+        try:
+            yield
+        finally:
+            if self._photos is not None:
+                self._photos.close()
+            self._photos = None
 
     # Where rows are kept.
 

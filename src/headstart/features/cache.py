@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from headstart.environment import own_cache
 from headstart.features.fingerprint import Fingerprint
-from headstart.features.store import BESIDE, FeatureStore, StoreError, delete_store
+from headstart.features.store import BESIDE, About, FeatureStore, StoreError, delete_store
 
 BUDGET_FRACTION: Final = 0.1
 BUDGET_BYTES: Final = 20 * 10**9
@@ -170,10 +172,17 @@ class Room:
         Raises:
             StoreError: It cannot be opened.
         """
-        path = store_path(fingerprint)
+        return self.open_file(store_path(fingerprint), fingerprint)
+
+    def open_file(self, path: Path, about: About, dtype: type[np.generic] = np.float32) -> FeatureStore:
+        """Open a store of rows of another kind; see ``FeatureStore``.
+
+        Raises:
+            StoreError: It cannot be opened.
+        """
         _refuse_folder(path.parent)
         self.stores.add(path)
-        return FeatureStore(path, fingerprint, self._make)
+        return FeatureStore(path, about, self._make, dtype)
 
     def report(self, error: StoreError) -> None:
         """Say that a store cannot be used: once, if all stores of the run have the same fault."""

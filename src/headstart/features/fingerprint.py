@@ -55,6 +55,9 @@ def processor(name: str, cpuinfo: str) -> str:
     return f"{name} {hashlib.sha256(about.encode()).hexdigest()[:12]}"
 
 
+DECODER: Final = f"pillow {PIL.__version__}, {colour.library()}"
+"""What decodes photos, with its version."""
+
 # Raised when the code between bytes and activations changes what it computes.
 _CODE = 4
 
@@ -84,7 +87,7 @@ class Fingerprint:
     runtime: str
     device: str
     precision: str
-    decoder: str = f"pillow {PIL.__version__}, {colour.library()}"
+    decoder: str = DECODER
     machine: str = field(default_factory=machine)
     augmentation: str | None = None
     code: int = _CODE

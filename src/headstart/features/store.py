@@ -17,12 +17,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
 from headstart.errors import HeadstartError
-from headstart.features.fingerprint import Fingerprint
 from headstart.files import delete, try_lock
 
 _BURST_BYTES: Final = 8 * 2**20
@@ -44,8 +43,15 @@ class StoreError(HeadstartError):
     """A store cannot be used: the disk is full, or the file cannot be read, written or repaired."""
 
 
+class About(Protocol):
+    """What decides the rows of a store, such as ``Fingerprint``."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values; ``backbone`` and ``cut`` are what ``headstart cache`` shows."""
+
+
 class FeatureStore:
-    """The activations of one prefix: float32 rows of one shape, by ``fingerprint.photo_key``.
+    """Rows of one shape and type by their photo: the activations of one prefix, float32, by ``photo_key``.
 
     Rows are written in bursts, so that several processes can fill one store at once; a row is there for the
     others when its burst has been written. Every row carries a checksum over key, shape and value: a damaged
@@ -58,23 +64,29 @@ class FeatureStore:
     """
 
     def __init__(
-        self, path: Path, fingerprint: Fingerprint, make_room: Callable[[int], bool] = lambda _: True
+        self,
+        path: Path,
+        about: About,
+        make_room: Callable[[int], bool] = lambda _: True,
+        dtype: type[np.generic] = np.float32,
     ) -> None:
         """Open the file, or make it.
 
         Args:
             path: The file; its folder is made.
-            fingerprint: Of the features.
+            about: What the rows depend on besides their key.
             make_room: Called before each burst with its number of bytes; returns whether they may be
                 written. If not, the store takes no more rows, and still returns those that it has.
+            dtype: Of the rows.
 
         Raises:
             StoreError: The file can be neither opened nor created.
         """
         self.path = path
         self.num_damaged = 0
-        self._about = json.dumps(fingerprint.to_dict(), sort_keys=True)
+        self._about = json.dumps(about.to_dict(), sort_keys=True)
         self._make_room = make_room
+        self._dtype = dtype
         self._lock = threading.RLock()
         self._burst: dict[bytes, tuple[bytes, bytes]] = {}
         self._burst_bytes = 0
@@ -165,11 +177,11 @@ class FeatureStore:
             if self._shape is None or checksum != _checksum(key, self._shape, value):
                 self.num_damaged += 1
                 return None
-            return np.frombuffer(value, np.float32).reshape(self._shape)
+            return np.frombuffer(value, self._dtype).reshape(self._shape)
 
     def put(self, key: bytes, row: np.ndarray) -> None:
         """Keep a row; it reaches the disk with its burst, or by ``flush``."""
-        value = np.ascontiguousarray(row, np.float32).tobytes()
+        value = np.ascontiguousarray(row, self._dtype).tobytes()
         with self._lock:
             if self._is_full:
                 return

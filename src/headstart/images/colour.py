@@ -48,6 +48,19 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 @lru_cache(_CACHED)
+def profile_name(profile: bytes) -> str:
+    """Return an ICC profile's own name, such as ``"Display P3"``; empty if it cannot be read."""
+    if not profile or len(profile) > _MAX_PROFILE_BYTES:
+        return ""
+    try:
+        from PIL import ImageCms
+
+        return ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile))).strip("\0 \n")
+    except Exception:  # a damaged profile, in any way; or Pillow was built without lcms2
+        return ""
+
+
+@lru_cache(_CACHED)
 def _conversion(profile: bytes, mode: str) -> Callable[[Image.Image], Image.Image] | None:
     """Return what converts a mode's pixels from a profile to sRGB; None if there is nothing to convert."""
     try:

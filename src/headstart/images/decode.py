@@ -160,44 +160,6 @@ def _why_not_a_file(path: str, mode: int) -> str:
     return "a folder" if os.access(path, os.R_OK | os.X_OK) else "a folder, without permission to list it"
 
 
-def decode(data: bytes, *, path: str, reduce_to_px: int | None = None) -> Image.Image:
-    """Decode a photo, whole: of an animation or a file of many pages the first picture.
-
-    Transparency is laid over white. 16-bit pixels are scaled to 8 bits, floating-point ones from 0..1. Pixels
-    with an ICC profile are converted to sRGB.
-
-    Args:
-        data: The file's content: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
-        path: Names the photo in errors; it is not opened.
-        reduce_to_px: Decode a JPEG at 1/2, 1/4 or 1/8 of its size, as far as its shorter side stays at
-            least this long; the other formats have no such short cut.
-
-    Returns:
-        An upright image of mode ``"RGB"`` (the EXIF orientation has been applied).
-
-    Raises:
-        ImageError: The bytes are no such photo, are truncated or damaged, or would decode to more than
-            ``MAX_PIXELS`` (a JPEG: ``MAX_JPEG_PIXELS``).
-    """
-    format_name = _format_of(data[:HEAD_BYTES])
-    if format_name not in _READERS:
-        raise ImageError(path, _why_not_an_image(data, format_name))
-    try:
-        with _pillow_warnings_off():
-            image = _READERS[format_name](io.BytesIO(data))
-            _refuse_bombs_and_thumbnails(image, path)
-            if reduce_to_px is not None:
-                image.draft(None, (reduce_to_px, reduce_to_px))
-            image.load()
-            method = _UPRIGHT.get(_orientation(image))
-            pixels = _to_rgb(image, path)
-            return pixels if method is None else pixels.transpose(method)
-    except ImageError:
-        raise
-    except Exception as error:  # Pillow's decoders raise almost anything on damaged files
-        raise ImageError(path, _why_not_decoded(error, format_name)) from error
-
-
 @dataclass(frozen=True, slots=True)
 class Header:
     """What a photo's header says of its size.
@@ -215,6 +177,75 @@ class Header:
         """Width and height of the pixels as they are stored."""
         width, height = self.size
         return (height, width) if _UPRIGHT.get(self.orientation) in _SIDES_SWAPPED else self.size
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A decoded photo, and what its file says of itself.
+
+    Attributes:
+        image: Upright, of mode ``"RGB"``.
+        header: Size of the whole photo, and its orientation.
+        format: One of ``FORMATS``.
+        profile: The file's ICC profile; empty if it has none.
+        reduction: 1, 2, 4 or 8: at which fraction of its size a JPEG has been decoded.
+    """
+
+    image: Image.Image
+    header: Header
+    format: str
+    profile: bytes
+    reduction: int
+
+    def reduction_for(self, reduce_to_px: int) -> int:
+        """Return the reduction with which ``decode_photo`` would decode the same photo."""
+        if self.format != "JPEG":
+            return 1
+        return next((each for each in (8, 4, 2) if min(self.header.size) // reduce_to_px >= each), 1)
+
+
+def decode(data: bytes, *, path: str, reduce_to_px: int | None = None) -> Image.Image:
+    """Return the pixels of ``decode_photo``: an upright image of mode ``"RGB"``."""
+    return decode_photo(data, path=path, reduce_to_px=reduce_to_px).image
+
+
+def decode_photo(data: bytes, *, path: str, reduce_to_px: int | None = None) -> Decoded:
+    """Decode a photo, whole: of an animation or a file of many pages the first picture.
+
+    Transparency is laid over white. 16-bit pixels are scaled to 8 bits, floating-point ones from 0..1. Pixels
+    with an ICC profile are converted to sRGB.
+
+    Args:
+        data: The file's content: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
+        path: Names the photo in errors; it is not opened.
+        reduce_to_px: Decode a JPEG at 1/2, 1/4 or 1/8 of its size, as far as its shorter side stays at
+            least this long; the other formats have no such short cut.
+
+    Raises:
+        ImageError: The bytes are no such photo, are truncated or damaged, or would decode to more than
+            ``MAX_PIXELS`` (a JPEG: ``MAX_JPEG_PIXELS``).
+    """
+    format_name = _format_of(data[:HEAD_BYTES])
+    if format_name not in _READERS:
+        raise ImageError(path, _why_not_an_image(data, format_name))
+    try:
+        with _pillow_warnings_off():
+            image = _READERS[format_name](io.BytesIO(data))
+            _refuse_bombs_and_thumbnails(image, path)
+            size, reduction = image.size, 1
+            if reduce_to_px is not None and image.draft(None, (reduce_to_px, reduce_to_px)):
+                reduction = image.decoderconfig[0]
+            image.load()
+            header = _header(size, _orientation(image), format_name)
+            profile = image.info.get("icc_profile") or b""
+            method = _UPRIGHT.get(header.orientation)
+            pixels = _to_rgb(image, path)
+            upright = pixels if method is None else pixels.transpose(method)
+            return Decoded(upright, header, format_name, profile, reduction)
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's decoders raise almost anything on damaged files
+        raise ImageError(path, _why_not_decoded(error, format_name)) from error
 
 
 def image_size(photo: str | bytes) -> tuple[int, int]:
@@ -242,19 +273,21 @@ def image_header(photo: str | bytes) -> Header:
             file.seek(0)
             with _pillow_warnings_off():
                 image = _READERS[format_name](file)
-                width, height = image.size
                 # Without EXIF, Pillow's PNG reader decodes all pixels, to look behind them.
                 may_turn = not isinstance(image, PngImageFile) or _has_exif(file)
-                orientation = _orientation(image) if may_turn else 1
-                # Pillow's TIFF reader has turned the size already.
-                turned = format_name != "TIFF" and _UPRIGHT.get(orientation) in _SIDES_SWAPPED
+                return _header(image.size, _orientation(image) if may_turn else 1, format_name)
     except ImageError:
         raise
     except OSError as error:
         raise ImageError(path, f"cannot be read: {error.strerror or error}") from error
     except Exception as error:  # Pillow's readers raise almost anything on damaged files
         raise ImageError(path, f"truncated or damaged: {error or type(error).__name__}") from error
-    return Header((height, width) if turned else (width, height), orientation)
+
+
+def _header(size: tuple[int, int], orientation: int, format_name: str) -> Header:
+    # Pillow's TIFF reader has turned the size already.
+    is_turned = format_name != "TIFF" and _UPRIGHT.get(orientation) in _SIDES_SWAPPED
+    return Header(size[::-1] if is_turned else size, orientation)
 
 
 def _has_exif(png: BinaryIO) -> bool:

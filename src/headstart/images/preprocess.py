@@ -13,7 +13,7 @@ from PIL import Image
 
 from headstart.errors import ConfigError, did_you_mean
 from headstart.images.adjust import GREY, adjust
-from headstart.images.decode import decode
+from headstart.images.decode import Decoded, decode_photo
 from headstart.images.view import Box, View, jacobian, rectangle
 
 Resize = Literal["crop", "pad", "squash"]
@@ -101,7 +101,14 @@ class Preprocessing:
 
 
 def load_pixels(data: bytes, settings: Preprocessing, *, path: str, view: View | None = None) -> np.ndarray:
-    """Turn a photo's bytes into the network's input.
+    """Turn a photo's bytes into the network's input: the pixels of ``load_photo``."""
+    return load_photo(data, settings, path=path, view=view)[1]
+
+
+def load_photo(
+    data: bytes, settings: Preprocessing, *, path: str, view: View | None = None
+) -> tuple[Decoded, np.ndarray]:
+    """Decode a photo once, and turn it into the network's input.
 
     Args:
         data: The file's content, in any format of ``headstart.images.decode.FORMATS``.
@@ -110,7 +117,7 @@ def load_pixels(data: bytes, settings: Preprocessing, *, path: str, view: View |
         view: An augmented version to make; None for the photo as it is.
 
     Returns:
-        (size_px, size_px, 3) uint8, RGB, C-contiguous.
+        The decoded photo, and (size_px, size_px, 3) uint8, RGB, C-contiguous.
 
     Raises:
         ImageError: The photo cannot be decoded.
@@ -119,7 +126,8 @@ def load_pixels(data: bytes, settings: Preprocessing, *, path: str, view: View |
     is_centre_crop = settings.resize == "crop" and view.part is None
     shorter_px = settings.size_px / (settings.crop_fraction if is_centre_crop else 1)
     reduce_to_px = math.ceil(_REDUCING_GAP * shorter_px * view.magnification())
-    return preprocess(decode(data, path=path, reduce_to_px=reduce_to_px), settings, view)
+    photo = decode_photo(data, path=path, reduce_to_px=reduce_to_px)
+    return photo, preprocess(photo.image, settings, view)
 
 
 def preprocess(image: Image.Image, settings: Preprocessing, view: View | None = None) -> np.ndarray:

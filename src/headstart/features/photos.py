@@ -1,0 +1,265 @@
+"""Facts of each photo that do not depend on any network, kept from the pass that decodes it.
+
+They are computed on the photo as it is decoded for a network of 224 px, at a scale that the photo alone
+decides, so that they are the same beside every network; in most runs that is the one decoding that the
+network needs anyway.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+from headstart.errors import DataError, ImageError
+from headstart.features.cache import Room, cache_folder
+from headstart.features.fingerprint import DECODER
+from headstart.features.store import FeatureStore, StoreError
+from headstart.images.colour import profile_name
+from headstart.images.decode import Decoded, decode_photo, read_bytes
+from headstart.runtime import map_in_order
+
+THUMBNAIL_PX: Final = 96
+FACTS_PX: Final = 512
+"""What a JPEG's shorter side keeps at least where it is decoded for its facts, as for most networks."""
+
+_VERSION: Final = 1  # raised when facts are computed otherwise
+_SCALE_PX: Final = 256  # longer side at which brightness, contrast and sharpness are measured
+
+_ROW: Final = np.dtype(
+    [
+        ("num_bytes", "<i8"),
+        ("width_px", "<i4"),
+        ("height_px", "<i4"),
+        ("orientation", "<i4"),
+        ("brightness", "<f8"),
+        ("contrast", "<f8"),
+        ("sharpness", "<f8"),
+        ("format", "S8"),
+        ("profile", "S64"),
+        ("thumbnail", "u1", (THUMBNAIL_PX, THUMBNAIL_PX)),
+    ]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoFacts:
+    """What is known of a photo without any network.
+
+    Attributes:
+        sha256: Of the file's bytes, lower-case hexadecimal.
+        num_bytes: Size of the file.
+        width_px, height_px: As a viewer shows the photo.
+        orientation: The EXIF orientation, 1..8. Above 4, the stored pixels have width and height exchanged.
+        brightness: Mean of the grey levels, 0..1.
+        contrast: Their standard deviation, 0..0.5.
+        sharpness: Variance of the Laplacian of the grey levels (0..255) where the longer side is 256 px, so
+            that it does not depend on the photo's size. Below about 100 a photo looks blurred.
+        format: ``"JPEG"``, ``"PNG"``, ...
+        profile: The ICC profile's own name; empty if the file has none, which means sRGB.
+        thumbnail: (96, 96) uint8, grey, the whole photo squashed. Near-duplicates are searched with square
+            parts of it at 24 px: thumbnails of one shape lie in one array, a part of a photo is a rectangle
+            of its thumbnail, a photo that was stretched has the same one, and its true shape is known.
+    """
+
+    sha256: str
+    num_bytes: int
+    width_px: int
+    height_px: int
+    orientation: int
+    brightness: float
+    contrast: float
+    sharpness: float
+    format: str
+    profile: str
+    thumbnail: np.ndarray
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Width and height of the pixels as they are stored."""
+        size = self.width_px, self.height_px
+        return size[::-1] if self.orientation > 4 else size
+
+
+def facts_of(photo: Decoded, data: bytes, sha256: str, *, path: str) -> PhotoFacts:
+    """Compute a photo's facts.
+
+    Args:
+        photo: Decoded, at any scale; where that is not the scale of the facts, it is decoded again.
+        data: The file's content.
+        sha256: Of the content.
+        path: Names the photo in errors; it is not opened.
+
+    Raises:
+        ImageError: The photo cannot be decoded.
+    """
+    if photo.reduction != photo.reduction_for(FACTS_PX):
+        photo = decode_photo(data, path=path, reduce_to_px=FACTS_PX)
+    grey = photo.image.convert("L")
+    longer = max(grey.size)
+    width, height = (max(1, round(side * _SCALE_PX / longer)) for side in grey.size)
+    small = grey.resize((width, height), Image.Resampling.BILINEAR)
+    levels = np.asarray(small, np.int64)
+    mean, variance = _moments(levels)
+    middle = levels[1:-1, 1:-1]
+    around = levels[:-2, 1:-1] + levels[2:, 1:-1] + levels[1:-1, :-2] + levels[1:-1, 2:]
+    thumbnail = small.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BILINEAR)
+    return PhotoFacts(
+        sha256=sha256,
+        num_bytes=len(data),
+        width_px=photo.header.size[0],
+        height_px=photo.header.size[1],
+        orientation=photo.header.orientation,
+        brightness=mean / 255,
+        contrast=float(np.sqrt(variance)) / 255,
+        sharpness=_moments(around - 4 * middle)[1],
+        format=photo.format,
+        profile=_shortened(profile_name(photo.profile)),
+        thumbnail=np.asarray(thumbnail),
+    )
+
+
+def photo_facts(
+    photos: Iterable[tuple[str, str]], room: Room, *, workers: int | None = None
+) -> Iterator[PhotoFacts | ImageError]:
+    """Return the facts of photos, in order and in flat memory; photos without stored ones are decoded.
+
+    Args:
+        photos: Path and SHA-256 of each.
+        room: Opens the store.
+        workers: Threads, as in ``map_images``.
+
+    Yields:
+        The facts, or why a photo cannot be decoded.
+
+    Raises:
+        DataError: A photo's content has another SHA-256.
+    """
+    store = PhotoStore(room)
+
+    def look(photo: tuple[str, str]) -> PhotoFacts | ImageError:
+        path, sha256 = photo
+        if (facts := store.get(sha256)) is not None:
+            return facts
+        try:
+            data = read_bytes(path)
+            if hashlib.sha256(data).hexdigest() != sha256:
+                raise DataError(f"{path} has been changed since it was checked. Start the run again.")
+            decoded = decode_photo(data, path=path, reduce_to_px=FACTS_PX)
+        except ImageError as error:
+            return error
+        facts = facts_of(decoded, data, sha256, path=path)
+        store.put(facts)
+        return facts
+
+    try:
+        yield from map_in_order(look, photos, workers)
+    finally:
+        store.close()
+
+
+class PhotoStore:
+    """The facts of all photos, in one file of the cache; several threads may use it.
+
+    Where the file cannot be used, that is reported once; then there are no facts in it, and it takes none.
+    """
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._store: FeatureStore | None = None
+        try:
+            digest = hashlib.sha256(DECODER.encode()).hexdigest()[:8]
+            path = cache_folder() / f"photos-{_VERSION}-{digest}.sqlite"
+            self._store = room.open_file(path, _About(), np.uint8)
+        except StoreError as error:
+            self._lose(error)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether facts are kept."""
+        return self._store is not None
+
+    def __contains__(self, sha256: str) -> bool:
+        store = self._store  # which another thread may lose meanwhile
+        try:
+            return store is not None and bytes.fromhex(sha256) in store
+        except StoreError as error:
+            self._lose(error)
+            return False
+
+    def get(self, sha256: str) -> PhotoFacts | None:
+        """Return a photo's facts, or None if there are none or they are damaged."""
+        store = self._store
+        try:
+            row = store.get(bytes.fromhex(sha256)) if store is not None else None
+        except StoreError as error:
+            self._lose(error)
+            return None
+        return None if row is None else _unpacked(sha256, row)
+
+    def put(self, facts: PhotoFacts) -> None:
+        """Keep a photo's facts."""
+        self._try(lambda store: store.put(bytes.fromhex(facts.sha256), _packed(facts)))
+
+    def flush(self) -> None:
+        """Write everything to the disk, if there is room for it."""
+        self._try(lambda store: store.flush())
+
+    def close(self) -> None:
+        """Write what is left, and close the file."""
+        if self._store is not None:
+            self._store.close()
+        self._store = None
+
+    def _try(self, function: Any) -> None:
+        store = self._store
+        try:
+            if store is not None:
+                function(store)
+        except StoreError as error:
+            self._lose(error)
+
+    def _lose(self, error: StoreError) -> None:
+        self._store = None
+        self._room.report(error)
+
+
+class _About:
+    def to_dict(self) -> dict[str, Any]:
+        return {"backbone": "any", "cut": "facts of photos", "version": _VERSION, "decoder": DECODER}
+
+
+def _moments(values: np.ndarray) -> tuple[float, float]:
+    """Return mean and variance of whole numbers, from sums that are exact on every machine."""
+    if not values.size:
+        return 0.0, 0.0
+    total, squares = int(values.sum()), int((values * values).sum())
+    return total / values.size, (values.size * squares - total * total) / values.size**2
+
+
+def _shortened(name: str) -> str:
+    """Cut a name to what a row holds."""
+    return name.encode()[: _ROW["profile"].itemsize].decode("utf-8", "ignore")
+
+
+def _packed(facts: PhotoFacts) -> np.ndarray:
+    row = np.zeros((), _ROW)
+    for name in _ROW.names or ():
+        value = getattr(facts, name)
+        row[name] = value.encode() if isinstance(value, str) else value
+    return np.frombuffer(row.tobytes(), np.uint8)
+
+
+def _unpacked(sha256: str, row: np.ndarray) -> PhotoFacts | None:
+    if row.size != _ROW.itemsize:
+        return None
+    (values,) = np.frombuffer(row.tobytes(), _ROW)
+    fields: dict[str, Any] = {name: values[name] for name in _ROW.names or ()}
+    for name, value in fields.items():
+        if name != "thumbnail":
+            fields[name] = value.decode("utf-8", "ignore") if isinstance(value, bytes) else value.item()
+    return PhotoFacts(sha256, **fields)
