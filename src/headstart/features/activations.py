@@ -65,7 +65,8 @@ class Activations:
         preprocessing: How photos become pixels.
         fingerprint: Of the features, given the runtime's name.
         augmentation: Makes views 1, 2, ... of a photo; None if photos are taken as they are, as view 0.
-        halfway: Keeps the activations after the first stages of the prefix, for a later phase.
+        second: Keeps the prefix's second output: the activations after its first stages, for a later phase,
+            or what is pooled of all its stages.
         keep: Whether rows are kept in the store, or computed each time they are asked for.
         memory_bytes: Rows that are kept are kept in memory too, up to this size.
         workers: Threads that load photos, as in ``map_images``.
@@ -80,7 +81,7 @@ class Activations:
         fingerprint: Callable[[str], Fingerprint],
         *,
         augmentation: Augmentation | None = None,
-        halfway: Activations | None = None,
+        second: Activations | None = None,
         keep: bool = True,
         memory_bytes: int = MEMORY_LIMIT_BYTES,
         workers: int | None = None,
@@ -91,7 +92,7 @@ class Activations:
         self._preprocessing = preprocessing
         self._fingerprint = fingerprint
         self._augmentation = augmentation
-        self._halfway = halfway
+        self._second = second
         self._keep = keep and not prefix.is_empty
         self._memory: dict[bytes, np.ndarray] = {}
         self._memory_left = memory_bytes if self._keep else 0
@@ -203,8 +204,8 @@ class Activations:
         """Close the store and free the memory."""
         if self._store is not None:
             self._store.close()
-        if self._halfway is not None:
-            self._halfway.close()
+        if self._second is not None:
+            self._second.close()
         self._memory = {}
 
     def _pass(
@@ -221,7 +222,7 @@ class Activations:
             for each in (first, photos)
         )
         for photo, pair in chain.from_iterable(passes):
-            row, half = pair if isinstance(pair, tuple) else (pair, None)
+            row, other = pair if isinstance(pair, tuple) else (pair, None)
             if photo.proves and isinstance(row, np.ndarray):
                 with self._proving:
                     if self._unproven and photo.key not in self._memory and self._has(photo.key):
@@ -232,12 +233,12 @@ class Activations:
             # A row that is not finite is never kept, so that asking for it again gives the same error.
             if isinstance(row, np.ndarray) and not np.isfinite(row).all():
                 row = _NotFiniteError(photo.path, "its features are not finite (NaN or infinite)")
-            if half is not None and not np.isfinite(half).all():
-                half = None
+            if other is not None and not np.isfinite(other).all():
+                other = None
             if self._keep and row is not None and not isinstance(row, Exception):
                 self._put(photo.key, row)
-            if self._halfway is not None and half is not None:
-                self._halfway._put(photo.key, half)
+            if self._second is not None and other is not None:
+                self._second._put(photo.key, other)
             yield photo, row
 
     def _compute_again(self, photo: _Photo) -> np.ndarray:
@@ -381,8 +382,8 @@ class Activations:
             self._memory_left += row.nbytes
 
     def _flush(self) -> None:
-        if self._halfway is not None:
-            self._halfway._flush()
+        if self._second is not None:
+            self._second._flush()
         store = self._store
         if store is not None:
             try:

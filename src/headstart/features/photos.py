@@ -103,7 +103,7 @@ def facts_of(photo: Decoded, data: bytes, sha256: str, *, path: str) -> PhotoFac
     longer = max(grey.size)
     width, height = (max(1, round(side * _SCALE_PX / longer)) for side in grey.size)
     small = grey.resize((width, height), Image.Resampling.BILINEAR)
-    levels = np.asarray(small, np.int64)
+    levels = np.asarray(small, np.int32)
     mean, variance = _moments(levels)
     middle = levels[1:-1, 1:-1]
     around = levels[:-2, 1:-1] + levels[2:, 1:-1] + levels[1:-1, :-2] + levels[1:-1, 2:]
@@ -237,7 +237,7 @@ def _moments(values: np.ndarray) -> tuple[float, float]:
     """Return mean and variance of whole numbers, from sums that are exact on every machine."""
     if not values.size:
         return 0.0, 0.0
-    total, squares = int(values.sum()), int((values * values).sum())
+    total, squares = int(values.sum(dtype=np.int64)), int((values * values).sum(dtype=np.int64))
     return total / values.size, (values.size * squares - total * total) / values.size**2
 
 

@@ -98,7 +98,7 @@ class FeatureSource:
         if phase is self.config.phases[0]:  # the rest of what will be exported after training
             row = torch.from_numpy(prefix.row(self.preprocessing.size_px)).to(self.accelerator.device)
             export_untrained(suffix, torch.stack([row, row]), ["outputs"])
-        plain = training = self._activations(prefix, function, keep=storage.keep, halfway=halfway)
+        plain = training = self._activations(prefix, function, keep=storage.keep, second=halfway)
         augmentation = None
         if phase.augment != "none":
             augmentation = self._augmentation(phase)
@@ -123,7 +123,7 @@ class FeatureSource:
         *,
         keep: bool,
         augmentation: Augmentation | None = None,
-        halfway: Activations | None = None,
+        second: Activations | None = None,
         memory_bytes: int = MEMORY_LIMIT_BYTES,
     ) -> Activations:
         return Activations(
@@ -131,7 +131,7 @@ class FeatureSource:
             self.preprocessing,
             lambda runtime: self._fingerprint(prefix, function, augmentation, runtime),
             augmentation=augmentation,
-            halfway=halfway,
+            second=second,
             keep=keep,
             memory_bytes=memory_bytes,
             workers=self.config.workers,

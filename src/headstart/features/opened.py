@@ -1,0 +1,138 @@
+"""The features of one backbone, opened: what a head needs of photos, without PyTorch."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart.data.records import Record
+from headstart.features.activations import Activations
+from headstart.features.backbones import OnnxBackbone
+from headstart.features.cache import Room
+from headstart.features.fingerprint import Fingerprint
+from headstart.features.pooled import POOLED, pooled_widths, with_pooled
+from headstart.features.prefix import OnnxPrefix, Pair, Prefix
+
+CUT = "pool"
+"""The last stage of what ends before the head, as ``Fingerprint.cut`` names it."""
+
+
+@dataclass(frozen=True)
+class OpenedBackbone:
+    """A backbone whose rows are stored.
+
+    Attributes:
+        prefix: Of the backbone.
+        activations: The input of a head on the last stage, (D,) float32 per photo.
+        widths: Lengths of a photo's pooled outputs, stage by stage: 2 C each.
+        pooled_rows: All stages' pooled outputs, one after the other; None if they are not computed. What
+            ``activations`` computes fills it in the same pass.
+    """
+
+    prefix: OnnxPrefix
+    activations: Activations
+    widths: tuple[int, ...] = ()
+    pooled_rows: Activations | None = None
+
+    def pooled(self, photos: Iterable[tuple[Record, int]]) -> Iterator[list[np.ndarray]]:
+        """Yield the pooled outputs of photos and views: per stage (2 C,) float32, the means first.
+
+        Those that are not stored are computed.
+
+        Raises:
+            DataError: They are not finite, or a photo can no longer be read.
+        """
+        if self.pooled_rows is None:
+            raise ValueError("the backbone has been opened without the pooled outputs of its stages")
+        ends = np.cumsum(self.widths)[:-1]
+        for row in self.pooled_rows.rows(photos):
+            yield np.split(row, ends)
+
+    def close(self) -> None:
+        """Close the stores and free the memory."""
+        self.activations.close()
+
+
+def open_backbone_features(
+    backbone: OnnxBackbone,
+    *,
+    say: Callable[[str], object],
+    pooled: bool = True,
+    keep: bool = True,
+    cut: str = CUT,
+    workers: int | None = None,
+    room: Room | None = None,
+) -> OpenedBackbone:
+    """Open the stored features of a backbone.
+
+    Args:
+        backbone: From ``find_backbone`` or a user's file.
+        say: Called with a sentence for the user.
+        pooled: Whether the stages' pooled outputs are computed on the way too, where it names stages.
+        keep: Whether rows are stored.
+        cut: Name of its last stage.
+        workers: Threads that load photos.
+        room: Opens the stores; shared within a run.
+    """
+    room = room or Room(say)
+    stages = backbone.stages if pooled else ()
+    prefix = OnnxPrefix(backbone.graph)
+    if stages:
+        prefix = OnnxPrefix(with_pooled(backbone.graph, stages), second=POOLED)
+
+    def fingerprint(function: Callable[[], str], cut: str, runtime: str) -> Fingerprint:
+        return Fingerprint(
+            preprocessing=backbone.preprocessing,
+            backbone=backbone.name,
+            cut=cut,
+            function=function(),
+            runtime=runtime,
+            device=prefix.device_name,
+            precision=prefix.precision,
+        )
+
+    def opened(
+        prefix: Prefix, function: Callable[[], str], cut: str, second: Activations | None
+    ) -> Activations:
+        return Activations(
+            prefix,
+            backbone.preprocessing,
+            functools.partial(fingerprint, function, cut),
+            second=second,
+            keep=keep,
+            workers=workers,
+            say=say,
+            room=room,
+        )
+
+    rows = None
+    if stages:
+        rows = opened(_Second(prefix), lambda: prefix.second_function, "pooled stages", None)
+    activations = opened(prefix, lambda: prefix.function, cut, rows)
+    return OpenedBackbone(prefix, activations, pooled_widths(backbone.graph, stages) if stages else (), rows)
+
+
+class _Second:
+    """The second output of a prefix as a prefix of its own."""
+
+    is_empty = False
+
+    def __init__(self, prefix: OnnxPrefix) -> None:
+        self._prefix = prefix
+        self.batch_size = prefix.batch_size
+        self.runtime = prefix.runtime
+        self.device_name = prefix.device_name
+        self.precision = prefix.precision
+
+    @property
+    def function(self) -> str:
+        return self._prefix.second_function
+
+    def pairs(self, pixels: np.ndarray) -> list[Pair]:
+        return [(row, None) for row in self._prefix.outputs(pixels)[1]]
+
+    def row(self, size_px: int) -> np.ndarray:
+        return self._prefix.outputs(np.zeros((self.batch_size, size_px, size_px, 3), np.uint8))[1][0]

@@ -1,0 +1,70 @@
+"""Mean and standard deviation over positions of each stage's output, beside the activations of one graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import onnx
+import onnx.helper
+import onnx.shape_inference
+
+from headstart.features.prefix import ACTIVATIONS
+
+POOLED: Final = "pooled"
+"""Name of the output that holds the pooled outputs of all stages."""
+
+
+def with_pooled(graph: bytes, stages: Sequence[str]) -> bytes:
+    """Add pooled outputs of stages to a graph, as its second output.
+
+    Args:
+        graph: A serialised model with the output ``activations``.
+        stages: Names of tensors inside it, (N, C, H, W) float32.
+
+    Returns:
+        The model with the further output ``pooled``, (N, sum of 2 C) float32: for each stage the C means over
+        positions, then the C standard deviations. What leads to ``activations`` is as it was.
+    """
+    model = onnx.load_from_string(graph)
+    parts: list[str] = []
+    # Operators that are the same in every version of ONNX. Pooling is slower than a reduction only in name.
+    for stage in stages:
+        mean, centred, square, variance, std = (
+            f"{POOLED}.{stage}.{name}" for name in ("mean", "centred", "square", "variance", "std")
+        )
+        nodes = [
+            ("GlobalAveragePool", [stage], mean),
+            ("Sub", [stage, mean], centred),
+            ("Mul", [centred, centred], square),
+            ("GlobalAveragePool", [square], variance),
+            ("Sqrt", [variance], std),
+        ]
+        for operator, inputs, output in nodes:
+            model.graph.node.append(onnx.helper.make_node(operator, inputs, [output], name=output))
+        for output in (mean, std):
+            flat = f"{output}.flat"
+            model.graph.node.append(onnx.helper.make_node("Flatten", [output], [flat], name=flat, axis=1))
+            parts.append(flat)
+    model.graph.node.append(onnx.helper.make_node("Concat", parts, [POOLED], name=POOLED, axis=1))
+    activations = [each for each in model.graph.output if each.name == ACTIVATIONS]
+    del model.graph.output[:]
+    model.graph.output.extend(activations)
+    value = onnx.helper.make_tensor_value_info(POOLED, onnx.TensorProto.FLOAT, ["batch", None])
+    model.graph.output.append(value)
+    return bytes(model.SerializeToString())
+
+
+def pooled_widths(graph: bytes, stages: Sequence[str]) -> tuple[int, ...]:
+    """Return how many numbers of a photo's pooled outputs belong to each stage: 2 C.
+
+    Raises:
+        ValueError: The graph does not say how many channels a stage has.
+    """
+    model = onnx.shape_inference.infer_shapes(onnx.load_from_string(graph))
+    known = {each.name: each.type.tensor_type.shape.dim for each in model.graph.value_info}
+    widths = [2 * known[stage][1].dim_value if len(known.get(stage, ())) == 4 else 0 for stage in stages]
+    if not all(widths):
+        unknown = ", ".join(stage for stage, width in zip(stages, widths, strict=True) if not width)
+        raise ValueError(f"The graph does not say how many channels {unknown} have.")
+    return tuple(widths)
