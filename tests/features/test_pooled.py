@@ -65,9 +65,10 @@ def pooled_of(maps: list[np.ndarray]) -> list[np.ndarray]:
     return [np.concatenate([each.mean((2, 3)), each.std((2, 3))], 1) for each in maps]
 
 
+@pytest.mark.parametrize("is_exact", [True, False])
 @pytest.mark.parametrize("opset", [9, 13, 17, 21])
-def test_pooled_outputs_are_means_and_standard_deviations(opset: int) -> None:
-    prefix = OnnxPrefix(with_pooled(make_graph(opset), STAGES), second=POOLED)
+def test_pooled_outputs_are_means_and_standard_deviations(opset: int, is_exact: bool) -> None:
+    prefix = OnnxPrefix(with_pooled(make_graph(opset), STAGES), second=POOLED, is_exact=is_exact)
     rows, pooled = prefix.outputs(PIXELS)
     np.testing.assert_allclose(pooled, np.concatenate(pooled_of(stage_outputs(PIXELS)), 1), rtol=1e-4)
     assert pooled_widths(GRAPH, STAGES) == (10, 8)

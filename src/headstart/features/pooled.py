@@ -28,7 +28,7 @@ def with_pooled(graph: bytes, stages: Sequence[str]) -> bytes:
     """
     model = onnx.load_from_string(graph)
     parts: list[str] = []
-    # Operators that are the same in every version of ONNX. Pooling is slower than a reduction only in name.
+    # Operators that are the same in every version of ONNX, as reductions are not.
     for stage in stages:
         mean, centred, square, variance, std = (
             f"{POOLED}.{stage}.{name}" for name in ("mean", "centred", "square", "variance", "std")
