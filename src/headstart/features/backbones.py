@@ -33,7 +33,12 @@ from headstart.weight_files import (
     torch_cache,
 )
 
-OWN_GRAPHS: Final = ("timm/tf_efficientnet_lite0.in1k", "mobilenet_v2.IMAGENET1K_V1")
+OWN_GRAPHS: Final = (
+    "timm/tf_efficientnet_lite0.in1k",
+    "timm/tf_efficientnet_lite1.in1k",
+    "timm/tf_efficientnet_lite2.in1k",
+    "mobilenet_v2.IMAGENET1K_V1",
+)
 """Full names of the backbones whose graphs are in the package."""
 
 RECIPE_KEY: Final = "headstart"
