@@ -11,7 +11,7 @@ from headstart.images.preprocess import Preprocessing
 from headstart.model_file import ModelInfo
 
 # Names that are columns too, or that CSV, a terminal or a spreadsheet takes for something else.
-AWKWARD = ("label", "loss", 'a,"b"\nc', "\r", " cat ", "xmin", "猫", "0.5", "=1+1", "output:loss")
+AWKWARD = ("label", "loss", 'a,"b"\nc', "a\rb", " cat ", "xmin", "猫", "0.5", "=1+1", "output:loss")
 
 SQUASH = Preprocessing(size_px=32, resize="squash")
 INFO = ModelInfo("classification", "tiny", AWKWARD, SQUASH)

@@ -71,6 +71,7 @@ def test_any_csv_reader_opens_it(tmp_path: Path) -> None:
     assert text.startswith(
         "path,sha256,split,group,fold,source,label,prediction,loss,logit:label,logit:loss,"
     )
+    assert ',"logit: cat ",' in text  # which some readers would strip
     rows = list(csv.DictReader(text.splitlines(keepends=True)))
     assert [row["label"] for row in rows] == answers.label
     assert [np.float32(row["logit:猫"]) for row in rows] == answers["logit:猫"].tolist()
