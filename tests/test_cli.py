@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -29,6 +30,7 @@ from headstart.config import TrainConfig
 from headstart.errors import HeadstartError
 from headstart.features.cache import list_stores
 from headstart.files import try_lock
+from headstart.model.backbones import DEFAULT_BACKBONE, resolve
 
 
 def headstart(
@@ -309,7 +311,9 @@ def test_a_model_for_predicting_is_no_network_to_look_into(command: str, run: Pa
     )
 
 
-def test_backbones_lists_what_is_here() -> None:
+def test_backbones_lists_what_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = [resolve(DEFAULT_BACKBONE), resolve("vgg16")]  # of a thousand
+    monkeypatch.setattr("headstart.model.weights.listed", lambda: few)
     code, out, _ = here("backbones", "--installed")
     assert code == 0
     row = next(line for line in out.splitlines() if line.startswith("timm/tf_efficientnet_lite0"))
@@ -319,14 +323,17 @@ def test_backbones_lists_what_is_here() -> None:
     assert "vgg16" not in out
 
 
-def test_an_exported_pth_loads_with_the_lines_that_are_printed(run: Path, tmp_path: Path) -> None:
+def test_an_exported_pth_loads_with_the_lines_that_are_printed(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     code, lines, _ = here("export", run, "--to", "pth", "--out", tmp_path / "model.pth")
     assert code == 0
-    check = f"{lines}\nprint(net.fc.weight.shape, not net.training)"
-    done = subprocess.run(
-        [sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
-    assert done.stdout == "torch.Size([3, 512]) True\n"
+    assert "headstart" not in lines
+    monkeypatch.chdir(tmp_path)
+    variables: dict[str, Any] = {}
+    exec(lines, variables)
+    assert variables["net"].fc.weight.shape == (3, 512)
+    assert not variables["net"].training
 
 
 def test_an_exported_onnx_is_the_one_of_the_run(run: Path, tmp_path: Path) -> None:
@@ -504,9 +511,11 @@ def test_a_mistake_gets_a_message_and_no_traceback(
 TINY = ("--backbone", "resnet18", "--weights", "random", "--size-px", "32", "--set", "batch_size=8")
 
 
-def test_a_dry_run_says_what_would_be_done_and_does_nothing(photos: Path, tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    code, out, err = headstart("train", photos, *TINY, "--dry-run", cwd=tmp_path, HEADSTART_CACHE=str(cache))
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    code, out, err = here("train", photos, *TINY, "--dry-run", cwd=tmp_path)
     assert code == 0, err
     for words in ("Phase 2 of 2: finetune", "adamw", "█", "Together about"):
         assert words in out
@@ -537,17 +546,20 @@ def test_lr_find_writes_a_picture_and_a_recipe_that_can_be_used(photos: Path, tm
 
 @pytest.mark.parametrize("arguments", [["train", "nowhere"], ["train", "PHOTOS", "--sed", "1"]], ids=str)
 def test_of_several_processes_one_tells_what_is_wrong_with_the_command(
-    arguments: list[str], photos: Path
+    arguments: list[str], photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = [str(photos) if a == "PHOTOS" else a for a in arguments]
-    assert headstart(*arguments, RANK="1") == (2, "", "")
-    code, _, err = headstart(*arguments, RANK="0")
+    monkeypatch.setenv("RANK", "1")
+    assert here(*arguments) == (2, "", "")
+    monkeypatch.setenv("RANK", "0")
+    code, _, err = here(*arguments)
     assert code == 2
     assert err
 
 
-def test_what_fails_in_one_process_alone_is_told_by_it(photos: Path) -> None:
-    code, _, err = headstart("train", photos, "--backbone", "resnet18", RANK="1")
+def test_what_fails_in_one_process_alone_is_told_by_it(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    code, _, err = here("train", photos, "--backbone", "resnet18")
     assert code == 1
     assert err.startswith("headstart (process 1): ")
 
@@ -576,14 +588,15 @@ def test_any_encoding_of_standard_output_will_do(
 ) -> None:
     odd = tmp_path / os.fsdecode(b"odd \xff \xf0\x9f\x8d\x95.jpg")
     odd.write_bytes((photos / "test" / "red" / "red0.jpg").read_bytes())
-    for form in ("csv", "table", "jsonl"):
+    for form in ("csv", "table", "jsonl") if encoding == "ascii" else ("csv",):
         code, out, err = headstart("predict", run, tmp_path, "--format", form, PYTHONIOENCODING=encoding)
         assert (code, err) == (0, "")
         assert "red" in out
         if form == "csv":
             assert (str(odd) if encoding == "utf-8" else "odd \\udcff \\U0001f355.jpg") in out
-    code, out, err = headstart("inspect", run, PYTHONIOENCODING=encoding)
-    assert (code, err) == (0, "")
+    if encoding == "ascii":
+        code, out, err = headstart("inspect", run, PYTHONIOENCODING=encoding)
+        assert (code, err) == (0, "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")

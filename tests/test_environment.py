@@ -124,6 +124,7 @@ def test_nothing_appears_in_the_home_but_the_cache_and_nothing_is_looked_up(mach
     assert {path.name for path in (machine.home / ".cache").iterdir()} == {"headstart"}
 
 
+@pytest.mark.slow
 def test_a_user_without_a_home_a_name_and_a_temporary_folder_can_train(machine: Machine) -> None:
     machine.work.chmod(0o555)
     done = machine.run(

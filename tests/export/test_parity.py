@@ -62,7 +62,14 @@ def test_a_training_whose_export_disagrees_fails_and_leaves_no_onnx(
 
     monkeypatch.setattr("headstart.training.finish.onnx_graph", wrong)
     with pytest.raises(ParityError):
-        hs.train(photos, tmp_path / "run", backbone="resnet18", weights="random", size_px=32, recipe="probe")
+        hs.train(
+            photos,
+            tmp_path / "run",
+            backbone="timm/test_resnet",
+            weights="random",
+            size_px=32,
+            recipe="probe",
+        )
     assert not (tmp_path / "run" / "model.onnx").exists()
 
 

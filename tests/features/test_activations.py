@@ -33,7 +33,12 @@ from headstart.training.features import FeatureSource
 
 PREPROCESSING = Preprocessing(size_px=32)
 PROVEN = 4  # so many rows of a store that was there already are computed again and compared
-REAL: dict[str, Any] = {"backbone": "timm/tf_efficientnet_lite0", "size_px": 64, "batch_size": 8}
+SMALL: dict[str, Any] = {
+    "backbone": "timm/test_efficientnet",
+    "weights": "random",
+    "size_px": 32,
+    "batch_size": 8,
+}
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +298,7 @@ def test_augmented_rows_are_those_of_their_view(prefix: NetworkPrefix, photos: P
         ("resnet18", 1),
         ("mobilenet_v2", 2),
         ("densenet121", 1),
-        ("convnext_tiny", 1),
+        pytest.param("convnext_tiny", 1, marks=pytest.mark.slow),
         ("timm/tf_efficientnet_lite0", 2),
         ("timm/vit_tiny_patch16_224", 3),
     ],
@@ -364,7 +369,7 @@ def test_one_pass_serves_a_later_phase_where_that_phase_would_find_its_rows(
     assert (half and len(half.stages)) == expected
 
 
-# On the real backbone, through the whole of training.
+# Through the whole of training.
 
 
 def test_what_a_later_phase_needs_is_computed_on_the_way(
@@ -384,7 +389,7 @@ def test_what_a_later_phase_needs_is_computed_on_the_way(
         if name == "two":
             monkeypatch.setattr("headstart.training.features.FeatureSource._halfway", lambda *_: None)
         monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / name))
-        path = hs.train(photos, tmp_path / f"run-{name}", recipe="finetune", **REAL).path
+        path = hs.train(photos, tmp_path / f"run-{name}", recipe="finetune", **SMALL).path
         models.append((path / "model.safetensors").read_bytes())
         # The later phase computes nothing but the rows that show that what is stored is its own.
         assert sum(count > PROVEN for count in Counter(calls).values()) == passes
@@ -406,7 +411,7 @@ def test_cached_and_live_training_give_equal_bits(photos: Path, tmp_path: Path) 
         "cold": {"features": "store"},
         "warm": {"features": "store"},
     }.items():
-        run = hs.train(photos, tmp_path / name, phases=PHASES, **REAL, **settings)
+        run = hs.train(photos, tmp_path / name, phases=PHASES, **SMALL, **settings)
         models[name] = (run.path / "model.safetensors").read_bytes()
     assert models["live"] == models["cold"] == models["warm"]
     assert sorted({store.about["cut"] for store in list_stores()}) == ["facts of photos", "pool", "stage3"]

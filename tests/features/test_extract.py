@@ -140,11 +140,11 @@ TABLES: dict[str, tuple[str, dict[str, Any], dict[str, list[Any]]]] = {
 def test_labels_of_every_task_are_written(name: str, suffix: str, tmp_path: Path) -> None:
     text, settings, expected = TABLES[name]
     table, out = write_labels(tmp_path / "photos", text), tmp_path / f"features{suffix}"
-    result = extract_features(table, out, "resnet18", weights="random", size_px=32, **settings)
-    assert (result.num_rows, result.num_features, result.unreadable) == (4, 512, ())
+    result = extract_features(table, out, "timm/test_resnet", weights="random", size_px=32, **settings)
+    assert (result.num_rows, result.num_features, result.unreadable) == (4, 96, ())
     found = read(out)
     assert [Path(path).name for path in found["path"]] == [f"{number}.png" for number in range(4)]
-    assert np.shape(found["vector"]) == (4, 512)
+    assert np.shape(found["vector"]) == (4, 96)
     if suffix == ".npz":
         if "labels" in expected:
             assert found.pop("class_names") == ["cat", "dog", "eel"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,19 +25,51 @@ assert torch.equal(torch.compile(lambda x: 2 * x, backend="eager")(x), 2 * x)
 """
 
 
-def python(code: str) -> None:
-    head = "import sys\nimport torch\nfrom headstart.model import libraries\n"
-    done = subprocess.run(
-        [sys.executable, "-c", head + code], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
+# Imports PyTorch once, and runs each line that it reads in a child of its own.
+SERVER = """
+import json, os, sys, traceback
+import torch
+
+for line in sys.stdin:
+    reader, writer = os.pipe()
+    if (child := os.fork()) == 0:
+        try:
+            exec(json.loads(line), {"sys": sys, "torch": torch})
+        except BaseException:
+            os.write(writer, traceback.format_exc().encode())
+        os._exit(0)
+    os.close(writer)
+    with open(reader) as told:
+        print(json.dumps(told.read() or ("died" if os.waitpid(child, 0)[1] else "")), flush=True)
+"""
+LIBRARIES = "from headstart.model import libraries\n"
+Python = Callable[[str], None]
 
 
-@pytest.mark.parametrize("order", ["torchvision_models timm", "timm torchvision_models"])
-def test_the_compiler_comes_when_it_is_asked_for_and_not_before(order: str) -> None:
+@pytest.fixture(scope="module")
+def python() -> Iterator[Python]:
+    """Run code in a process that has imported PyTorch and nothing else."""
+    command = [sys.executable, "-c", SERVER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+
+        def run(code: str) -> None:
+            print(json.dumps(code), file=server.stdin, flush=True)
+            failure = json.loads(server.stdout.readline())
+            assert not failure, failure
+
+        yield run
+        server.stdin.close()
+
+
+@pytest.mark.parametrize(
+    "order", ["torchvision_models timm", pytest.param("timm torchvision_models", marks=pytest.mark.slow)]
+)
+def test_the_compiler_comes_when_it_is_asked_for_and_not_before(order: str, python: Python) -> None:
     calls = "".join(f"libraries.{name}()\n" for name in order.split())
     python(
-        calls + "import torchvision, timm\n"
+        LIBRARIES + calls + "import torchvision, timm\n"
         "assert libraries.torchvision_models() is torchvision.models and libraries.timm() is timm\n"
         "for network in (timm.create_model('resnet18'), torchvision.models.resnet18()):\n"
         "    assert network.eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 1000)\n"
@@ -44,9 +78,10 @@ def test_the_compiler_comes_when_it_is_asked_for_and_not_before(order: str) -> N
     )
 
 
-def test_what_was_put_off_works() -> None:
+def test_what_was_put_off_works_and_a_failing_import_leaves_nothing_behind(python: Python) -> None:
     python(
-        "libraries.torchvision_models()\n"
+        LIBRARIES + "try:\n    libraries._import('headstart.no_such_module')\n"
+        "except ModuleNotFoundError: pass\n" + COMPILER_IS_ABSENT + "libraries.torchvision_models()\n"
         "with libraries._without_compiler():\n"
         "    from torchvision import ops, tv_tensors\n"
         "box = torch.tensor([[0.0, 0.0, 3.0, 3.0]])\n"
@@ -64,13 +99,13 @@ def test_what_was_put_off_works() -> None:
 @pytest.mark.parametrize(
     "more",
     [
-        "from torch._dynamo.utils import counters",
+        pytest.param("from torch._dynamo.utils import counters", marks=pytest.mark.slow),
         "import torch._dynamo.comptime",  # a module that torch._dynamo itself imports, too
-        "torch._dynamo.config",
+        pytest.param("torch._dynamo.config", marks=pytest.mark.slow),
     ],
 )
-def test_who_asks_for_more_gets_the_real_compiler(more: str) -> None:
-    python(f"with libraries._without_compiler():\n    {more}\n" + COMPILER_IS_REAL)
+def test_who_asks_for_more_gets_the_real_compiler(more: str, python: Python) -> None:
+    python(f"{LIBRARIES}with libraries._without_compiler():\n    {more}\n" + COMPILER_IS_REAL)
 
 
 # Another PyTorch, torchvision or timm: each of these is done before anything of ours is imported.
@@ -103,46 +138,26 @@ OTHERS = {
 }
 
 
-def test_another_pytorch_or_torchvision_costs_a_second_and_nothing_else() -> None:
-    code = (
-        "import os, sys, traceback, torch\n"
-        "failed = []\n"
-        f"for name, change in {OTHERS!r}.items():\n"
-        "    if (child := os.fork()) == 0:\n"
-        "        try:\n"
-        "            exec(change)\n"
-        "            from headstart.model import libraries\n"
-        "            network = libraries.torchvision_models().resnet18()\n"
-        "            assert network.eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 1000)\n"
-        "            import torchvision\n"
-        "            assert torchvision.ops.nms and torchvision.models.resnet18\n"
-        "            import torch._dynamo.utils\n"
-        "            assert torch._dynamo.utils.__file__\n"
-        "            ours = [each for each in sys.meta_path if 'headstart' in type(each).__module__]\n"
-        "            assert not ours, ours\n"
-        "        except BaseException:\n"
-        "            print(name, traceback.format_exc(), file=sys.stderr, flush=True)\n"
-        "            os._exit(1)\n"
-        "        os._exit(0)\n"
-        "    if os.waitpid(child, 0)[1]: failed.append(name)\n"
-        "sys.exit(len(failed))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def test_a_failing_import_leaves_nothing_behind() -> None:
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(name, marks=pytest.mark.slow) for name in list(OTHERS)[:-1]), list(OTHERS)[-1]]
+)
+def test_another_pytorch_or_torchvision_costs_a_second_and_nothing_else(name: str, python: Python) -> None:
     python(
-        "try:\n    libraries._import('headstart.no_such_module')\n"
-        "except ModuleNotFoundError: pass\n" + COMPILER_IS_ABSENT + COMPILER_IS_REAL
+        f"{OTHERS[name]}\n{LIBRARIES}network = libraries.torchvision_models().resnet18()\n"
+        "assert network.eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 1000)\n"
+        "import torchvision\n"
+        "assert torchvision.ops.nms and torchvision.models.resnet18\n"
+        "import torch._dynamo.utils\n"
+        "assert torch._dynamo.utils.__file__\n"
+        "ours = [each for each in sys.meta_path if 'headstart' in type(each).__module__]\n"
+        "assert not ours, ours\n"
     )
 
 
-def test_a_compiler_that_is_there_already_is_used() -> None:
+@pytest.mark.slow
+def test_a_compiler_that_is_there_already_is_used(python: Python) -> None:
     python(
-        "import torch._dynamo\nlibraries.torchvision_models()\n"
+        f"import torch._dynamo\n{LIBRARIES}libraries.torchvision_models()\n"
         "utils = sys.modules['torch._dynamo.utils']\n"
         "assert sys.modules['torchvision.ops.roi_align'].is_compile_supported is utils.is_compile_supported\n"
     )

@@ -27,7 +27,7 @@ from headstart.training.device import (
     to_device,
 )
 
-TINY: dict[str, Any] = {"backbone": "resnet18", "weights": "random", "size_px": 32, "batch_size": 8}
+TINY: dict[str, Any] = {"backbone": "timm/test_resnet", "weights": "random", "size_px": 32, "batch_size": 8}
 NO_KERNEL = "CUDA error: no kernel image is available for execution on the device"
 
 

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
+from torchvision import models
 
 import headstart as hs
 from headstart.model.freeze import digest, is_frozen
@@ -25,12 +28,12 @@ PHASES = [
     {"name": "all", "unfreeze": "all", "norm": "train", **STEPS},
 ]
 FROZEN = {
-    "resnet101": {
+    "resnet": {
         "head": ["stem", "layer1", "layer2", "layer3", "layer4", "pool"],
         "last": ["stem", "layer1", "layer2", "layer3"],
         "all": [],
     },
-    "vgg16": {
+    "vgg": {
         "head": ["block1", "block2", "block3", "block4", "block5", "pool", "fc6", "fc7"],
         "last": ["block1", "block2", "block3", "block4"],
         "all": [],
@@ -38,7 +41,25 @@ FROZEN = {
 }
 
 
-@pytest.mark.parametrize("backbone", FROZEN)
+def small_vgg() -> nn.Module:
+    """VGG16 with few channels: 138 million parameters show nothing more."""
+    widths = [4, 4, "M", 8, 8, "M", 8, 8, 8, "M", 8, 8, 8, "M", 8, 8, 8, "M"]
+    with torch.device("meta"):
+        network = models.VGG(models.vgg.make_layers(widths), init_weights=False)
+    for index, (inputs, outputs) in {0: (8, 16), 3: (16, 16), 6: (16, 3)}.items():
+        network.classifier[index] = nn.Linear(inputs, outputs, device="meta")
+    network.avgpool = nn.AdaptiveAvgPool2d(1)
+    network.to_empty(device="cpu")
+    torch.manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            module.reset_parameters()
+    return network
+
+
+@pytest.mark.parametrize(
+    "backbone", ["vgg16", "timm/test_resnet", pytest.param("resnet101", marks=pytest.mark.slow)]
+)
 def test_what_is_frozen_stands_still_and_the_rest_moves(
     backbone: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -50,7 +71,7 @@ def test_what_is_frozen_stands_still_and_the_rest_moves(
         before = {part.name: digest(part) for part in parts}
         take_steps(setup, features, *others)
         after = {part.name: digest(part) for part in parts}
-        frozen = FROZEN[backbone][features.phase.name]
+        frozen = FROZEN["vgg" if backbone == "vgg16" else "resnet"][features.phase.name]
         for part in parts:
             if part.name in frozen:
                 assert is_frozen(part), part.name
@@ -61,10 +82,14 @@ def test_what_is_frozen_stands_still_and_the_rest_moves(
         seen.append(features.phase.name)
 
     monkeypatch.setattr(train, "_take_steps", watched)
-    # VGG16 has 138 million parameters: neither checkpoints nor model files of them, which others test.
+    # Neither checkpoints nor model files, which others test.
     monkeypatch.setattr(RunDir, "checkpoint", lambda self, network, others=None: None)
     monkeypatch.setattr(train, "finish", lambda *arguments: {})
     run = tmp_path / "run"
-    hs.train(photos, run, backbone=backbone, weights="random", size_px=32, batch_size=10, phases=PHASES)
+    settings: dict[str, Any] = {"size_px": 32, "batch_size": 10, "phases": PHASES}
+    if backbone == "vgg16":
+        hs.train(photos, run, network=small_vgg(), **settings)
+    else:
+        hs.train(photos, run, backbone=backbone, weights="random", **settings)
     assert seen == ["head", "last", "all"]
     shutil.rmtree(run)  # the best weights of each phase

@@ -202,7 +202,9 @@ def test_wherever_else_memory_runs_out_the_message_says_what_to_set(
     phases = [{"optimizer": "exact"}]
     monkeypatch.setattr(f"headstart.training.finetune.{seam}", fail)
     with pytest.raises(TrainingError, match=r"Memory ran out.*--size-px"):
-        hs.train(photos, tmp_path / "run", size_px=32, backbone="resnet18", weights="random", phases=phases)
+        hs.train(
+            photos, tmp_path / "run", size_px=32, backbone="timm/test_resnet", weights="random", phases=phases
+        )
 
 
 def fail(*arguments: Any, **named: Any) -> None:

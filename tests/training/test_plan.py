@@ -15,7 +15,7 @@ from headstart.features.cache import cache_folder
 from headstart.training.plan import epoch_axis, plan, sparkline
 from headstart.training.schedule import lr_factor
 
-TINY: dict[str, Any] = {"backbone": "resnet18", "weights": "random", "size_px": 32, "batch_size": 8}
+TINY: dict[str, Any] = {"backbone": "timm/test_resnet", "weights": "random", "size_px": 32, "batch_size": 8}
 PHASES: list[dict[str, Any]] = [
     {"name": "probe", "optimizer": "exact"},
     {
@@ -40,7 +40,9 @@ PHASES: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def text(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return plan(photos, tmp_path_factory.mktemp("plan") / "run", phases=PHASES, **TINY)
+    return plan(
+        photos, tmp_path_factory.mktemp("plan") / "run", phases=PHASES, **TINY | {"backbone": "resnet18"}
+    )
 
 
 def section(text: str, name: str) -> str:

@@ -25,7 +25,7 @@ from headstart.model_file import open_onnx
 from headstart.training.history import EpochRecord
 from headstart.training.phase import make_ready
 
-TINY: dict[str, Any] = {"backbone": "resnet18", "weights": "random", "size_px": 64, "batch_size": 8}
+TINY: dict[str, Any] = {"backbone": "timm/test_resnet", "weights": "random", "size_px": 64, "batch_size": 8}
 HEAD = [{"name": "probe", "unfreeze": "head", "epochs": 2, "head_lr": 0.01}]
 
 
@@ -113,25 +113,33 @@ def numbers_with_a_damaged_photo(tables: dict[str, Path], folder: Path) -> Path:
     return folder / "numbers.csv"
 
 
+NUMBERS: dict[str, Any] = {
+    "phases": [*HEAD, {"name": "last", "unfreeze": 1, "epochs": 1, "head_lr": 1e-3}],
+    "target": "width,height",
+    **TINY,
+}
+
+
+@pytest.fixture(scope="module")
+def numbers_run(tables: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> hs.TrainResult:
+    folder = tmp_path_factory.mktemp("numbers")
+    return hs.train(numbers_with_a_damaged_photo(tables, folder / "photos"), folder / "run", **NUMBERS)
+
+
 def test_numbers_are_standardised_by_the_photos_that_are_trained_on_alone(
-    tables: dict[str, Path], tmp_path: Path
+    numbers_run: hs.TrainResult,
 ) -> None:
-    table = numbers_with_a_damaged_photo(tables, tmp_path / "photos")
-    run = hs.train(table, tmp_path / "run", phases=HEAD, target="width,height", **TINY)
-    assert run.metrics["images"]["quarantined"] == 1
-    numbers = trained_numbers(run.path)
-    assert len(numbers) == run.metrics["images"]["train"] < 34  # the rest is held back
-    scale = hs.load(run.path).info.scale
+    assert numbers_run.metrics["images"]["quarantined"] == 1
+    numbers = trained_numbers(numbers_run.path)
+    assert len(numbers) == numbers_run.metrics["images"]["train"] < 34  # the rest is held back
+    scale = hs.load(numbers_run.path).info.scale
     np.testing.assert_array_equal(scale, (numbers.mean(0), numbers.std(0)))
 
 
 def test_a_run_with_numbers_resumes_to_the_same_bits_and_by_force_in_the_scale_it_began_with(
-    tables: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    numbers_run: hs.TrainResult, tables: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = numbers_with_a_damaged_photo(tables, tmp_path / "photos")
-    phases = [*HEAD, {"name": "last", "unfreeze": 1, "epochs": 1, "head_lr": 1e-3}]
-    settings: dict[str, Any] = {"phases": phases, "target": "width,height", **TINY}
-    whole = hs.train(table, tmp_path / "whole", **settings).path
+    whole, table = numbers_run.path, numbers_with_a_damaged_photo(tables, tmp_path / "photos")
 
     class Killed(BaseException):
         pass
@@ -144,7 +152,7 @@ def test_a_run_with_numbers_resumes_to_the_same_bits_and_by_force_in_the_scale_i
     with monkeypatch.context() as patch:
         patch.setattr("headstart.training.finetune.make_ready", die_in_the_second_phase)
         with pytest.raises(Killed):
-            hs.train(table, tmp_path / "run", **settings)
+            hs.train(table, tmp_path / "run", **NUMBERS)
     shutil.copytree(tmp_path / "run", tmp_path / "forced")
     hs.resume(tmp_path / "run")
     for name in ("model.onnx", "model.safetensors"):
@@ -232,12 +240,13 @@ def test_a_state_dict_is_written_where_the_native_network_has_a_place_for_the_he
     lines = write_pth(runs["regression"].path / "model.safetensors", tmp_path / "numbers.pth")
     assert "num_classes=2" in lines  # outputs, though there are no classes
     network = torch.load(tmp_path / "numbers.pth", weights_only=True)
-    assert network["fc.weight"].shape == (2, 512)
+    assert network["fc.weight"].shape == (2, 96)
     with pytest.raises(UsageError, match="no place"):
         write_pth(runs["box"].path / "model.safetensors", tmp_path / "box.pth")
     assert not (tmp_path / "box.pth").exists()
 
 
+@pytest.mark.slow
 def test_the_default_recipe_finds_boxes(tables: dict[str, Path], tmp_path: Path) -> None:
     run = hs.train(tables["box"], tmp_path / "run")  # the default backbone, whose weights come with pip
     losses = [row["train_loss"] for phase in run.metrics["phases"] for row in phase["epochs"]]
@@ -293,43 +302,29 @@ def example() -> Any:
     return module
 
 
-def test_a_network_of_ones_own_is_trained_and_exported(
-    example: Any, tables: dict[str, Path], tmp_path: Path
+def test_a_network_of_ones_own_is_trained_and_exported_and_must_be_there_when_its_run_goes_on(
+    example: Any, tables: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def network() -> torch.nn.Module:
-        torch.manual_seed(0)
-        net: torch.nn.Module = example.Net(weights="random")
-        return net
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
 
-    settings = {"backbone": example.BACKBONE, "size_px": 64, "batch_size": 8, "checkpoint_seconds": 0}
+    settings = {"backbone": example.BACKBONE, "size_px": 64, "batch_size": 8}
     phases = [*HEAD, {"name": "last", "unfreeze": 1, "epochs": 1}]
-    torch.manual_seed(1)
-    net = network()
+    net: torch.nn.Module = example.Net(weights="random")
     before = net.xmin.weight.clone()
-    run = hs.train(tables["box"], tmp_path / "run", network=net, phases=phases, **settings)
+    with monkeypatch.context() as patch:
+        patch.setattr("headstart.training.finetune._take_steps", stop)
+        with pytest.raises(KeyboardInterrupt):
+            hs.train(tables["box"], tmp_path / "run", network=net, phases=phases, **settings)
+    with pytest.raises(ConfigError, match=r"hs.resume\(RUN, network=net\)"):
+        hs.resume(tmp_path / "run")
+    run = hs.resume(tmp_path / "run", network=net)
     assert not torch.equal(net.xmin.weight, before)
     assert run.metrics["head"]["kind"] == "own"
     (prediction,) = hs.load(run.path).predict(tables["box"].parent / "0.jpg")
     assert prediction.box is not None
     with pytest.raises(UsageError, match="a network that its user wrote"):
         load_network(run.path / "model.safetensors")
-
-
-def test_a_network_of_ones_own_must_be_there_when_its_run_goes_on(
-    example: Any, tables: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stop(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    settings = {"backbone": example.BACKBONE, "size_px": 64, "batch_size": 8, "phases": HEAD}
-    monkeypatch.setattr("headstart.training.finetune._take_steps", stop)
-    with pytest.raises(KeyboardInterrupt):
-        hs.train(tables["box"], tmp_path / "run", network=example.Net(weights="random"), **settings)
-    monkeypatch.undo()
-    with pytest.raises(ConfigError, match=r"hs.resume\(RUN, network=net\)"):
-        hs.resume(tmp_path / "run")
-    run = hs.resume(tmp_path / "run", network=example.Net(weights="random"))
-    assert run.metrics["head"]["kind"] == "own"
 
 
 def test_a_crop_that_loses_boxes_is_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 
 import headstart as hs
@@ -25,7 +26,7 @@ from headstart.export.safetensors import load_network
 from headstart.model.freeze import digest
 from headstart.training.run_dir import RunDir
 
-TINY: dict[str, Any] = {"backbone": "resnet18", "weights": "random", "size_px": 32, "batch_size": 8}
+TINY: dict[str, Any] = {"backbone": "timm/test_resnet", "weights": "random", "size_px": 32, "batch_size": 8}
 HEAD_THEN_ALL = [
     {"name": "probe", "unfreeze": "head", "epochs": 2, "head_lr": 0.05},
     {"name": "last", "unfreeze": 1, "epochs": 1, "head_lr": 0.001},
@@ -61,7 +62,7 @@ def test_the_metrics_are_those_of_the_contract(result: hs.TrainResult) -> None:
     metrics = json.loads((result.path / "metrics.json").read_text())
     assert metrics == result.metrics
     assert metrics["task"] == "classification"
-    assert metrics["backbone"] == "resnet18.IMAGENET1K_V1"
+    assert metrics["backbone"] == "timm/test_resnet.r160_in1k"
     assert metrics["class_names"] == ["blue", "green", "red"]
     assert metrics["images"] == {
         "found": 48,
@@ -124,7 +125,7 @@ def test_the_model_files_agree_with_each_other_and_with_the_test_score(
     assert np.mean(right) == pytest.approx(result.metrics["test"]["accuracy"])
     network, info = load_network(result.path / "model.safetensors")
     assert info == hs.load(result.path).info
-    plain = __import__("torchvision").models.resnet18(num_classes=3)
+    plain = timm.create_model("test_resnet", num_classes=3)
     plain.load_state_dict(network.state_dict(), strict=True)
 
 
@@ -158,7 +159,9 @@ def test_frozen_stages_are_those_of_the_pretrained_network(photos: Path, tmp_pat
     plain = __import__("torchvision").models.resnet18()
     torch.save(plain.state_dict(), weights)
     phases = [{"name": "last", "unfreeze": 1, "epochs": 2, "head_lr": 0.001}]
-    run = hs.train(photos, tmp_path / "run", phases=phases, **TINY | {"weights": weights})
+    run = hs.train(
+        photos, tmp_path / "run", phases=phases, **TINY | {"backbone": "resnet18", "weights": weights}
+    )
     trained, _ = load_network(run.path / "model.safetensors")
     for name in ("conv1", "bn1", "layer1", "layer2", "layer3"):
         assert digest(trained.get_submodule(name)) == digest(plain.get_submodule(name)), name
@@ -282,21 +285,20 @@ def test_two_processes_train_as_one(photos: Path, tmp_path: Path) -> None:
     # 30 training photos in steps of 29: in the second step one process has no photo. The weights are a
     # file's, so that norms count as pretrained: those that learn see other photos in each process.
     torch.manual_seed(0)
-    torch.save(__import__("torchvision").models.resnet18().state_dict(), tmp_path / "weights.pth")
-    (tmp_path / "recipe.toml").write_text(
+    torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / "weights.pth")
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
         '[[phases]]\nname = "head"\nepochs = 3\nhead_lr = 0.01\n\n'
         '[[phases]]\nname = "last"\nunfreeze = 1\nepochs = 2\nhead_lr = 0.001\noptimizer = "adamw"\n'
         "wise_ft = true\n"
     )
-    command = ["-m", "headstart", "train", str(photos), "--recipe", str(tmp_path / "recipe.toml")]
-    command += ["--backbone", "resnet18", "--weights", str(tmp_path / "weights.pth")]
-    command += ["--size-px", "32", "--batch-size", "29"]
-    one = [sys.executable, *command, "--out", str(tmp_path / "one")]
-    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    two += [*command, "--out", str(tmp_path / "two")]
-    for arguments in (one, two):
-        done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=200)
-        assert done.returncode == 0, done.stderr
+    settings = TINY | {"weights": str(tmp_path / "weights.pth"), "batch_size": 29, "recipe": str(recipe)}
+    hs.train(photos, tmp_path / "one", **settings)
+    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"]
+    two += ["headstart", "train", str(photos), "--out", str(tmp_path / "two")]
+    two += [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    done = subprocess.run(two, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr
     metrics = [json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("one", "two")]
     assert metrics[0]["images"] == metrics[1]["images"]
     assert metrics[1]["best"]["val_accuracy"] == pytest.approx(metrics[0]["best"]["val_accuracy"], abs=1 / 6)
@@ -326,7 +328,9 @@ def test_mixtures_of_weights_are_kept_where_they_are_better(photos: Path, tmp_pa
     # Far too fast, so that a little of it is better than all of it.
     fine = {"name": "fine", "unfreeze": 1, "epochs": 1, "head_lr": 0.05, "optimizer": "sgd", "wise_ft": True}
     phases = [{"name": "probe", "epochs": 3, "head_lr": 1e-4}, fine]
-    run = hs.train(photos, tmp_path / "run", val=photos / "test", **(TINY | {"phases": phases}))
+    run = hs.train(
+        photos, tmp_path / "run", val=photos / "test", **(TINY | {"backbone": "resnet18", "phases": phases})
+    )
     best = run.metrics["best"]
     assert 0 < best["share"] < 1
     assert best["val_loss"] < min(row["val_loss"] for each in run.metrics["phases"] for row in each["epochs"])
@@ -339,11 +343,11 @@ def test_what_ends_a_phase_early_and_what_was_tried_in_vain_is_said(
 ) -> None:
     phases = [
         {"name": "probe", "optimizer": "exact"},
-        {"name": "fine", "unfreeze": 1, "epochs": 9, "patience": 1, "head_lr": 0.3, "optimizer": "sgd"},
+        {"name": "fine", "unfreeze": 1, "epochs": 9, "patience": 1, "head_lr": 1e-12, "optimizer": "sgd"},
         {"name": "still", "unfreeze": 1, "epochs": 1, "head_lr": 1e-12, "optimizer": "sgd", "wise_ft": True},
     ]
     # With norms that learn, nothing would stand still.
-    torch.save(__import__("torchvision").models.resnet18().state_dict(), tmp_path / "weights.pth")
+    torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / "weights.pth")
     hs.train(photos, tmp_path / "run", **(TINY | {"phases": phases, "weights": tmp_path / "weights.pth"}))
     told = capsys.readouterr().err
     assert "fine ends early: no improvement for 1 epoch (patience = 1)" in told

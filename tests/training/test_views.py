@@ -18,7 +18,13 @@ EVERYTHING = ", ".join(
     f'{{op = "{name}", p = 0.5}}' for name in OPERATIONS if name not in ("padded-crop", "randaugment")
 )
 RECIPE = f'[[phases]]\nname = "head"\nepochs = 2\nviews = 2\nhead_lr = 0.01\naugment = [{EVERYTHING}]\n'
-SETTINGS = {"backbone": "resnet18", "weights": "random", "size_px": 32, "features": "store", "seed": 5}
+SETTINGS = {
+    "backbone": "timm/test_resnet",
+    "weights": "random",
+    "size_px": 32,
+    "features": "store",
+    "seed": 5,
+}
 
 Rows = dict[tuple[str, bytes], bytes]
 
@@ -62,6 +68,7 @@ def test_views_are_the_same_with_any_number_of_workers(
     assert rows_of(photos, tmp_path, workers=workers) == alone
 
 
+@pytest.mark.slow
 def test_views_are_the_same_with_two_processes(alone: Rows, photos: Path, tmp_path: Path) -> None:
     assert rows_of(photos, tmp_path, num_processes=2) == alone
 

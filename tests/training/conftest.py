@@ -1,0 +1,32 @@
+"""Two hundred small runs: what each of them would only repeat is done once."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from headstart.training import run_dir
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _curves_are_drawn_once() -> Iterator[None]:
+    """Give every run the first one's picture; test_curves.py draws its own."""
+    draw, drawn = run_dir.curves_png, []
+
+    def curves_png(*arguments: Any, **named: Any) -> bytes:
+        if not drawn:
+            drawn.append(draw(*arguments, **named))
+        return drawn[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_dir, "curves_png", curves_png)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _old_objects_are_no_garbage() -> None:
+    """Let the garbage collection after each phase look at what is new, not at libraries and other tests."""
+    gc.freeze()
