@@ -17,7 +17,7 @@ from torchvision import models
 import headstart as hs
 from headstart.model.freeze import digest, is_frozen
 from headstart.model.stages import stages
-from headstart.training import train
+from headstart.training import finetune
 from headstart.training.run_dir import RunDir
 
 # Trained norms, so that those of frozen stages have a reason to move. Random networks give huge gradients.
@@ -64,7 +64,7 @@ def test_what_is_frozen_stands_still_and_the_rest_moves(
     backbone: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
-    take_steps = train._take_steps
+    take_steps = finetune._take_steps
 
     def watched(setup: Any, features: Any, *others: Any) -> None:
         parts = stages(setup.network)
@@ -81,10 +81,10 @@ def test_what_is_frozen_stands_still_and_the_rest_moves(
                 assert after[part.name] != before[part.name], part.name
         seen.append(features.phase.name)
 
-    monkeypatch.setattr(train, "_take_steps", watched)
+    monkeypatch.setattr(finetune, "_take_steps", watched)
     # Neither checkpoints nor model files, which others test.
     monkeypatch.setattr(RunDir, "checkpoint", lambda self, network, others=None: None)
-    monkeypatch.setattr(train, "finish", lambda *arguments: {})
+    monkeypatch.setattr(finetune, "finish", lambda *arguments: {})
     run = tmp_path / "run"
     settings: dict[str, Any] = {"size_px": 32, "batch_size": 10, "phases": PHASES}
     if backbone == "vgg16":
