@@ -37,7 +37,7 @@ PHASES: list[dict[str, Any]] = [
     {"name": "all", "unfreeze": "all", "epochs": 4, "optimizer": "sgd", "head_lr": 1e-3, "norm": "train"},
 ]
 SETTINGS: dict[str, Any] = {
-    "backbone": "squeezenet1_1",
+    "backbone": "mobilenet_v3_small",
     "weights": "random",
     "size_px": 32,
     "batch_size": 5,

@@ -343,12 +343,13 @@ def test_what_ends_a_phase_early_and_what_was_tried_in_vain_is_said(
 ) -> None:
     phases = [
         {"name": "probe", "optimizer": "exact"},
-        {"name": "fine", "unfreeze": 1, "epochs": 9, "patience": 1, "head_lr": 1e-12, "optimizer": "sgd"},
+        {"name": "fine", "unfreeze": 1, "epochs": 9, "patience": 1, "head_lr": 0.3, "optimizer": "sgd"},
         {"name": "still", "unfreeze": 1, "epochs": 1, "head_lr": 1e-12, "optimizer": "sgd", "wise_ft": True},
     ]
     # With norms that learn, nothing would stand still.
-    torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / "weights.pth")
-    hs.train(photos, tmp_path / "run", **(TINY | {"phases": phases, "weights": tmp_path / "weights.pth"}))
+    torch.save(__import__("torchvision").models.resnet18().state_dict(), tmp_path / "weights.pth")
+    settings = TINY | {"backbone": "resnet18", "phases": phases, "weights": tmp_path / "weights.pth"}
+    hs.train(photos, tmp_path / "run", **settings)
     told = capsys.readouterr().err
     assert "fine ends early: no improvement for 1 epoch (patience = 1)" in told
     assert "still: no mixture with the weights before the phase is better" in told
