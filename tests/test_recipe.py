@@ -66,6 +66,11 @@ def test_a_linear_head_is_solved_while_its_features_are_small() -> None:
     assert phases_of("probe", Facts(10, None))[0].optimizer == "adam"
 
 
+@pytest.mark.parametrize("task", ["multilabel", "regression"])
+def test_a_linear_head_for_labels_or_numbers_is_solved_too(task: str) -> None:
+    assert phases_of("finetune", Facts(900, 1280, task))[0].optimizer == "exact"
+
+
 def test_what_solving_takes_counts_classes_and_the_smaller_side() -> None:
     features = 4 * 10_000 * 1000
     assert 2 * features < solving_bytes(10_000, 1000, 2) < 6 * features

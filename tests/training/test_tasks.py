@@ -246,6 +246,20 @@ def test_a_state_dict_is_written_where_the_native_network_has_a_place_for_the_he
     assert not (tmp_path / "box.pth").exists()
 
 
+@pytest.mark.parametrize(("task", "score"), [("multilabel", "accuracy"), ("regression", "mae")])
+def test_the_probe_of_labels_and_numbers_is_solved(
+    task: str, score: str, tables: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = hs.train(tables[task], tmp_path / "run", recipe="probe", **TINY, **SETTINGS[task])
+    head = run.metrics["head"]
+    assert list(head) == ["kind", "penalties", "cv_loss", f"cv_{score}"]
+    assert len(head["penalties"]) == len(hs.load(run.path).info.class_names or "wh")
+    shown = f"chosen by cross-validation on the training photos: loss {head['cv_loss']:.3f} {score} "
+    assert shown + f"{head[f'cv_{score}']:.3f}" in capfd.readouterr().err
+    if task == "regression":  # in pixels, of which the sides' standard deviations are about five
+        assert 1 < head["cv_mae"] < 10
+
+
 @pytest.mark.slow
 def test_the_default_recipe_finds_boxes(tables: dict[str, Path], tmp_path: Path) -> None:
     run = hs.train(tables["box"], tmp_path / "run")  # the default backbone, whose weights come with pip
@@ -286,6 +300,8 @@ def test_what_a_task_does_not_have_is_refused(tables: dict[str, Path], tmp_path:
         train("multilabel", head="spatial")
     with pytest.raises(ConfigError, match="the task 'box' does not support mixup"):
         train("box", phases=[{**HEAD[0], "mixup": 0.2}])
+    with pytest.raises(ConfigError, match="the task 'box' does not support optimizer = 'exact'"):
+        train("box", phases=[{"unfreeze": "head", "optimizer": "exact"}])
     with pytest.raises(ConfigError, match="class_weights = 'balanced'"):
         train("regression", phases=[{**HEAD[0], "class_weights": "balanced"}])
     assert not (tmp_path / "run").exists()

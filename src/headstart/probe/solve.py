@@ -26,6 +26,9 @@ Kind: TypeAlias = Literal["classes", "labels", "numbers"]
 STRENGTHS: Final = tuple(10 ** (-half / 2) for half in range(11))
 """Penalties that are tried, strongest first, for features scaled to a mean variance of one."""
 
+STRONGER: Final = tuple(10 ** (half / 2) for half in range(4, 0, -1))
+"""Penalties that are tried before these for labels and numbers, which features may say little about."""
+
 _MOST_PAIRS: Final = 10  # of vectors that L-BFGS remembers
 _LOSSES: Final[dict[Kind, Loss]] = {
     "classes": CrossEntropy(),
@@ -164,26 +167,28 @@ def _solve(
         num_scored = int(is_scored.sum())
         return losses / num_scored, headline / num_scored
 
-    penalty = np.full(1 if kind == "classes" else num_outputs, STRENGTHS[0])
+    num_penalties = loss.losses(zeros[:1], targets[:1]).shape[1]
+    penalty = np.full(num_penalties, STRENGTHS[0])
     cv_loss = cv_headline = answers = None
     start = zeros
     if num_folds > 1:
-        heads = best_heads = fit_folds([zeros] * num_folds, penalty, ROUGH)
-        if is_scored.any():
-            best_losses, _ = scores(left_out(heads))
-            for strength in STRENGTHS[1:]:  # each begins where the one before it, a stronger, ended
-                heads = fit_folds(heads, np.array([strength]), ROUGH)
-                losses, _ = scores(left_out(heads))
-                is_better = losses < best_losses
-                penalty[is_better], best_losses[is_better] = strength, losses[is_better]
-                if is_better.all():
-                    best_heads = heads
-                elif is_better.any():
-                    best_heads = [
-                        np.where(is_better, new, old) for new, old in zip(heads, best_heads, strict=True)
-                    ]
-                elif (losses > 1.1 * best_losses).all():
-                    break
+        heads = best_heads = [zeros] * num_folds
+        best_losses = np.full(num_penalties, np.inf)
+        strengths = STRENGTHS if kind == "classes" else (*STRONGER, *STRENGTHS)
+        for strength in strengths if is_scored.any() else ():
+            # Each begins where the one before it, a stronger, ended.
+            heads = fit_folds(heads, np.array([strength]), ROUGH)
+            losses, _ = scores(left_out(heads))
+            is_better = losses < best_losses
+            penalty[is_better], best_losses[is_better] = strength, losses[is_better]
+            if is_better.all():
+                best_heads = heads
+            elif is_better.any():
+                best_heads = [
+                    np.where(is_better, new, old) for new, old in zip(heads, best_heads, strict=True)
+                ]
+            elif (losses > 1.1 * best_losses).all():
+                break
         del heads
         best_heads = fit_folds(best_heads, penalty, FINE)
         start = np.mean(best_heads, 0)

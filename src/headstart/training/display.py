@@ -153,17 +153,30 @@ class Display:
             how = "solved exactly"
         self.say(f"Phase {phase.name}: {num_trainable:,} parameters, {how}; {frozen}")
 
-    def solved(self, penalty: float, cv_loss: float | None, cv_accuracy: float | None) -> None:
-        """Print the penalty that cross-validation chose, and how well the head did on what was left out."""
-        if cv_loss is None or cv_accuracy is None:
+    def solved(
+        self,
+        *,
+        cv_loss: float | None,
+        penalty: float | None = None,
+        penalties: Sequence[float] = (),
+        **cv_headline: float | None,
+    ) -> None:
+        """Print the penalties that cross-validation chose, and how well the head did on what was left out.
+
+        All arguments are what ``SolvedHead.summary`` returns.
+        """
+        chosen = [penalty] if penalty is not None else sorted(penalties)
+        shown = f"penalty {chosen[0]:.2g}" + (f" to {chosen[-1]:.2g}" if chosen[-1] > chosen[0] else "")
+        if cv_loss is None:
+            of_class = "of each class " if penalty is not None else ""
             self.say(
-                f"Head: penalty {penalty:.2g}, the strongest. Cross-validation is not possible, because the "
-                f"training photos of each class are one photo, identical photos, or one group."
+                f"Head: {shown}. Cross-validation is not possible, because the training "
+                f"photos {of_class}are one photo, identical photos, or one group."
             )
             return
+        headline = " ".join(f"{name.removeprefix('cv_')} {value:.3f}" for name, value in cv_headline.items())
         self.say(
-            f"Head: penalty {penalty:.2g}, chosen by cross-validation on the training photos: "
-            f"loss {cv_loss:.3f} accuracy {cv_accuracy:.3f}"
+            f"Head: {shown}, chosen by cross-validation on the training photos: loss {cv_loss:.3f} {headline}"
         )
 
     def epoch(self, record: EpochRecord, epochs: int, *, is_best: bool) -> None:

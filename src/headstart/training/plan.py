@@ -125,7 +125,7 @@ class _PhasePlan:
         yield _line("trained", f"{', '.join(self.trained)}: {num_trained:,} parameters")
         yield _line("frozen", ", ".join(self.frozen) or "nothing")
         if phase.optimizer == "exact":
-            yield _line("optimiser", "none: the head is solved exactly, as L2 logistic regression")
+            yield _line("optimiser", "none: the head is solved exactly")
         else:
             momentum = f", momentum {phase.momentum:g}" if phase.optimizer == "sgd" else ""
             batches = f", {phase.accumulate} batches per step" if phase.accumulate > 1 else ""

@@ -29,7 +29,7 @@ from headstart.model.weights import WeightsSource, create_pretrained
 from headstart.training.display import Display
 from headstart.training.features import FeatureSource
 from headstart.training.mix import check_mix
-from headstart.training.solve_head import head_inputs, refuse_impossible_phases
+from headstart.training.solve_head import SOLVABLE_TASKS, head_inputs, refuse_impossible_phases
 from headstart.training.stopwatch import Stopwatch
 from headstart.training.task import Task, task_of
 
@@ -129,7 +129,7 @@ def prepare(
         network.to(accelerator.device)
         network.eval()  # nothing that runs before training may teach the norms anything
     display.say(f"Backbone {backbone.full_name}, weights: {weights}")
-    solvable = head_inputs(network) if listing.task == "classification" else None
+    solvable = head_inputs(network) if listing.task in SOLVABLE_TASKS else None
     config = dataclasses.replace(config, head=head)  # so that resuming knows a network of the user's own
     config = recipe.complete(config, recipe.Facts(num_train, solvable, listing.task, targets.num_outputs))
     for phase in config.phases:
@@ -283,11 +283,12 @@ def _refuse_for_task(config: TrainConfig, task: Task, name: str) -> None:
 def _refuse_phase_for_task(phase: PhaseConfig, task: str) -> None:
     """Refuse what a phase asks for and its task has no meaning for."""
     only_classes = [
-        *(["optimizer = 'exact'"] if phase.optimizer == "exact" else []),
         *(["class_weights = 'balanced'"] if phase.class_weights != "none" else []),
         *(["sampling = 'balanced'"] if phase.sampling != "shuffled" else []),
     ]
     refused = only_classes if task != "classification" else []
+    if phase.optimizer == "exact" and task not in SOLVABLE_TASKS:
+        refused.append("optimizer = 'exact'")
     if task in ("box", "regression"):  # a mixture of two photos has no box, and not the mean of two numbers
         refused += [name for name in ("mixup", "cutmix") if getattr(phase, name)]
     if task == "regression" and phase.label_smoothing:

@@ -21,11 +21,12 @@ from headstart.probe.solve import Kind, SolvedHead, solve_head
 from headstart.recipe import solving_bytes
 from headstart.training.features import PhaseFeatures
 
-_KINDS: Final[dict[str, Kind]] = {
+SOLVABLE_TASKS: Final[dict[str, Kind]] = {
     "classification": "classes",
     "multilabel": "labels",
     "regression": "numbers",
 }
+"""Tasks whose linear heads can be solved, and what they are to the solver."""
 
 
 def linear_head(suffix: nn.Module) -> nn.Linear | None:
@@ -132,7 +133,7 @@ def fit_head(
             inputs,
             of_photos[index],
             units,
-            _KINDS[targets.task],
+            SOLVABLE_TASKS[targets.task],
             layer.out_features,
             std=np.array(targets.scale.std) if targets.task == "regression" else None,
         )
