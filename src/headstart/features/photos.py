@@ -8,7 +8,7 @@ network needs anyway.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -58,7 +58,7 @@ class PhotoFacts:
         brightness: Mean of the grey levels, 0..1.
         contrast: Their standard deviation, 0..0.5.
         sharpness: Variance of the Laplacian of the grey levels (0..255) where the longer side is 256 px, so
-            that it does not depend on the photo's size. Below about 100 a photo looks blurred.
+            that it does not depend on the photo's size.
         format: ``"JPEG"``, ``"PNG"``, ...
         profile: The ICC profile's own name; empty if the file has none, which means sRGB.
         thumbnail: (96, 96) uint8, grey, the whole photo squashed. Near-duplicates are searched with square
@@ -215,7 +215,7 @@ class PhotoStore:
             self._store.close()
         self._store = None
 
-    def _try(self, function: Any) -> None:
+    def _try(self, function: Callable[[FeatureStore], None]) -> None:
         store = self._store
         try:
             if store is not None:
