@@ -16,7 +16,7 @@ ROWS = [
         *("files", "columns", "cores", "environment", "errors"),
     ],
     ["data"],
-    ["features", "probe", "evaluation", "answers", "predictions", "drawings", "predictor"],
+    ["probe", "features", "evaluation", "answers", "predictions", "drawings", "predictor"],
     ["model"],
     ["export"],
     ["training"],
@@ -26,18 +26,20 @@ TORCH_FREE = [
     *ROWS[0],
     "data",
     "recipe",
-    *("features", "probe", "evaluation", "answers", "predictions", "drawings", "predictor"),
+    *("probe", "features", "evaluation", "answers", "predictions", "drawings", "predictor"),
     *("__main__", "cli"),  # which import the others where they are used
 ]
 # Files of a room that otherwise needs PyTorch. They may name its types, for the type checker alone.
 TORCH_FREE_FILES = {
     *("training/curves.py", "training/display.py", "training/figure.py", "training/history.py"),
     *("training/interrupt.py", "training/moved.py", "training/photos_csv.py", "training/provenance.py"),
-    *("training/result.py", "training/run_folder.py", "training/stopwatch.py", "training/train.py"),
+    *("training/extractor.py", "training/picture.py", "training/preview.py", "training/sampler.py"),
+    *("training/hand_over.py", "training/probe.py", "training/result.py", "training/run_folder.py"),
+    *("training/solved.py", "training/stopwatch.py", "training/story.py", "training/train.py"),
 }
 TORCH = {"torch", "torchvision", "timm", "accelerate", "sklearn", "scipy"}
 NETWORKS = {"onnx", "safetensors"}  # files of networks: what reads and makes them, which prediction does not
-WITH_NETWORKS = {"features"}
+WITH_NETWORKS = {"features", "probe"}
 
 
 def module_of(path: Path) -> str:

@@ -89,9 +89,8 @@ def demo(
         Path | None, option("New folder for the photos and the run.", "headstart-demo", metavar="FOLDER")
     ] = None,
 ) -> None:
-    """Real photos, offline, in about a minute: train, score, predict."""
-    with requires_extra("train"):
-        from headstart.demo import run_demo
+    """Real photos, offline, in a few seconds: train, score, predict."""
+    from headstart.demo import run_demo
 
     run_demo(out)
 
@@ -122,7 +121,10 @@ def train(
     recipe: Annotated[
         str | None,
         option(
-            "probe, finetune, full, classic, or a FILE.toml of [[phases]].", "finetune", metavar="NAME|FILE"
+            "auto (finetune with PyTorch, else probe), probe, finetune, full, classic, or a FILE.toml of "
+            "[[phases]].",
+            "auto",
+            metavar="NAME|FILE",
         ),
     ] = None,
     task: Annotated[
@@ -228,8 +230,7 @@ def train(
         if text := plan(data, out, **settings):
             print(text)
         return
-    with requires_extra("train"):
-        from headstart.training.train import train as train_model
+    from headstart.training.train import train as train_model
 
     result = train_model(data, out, **settings)
     _print_result(result.path, result.metrics)
@@ -255,8 +256,7 @@ def resume(
     ] = False,
 ) -> None:
     """Resume an interrupted run. The result is the same as without the interruption."""
-    with requires_extra("train"):
-        from headstart.training.train import resume as resume_training
+    from headstart.training.train import resume as resume_training
 
     result = resume_training(run, data=data, val=val, force=force)
     _print_result(result.path, result.metrics)
@@ -559,7 +559,10 @@ def augment(
     recipe: Annotated[
         str | None,
         option(
-            "probe, finetune, full, classic, or a FILE.toml of [[phases]].", "finetune", metavar="NAME|FILE"
+            "auto (finetune with PyTorch, else probe), probe, finetune, full, classic, or a FILE.toml of "
+            "[[phases]].",
+            "auto",
+            metavar="NAME|FILE",
         ),
     ] = None,
     backbone: Annotated[
@@ -587,8 +590,7 @@ def augment(
 
     settings = {name: options[name] for name in names if options[name] is not None}
     settings.update(settings_from_pairs(set_ or []))
-    with requires_extra("train"):
-        from headstart.training.preview import write_sheet
+    from headstart.training.preview import write_sheet
 
     result = write_sheet(data, out, augment=augment, num_views=views, num_photos=photos, **settings)
     for path, reason in result.unreadable:
@@ -688,9 +690,8 @@ def features(
 ) -> None:
     """Write the features of photos, the input of a network's head, with their paths, labels and splits."""
     options = {**locals()}
-    with requires_extra("train"):
-        from headstart.features.extract import extract_features
-        from headstart.training.extractor import open_extractor
+    from headstart.features.extract import extract_features
+    from headstart.training.extractor import open_extractor
 
     refuse_to_write(out, FEATURES)
     settings = {

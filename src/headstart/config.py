@@ -15,7 +15,7 @@ from typing import Any, Literal, Self, get_args
 from headstart.errors import ConfigError, did_you_mean
 from headstart.operations import Operation, check_augment
 
-RecipeName = Literal["probe", "finetune", "full", "classic"]
+RecipeName = Literal["auto", "probe", "finetune", "full", "classic"]
 RECIPES: tuple[str, ...] = get_args(RecipeName)
 
 
@@ -180,7 +180,9 @@ class TrainConfig:
     )
     backbone: str = _setting("timm/tf_efficientnet_lite0", "a torchvision name, timm/NAME, or NAME.TAG")
     weights: str = _setting("default", "'default', 'random', a .pth or .safetensors file, or a run's folder")
-    recipe: str = _setting("finetune", "phases by name, or a TOML file of [[phases]]")
+    recipe: str = _setting(
+        "auto", "phases by name, or a TOML file of [[phases]]; auto: finetune with PyTorch, else probe"
+    )
     seed: int = _setting(0, "decides the split, the order and the dropout", at_least=0, at_most=2**63 - 1)
     resize: str | None = _setting(
         None, "how photos become square; default: the backbone's", choices=("crop", "pad", "squash")

@@ -1,4 +1,4 @@
-"""``headstart demo``: the whole way on real photos, offline, in about a minute."""
+"""``headstart demo``: the whole way on real photos, offline, in a few seconds."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from headstart.errors import RunFolderError, shell_command
+from headstart.errors import RunFolderError, requires_extra, shell_command
 from headstart.predictor import load
+from headstart.training.story import has_pytorch
 from headstart.training.train import train
 
 # Photographs that scikit-image's wheel carries, what their patches show, and the part of each that shows it:
@@ -36,7 +37,8 @@ def make_demo_photos(folder: Path) -> None:
     Args:
         folder: Made if it is not there.
     """
-    from skimage import data
+    with requires_extra("demo"):
+        from skimage import data
 
     generator = np.random.Generator(np.random.Philox(0))
     for class_name, (photo_name, (left, top, right, bottom)) in _PHOTOS.items():
@@ -69,15 +71,23 @@ def run_demo(out: Path | None = None) -> None:
     photos, run = out / "photos", out / "run"
     _say(f"Cutting patches from {len(_PHOTOS)} photographs into {photos} ...")
     make_demo_photos(photos)
-    result = train(photos, run)
+    result = train(photos, run, recipe="probe")
     num_test, accuracy = result.metrics["images"]["test"], result.metrics["test"]["accuracy"]
     print(f"\nOn {num_test} patches kept apart until now: accuracy {accuracy:.3f}")
     print("Three of them:")
     unseen = [sorted((photos / "test" / name).iterdir())[0] for name in ("fur", "gravel", "grass")]
     for prediction in load(run).predict(unseen):
         print(f"  {prediction.path}: {prediction.label} ({prediction.probability:.3f})")
-    print(f"\nThe photos are in {photos}, the model, its scores and curves in {run}.")
+    print(f"\nThe photos are in {photos}, the model and its scores in {run}, one row per photo in")
+    print(f"{run / 'answers.csv'}.")
     print(f"Next: {shell_command('predict', run)} YOUR-PHOTO.jpg, or headstart train YOUR-PHOTOS")
+    if has_pytorch():
+        return
+    print(
+        "\nThis was a probe: a new head on a frozen network. Fine-tuning also trains the network itself. It"
+    )
+    print("takes minutes instead of seconds and gained up to 5 points of accuracy on our data sets:")
+    print("pip install 'headstart[train]'")
 
 
 def _say(text: str) -> None:

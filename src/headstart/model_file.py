@@ -26,6 +26,10 @@ PLACEHOLDER: Final = "0" * 64
 """Stands in a safetensors file's metadata as ``"sha256"`` while the file is hashed."""
 
 
+HEAD: Final = ("head.weight", "head.bias")
+"""Names of the tensors of a ``model.safetensors`` that holds a head alone: its backbone's are elsewhere."""
+
+
 @dataclass(frozen=True)
 class ModelInfo:
     """What a model file says of itself. It holds no time, path or host name: equal training, equal files.

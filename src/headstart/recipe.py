@@ -136,4 +136,11 @@ def _classic(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
     )
 
 
-_RECIPES = {"probe": _probe, "finetune": _finetune, "full": _full, "classic": _classic}
+# What "auto" stands for is decided before, by what is installed: see training/story.py.
+_RECIPES = {
+    "auto": _finetune,
+    "probe": _probe,
+    "finetune": _finetune,
+    "full": _full,
+    "classic": _classic,
+}

@@ -178,7 +178,7 @@ def test_stored_rows_stand_for_the_file_only_if_it_begins_with_what_made_them(
     settings = {"backbone": "resnet18", "weights": "random", "phases": SOLVED, **SIZE}
     losses = {}
     for way, hashes in {"rows": function_hashes, "bytes": lambda _: {}}.items():
-        monkeypatch.setattr("headstart.training.deployed.function_hashes", hashes)
+        monkeypatch.setattr("headstart.training.hand_over.function_hashes", hashes)
         run = hs.train(photos, tmp_path / way, **settings)
         losses[way] = run.metrics["best"]["val_loss"]
         assert losses[way] == pytest.approx(loss_of_file(run, photos), rel=1e-5)

@@ -13,7 +13,8 @@ from headstart.errors import UsageError
 from headstart.files import write_whole
 from headstart.model.backbones import create_native, resolve
 from headstart.model.head import put_head
-from headstart.model_file import PLACEHOLDER, ModelInfo, open_safetensors, seal_safetensors
+from headstart.model.weights import create_for_head
+from headstart.model_file import HEAD, PLACEHOLDER, ModelInfo, open_safetensors, seal_safetensors
 
 
 def save_network(path: Path, network: nn.Module, info: ModelInfo) -> None:
@@ -51,14 +52,25 @@ def load_network(path: Path) -> tuple[nn.Module, ModelInfo]:
             f"{path} holds the weights of a network that its user wrote, so Headstart cannot build it. Build "
             f"it, and load them with safetensors.torch.load_file; model.onnx beside it needs nothing."
         )
+    if info.backbone.lower().endswith(".onnx"):
+        raise UsageError(
+            f"{path} holds the head of a run on {info.backbone}, which PyTorch cannot build. model.onnx "
+            f"beside it is the whole model."
+        )
+    state = OrderedDict(safetensors.torch.load(data))
+    is_head_alone = set(state) == set(HEAD)
+    native = create_for_head(path, info)[0] if is_head_alone else create_native(resolve(info.backbone))
     network = put_head(
-        create_native(resolve(info.backbone)),
+        native,
         info.head,  # type: ignore[arg-type]  # the file has been verified
         info.num_outputs,
         is_box=info.task == "box",
         size_px=info.preprocessing.size_px,
     )
-    state = OrderedDict(safetensors.torch.load(data))
+    if is_head_alone:
+        whole = network.state_dict()
+        whole.update(zip(list(whole)[-2:], (state[name] for name in HEAD), strict=True))
+        state = OrderedDict(whole)
     # The format has no place for the layers' versions, which torchvision's MNASNet asks for.
     state._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]
     network.load_state_dict(state, strict=True)

@@ -11,7 +11,7 @@ import functools
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -57,6 +57,8 @@ class OnnxBackbone:
         weights: SHA-256 of the file that the weights come from.
         stages: Tensors inside the graph, in order: the outputs (N, C, H, W) of the stages before the pooling.
         is_file: Whether the user has named a file.
+        native: The state dict of the whole network in its own names, with the pretrained head as its last two
+            tensors; empty where it is not known.
     """
 
     name: str
@@ -65,6 +67,7 @@ class OnnxBackbone:
     weights: str
     stages: tuple[str, ...] = ()
     is_file: bool = False
+    native: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     @functools.cached_property
     def function(self) -> str:
@@ -270,7 +273,14 @@ def _filled(model: onnx.ModelProto, recipe: Recipe, file: WeightsFile, size_px: 
         side.dim_value = size_px
     del model.metadata_props[:]
     preprocessing = replace(recipe.preprocessing, size_px=size_px)
-    return OnnxBackbone(recipe.name, model.SerializeToString(), preprocessing, sha256, recipe.stages)
+    # A counter of batches, which is missing where weights are older than it, decides nothing.
+    native = {
+        name: state_dict[name] if name in state_dict else np.zeros(shape, np.int64)
+        for name, shape in recipe.shapes.items()
+    }
+    return OnnxBackbone(
+        recipe.name, model.SerializeToString(), preprocessing, sha256, recipe.stages, native=native
+    )
 
 
 def _exported(name: str, weights: str | os.PathLike[str], size_px: int | None) -> OnnxBackbone | None:

@@ -27,7 +27,7 @@ from headstart.model import libraries
 from headstart.model.backbones import Backbone, create_native, every, listed, resolve
 from headstart.model.head import put_head
 from headstart.model.state_dict import load_state_dict, parse_state_dict, renamed_by_order
-from headstart.model_file import ModelInfo, open_safetensors
+from headstart.model_file import HEAD, ModelInfo, open_safetensors
 from headstart.weight_files import (
     WeightsFile,
     efficientnet_lite0_package,  # noqa: F401  # where the entry point of an older installation looks for it
@@ -305,8 +305,32 @@ def _info_of_run(path: str) -> ModelInfo | None:
     return ModelInfo.from_json(text) if text else None
 
 
+def create_for_head(path: str | os.PathLike[str], info: ModelInfo) -> tuple[nn.Module, WeightsSource]:
+    """Build the network of a probe whose file holds the head alone, with the official weights.
+
+    Args:
+        path: The file, for messages.
+        info: What it says of itself.
+
+    Raises:
+        WeightsError: The weights are not on this machine, or they are not those of the run.
+    """
+    network, source = create_pretrained(resolve(info.backbone))
+    if source.sha256 != info.weights:
+        raise WeightsError(
+            f"{os.fsdecode(path)} holds a head alone, and the weights of {info.backbone} on this machine "
+            f"({source}) are not those that it was trained on, with SHA-256 {info.weights[:12]}. Train again."
+        )
+    return network, source
+
+
 def _create_from_run(backbone: Backbone, path: str, info: ModelInfo) -> tuple[nn.Module, WeightsSource]:
     """Take the backbone of a run; its head is left out, as the new task has one of its own."""
+    if info.backbone.lower().endswith(".onnx"):
+        raise WeightsError(
+            f"{path} holds the head of a run on {info.backbone}. An ONNX file cannot be fine-tuned: train a "
+            f"probe with --backbone {info.backbone}, or choose a backbone by its name."
+        )
     if info.head == "own":
         raise WeightsError(
             f"{path} holds the weights of a network that its user wrote, which has no backbone by a name. "
@@ -320,6 +344,9 @@ def _create_from_run(backbone: Backbone, path: str, info: ModelInfo) -> tuple[nn
             f"--backbone {name}"
         )
     data, _ = open_safetensors(path)  # verifies the checksum
+    state = safetensors.torch.load(data)
+    if set(state) == set(HEAD):
+        return create_for_head(path, info)
     network = create_native(backbone)
     with_head = put_head(
         network,
@@ -328,9 +355,7 @@ def _create_from_run(backbone: Backbone, path: str, info: ModelInfo) -> tuple[nn
         is_box=info.task == "box",
         size_px=info.preprocessing.size_px,
     )
-    load_state_dict(
-        with_head, safetensors.torch.load(data), path=path, full_name=f"{backbone.full_name} with its head"
-    )
+    load_state_dict(with_head, state, path=path, full_name=f"{backbone.full_name} with its head")
     if with_head is network:  # it has another number of outputs now
         native = create_native(backbone)
         load_state_dict(native, network.state_dict(), path=path, full_name=backbone.full_name, any_head=True)

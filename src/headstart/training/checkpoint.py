@@ -9,18 +9,23 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from headstart.errors import DamagedFileError, FileWriteError, HeadstartError
 from headstart.export.safetensors import write_tensors
 from headstart.files import delete, retried
 from headstart.model_file import open_safetensors
+from headstart.training.solved import OutOfFold
 
 # Whatever else lies in the folder is somebody's and stays.
 _OURS: Final = re.compile(
-    r"\d{4,}\.(safetensors|damaged)|best-\d{4,}(-mixed)?(-\d+)?\.safetensors|\.[0-9a-f]{16}\.part"
+    r"\d{4,}\.(safetensors|damaged)|best-\d{4,}(-mixed)?(-\d+)?\.safetensors|out-of-fold\.safetensors|\.[0-9a-f]{16}\.part"
 )
+
+_OUT_OF_FOLD: Final = "out-of-fold.safetensors"
 
 KEPT: Final = 2
 """Checkpoints on disk: the newest, and the one before it in case the newest is damaged."""
@@ -90,6 +95,30 @@ class Checkpoints:
         """
         return load_checkpoint(self.folder / name)[0]
 
+    def save_out_of_fold(self, answers: OutOfFold) -> None:
+        """Write what the solved head answers for the training photos."""
+        tensors = {
+            "outputs": torch.from_numpy(answers.outputs),
+            "fold": torch.from_numpy(answers.fold.astype(np.int64)),
+        }
+        save_checkpoint(self.folder / _OUT_OF_FOLD, tensors, {})
+
+    def load_out_of_fold(self, say: Callable[[str], object]) -> OutOfFold | None:
+        """Read what ``save_out_of_fold`` wrote; None if there is nothing, or it is damaged.
+
+        Args:
+            say: Told of damage.
+        """
+        path = self.folder / _OUT_OF_FOLD
+        if not path.exists():
+            return None
+        try:
+            tensors, _ = load_checkpoint(path)
+        except (HeadstartError, OSError) as error:
+            say(f"{error} answers.csv has no rows for the training photos.")
+            return None
+        return OutOfFold(tensors["outputs"].numpy(), tensors["fold"].numpy())
+
     def newest(self, say: Callable[[str], object]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Read the newest checkpoint that is whole, with all files that it names.
 
@@ -123,7 +152,7 @@ class Checkpoints:
 
     def _numbers(self) -> list[int]:
         names = (path.name for path in self.folder.glob("*.safetensors"))
-        return [int(Path(name).stem) for name in names if _OURS.fullmatch(name) and name[0] != "b"]
+        return [int(Path(name).stem) for name in names if _OURS.fullmatch(name) and name[0].isdigit()]
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:04}.safetensors"

@@ -6,20 +6,17 @@ from collections.abc import Sequence
 from itertools import islice
 
 import numpy as np
-import onnx
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
 from headstart.data.records import Record
 from headstart.data.targets import Targets
-from headstart.errors import ParityError, TrainingError
+from headstart.errors import ParityError
 from headstart.export.onnx import answers, output_names
 from headstart.export.parity import TOLERANCE
-from headstart.features.graph import function_hashes, part_of
 from headstart.model_file import ModelInfo
 from headstart.predictor import Predictor
-from headstart.runtime import open_session
 from headstart.training.epoch import score_outputs
 from headstart.training.features import PhaseFeatures
 from headstart.training.history import EpochRecord
@@ -29,8 +26,6 @@ from headstart.training.setup import Setup
 _TOLERANCE_ON_ACCELERATORS = 2e-2
 
 _MOST_NAMED = 5
-
-_ROWS_AT_ONCE = 32
 
 
 def rows_of(targets: Targets, photos: Sequence[Record]) -> Tensor:
@@ -64,64 +59,12 @@ def outputs_in_training(
             part.cpu()
 
 
-def outputs_of_file(predictor: Predictor, photos: Sequence[Record]) -> Tensor:
-    """Return what the model file gives for photos from their bytes, in the form of the network's outputs.
-
-    Returns:
-        (N, D) float32: logits, standardised numbers, or boxes in shares of the input's sides and logits.
-
-    Raises:
-        TrainingError: A photo could be read before, and no longer can.
-    """
-    found = []
-    for photo, row in zip(photos, predictor.outputs(photo.path for photo in photos), strict=True):
-        if isinstance(row, Exception):
-            raise TrainingError(
-                f"A validation photo could be read before and no longer can: {photo.path}: "
-                f"{getattr(row, 'reason', None) or row}. Put it back, then: headstart resume RUN"
-            )
-        found.append(row)
-    return _as_network(torch.from_numpy(np.stack(found)), predictor.info)
-
-
-def outputs_of_file_from_rows(
-    model: bytes, info: ModelInfo, features: PhaseFeatures, photos: Sequence[Record]
-) -> Tensor | None:
-    """Return the same from stored rows, if the file begins with the operations and weights that made them.
-
-    Args:
-        model: The content of ``model.onnx``, sealed or not.
-        info: What it says of itself.
-        features: Of a phase, still open.
-        photos: Any that have rows, or can be read.
-
-    Returns:
-        As ``outputs_of_file``; None where the rows show nothing about the file: it does not contain what made
-        them, or computes its answers from more than them.
-    """
-    graph = onnx.load_from_string(model)
-    names = {function: name for name, function in function_hashes(graph).items()}
-    if not features.prefix.is_on_onnx or (name := names.get(features.prefix.function)) is None:
-        return None
-    outputs = [name for name in output_names(info) if name != "probabilities"]
-    try:
-        part = part_of(graph, name, outputs)
-    except ValueError:
-        return None
-    session = open_session(part)
-    rows = features.plain.rows((photo, 0) for photo in photos)
-    found = [
-        np.concatenate(session.run(outputs, {name: np.stack(batch)}), axis=1)
-        for batch in iter(lambda: list(islice(rows, _ROWS_AT_ONCE)), [])
-    ]
-    return _as_network(torch.from_numpy(np.concatenate(found)), info)
-
-
-def _as_network(outputs: Tensor, info: ModelInfo) -> Tensor:
+def as_network(outputs: np.ndarray, info: ModelInfo) -> Tensor:
+    """Return outputs of the model file, (N, D), in the form of the network's: numbers standardised."""
     if info.task != "regression":
-        return outputs
-    mean, std = (torch.tensor(each, dtype=outputs.dtype) for each in info.scale)
-    return (outputs - mean) / std
+        return torch.from_numpy(outputs)
+    mean, std = (np.array(each, outputs.dtype) for each in info.scale)
+    return torch.from_numpy((outputs - mean) / std)
 
 
 def _compared(outputs: Tensor, info: ModelInfo) -> Tensor:

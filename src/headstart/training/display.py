@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -20,6 +20,8 @@ from headstart.training.history import EpochRecord, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Item = TypeVar("Item")
 
 _SECONDS_BETWEEN_LINES = 10.0
 _MOST_NAMED = 5
@@ -65,6 +67,12 @@ class Counter:
                 file=sys.stderr,
                 flush=True,
             )
+
+    def each(self, photos: Iterable[Item]) -> Iterator[Item]:
+        """Yield what a pass over photos yields, and count it."""
+        for photo in photos:
+            yield photo
+            self.advance()
 
     def _running_scores(self, totals: Tensor | None) -> str:
         if totals is None:

@@ -1,20 +1,16 @@
-"""What computes features where PyTorch is installed: any network by its name, on any device."""
+"""What computes features, and how photos are prepared for it, with PyTorch only where it is needed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
-
 from headstart.config import TrainConfig
+from headstart.errors import requires_extra
+from headstart.features.backbones import OnnxBackbone, find_backbone
 from headstart.features.extract import Extractor
-from headstart.model.backbones import resolve
-from headstart.model.check import check_stages
-from headstart.model.network import feature_extractor
-from headstart.model.prefix import NetworkPrefix
-from headstart.model.stages import is_staged
-from headstart.model.weights import create_pretrained
-from headstart.training.device import choose
+from headstart.features.prefix import OnnxPrefix
+from headstart.images.preprocess import Preprocessing
+from headstart.training.story import may_have_gpu
 
 
 def open_extractor(config: TrainConfig, task: str, say: Callable[[str], object]) -> Extractor:
@@ -28,16 +24,41 @@ def open_extractor(config: TrainConfig, task: str, say: Callable[[str], object])
     Raises:
         ConfigError: The device or the precision is not available.
         HeadstartError: There is no such backbone, or its weights cannot be loaded.
+        MissingPackageError: That needs PyTorch, which is not installed.
     """
-    choice = choose(config.device, config.precision)
-    for note in choice.notes:
-        say(note)
+    is_on_cpu = config.device == "cpu" or (config.device == "auto" and not may_have_gpu())
+    if is_on_cpu and config.precision in ("auto", "fp32") and (found := _find(config, task)):
+        return Extractor(found.name, "pool", found.preprocessing, OnnxPrefix(found.graph))
+    with requires_extra("train"):
+        from headstart.training.network_extractor import open_network
+    return open_network(config, task, say)
+
+
+def input_of(config: TrainConfig, task: str) -> tuple[str, Preprocessing]:
+    """Return the full name of the backbone that a configuration names, and how photos become its input.
+
+    Args:
+        config: Names the backbone and, if they are not the usual ones, the size and the way of resizing.
+        task: Decides how photos become square where the configuration does not.
+
+    Raises:
+        UnknownBackboneError: There is no such backbone.
+        MissingPackageError: Only PyTorch's libraries know the backbone, and they are not installed.
+    """
+    if found := _find(config, task):
+        return found.name, found.preprocessing
+    with requires_extra("train"):
+        from headstart.model.backbones import resolve
     backbone = resolve(config.backbone)
-    preprocessing = backbone.preprocessing_for(task, config.resize, config.size_px)
-    network, _ = create_pretrained(backbone, config.weights)
-    if config.size_px or not is_staged(network):  # what the tests have not seen
-        check_stages(network, preprocessing.size_px)
-    device = torch.device(choice.device)
-    base = feature_extractor(network.to(device))
-    prefix = NetworkPrefix(base, preprocessing, device, choice.precision)
-    return Extractor(backbone.full_name, base.names[-1], preprocessing, prefix)
+    return backbone.full_name, backbone.preprocessing_for(task, config.resize, config.size_px)
+
+
+def _find(config: TrainConfig, task: str) -> OnnxBackbone | None:
+    if config.weights == "random":
+        return None
+    return find_backbone(
+        config.backbone,
+        config.weights,
+        size_px=config.size_px,
+        resize=config.resize or ("squash" if task == "box" else None),  # type: ignore[arg-type]  # checked
+    )

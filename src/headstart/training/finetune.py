@@ -157,10 +157,11 @@ def _solve(
     for epoch in run.progress.remaining_epochs(config):
         begun = time.monotonic()
         with interrupt.released():  # it is done again in seconds, so there is nothing to save
-            solved = fit_head(suffix, features, splits.train, targets)
+            solved, out_of_fold = fit_head(suffix, features, splits.train, targets)
             train_scores = evaluate(suffix, batches.epoch(view=features.view(epoch)), task, accelerator)
             val_scores = evaluate(suffix, val_batches.epoch(), task, accelerator)
         run.progress.head = dict(solved.summary())
+        run.keep_out_of_fold(out_of_fold)
         display.solved(**solved.summary())
         seconds = round(time.monotonic() - begun, 3)
         record = EpochRecord(phase.name, epoch, train_scores, val_scores, 0.0, seconds)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,31 +10,26 @@ from accelerate import Accelerator
 
 from headstart.data.records import Dataset
 from headstart.data.split import Splits
-from headstart.errors import ExportError, TrainingError, shell_command
-from headstart.evaluation.evaluate import score_photos
-from headstart.evaluation.multilabel import choose_thresholds
+from headstart.errors import ExportError, shell_command
 from headstart.export.onnx import onnx_graph
 from headstart.export.parity import check_parity
 from headstart.export.safetensors import save_network
-from headstart.files import write_whole
 from headstart.model_file import ModelInfo, seal_onnx
-from headstart.predictor import Prediction, Predictor
+from headstart.predictor import Predictor
 from headstart.runtime import CPU, fastest_providers
-from headstart.training.deployed import (
+from headstart.training.deployed import as_network, refuse_disagreement, rows_of
+from headstart.training.features import PhaseFeatures
+from headstart.training.hand_over import (
+    PARITY_PHOTOS,
+    hand_over,
     outputs_of_file,
     outputs_of_file_from_rows,
-    refuse_disagreement,
-    rows_of,
+    with_thresholds,
 )
-from headstart.training.epoch import score_outputs
-from headstart.training.features import PhaseFeatures
 from headstart.training.provenance import versions_in_steps
 from headstart.training.run_dir import RunDir
 from headstart.training.setup import Setup
 from headstart.training.stopwatch import Stopwatch
-
-# At most, spread over the validation split; more would take seconds and show nothing new.
-_PARITY_PHOTOS = 12
 
 
 def finish(
@@ -85,67 +78,32 @@ def finish(
                 f"be exported to ONNX: {type(error).__name__}: {error}\nOnce the cause is removed, this "
                 f"repeats the export alone: {shell_command('resume', run.path)}"
             ) from error
-        deployed = None
-        if all(phase.optimizer == "exact" for phase in config.phases):  # else every photo, from its bytes
-            deployed = outputs_of_file_from_rows(model, info, features, splits.val)
-        if deployed is None:
-            deployed = outputs_of_file(predictor, splits.val)
-        rows = rows_of(targets, splits.val)
+        outputs = None
+        if all(phase.optimizer == "exact" for phase in config.phases) and features.prefix.is_on_onnx:
+            function = features.prefix.function
+            outputs = outputs_of_file_from_rows(model, info, function, features.plain, splits.val)
+        if outputs is None:  # every photo, from its bytes
+            outputs = outputs_of_file(predictor, splits.val)
+        deployed, rows = as_network(outputs, info), rows_of(targets, splits.val)
         refuse_disagreement(deployed, rows, splits.val, predictor, setup, features, best, accelerator)
         if info.task == "multilabel":
-            thresholds = choose_thresholds(rows.numpy() > 0.5, deployed.sigmoid().numpy())
-            info = dataclasses.replace(info, thresholds=thresholds)
+            info = with_thresholds(info, splits.val, outputs)
             model = seal_onnx(graph, info)
             save_network(run.path / "model.safetensors", network, info)
             predictor = Predictor.from_bytes(model, providers=providers)
-        photos = splits.val[:: math.ceil(len(splits.val) / _PARITY_PHOTOS)]
+        photos = splits.val[:: math.ceil(len(splits.val) / PARITY_PHOTOS)]
         parity = check_parity(predictor, network, [photo.path for photo in photos])
-        write_whole(run.path / "model.onnx", model)
-    test = None
-    if splits.test:
-        with stopwatch("test"):
-            scores, unreadable = score_photos(predictor, splits.test)
-            _refuse_unreadable("test", unreadable)
-            test = scores.to_dict()
-    metrics = {
-        "task": info.task,
-        "backbone": info.backbone,
-        "weights": info.weights,
-        "class_names": list(info.class_names),
-        "targets": list(info.targets),
-        "head": {"kind": info.head, **run.progress.head},
-        "seed": config.seed,
-        "images": {
-            "found": dataset.found,
-            "used": len(dataset.records),
-            "quarantined": len(dataset.quarantined),
-            "ignored": len(dataset.ignored),
-            "train": len(splits.train),
-            "val": len(splits.val),
-            "test": len(splits.test),
-            "shared": splits.shared,
-        },
-        "phases": run.phases(config.phases),
-        "best": {"phase": best.phase, "epoch": best.epoch}
-        | {f"val_{name}": value for name, value in score_outputs(deployed, rows, setup.task).items()}
-        | ({"share": share} if share < 1 else {}),
-        "parity": asdict(parity),
-        "seconds": stopwatch.seconds(),
-        "versions": dict(info.versions),
-    }
-    if test is not None:
-        metrics["test"] = test
+        run.write_bytes("model.onnx", model)
     run.draw_curves()
-    run.write_metrics(metrics)  # last, for it says that the run is finished
-    return metrics
-
-
-def _refuse_unreadable(split: str, unreadable: Sequence[Prediction]) -> None:
-    if unreadable:
-        raise TrainingError(
-            f"A {split} photo could be read before and no longer can: {unreadable[0].path}: "
-            f"{unreadable[0].error}."
-        )
+    facts = {
+        "seed": config.seed,
+        "head": run.progress.head,
+        "phases": run.phases(config.phases),
+        "best": {"phase": best.phase, "epoch": best.epoch, "share": share},
+        "parity": asdict(parity),
+    }
+    out_of_fold = run.out_of_fold(len(splits.train))
+    return hand_over(run, predictor, dataset, splits, outputs, out_of_fold, facts, stopwatch)
 
 
 def _info(setup: Setup, dataset: Dataset) -> ModelInfo:

@@ -27,11 +27,10 @@ from headstart.images.decode import decode, image_size, read_bytes
 from headstart.images.draw import outline
 from headstart.images.preprocess import load_pixels
 from headstart.images.view import View
-from headstart.model.backbones import resolve
 from headstart.operations import PRESETS, Augment, operations_of
+from headstart.training.extractor import input_of
 from headstart.training.picture import refuse_picture, write_picture
 from headstart.training.sampler import key
-from headstart.training.setup import preprocessing_for
 
 _COMMAND = "headstart augment"
 _ORIGINAL_PX = 400  # an original is decoded to at least so many pixels
@@ -80,8 +79,7 @@ def write_sheet(
     config = TrainConfig.from_settings(data, **settings)
     refuse_picture(Path(out), Path(config.data), _COMMAND)
     listing = read_source(config.data, config.val_folder, **config.source_options)
-    backbone = resolve(config.backbone)
-    preprocessing = preprocessing_for(config, backbone, listing.task)
+    backbone, preprocessing = input_of(config, listing.task)
     targets = Targets(listing.task, listing.class_names, preprocessing, min_visible=config.min_visible)
     candidates = [each for each in listing.candidates if each.split in (None, "train")]
     shown = _by_phase(config, len(candidates), listing.task)
@@ -119,9 +117,7 @@ def write_sheet(
         for each in shown
     ]
     size = f"{preprocessing.size_px} px, {preprocessing.resize}"
-    title = (
-        f"{Path(config.data).absolute().name}: views for {backbone.full_name} ({size}), seed {config.seed}"
-    )
+    title = f"{Path(config.data).absolute().name}: views for {backbone} ({size}), seed {config.seed}"
     write_picture(Path(out), draw_sheet(title, sections), _COMMAND)
     return Preview(len(photos), tuple(dict.fromkeys(warnings)), tuple(unreadable))
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.config import PhaseConfig, TrainConfig
-from headstart.errors import RunFolderError, TrainingError
+from headstart.errors import TrainingError
 from headstart.model.stages import named_tensors
 from headstart.training.checkpoint import Checkpoints
 from headstart.training.curves import curves_png
@@ -21,6 +21,7 @@ from headstart.training.history import EpochRecord
 from headstart.training.progress import Best, Progress
 from headstart.training.provenance import differences
 from headstart.training.run_folder import RunFolder, refuse_differences
+from headstart.training.solved import OutOfFold
 from headstart.training.tensors import below, copy_strictly
 
 _SECONDS_BETWEEN_CURVES: Final = 10.0
@@ -99,10 +100,7 @@ class RunDir(RunFolder):
             RunFolderError: Code, packages, machine, weights or settings have changed; all differences are
                 named.
         """
-        self._is_new = False
-        self.open(path)
-        if self.read_metrics(path):
-            raise RunFolderError(f"{path} has been finished by another process; nothing is left to do.")
+        self.reopen(path)
         checkpoint = self._checkpoints.newest(say)
         if checkpoint is None:
             say("There is no checkpoint that can be used; the run begins again.")
@@ -212,6 +210,20 @@ class RunDir(RunFolder):
         if time.monotonic() - self._curves_drawn > pause:
             self.draw_curves()
         return is_best
+
+    def keep_out_of_fold(self, answers: OutOfFold | None) -> None:
+        """Keep what the solved head answers for the training photos until the run is finished."""
+        if self._writes and answers is not None:
+            self._checkpoints.save_out_of_fold(answers)
+
+    def out_of_fold(self, num_photos: int) -> OutOfFold | None:
+        """Return what ``keep_out_of_fold`` kept; None if no head was solved, or it is damaged.
+
+        Args:
+            num_photos: How many training photos there are now.
+        """
+        answers = self._checkpoints.load_out_of_fold(self._say)
+        return answers if answers is not None and len(answers.fold) == num_photos else None
 
     def record_mixture(self, record: EpochRecord, share: float, network: nn.Module) -> None:
         """Keep a mixture of weights from before and after a phase as the best so far.

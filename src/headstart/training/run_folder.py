@@ -63,6 +63,17 @@ class RunFolder:
 
     # Opening.
 
+    def reopen(self, path: Path) -> None:
+        """Open the folder of a run that was stopped.
+
+        Raises:
+            RunFolderError: Another process uses or has finished it.
+        """
+        self._is_new = False
+        self.open(path)
+        if self.read_metrics(path):
+            raise RunFolderError(f"{path} has been finished by another process; nothing is left to do.")
+
     def begin(
         self,
         out: str | os.PathLike[str] | None,
@@ -220,6 +231,11 @@ class RunFolder:
         """Write a file of the folder, whole or not at all."""
         if self._writes:
             write_whole(self.path / name, text)
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Write a file of the folder, whole or not at all."""
+        if self._writes:
+            write_whole(self.path / name, content)
 
     def _show(self, name: str, content: str | bytes) -> None:
         """Write a file that people look at, or warn, once, that it is out of date."""

@@ -29,7 +29,8 @@ from headstart.model.weights import WeightsSource, create_pretrained
 from headstart.training.display import Display
 from headstart.training.features import FeatureSource
 from headstart.training.mix import check_mix
-from headstart.training.solve_head import SOLVABLE_TASKS, head_inputs, refuse_impossible_phases
+from headstart.training.solve_head import head_inputs, refuse_impossible_phases
+from headstart.training.solved import SOLVABLE_TASKS
 from headstart.training.stopwatch import Stopwatch
 from headstart.training.task import Task, task_of
 
@@ -98,7 +99,7 @@ def prepare(
     listing = read_source(config.data, config.val_folder, **config.source_options)
     num_train, num_val = _estimated_counts(listing, config)
     backbone = resolve(config.backbone)
-    preprocessing = preprocessing_for(config, backbone, listing.task)
+    preprocessing = backbone.preprocessing_for(listing.task, config.resize, config.size_px)
     targets = Targets(
         listing.task,
         listing.class_names,
@@ -186,11 +187,6 @@ def _head_kind(config: TrainConfig, network: nn.Module | None) -> str:
     if ignored:
         raise ConfigError([f"{' and '.join(ignored)}, but network brings its own. Leave them out."])
     return "own"
-
-
-def preprocessing_for(config: TrainConfig, backbone: Backbone, task: str) -> Preprocessing:
-    """Return how photos become the network's input: by the settings, or else by backbone and task."""
-    return backbone.preprocessing_for(task, config.resize, config.size_px)
 
 
 def _check_own(network: nn.Module, size_px: int, targets: Targets) -> WeightsSource:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, TypeGuard
+from typing import TypeGuard
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -13,20 +12,12 @@ from torch.func import functional_call
 
 from headstart.config import PhaseConfig
 from headstart.data.records import Record
-from headstart.data.split import unit_names
 from headstart.data.targets import Targets
-from headstart.errors import ConfigError, TrainingError, UnknownBackboneError
+from headstart.errors import ConfigError, UnknownBackboneError
 from headstart.model.stages import cut, holds_own_forward
-from headstart.probe.solve import Kind, SolvedHead, solve_head
-from headstart.recipe import solving_bytes
+from headstart.probe.solve import SolvedHead
 from headstart.training.features import PhaseFeatures
-
-SOLVABLE_TASKS: Final[dict[str, Kind]] = {
-    "classification": "classes",
-    "multilabel": "labels",
-    "regression": "numbers",
-}
-"""Tasks whose linear heads can be solved, and what they are to the solver."""
+from headstart.training.solved import OutOfFold, solve_photos
 
 
 def linear_head(suffix: nn.Module) -> nn.Linear | None:
@@ -101,17 +92,18 @@ def refuse_impossible_phases(network: nn.Module, phases: Iterable[PhaseConfig], 
 
 
 def fit_head(
-    suffix: nn.Module, features: PhaseFeatures, records: Sequence[Record], targets: Targets
-) -> SolvedHead:
+    suffix: nn.Module, features: PhaseFeatures, photos: Sequence[Record], targets: Targets
+) -> tuple[SolvedHead, OutOfFold | None]:
     """Solve a phase's linear head on all its views and put the solution into the network.
-
-    Photos of one group, identical photos and all views of a photo stay in one fold of the cross-validation.
 
     Args:
         suffix: The head, as ``linear_head`` accepts it; changed in place.
         features: Of the phase.
-        records: The training photos.
+        photos: The training photos.
         targets: What they are to be learned as.
+
+    Returns:
+        The head, and what it answers out of fold: see ``solved.solve_photos``.
 
     Raises:
         TrainingError: The memory does not suffice, or the features are too large for any solution.
@@ -119,34 +111,9 @@ def fit_head(
     """
     layer = linear_head(suffix)
     assert layer is not None  # the configuration has been checked
-    photos = [(i, view) for view in features.views for i in range(len(records))]
-    index = np.array([i for i, _ in photos])
-    of_photos = np.array([targets.row(record) for record in records])
-    numbers: dict[str, int] = {}  # of the units that must not be divided, in the order of the photos
-    units = np.array([numbers.setdefault(name, len(numbers)) for name in unit_names(records)])[index]
-    try:
-        inputs = np.empty((len(photos), layer.in_features), np.float32)  # filled in place: one copy
-        rows = features.rows((records[i], view) for i, view in photos)
-        for place, row in enumerate(rows):
-            inputs[place] = row
-        solved = solve_head(
-            inputs,
-            of_photos[index],
-            units,
-            SOLVABLE_TASKS[targets.task],
-            layer.out_features,
-            std=np.array(targets.scale.std) if targets.task == "regression" else None,
-        )
-    except MemoryError as error:
-        num_bytes = solving_bytes(len(photos), layer.in_features, layer.out_features)
-        raise TrainingError(
-            f"Solving the head takes about {num_bytes / 1e9:.1f} GB of memory ({len(photos):,} rows of "
-            f"{layer.in_features:,} features, {layer.out_features:,} outputs), which are not available. "
-            f"Train it in steps instead: a recipe file with optimizer = 'adam' in phase "
-            f"{features.phase.name!r}."
-        ) from error
+    solved, out_of_fold, _ = solve_photos(photos, features.views, features.rows, layer.in_features, targets)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(solved.weight))
         if layer.bias is not None:
             layer.bias.copy_(torch.from_numpy(solved.bias))
-    return solved
+    return solved, out_of_fold

@@ -10,8 +10,15 @@ from headstart.config import TrainConfig
 from headstart.errors import requires_extra
 from headstart.training.display import Display
 from headstart.training.moved import moved
+from headstart.training.probe import ProbeSetup, train_probe
 from headstart.training.result import TrainResult
 from headstart.training.run_folder import RunFolder
+from headstart.training.story import (
+    decide_recipe,
+    find_probe,
+    is_secondary,
+    refuse_without_pytorch,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -88,6 +95,15 @@ def _run(
     force: bool = False,
     network: nn.Module | None = None,
 ) -> TrainResult:
+    say = Display(quiet=is_secondary()).say
+    config = decide_recipe(config, say)
+    reason = "A network of your own is trained in steps."
+    if network is None:
+        probe = find_probe(config)
+        if isinstance(probe, ProbeSetup):
+            return train_probe(probe, out=out, stopped=stopped, force=force)
+        reason = probe
+    refuse_without_pytorch(reason)
     with requires_extra("train"):
         from headstart.training.finetune import train_in_steps
     return train_in_steps(config, out=out, stopped=stopped, force=force, network=network)

@@ -1,0 +1,62 @@
+"""``model.onnx`` of a probe, put together from the backbone's graph and the solved head."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from headstart.features.backbones import OnnxBackbone
+from headstart.model_file import ModelInfo
+
+_FEATURES: Final = "activations"
+_WEIGHT, _BIAS = "head.weight", "head.bias"
+_PROBABILITIES: Final = {"classification": "Softmax", "multilabel": "Sigmoid"}
+
+
+def assemble(backbone: OnnxBackbone, weight: np.ndarray, bias: np.ndarray, info: ModelInfo) -> bytes:
+    """Put a linear head behind a backbone.
+
+    Equal arguments give equal bytes. The backbone's operations and weights stay as they are, so rows that it
+    has computed are rows of this model too.
+
+    Args:
+        backbone: With D features.
+        weight: (K, D) float32.
+        bias: (K,) float32. Numbers are standardised; the graph answers in their own units.
+        info: Of the model: its task, its outputs, their scale.
+
+    Returns:
+        The serialised model, not sealed: see ``model_file.seal_onnx``. Input ``images`` (N, H, W, 3) uint8.
+        Outputs float32: ``logits`` and ``probabilities`` (N, K), or ``numbers`` (N, K).
+    """
+    model = onnx.load_from_string(backbone.graph)
+    graph = model.graph
+    graph.name = "model"
+    del graph.output[:], graph.value_info[:], model.metadata_props[:]
+    weights = {_WEIGHT: weight, _BIAS: bias}
+    if info.task in _PROBABILITIES:
+        nodes = [
+            helper.make_node("Gemm", [_FEATURES, _WEIGHT, _BIAS], ["logits"], name="head", transB=1),
+            helper.make_node(_PROBABILITIES[info.task], ["logits"], ["probabilities"], name="probabilities"),
+        ]
+        outputs = ["logits", "probabilities"]
+    else:
+        mean, std = (np.array(each, np.float32) for each in info.scale)
+        weights |= {"scale.std": std, "scale.mean": mean}
+        nodes = [
+            helper.make_node("Gemm", [_FEATURES, _WEIGHT, _BIAS], ["standardised"], name="head", transB=1),
+            helper.make_node("Mul", ["standardised", "scale.std"], ["scaled"], name="scale"),
+            helper.make_node("Add", ["scaled", "scale.mean"], ["numbers"], name="shift"),
+        ]
+        outputs = ["numbers"]
+    graph.node.extend(nodes)
+    graph.initializer.extend(
+        numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name)
+        for name, values in weights.items()
+    )
+    shape: list[str | int | None] = ["batch", len(bias)]
+    graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in outputs)
+    return bytes(model.SerializeToString(deterministic=True))

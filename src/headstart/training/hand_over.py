@@ -1,0 +1,228 @@
+"""What a finished run hands over besides its weights: one row per photo, the scores, the metrics.
+
+It is the same for both stories: whatever trained the model, its file is scored here, without PyTorch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final
+
+import numpy as np
+import onnx
+
+from headstart.answers.table import Answers, sigmoid, write_answers
+from headstart.data.records import Dataset, Record
+from headstart.data.split import Splits
+from headstart.errors import ImageError, TrainingError
+from headstart.evaluation.evaluate import answer_photos
+from headstart.evaluation.multilabel import choose_thresholds
+from headstart.evaluation.scores import scores_of, summary_of
+from headstart.features.activations import Activations
+from headstart.features.graph import function_hashes, part_of
+from headstart.model_file import ModelInfo
+from headstart.predictor import Predictor
+from headstart.runtime import open_session
+from headstart.training.run_folder import RunFolder
+from headstart.training.solved import OutOfFold
+from headstart.training.stopwatch import Stopwatch
+
+PARITY_PHOTOS: Final = 12
+"""At most so many photos are compared, spread over the validation split; more would show nothing new."""
+
+_ROWS_AT_ONCE: Final = 32
+
+
+def outputs_of_file(predictor: Predictor, photos: Sequence[Record]) -> np.ndarray:
+    """Return what the model file gives for photos from their bytes.
+
+    Returns:
+        (N, D) float32: see ``Predictor.outputs``.
+
+    Raises:
+        TrainingError: A photo could be read before, and no longer can.
+    """
+    found = []
+    for photo, row in zip(photos, predictor.outputs(photo.path for photo in photos), strict=True):
+        if isinstance(row, Exception):
+            reason = row.reason if isinstance(row, ImageError) else str(row)
+            raise TrainingError(
+                f"A photo could be read before and no longer can: {photo.path}: {reason}. Put it back, then: "
+                f"headstart resume RUN"
+            )
+        found.append(row)
+    return np.stack(found)
+
+
+def outputs_of_file_from_rows(
+    model: bytes, info: ModelInfo, function: str, activations: Activations, photos: Sequence[Record]
+) -> np.ndarray | None:
+    """Return the same from stored rows, if the file begins with the operations and weights that made them.
+
+    Args:
+        model: The content of ``model.onnx``, sealed or not.
+        info: What it says of itself.
+        function: Hash of what made the rows: see ``features.graph``.
+        activations: Gives the rows.
+        photos: Any that have rows, or can be read.
+
+    Returns:
+        As ``outputs_of_file``; None where the rows show nothing about the file: it does not contain what made
+        them, or computes its answers from more than them.
+    """
+    graph = onnx.load_from_string(model)
+    names = {of_tensor: name for name, of_tensor in function_hashes(graph).items()}
+    if (name := names.get(function)) is None:
+        return None
+    outputs = [each.name for each in graph.graph.output if each.name != "probabilities"]
+    try:
+        part = part_of(graph, name, outputs)
+    except ValueError:
+        return None
+    session = open_session(part)
+    rows = activations.rows((photo, 0) for photo in photos)
+    found = [
+        np.concatenate(session.run(outputs, {name: np.stack(batch)}), axis=1)
+        for batch in iter(lambda: list(islice(rows, _ROWS_AT_ONCE)), [])
+    ]
+    return np.concatenate(found)
+
+
+def answers_of(outputs: np.ndarray, info: ModelInfo) -> np.ndarray:
+    """Turn outputs of a model file into answers whose differences say something.
+
+    Args:
+        outputs: (N, D), in the form of ``Predictor.outputs``.
+        info: Of the model.
+
+    Returns:
+        (N, D): probabilities; numbers in standard deviations of their targets; boxes as fractions of the
+        input's sides, before the probabilities of their classes.
+    """
+    if info.task == "regression":
+        return outputs / np.array(info.scale[1], np.float32)
+    if info.task == "multilabel":
+        return sigmoid(outputs)
+    num_sides = 4 if info.task == "box" else 0
+    logits = outputs[:, num_sides:]
+    powers = np.exp(logits - logits.max(1, keepdims=True, initial=-np.inf))
+    return np.concatenate([outputs[:, :num_sides], powers / powers.sum(1, keepdims=True)], 1)
+
+
+def with_thresholds(info: ModelInfo, photos: Sequence[Record], outputs: np.ndarray) -> ModelInfo:
+    """Return the description with the thresholds that suit the validation photos; the same for other tasks.
+
+    Args:
+        info: Of the model.
+        photos: N validation photos.
+        outputs: (N, D), of the model file.
+    """
+    if info.task != "multilabel":
+        return info
+    has = np.zeros((len(photos), len(info.class_names)), bool)
+    for row, photo in zip(has, photos, strict=True):
+        row[list(photo.labels)] = True
+    return dataclasses.replace(info, thresholds=choose_thresholds(has, sigmoid(outputs)))
+
+
+def hand_over(
+    run: RunFolder,
+    predictor: Predictor,
+    dataset: Dataset,
+    splits: Splits,
+    val_outputs: np.ndarray,
+    out_of_fold: OutOfFold | None,
+    facts: Mapping[str, Any],
+    stopwatch: Stopwatch,
+) -> dict[str, Any]:
+    """Score the finished file, and write ``answers.csv`` and, last, ``metrics.json``.
+
+    Test photos, which nothing has seen until now, are answered from their bytes.
+
+    Args:
+        run: Where; ``model.onnx`` is there already.
+        predictor: That file.
+        dataset: For the account of the photos.
+        splits: Whose photos are answered.
+        val_outputs: (N, D), of the file for the validation photos.
+        out_of_fold: For the training photos; None where no head was solved.
+        facts: What the story knows: ``seed``, ``head``, ``phases``, ``best`` (phase, epoch, share),
+            ``parity``.
+        stopwatch: For the seconds.
+
+    Returns:
+        The content of ``metrics.json``.
+    """
+    info = predictor.info
+    val = Answers.from_outputs(splits.val, val_outputs, info, "val", root=dataset.root)
+    test = None
+    if splits.test:
+        with stopwatch("test"):
+            test, unreadable = answer_photos(predictor, splits.test, "test", root=dataset.root)
+        if unreadable:
+            raise TrainingError(
+                f"A test photo could be read before and no longer can: {unreadable[0].path}: "
+                f"{unreadable[0].error}."
+            )
+    write_answers(run.path / "answers.csv", _parts(splits, out_of_fold, info, dataset.root, val, test))
+    num_out_of_fold = len(splits.train) if out_of_fold is not None else 0
+    best, share = {**facts["best"]}, facts["best"].get("share", 1.0)
+    best.pop("share", None)
+    metrics = {
+        "task": info.task,
+        "backbone": info.backbone,
+        "weights": info.weights,
+        "class_names": list(info.class_names),
+        "targets": list(info.targets),
+        "head": {"kind": info.head, **facts["head"]},
+        "seed": facts["seed"],
+        "images": {
+            "found": dataset.found,
+            "used": len(dataset.records),
+            "quarantined": len(dataset.quarantined),
+            "ignored": len(dataset.ignored),
+            "train": len(splits.train),
+            "val": len(splits.val),
+            "test": len(splits.test),
+            "shared": splits.shared,
+        },
+        "answers": {
+            "out_of_fold": num_out_of_fold,
+            "without": len(splits.train) - num_out_of_fold,
+            "val": len(val),
+            "test": 0 if test is None else len(test),
+        },
+        "phases": facts["phases"],
+        "best": best
+        | {f"val_{name}": value for name, value in summary_of(val, info).items()}
+        | ({"share": share} if share < 1 else {}),
+        "parity": facts["parity"],
+        "seconds": stopwatch.seconds(),
+        "versions": dict(info.versions),
+    }
+    if test is not None:
+        metrics["test"] = scores_of(test, info).to_dict()
+    run.write_metrics(metrics)  # last, for it says that the run is finished
+    return metrics
+
+
+def _parts(
+    splits: Splits,
+    out_of_fold: OutOfFold | None,
+    info: ModelInfo,
+    root: str,
+    *others: Answers | None,
+) -> Iterator[Answers]:
+    if out_of_fold is not None:
+        outputs = out_of_fold.outputs
+        if info.task == "regression":  # in their own units, as the file gives them
+            mean, std = (np.array(each, np.float32) for each in info.scale)
+            outputs = outputs * std + mean
+        yield Answers.from_outputs(
+            splits.train, outputs, info, "out-of-fold", root=root, folds=out_of_fold.fold
+        )
+    for part in others:
+        if part is not None:
+            yield part

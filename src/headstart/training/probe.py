@@ -1,0 +1,270 @@
+"""The story of a run that takes no steps: frozen features, a solved head, a model file. No PyTorch.
+
+Read it from top to bottom. ``training/train.py`` sends the others to ``training/finetune.py``.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from headstart.answers.table import Answers
+from headstart.config import PhaseConfig, TrainConfig
+from headstart.data.augment import Augmentation
+from headstart.data.check import check_images
+from headstart.data.records import Candidate, Listing, Record
+from headstart.data.split import split_dataset
+from headstart.data.targets import Scale, Targets
+from headstart.errors import ParityError
+from headstart.evaluation.scores import summary_of
+from headstart.features.activations import Activations
+from headstart.features.backbones import OnnxBackbone
+from headstart.features.cache import Room, should_keep
+from headstart.features.fingerprint import Fingerprint
+from headstart.features.prefix import OnnxPrefix
+from headstart.model_file import ModelInfo, seal_onnx
+from headstart.predictor import Predictor
+from headstart.probe.assemble import assemble
+from headstart.probe.solve import SolvedHead
+from headstart.probe.weights import save_head
+from headstart.runtime import CPU
+from headstart.training.display import Display
+from headstart.training.hand_over import (
+    PARITY_PHOTOS,
+    answers_of,
+    hand_over,
+    outputs_of_file,
+    outputs_of_file_from_rows,
+    with_thresholds,
+)
+from headstart.training.history import EpochRecord, Scores
+from headstart.training.moved import refuse_missing_photos
+from headstart.training.provenance import versions
+from headstart.training.result import TrainResult
+from headstart.training.run_folder import RunFolder
+from headstart.training.solved import solve_photos
+from headstart.training.stopwatch import Stopwatch
+
+HEADLINES: Final = {"classification": "accuracy", "multilabel": "accuracy", "regression": "mae"}
+"""The score beside the loss, by task."""
+
+_TOLERANCE: Final = 1e-3  # of an answer: a probability, or a number in standard deviations
+
+
+@dataclass(frozen=True)
+class ProbeSetup:
+    """What a probe begins with.
+
+    Attributes:
+        config: With its one phase.
+        listing: The photos, none of them read.
+        backbone: Computes the features.
+    """
+
+    config: TrainConfig
+    listing: Listing
+    backbone: OnnxBackbone
+
+    @property
+    def phase(self) -> PhaseConfig:
+        """The only phase."""
+        (phase,) = self.config.phases
+        return phase
+
+
+def train_probe(
+    setup: ProbeSetup,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    stopped: Path | None = None,
+    force: bool = False,
+) -> TrainResult:
+    """Solve a head on the features of a frozen backbone: see ``train.train`` and ``train.resume``.
+
+    Args:
+        setup: What the run begins with.
+        out: The run folder; None for the default.
+        stopped: The folder of the run that is resumed: it begins again there; None for a new run.
+        force: Resume although photos have changed.
+
+    Raises:
+        UsageError: The photos cannot be used.
+        HeadstartError: The work failed, for a reason that the message names.
+    """
+    config, listing, backbone, phase = setup.config, setup.listing, setup.backbone, setup.phase
+    display, stopwatch = Display(), Stopwatch()
+    with ExitStack() as cleanup:
+        if stopped is None:
+            RunFolder.refuse(out)
+        else:
+            refuse_missing_photos(config, stopped)
+        run = RunFolder(config, say=display.say)
+        cleanup.callback(run.close)
+        if stopped is not None:
+            run.reopen(stopped)
+        display.say(f"Backbone {backbone.name}, weights: SHA-256 {backbone.weights[:12]}")
+
+        # One pass reads, hashes and checks the photos and computes their features.
+        plain, training = _open_features(setup, display)
+        cleanup.callback(plain.close)
+        cleanup.callback(training.close)
+
+        def wanted(photo: Candidate) -> bool:
+            if training is not plain:  # only validation photos are needed as they are
+                return photo.split == "val"
+            return photo.split != "test"  # from which nothing may be learned
+
+        with stopwatch("features"), display.counting("Photos", len(listing.candidates)) as counter:
+            checks = counter.each(plain.check(listing.candidates, wanted))
+            dataset = check_images(listing, config.allow_quarantined, checks=checks)
+        splits = split_dataset(dataset, val_fraction=config.val_fraction, seed=config.seed)
+        scale = Scale.of(splits.train, dataset.targets)
+        targets = Targets(dataset.task, dataset.class_names, backbone.preprocessing, scale)
+        run.begin(out, dataset, splits, force=force, say=display.say)
+        display.found(listing, dataset, splits)
+        display.flips(dataset.class_names, config.phases)
+        num_parameters = (backbone.num_features + 1) * targets.num_outputs
+        display.phase(phase, ["all but the head"], num_parameters)
+
+        begun = time.monotonic()
+        train = [(record, view) for view in _views(phase) for record in splits.train]
+        with stopwatch("features"), display.counting("Features", len(train) + len(splits.val)) as counter:
+            for _ in counter.each(training.fill(train)):
+                pass
+            for _ in counter.each(plain.fill((record, 0) for record in splits.val)):
+                pass
+        with stopwatch("train"):
+            solved, out_of_fold, inputs = solve_photos(
+                splits.train, _views(phase), training.rows, backbone.num_features, targets
+            )
+        display.solved(**solved.summary())
+
+        info = ModelInfo(
+            task=dataset.task,
+            backbone=backbone.name,
+            weights=backbone.weights,
+            class_names=dataset.class_names,
+            preprocessing=backbone.preprocessing,
+            head="linear",
+            targets=dataset.targets,
+            scale=(scale.mean, scale.std),
+            thresholds=(0.5,) * len(dataset.class_names) if dataset.task == "multilabel" else (),
+            versions=versions(),
+        )
+        display.say("Writing the model and checking it")
+        with stopwatch("export"):
+            graph = assemble(backbone, solved.weight, solved.bias, info)
+            val_outputs = outputs_of_file_from_rows(graph, info, backbone.function, plain, splits.val)
+            assert val_outputs is not None  # the file begins with the backbone's graph
+            info = with_thresholds(info, splits.val, val_outputs)
+            save_head(run.path / "model.safetensors", backbone, solved.weight, solved.bias, info)
+            model = seal_onnx(graph, info)
+            predictor = Predictor.from_bytes(model, providers=CPU)
+            step = math.ceil(len(splits.val) / PARITY_PHOTOS)
+            parity = _compare(predictor, splits.val[::step], val_outputs[::step])
+            run.write_bytes("model.onnx", model)
+        record = EpochRecord(
+            phase.name,
+            1,
+            _train_scores(inputs, splits.train, solved, info),
+            summary_of(Answers.from_outputs(splits.val, val_outputs, info, "val"), info),
+            0.0,
+            round(time.monotonic() - begun, 3),
+        )
+        display.epoch(record, 1, is_best=True)
+        run.write_history([record])
+        epoch = {key: value for key, value in record.flat().items() if key not in ("phase", "completed")}
+        facts = {
+            "seed": config.seed,
+            "head": solved.summary(),
+            "phases": [{"name": phase.name, "unfrozen": phase.unfreeze, "epochs": [epoch]}],
+            "best": {"phase": phase.name, "epoch": 1},
+            "parity": parity,
+        }
+        metrics = hand_over(run, predictor, dataset, splits, val_outputs, out_of_fold, facts, stopwatch)
+    return TrainResult(run.path, metrics)
+
+
+def _open_features(setup: ProbeSetup, display: Display) -> tuple[Activations, Activations]:
+    """Return the features of photos as they are, and of what is trained on; often the same object."""
+    config, phase, backbone = setup.config, setup.phase, setup.backbone
+    prefix = OnnxPrefix(backbone.graph)
+    num_views, num_photos = len(_views(phase)), len(setup.listing.candidates)
+    num_bytes = 4 * backbone.num_features * num_photos * num_views
+    keep, why = should_keep(config.features, num_bytes, num_photos, num_photos)
+    if not keep:
+        display.say(f"Features are not stored: {why}")
+    room = Room(display.say, is_limited=config.features != "store")
+
+    def activations(augmentation: Augmentation | None) -> Activations:
+        return Activations(
+            prefix,
+            backbone.preprocessing,
+            lambda runtime: Fingerprint(
+                preprocessing=backbone.preprocessing,
+                backbone=backbone.name,
+                cut="pool",
+                function=backbone.function,
+                runtime=runtime,
+                device=prefix.device_name,
+                precision=prefix.precision,
+                augmentation=augmentation.fingerprint() if augmentation else None,
+            ),
+            augmentation=augmentation,
+            keep=keep,
+            workers=config.workers,
+            say=display.say,
+            room=room,
+        )
+
+    plain = activations(None)
+    if phase.augment == "none":
+        return plain, plain
+    return plain, activations(Augmentation(phase.augment, config.seed))
+
+
+def _views(phase: PhaseConfig) -> range:
+    """Numbers of the views that are trained on; 0 is the photo as it is."""
+    return range(1) if phase.augment == "none" else range(1, phase.views + 1)
+
+
+def _train_scores(
+    inputs: np.ndarray, photos: Sequence[Record], solved: SolvedHead, info: ModelInfo
+) -> Scores:
+    """Return the loss and the headline of the head on what it was solved on."""
+    outputs = inputs @ solved.weight.T + solved.bias
+    if info.task == "regression":
+        mean, std = (np.array(each, np.float32) for each in info.scale)
+        outputs = outputs * std + mean
+    seen = [*photos] * (len(inputs) // len(photos))  # each once per view
+    answers = Answers.from_outputs(seen, outputs, info, "out-of-fold")
+    summary = summary_of(answers, info)
+    return {name: summary[name] for name in ("loss", HEADLINES[info.task])}
+
+
+def _compare(predictor: Predictor, photos: Sequence[Record], outputs: np.ndarray) -> dict[str, Any]:
+    """Compare what the file gives for photos from their bytes with what it gives for stored features.
+
+    Raises:
+        ParityError: They differ.
+    """
+    info = predictor.info
+    found = answers_of(outputs_of_file(predictor, photos), info)
+    differences = np.abs(found - answers_of(outputs, info)).max(1)
+    worst = int(differences.argmax())
+    if not differences[worst] <= _TOLERANCE:  # NaN counts as a difference
+        raise ParityError(
+            f"The model file gives another answer for {photos[worst].path} than its stored features: they "
+            f"differ by {differences[worst]:.2g}, and {_TOLERANCE:g} is allowed. Train again with --features "
+            f"live, which stores nothing. If the same error comes again, please report it with the name of "
+            f"the backbone."
+        )
+    return {"num_photos": len(photos), "max_difference": float(differences[worst])}

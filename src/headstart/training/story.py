@@ -1,0 +1,150 @@
+"""Which of the two stories a run takes: a probe without PyTorch, or training in steps with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from headstart import recipe
+from headstart.config import TrainConfig
+from headstart.data.source import read_source
+from headstart.errors import MissingPackageError, NetworkError, requires_extra
+from headstart.features.backbones import OnnxBackbone, find_backbone, refuse_unknown
+from headstart.model_file import num_outputs
+from headstart.training.probe import ProbeSetup
+
+_INSTALL: Final = "pip install 'headstart[train]'"
+
+
+def has_pytorch() -> bool:
+    """Tell whether PyTorch is installed, without importing it."""
+    return importlib.util.find_spec("torch") is not None
+
+
+def decide_recipe(config: TrainConfig, say: Callable[[str], object]) -> TrainConfig:
+    """Replace the recipe "auto" by the one that it stands for, and say which.
+
+    Args:
+        config: As the user gave it.
+        say: Told the choice and its reason, where "auto" was asked for.
+    """
+    if config.recipe != "auto" or config.phases:
+        return config
+    if config.backbone.lower().endswith(".onnx"):
+        say("Recipe: probe, a head on frozen features. An ONNX file cannot be fine-tuned.")
+        return dataclasses.replace(config, recipe="probe")
+    if has_pytorch():
+        say("Recipe: finetune, a head on frozen features and then the last stage.")
+        return dataclasses.replace(config, recipe="finetune")
+    say(f"Recipe: probe, a head on frozen features. To fine-tune the backbone as well: {_INSTALL}")
+    return dataclasses.replace(config, recipe="probe")
+
+
+def find_probe(config: TrainConfig) -> ProbeSetup | str:
+    """Prepare a run without steps, if it is one.
+
+    Args:
+        config: With its recipe decided.
+
+    Returns:
+        What the run begins with; or, in a sentence, why it has to train in steps.
+
+    Raises:
+        UsageError: The settings or the photos cannot be used.
+        WeightsError: The pretrained weights are not available.
+        MissingPackageError: PyTorch would be needed for the backbone.
+    """
+    if reason := _needs_steps(config):
+        return reason
+    listing = read_source(config.data, config.val_folder, **config.source_options)
+    if listing.task == "box":
+        return "Boxes are learned in steps."
+    backbone = _find_backbone(config, listing.task)
+    if isinstance(backbone, str):
+        return backbone
+    splits = Counter(candidate.split for candidate in listing.candidates)
+    num_train = splits["train"] + splits[None]
+    if not splits["val"]:
+        num_train -= round(config.val_fraction * num_train)
+    outputs = num_outputs(listing.task, len(listing.class_names), len(listing.targets))
+    facts = recipe.Facts(num_train, backbone.num_features, listing.task, outputs)
+    config = recipe.complete(config, facts)
+    if any(phase.optimizer != "exact" for phase in config.phases):
+        return (
+            f"A head for {num_train:,} photos and {outputs:,} outputs takes too much memory to be solved at "
+            f"once, so it is trained in steps."
+        )
+    return ProbeSetup(config, listing, backbone)
+
+
+def is_secondary() -> bool:
+    """Tell whether this is one of several processes, and not the first, which speaks for all."""
+    return os.environ.get("RANK", "0") != "0"
+
+
+def refuse_without_pytorch(reason: str) -> None:
+    """Raise ``MissingPackageError`` if PyTorch is needed and not installed.
+
+    Args:
+        reason: Why it is needed, in a sentence.
+    """
+    if not has_pytorch():
+        raise MissingPackageError(f"{reason} Training in steps needs PyTorch: {_INSTALL}")
+
+
+def _needs_steps(config: TrainConfig) -> str:
+    """Say why settings ask for more than a solved head; empty if they do not."""
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        return "Several processes train together."
+    if config.device in ("cuda", "mps") or (config.device == "auto" and may_have_gpu()):
+        return "A GPU computes the features."
+    if config.precision in ("bf16", "fp16"):
+        return f"precision is {config.precision!r}."
+    if config.head not in ("auto", "linear"):
+        return f"head is {config.head!r}."
+    if config.phases:
+        phase = config.phases[0]
+        if len(config.phases) > 1 or phase.optimizer != "exact" or phase.unfreeze not in ("head", 0):
+            return "The phases train in steps."
+    elif config.recipe != "probe":
+        return f"The recipe {config.recipe!r} trains in steps."
+    return ""
+
+
+def may_have_gpu() -> bool:
+    """Tell whether PyTorch could find a GPU, without importing it."""
+    if not has_pytorch():
+        return False
+    if "torch" in sys.modules:
+        import torch
+
+        return torch.cuda.is_available()
+    return Path("/dev/nvidiactl").exists() or (os.name == "nt" and bool(os.environ.get("CUDA_PATH")))
+
+
+def _find_backbone(config: TrainConfig, task: str) -> OnnxBackbone | str:
+    """Find the backbone, or have PyTorch export it; or say, in a sentence, why steps are needed."""
+    if config.weights == "random":
+        return "Random weights are made by PyTorch."
+    found = find_backbone(
+        config.backbone,
+        config.weights,
+        size_px=config.size_px,
+        resize=config.resize,  # type: ignore[arg-type]  # the configuration has been checked
+    )
+    if found is not None:
+        return found
+    if not has_pytorch():
+        refuse_unknown(config.backbone)
+    with requires_extra("train"):
+        from headstart.model.to_backbone import export_backbone
+    try:
+        return export_backbone(config.backbone, config.weights, config.size_px, config.resize, task)
+    except NetworkError as error:
+        return str(error)

@@ -1,0 +1,220 @@
+"""Everything that needs no PyTorch, in processes in which importing it raises."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import headstart as hs
+from headstart.answers.table import read_answers
+from headstart.evaluation.scores import scores_of, summary_of
+
+# Of `pip install .`, none of these is there.
+NOT_INSTALLED = (
+    *("torch", "torchvision", "timm", "accelerate", "huggingface_hub", "onnxscript"),
+    *("scipy", "sklearn", "skimage", "matplotlib", "pyarrow"),
+)
+
+WITHOUT = f"""
+import importlib.abc, sys
+
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {NOT_INSTALLED!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Refuse())
+import importlib.util
+found = importlib.util.find_spec
+def find_spec(name, package=None):
+    try:
+        return found(name, package)
+    except ModuleNotFoundError:
+        return None
+importlib.util.find_spec = find_spec
+"""
+
+
+def without_pytorch(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run code in a process in which importing PyTorch, and all that comes with it, raises."""
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT + code], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def command(*words: str) -> str:
+    """Code that runs a command of the command line."""
+    return f"sys.argv[1:] = {list(words)!r}\nfrom headstart.__main__ import main\nmain()\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., Path]) -> Path:
+    """Photos of three classes, and tables of the same photos for the other tasks."""
+    root = tmp_path_factory.mktemp("ground")
+    photos = sorted(make_photos(root / "photos", {"train": 12, "val": 4, "test": 4}).rglob("*.jpg"))
+    generator = np.random.default_rng(0)
+    with open(root / "labels.csv", "w", newline="") as several, open(root / "numbers.csv", "w") as numbers:
+        labels, heights = csv.writer(several), csv.writer(numbers)
+        labels.writerow(["image", "labels", "split"])
+        heights.writerow(["image", "height", "split"])
+        for photo in photos:
+            split, colour = photo.parts[-3], photo.parts[-2]
+            names = {"red": "warm", "green": "cold", "blue": "cold,sky"}[colour]
+            height = {"red": 10, "green": 20, "blue": 30}[colour] + generator.normal()
+            labels.writerow([photo.relative_to(root), names, split])
+            heights.writerow([photo.relative_to(root), f"{height:.3f}", split])
+    return root
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def _one_cache(cache: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADSTART_CACHE", cache)
+
+
+@pytest.fixture(scope="module")
+def runs(folder: Path, cache: str) -> Path:
+    """A probe of each task, trained in one process."""
+    os.environ["HEADSTART_CACHE"] = cache
+    code = """
+import headstart as hs
+for name, data, more in (("classes", "photos", {}), ("several", "labels.csv", {}),
+                         ("numbers", "numbers.csv", {"target": "height"})):
+    hs.train(data, name, size_px=64, **more)
+"""
+    done = without_pytorch(code, folder)
+    assert done.returncode == 0, done.stderr
+    assert "torch" not in (done.stdout + done.stderr).lower()  # nobody has asked for it
+    assert "pip install 'headstart[train]'" in done.stderr
+    return folder
+
+
+def metrics_of(run: Path) -> dict:  # type: ignore[type-arg]
+    return json.loads((run / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["classes", "several", "numbers"])
+def test_a_probe_of_each_task_is_trained_and_its_scores_are_those_of_its_answers(
+    runs: Path, name: str
+) -> None:
+    run = runs / name
+    metrics, answers, info = metrics_of(run), read_answers(run / "answers.csv"), hs.load(run).info
+    assert {"config.toml", "history.csv", "model.onnx", "model.safetensors", "photos.csv"} <= {
+        path.name for path in run.iterdir()
+    }
+    assert not (run / "checkpoints").exists()
+    assert [answers.split.count(split) for split in ("train", "val", "test")] == [36, 12, 12]
+    assert metrics["answers"] == {"out_of_fold": 36, "without": 0, "val": 12, "test": 12}
+    best = {f"val_{key}": value for key, value in summary_of(answers.of_source("val"), info).items()}
+    assert metrics["best"] == {"phase": "probe", "epoch": 1, **best}
+    assert metrics["test"] == scores_of(answers.of_source("test"), info).to_dict()
+    if name != "numbers":
+        assert best["val_accuracy"] > 0.9
+    else:
+        assert best["val_mae"] < 3
+    assert set(info.versions) == {"python", "headstart", "numpy", "onnx", "onnxruntime", "pillow"}
+
+
+def test_out_of_fold_answers_are_of_heads_that_have_not_seen_the_photo(runs: Path) -> None:
+    answers = read_answers(runs / "classes" / "answers.csv").of_source("out-of-fold")
+    assert set(answers.fold.tolist()) == {0, 1, 2, 3, 4}
+    metrics = metrics_of(runs / "classes")
+    assert float(answers.loss.mean()) == pytest.approx(metrics["head"]["cv_loss"], rel=1e-4)
+    (epoch,) = metrics["phases"][0]["epochs"]
+    assert answers.loss.mean() > epoch["train_loss"]  # of photos that the head has seen
+
+
+def test_the_model_is_the_same_file_where_pytorch_is_installed_and_it_is_not_imported(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = """
+import sys, headstart as hs
+hs.train("photos", sys.argv[1], size_px=64, recipe="probe")
+print([name for name in ("torch", "scipy", "matplotlib") if name in sys.modules])
+"""
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "run"], cwd=runs, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+    for name in ("model.onnx", "model.safetensors", "answers.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (runs / "classes" / name).read_bytes()
+
+
+def test_what_it_trained_predicts_and_is_scored_on_the_command_line(runs: Path) -> None:
+    done = without_pytorch(command("evaluate", "classes", "photos"), runs)
+    assert done.returncode == 0, done.stderr
+    assert f"accuracy {metrics_of(runs / 'classes')['test']['accuracy']:.4f} (" in done.stdout
+    done = without_pytorch(command("predict", "classes", "photos/test/red", "--format", "csv"), runs)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 5
+
+
+def test_features_and_the_sheet_of_augmented_views_need_no_pytorch(runs: Path) -> None:
+    done = without_pytorch(command("features", "photos", "--out", "f.npz", "--size-px", "64"), runs)
+    assert done.returncode == 0, done.stderr
+    with np.load(runs / "f.npz") as file:
+        assert file["vector"].shape == (60, 1280)
+    done = without_pytorch(command("augment", "photos", "--out", "sheet.png"), runs)
+    assert done.returncode == 0, done.stderr
+    with Image.open(runs / "sheet.png") as sheet:
+        assert sheet.width > 500
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["photos", "--recipe", "finetune"],
+            ["'finetune' trains in steps", "pip install 'headstart[train]'"],
+        ),
+        (["photos", "--backbone", "resnet18"], ["resnet18"]),
+        (["photos", "--backbone", "timm/convnext_tiny"], ["convnext_tiny", "pip install 'headstart[train]'"]),
+        (["boxes.csv"], ["Boxes", "pip install 'headstart[train]'"]),
+    ],
+    ids=["steps", "torchvision", "timm", "boxes"],
+)
+def test_what_needs_pytorch_says_so_and_how_to_get_it(
+    folder: Path, words: list[str], told: list[str]
+) -> None:
+    photo = next((folder / "photos").rglob("*.jpg")).relative_to(folder)
+    (folder / "boxes.csv").write_text(f"image,xmin,ymin,xmax,ymax\n{photo},1,1,20,20\n")
+    done = without_pytorch(command("train", *words, "--out", "refused"), folder)
+    assert done.returncode == 2 or "pip install" in done.stderr
+    assert done.returncode != 0
+    assert not (folder / "refused").exists()
+    assert "Traceback" not in done.stderr
+    for each in (*told, "pip install 'headstart[train]'"):
+        assert each in done.stderr
+
+
+def test_a_probe_that_was_stopped_is_resumed(runs: Path, tmp_path: Path) -> None:
+    code = f"""
+import headstart as hs, headstart.training.probe as probe
+def fail(*_, **__): raise KeyboardInterrupt
+probe.hand_over = fail
+try:
+    hs.train("photos", {str(tmp_path / "run")!r}, size_px=64)
+except KeyboardInterrupt:
+    pass
+"""
+    done = without_pytorch(code, runs)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    done = without_pytorch(command("resume", str(tmp_path / "run")), runs)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "model.onnx").read_bytes() == (runs / "classes" / "model.onnx").read_bytes()
+    assert (tmp_path / "run" / "answers.csv").read_bytes() == (runs / "classes" / "answers.csv").read_bytes()
