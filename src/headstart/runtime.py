@@ -117,7 +117,7 @@ def map_in_order(
 
 
 def open_session(
-    model: bytes, providers: Sequence[Provider] = CPU, *, num_threads: int = 1
+    model: bytes, providers: Sequence[Provider] = CPU, *, num_threads: int = 1, is_trial: bool = False
 ) -> onnxruntime.InferenceSession:
     """Open an ONNX model for ``map_images``.
 
@@ -125,6 +125,7 @@ def open_session(
         model: Verified bytes, as ``model_file.open_onnx`` returns them; weights in other files are refused.
         providers: What computes, the first one that can: ``CPU``, or ``fastest_providers()``.
         num_threads: Threads that share the work of one call. ``map_images`` makes one call per core at once.
+        is_trial: Whether the model may be one that cannot run. ONNX Runtime then prints no errors of its own.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
@@ -132,7 +133,7 @@ def open_session(
     if num_threads != 1:  # waiting threads would take processor time from whatever else runs here
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.use_deterministic_compute = True
-    options.log_severity_level = 3  # errors
+    options.log_severity_level = 4 if is_trial else 3  # fatal errors, errors
     # A model in memory may name files in the working directory as its weights: look where there are none.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     return onnxruntime.InferenceSession(model, options, providers=list(providers))

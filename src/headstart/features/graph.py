@@ -67,13 +67,9 @@ def part_of(model: onnx.ModelProto, name: str, outputs: Sequence[str]) -> bytes:
         ValueError: The outputs need more than that tensor, such as the shape of the input of the whole.
     """
     whole = model.graph
-    wanted, nodes = set(outputs), []
-    for node in reversed(whole.node):
-        if name not in node.output and not wanted.isdisjoint(node.output):
-            nodes.append(node)
-            wanted.update(node.input, *(_names_used(graph) for graph in _bodies(node)))
+    nodes, wanted = leading_to(whole, outputs, after=name)
     computed = {output for node in whole.node for output in node.output} | {each.name for each in whole.input}
-    begun = {name, ""}.union(*(node.output for node in nodes))
+    begun = {name}.union(*(node.output for node in nodes))
     if missing := (wanted & computed) - begun:
         raise ValueError(f"{', '.join(outputs)} need {', '.join(sorted(missing))} beside {name}")
     begins = [each for each in whole.input if each.name == name]
@@ -81,13 +77,40 @@ def part_of(model: onnx.ModelProto, name: str, outputs: Sequence[str]) -> bytes:
     part.CopyFrom(model)
     part.graph.Clear()
     part.graph.name = whole.name
-    part.graph.node.extend(reversed(nodes))
+    part.graph.node.extend(nodes)
     part.graph.initializer.extend(each for each in whole.initializer if each.name in wanted)
     part.graph.input.extend(
         begins or [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)]
     )
     part.graph.output.extend(each for each in whole.output if each.name in outputs)
     return bytes(part.SerializeToString())
+
+
+def leading_to(
+    graph: onnx.GraphProto, outputs: Iterable[str], after: str | None = None
+) -> tuple[list[onnx.NodeProto], set[str]]:
+    """Find what leads to some tensors of a graph.
+
+    Args:
+        graph: Its nodes in an order in which they can run.
+        outputs: Names of any tensors in it.
+        after: A tensor that is given, so that what leads to it is left out.
+
+    Returns:
+        The nodes, in their order, and the names of all tensors that they and ``outputs`` use.
+    """
+    wanted, nodes = set(outputs), []
+    for node in reversed(graph.node):
+        if after not in node.output and not wanted.isdisjoint(node.output):
+            nodes.append(node)
+            wanted.update(node.input, *(_names_used(body) for body in _bodies(node)))
+            wanted.discard("")  # what is optional and left out
+    return nodes[::-1], wanted
+
+
+def bodies_of(attribute: onnx.AttributeProto) -> list[onnx.GraphProto]:
+    """Return the graphs inside an attribute: bodies of If, Loop and Scan."""
+    return [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
 
 
 def _attributes(attributes: Iterable[onnx.AttributeProto], hashes: Mapping[str, str]) -> list[bytes]:
@@ -98,18 +121,14 @@ def _attributes(attributes: Iterable[onnx.AttributeProto], hashes: Mapping[str, 
             parts.append(_tensor_hash(attribute.t).encode())
             continue
         parts.append(_bytes(attribute))
-        for graph in _bodies_of(attribute):  # they see the tensors around them
+        for graph in bodies_of(attribute):  # they see the tensors around them
             parts += [hashes[name].encode() for name in _names_used(graph) if name in hashes]
     return parts
 
 
 def _bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     """The graphs inside a node: of If and Loop."""
-    return [graph for attribute in node.attribute for graph in _bodies_of(attribute)]
-
-
-def _bodies_of(attribute: onnx.AttributeProto) -> list[onnx.GraphProto]:
-    return [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
+    return [graph for attribute in node.attribute for graph in bodies_of(attribute)]
 
 
 def _names_used(graph: onnx.GraphProto) -> list[str]:
