@@ -69,6 +69,24 @@ WRONG = [
     ({"phases": [{"lr": 1e-3}]}, ["phase 1", "'lr'", "Did you mean 'head_lr'"]),
     ({"head_lr": 1e-3}, ["'head_lr'", "a setting of a phase", "[[phases]]"]),
     ({"lr": 1e-3}, ["'lr'", "Did you mean 'head_lr'? That is a setting of a phase"]),
+    ({"mean": "0.5,0.5"}, ["mean is '0.5,0.5'", "three numbers", "0.5,0.5,0.5"]),
+    ({"backbone": "f.onnx", "std": "1,0,1"}, ["std is '1,0,1'", "above 0"]),
+    (
+        {"mean": [0, 0, 0], "std": "1,1,1", "output_name": "x"},
+        ["mean is (0.0, 0.0, 0.0)", "std is (1.0, 1.0, 1.0)", "output_name is 'x'", "Leave output_name out"],
+    ),
+    *(
+        ({"backbone": "my/F.onnx", **settings}, [words, "An ONNX file cannot be fine-tuned", "my/F.onnx"])
+        for settings, words in (
+            ({"recipe": "finetune"}, "recipe is 'finetune'"),
+            ({"recipe": "full"}, "recipe is 'full'"),
+            ({"recipe": "classic"}, "recipe is 'classic'"),
+            ({"phases": [{"optimizer": "exact"}, {"name": "b", "unfreeze": 1}]}, "The phases train in steps"),
+            ({"task": "box"}, "task is 'box'"),
+            ({"head": "spatial"}, "head is 'spatial'"),
+        )
+    ),
+    ({"backbone": "f.onnx", "weights": "random"}, ["weights is 'random'", "holds its own"]),
     ({"phases": [{"batch_size": 8}]}, ["'batch_size'", "a setting of the run", "--set batch_size=VALUE"]),
 ]
 
@@ -160,6 +178,17 @@ def test_what_goes_together_is_accepted() -> None:
     ]
     written = TrainConfig.from_settings("photos", phases=phases).to_dict()
     assert TrainConfig.from_settings(**written).to_dict() == written
+
+
+def test_a_file_as_backbone_has_settings_of_its_own_and_is_found_from_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = {"backbone": "f.onnx", "mean": "0.5, 0.4,0.3", "std": [1, 2, 3], "output_name": "tokens"}
+    config = TrainConfig.from_settings("photos", phases=[{"optimizer": "exact"}], **given).absolute()
+    assert (config.mean, config.std, config.output_name) == ((0.5, 0.4, 0.3), (1, 2, 3), "tokens")
+    assert config.backbone == str(tmp_path / "f.onnx")
+    assert TrainConfig.from_settings(**config.to_dict()) == config
 
 
 def test_all_wrong_settings_are_told_at_once() -> None:

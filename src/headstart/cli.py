@@ -54,6 +54,19 @@ def option(text: str, default: str | None = None, **details: Any) -> Any:
     return typer.Option(help=text, show_default=default if default is not None else False, **details)
 
 
+# What a backbone in a file does not say.
+Mean = Annotated[
+    str | None,
+    option("Of a FILE.onnx: per channel, of pixels from 0 to 1.", "ImageNet's", metavar="R,G,B"),
+]
+Std = Annotated[
+    str | None,
+    option("Of a FILE.onnx: per channel, of pixels from 0 to 1.", "ImageNet's", metavar="R,G,B"),
+]
+OutputName = Annotated[
+    str | None,
+    option("Of a FILE.onnx: the tensor to take as features.", "the likeliest output", metavar="TENSOR"),
+]
 # How labels are read, for every command that reads them.
 BoxesWanted = Annotated[
     str | None, option("Photos with several objects: refuse, skip or largest.", "refuse", metavar="WHICH")
@@ -110,7 +123,11 @@ def train(
     ] = None,
     backbone: Annotated[
         str | None,
-        option("torchvision's NAME, timm/NAME or NAME.TAG.", "timm/tf_efficientnet_lite0", metavar="NAME"),
+        option(
+            "torchvision's NAME, timm/NAME, NAME.TAG or FILE.onnx.",
+            "timm/tf_efficientnet_lite0",
+            metavar="NAME",
+        ),
     ] = None,
     weights: Annotated[
         str | None,
@@ -163,6 +180,9 @@ def train(
     size_px: Annotated[
         str | None, option("Side of the network's input.", "the backbone's", metavar="PIXELS")
     ] = None,
+    mean: Mean = None,
+    std: Std = None,
+    output_name: OutputName = None,
     batch_size: Annotated[str | None, option("Photos per training step.", "32", metavar="NUMBER")] = None,
     select: Annotated[
         str | None,
@@ -647,7 +667,11 @@ def features(
     ] = None,
     backbone: Annotated[
         str | None,
-        option("torchvision's NAME, timm/NAME or NAME.TAG.", "timm/tf_efficientnet_lite0", metavar="NAME"),
+        option(
+            "torchvision's NAME, timm/NAME, NAME.TAG or FILE.onnx.",
+            "timm/tf_efficientnet_lite0",
+            metavar="NAME",
+        ),
     ] = None,
     weights: Annotated[str | None, option("default, random, or a file.", "default", metavar="WHICH")] = None,
     task: Annotated[
@@ -671,6 +695,9 @@ def features(
     size_px: Annotated[
         str | None, option("Side of the network's input.", "the backbone's", metavar="PIXELS")
     ] = None,
+    mean: Mean = None,
+    std: Std = None,
+    output_name: OutputName = None,
     features: Annotated[
         str | None,
         option("Keep the features in the cache too: store, live (no) or auto.", "auto", metavar="HOW"),

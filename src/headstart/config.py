@@ -178,7 +178,10 @@ class TrainConfig:
         "photos with several objects: an error, left out, or the largest box alone",
         choices=("refuse", "skip", "largest"),
     )
-    backbone: str = _setting("timm/tf_efficientnet_lite0", "a torchvision name, timm/NAME, or NAME.TAG")
+    backbone: str = _setting(
+        "timm/tf_efficientnet_lite0",
+        "a torchvision name, timm/NAME, NAME.TAG, or FILE.onnx: a feature extractor of your own",
+    )
     weights: str = _setting("default", "'default', 'random', a .pth or .safetensors file, or a run's folder")
     recipe: str = _setting(
         "auto", "phases by name, or a TOML file of [[phases]]; auto: finetune with PyTorch, else probe"
@@ -188,6 +191,15 @@ class TrainConfig:
         None, "how photos become square; default: the backbone's", choices=("crop", "pad", "squash")
     )
     size_px: int | None = _setting(None, "side of the network's input; default: the backbone's", at_least=8)
+    mean: tuple[float, float, float] | None = _setting(
+        None, "of a FILE.onnx: per channel, of pixels from 0 to 1, as it was trained; default: ImageNet's"
+    )
+    std: tuple[float, float, float] | None = _setting(
+        None, "of a FILE.onnx: per channel, of pixels from 0 to 1; default: ImageNet's", above=0
+    )
+    output_name: str | None = _setting(
+        None, "of a FILE.onnx: the output or inner tensor to take as features; default: the likeliest output"
+    )
     batch_size: int = _setting(32, "photos per training step, over all processes", at_least=1)
     select: str = _setting(
         "val_loss",
@@ -244,6 +256,8 @@ class TrainConfig:
                     f"recipe is {self.recipe!r}.{did_you_mean(self.recipe, RECIPES)} Allowed are "
                     f"{', '.join(RECIPES)} and a TOML file of [[phases]]."
                 )
+        if not problems:
+            problems = _contradictions_of_backbone(self)
         if problems:
             raise ConfigError(problems)
 
@@ -309,6 +323,11 @@ class TrainConfig:
         return cls.from_settings(content.pop("data", ""), **content)
 
     @property
+    def backbone_is_file(self) -> bool:
+        """Whether the backbone is an ONNX file of the user's."""
+        return self.backbone.lower().endswith(".onnx")
+
+    @property
     def val_folder(self) -> str | None:
         """The folder or file of validation photos, if ``val`` names one."""
         return self.val if isinstance(self.val, str) else None
@@ -330,6 +349,7 @@ class TrainConfig:
             self,
             data=str(Path(self.data).absolute()),
             val=str(Path(self.val).absolute()) if isinstance(self.val, str) else self.val,
+            backbone=str(Path(self.backbone).absolute()) if self.backbone_is_file else self.backbone,
             weights=str(Path(self.weights).absolute()) if Path(self.weights).exists() else self.weights,
         )
 
@@ -338,6 +358,44 @@ class TrainConfig:
         values = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
         phases = [{k: v for k, v in phase.items() if v is not None} for phase in values["phases"]]
         return {**values, "phases": phases}
+
+
+def _contradictions_of_backbone(config: TrainConfig) -> list[str]:
+    """Name the settings that do not go with the kind of backbone, each of them right by itself."""
+    if not config.backbone_is_file:
+        return [
+            f"{name} is {getattr(config, name)!r}, but it is a setting of backbones that are ONNX files, and "
+            f"backbone is {config.backbone!r}, which knows it. Leave {name} out."
+            for name in ("mean", "std", "output_name")
+            if getattr(config, name) is not None
+        ]
+    problems = []
+    if config.weights != "default":
+        problems.append(
+            f"weights is {config.weights!r}, but the backbone {config.backbone!r} holds its own. Leave "
+            f"weights out."
+        )
+    if config.task == "box" or config.head not in ("auto", "linear"):
+        wanted = "task is 'box'" if config.task == "box" else f"head is {config.head!r}"
+        problems.append(f"{wanted}, which is trained in steps. {file_is_not_trained(config.backbone)}")
+    if config.phases and not _is_probe(config.phases):
+        problems.append(f"The phases train in steps. {file_is_not_trained(config.backbone)}")
+    elif not config.phases and config.recipe in ("finetune", "full", "classic"):
+        problems.append(f"recipe is {config.recipe!r}. {file_is_not_trained(config.backbone)}")
+    return problems
+
+
+def file_is_not_trained(file: str) -> str:
+    """Say what to do where training in steps is asked of an ONNX file."""
+    return (
+        f"An ONNX file cannot be fine-tuned, and {file!r} is one. Train a probe on it, with --recipe probe, "
+        f"or choose a backbone by its name: headstart backbones lists them."
+    )
+
+
+def _is_probe(phases: tuple[PhaseConfig, ...]) -> bool:
+    """Tell whether phases only solve a head."""
+    return len(phases) == 1 and phases[0].optimizer == "exact" and phases[0].unfreeze in ("head", 0)
 
 
 def _recipe_file(path: str, problems: list[str]) -> tuple[PhaseConfig, ...]:
@@ -548,6 +606,12 @@ def _converted(value: Any, annotation: str) -> Any:
             with contextlib.suppress(ValueError):
                 return tuple(_converted(part, "int") for part in parts)
         raise ValueError("it must be whole numbers, as in [20, 50]")
+    if annotation.startswith("tuple[float"):
+        parts = value.split(",") if isinstance(value, str) else value
+        if isinstance(parts, (list, tuple)) and len(parts) == 3:
+            with contextlib.suppress(ValueError):
+                return tuple(_converted(part, "float") for part in parts)
+        raise ValueError("it must be three numbers, for red, green and blue, as in 0.5,0.5,0.5")
     if "int" in kinds and isinstance(value, (int, str)) and not isinstance(value, bool):
         with contextlib.suppress(ValueError):
             return int(value)

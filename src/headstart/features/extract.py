@@ -43,7 +43,7 @@ _ROWS_AT_ONCE = 512
 SETTINGS: Final = (
     *("backbone", "weights", "val", "task", "target", "image_column", "label_column", "split_column"),
     *("group_by", "boxes", "allow_quarantined", "resize", "size_px", "device", "precision", "features"),
-    "workers",
+    *("mean", "std", "output_name", "workers"),
 )
 _LABELS: Final = ("task", "target", "label_column", "split_column", "group_by", "val")
 _Kind = Literal["text", "texts", "number"]
