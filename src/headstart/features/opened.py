@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from headstart.data.augment import Augmentation
 from headstart.data.records import Record
 from headstart.features.activations import Activations
 from headstart.features.backbones import OnnxBackbone
-from headstart.features.cache import Room
+from headstart.features.cache import Room, store_path
 from headstart.features.fingerprint import Fingerprint
 from headstart.features.pooled import POOLED, pooled_widths, with_pooled
-from headstart.features.prefix import OnnxPrefix, Pair, Prefix
+from headstart.features.prefix import RUNTIME, OnnxPrefix, Pair, Prefix
+from headstart.features.store import StoreError
 
 CUT = "pool"
 """The last stage of what ends before the head, as ``Fingerprint.cut`` names it."""
@@ -60,6 +63,7 @@ def open_backbone_features(
     backbone: OnnxBackbone,
     *,
     say: Callable[[str], object],
+    augmentation: Augmentation | None = None,
     pooled: bool = True,
     keep: bool = True,
     cut: str = CUT,
@@ -71,6 +75,7 @@ def open_backbone_features(
     Args:
         backbone: From ``find_backbone`` or a user's file.
         say: Called with a sentence for the user.
+        augmentation: Makes views 1, 2, ... of a photo; None if photos are taken as they are, as view 0.
         pooled: Whether the stages' pooled outputs are computed on the way too, where it names stages.
         keep: Whether rows are stored.
         cut: Name of its last stage.
@@ -84,15 +89,7 @@ def open_backbone_features(
         prefix = OnnxPrefix(with_pooled(backbone.graph, stages), second=POOLED, is_exact=False)
 
     def fingerprint(function: Callable[[], str], cut: str, runtime: str) -> Fingerprint:
-        return Fingerprint(
-            preprocessing=backbone.preprocessing,
-            backbone=backbone.name,
-            cut=cut,
-            function=function(),
-            runtime=runtime,
-            device=prefix.device_name,
-            precision=prefix.precision,
-        )
+        return _fingerprint(backbone, function(), cut, runtime, augmentation)
 
     def opened(
         prefix: Prefix, function: Callable[[], str], cut: str, second: Activations | None
@@ -101,6 +98,7 @@ def open_backbone_features(
             prefix,
             backbone.preprocessing,
             functools.partial(fingerprint, function, cut),
+            augmentation=augmentation,
             second=second,
             keep=keep,
             workers=workers,
@@ -113,6 +111,28 @@ def open_backbone_features(
         rows = opened(_Second(prefix), lambda: prefix.second_function, "pooled stages", None)
     activations = opened(prefix, lambda: prefix.function, cut, rows)
     return OpenedBackbone(prefix, activations, pooled_widths(backbone.graph, stages) if stages else (), rows)
+
+
+def is_stored(backbone: OnnxBackbone) -> bool:
+    """Tell whether there is a store of the backbone's features of photos as they are."""
+    with contextlib.suppress(StoreError):  # there is no folder for stores
+        return store_path(_fingerprint(backbone, backbone.function, CUT, RUNTIME, None)).exists()
+    return False
+
+
+def _fingerprint(
+    backbone: OnnxBackbone, function: str, cut: str, runtime: str, augmentation: Augmentation | None
+) -> Fingerprint:
+    return Fingerprint(
+        preprocessing=backbone.preprocessing,
+        backbone=backbone.name,
+        cut=cut,
+        function=function,
+        runtime=runtime,
+        device=OnnxPrefix.device_name,
+        precision=OnnxPrefix.precision,
+        augmentation=augmentation.fingerprint() if augmentation else None,
+    )
 
 
 class _Second:

@@ -28,8 +28,7 @@ from headstart.evaluation.scores import summary_of
 from headstart.features.activations import Activations
 from headstart.features.backbones import OnnxBackbone
 from headstart.features.cache import Room, should_keep
-from headstart.features.fingerprint import Fingerprint
-from headstart.features.prefix import OnnxPrefix
+from headstart.features.opened import is_stored, open_backbone_features
 from headstart.model_file import ModelInfo, seal_onnx
 from headstart.predictor import Predictor
 from headstart.probe.assemble import assemble
@@ -196,39 +195,20 @@ def train_probe(
 def _open_features(setup: ProbeSetup, display: Display) -> tuple[Activations, Activations]:
     """Return the features of photos as they are, and of what is trained on; often the same object."""
     config, phase, backbone = setup.config, setup.phase, setup.backbone
-    prefix = OnnxPrefix(backbone.graph)
     num_views, num_photos = len(_views(phase)), len(setup.listing.candidates)
     num_bytes = 4 * backbone.num_features * num_photos * num_views
     keep, why = should_keep(config.features, num_bytes, num_photos, num_photos)
     if not keep:
         display.say(f"Features are not stored: {why}")
     room = Room(display.say, is_limited=config.features != "store")
-
-    def activations(augmentation: Augmentation | None) -> Activations:
-        return Activations(
-            prefix,
-            backbone.preprocessing,
-            lambda runtime: Fingerprint(
-                preprocessing=backbone.preprocessing,
-                backbone=backbone.name,
-                cut="pool",
-                function=backbone.function,
-                runtime=runtime,
-                device=prefix.device_name,
-                precision=prefix.precision,
-                augmentation=augmentation.fingerprint() if augmentation else None,
-            ),
-            augmentation=augmentation,
-            keep=keep,
-            workers=config.workers,
-            say=display.say,
-            room=room,
-        )
-
-    plain = activations(None)
+    options: dict[str, Any] = {"say": display.say, "keep": keep, "workers": config.workers, "room": room}
+    # On the first pass, the pooled outputs of all stages are computed on the way and kept, too.
+    plain = open_backbone_features(backbone, pooled=keep and not is_stored(backbone), **options).activations
     if phase.augment == "none":
         return plain, plain
-    return plain, activations(Augmentation(phase.augment, config.seed))
+    augmentation = Augmentation(phase.augment, config.seed)
+    training = open_backbone_features(backbone, augmentation=augmentation, pooled=False, **options)
+    return plain, training.activations
 
 
 def _views(phase: PhaseConfig) -> range:
