@@ -31,11 +31,27 @@ TORCH_FREE = [
 ]
 # Files of a room that otherwise needs PyTorch. They may name its types, for the type checker alone.
 TORCH_FREE_FILES = {
-    *("training/curves.py", "training/display.py", "training/figure.py", "training/history.py"),
-    *("training/interrupt.py", "training/moved.py", "training/photos_csv.py", "training/provenance.py"),
-    *("training/extractor.py", "training/picture.py", "training/preview.py", "training/sampler.py"),
-    *("training/hand_over.py", "training/probe.py", "training/result.py", "training/run_folder.py"),
-    *("training/solved.py", "training/stopwatch.py", "training/story.py", "training/train.py"),
+    "training/curves.py",
+    "training/display.py",
+    "training/extractor.py",
+    "training/figure.py",
+    "training/hand_over.py",
+    "training/history.py",
+    "training/interrupt.py",
+    "training/moved.py",
+    "training/photos_csv.py",
+    "training/picture.py",
+    "training/preview.py",
+    "training/probe.py",
+    "training/probe_plan.py",
+    "training/provenance.py",
+    "training/result.py",
+    "training/run_folder.py",
+    "training/sampler.py",
+    "training/solved.py",
+    "training/stopwatch.py",
+    "training/story.py",
+    "training/train.py",
 }
 TORCH = {"torch", "torchvision", "timm", "accelerate", "sklearn", "scipy"}
 NETWORKS = {"onnx", "safetensors"}  # files of networks: what reads and makes them, which prediction does not

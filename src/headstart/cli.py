@@ -244,8 +244,7 @@ def train(
     }
     settings.update(settings_from_pairs(set_ or []))
     if dry_run:
-        with requires_extra("train"):
-            from headstart.training.plan import plan
+        from headstart.training.train import plan
 
         if text := plan(data, out, **settings):
             print(text)

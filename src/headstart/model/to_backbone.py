@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,8 +12,16 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from headstart.config import TrainConfig
 from headstart.errors import NetworkError
-from headstart.features.backbones import Export, OnnxBackbone, keep_prefix, kept_prefix, short_name
+from headstart.features.backbones import (
+    Export,
+    OnnxBackbone,
+    find_backbone,
+    keep_prefix,
+    kept_prefix,
+    short_name,
+)
 from headstart.images.preprocess import Preprocessing
 from headstart.model.backbones import Backbone, resolve
 from headstart.model.check import check_stages
@@ -72,6 +81,19 @@ def export_backbone(
         if source.sha256:
             keep_prefix(kept, export)
     return replace(kept, preprocessing=preprocessing)
+
+
+def keep_backbone(config: TrainConfig, task: str) -> None:
+    """Leave what PyTorch has used in Headstart's cache, for probes on a machine without PyTorch.
+
+    Args:
+        config: Names the backbone. Only official weights are kept.
+        task: What is predicted.
+    """
+    name, size_px = config.backbone, config.size_px
+    if config.weights == "default" and find_backbone(name, size_px=size_px) is None:
+        with contextlib.suppress(NetworkError):  # then there is nothing to keep
+            export_backbone(name, "default", size_px, config.resize, task)
 
 
 def _is_usual(backbone: Backbone) -> bool:

@@ -19,6 +19,7 @@ from headstart.data.targets import Scale
 from headstart.errors import FileWriteError, TrainingError, shell_command
 from headstart.model.freeze import digest, make_trainable, num_trainable
 from headstart.model.memory import memory_explained
+from headstart.model.to_backbone import keep_backbone
 from headstart.training.batches import Batches
 from headstart.training.device import anyone, create_accelerator, from_main, reproducible
 from headstart.training.display import Display
@@ -133,6 +134,8 @@ def train_in_steps(
             run.load_best(network)
             try:
                 metrics = finish(run, setup, features, dataset, splits, accelerator, stopwatch)
+                if setup.head != "own":
+                    keep_backbone(config, dataset.task)
             except FileWriteError:
                 resume_again = shell_command("resume", run.path)
                 display.say(f"Nothing that was trained is lost. Once files can be written: {resume_again}")

@@ -33,6 +33,7 @@ PARITY_PHOTOS: Final = 12
 """At most so many photos are compared, spread over the validation split; more would show nothing new."""
 
 _ROWS_AT_ONCE: Final = 32
+_PHOTOS_AT_ONCE: Final = 1024  # as rows of answers.csv in memory
 
 
 def outputs_of_file(predictor: Predictor, photos: Sequence[Record]) -> np.ndarray:
@@ -216,13 +217,16 @@ def _parts(
     *others: Answers | None,
 ) -> Iterator[Answers]:
     if out_of_fold is not None:
-        outputs = out_of_fold.outputs
-        if info.task == "regression":  # in their own units, as the file gives them
-            mean, std = (np.array(each, np.float32) for each in info.scale)
-            outputs = outputs * std + mean
-        yield Answers.from_outputs(
-            splits.train, outputs, info, "out-of-fold", root=root, folds=out_of_fold.fold
-        )
-    for part in others:
-        if part is not None:
-            yield part
+        mean, std = (np.array(each, np.float32) for each in info.scale)
+        for first in range(0, len(splits.train), _PHOTOS_AT_ONCE):
+            part = slice(first, first + _PHOTOS_AT_ONCE)
+            outputs = out_of_fold.outputs[part]
+            if info.task == "regression":  # in their own units, as the file gives them
+                outputs = outputs * std + mean
+            fold = out_of_fold.fold[part]
+            yield Answers.from_outputs(
+                splits.train[part], outputs, info, "out-of-fold", root=root, folds=fold
+            )
+    for of_split in others:
+        if of_split is not None:
+            yield of_split

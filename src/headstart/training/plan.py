@@ -1,4 +1,4 @@
-"""``headstart train --dry-run``: what training would do, and about how long, without doing it."""
+"""``headstart train --dry-run`` of a run in steps: what it would do, and about how long it takes."""
 
 from __future__ import annotations
 
@@ -48,16 +48,15 @@ _ALSO: Final = (
 )
 
 
-def plan(data: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, **settings: Any) -> str:
-    """Say what ``train`` with the same arguments would do; nothing is trained, and nothing is written.
+def plan_in_steps(config: TrainConfig, out: str | os.PathLike[str] | None = None) -> str:
+    """Say what ``finetune.train_in_steps`` would do: see ``train.plan``.
 
     Photos are listed, not read, so that what only reading shows is not known: damaged photos, copies, and how
     long reading takes. Weights are loaded, and downloaded if they are not here.
 
     Args:
-        data: As for ``train``.
+        config: With its recipe decided.
         out: As for ``train``.
-        settings: As for ``train``.
 
     Returns:
         Lines for people. Empty in all processes but the main one.
@@ -65,7 +64,6 @@ def plan(data: str | os.PathLike[str], out: str | os.PathLike[str] | None = None
     Raises:
         HeadstartError: Whatever ``train`` would raise before it reads the first photo.
     """
-    config = TrainConfig.from_settings(data, **settings)
     with ExitStack() as cleanup:
         accelerator = cleanup.enter_context(create_accelerator(config, Display().say))
         cleanup.enter_context(reproducible(config.seed, accelerator.device))

@@ -14,7 +14,7 @@ from typing import Final
 from headstart import recipe
 from headstart.config import TrainConfig
 from headstart.data.source import read_source
-from headstart.errors import MissingPackageError, NetworkError, requires_extra
+from headstart.errors import MissingPackageError, NetworkError, WeightsError, requires_extra
 from headstart.features.backbones import OnnxBackbone, find_backbone, refuse_unknown
 from headstart.model_file import num_outputs
 from headstart.training.probe import ProbeSetup
@@ -132,12 +132,17 @@ def _find_backbone(config: TrainConfig, task: str) -> OnnxBackbone | str:
     """Find the backbone, or have PyTorch export it; or say, in a sentence, why steps are needed."""
     if config.weights == "random":
         return "Random weights are made by PyTorch."
-    found = find_backbone(
-        config.backbone,
-        config.weights,
-        size_px=config.size_px,
-        resize=config.resize,  # type: ignore[arg-type]  # the configuration has been checked
-    )
+    try:
+        found = find_backbone(
+            config.backbone,
+            config.weights,
+            size_px=config.size_px,
+            resize=config.resize,  # type: ignore[arg-type]  # the configuration has been checked
+        )
+    except WeightsError:  # PyTorch reads more forms of files
+        if not has_pytorch() or config.weights == "default":
+            raise
+        found = None
     if found is not None:
         return found
     if not has_pytorch():

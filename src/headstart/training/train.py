@@ -11,6 +11,7 @@ from headstart.errors import requires_extra
 from headstart.training.display import Display
 from headstart.training.moved import moved
 from headstart.training.probe import ProbeSetup, train_probe
+from headstart.training.probe_plan import plan_probe
 from headstart.training.result import TrainResult
 from headstart.training.run_folder import RunFolder
 from headstart.training.story import (
@@ -85,6 +86,30 @@ def resume(
         )
         return TrainResult(Path(path), metrics)
     return _run(config, stopped=Path(path), force=force, network=network)
+
+
+def plan(data: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, **settings: Any) -> str:
+    """Say what ``train`` with the same arguments would do; nothing is trained, and nothing is written.
+
+    Args:
+        data: As for ``train``.
+        out: As for ``train``.
+        settings: As for ``train``.
+
+    Returns:
+        Lines for people. Empty in all processes but the main one.
+
+    Raises:
+        HeadstartError: Whatever ``train`` would raise before it reads the first photo.
+    """
+    config = decide_recipe(TrainConfig.from_settings(data, **settings), Display(quiet=is_secondary()).say)
+    probe = find_probe(config)
+    if isinstance(probe, ProbeSetup):
+        return plan_probe(probe, out)
+    refuse_without_pytorch(probe)
+    with requires_extra("train"):
+        from headstart.training.plan import plan_in_steps
+    return plan_in_steps(config, out)
 
 
 def _run(

@@ -1,0 +1,82 @@
+"""``headstart train --dry-run`` of a run without steps: what it would do, and about how long it takes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+
+import numpy as np
+
+from headstart.columns import counted
+from headstart.cores import num_cores
+from headstart.features.prefix import OnnxPrefix
+from headstart.runtime import map_images
+from headstart.training.display import in_words
+from headstart.training.probe import ProbeSetup
+from headstart.training.run_folder import RunFolder, likely_folder
+
+
+def plan_probe(setup: ProbeSetup, out: str | os.PathLike[str] | None = None) -> str:
+    """Say what ``probe.train_probe`` would do; photos are listed, not read.
+
+    Args:
+        setup: What the run would begin with.
+        out: As for ``train``.
+
+    Returns:
+        Lines for people.
+
+    Raises:
+        RunFolderError: The run folder cannot be used.
+    """
+    RunFolder.refuse(out)
+    config, listing, backbone, phase = setup.config, setup.listing, setup.backbone, setup.phase
+    splits = Counter(photo.split for photo in listing.candidates)
+    num_others = splits["train"] + splits[None]
+    num_val = splits["val"] or round(config.val_fraction * num_others)
+    num_train = num_others - (0 if splits["val"] else num_val)
+    num_views = 1 if phase.augment == "none" else phase.views
+    num_read = num_views * num_train + num_val
+    seconds = num_read / _rate(setup)
+    size_px = backbone.preprocessing.size_px
+    views = "as they are" if phase.augment == "none" else counted(num_views, "augmented view")
+    lines = [
+        ("photos", f"{len(listing.candidates):,} listed, not read: about {num_train:,} to train, "),
+        ("", f"{num_val:,} to validate, {splits['test']:,} to test; {in_words(listing)}"),
+        *(("", note) for note in listing.notes),
+        *(("", f"quarantined: {photo.path!r}: {photo.reason}") for photo in listing.quarantined),
+        (
+            "backbone",
+            f"{backbone.name} ({backbone.preprocessing.size_px} px, {backbone.preprocessing.resize})",
+        ),
+        ("run folder", os.fspath(likely_folder(config.data) if out is None else out)),
+        ("phase", f"{phase.name}: the head is solved exactly; everything else is frozen; photos {views}"),
+        ("time", f"about {seconds:.0f} s for {num_read:,} photos through the backbone, less what is stored"),
+        ("", "already, and a few seconds for the head"),
+    ]
+    text = [f"  {name:<10} {value}".rstrip() for name, value in lines]
+    return "\n".join(["A plan: nothing has been trained, and nothing written.", "", *text])
+
+
+def _rate(setup: ProbeSetup) -> float:
+    """Return how many black photos a second go through the backbone, with as many threads as in training."""
+    prefix, size_px = OnnxPrefix(setup.backbone.graph), setup.backbone.preprocessing.size_px
+    black = np.zeros((size_px, size_px, 3), np.uint8)
+    num_photos = prefix.batch_size * (1 if setup.config.workers == 0 else num_cores())
+
+    def run() -> float:
+        begun = time.perf_counter()
+        photos = map_images(
+            range(num_photos),
+            lambda _: black,
+            prefix,
+            batch_size=prefix.batch_size,
+            workers=setup.config.workers,
+        )
+        for _ in photos:
+            pass
+        return max(time.perf_counter() - begun, 1e-9)
+
+    run()  # opens the session
+    return num_photos / run()
