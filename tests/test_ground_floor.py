@@ -174,6 +174,15 @@ def test_features_and_the_sheet_of_augmented_views_need_no_pytorch(runs: Path) -
         assert sheet.width > 500
 
 
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(runs: Path) -> None:
+    before = sorted(runs.iterdir())
+    done = without_pytorch(command("train", "photos", "--size-px", "64", "--dry-run"), runs)
+    assert done.returncode == 0, done.stderr
+    for each in ("60 listed", "36 to train", "12 to validate", "12 to test", "64 px", "runs/photos"):
+        assert each in done.stdout
+    assert sorted(runs.iterdir()) == before
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
