@@ -219,7 +219,7 @@ def test_inputs_that_the_features_do_not_need_are_left_out(tmp_path: Path) -> No
 def test_guesses_are_reported(tmp_path: Path) -> None:
     said: list[str] = []
     open_backbone(saved(network(sides=("h", "w"), shape="map"), tmp_path), say=said.append)
-    assert [text for text in said if "224 pixels is taken. Another: --size-px" in text]
+    assert [text for text in said if "224 pixels are taken. Another: --size-px" in text]
     assert [text for text in said if "the mean over its 56 × 56 positions is taken" in text]
     assert [text for text in said if "ImageNet's mean 0.485,0.456,0.406 and std" in text]
 

@@ -26,8 +26,10 @@ from headstart.data.table import TABLE_SUFFIXES
 from headstart.data.voc import has_xml
 from headstart.errors import ConfigError, DataError
 from headstart.features.activations import Activations
+from headstart.features.backbones import OnnxBackbone
 from headstart.features.cache import Room, should_keep
 from headstart.features.fingerprint import Fingerprint
+from headstart.features.onnx_check import check_on_files
 from headstart.features.prefix import Prefix
 from headstart.files import write_whole
 from headstart.images.preprocess import Preprocessing
@@ -59,12 +61,14 @@ class Extractor:
         cut: Name of its last stage before the head.
         preprocessing: How photos become its input.
         prefix: Everything before the head.
+        file: The backbone, if it is an ONNX file of the user's.
     """
 
     backbone: str
     cut: str
     preprocessing: Preprocessing
     prefix: Prefix
+    file: OnnxBackbone | None = None
 
     def fingerprint(self, runtime: str) -> Fingerprint:
         """Return what its features depend on besides the photos, given what runs the prefix."""
@@ -148,6 +152,8 @@ def extract_features(
     columns = _columns_of(listing, candidates)
 
     extractor = open_extractor(config, listing.task, say)
+    if extractor.file is not None:
+        check_on_files(extractor.file, [candidate.path for candidate in candidates], say)
     prefix, preprocessing = extractor.prefix, extractor.preprocessing
     num_bytes = prefix.row(preprocessing.size_px).nbytes * len(candidates)
     keep, why = should_keep(config.features, num_bytes, len(candidates), len(candidates))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -10,10 +12,11 @@ import onnx
 import onnx.numpy_helper
 
 from headstart.cores import num_cores
-from headstart.errors import NetworkError
+from headstart.errors import ImageError, NetworkError
 from headstart.features.backbones import OnnxBackbone
 from headstart.features.onnx_file import close
 from headstart.features.onnx_surgery import SCALE, SHIFT, serialised, set_normalisation
+from headstart.images.preprocess import load_pixels
 from headstart.runtime import open_session
 
 MAX_PHOTOS: Final = 32
@@ -77,6 +80,18 @@ def check_on_photos(backbone: OnnxBackbone, pixels: np.ndarray, say: Callable[[s
         )
     if advice:
         say(advice)
+
+
+def check_on_files(
+    backbone: OnnxBackbone, paths: Sequence[str], say: Callable[[str], object] = print
+) -> None:
+    """Do the same with photos from all over a list of files; those that cannot be read are left out."""
+    pixels = []
+    for path in paths[:: max(1, len(paths) // MAX_PHOTOS)][:MAX_PHOTOS]:
+        with contextlib.suppress(ImageError, OSError):
+            pixels.append(load_pixels(Path(path).read_bytes(), backbone.preprocessing, path=path))
+    if pixels:
+        check_on_photos(backbone, np.stack(pixels), say)
 
 
 def distinctness(features: np.ndarray) -> float:

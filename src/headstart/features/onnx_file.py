@@ -295,7 +295,7 @@ def _fitted(
     model, features, preprocessing, first, fixed = worked[0]
     if not fixed and size_px is None:
         say(
-            f"{file} takes photos of any size, so {preprocessing.size_px} pixels is taken. Another: --size-px"
+            f"{file} takes photos of any size, so {preprocessing.size_px} pixels are taken. Another: --size-px"
         )
     return model, features, preprocessing, first
 
@@ -447,10 +447,10 @@ def _checked(
     Raises:
         NetworkError: It cannot be made so.
     """
-    slow = "so it runs photo by photo, which is slower. Export it with a free batch size."
+    slow = "so it runs photo by photo, which is slower."
     free = serialised(model)
     if any(node.op_type.startswith("Dynamic") for node in model.graph.node):  # its scale is the batch's
-        say(f"{file} is quantised batch by batch, {slow}")
+        say(f"{file} is quantised dynamically, by the scale of a whole batch, {slow} The float file is not.")
     else:
         try:
             if _is_row_by_row(free, num_features, size_px):
@@ -463,7 +463,7 @@ def _checked(
                 f"{file} gives another result for a photo when other photos are beside it, as a network in "
                 f"training mode does. Export it in evaluation mode: in PyTorch, after model.eval()."
             )
-        say(f"{file} takes one photo at a time, {slow}")
+        say(f"{file} takes one photo at a time, {slow} Export it with a free batch size.")
     single = serialised(photo_by_photo(model, num_features))
     try:
         if _is_row_by_row(single, num_features, size_px):

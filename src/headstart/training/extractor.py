@@ -10,7 +10,7 @@ from headstart.features.backbones import OnnxBackbone, find_backbone
 from headstart.features.extract import Extractor
 from headstart.features.prefix import OnnxPrefix
 from headstart.images.preprocess import Preprocessing
-from headstart.training.story import may_have_gpu
+from headstart.training.story import may_have_gpu, open_file
 
 
 def open_extractor(config: TrainConfig, task: str, say: Callable[[str], object]) -> Extractor:
@@ -26,6 +26,9 @@ def open_extractor(config: TrainConfig, task: str, say: Callable[[str], object])
         HeadstartError: There is no such backbone, or its weights cannot be loaded.
         MissingPackageError: That needs PyTorch, which is not installed.
     """
+    if config.backbone_is_file:
+        file = open_file(config, say)
+        return Extractor(file.name, "pool", file.preprocessing, OnnxPrefix(file.graph), file)
     is_on_cpu = config.device == "cpu" or (config.device == "auto" and not may_have_gpu())
     if is_on_cpu and config.precision in ("auto", "fp32") and (found := _find(config, task)):
         return Extractor(found.name, "pool", found.preprocessing, OnnxPrefix(found.graph))
@@ -45,6 +48,9 @@ def input_of(config: TrainConfig, task: str) -> tuple[str, Preprocessing]:
         UnknownBackboneError: There is no such backbone.
         MissingPackageError: Only PyTorch's libraries know the backbone, and they are not installed.
     """
+    if config.backbone_is_file:
+        file = open_file(config, lambda _: None)
+        return file.name, file.preprocessing
     if found := _find(config, task):
         return found.name, found.preprocessing
     with requires_extra("train"):

@@ -28,6 +28,7 @@ from headstart.evaluation.scores import summary_of
 from headstart.features.activations import Activations
 from headstart.features.backbones import OnnxBackbone
 from headstart.features.cache import Room, should_keep
+from headstart.features.onnx_check import check_on_files
 from headstart.features.opened import is_stored, open_backbone_features
 from headstart.model_file import ModelInfo, seal_onnx
 from headstart.predictor import Predictor
@@ -110,6 +111,9 @@ def train_probe(
         if stopped is not None:
             run.reopen(stopped)
         display.say(f"Backbone {backbone.name}, weights: SHA-256 {backbone.weights[:12]}")
+
+        if backbone.is_file:
+            check_on_files(backbone, [photo.path for photo in listing.candidates], display.say)
 
         # One pass reads, hashes and checks the photos and computes their features.
         plain, training = _open_features(setup, display)

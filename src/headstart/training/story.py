@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Final
 
 from headstart import recipe
-from headstart.config import TrainConfig
+from headstart.config import TrainConfig, file_is_not_trained
 from headstart.data.source import read_source
-from headstart.errors import MissingPackageError, NetworkError, WeightsError, requires_extra
+from headstart.errors import ConfigError, MissingPackageError, NetworkError, WeightsError, requires_extra
 from headstart.features.backbones import OnnxBackbone, find_backbone, refuse_unknown
+from headstart.features.onnx_file import open_backbone
 from headstart.model_file import num_outputs
 from headstart.training.probe import ProbeSetup
 
@@ -46,11 +47,12 @@ def decide_recipe(config: TrainConfig, say: Callable[[str], object]) -> TrainCon
     return dataclasses.replace(config, recipe="probe")
 
 
-def find_probe(config: TrainConfig) -> ProbeSetup | str:
+def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup | str:
     """Prepare a run without steps, if it is one.
 
     Args:
         config: With its recipe decided.
+        say: Told what is guessed of a backbone in a file of the user's.
 
     Returns:
         What the run begins with; or, in a sentence, why it has to train in steps.
@@ -65,7 +67,7 @@ def find_probe(config: TrainConfig) -> ProbeSetup | str:
     listing = read_source(config.data, config.val_folder, **config.source_options)
     if listing.task == "box":
         return "Boxes are learned in steps."
-    backbone = _find_backbone(config, listing.task)
+    backbone = _find_backbone(config, listing.task, say)
     if isinstance(backbone, str):
         return backbone
     splits = Counter(candidate.split for candidate in listing.candidates)
@@ -88,6 +90,35 @@ def is_secondary() -> bool:
     return os.environ.get("RANK", "0") != "0"
 
 
+def open_file(config: TrainConfig, say: Callable[[str], object]) -> OnnxBackbone:
+    """Open the ONNX file that a configuration names as its backbone.
+
+    Raises:
+        UsageError: It cannot be used, or the settings do not fit it.
+        DamagedFileError: It is a damaged model file of Headstart's.
+    """
+    return open_backbone(
+        config.backbone,
+        size_px=config.size_px,
+        mean=config.mean,
+        std=config.std,
+        resize=config.resize,
+        output_name=config.output_name,
+        say=say,
+    )
+
+
+def refuse_to_train_a_file(config: TrainConfig, reason: str) -> None:
+    """Raise ``ConfigError`` if the backbone is an ONNX file, which cannot be trained in steps.
+
+    Args:
+        config: Names the backbone.
+        reason: Why steps are needed, in a sentence.
+    """
+    if config.backbone_is_file:
+        raise ConfigError([f"{reason} {file_is_not_trained(config.backbone)}"])
+
+
 def refuse_without_pytorch(reason: str) -> None:
     """Raise ``MissingPackageError`` if PyTorch is needed and not installed.
 
@@ -102,7 +133,8 @@ def _needs_steps(config: TrainConfig) -> str:
     """Say why settings ask for more than a solved head; empty if they do not."""
     if os.environ.get("WORLD_SIZE", "1") != "1":
         return "Several processes train together."
-    if config.device in ("cuda", "mps") or (config.device == "auto" and may_have_gpu()):
+    has_gpu = config.device == "auto" and not config.backbone_is_file and may_have_gpu()
+    if config.device in ("cuda", "mps") or has_gpu:
         return "A GPU computes the features."
     if config.precision in ("bf16", "fp16"):
         return f"precision is {config.precision!r}."
@@ -128,8 +160,10 @@ def may_have_gpu() -> bool:
     return Path("/dev/nvidiactl").exists() or (os.name == "nt" and bool(os.environ.get("CUDA_PATH")))
 
 
-def _find_backbone(config: TrainConfig, task: str) -> OnnxBackbone | str:
+def _find_backbone(config: TrainConfig, task: str, say: Callable[[str], object]) -> OnnxBackbone | str:
     """Find the backbone, or have PyTorch export it; or say, in a sentence, why steps are needed."""
+    if config.backbone_is_file:
+        return open_file(config, say)
     if config.weights == "random":
         return "Random weights are made by PyTorch."
     try:

@@ -18,6 +18,7 @@ from headstart.training.story import (
     decide_recipe,
     find_probe,
     is_secondary,
+    refuse_to_train_a_file,
     refuse_without_pytorch,
 )
 
@@ -124,10 +125,11 @@ def _run(
     config = decide_recipe(config, say)
     reason = "A network of your own is trained in steps."
     if network is None:
-        probe = find_probe(config)
+        probe = find_probe(config, say)
         if isinstance(probe, ProbeSetup):
             return train_probe(probe, out=out, stopped=stopped, force=force)
         reason = probe
+        refuse_to_train_a_file(config, reason)
     refuse_without_pytorch(reason)
     with requires_extra("train"):
         from headstart.training.finetune import train_in_steps
