@@ -196,7 +196,7 @@ def test_a_photo_whose_features_are_not_finite_is_left_out_and_named(
             return x.mean((2, 3)) / (high - low)
 
     base = StageSequence([Stage("spread", [Spread()])])
-    monkeypatch.setattr("headstart.training.extractor.feature_extractor", lambda network: base)
+    monkeypatch.setattr("headstart.training.network_extractor.feature_extractor", lambda network: base)
     out = tmp_path / "features.npz"
     result = extract_features(table, out, "resnet18", weights="random", size_px=32)
     ((path, reason),) = result.unreadable

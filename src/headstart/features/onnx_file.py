@@ -294,9 +294,8 @@ def _fitted(
         raise failed[0]
     model, features, preprocessing, first, fixed = worked[0]
     if not fixed and size_px is None:
-        say(
-            f"{file} takes photos of any size, so {preprocessing.size_px} pixels are taken. Another: --size-px"
-        )
+        taken = f"{preprocessing.size_px} pixels are taken"
+        say(f"{file} takes photos of any size, so {taken}. Another: --size-px")
     return model, features, preprocessing, first
 
 

@@ -103,10 +103,12 @@ def plan(data: str | os.PathLike[str], out: str | os.PathLike[str] | None = None
     Raises:
         HeadstartError: Whatever ``train`` would raise before it reads the first photo.
     """
-    config = decide_recipe(TrainConfig.from_settings(data, **settings), Display(quiet=is_secondary()).say)
-    probe = find_probe(config)
+    say = Display(quiet=is_secondary()).say
+    config = decide_recipe(TrainConfig.from_settings(data, **settings), say)
+    probe = find_probe(config, say)
     if isinstance(probe, ProbeSetup):
         return plan_probe(probe, out)
+    refuse_to_train_a_file(config, probe)
     refuse_without_pytorch(probe)
     with requires_extra("train"):
         from headstart.training.plan import plan_in_steps
