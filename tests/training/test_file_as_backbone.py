@@ -60,6 +60,11 @@ def test_what_a_file_cannot_do_is_refused_before_photos_are_read(
     assert not (tmp_path / "run").exists()
 
 
+def test_looking_for_a_learning_rate_of_a_file_is_refused(photos: Path) -> None:
+    with pytest.raises(ConfigError, match="An ONNX file cannot be fine-tuned"):
+        hs.lr_find(photos, backbone="net.onnx")
+
+
 def test_features_of_a_file_are_those_that_its_graph_computes(photos: Path, tmp_path: Path) -> None:
     said: list[str] = []
     settings = {name: value for name, value in FILE.items() if name != "backbone"}

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from headstart import recipe
-from headstart.config import RECIPES, PhaseConfig, TrainConfig
+from headstart.config import RECIPES, PhaseConfig, TrainConfig, file_is_not_trained
 from headstart.data.records import Listing
 from headstart.data.source import read_source
 from headstart.data.targets import Scale, Targets
@@ -96,6 +96,8 @@ def prepare(
         UsageError: The settings or the folder cannot be used.
         WeightsError: The pretrained weights are not available.
     """
+    if config.backbone_is_file:
+        raise ConfigError([file_is_not_trained(config.backbone)])
     listing = read_source(config.data, config.val_folder, **config.source_options)
     num_train, num_val = _estimated_counts(listing, config)
     backbone = resolve(config.backbone)
