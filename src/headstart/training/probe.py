@@ -38,7 +38,6 @@ from headstart.probe.weights import save_head
 from headstart.runtime import CPU
 from headstart.training.display import Display
 from headstart.training.hand_over import (
-    PARITY_PHOTOS,
     answers_of,
     hand_over,
     outputs_of_file,
@@ -56,6 +55,7 @@ from headstart.training.stopwatch import Stopwatch
 HEADLINES: Final = {"classification": "accuracy", "multilabel": "accuracy", "regression": "mae"}
 """The score beside the loss, by task."""
 
+_PARITY_PHOTOS: Final = 4  # in one batch: the file has the very operations that made the rows
 _TOLERANCE: Final = 1e-3  # of an answer: a probability, or a number in standard deviations
 
 
@@ -171,7 +171,7 @@ def train_probe(
             save_head(run.path / "model.safetensors", backbone, solved.weight, solved.bias, info)
             model = seal_onnx(graph, info)
             predictor = Predictor.from_bytes(model, providers=CPU)
-            step = math.ceil(len(splits.val) / PARITY_PHOTOS)
+            step = math.ceil(len(splits.val) / _PARITY_PHOTOS)
             parity = _compare(predictor, splits.val[::step], val_outputs[::step])
             run.write_bytes("model.onnx", model)
         record = EpochRecord(
