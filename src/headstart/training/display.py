@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from headstart.columns import counted
 from headstart.config import PhaseConfig
@@ -19,6 +17,8 @@ from headstart.data.split import Splits
 from headstart.training.history import EpochRecord, shown
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
     from torch import Tensor
 
 Item = TypeVar("Item")
@@ -93,11 +93,21 @@ class Display:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console: Console | None = None
+        if (
+            sys.stderr.isatty() or "FORCE_COLOR" in os.environ
+        ):  # elsewhere importing rich would only take time
+            from rich.console import Console
+
+            self._console = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
         """Print one line, above the bar if there is one."""
-        if not self._quiet:
+        if self._quiet:
+            return
+        if self._console is None:
+            print(text, file=sys.stderr, flush=True)
+        else:
             self._console.print(text, markup=False)
 
     def found(self, listing: Listing, dataset: Dataset, splits: Splits) -> None:
@@ -213,9 +223,11 @@ class Display:
     @contextmanager
     def counting(self, description: str, total: int, headline: str = "") -> Iterator[Counter]:
         """Show progress over ``total`` photos, and the task's headline where there are totals."""
-        if self._quiet or not self._console.is_terminal:
+        if self._quiet or self._console is None or not self._console.is_terminal:
             yield Counter(description, total, headline, None, quiet=self._quiet)
             return
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
