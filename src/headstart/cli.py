@@ -776,12 +776,13 @@ def _print_result(path: Path, metrics: dict[str, Any]) -> None:
     print(f"Best: {best['phase']}, epoch {best['epoch']}{mixed}: validation {_scores(scores)} of {validated}")
     if "test" in metrics:
         print(f"Test: {_scores(metrics['test'])} of {counted(images['test'], 'photo')}")
-    else:
+    elif sum(len(phase["epochs"]) for phase in metrics["phases"]) > 1 or metrics["task"] == "multilabel":
         print(
-            "The best weights were chosen on the validation photos, so that score is slightly optimistic. "
-            "Photos in a test folder would give an honest one."
+            "The best weights or thresholds were chosen on the validation photos, so that score is "
+            "slightly optimistic. Photos in a test folder would give an honest one."
         )
-    print(f"Run: {path} (model.onnx, model.safetensors, metrics.json, history.csv, curves.png)")
+    names = ("model.onnx", "model.safetensors", "answers.csv", "metrics.json", "history.csv", "curves.png")
+    print(f"Run: {path} ({', '.join(name for name in names if (path / name).exists())})")
     print(f"Next: {shell_command('predict', path)} PHOTO-OR-FOLDER")
 
 

@@ -52,6 +52,11 @@ def home() -> Path | None:
         return None
 
 
+def expanded(path: str) -> Path:
+    """Return a path of the environment, with ``~`` as the user's home folder."""
+    return Path(path).expanduser() if home() else Path(path)
+
+
 def own_cache() -> Path | None:
     """Return Headstart's cache folder, which need not exist.
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from headstart.environment import home
+from headstart.environment import expanded, home
 from headstart.errors import DamagedFileError, WeightsError
 
 # What an entry point of the group `headstart.weights` returns: a backbone's full name → the file, its
@@ -86,7 +86,7 @@ def digest_in_name(file_name: str) -> str | None:
 def torch_cache() -> Path | None:
     """Return the folder in which torchvision keeps what it has downloaded; None for a user without a home."""
     if own := os.environ.get("TORCH_HOME"):
-        return Path(own).expanduser() / "hub" / "checkpoints"
+        return expanded(own) / "hub" / "checkpoints"
     if cache := os.environ.get("XDG_CACHE_HOME"):
         return Path(cache) / "torch" / "hub" / "checkpoints"
     return at_home / ".cache" / "torch" / "hub" / "checkpoints" if (at_home := home()) else None

@@ -25,6 +25,7 @@ from headstart.training import provenance
 from headstart.training.checkpoint import load_checkpoint
 from headstart.training.interrupt import Stopped, held_back
 from headstart.training.run_dir import RunDir
+from headstart.training.run_folder import RunFolder
 
 # Mixing, averages, views, several batches per step, norms that learn: all that could depend on what ran
 # before. test_signals.py has dropout.
@@ -289,7 +290,7 @@ def test_a_run_that_another_process_has_finished_meanwhile_is_not_begun_again(
 ) -> None:
     before = sorted(stopped.rglob("*"))
     answers = iter([None])  # as it was when the command began
-    monkeypatch.setattr(RunDir, "read_metrics", staticmethod(lambda path: next(answers, {"best": {}})))
+    monkeypatch.setattr(RunFolder, "read_metrics", staticmethod(lambda path: next(answers, {"best": {}})))
     with pytest.raises(RunFolderError, match="finished by another process"):
         hs.resume(stopped)
     assert sorted(stopped.rglob("*")) == before
@@ -378,8 +379,8 @@ def test_settings_that_change_no_bits_may_change(stopped: Path, whole: Path) -> 
 def test_changed_code_and_packages_are_refused_by_name(
     stopped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    versions = provenance.versions() | {"torch": "1.0"}
-    monkeypatch.setattr(provenance, "versions", lambda: versions)
+    versions = provenance.versions_in_steps() | {"torch": "1.0"}
+    monkeypatch.setattr(provenance, "versions_in_steps", lambda: versions)
     monkeypatch.setattr(provenance, "_code_digest", lambda: "0")
     with pytest.raises(RunFolderError, match=r"versions\.torch was") as caught:
         hs.resume(stopped)

@@ -46,6 +46,7 @@ def result(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> hs.TrainRe
 def test_a_run_folder_holds_what_is_promised(result: hs.TrainResult) -> None:
     names = {path.name for path in result.path.iterdir()}
     assert names == {
+        "answers.csv",
         "config.toml",
         "history.csv",
         "metrics.json",
