@@ -526,7 +526,9 @@ def test_without_test_photos_the_score_is_doubted_and_a_mixture_is_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     best = {"phase": "fine", "epoch": 2, "val_accuracy": 0.9, "val_loss": 0.3, "share": 0.4}
-    _print_result(Path("runs/a"), {"best": best, "images": {"val": 10, "test": 0}})
+    phases = [{"epochs": [{}, {}]}]
+    metrics = {"best": best, "images": {"val": 10, "test": 0}, "phases": phases, "task": "classification"}
+    _print_result(Path("runs/a"), metrics)
     told = capsys.readouterr().out
     assert "Best: fine, epoch 2, 40% of its weights, the rest from before the phase: validation" in told
     assert "slightly optimistic. Photos in a test folder" in told
