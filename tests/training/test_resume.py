@@ -229,6 +229,29 @@ def test_a_resumed_run_records_how_its_head_was_solved(
     assert heads[0]["kind"] == "linear"
     assert heads[0]["cv_loss"] > 0
     assert_same(tmp_path / "run", solved.path)
+    answers = [(run / "answers.csv").read_bytes() for run in (tmp_path / "run", solved.path)]
+    assert answers[0] == answers[1]
+
+
+def test_out_of_fold_answers_are_never_given_to_other_photos(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, run = Path(shutil.copytree(photos, tmp_path / "photos")), tmp_path / "run"
+
+    def die(*arguments: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("headstart.training.finetune.make_ready", die)
+        with pytest.raises(Killed):
+            hs.train(data, run, val=data / "test", **SOLVED)
+    # As many photos as before, in the same places.
+    first, second = sorted((data / "train").rglob("*.jpg"))[:2]
+    first.write_bytes(second.read_bytes() + b"another file")
+    result = hs.resume(run, force=True)
+    assert "they have changed since the head was solved" in capsys.readouterr().err
+    assert result.metrics["answers"]["out_of_fold"] == 0
+    assert set(result.answers["source"]) == {"val"}
 
 
 def checkpoints(run: Path) -> list[Path]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from headstart.data.records import Record
 from headstart.errors import DamagedFileError, FileWriteError, HeadstartError
 from headstart.export.safetensors import write_tensors
 from headstart.files import delete, retried
@@ -95,27 +97,34 @@ class Checkpoints:
         """
         return load_checkpoint(self.folder / name)[0]
 
-    def save_out_of_fold(self, answers: OutOfFold) -> None:
+    def save_out_of_fold(self, answers: OutOfFold, photos: Sequence[Record]) -> None:
         """Write what the solved head answers for the training photos."""
         tensors = {
             "outputs": torch.from_numpy(answers.outputs),
             "fold": torch.from_numpy(answers.fold.astype(np.int64)),
         }
-        save_checkpoint(self.folder / _OUT_OF_FOLD, tensors, {})
+        save_checkpoint(self.folder / _OUT_OF_FOLD, tensors, {"photos": _digest(photos)})
 
-    def load_out_of_fold(self, say: Callable[[str], object]) -> OutOfFold | None:
-        """Read what ``save_out_of_fold`` wrote; None if there is nothing, or it is damaged.
+    def load_out_of_fold(self, photos: Sequence[Record], say: Callable[[str], object]) -> OutOfFold | None:
+        """Read what ``save_out_of_fold`` wrote; None if there is nothing, or nothing that can be used.
 
         Args:
-            say: Told of damage.
+            photos: The training photos now; the answers are theirs only if none of them has changed.
+            say: Told why the answers cannot be used.
         """
         path = self.folder / _OUT_OF_FOLD
         if not path.exists():
             return None
         try:
-            tensors, _ = load_checkpoint(path)
+            tensors, state = load_checkpoint(path)
         except (HeadstartError, OSError) as error:
             say(f"{error} answers.csv has no rows for the training photos.")
+            return None
+        if state["photos"] != _digest(photos):
+            say(
+                "answers.csv has no rows for the training photos, because they have changed since the head "
+                "was solved."
+            )
             return None
         return OutOfFold(tensors["outputs"].numpy(), tensors["fold"].numpy())
 
@@ -166,3 +175,11 @@ class Checkpoints:
             is_unneeded = path.name not in needed and self._files.keys() >= set(kept)
             if is_old or (path.stem.startswith("best-") and is_unneeded) or path.suffix == ".part":
                 delete(path)
+
+
+def _digest(photos: Sequence[Record]) -> str:
+    """Return a hash of what answers for photos depend on: order, contents, labels and groups."""
+    digest = hashlib.sha256()
+    for photo in photos:
+        digest.update(repr((photo.sha256, photo.label, photo.labels, photo.numbers, photo.group)).encode())
+    return digest.hexdigest()

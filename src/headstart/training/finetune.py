@@ -164,7 +164,7 @@ def _solve(
             train_scores = evaluate(suffix, batches.epoch(view=features.view(epoch)), task, accelerator)
             val_scores = evaluate(suffix, val_batches.epoch(), task, accelerator)
         run.progress.head = dict(solved.summary())
-        run.keep_out_of_fold(out_of_fold)
+        run.keep_out_of_fold(out_of_fold, splits.train)
         display.solved(**solved.summary())
         seconds = round(time.monotonic() - begun, 3)
         record = EpochRecord(phase.name, epoch, train_scores, val_scores, 0.0, seconds)

@@ -102,7 +102,7 @@ def finish(
         "best": {"phase": best.phase, "epoch": best.epoch, "share": share},
         "parity": asdict(parity),
     }
-    out_of_fold = run.out_of_fold(len(splits.train))
+    out_of_fold = run.out_of_fold(splits.train)
     return hand_over(run, predictor, dataset, splits, outputs, out_of_fold, facts, stopwatch)
 
 

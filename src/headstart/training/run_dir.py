@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.config import PhaseConfig, TrainConfig
+from headstart.data.records import Record
 from headstart.errors import TrainingError
 from headstart.model.stages import named_tensors
 from headstart.training.checkpoint import Checkpoints
@@ -211,19 +212,18 @@ class RunDir(RunFolder):
             self.draw_curves()
         return is_best
 
-    def keep_out_of_fold(self, answers: OutOfFold | None) -> None:
+    def keep_out_of_fold(self, answers: OutOfFold | None, photos: Sequence[Record]) -> None:
         """Keep what the solved head answers for the training photos until the run is finished."""
         if self._writes and answers is not None:
-            self._checkpoints.save_out_of_fold(answers)
+            self._checkpoints.save_out_of_fold(answers, photos)
 
-    def out_of_fold(self, num_photos: int) -> OutOfFold | None:
-        """Return what ``keep_out_of_fold`` kept; None if no head was solved, or it is damaged.
+    def out_of_fold(self, photos: Sequence[Record]) -> OutOfFold | None:
+        """Return what ``keep_out_of_fold`` kept; None if no head was solved, or it is of no use any more.
 
         Args:
-            num_photos: How many training photos there are now.
+            photos: The training photos now.
         """
-        answers = self._checkpoints.load_out_of_fold(self._say)
-        return answers if answers is not None and len(answers.fold) == num_photos else None
+        return self._checkpoints.load_out_of_fold(photos, self._say)
 
     def record_mixture(self, record: EpochRecord, share: float, network: nn.Module) -> None:
         """Keep a mixture of weights from before and after a phase as the best so far.
