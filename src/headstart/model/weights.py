@@ -319,7 +319,8 @@ def create_for_head(path: str | os.PathLike[str], info: ModelInfo) -> tuple[nn.M
     if source.sha256 != info.weights:
         raise WeightsError(
             f"{os.fsdecode(path)} holds a head alone, and the weights of {info.backbone} on this machine "
-            f"({source}) are not those that it was trained on, with SHA-256 {info.weights[:12]}. Train again."
+            f"({source}) are not those that it was trained on, with SHA-256 {info.weights[:12]}. Name the "
+            f"file that they came from, instead of the run: --weights FILE"
         )
     return network, source
 
