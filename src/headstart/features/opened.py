@@ -109,7 +109,8 @@ def open_backbone_features(
     rows = None
     if stages:
         rows = opened(_Second(prefix), lambda: prefix.second_function, "pooled stages", None)
-    activations = opened(prefix, lambda: prefix.function, cut, rows)
+    # The pooled outputs do not change what leads to the main one.
+    activations = opened(prefix, lambda: backbone.function, cut, rows)
     return OpenedBackbone(prefix, activations, pooled_widths(backbone.graph, stages) if stages else (), rows)
 
 

@@ -9,9 +9,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from headstart.features.backbones import OnnxBackbone
+from headstart.features.prefix import ACTIVATIONS
 from headstart.model_file import ModelInfo
 
-_FEATURES: Final = "activations"
 _WEIGHT, _BIAS = "head.weight", "head.bias"
 _PROBABILITIES: Final = {"classification": "Softmax", "multilabel": "Sigmoid"}
 
@@ -39,7 +39,7 @@ def assemble(backbone: OnnxBackbone, weight: np.ndarray, bias: np.ndarray, info:
     weights = {_WEIGHT: weight, _BIAS: bias}
     if info.task in _PROBABILITIES:
         nodes = [
-            helper.make_node("Gemm", [_FEATURES, _WEIGHT, _BIAS], ["logits"], name="head", transB=1),
+            helper.make_node("Gemm", [ACTIVATIONS, _WEIGHT, _BIAS], ["logits"], name="head", transB=1),
             helper.make_node(_PROBABILITIES[info.task], ["logits"], ["probabilities"], name="probabilities"),
         ]
         outputs = ["logits", "probabilities"]
@@ -47,7 +47,7 @@ def assemble(backbone: OnnxBackbone, weight: np.ndarray, bias: np.ndarray, info:
         mean, std = (np.array(each, np.float32) for each in info.scale)
         weights |= {"scale.std": std, "scale.mean": mean}
         nodes = [
-            helper.make_node("Gemm", [_FEATURES, _WEIGHT, _BIAS], ["standardised"], name="head", transB=1),
+            helper.make_node("Gemm", [ACTIVATIONS, _WEIGHT, _BIAS], ["standardised"], name="head", transB=1),
             helper.make_node("Mul", ["standardised", "scale.std"], ["scaled"], name="scale"),
             helper.make_node("Add", ["scaled", "scale.mean"], ["numbers"], name="shift"),
         ]

@@ -24,6 +24,7 @@ from headstart.training.hand_over import (
     hand_over,
     outputs_of_file,
     outputs_of_file_from_rows,
+    tensor_of,
     with_thresholds,
 )
 from headstart.training.provenance import versions_in_steps
@@ -80,8 +81,9 @@ def finish(
             ) from error
         outputs = None
         if all(phase.optimizer == "exact" for phase in config.phases) and features.prefix.is_on_onnx:
-            function = features.prefix.function
-            outputs = outputs_of_file_from_rows(model, info, function, features.plain, splits.val)
+            tensor = tensor_of(model, features.prefix.function)
+            if tensor is not None:
+                outputs = outputs_of_file_from_rows(model, info, tensor, features.plain, splits.val)
         if outputs is None:  # every photo, from its bytes
             outputs = outputs_of_file(predictor, splits.val)
         deployed, rows = as_network(outputs, info), rows_of(targets, splits.val)

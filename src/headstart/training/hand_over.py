@@ -58,37 +58,47 @@ def outputs_of_file(predictor: Predictor, photos: Sequence[Record]) -> np.ndarra
 
 
 def outputs_of_file_from_rows(
-    model: bytes, info: ModelInfo, function: str, activations: Activations, photos: Sequence[Record]
+    model: bytes, info: ModelInfo, tensor: str, activations: Activations, photos: Sequence[Record]
 ) -> np.ndarray | None:
-    """Return the same from stored rows, if the file begins with the operations and weights that made them.
+    """Return the same from stored rows, which are a tensor within the file's graph.
 
     Args:
         model: The content of ``model.onnx``, sealed or not.
         info: What it says of itself.
-        function: Hash of what made the rows: see ``features.graph``.
+        tensor: Name of the tensor: see ``tensor_of``.
         activations: Gives the rows.
         photos: Any that have rows, or can be read.
 
     Returns:
-        As ``outputs_of_file``; None where the rows show nothing about the file: it does not contain what made
-        them, or computes its answers from more than them.
+        As ``outputs_of_file``; None where the file computes its answers from more than these rows.
     """
     graph = onnx.load_from_string(model)
-    names = {of_tensor: name for name, of_tensor in function_hashes(graph).items()}
-    if (name := names.get(function)) is None:
-        return None
     outputs = [each.name for each in graph.graph.output if each.name != "probabilities"]
     try:
-        part = part_of(graph, name, outputs)
+        part = part_of(graph, tensor, outputs)
     except ValueError:
         return None
     session = open_session(part)
     rows = activations.rows((photo, 0) for photo in photos)
     found = [
-        np.concatenate(session.run(outputs, {name: np.stack(batch)}), axis=1)
+        np.concatenate(session.run(outputs, {tensor: np.stack(batch)}), axis=1)
         for batch in iter(lambda: list(islice(rows, _ROWS_AT_ONCE)), [])
     ]
     return np.concatenate(found)
+
+
+def tensor_of(model: bytes, function: str) -> str | None:
+    """Return the tensor of a graph to which the same operations and weights lead as to stored rows.
+
+    Args:
+        model: The content of ``model.onnx``.
+        function: Hash of what made the rows: see ``features.graph``.
+
+    Returns:
+        Its name; None if the graph does not contain what made the rows.
+    """
+    hashes = function_hashes(onnx.load_from_string(model))
+    return next((name for name, of_tensor in hashes.items() if of_tensor == function), None)
 
 
 def answers_of(outputs: np.ndarray, info: ModelInfo) -> np.ndarray:

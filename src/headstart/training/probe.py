@@ -30,6 +30,7 @@ from headstart.features.backbones import OnnxBackbone
 from headstart.features.cache import Room, should_keep
 from headstart.features.onnx_check import check_on_files
 from headstart.features.opened import is_stored, open_backbone_features
+from headstart.features.prefix import ACTIVATIONS
 from headstart.model_file import ModelInfo, seal_onnx
 from headstart.predictor import Predictor
 from headstart.probe.assemble import assemble
@@ -165,7 +166,7 @@ def train_probe(
         display.say("Writing the model and checking it")
         with stopwatch("export"):
             graph = assemble(backbone, solved.weight, solved.bias, info)
-            val_outputs = outputs_of_file_from_rows(graph, info, backbone.function, plain, splits.val)
+            val_outputs = outputs_of_file_from_rows(graph, info, ACTIVATIONS, plain, splits.val)
             assert val_outputs is not None  # the file begins with the backbone's graph
             info = with_thresholds(info, splits.val, val_outputs)
             save_head(run.path / "model.safetensors", backbone, solved.weight, solved.bias, info)
