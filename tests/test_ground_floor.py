@@ -210,6 +210,18 @@ def test_what_needs_pytorch_says_so_and_how_to_get_it(
         assert each in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("weights", "code", "told"),
+    [("classes", 0, "A plan:"), ("nowhere.pth", 1, "There is no file 'nowhere.pth'")],
+)
+def test_weights_may_be_those_of_a_run(runs: Path, weights: str, code: int, told: str) -> None:
+    words = ("train", "photos", "--weights", weights, "--size-px", "64", "--dry-run")
+    done = without_pytorch(command(*words), runs)
+    assert done.returncode == code
+    assert told in done.stdout + done.stderr
+    assert "needs PyTorch" not in done.stderr
+
+
 def test_a_probe_that_was_stopped_is_resumed(runs: Path, tmp_path: Path) -> None:
     code = f"""
 import headstart as hs, headstart.training.probe as probe

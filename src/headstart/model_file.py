@@ -251,6 +251,7 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
 # spaces), the tensors' bytes. The header's `__metadata__` maps strings to strings.
 # Source: https://github.com/huggingface/safetensors#format
 
+_MOST_HEADER_BYTES: Final = 10**8  # as in the library
 _SHA256_ENTRY: Final = re.compile(rb'"sha256":"([0-9a-f]{64})"')  # a quote inside a string has a backslash
 
 
@@ -286,15 +287,44 @@ def open_safetensors(path: str | os.PathLike[str]) -> tuple[bytes, dict[str, str
         DamagedFileError: Any bit of it is not as it was written, or it was never sealed.
     """
     data = _read(path)
+    return data, verify_safetensors(data, name=os.fsdecode(path))
+
+
+def verify_safetensors(data: bytes, *, name: str) -> dict[str, str]:
+    """Verify the bytes of a sealed safetensors file and return its metadata.
+
+    Args:
+        data: What ``seal_safetensors`` returned.
+        name: Names the file in errors.
+
+    Raises:
+        DamagedFileError: Any bit of it is not as it was written, or it was never sealed.
+    """
     start, tensors = _split_safetensors(data)
     seal, digest = _safetensors_seal(start, tensors)
     if start[seal] != digest:
         raise DamagedFileError(
-            f"{os.fsdecode(path)} is damaged, or not written by Headstart: its content does not match its "
-            "checksum. Restore it from a copy, or train again."
+            f"{name} is damaged, or not written by Headstart: its content does not match its checksum. "
+            "Restore it from a copy, or train again."
         )
     metadata: dict[str, str] = json.loads(start[8:])["__metadata__"]
-    return data, metadata
+    return metadata
+
+
+def info_of_safetensors(path: str | os.PathLike[str]) -> ModelInfo | None:
+    """Return what a ``model.safetensors`` says of itself, not verified; None for any other file.
+
+    Raises:
+        UsageError: A newer Headstart wrote it.
+        DamagedFileError: Its description is not as Headstart writes it.
+    """
+    try:
+        with open(path, "rb") as file:
+            header = file.read(min(int.from_bytes(file.read(8), "little"), _MOST_HEADER_BYTES))
+        text = json.loads(header)["__metadata__"]["headstart"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # reading it whole will tell
+        return None
+    return ModelInfo.from_json(text)
 
 
 def _split_safetensors(data: bytes) -> tuple[bytes, memoryview]:

@@ -19,6 +19,7 @@ from typing import Final, Literal
 
 from headstart.environment import expanded, home
 from headstart.errors import DamagedFileError, WeightsError
+from headstart.model_file import ModelInfo, info_of_safetensors
 
 # What an entry point of the group `headstart.weights` returns: a backbone's full name → the file, its
 # SHA-256, and whether its tensors have the native network's names or only its order.
@@ -75,6 +76,75 @@ def read_weights(path: str | os.PathLike[str], digest: str | None, remedy: str) 
             f"it should with {digest}. {remedy}"
         )
     return data, sha256
+
+
+def file_of_user(weights: str | os.PathLike[str], full_name: str) -> tuple[str, ModelInfo | None]:
+    """Find the file of weights that a user has named.
+
+    Args:
+        weights: A file of tensors; or the folder of a finished run, or its ``model.safetensors``.
+        full_name: Of the backbone that they are for.
+
+    Returns:
+        The file; and what it says of itself if a run has written it, which has to be verified by
+        ``model_file.open_safetensors``.
+
+    Raises:
+        WeightsError: There is no such file, or it is of a run that has another backbone.
+    """
+    path = os.fspath(weights)
+    if Path(path).is_dir():
+        path = _of_run(path)
+    if not Path(path).is_file():
+        raise WeightsError(
+            f"There is no file {path!r}. weights is 'default', 'random', a file (.pth or .safetensors) or "
+            f"the folder of a finished run. Other official weights are chosen in the backbone's name, as in "
+            f"{full_name}."
+        )
+    info = info_of_safetensors(path) if path.endswith(".safetensors") else None
+    if info is None:
+        return path, None
+    if info.backbone.lower().endswith(".onnx"):
+        raise WeightsError(
+            f"{path} holds the head of a run on {info.backbone}. An ONNX file cannot be fine-tuned: train a "
+            f"probe with --backbone {info.backbone}, or choose a backbone by its name."
+        )
+    if info.head == "own":
+        raise WeightsError(
+            f"{path} holds the weights of a network that its user wrote, which has no backbone by a name. "
+            "Load them into that network, and give it as network=."
+        )
+    if short_name(info.backbone) != short_name(full_name):
+        raise WeightsError(
+            f"The run's weights in {path} are those of {info.backbone}, not of {full_name}. Add "
+            f"--backbone {short_name(info.backbone)}"
+        )
+    return path, info
+
+
+def _of_run(path: str) -> str:
+    """Return the weights of a run's folder.
+
+    Raises:
+        WeightsError: It is not the folder of a run, or of one that is not finished.
+    """
+    model = Path(path, "model.safetensors")
+    if model.is_file():
+        return str(model)
+    if Path(path, "config.toml").is_file():
+        raise WeightsError(
+            f"The run in {path} has no model.safetensors: its training did not finish. Finish it first: "
+            f"headstart resume {path}"
+        )
+    raise WeightsError(
+        f"weights is {path!r}, a folder without a model.safetensors. Name a file of weights (.pth or "
+        ".safetensors), or the folder of a finished run."
+    )
+
+
+def short_name(full_name: str) -> str:
+    """Return a backbone's name without the tag of its weights."""
+    return full_name.partition(".")[0]
 
 
 def digest_in_name(file_name: str) -> str | None:

@@ -36,6 +36,8 @@ from headstart.images.preprocess import Preprocessing
 from headstart.model.backbones import create_native, resolve
 from headstart.model.prefix import NetworkPrefix, cut_for_training
 from headstart.model.to_backbone import export_backbone
+from headstart.model_file import ModelInfo
+from headstart.probe.weights import save_head
 from headstart.runtime import open_session
 
 CPU = torch.device("cpu")
@@ -159,6 +161,48 @@ def test_official_weights_are_found_in_packages_by_order_and_in_torchs_cache(
     torch.save(trained("mobilenet_v2").state_dict(), tmp_path / "other.pth")
     with pytest.raises(WeightsError, match="does not fit timm/tf_efficientnet_lite0"):
         find_backbone("timm/tf_efficientnet_lite0", tmp_path / "other.pth")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """The folder of a run on MobileNetV2, as far as its weights go."""
+    torch.save(trained("mobilenet_v2.IMAGENET1K_V1").state_dict(), tmp_path / "w.pth")
+    backbone = find_backbone("mobilenet_v2", tmp_path / "w.pth")
+    assert backbone is not None
+    info = ModelInfo("classification", backbone.name, ("a", "b", "c"), backbone.preprocessing)
+    head = np.ones((3, backbone.num_features), np.float32), np.ones(3, np.float32)
+    (tmp_path / "run").mkdir()
+    save_head(tmp_path / "run" / "model.safetensors", backbone, *head, info)
+    return tmp_path / "run"
+
+
+def test_the_weights_of_a_run_are_found_in_its_folder(run: Path) -> None:
+    expected = find_backbone("mobilenet_v2", run.with_name("w.pth"))
+    for weights in (run, run / "model.safetensors"):
+        found = find_backbone("mobilenet_v2", weights)
+        assert found is not None
+        assert expected is not None
+        assert found.function == expected.function
+
+
+def test_weights_of_a_run_that_are_damaged_are_refused(run: Path) -> None:
+    data = bytearray((run / "model.safetensors").read_bytes())
+    data[len(data) // 2] ^= 1  # another finite number
+    (run / "model.safetensors").write_bytes(data)
+    with pytest.raises(DamagedFileError, match="does not match its checksum"):
+        find_backbone("mobilenet_v2", run)
+
+
+def test_weights_that_are_not_there_or_another_networks_are_refused(run: Path) -> None:
+    for name in ("mobilenet_v2", "resnet18"):
+        with pytest.raises(WeightsError, match=r"There is no file 'nowhere\.pth'"):
+            find_backbone(name, "nowhere.pth")
+    (run.parent / "stopped").mkdir()
+    (run.parent / "stopped" / "config.toml").touch()
+    with pytest.raises(WeightsError, match="its training did not finish"):
+        find_backbone("mobilenet_v2", run.parent / "stopped")
+    with pytest.raises(WeightsError, match="Add --backbone mobilenet_v2"):
+        find_backbone("timm/tf_efficientnet_lite0", run)
 
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:

@@ -26,10 +26,13 @@ from headstart.features.graph import function_hashes
 from headstart.features.pth import read_pth
 from headstart.files import sha256_of_file
 from headstart.images.preprocess import Preprocessing, Resize
+from headstart.model_file import verify_safetensors
 from headstart.weight_files import (
     WeightsFile,
     digest_in_name,
+    file_of_user,
     in_packages,
+    short_name,
     torch_cache,
 )
 
@@ -140,8 +143,8 @@ def find_backbone(
         The backbone; None if it is not known here at that size, or if its weights are not on this machine.
 
     Raises:
-        WeightsError: The file of weights cannot be read, or it is another network's.
-        DamagedFileError: The file is not the one that its name or its package promises.
+        WeightsError: The file of weights cannot be found or read, or it is another network's.
+        DamagedFileError: The file is not the one that its name, its package or its checksum promises.
     """
     found = _own(name, weights, size_px) or _exported(name, weights, size_px)
     if found and resize:
@@ -222,11 +225,6 @@ def own_name(name: str) -> str | None:
     return next((each for each in OWN_GRAPHS if _is_same(name, each) or name == short_name(each)), None)
 
 
-def short_name(full_name: str) -> str:
-    """Return a backbone's name without the tag of its weights."""
-    return full_name.partition(".")[0]
-
-
 def _is_same(name: str, full_name: str) -> bool:
     """Compare names: case does not matter in torchvision's tags."""
     network, _, tag = name.partition(".")
@@ -254,17 +252,27 @@ def _own(name: str, weights: str | os.PathLike[str], size_px: int | None) -> Onn
     model, recipe = own_graph(full_name)
     if weights == "default":
         file = _official(recipe)
-    elif Path(weights).is_file():
-        digest = digest_in_name(Path(weights).name) if Path(weights).name == recipe.file_name else None
-        file = WeightsFile("cache", os.fspath(weights), digest, remedy="Get it anew.")
+        if file is None:
+            return None
+        data, sha256 = file.read()
     else:
-        file = None
-    return _filled(model, recipe, file, size_px or recipe.preprocessing.size_px) if file else None
+        path, info = file_of_user(weights, full_name)
+        digest = digest_in_name(path) if Path(path).name == recipe.file_name else None
+        file = WeightsFile("cache", path, digest, remedy="Get it anew.")
+        data, sha256 = file.read()
+        if info:
+            verify_safetensors(data, name=path)
+    return _filled(model, recipe, _fitting(_read(data, file.path), recipe, file), sha256, size_px)
 
 
-def _filled(model: onnx.ModelProto, recipe: Recipe, file: WeightsFile, size_px: int) -> OnnxBackbone:
-    data, sha256 = file.read()
-    state_dict = _fitting(_read(data, file.path), recipe, file)
+def _filled(
+    model: onnx.ModelProto,
+    recipe: Recipe,
+    state_dict: Mapping[str, np.ndarray],
+    sha256: str,
+    size_px: int | None,
+) -> OnnxBackbone:
+    size_px = size_px or recipe.preprocessing.size_px
     for tensor in model.graph.initializer:
         if tensor.name in recipe.weights:
             tensor.raw_data = state_dict[recipe.weights[tensor.name]].astype("<f4", copy=False).tobytes()
@@ -286,10 +294,10 @@ def _filled(model: onnx.ModelProto, recipe: Recipe, file: WeightsFile, size_px: 
 def _exported(name: str, weights: str | os.PathLike[str], size_px: int | None) -> OnnxBackbone | None:
     """Find the newest export of a backbone, whichever version of the libraries has made it."""
     sha256 = None
+    if weights == "random":
+        return None
     if weights != "default":
-        path = Path(weights) / "model.safetensors" if Path(weights).is_dir() else Path(weights)
-        if not path.is_file():
-            return None
+        path, _ = file_of_user(weights, name)
         sha256 = sha256_of_file(path)
 
     def matches(about: Mapping[str, Any]) -> bool:

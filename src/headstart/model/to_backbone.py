@@ -20,7 +20,6 @@ from headstart.features.backbones import (
     find_backbone,
     keep_prefix,
     kept_prefix,
-    short_name,
 )
 from headstart.images.preprocess import Preprocessing
 from headstart.model.backbones import Backbone, resolve
@@ -32,6 +31,7 @@ from headstart.model.stages import StageSequence, cut, is_staged
 from headstart.model.to_onnx import export_untrained
 from headstart.model.weights import create_pretrained
 from headstart.runtime import open_session
+from headstart.weight_files import short_name
 
 
 def export_backbone(

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -31,6 +30,7 @@ from headstart.model_file import HEAD, ModelInfo, open_safetensors
 from headstart.weight_files import (
     WeightsFile,
     efficientnet_lite0_package,  # noqa: F401  # where the entry point of an older installation looks for it
+    file_of_user,
     in_packages,
     read_weights,
 )
@@ -254,55 +254,16 @@ def _create_by_timm(backbone: Backbone, state_dict: dict[str, Tensor], path: str
     return network
 
 
-def _create_from_users_file(backbone: Backbone, path: str) -> tuple[nn.Module, WeightsSource]:
-    if Path(path).is_dir():
-        path = _of_run(path)
-    if not Path(path).is_file():
-        raise WeightsError(
-            f"There is no file {path!r}. weights is 'default', 'random', a file (.pth or .safetensors) or "
-            f"the folder of a finished run. Other official weights are chosen in the backbone's name, as in "
-            f"{backbone.full_name}."
-        )
-    official = Path(path).name == backbone.file_name
-    if info := _info_of_run(path):
+def _create_from_users_file(backbone: Backbone, weights: str) -> tuple[nn.Module, WeightsSource]:
+    path, info = file_of_user(weights, backbone.full_name)
+    if info:
         return _create_from_run(backbone, path, info)
+    official = Path(path).name == backbone.file_name
     state_dict, sha256, place = _read(path, backbone.digest if official else None, "Get it anew.")
     network = create_native(backbone)
     note = load_state_dict(network, state_dict, path=path, full_name=backbone.full_name, any_head=True)
     note = ", ".join(part for part in (f"(of several: {place})" if place else "", note) if part)
     return network, WeightsSource("file", path, sha256, note)
-
-
-def _of_run(path: str) -> str:
-    """Return the weights of a run's folder.
-
-    Raises:
-        WeightsError: It is not the folder of a run, or of one that is not finished.
-    """
-    model = Path(path, "model.safetensors")
-    if model.is_file():
-        return str(model)
-    if Path(path, "config.toml").is_file():
-        raise WeightsError(
-            f"The run in {path} has no model.safetensors: its training did not finish. Finish it first: "
-            f"headstart resume {path}"
-        )
-    raise WeightsError(
-        f"weights is {path!r}, a folder without a model.safetensors. Name a file of weights (.pth or "
-        ".safetensors), or the folder of a finished run."
-    )
-
-
-def _info_of_run(path: str) -> ModelInfo | None:
-    """Return what a run's ``model.safetensors`` says of itself; None for any other file."""
-    if not path.endswith(".safetensors"):
-        return None
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            text = (file.metadata() or {}).get("headstart")
-    except (OSError, safetensors.SafetensorError):  # reading it will tell
-        return None
-    return ModelInfo.from_json(text) if text else None
 
 
 def create_for_head(path: str | os.PathLike[str], info: ModelInfo) -> tuple[nn.Module, WeightsSource]:
@@ -327,23 +288,6 @@ def create_for_head(path: str | os.PathLike[str], info: ModelInfo) -> tuple[nn.M
 
 def _create_from_run(backbone: Backbone, path: str, info: ModelInfo) -> tuple[nn.Module, WeightsSource]:
     """Take the backbone of a run; its head is left out, as the new task has one of its own."""
-    if info.backbone.lower().endswith(".onnx"):
-        raise WeightsError(
-            f"{path} holds the head of a run on {info.backbone}. An ONNX file cannot be fine-tuned: train a "
-            f"probe with --backbone {info.backbone}, or choose a backbone by its name."
-        )
-    if info.head == "own":
-        raise WeightsError(
-            f"{path} holds the weights of a network that its user wrote, which has no backbone by a name. "
-            "Load them into that network, and give it as network=."
-        )
-    made_from = resolve(info.backbone)
-    if (made_from.library, made_from.name) != (backbone.library, backbone.name):
-        name = f"timm/{made_from.name}" if made_from.library == "timm" else made_from.name
-        raise WeightsError(
-            f"The run's weights in {path} are those of {info.backbone}, not of {backbone.full_name}. Add "
-            f"--backbone {name}"
-        )
     data, _ = open_safetensors(path)  # verifies the checksum
     state = safetensors.torch.load(data)
     if set(state) == set(HEAD):

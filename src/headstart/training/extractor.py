@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 from headstart.config import TrainConfig
 from headstart.errors import requires_extra
-from headstart.features.backbones import OnnxBackbone, find_backbone
 from headstart.features.extract import Extractor
 from headstart.features.prefix import OnnxPrefix
 from headstart.images.preprocess import Preprocessing
-from headstart.training.story import may_have_gpu, open_file
+from headstart.training.story import find_without_pytorch, may_have_gpu, open_file
 
 
 def open_extractor(config: TrainConfig, task: str, say: Callable[[str], object]) -> Extractor:
@@ -30,7 +29,7 @@ def open_extractor(config: TrainConfig, task: str, say: Callable[[str], object])
         file = open_file(config, say)
         return Extractor(file.name, "pool", file.preprocessing, OnnxPrefix(file.graph), file)
     is_on_cpu = config.device == "cpu" or (config.device == "auto" and not may_have_gpu())
-    if is_on_cpu and config.precision in ("auto", "fp32") and (found := _find(config, task)):
+    if is_on_cpu and config.precision in ("auto", "fp32") and (found := find_without_pytorch(config, task)):
         return Extractor(found.name, "pool", found.preprocessing, OnnxPrefix(found.graph))
     with requires_extra("train"):
         from headstart.training.network_extractor import open_network
@@ -51,20 +50,9 @@ def input_of(config: TrainConfig, task: str) -> tuple[str, Preprocessing]:
     if config.backbone_is_file:
         file = open_file(config, lambda _: None)
         return file.name, file.preprocessing
-    if found := _find(config, task):
+    if found := find_without_pytorch(config, task):
         return found.name, found.preprocessing
     with requires_extra("train"):
         from headstart.model.backbones import resolve
     backbone = resolve(config.backbone)
     return backbone.full_name, backbone.preprocessing_for(task, config.resize, config.size_px)
-
-
-def _find(config: TrainConfig, task: str) -> OnnxBackbone | None:
-    if config.weights == "random":
-        return None
-    return find_backbone(
-        config.backbone,
-        config.weights,
-        size_px=config.size_px,
-        resize=config.resize or ("squash" if task == "box" else None),  # type: ignore[arg-type]  # checked
-    )

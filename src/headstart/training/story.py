@@ -85,6 +85,32 @@ def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup 
     return ProbeSetup(config, listing, backbone)
 
 
+def find_without_pytorch(config: TrainConfig, task: str) -> OnnxBackbone | None:
+    """Find the backbone that a configuration names, if it needs no PyTorch: see ``find_backbone``.
+
+    Args:
+        config: Names the backbone, its weights and its input.
+        task: Decides how photos become square where the configuration does not.
+
+    Raises:
+        WeightsError: The weights cannot be used. None is returned instead where PyTorch is installed, which
+            reads more forms of files.
+        DamagedFileError: The file of weights is damaged.
+    """
+    resize = config.resize or ("squash" if task == "box" else None)
+    try:
+        return find_backbone(
+            config.backbone,
+            config.weights,
+            size_px=config.size_px,
+            resize=resize,  # type: ignore[arg-type]  # the configuration has been checked
+        )
+    except WeightsError:
+        if not has_pytorch() or config.weights == "default":
+            raise
+        return None
+
+
 def is_secondary() -> bool:
     """Tell whether this is one of several processes, and not the first, which speaks for all."""
     return os.environ.get("RANK", "0") != "0"
@@ -166,18 +192,7 @@ def _find_backbone(config: TrainConfig, task: str, say: Callable[[str], object])
         return open_file(config, say)
     if config.weights == "random":
         return "Random weights are made by PyTorch."
-    try:
-        found = find_backbone(
-            config.backbone,
-            config.weights,
-            size_px=config.size_px,
-            resize=config.resize,  # type: ignore[arg-type]  # the configuration has been checked
-        )
-    except WeightsError:  # PyTorch reads more forms of files
-        if not has_pytorch() or config.weights == "default":
-            raise
-        found = None
-    if found is not None:
+    if found := find_without_pytorch(config, task):
         return found
     if not has_pytorch():
         refuse_unknown(config.backbone)
