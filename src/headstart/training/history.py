@@ -1,15 +1,51 @@
-"""The numbers of one epoch."""
+"""The numbers of one epoch, and their names."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
+
+from headstart.errors import ConfigError
 
 Scores: TypeAlias = dict[str, float]
 """The mean ``loss``, the task's headline and its other metrics, over all photos of all processes."""
 
+METRICS: Final[Mapping[str, tuple[str, ...]]] = {
+    "classification": ("accuracy",),
+    "multilabel": ("accuracy", "map", "f1"),
+    "regression": ("mae", "rmse", "r2"),
+    "box": ("iou", "iou50"),
+}
+"""The scores beside the loss, by task. The first is the headline, which adds up photo by photo."""
+
 LOWER_IS_BETTER: Final = frozenset({"loss", "mae", "rmse"})
 """Of all scores, those of which less is more."""
+
+
+def metrics_of(task: str, num_box_classes: int = 0) -> tuple[str, ...]:
+    """Return the names of a task's scores beside the loss, the headline first.
+
+    Args:
+        task: What is predicted.
+        num_box_classes: How many classes a box may have; 0 where there is nothing to tell apart.
+    """
+    return METRICS[task] + (("accuracy",) if num_box_classes else ())
+
+
+def refuse_other_scores(select: str, task: str, num_box_classes: int = 0) -> None:
+    """Raise ``ConfigError`` if the best weights are to be chosen by a score that the task does not have.
+
+    Args:
+        select: As in ``TrainConfig``.
+        task: What is predicted.
+        num_box_classes: As for ``metrics_of``.
+    """
+    known = ["val_loss", *(f"val_{name}" for name in metrics_of(task, num_box_classes))]
+    if select not in known:
+        raise ConfigError(
+            [f"select is {select!r}, which the task {task!r} does not have: use {', '.join(known)}."]
+        )
 
 
 @dataclass(frozen=True)

@@ -45,16 +45,13 @@ from headstart.training.hand_over import (
     outputs_of_file_from_rows,
     with_thresholds,
 )
-from headstart.training.history import EpochRecord, Scores
+from headstart.training.history import METRICS, EpochRecord, Scores
 from headstart.training.moved import refuse_missing_photos
 from headstart.training.provenance import versions
 from headstart.training.result import TrainResult
 from headstart.training.run_folder import RunFolder
 from headstart.training.solved import solve_photos
 from headstart.training.stopwatch import Stopwatch
-
-HEADLINES: Final = {"classification": "accuracy", "multilabel": "accuracy", "regression": "mae"}
-"""The score beside the loss, by task."""
 
 _PARITY_PHOTOS: Final = 4  # in one batch: the file has the very operations that made the rows
 _TOLERANCE: Final = 1e-3  # of an answer: a probability, or a number in standard deviations
@@ -232,7 +229,7 @@ def _train_scores(
     seen = [*photos] * (len(inputs) // len(photos))  # each once per view
     answers = Answers.from_outputs(seen, outputs, info, "out-of-fold")
     summary = summary_of(answers, info)
-    return {name: summary[name] for name in ("loss", HEADLINES[info.task])}
+    return {name: summary[name] for name in ("loss", METRICS[info.task][0])}
 
 
 def _compare(predictor: Predictor, photos: Sequence[Record], outputs: np.ndarray) -> dict[str, Any]:

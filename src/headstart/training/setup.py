@@ -28,6 +28,7 @@ from headstart.model.stages import cut, is_staged, stage_names, state_names
 from headstart.model.weights import WeightsSource, create_pretrained
 from headstart.training.display import Display
 from headstart.training.features import FeatureSource
+from headstart.training.history import refuse_other_scores
 from headstart.training.mix import check_mix
 from headstart.training.solve_head import head_inputs, refuse_impossible_phases
 from headstart.training.solved import SOLVABLE_TASKS
@@ -110,7 +111,11 @@ def prepare(
         config.min_visible,
     )
     task = task_of(targets)
-    _refuse_for_task(config, task, listing.task)
+    refuse_other_scores(config.select, listing.task, targets.num_box_classes)
+    if config.head == "spatial" and listing.task != "box":
+        raise ConfigError(
+            [f"head is 'spatial', which looks for boxes; the task is {listing.task!r}: use 'linear'."]
+        )
     head = _head_kind(config, network)
     with stopwatch("network"):
         if network is None:
@@ -266,16 +271,6 @@ _OUTPUTS = {
     "box": "xmin, ymin, xmax, ymax in shares of the input's sides, then a logit for each class if there are "
     "two or more",
 }
-
-
-def _refuse_for_task(config: TrainConfig, task: Task, name: str) -> None:
-    known = ["val_loss", *(f"val_{metric}" for metric in task.metrics)]
-    if config.select not in known:
-        raise ConfigError(
-            [f"select is {config.select!r}, which the task {name!r} does not have: use {', '.join(known)}."]
-        )
-    if config.head == "spatial" and name != "box":
-        raise ConfigError([f"head is 'spatial', which looks for boxes; the task is {name!r}: use 'linear'."])
 
 
 def _refuse_phase_for_task(phase: PhaseConfig, task: str) -> None:

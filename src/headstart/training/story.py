@@ -18,6 +18,7 @@ from headstart.errors import ConfigError, MissingPackageError, NetworkError, Wei
 from headstart.features.backbones import OnnxBackbone, find_backbone, refuse_unknown
 from headstart.features.onnx_file import open_backbone
 from headstart.model_file import num_outputs
+from headstart.training.history import refuse_other_scores
 from headstart.training.probe import ProbeSetup
 
 _INSTALL: Final = "pip install 'headstart[train]'"
@@ -67,6 +68,7 @@ def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup 
     listing = read_source(config.data, config.val_folder, **config.source_options)
     if listing.task == "box":
         return "Boxes are learned in steps."
+    refuse_other_scores(config.select, listing.task)
     backbone = _find_backbone(config, listing.task, say)
     if isinstance(backbone, str):
         return backbone

@@ -6,7 +6,7 @@ The rows that outputs are compared with are ``data.targets.Targets``'s.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from headstart.data.targets import Targets
 from headstart.evaluation.multilabel import choose_thresholds, score_multilabel
 from headstart.evaluation.regression import score_regression
 from headstart.model.spatial_head import upright
+from headstart.training.history import metrics_of
 
 
 class Task:
@@ -28,15 +29,17 @@ class Task:
         targets: Of the dataset.
 
     Attributes:
-        headline: The score that adds up photo by photo, so that it can be shown while training.
-        metrics: All scores that ``scores`` returns, the headline among them.
+        metrics: All scores that ``scores`` returns, the headline first.
     """
-
-    headline: ClassVar[str]
-    metrics: tuple[str, ...]
 
     def __init__(self, targets: Targets) -> None:
         self.targets = targets
+        self.metrics = metrics_of(targets.task, targets.num_box_classes)
+
+    @property
+    def headline(self) -> str:
+        """The score that adds up photo by photo, so that it can be shown while training."""
+        return self.metrics[0]
 
     def losses(self, outputs: Tensor, rows: Tensor, phase: PhaseConfig | None = None) -> Tensor:
         """Return each photo's loss, (B,) float32.
@@ -65,9 +68,6 @@ class Task:
 class Classification(Task):
     """One class per photo: cross entropy. Source of label smoothing: arXiv 1512.00567."""
 
-    headline = "accuracy"
-    metrics = ("accuracy",)
-
     def losses(self, outputs: Tensor, rows: Tensor, phase: PhaseConfig | None = None) -> Tensor:
         """Return the cross entropy of each photo."""
         smoothing = 0.0 if phase is None else phase.label_smoothing
@@ -80,9 +80,6 @@ class Classification(Task):
 
 class Multilabel(Task):
     """Any number of classes per photo: binary cross entropy, its mean over the classes."""
-
-    headline = "accuracy"  # of single decisions
-    metrics = ("accuracy", "map", "f1")
 
     def losses(self, outputs: Tensor, rows: Tensor, phase: PhaseConfig | None = None) -> Tensor:
         """Return the binary cross entropy of each photo."""
@@ -109,9 +106,6 @@ class Regression(Task):
     units.
     """
 
-    headline = "mae"
-    metrics = ("mae", "rmse", "r2")
-
     def losses(self, outputs: Tensor, rows: Tensor, phase: PhaseConfig | None = None) -> Tensor:
         """Return the smooth L1 of each photo."""
         return F.smooth_l1_loss(outputs, rows, reduction="none").mean(1)
@@ -131,12 +125,6 @@ class Regression(Task):
 
 class BoxTask(Task):
     """One box per photo: smooth L1 of its sides and GIoU (arXiv 1902.09630); cross entropy for its class."""
-
-    headline = "iou"
-
-    def __init__(self, targets: Targets) -> None:
-        super().__init__(targets)
-        self.metrics = ("iou", "iou50", *(["accuracy"] if targets.num_box_classes else []))
 
     def losses(self, outputs: Tensor, rows: Tensor, phase: PhaseConfig | None = None) -> Tensor:
         """Return the smooth L1 and 1 - GIoU of each photo, and the cross entropy of its class."""
