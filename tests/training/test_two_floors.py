@@ -126,3 +126,17 @@ def test_a_run_without_a_solved_head_says_how_many_photos_have_no_answer(data: P
         data, tmp_path / "run", backbone=SMALL, weights="random", phases=[{"epochs": 1}], size_px=64
     )
     assert json.loads((run.path / "metrics.json").read_text())["answers"]["without"] == 24
+
+
+def test_a_backbone_that_cannot_be_kept_costs_no_finished_run(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise hs.WeightsError("The weights have been deleted.")
+
+    monkeypatch.setattr("headstart.model.to_backbone.find_backbone", lambda *_, **__: None)
+    monkeypatch.setattr("headstart.model.to_backbone.export_backbone", fail)
+    phases = [{"epochs": 1}]
+    run = hs.train(data, tmp_path / "run", phases=phases, size_px=32)
+    assert run.metrics["phases"]
+    assert "The weights have been deleted." in capsys.readouterr().err

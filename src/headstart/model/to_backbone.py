@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -83,17 +82,22 @@ def export_backbone(
     return replace(kept, preprocessing=preprocessing)
 
 
-def keep_backbone(config: TrainConfig, task: str) -> None:
+def keep_backbone(config: TrainConfig, task: str, say: Callable[[str], object]) -> None:
     """Leave what PyTorch has used in Headstart's cache, for probes on a machine without PyTorch.
 
     Args:
         config: Names the backbone. Only official weights are kept.
         task: What is predicted.
+        say: Called with a sentence for the user if that fails: the run is finished, and does not need it.
     """
     name, size_px = config.backbone, config.size_px
-    if config.weights == "default" and find_backbone(name, size_px=size_px) is None:
-        with contextlib.suppress(NetworkError):  # then there is nothing to keep
+    try:
+        if config.weights == "default" and find_backbone(name, size_px=size_px) is None:
             export_backbone(name, "default", size_px, config.resize, task)
+    except NetworkError:  # then there is nothing to keep
+        pass
+    except Exception as error:  # whatever a library raises: weights deleted meanwhile, no memory
+        say(f"The backbone is not kept for runs without PyTorch: {type(error).__name__}: {error}")
 
 
 def _is_usual(backbone: Backbone) -> bool:

@@ -135,7 +135,7 @@ def train_in_steps(
             try:
                 metrics = finish(run, setup, features, dataset, splits, accelerator, stopwatch)
                 if setup.head != "own":
-                    keep_backbone(config, dataset.task)
+                    keep_backbone(config, dataset.task, display.say)
             except FileWriteError:
                 resume_again = shell_command("resume", run.path)
                 display.say(f"Nothing that was trained is lost. Once files can be written: {resume_again}")
