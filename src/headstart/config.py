@@ -375,6 +375,12 @@ def _contradictions_of_backbone(config: TrainConfig) -> list[str]:
             f"weights is {config.weights!r}, but the backbone {config.backbone!r} holds its own. Leave "
             f"weights out."
         )
+    problems += [
+        f"{name} is {getattr(config, name)!r}, but the features of an ONNX file are computed on the CPU, in "
+        f"float32. Leave {name} out."
+        for name, allowed in (("device", ("auto", "cpu")), ("precision", ("auto", "fp32")))
+        if getattr(config, name) not in allowed
+    ]
     if config.task == "box" or config.head not in ("auto", "linear"):
         wanted = "task is 'box'" if config.task == "box" else f"head is {config.head!r}"
         problems.append(f"{wanted}, which is trained in steps. {file_is_not_trained(config.backbone)}")

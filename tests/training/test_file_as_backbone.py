@@ -47,7 +47,8 @@ def test_a_run_on_a_file_is_a_probe_whose_model_needs_the_file_no_more(
     ("settings", "message"),
     [
         ({"recipe": "finetune"}, "An ONNX file cannot be fine-tuned, and 'net.onnx' is one"),
-        ({"precision": "bf16"}, "precision is 'bf16'. An ONNX file cannot be fine-tuned"),
+        ({"precision": "bf16"}, "precision is 'bf16', but the features of an ONNX file are computed on the"),
+        ({"device": "cuda"}, "device is 'cuda', but the features of an ONNX file are computed on the CPU"),
         ({"size_px": 32}, "size_px is 32, but net.onnx takes photos of 16 pixels"),
     ],
 )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
 
 import headstart as hs
+from headstart.config import TrainConfig
 from headstart.errors import ConfigError
+from headstart.training.story import decide_recipe
 
 
 def test_a_score_that_the_task_does_not_have_is_refused_without_steps_too(
@@ -16,3 +20,27 @@ def test_a_score_that_the_task_does_not_have_is_refused_without_steps_too(
     with pytest.raises(ConfigError, match=r"select is 'val_map'.*'classification'.*val_accuracy"):
         hs.train(photos, tmp_path / "run", recipe="probe", select="val_map")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("missing", ["torch", "accelerate", "timm"])
+def test_where_anything_that_steps_need_is_missing_the_recipe_is_a_probe(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+
+    def find_spec(name: str, package: str | None = None) -> ModuleSpec | None:
+        return None if name == missing else find(name, package)
+
+    said: list[str] = []
+    assert decide_recipe(TrainConfig(data="photos"), said.append).recipe == "finetune"
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
+    assert decide_recipe(TrainConfig(data="photos"), said.append).recipe == "probe"
+    assert "pip install 'headstart[train]'" in said[-1]
+
+
+def test_several_processes_do_not_train_one_probe(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match=r"WORLD_SIZE is 2.*Start it without torchrun"):
+        hs.train(photos, tmp_path / "run", backbone="net.onnx")

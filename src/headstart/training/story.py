@@ -22,11 +22,12 @@ from headstart.training.history import refuse_other_scores
 from headstart.training.probe import ProbeSetup
 
 _INSTALL: Final = "pip install 'headstart[train]'"
+_OF_STEPS: Final = ("torch", "torchvision", "timm", "accelerate", "matplotlib")
 
 
 def has_pytorch() -> bool:
-    """Tell whether PyTorch is installed, without importing it."""
-    return importlib.util.find_spec("torch") is not None
+    """Tell whether PyTorch is installed with all that steps need beside it, without importing any of it."""
+    return all(importlib.util.find_spec(name) is not None for name in _OF_STEPS)
 
 
 def decide_recipe(config: TrainConfig, say: Callable[[str], object]) -> TrainConfig:
@@ -158,8 +159,19 @@ def refuse_without_pytorch(reason: str) -> None:
 
 
 def _needs_steps(config: TrainConfig) -> str:
-    """Say why settings ask for more than a solved head; empty if they do not."""
-    if os.environ.get("WORLD_SIZE", "1") != "1":
+    """Say why settings ask for more than a solved head; empty if they do not.
+
+    Raises:
+        ConfigError: Several processes are to train on an ONNX file.
+    """
+    if (number := os.environ.get("WORLD_SIZE", "1")) != "1":
+        if config.backbone_is_file:
+            raise ConfigError(
+                [
+                    f"WORLD_SIZE is {number}: several processes train together. The probe of an ONNX file is "
+                    f"trained by one. Start it without torchrun."
+                ]
+            )
         return "Several processes train together."
     has_gpu = config.device == "auto" and not config.backbone_is_file and may_have_gpu()
     if config.device in ("cuda", "mps") or has_gpu:
