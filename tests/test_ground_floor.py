@@ -174,6 +174,18 @@ def test_features_and_the_sheet_of_augmented_views_need_no_pytorch(runs: Path) -
         assert sheet.width > 500
 
 
+@pytest.mark.parametrize("words", [("features", "photos", "--out", "f.parquet"), ("train", "labels.parquet")])
+def test_parquet_takes_pyarrow_alone_and_that_is_told_before_the_work(
+    words: tuple[str, ...], runs: Path
+) -> None:
+    (runs / "labels.parquet").write_bytes(b"PAR1")
+    done = without_pytorch(command(*words), runs)
+    assert done.returncode == 2, done.stderr
+    assert "pip install pyarrow" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (runs / "f.parquet").exists()
+
+
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(runs: Path) -> None:
     before = sorted(runs.iterdir())
     done = without_pytorch(command("train", "photos", "--size-px", "64", "--dry-run"), runs)

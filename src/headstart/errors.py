@@ -30,7 +30,7 @@ import os
 import shlex
 import subprocess
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -169,9 +169,21 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {nearest[0]!r}?" if nearest else ""
 
 
+def requires_extra(extra: str) -> AbstractContextManager[None]:
+    """Turn a failing import of a package of one of Headstart's extras into the pip command that installs it.
+
+    Raises:
+        MissingPackageError: A package other than Headstart itself could not be found.
+    """
+    return requires(f"'headstart[{extra}]'")
+
+
 @contextmanager
-def requires_extra(extra: str) -> Iterator[None]:
+def requires(requirement: str) -> Iterator[None]:
     """Turn a failing import of an optional package into the pip command that installs it.
+
+    Args:
+        requirement: What pip is to install, quoted for a shell where it has to be.
 
     Raises:
         MissingPackageError: A package other than Headstart itself could not be found.
@@ -182,6 +194,5 @@ def requires_extra(extra: str) -> Iterator[None]:
         if not error.name or error.name.partition(".")[0] == "headstart":
             raise
         raise MissingPackageError(
-            f"The package {error.name} is not installed. What you asked for needs: "
-            f"pip install 'headstart[{extra}]'"
+            f"The package {error.name} is not installed. What you asked for needs: pip install {requirement}"
         ) from error

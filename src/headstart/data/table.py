@@ -26,7 +26,7 @@ from headstart.data.labelled import (
 )
 from headstart.data.records import Task
 from headstart.data.split_names import SPLIT_OF_WORD
-from headstart.errors import ConfigError, DataError, did_you_mean, requires_extra
+from headstart.errors import ConfigError, DataError, did_you_mean, requires
 
 BOX_COLUMNS: Final = ("xmin", "ymin", "xmax", "ymax")
 
@@ -462,7 +462,7 @@ def _json_lines(path: str, errors: list[str]) -> Iterator[tuple[int, dict[str, A
 
 
 def _open_parquet(path: str) -> _Table:
-    with requires_extra("train"):
+    with requires("pyarrow"):
         import pyarrow
         import pyarrow.parquet
     try:

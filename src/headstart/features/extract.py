@@ -24,7 +24,7 @@ from headstart.data.records import Candidate, Listing, Quarantined, Record
 from headstart.data.source import read_source
 from headstart.data.table import TABLE_SUFFIXES
 from headstart.data.voc import has_xml
-from headstart.errors import ConfigError, DataError
+from headstart.errors import ConfigError, DataError, requires
 from headstart.features.activations import Activations
 from headstart.features.backbones import OnnxBackbone
 from headstart.features.cache import Room, should_keep
@@ -127,6 +127,7 @@ def extract_features(
     Raises:
         ConfigError: A setting is wrong, or ``out`` has another suffix.
         DataError: There are no photos, or their labels cannot be read as they are.
+        MissingPackageError: A ``.parquet`` file takes pyarrow, which is not installed.
     """
     path = Path(out)
     writers = {".parquet": _write_parquet, ".npz": _write_npz}
@@ -140,6 +141,9 @@ def extract_features(
         )
     if problems:
         raise ConfigError(problems)
+    if path.suffix == ".parquet":
+        with requires("pyarrow"):  # before the work, not after it
+            import pyarrow.parquet  # noqa: F401
     config = TrainConfig.from_settings(data, backbone=backbone, **settings)
     listing = _list_photos(config, settings, say)
     for note in listing.notes:
