@@ -204,9 +204,11 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(runs: Path) -> None:
         ),
         (["photos", "--backbone", "resnet18"], ["resnet18"]),
         (["photos", "--backbone", "timm/convnext_tiny"], ["convnext_tiny", "pip install 'headstart[train]'"]),
+        (["photos", "--device", "cuda"], ["device is 'cuda'. That needs PyTorch"]),
+        (["photos", "--weights", "random"], ["weights is 'random'. That needs PyTorch"]),
         (["boxes.csv"], ["Boxes", "pip install 'headstart[train]'"]),
     ],
-    ids=["steps", "torchvision", "timm", "boxes"],
+    ids=["steps", "torchvision", "timm", "device", "random", "boxes"],
 )
 def test_what_needs_pytorch_says_so_and_how_to_get_it(
     folder: Path, words: list[str], told: list[str]

@@ -163,14 +163,17 @@ def refuse_unknown(name: str) -> NoReturn:
     if own and own not in available():
         where = f"{torch_cache()}/{own_graph(own)[1].file_name}" if own_graph(own)[1].file_name else ""
         why = f"The weights of the backbone {own} are not on this machine{where and f' ({where})'}."
+        by_pytorch = "To have them downloaded"
     else:
         why = (
-            f"The backbone {name!r} needs PyTorch here: it is neither one of Headstart's own nor has it been "
-            f"exported on this machine before.{did_you_mean(name, known)}"
+            f"The backbone {name!r} is not available without PyTorch: it is neither one of Headstart's own "
+            f"nor has it been exported on this machine before.{did_you_mean(name, known)}"
         )
+        by_pytorch = "If it is one of torchvision's or timm's"
+    without = ", ".join([*known, "any feature extractor as FILE.onnx"])
     raise UnknownBackboneError(
-        f"{why} Either install PyTorch: pip install 'headstart[train]'. Or choose a backbone that works "
-        f"without it: {', '.join([*known, 'any feature extractor as FILE.onnx'])}."
+        f"{why} {by_pytorch}, install PyTorch: pip install 'headstart[train]'. Or choose a backbone that "
+        f"works without it: {without}."
     )
 
 

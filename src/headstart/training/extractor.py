@@ -9,7 +9,12 @@ from headstart.errors import requires_extra
 from headstart.features.extract import Extractor
 from headstart.features.prefix import OnnxPrefix
 from headstart.images.preprocess import Preprocessing
-from headstart.training.story import find_without_pytorch, may_have_gpu, open_file
+from headstart.training.story import (
+    find_without_pytorch,
+    may_have_gpu,
+    open_file,
+    refuse_features_without_pytorch,
+)
 
 
 def open_extractor(config: TrainConfig, task: str, say: Callable[[str], object]) -> Extractor:
@@ -31,6 +36,7 @@ def open_extractor(config: TrainConfig, task: str, say: Callable[[str], object])
     is_on_cpu = config.device == "cpu" or (config.device == "auto" and not may_have_gpu())
     if is_on_cpu and config.precision in ("auto", "fp32") and (found := find_without_pytorch(config, task)):
         return Extractor(found.name, "pool", found.preprocessing, OnnxPrefix(found.graph))
+    refuse_features_without_pytorch(config)
     with requires_extra("train"):
         from headstart.training.network_extractor import open_network
     return open_network(config, task, say)
@@ -44,14 +50,15 @@ def input_of(config: TrainConfig, task: str) -> tuple[str, Preprocessing]:
         task: Decides how photos become square where the configuration does not.
 
     Raises:
-        UnknownBackboneError: There is no such backbone.
-        MissingPackageError: Only PyTorch's libraries know the backbone, and they are not installed.
+        UnknownBackboneError: There is no such backbone, or only PyTorch's libraries know it, and they are not
+            installed.
     """
     if config.backbone_is_file:
         file = open_file(config, lambda _: None)
         return file.name, file.preprocessing
     if found := find_without_pytorch(config, task):
         return found.name, found.preprocessing
+    refuse_features_without_pytorch(config)
     with requires_extra("train"):
         from headstart.model.backbones import resolve
     backbone = resolve(config.backbone)

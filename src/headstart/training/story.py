@@ -152,10 +152,10 @@ def refuse_without_pytorch(reason: str) -> None:
     """Raise ``MissingPackageError`` if PyTorch is needed and not installed.
 
     Args:
-        reason: Why it is needed, in a sentence.
+        reason: What needs it, in a sentence.
     """
     if not has_pytorch():
-        raise MissingPackageError(f"{reason} Training in steps needs PyTorch: {_INSTALL}")
+        raise MissingPackageError(f"{reason} That needs PyTorch, which is not installed: {_INSTALL}")
 
 
 def _needs_steps(config: TrainConfig) -> str:
@@ -173,11 +173,10 @@ def _needs_steps(config: TrainConfig) -> str:
                 ]
             )
         return "Several processes train together."
-    has_gpu = config.device == "auto" and not config.backbone_is_file and may_have_gpu()
-    if config.device in ("cuda", "mps") or has_gpu:
+    if config.device == "auto" and not config.backbone_is_file and may_have_gpu():
         return "A GPU computes the features."
-    if config.precision in ("bf16", "fp16"):
-        return f"precision is {config.precision!r}."
+    if reason := _device_of_pytorch(config):
+        return reason
     if config.head not in ("auto", "linear"):
         return f"head is {config.head!r}."
     if config.phases:
@@ -187,6 +186,33 @@ def _needs_steps(config: TrainConfig) -> str:
     elif config.recipe != "probe":
         return f"The recipe {config.recipe!r} trains in steps."
     return ""
+
+
+def refuse_features_without_pytorch(config: TrainConfig) -> None:
+    """Raise an error if features need PyTorch, which is not installed, and say what of the settings does.
+
+    Args:
+        config: Its backbone has not been found without PyTorch.
+
+    Raises:
+        UsageError: PyTorch is not installed.
+    """
+    if has_pytorch():
+        return
+    if reason := _device_of_pytorch(config) or _random_weights(config):
+        refuse_without_pytorch(reason)
+    refuse_unknown(config.backbone)
+
+
+def _device_of_pytorch(config: TrainConfig) -> str:
+    """Say which setting asks for a device or a precision of PyTorch's; empty if none does."""
+    if config.device in ("cuda", "mps"):
+        return f"device is {config.device!r}."
+    return f"precision is {config.precision!r}." if config.precision in ("bf16", "fp16") else ""
+
+
+def _random_weights(config: TrainConfig) -> str:
+    return "weights is 'random'." if config.weights == "random" else ""
 
 
 def may_have_gpu() -> bool:
@@ -204,12 +230,11 @@ def _find_backbone(config: TrainConfig, task: str, say: Callable[[str], object])
     """Find the backbone, or have PyTorch export it; or say, in a sentence, why steps are needed."""
     if config.backbone_is_file:
         return open_file(config, say)
-    if config.weights == "random":
-        return "Random weights are made by PyTorch."
+    if reason := _random_weights(config):
+        return reason
     if found := find_without_pytorch(config, task):
         return found
-    if not has_pytorch():
-        refuse_unknown(config.backbone)
+    refuse_features_without_pytorch(config)
     with requires_extra("train"):
         from headstart.model.to_backbone import export_backbone
     try:
