@@ -264,6 +264,45 @@ def test_evaluate_prints_scores_by_class(run: Path, photos: Path) -> None:
     assert "of 12 photos" in out
 
 
+def test_what_a_message_about_labels_advises_is_an_option_of_the_command(tmp_path: Path) -> None:
+    photo = tmp_path / "a.jpg"
+    Image.new("RGB", (8, 8)).save(photo)
+    (tmp_path / "t.csv").write_text("image,height\na.jpg,3\n")
+    (tmp_path / "b.csv").write_text("image,xmin,ymin,xmax,ymax\n" + 2 * "a.jpg,1,1,4,4\n" + "a.jpg,2,2,3,3\n")
+    for command, table, told in (
+        ("augment", "t.csv", ["--label-column", "--target"]),
+        ("augment", "b.csv", ["--boxes"]),
+        ("lr-find", "b.csv", ["--boxes"]),
+    ):
+        code, _, err = here(command, tmp_path / table)
+        assert code == 2
+        for name in told:
+            assert name in err
+            assert name in here(command, "--help")[1]
+
+
+def test_evaluate_finds_the_numbers_of_a_model_in_columns_of_other_names(
+    photos: Path, tmp_path: Path
+) -> None:
+    paths = sorted(photos.rglob("*.jpg"))
+    for name, column in (("a.csv", "height"), ("b.csv", "cm")):
+        rows = [f"{path},{number}" for number, path in enumerate(paths)]
+        (tmp_path / name).write_text("\n".join([f"image,{column}", *rows]))
+    run = tmp_path / "run"
+    train = ("train", tmp_path / "a.csv", "--target", "height", "--recipe", "probe", "--size-px", "64")
+    code, _, err = here(*train, "--out", run)
+    assert code == 0, err
+    code, _, err = here("evaluate", run, tmp_path / "b.csv")
+    assert code == 2
+    assert "no column 'height'. Name the right one: --target NAME" in err
+    code, out, err = here("evaluate", run, tmp_path / "b.csv", "--target", "cm")
+    assert code == 0, err
+    assert out == here("evaluate", run, tmp_path / "a.csv")[1]
+    code, _, err = here("evaluate", run, tmp_path / "b.csv", "--target", "cm,m")
+    assert code == 2
+    assert "target is 'cm,m', but the model predicts height. Name one column for each number" in err
+
+
 def test_evaluate_refuses_a_class_that_the_model_does_not_know(run: Path, tmp_path: Path) -> None:
     for name in ("blue", "rad"):
         (tmp_path / name).mkdir()

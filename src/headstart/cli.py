@@ -68,6 +68,13 @@ OutputName = Annotated[
     option("Of a FILE.onnx: the tensor to take as features.", "the likeliest output", metavar="TENSOR"),
 ]
 # How labels are read, for every command that reads them.
+Task = Annotated[
+    str | None,
+    option("classification, multilabel, regression or box.", "what the data hold", metavar="TASK"),
+]
+Target = Annotated[
+    str | None, option("A table's columns of numbers, with commas between.", "none", metavar="COLUMN")
+]
 BoxesWanted = Annotated[
     str | None, option("Photos with several objects: refuse, skip or largest.", "refuse", metavar="WHICH")
 ]
@@ -144,14 +151,8 @@ def train(
             metavar="NAME|FILE",
         ),
     ] = None,
-    task: Annotated[
-        str | None,
-        option("classification, multilabel, regression or box.", "what the data hold", metavar="TASK"),
-    ] = None,
-    target: Annotated[
-        str | None,
-        option("A table's columns of numbers to predict, with commas between.", "none", metavar="COLUMN"),
-    ] = None,
+    task: Task = None,
+    target: Target = None,
     boxes: BoxesWanted = None,
     head: Annotated[
         str | None,
@@ -308,6 +309,12 @@ def lr_find(
         str | None,
         option("finetune, full, classic, or a FILE.toml of [[phases]].", "finetune", metavar="NAME|FILE"),
     ] = None,
+    task: Task = None,
+    target: Target = None,
+    boxes: BoxesWanted = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
+    split_column: SplitColumn = None,
     seed: Annotated[
         str | None, option("Decides the split, the order and the dropout.", "0", metavar="NUMBER")
     ] = None,
@@ -425,6 +432,10 @@ def evaluate(
     split: Annotated[
         str | None, option("train, val or test.", "test, or else val, or else everything", metavar="SPLIT")
     ] = None,
+    target: Annotated[
+        str | None,
+        option("A table's columns of the model's numbers, in its order.", "its own names", metavar="COLUMN"),
+    ] = None,
     boxes: BoxesWanted = None,
     image_column: ImageColumn = None,
     label_column: LabelColumn = None,
@@ -435,6 +446,7 @@ def evaluate(
     from headstart.predictor import load
 
     given = {
+        "target": target,
         "boxes": boxes,
         "image_column": image_column,
         "label_column": label_column,
@@ -588,6 +600,12 @@ def augment(
         str | None,
         option("torchvision's NAME, timm/NAME or NAME.TAG.", "timm/tf_efficientnet_lite0", metavar="NAME"),
     ] = None,
+    task: Task = None,
+    target: Target = None,
+    boxes: BoxesWanted = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
+    split_column: SplitColumn = None,
     seed: Annotated[
         str | None, option("Decides the views, as in training, and which photos.", "0", metavar="NUMBER")
     ] = None,
@@ -603,11 +621,11 @@ def augment(
     ] = None,
 ) -> None:
     """Show photos beside the views that training would make of them, as a picture."""
-    names = ("recipe", "backbone", "seed", "resize", "size_px")
     options = {**locals()}
     from headstart.config import settings_from_pairs
 
-    settings = {name: options[name] for name in names if options[name] is not None}
+    others = ("data", "out", "augment", "views", "photos", "set_")
+    settings = {name: value for name, value in options.items() if name not in others and value is not None}
     settings.update(settings_from_pairs(set_ or []))
     from headstart.training.preview import write_sheet
 
@@ -673,13 +691,8 @@ def features(
         ),
     ] = None,
     weights: Annotated[str | None, option("default, random, or a file.", "default", metavar="WHICH")] = None,
-    task: Annotated[
-        str | None,
-        option("classification, multilabel, regression or box.", "what the data hold", metavar="TASK"),
-    ] = None,
-    target: Annotated[
-        str | None, option("A table's columns of numbers, with commas between.", "none", metavar="COLUMN")
-    ] = None,
+    task: Task = None,
+    target: Target = None,
     boxes: BoxesWanted = None,
     group_by: Annotated[
         str | None,

@@ -143,8 +143,8 @@ def test_unreadable_photos_are_told_and_do_not_count(predictor: Predictor, paint
     ("files", "split", "message"),
     [
         ({**MIXED, "bleu/5.png": "blue"}, None, "class 'bleu' that the model does not know.*mean 'blue'"),
-        (MIXED, "test", "has no 'test' photos; it has no splits"),
-        (SPLITS, "tets", "has no 'tets' photos; it has test, train, val"),
+        (MIXED, "test", "has no 'test' photos; it has no splits. Leave split out"),
+        (SPLITS, "tets", "has no 'tets' photos; it has test, train, val. Name one"),
         (
             {"red/1.jpg": "broken", "blue/2.jpg": "broken"},
             None,

@@ -19,7 +19,7 @@ from headstart.data.check import refuse_missing_classes
 from headstart.data.place import place_boxes
 from headstart.data.records import Quarantined, Record
 from headstart.data.source import read_source
-from headstart.errors import DataError, ImageError, did_you_mean
+from headstart.errors import ConfigError, DataError, ImageError, did_you_mean
 from headstart.evaluation.scores import Scores, scores_of
 from headstart.images.decode import read_bytes
 from headstart.predictor import Prediction, Predictor
@@ -53,7 +53,12 @@ class Evaluation:
 
 
 def evaluate_folder(
-    predictor: Predictor, data: str | os.PathLike[str], split: str | None = None, **options: Any
+    predictor: Predictor,
+    data: str | os.PathLike[str],
+    split: str | None = None,
+    *,
+    target: str | None = None,
+    **options: Any,
 ) -> Evaluation:
     """Score a model on labelled photos, by class name. There need not be photos of every class.
 
@@ -61,20 +66,28 @@ def evaluate_folder(
         predictor: The model.
         data: As for training: a folder of class folders, a table, Pascal VOC or COCO.
         split: Which split to take; by default test, or else val, or else everything.
+        target: The columns of the table that hold the model's numbers, in its order, with commas between; by
+            default those of its own names.
         options: As for ``read_source``: ``boxes``, ``image_column``, ``label_column``, ``split_column``.
 
     Raises:
         DataError: The folder cannot be used, has no such split, or has a class that the model does not know.
+        ConfigError: ``target`` does not fit the model.
     """
     info = predictor.info
+    if target is not None and len(target.split(",")) != len(info.targets):
+        numbers = f"predicts {', '.join(info.targets)}" if info.targets else f"is for the task {info.task}"
+        advice = "Name one column for each number" if info.targets else "Leave target out"
+        raise ConfigError([f"target is {target!r}, but the model {numbers}. {advice}."])
     listing = read_source(
-        data, task=info.task, target=",".join(info.targets) or None, for_training=False, **options
+        data, task=info.task, target=target or ",".join(info.targets) or None, for_training=False, **options
     )
     there = {candidate.split for candidate in listing.candidates} - {None}
     if split is None:
         split = next((name for name in ("test", "val") if name in there), None)
     elif split not in there:
-        has = ", ".join(sorted(name for name in there if name)) or "no splits"
+        has = ", ".join(sorted(name for name in there if name))
+        has = f"{has}. Name one of these" if has else "no splits. Leave split out, to score all photos"
         raise DataError(f"{os.fsdecode(data)!r} has no {split!r} photos; it has {has}.")
     photos = [c for c in listing.candidates if split is None or c.split == split]
     index = {name: i for i, name in enumerate(predictor.class_names)}
@@ -86,7 +99,8 @@ def evaluate_folder(
     if unknown := sorted(named - index.keys()):
         raise DataError(
             f"{os.fsdecode(data)!r} has a class {unknown[0]!r} that the model does not know."
-            f"{did_you_mean(unknown[0], index)} It knows {', '.join(predictor.class_names)}."
+            f"{did_you_mean(unknown[0], index)} It knows {', '.join(predictor.class_names)}. "
+            "Leave these photos out, or train with them."
         )
     records = [
         Record(
