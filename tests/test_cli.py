@@ -527,6 +527,19 @@ MISTAKES = [
     (["lr-find", "PHOTOS", "--out", "nowhere/a.png"], 2, "the folder nowhere does not exist"),
     (["lr-find", "PHOTOS", "--out", "a.jpg"], 2, "must end in .png"),
     (["lr-find", "PHOTOS", "--weights", "random", "--phase", "x"], 2, "phases are probe, finetune"),
+    (
+        ["train", "PHOTOS", "--val", "nowhere"],
+        2,
+        "'nowhere'. It stands for val. Name a folder of class folders",
+    ),
+    (["train", "PHOTOS", "--out", "PHOTOS"], 2, "is the folder of the photos. Name another one for the run"),
+    (["train", "PHOTOS", "--out", "PHOTOS", "--dry-run"], 2, "is the folder of the photos. Name another one"),
+    (
+        ["predict", "RUN", "PHOTOS", "--out", "a.xlsx"],
+        2,
+        "out is 'a.xlsx'; its name must end in .csv, .txt, .jsonl",
+    ),
+    (["predict", "nowhere", "a.jpg"], 2, "No models are in '.'."),
     (["predict", "nowhere", "a.jpg"], 2, "There is no nowhere"),
     (["evaluate", "nowhere", "PHOTOS"], 2, "There is no nowhere"),
     (["inspect", "resnet81"], 2, "Did you mean 'resnet"),
@@ -537,9 +550,10 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("arguments", "expected", "told"), MISTAKES, ids=lambda v: str(v)[:60])
 def test_a_mistake_gets_a_message_and_no_traceback(
-    arguments: list[str], expected: int, told: str, photos: Path, tmp_path: Path
+    arguments: list[str], expected: int, told: str, run: Path, photos: Path, tmp_path: Path
 ) -> None:
-    code, out, err = here(*(str(photos) if a == "PHOTOS" else a for a in arguments), cwd=tmp_path)
+    stand_for = {"PHOTOS": str(photos), "RUN": str(run)}
+    code, out, err = here(*(stand_for.get(a, a) for a in arguments), cwd=tmp_path)
     assert code == expected, err
     assert told in err
     assert "Traceback" not in err

@@ -80,7 +80,7 @@ def test_a_run_folder_or_its_model_is_loaded(run: Path, where: str) -> None:
             r"headstart export .*unfinished --to onnx; else",
         ),
         ("stopped", RunFolderError, r"did not finish\. Finish it first: headstart resume .*stopped$"),
-        ("photos", RunFolderError, r"photos is not a run folder.*No models are in .*photos\."),
+        ("photos", RunFolderError, r"photos is not a run folder.*No models are in '.*photos'\."),
         ("", RunFolderError, r"is not a run folder.*Models in .*: .*run\."),
         ("rum", RunFolderError, r"There is no .*rum\..*headstart train.*Models in .*: .*run\."),
         ("far/away", RunFolderError, r"There is no .*away\..*No models are in .*far"),

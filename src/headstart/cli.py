@@ -34,6 +34,10 @@ Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A run folder, or a
 Out = Annotated[Path | None, typer.Option(metavar="FILE", help="Write here instead of to standard output.")]
 
 
+_CSV = (".csv", ".txt", "")
+_JSON_LINES = (".jsonl", ".ndjson")
+
+
 class Format(StrEnum):
     """How predictions are written."""
 
@@ -380,6 +384,11 @@ def predict(
     from headstart.predictor import find_images, load
 
     if out is not None:
+        if format_ is None and out.suffix.lower() not in (*_JSON_LINES, *_CSV):
+            raise UsageError(
+                f"out is {str(out)!r}; its name must end in {', '.join((*_CSV[:-1], *_JSON_LINES))}, unless "
+                "--format says how to write it."
+            )
         refuse_to_write(out, TEXT)
     predictor = load(model)
     for path in images:
@@ -410,7 +419,7 @@ def predict(
         predictions = draw_each(predictions, predictor.info, draw, is_continued=is_continued)
     if format_ is None:
         if out is not None:
-            format_ = Format.JSONL if out.suffix.lower() in (".jsonl", ".ndjson") else Format.CSV
+            format_ = Format.JSONL if out.suffix.lower() in _JSON_LINES else Format.CSV
         else:
             format_ = Format.TABLE if sys.stdout.isatty() else Format.CSV
     with unfinished or nullcontext(sys.stdout) as file:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from headstart.errors import RunFolderError, requires_extra, shell_command
 from headstart.predictor import load
+from headstart.training.run_folder import RunFolder
 from headstart.training.story import has_pytorch
 from headstart.training.train import train
 
@@ -63,11 +64,12 @@ def run_demo(out: Path | None = None) -> None:
         out: Folder for ``photos`` and ``run``; by default ``headstart-demo``.
 
     Raises:
-        RunFolderError: The folder is there and not empty.
+        RunFolderError: The folder is there and not empty, or cannot be made.
     """
     out = Path("headstart-demo") if out is None else out
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunFolderError(f"{out} is there already. Delete it, or name another folder.")
+        raise RunFolderError(f"{out} is there already. Delete it, or name another folder: --out FOLDER")
+    RunFolder.refuse(out)
     photos, run = out / "photos", out / "run"
     _say(f"Cutting patches from {len(_PHOTOS)} photographs into {photos} ...")
     make_demo_photos(photos)

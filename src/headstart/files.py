@@ -232,7 +232,8 @@ def refuse_to_write(path: str | os.PathLike[str], kind: re.Pattern[bytes] | None
         )
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise UsageError(
-            f"Cannot write {path}: no permission to write into {path.parent}. Name another folder."
+            f"Cannot write {path}: no permission to write into the folder {str(path.parent)!r}. "
+            "Name another folder."
         )
 
 

@@ -297,7 +297,7 @@ def _model_in(path: Path) -> Path:
     else:
         wrong, around = f"There is no {path}.", path.parent
     runs = [str(model.parent) for model in sorted(around.glob("*/model.onnx"))]
-    found = f"Models in {around}: {', '.join(runs)}." if runs else f"No models are in {around}."
+    found = f"Models in {str(around)!r}: {', '.join(runs)}." if runs else f"No models are in {str(around)!r}."
     raise RunFolderError(
         f"{wrong} A model is the run folder that headstart train makes, or its model.onnx. {found}"
     )

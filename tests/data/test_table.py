@@ -199,11 +199,15 @@ REFUSED = [
     ("image,label,labels\na.png,x,y\n", {}, ["several tasks", "--task classification", "--task multilabel"]),
     ("image,xmin,ymin,xmax\na.png,1,2,3\n", {}, ["no column 'ymax'", "xmin, ymin, xmax and ymax"]),
     ("image,label,label\na.png,x,y\n", {}, ["several columns called 'label'"]),
-    ("image,label\na.png,cat,\nb.png\n", {}, ["line 2: 3 cells", "line 3: 1 cells", "2 columns"]),
+    (
+        "image,label\na.png,cat,\nb.png\n",
+        {},
+        ["line 2: 3 cells", "double quotes", "line 3: 1 cell, but there are 2 columns. Write empty"],
+    ),
     ('image,label\na.png,"cat\nb.png,dog\n', {}, ["line 2", "double quote"]),
     ("image,label\n,cat\nb.png,dog\n", {}, ["line 2: image is ''"]),
     (GOOD.replace("dog", "cat"), {}, ["single class, 'cat'"]),
-    ("image,label\n", {}, ["No photo with a label"]),
+    ("image,label\n", {}, ["no photo and no label: nothing is listed"]),
     (
         "image,label,split\na.png,x,trian\nb.png,y,\n",
         {},

@@ -76,7 +76,9 @@ def _folders(root: Path) -> list[Path]:
     try:
         return sorted(each for each in root.iterdir() if each.is_dir())
     except OSError as error:
-        raise DataError(f"The folder {str(root)!r} cannot be listed: {error.strerror}.") from error
+        raise DataError(
+            f"The folder {str(root)!r} cannot be listed: {error.strerror}. Make it readable."
+        ) from error
 
 
 def _has_lists(path: Path) -> bool:

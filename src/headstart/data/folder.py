@@ -133,7 +133,10 @@ def _walk(root: str, entered: set[tuple[int, int]]) -> _Tree:
     runs = []
     for entry in walk(root, entered):
         if entry.error is not None:
-            raise DataError(f"The folder {entry.path!r} cannot be listed: {entry.error.strerror}.")
+            raise DataError(
+                f"The folder {entry.path!r} cannot be listed: {entry.error.strerror}. Make it readable, or "
+                "move it elsewhere."
+            )
         if entry.kind == "folder":
             tree.folders.append(entry.names)
         elif entry.kind == "run":

@@ -466,6 +466,8 @@ def _refuse_unlearnable(
     """Name everything that keeps these labels from being learned from."""
     if not candidates:
         lines = ["No photo with a label that can be used.", *named(sorted_out.quarantined)]
+        if not labels.found:
+            lines[0] = "There is no photo and no label: nothing is listed. Add photos with their labels."
         if sorted_out.ignored:
             lines.append(
                 f"{len(sorted_out.ignored)} photos or rows are left out. " + " ".join(sorted_out.notes())

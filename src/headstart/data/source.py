@@ -87,9 +87,10 @@ def read_source(
         allow_quarantined,
         for_training,
     )
-    for path in (data, val):
+    wanted = "Name a folder of class folders, a table, or annotations of Pascal VOC or COCO."
+    for path, advice in ((data, wanted), (val, f"It stands for val. {wanted} Or give val as a fraction.")):
         if path is not None and not Path(path).exists():
-            raise DataError(f"There is no file or folder {path!r}.")
+            raise DataError(f"There is no file or folder {path!r}. {advice}")
     if val is not None and Path(data).samefile(val):
         raise DataError(f"{data!r} cannot be both the photos and the validation photos.")
 

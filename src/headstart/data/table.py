@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from headstart.columns import counted
 from headstart.data.labelled import (
     Labels,
     Object,
@@ -413,9 +414,11 @@ def _open_csv(path: str, image_column: str) -> _Table:
                     if not header_seen:
                         header_seen = header_seen or any(cell.strip() for cell in cells)
                     elif len(cells) != len(columns):
+                        too_many = f"Put a cell that holds {delimiter!r} into double quotes"
+                        advice = too_many if len(cells) > len(columns) else "Write empty cells too"
                         errors.append(
-                            f"{path}, line {first}: {len(cells)} cells, but there are {len(columns)} "
-                            f"columns. Put a cell that holds {delimiter!r} into double quotes"
+                            f"{path}, line {first}: {counted(len(cells), 'cell')}, but there are "
+                            f"{counted(len(columns), 'column')}. {advice}"
                         )
                     else:
                         yield first, {name: cells[position] for name, position in positions.items()}

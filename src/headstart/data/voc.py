@@ -60,7 +60,10 @@ def find_voc(root: str) -> VocFolder:
     found, doubtful = VocFolder(root), []
     for entry in walk(root, into_hidden=False):
         if entry.error is not None:
-            raise DataError(f"The folder {entry.path!r} cannot be listed: {entry.error.strerror}.")
+            raise DataError(
+                f"The folder {entry.path!r} cannot be listed: {entry.error.strerror}. Make it readable, or "
+                "move it elsewhere."
+            )
         if entry.kind == "image":
             if not _MASKS & set(entry.names[:-1]):
                 found.images.append(entry.path)

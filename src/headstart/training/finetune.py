@@ -68,7 +68,7 @@ def train_in_steps(
         display, stopwatch = Display(quiet=not is_main), Stopwatch()
         # What can be wrong with the command is found before any photo is read.
         if is_main and stopped is None:
-            RunDir.refuse(out)
+            RunDir.refuse(out, config.data)
         if stopped is not None:
             refuse_missing_photos(config, stopped)
         setup = prepare(config, accelerator, display, stopwatch, network)

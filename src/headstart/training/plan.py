@@ -70,7 +70,7 @@ def plan_in_steps(config: TrainConfig, out: str | os.PathLike[str] | None = None
         is_main = accelerator.is_main_process
         display = Display(quiet=not is_main)
         if is_main:
-            RunDir.refuse(out)
+            RunDir.refuse(out, config.data)
         setup = prepare(config, accelerator, display, Stopwatch())
         display.flips(setup.listing.class_names, setup.config.phases)
         phases = []

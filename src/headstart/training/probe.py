@@ -101,7 +101,7 @@ def train_probe(
     display, stopwatch = Display(), Stopwatch()
     with ExitStack() as cleanup:
         if stopped is None:
-            RunFolder.refuse(out)
+            RunFolder.refuse(out, config.data)
         else:
             refuse_missing_photos(config, stopped)
         run = RunFolder(config, say=display.say)

@@ -30,7 +30,7 @@ def plan_probe(setup: ProbeSetup, out: str | os.PathLike[str] | None = None) -> 
     Raises:
         RunFolderError: The run folder cannot be used.
     """
-    RunFolder.refuse(out)
+    RunFolder.refuse(out, setup.config.data)
     config, listing, backbone, phase = setup.config, setup.listing, setup.backbone, setup.phase
     splits = Counter(photo.split for photo in listing.candidates)
     num_others = splits["train"] + splits[None]

@@ -155,9 +155,18 @@ class RunFolder:
         return json.loads(file.read_text("utf-8")) if file.is_file() else None
 
     @staticmethod
-    def refuse(out: str | os.PathLike[str] | None) -> None:
-        """Raise ``RunFolderError`` if the folder holds another run, or cannot be made or written."""
+    def refuse(out: str | os.PathLike[str] | None, data: str | None = None) -> None:
+        """Raise ``RunFolderError`` if the folder cannot be made or written, or holds a run or the photos.
+
+        Args:
+            out: As the user has named it.
+            data: Where the photos are.
+        """
         path = Path("runs" if out is None else out)
+        if out is not None and data is not None and path.exists() and path.samefile(data):
+            raise RunFolderError(
+                f"{out} is the folder of the photos. Name another one for the run, or none to get a new one."
+            )
         if out is not None and (path / "config.toml").exists():
             raise RunFolderError(
                 f"{out} already holds a run. Name another folder, or none to get a new one; "
