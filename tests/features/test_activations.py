@@ -59,6 +59,10 @@ class Counted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._prefix, name)
 
+    def __call__(self, pixels: np.ndarray) -> Any:
+        self.count += int((pixels.reshape(len(pixels), -1).max(1) > 0).sum())
+        return self._prefix(pixels)
+
     def pairs(self, pixels: np.ndarray) -> Any:
         self.count += int((pixels.reshape(len(pixels), -1).max(1) > 0).sum())
         return self._prefix.pairs(pixels)

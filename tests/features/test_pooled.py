@@ -125,6 +125,19 @@ def test_pooled_outputs_are_stored_in_the_same_pass_or_computed_when_they_are_as
         assert np.concatenate(parts).tobytes() == np.concatenate(other).tobytes()
 
 
+def test_photos_that_join_a_filled_store_get_pooled_outputs_too(
+    data: Path, make_photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    more = make_photos(tmp_path / "more", {"": 5}, seed=1)
+    for folder, num_rows, is_opened in ((data, 9, True), (data, 9, False), (more, 24, True)):
+        opened = open_backbone_features(BACKBONE, say=pytest.fail)
+        checked(opened, folder)
+        opened.close()
+        stores = {store.about["cut"]: store.num_rows for store in list_stores()}
+        assert stores["pool"] == stores["pooled stages"] == num_rows
+        assert bool(opened.prefix._sessions) == is_opened  # which takes time
+
+
 def test_without_stages_there_is_nothing_to_pool(data: Path) -> None:
     opened = open_backbone_features(BACKBONE, say=print, pooled=False)
     with pytest.raises(ValueError, match="without the pooled outputs"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -24,7 +24,7 @@ from headstart.errors import DataError, ImageError, NetworkError
 from headstart.features.cache import Room
 from headstart.features.fingerprint import Fingerprint, photo_key
 from headstart.features.photos import FACTS_PX, PhotoStore, facts_of
-from headstart.features.prefix import Prefix
+from headstart.features.prefix import Pair, Prefix
 from headstart.features.store import FeatureStore, StoreError
 from headstart.images.decode import Decoded, Header, decode_photo, image_header, read_bytes
 from headstart.images.preprocess import Preprocessing, load_photo
@@ -47,6 +47,7 @@ class _Photo:
     has_box: bool = False
     header: Header | None = None
     proves: bool = False  # its row is computed even if it is stored, and compared
+    is_stored: bool = False  # known once it has been loaded
 
     @property
     def key(self) -> bytes:
@@ -217,9 +218,15 @@ class Activations:
         first = list(islice(photos, batch_size)) if self._unproven else []
         for photo in first:
             photo.proves = True
+
+        def prove(pixels: np.ndarray) -> Sequence[Pair]:
+            if all(photo.is_stored for photo in first):  # then the graph of a second output need not open
+                return [(row, None) for row in self._prefix(pixels)]
+            return self._prefix.pairs(pixels)
+
         passes = (
-            map_images(each, load, self._prefix.pairs, batch_size=batch_size, workers=workers)
-            for each in (first, photos)
+            map_images(each, load, compute, batch_size=batch_size, workers=workers)
+            for each, compute in ((first, prove), (photos, self._prefix.pairs))
         )
         for photo, pair in chain.from_iterable(passes):
             row, other = pair if isinstance(pair, tuple) else (pair, None)
@@ -275,7 +282,8 @@ class Activations:
 
     def _pixels_if_missing(self, photo: _Photo, load: Callable[[], np.ndarray]) -> np.ndarray | None:
         """Load a photo whose row is missing, or differs from what the prefix computes."""
-        if photo.proves or not (self._keep and self._has(photo.key)):
+        photo.is_stored = self._keep and self._has(photo.key)
+        if photo.proves or not photo.is_stored:
             return load()
         with self._proving:
             is_proven = not self._unproven or photo.key in self._memory
@@ -284,7 +292,7 @@ class Activations:
     def _is_as_computed(self, key: bytes, pixels: np.ndarray) -> bool:
         batch = np.zeros((self._prefix.batch_size, *pixels.shape), np.uint8)
         batch[0] = pixels
-        return self._is_stored_as(key, self._prefix.pairs(batch)[0][0])
+        return self._is_stored_as(key, self._prefix(batch)[0])
 
     def _is_stored_as(self, key: bytes, computed: np.ndarray) -> bool:
         """Compare a stored row with what the prefix computes now; if they differ, empty the store."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,11 +12,10 @@ from headstart.data.augment import Augmentation
 from headstart.data.records import Record
 from headstart.features.activations import Activations
 from headstart.features.backbones import OnnxBackbone
-from headstart.features.cache import Room, store_path
+from headstart.features.cache import Room
 from headstart.features.fingerprint import Fingerprint
 from headstart.features.pooled import POOLED, pooled_widths, with_pooled
-from headstart.features.prefix import RUNTIME, OnnxPrefix, Pair, Prefix
-from headstart.features.store import StoreError
+from headstart.features.prefix import OnnxPrefix, Pair, Prefix
 
 CUT = "pool"
 """The last stage of what ends before the head, as ``Fingerprint.cut`` names it."""
@@ -114,13 +112,6 @@ def open_backbone_features(
     return OpenedBackbone(prefix, activations, pooled_widths(backbone.graph, stages) if stages else (), rows)
 
 
-def is_stored(backbone: OnnxBackbone) -> bool:
-    """Tell whether there is a store of the backbone's features of photos as they are."""
-    with contextlib.suppress(StoreError):  # there is no folder for stores
-        return store_path(_fingerprint(backbone, backbone.function, CUT, RUNTIME, None)).exists()
-    return False
-
-
 def _fingerprint(
     backbone: OnnxBackbone, function: str, cut: str, runtime: str, augmentation: Augmentation | None
 ) -> Fingerprint:
@@ -151,6 +142,9 @@ class _Second:
     @property
     def function(self) -> str:
         return self._prefix.second_function
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        return self._prefix.outputs(pixels)[1]
 
     def pairs(self, pixels: np.ndarray) -> list[Pair]:
         return [(row, None) for row in self._prefix.outputs(pixels)[1]]

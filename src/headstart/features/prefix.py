@@ -58,6 +58,9 @@ class Prefix(Protocol):
             NetworkError: The frozen part cannot be exported.
         """
 
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Compute activations alone, (B, ...) float32, from (B, H, W, 3) uint8: the bits of ``pairs``."""
+
     def pairs(self, pixels: np.ndarray) -> Sequence[Pair]:
         """Compute each photo's float32 outputs, without a batch dimension, from (B, H, W, 3) uint8."""
 
@@ -111,8 +114,10 @@ class OnnxPrefix:
         return function_hashes(onnx.load_from_string(self._graph))
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """Compute activations, (B, ...) float32, from (B, H, W, 3) uint8."""
-        return self.outputs(pixels)[0]
+        """Compute activations alone, (B, ...) float32, from (B, H, W, 3) uint8."""
+        with self._lock:
+            main = self._open_main()
+        return np.asarray(main.run(None, {"images": pixels})[0])
 
     def pairs(self, pixels: np.ndarray) -> list[Pair]:
         """Compute each photo's outputs from (B, H, W, 3) uint8; the second is None if there is only one."""

@@ -29,7 +29,7 @@ from headstart.features.activations import Activations
 from headstart.features.backbones import OnnxBackbone
 from headstart.features.cache import Room, should_keep
 from headstart.features.onnx_check import check_on_files
-from headstart.features.opened import is_stored, open_backbone_features
+from headstart.features.opened import open_backbone_features
 from headstart.features.prefix import ACTIVATIONS
 from headstart.model_file import ModelInfo, seal_onnx
 from headstart.predictor import Predictor
@@ -204,8 +204,8 @@ def _open_features(setup: ProbeSetup, display: Display) -> tuple[Activations, Ac
         display.say(f"Features are not stored: {why}")
     room = Room(display.say, is_limited=config.features != "store")
     options: dict[str, Any] = {"say": display.say, "keep": keep, "workers": config.workers, "room": room}
-    # On the first pass, the pooled outputs of all stages are computed on the way and kept, too.
-    plain = open_backbone_features(backbone, pooled=keep and not is_stored(backbone), **options).activations
+    # The pooled outputs of all stages are computed on the way and kept, too.
+    plain = open_backbone_features(backbone, pooled=keep, **options).activations
     if phase.augment == "none":
         return plain, plain
     augmentation = Augmentation(phase.augment, config.seed)
