@@ -117,7 +117,8 @@ def test_stages_are_tensors_of_the_graph(full_name: str, network: nn.Module, pth
     model.graph.output.extend(
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in backbone.stages
     )
-    pixels = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), np.uint8)
+    size_px = backbone.preprocessing.size_px
+    pixels = np.random.default_rng(0).integers(0, 256, (1, size_px, size_px, 3), np.uint8)
     _, *found = open_session(model.SerializeToString()).run(None, {"images": pixels})
     prefix = prefix_of(network, backbone.preprocessing)
     activations = prefix._module.normalise(torch.from_numpy(pixels))
