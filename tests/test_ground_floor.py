@@ -186,6 +186,29 @@ def test_parquet_takes_pyarrow_alone_and_that_is_told_before_the_work(
     assert not (runs / "f.parquet").exists()
 
 
+def test_the_backbones_that_need_no_pytorch_are_listed(runs: Path) -> None:
+    done = without_pytorch(command("backbones"), runs)
+    assert done.returncode == 0, done.stderr
+    rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()[1:-1]}
+    assert rows["timm/tf_efficientnet_lite0"] == ["in1k", "224", "px", "package", "yes"]
+    assert rows["timm/tf_efficientnet_lite1"][-1] in ("yes", "no")
+    done = without_pytorch(command("backbones", "--installed"), runs)
+    assert "timm/tf_efficientnet_lite0" in done.stdout
+    assert " no\n" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("inspect", "vgg16"), ("export", "classes", "--to", "pth"), ("lr-find", "photos")],
+    ids=lambda w: w[0],
+)
+def test_a_command_that_needs_pytorch_names_itself(words: tuple[str, ...], runs: Path) -> None:
+    done = without_pytorch(command(*words), runs)
+    assert done.returncode == 2
+    assert f"The command {words[0]} needs the package " in done.stderr
+    assert "pip install 'headstart[train]'" in done.stderr
+
+
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(runs: Path) -> None:
     before = sorted(runs.iterdir())
     done = without_pytorch(command("train", "photos", "--size-px", "64", "--dry-run"), runs)

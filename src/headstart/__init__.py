@@ -119,7 +119,7 @@ _MODULES = {
 def __getattr__(name: str) -> object:
     if name not in _MODULES:
         raise AttributeError(f"module 'headstart' has no attribute {name!r}")
-    with requires_extra("train"):
+    with requires_extra("train", f"headstart.{name}"):
         return getattr(importlib.import_module(_MODULES[name]), name)
 
 

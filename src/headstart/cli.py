@@ -119,7 +119,7 @@ def demo(
     run_demo(out)
 
 
-@app.command(epilog="Example: headstart train photos --backbone resnet18 --recipe probe")
+@app.command(epilog="Example: headstart train photos --recipe probe --seed 1")
 def train(
     data: Annotated[
         Path,
@@ -345,7 +345,7 @@ def lr_find(
         if name not in ("data", "out", "set_") and value is not None
     }
     settings.update(settings_from_pairs(set_ or []))
-    with requires_extra("train"):
+    with requires_extra("train", "The command lr-find"):
         from headstart.training.lr_find import lr_find as find_lr
 
     found = find_lr(data, out, **settings)
@@ -501,7 +501,7 @@ def inspect(
     what: Annotated[str, typer.Argument(metavar="NAME|RUN", help="A backbone's name, or a run folder.")],
 ) -> None:
     """Show a network's stages: shapes, parameters, multiply-adds, what is frozen."""
-    with requires_extra("train"):
+    with requires_extra("train", "The command inspect"):
         from headstart.config import TrainConfig
         from headstart.export.safetensors import load_network
         from headstart.model.backbones import create_native, resolve
@@ -553,7 +553,12 @@ def backbones(
     ] = False,
 ) -> None:
     """List backbones: size, input, where the weights come from, and whether they are on this machine."""
-    with requires_extra("train"):
+    from headstart.training.story import has_pytorch
+
+    if not has_pytorch():
+        _print_backbones_without_pytorch(installed)
+        return
+    with requires_extra("train", "The command backbones"):
         from headstart.model.weights import listing
 
     rows = [row for row in listing() if row.installed or not installed]
@@ -575,6 +580,29 @@ def backbones(
     print(
         "Most other networks of timm work too, as timm/NAME; one that cannot be cut before its head is "
         "refused before any photo is read."
+    )
+
+
+def _print_backbones_without_pytorch(installed: bool) -> None:
+    from headstart.features.backbones import listed
+
+    rows = [row for row in listed() if row.source or not installed]
+    _print_columns(
+        ["backbone", "weights", "input", "from", "here"],
+        [
+            [
+                row.name,
+                row.full_name.rpartition(".")[2],
+                f"{row.size_px} px",
+                row.source or "–",
+                "yes" if row.source else "no",
+            ]
+            for row in rows
+        ],
+    )
+    print(
+        "These work without PyTorch, and so does any feature extractor as FILE.onnx. For the networks of "
+        "torchvision and timm: pip install 'headstart[train]'"
     )
 
 
@@ -653,7 +681,7 @@ def export(
     out: Annotated[Path | None, option("File to write.", "model.onnx or model.pth in the run folder")] = None,
 ) -> None:
     """Write a trained model in another form; for pth, with the lines that load it without Headstart."""
-    with requires_extra("train"):
+    with requires_extra("train", "The command export"):
         from headstart.export.onnx import write_onnx
         from headstart.export.pth import write_pth
         from headstart.model_file import is_headstart_model
@@ -678,7 +706,7 @@ def export(
     print(f"Written: {out}", file=sys.stderr)
 
 
-@app.command(epilog="Example: headstart features photos --backbone resnet50 --out features.parquet")
+@app.command(epilog="Example: headstart features photos --out features.npz")
 def features(
     data: Annotated[
         Path,

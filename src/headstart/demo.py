@@ -38,7 +38,7 @@ def make_demo_photos(folder: Path) -> None:
     Args:
         folder: Made if it is not there.
     """
-    with requires_extra("demo"):
+    with requires_extra("demo", "The command demo"):
         from skimage import data
 
     generator = np.random.Generator(np.random.Philox(0))

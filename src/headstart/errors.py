@@ -169,21 +169,26 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {nearest[0]!r}?" if nearest else ""
 
 
-def requires_extra(extra: str) -> AbstractContextManager[None]:
+def requires_extra(extra: str, what: str = "This") -> AbstractContextManager[None]:
     """Turn a failing import of a package of one of Headstart's extras into the pip command that installs it.
+
+    Args:
+        extra: Its name.
+        what: What needs it, as the beginning of the message.
 
     Raises:
         MissingPackageError: A package other than Headstart itself could not be found.
     """
-    return requires(f"'headstart[{extra}]'")
+    return requires(f"'headstart[{extra}]'", what)
 
 
 @contextmanager
-def requires(requirement: str) -> Iterator[None]:
+def requires(requirement: str, what: str = "This") -> Iterator[None]:
     """Turn a failing import of an optional package into the pip command that installs it.
 
     Args:
         requirement: What pip is to install, quoted for a shell where it has to be.
+        what: What needs it, as the beginning of the message.
 
     Raises:
         MissingPackageError: A package other than Headstart itself could not be found.
@@ -194,5 +199,5 @@ def requires(requirement: str) -> Iterator[None]:
         if not error.name or error.name.partition(".")[0] == "headstart":
             raise
         raise MissingPackageError(
-            f"The package {error.name} is not installed. What you asked for needs: pip install {requirement}"
+            f"{what} needs the package {error.name}, which is not installed: pip install {requirement}"
         ) from error

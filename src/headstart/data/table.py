@@ -465,7 +465,7 @@ def _json_lines(path: str, errors: list[str]) -> Iterator[tuple[int, dict[str, A
 
 
 def _open_parquet(path: str) -> _Table:
-    with requires("pyarrow"):
+    with requires("pyarrow", f"The table {path!r}"):
         import pyarrow
         import pyarrow.parquet
     try:

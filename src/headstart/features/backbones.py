@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, Literal, NoReturn
 
 import numpy as np
 import onnx
@@ -181,6 +181,44 @@ def available() -> list[str]:
     """Return the full names of the backbones that ``find_backbone`` finds, Headstart's own first."""
     own = [name for name in OWN_GRAPHS if _official(own_graph(name)[1])]
     return list(dict.fromkeys([*own, *(about["name"] for about in prefixes.kept() if about["is_official"])]))
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One row of ``headstart backbones`` without PyTorch.
+
+    Attributes:
+        name: What to write: ``timm/tf_efficientnet_lite0``.
+        full_name: The name with the tag of its weights.
+        size_px: Side of the input.
+        source: Where the weights are on this machine: in an installed package, in torchvision's cache, or in
+            an earlier export of PyTorch's; None if they are not here.
+    """
+
+    name: str
+    full_name: str
+    size_px: int
+    source: Literal["package", "cache", "download", "export"] | None
+
+
+def listed() -> list[Listed]:
+    """Return Headstart's own backbones, with their weights or without, and those that were once exported."""
+    rows = {}
+    for about in reversed(prefixes.kept()):
+        if about["is_official"]:
+            name = short_name(about["name"]) if about["is_usual"] else about["name"]
+            rows[about["name"]] = Listed(name, about["name"], about["native"]["size_px"], "export")
+    own = []
+    for full_name in OWN_GRAPHS:
+        recipe = own_graph(full_name)[1]
+        file = _official(recipe)
+        exported = rows.pop(full_name, None)
+        if file is None and exported is not None:
+            own.append(exported)
+        else:
+            size_px, source = recipe.preprocessing.size_px, file.kind if file else None
+            own.append(Listed(short_name(full_name), full_name, size_px, source))
+    return [*own, *(rows[name] for name in sorted(rows))]
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def extract_features(
     if problems:
         raise ConfigError(problems)
     if path.suffix == ".parquet":
-        with requires("pyarrow"):  # before the work, not after it
+        with requires("pyarrow", f"The file {str(path)!r}"):  # before the work, not after it
             import pyarrow.parquet  # noqa: F401
     config = TrainConfig.from_settings(data, backbone=backbone, **settings)
     listing = _list_photos(config, settings, say)
