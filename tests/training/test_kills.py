@@ -16,4 +16,6 @@ def test_runs_killed_at_random_moments_end_in_the_same_bits() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"^3 kills in (\d+) runs: \1 with equal models and nothing left behind", done.stdout, re.MULTILINE)
+    assert re.search(
+        r"^3 kills in (\d+) runs: \1 with equal models and nothing left behind", done.stdout, re.MULTILINE
+    )

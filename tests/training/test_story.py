@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 import headstart as hs
 from headstart.config import TrainConfig
-from headstart.errors import ConfigError
+from headstart.errors import ConfigError, RunFolderError
 from headstart.training.story import decide_recipe
 
 
@@ -44,3 +45,22 @@ def test_several_processes_do_not_train_one_probe(
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match=r"WORLD_SIZE is 2.*Start it without torchrun"):
         hs.train(photos, tmp_path / "run", backbone="net.onnx")
+
+
+def test_a_probe_is_not_resumed_on_other_photos_unless_forced(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, run = Path(shutil.copytree(photos, tmp_path / "photos")), tmp_path / "run"
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("headstart.training.probe.solve_photos", stop)
+        with pytest.raises(KeyboardInterrupt):
+            hs.train(data, run, recipe="probe", size_px=32)
+    gone = min((data / "train").rglob("*.jpg"))
+    gone.unlink()
+    with pytest.raises(RunFolderError, match=f"1 photos are no longer there.*{gone.name}"):
+        hs.resume(run)
+    assert hs.resume(run, force=True).metrics["images"]["found"] == 47

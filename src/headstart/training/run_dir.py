@@ -75,10 +75,6 @@ class RunDir(RunFolder):
         self._checkpoints = Checkpoints(path / "checkpoints", writes=self._writes)
         super().open(path)
 
-    @property
-    def _must_be_same(self) -> bool:
-        return bool(self._resumed)
-
     def resume(
         self,
         path: Path,

@@ -101,7 +101,7 @@ class RunFolder:
         if not self._is_new:
             before, now = self.read_config(self.path), self._config.absolute()
             has_moved = (before.data, before.val) != (now.data, now.val)
-        if (self._must_be_same or has_moved) and (file := self.path / "photos.csv").exists():
+        if not self._is_new and (file := self.path / "photos.csv").exists():
             try:
                 then = file.read_text("utf-8", errors="surrogateescape")
             except OSError as error:
@@ -126,11 +126,6 @@ class RunFolder:
                 f"Cannot make the run folder {out or 'in runs'}: {error.strerror or error}. Name another "
                 f"folder."
             ) from error
-
-    @property
-    def _must_be_same(self) -> bool:
-        """Whether a resumed run goes on with what it has computed from the photos that it began with."""
-        return False
 
     @staticmethod
     def read_config(path: str | os.PathLike[str]) -> TrainConfig:
