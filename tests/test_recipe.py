@@ -68,7 +68,8 @@ def test_a_linear_head_is_solved_while_its_features_are_small() -> None:
 
 @pytest.mark.parametrize("task", ["multilabel", "regression"])
 def test_a_linear_head_for_labels_or_numbers_is_solved_too(task: str) -> None:
-    assert phases_of("finetune", Facts(900, 1280, task))[0].optimizer == "exact"
+    assert phases_of("probe", Facts(900, 1280, task))[0].optimizer == "exact"
+    assert phases_of("finetune", Facts(900, 1280, task))[0].optimizer == "adam"  # see recipe._first
 
 
 def test_what_solving_takes_counts_classes_and_the_smaller_side() -> None:

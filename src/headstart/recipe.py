@@ -83,9 +83,22 @@ def _probe(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
                 schedule="cosine",
             ),
         )
-    # Enough steps for a linear head to converge, about 800.
+    return _probe_in_steps(config, facts)
+
+
+def _probe_in_steps(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
+    """Enough steps for a linear head to converge, about 800."""
     epochs = min(40, max(10, round(800 / _steps_per_epoch(config, facts))))
     return (PhaseConfig("probe", "head", epochs, optimizer="adam", head_lr=3e-3, schedule="cosine"),)
+
+
+def _first(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
+    """The probe that fine-tuning begins with.
+
+    Heads for numbers and for several labels are fine-tuned to better ones from where Adam leaves them than
+    from the solution, although that is as good by itself: angles 3.8 and 8.4 degrees, not 6.1 and 10.9.
+    """
+    return (_probe_in_steps if facts.task in ("regression", "multilabel") else _probe)(config, facts)
 
 
 def _finetune(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
@@ -93,11 +106,11 @@ def _finetune(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
 
     Source: Kumar et al. 2022, arXiv 2202.10054.
     """
-    return (*_probe(config, facts), _fine("finetune", 1, 2e-4, config, facts))
+    return (*_first(config, facts), _fine("finetune", 1, 2e-4, config, facts))
 
 
 def _full(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
-    return (*_probe(config, facts), _fine("full", "all", 5e-5, config, facts))
+    return (*_first(config, facts), _fine("full", "all", 5e-5, config, facts))
 
 
 def _fine(name: str, unfreeze: str | int, lr: float, config: TrainConfig, facts: Facts) -> PhaseConfig:

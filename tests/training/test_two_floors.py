@@ -121,22 +121,13 @@ def test_damaged_answers_out_of_fold_cost_their_rows_and_nothing_else(
     assert set(read_answers(run.path / "answers.csv").source) == {"val"}
 
 
-def test_a_run_without_a_solved_head_says_how_many_photos_have_no_answer(data: Path, tmp_path: Path) -> None:
-    run = hs.train(
-        data, tmp_path / "run", backbone=SMALL, weights="random", phases=[{"epochs": 1}], size_px=64
-    )
-    assert json.loads((run.path / "metrics.json").read_text())["answers"]["without"] == 24
-
-
-def test_a_backbone_that_cannot_be_kept_costs_no_finished_run(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("unfreeze", "num_without"), [("head", 0), (1, 24)], ids=["head", "more"])
+def test_a_head_that_is_trained_in_steps_is_solved_for_its_answers(
+    unfreeze: str | int, num_without: int, data: Path, tmp_path: Path
 ) -> None:
-    def fail(*_: object) -> None:
-        raise hs.WeightsError("The weights have been deleted.")
-
-    monkeypatch.setattr("headstart.model.to_backbone.find_backbone", lambda *_, **__: None)
-    monkeypatch.setattr("headstart.model.to_backbone.export_backbone", fail)
-    phases = [{"epochs": 1}]
-    run = hs.train(data, tmp_path / "run", phases=phases, size_px=32)
-    assert run.metrics["phases"]
-    assert "The weights have been deleted." in capsys.readouterr().err
+    phases = [{"epochs": 1, "unfreeze": unfreeze}]
+    run = hs.train(data, tmp_path / "run", backbone=SMALL, weights="random", phases=phases, size_px=64)
+    metrics = json.loads((run.path / "metrics.json").read_text())
+    assert metrics["answers"]["without"] == num_without
+    assert metrics["answers"]["out_of_fold"] == 24 - num_without
+    assert "penalty" not in metrics["head"]  # which is of a head that is handed over

@@ -34,7 +34,7 @@ from headstart.training.provenance import provenance
 from headstart.training.result import TrainResult
 from headstart.training.run_dir import RunDir
 from headstart.training.setup import Setup, prepare
-from headstart.training.solve_head import fit_head
+from headstart.training.solve_head import answers_out_of_fold, fit_head
 from headstart.training.stopwatch import Stopwatch
 from headstart.training.wise_ft import best_mixture
 
@@ -195,6 +195,10 @@ def _take_steps(
     if state := run.take_resumed():
         trainer.load(state)
     ready.resume(run.progress.micro_batches.get(phase.name, {}))
+    if progress.epoch == progress.batch == 0:  # else they are there already, or there are none
+        with interrupt.released():
+            answers = answers_out_of_fold(features.suffix, features, splits.train, setup.targets)
+        run.keep_out_of_fold(answers, splits.train)
 
     def check() -> None:
         interrupt.check(lambda flag: anyone(flag, accelerator))

@@ -16,8 +16,9 @@ from headstart.data.targets import Targets
 from headstart.errors import ConfigError, UnknownBackboneError
 from headstart.model.stages import cut, holds_own_forward
 from headstart.probe.solve import SolvedHead
+from headstart.recipe import EXACT_LIMIT_BYTES, solving_bytes
 from headstart.training.features import PhaseFeatures
-from headstart.training.solved import OutOfFold, solve_photos
+from headstart.training.solved import SOLVABLE_TASKS, OutOfFold, solve_photos
 
 
 def linear_head(suffix: nn.Module) -> nn.Linear | None:
@@ -117,3 +118,26 @@ def fit_head(
         if layer.bias is not None:
             layer.bias.copy_(torch.from_numpy(solved.bias))
     return solved, out_of_fold
+
+
+def answers_out_of_fold(
+    suffix: nn.Module, features: PhaseFeatures, photos: Sequence[Record], targets: Targets
+) -> OutOfFold | None:
+    """Solve a head for its answers alone, where a phase trains one in steps on frozen features.
+
+    Args:
+        suffix: Of the phase; not changed.
+        features: Of the phase.
+        photos: The training photos.
+        targets: What they are to be learned as.
+
+    Returns:
+        As in ``fit_head``; None where the phase trains more than a linear head, or not on photos as they are,
+        or where solving would take too much memory.
+    """
+    layer = linear_head(suffix)
+    if layer is None or targets.task not in SOLVABLE_TASKS or features.augmentation is not None:
+        return None
+    if solving_bytes(len(photos), layer.in_features, layer.out_features) > EXACT_LIMIT_BYTES:
+        return None
+    return solve_photos(photos, features.views, features.rows, layer.in_features, targets)[1]
