@@ -28,6 +28,7 @@ from headstart.__main__ import main
 from headstart.cli import _print_result, app
 from headstart.config import TrainConfig
 from headstart.errors import HeadstartError
+from headstart.features import prefixes
 from headstart.features.cache import list_stores
 from headstart.files import try_lock
 from headstart.model.backbones import DEFAULT_BACKBONE, resolve
@@ -469,6 +470,14 @@ def test_stores_in_use_are_not_cleared(photos: Path, tmp_path: Path) -> None:
     assert path.exists()
     here("cache", "--clear")
     assert not path.exists()
+
+
+def test_exported_networks_are_shown_and_cleared() -> None:
+    prefixes.keep({"name": "resnet18.IMAGENET1K_V1"}, bytes(3_000_000))
+    assert "3.0 MB of exported networks: resnet18.IMAGENET1K_V1" in here("cache")[1]
+    assert "Deleted 1 exported network, 3.0 MB" in here("cache", "--clear")[1]
+    assert prefixes.kept() == []
+    assert "exported" not in here("cache")[1]
 
 
 def test_features_are_written_and_what_is_stored_is_shown_and_cleared(photos: Path, tmp_path: Path) -> None:

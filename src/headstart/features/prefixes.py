@@ -71,6 +71,20 @@ def kept() -> list[About]:
     return [about for *_, about in sorted(_all(), key=lambda each: each[0], reverse=True)]
 
 
+def used_bytes() -> int:
+    """Return how much all graphs together use."""
+    total = 0
+    for path in _files():
+        with contextlib.suppress(OSError):
+            total += path.stat().st_size
+    return total
+
+
+def clear() -> int:
+    """Delete all graphs, and return how many there were."""
+    return sum(delete(path) for path in _files())
+
+
 def _folder() -> Path | None:
     cache = own_cache()
     return cache / "prefixes" if cache else None
