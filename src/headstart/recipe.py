@@ -95,8 +95,8 @@ def _probe_in_steps(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...
 def _first(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
     """The probe that fine-tuning begins with.
 
-    Heads for numbers and for several labels are fine-tuned to better ones from where Adam leaves them than
-    from the solution, although that is as good by itself: angles 3.8 and 8.4 degrees, not 6.1 and 10.9.
+    Heads for numbers and for several labels are trained in steps there: over three seeds, angles came to 6.4
+    degrees from where Adam left the head and to 7.3 from the solution, labels to no clear difference.
     """
     return (_probe_in_steps if facts.task in ("regression", "multilabel") else _probe)(config, facts)
 
