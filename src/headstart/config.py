@@ -400,7 +400,7 @@ def file_is_not_trained(file: str) -> str:
 
 
 def _is_probe(phases: tuple[PhaseConfig, ...]) -> bool:
-    """Tell whether phases only solve a head."""
+    """Return whether phases only solve a head."""
     return len(phases) == 1 and phases[0].optimizer == "exact" and phases[0].unfreeze in ("head", 0)
 
 

@@ -443,7 +443,7 @@ def test_a_run_is_resumed_where_its_photos_are_now(
     some = sorted((new / "train").rglob("*.jpg"))
     content = some[0].read_bytes()
     some[0].write_bytes(some[1].read_bytes())
-    with pytest.raises(RunFolderError, match="photos have another content") as caught:
+    with pytest.raises(RunFolderError, match="photos changed in content") as caught:
         hs.resume(stopped, data=new)
     assert some[0].relative_to(new).as_posix() in str(caught.value)
     some[0].write_bytes(content)

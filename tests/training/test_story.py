@@ -61,6 +61,6 @@ def test_a_probe_is_not_resumed_on_other_photos_unless_forced(
             hs.train(data, run, recipe="probe", size_px=32)
     gone = min((data / "train").rglob("*.jpg"))
     gone.unlink()
-    with pytest.raises(RunFolderError, match=f"1 photos are no longer there.*{gone.name}"):
+    with pytest.raises(RunFolderError, match=f"1 photo no longer there.*{gone.name}"):
         hs.resume(run)
     assert hs.resume(run, force=True).metrics["images"]["found"] == 47

@@ -123,7 +123,7 @@ def _ordered_dict(pairs: Any = ()) -> OrderedDict[str, Any]:
 
 
 def _set(content: Any, key: Any, value: Any) -> None:
-    # Any other key might be a nest of tuples whose hash takes for ever.
+    # Any other key might be a nest of tuples whose hash never ends.
     if not isinstance(content, dict) or type(key) is not str:
         raise _RefusedError("it holds something else than names and tensors")
     content[key] = value

@@ -101,7 +101,7 @@ def keep_backbone(config: TrainConfig, task: str, say: Callable[[str], object]) 
 
 
 def _is_usual(backbone: Backbone) -> bool:
-    """Tell whether the name without its tag means the same weights."""
+    """Return whether the name without its tag means the same weights."""
     return resolve(short_name(backbone.full_name)).full_name == backbone.full_name
 
 
@@ -170,5 +170,5 @@ class _WithStages(nn.Module):
 
 
 def _is_map(output: Tensor) -> bool:
-    """Tell whether a tensor is (N, C, H, W): Swin's stages give (N, H, W, C), other transformers tokens."""
+    """Return whether a tensor is (N, C, H, W): Swin's stages give (N, H, W, C), other transformers tokens."""
     return output.ndim == 4 and output.shape[2] == output.shape[3]

@@ -52,7 +52,7 @@ def minimise(
         if found is None:
             if not pairs:
                 break
-            pairs.clear()  # they mislead: go on from the gradient alone
+            pairs.clear()  # they mislead: continue from the gradient alone
             continue
         step, new_value, new_gradient = found
         if len(pairs) == num_pairs:

@@ -232,7 +232,7 @@ def _strata(targets: np.ndarray, units: np.ndarray, kind: Kind) -> np.ndarray:
 def _is_scored(targets: np.ndarray, edges: list[int], kind: Kind) -> np.ndarray:
     """Return (N,) bool, which rows say something about the penalty.
 
-    A class that no other fold has cannot be told there, so its rows do not.
+    A class that is in no other fold cannot be predicted, so its rows do not.
     """
     if kind != "classes":
         return np.ones(len(targets), bool)

@@ -110,7 +110,7 @@ class Checkpoints:
 
         Args:
             photos: The training photos now; the answers are theirs only if none of them has changed.
-            say: Told why the answers cannot be used.
+            say: Called with the reason why the answers cannot be used.
         """
         path = self.folder / _OUT_OF_FOLD
         if not path.exists():

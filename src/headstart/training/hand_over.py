@@ -16,7 +16,7 @@ import onnx
 from headstart.answers.table import Answers, sigmoid, write_answers
 from headstart.data.records import Dataset, Record
 from headstart.data.split import Splits
-from headstart.errors import ImageError, TrainingError
+from headstart.errors import ImageError, TrainingError, shell_command
 from headstart.evaluation.evaluate import answer_photos
 from headstart.evaluation.multilabel import choose_thresholds
 from headstart.evaluation.scores import scores_of, summary_of
@@ -30,7 +30,7 @@ from headstart.training.solved import OutOfFold
 from headstart.training.stopwatch import Stopwatch
 
 PARITY_PHOTOS: Final = 12
-"""At most so many photos are compared, spread over the validation split; more would show nothing new."""
+"""The most validation photos that are compared, spread over the split; more would show nothing new."""
 
 _ROWS_AT_ONCE: Final = 32
 _PHOTOS_AT_ONCE: Final = 1024  # as rows of answers.csv in memory
@@ -175,7 +175,7 @@ def hand_over(
         if unreadable:
             raise TrainingError(
                 f"A test photo could be read before and no longer can: {unreadable[0].path}: "
-                f"{unreadable[0].error}."
+                f"{unreadable[0].error}. Put it back, then: {shell_command('resume', run.path)}"
             )
     write_answers(run.path / "answers.csv", _parts(splits, out_of_fold, info, dataset.root, val, test))
     num_out_of_fold = len(splits.train) if out_of_fold is not None else 0

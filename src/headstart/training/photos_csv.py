@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from headstart.columns import counted
 from headstart.data.records import Dataset
 from headstart.data.split import Splits
 from headstart.data.text import label_text, path_below
@@ -41,14 +42,14 @@ def photo_differences(
     """
     before, after = _rows(then, val_then), _rows(now, val_now)
     kinds = {
-        "are no longer there": [path for path in before if path not in after],
-        "are new": [path for path in after if path not in before],
-        "have another content, class or split": [
+        "no longer there": [path for path in before if path not in after],
+        "new": [path for path in after if path not in before],
+        "changed in content, class or split": [
             path for path in before if path in after and before[path] != after[path]
         ],
     }
     return [
-        f"{len(paths)} photos {kind}: {', '.join(paths[:_MOST_NAMED])}"
+        f"{counted(len(paths), 'photo')} {kind}: {', '.join(paths[:_MOST_NAMED])}"
         + (f" and {len(paths) - _MOST_NAMED} more" if len(paths) > _MOST_NAMED else "")
         for kind, paths in kinds.items()
         if paths

@@ -49,7 +49,7 @@ class RunFolder:
         Args:
             config: With its phases.
             writes: Whether this process is the one that owns the folder.
-            say: Told, in a sentence, of files that cannot be written and that nothing depends on.
+            say: Called with a sentence about files that cannot be written and that nothing depends on.
         """
         self.path = Path()
         self._config = config
@@ -91,7 +91,7 @@ class RunFolder:
             dataset: For what it leaves out.
             splits: For ``photos.csv``.
             force: Resume although the photos are not those that the run began with.
-            say: Told which photos have changed.
+            say: Called with the photos that have changed.
 
         Raises:
             RunFolderError: The folder belongs to another run, or cannot be made; or other photos.
@@ -270,8 +270,8 @@ def refuse_differences(lines: Sequence[str], force: bool, say: Callable[[str], o
 
     Args:
         lines: One for each change.
-        force: Resume all the same.
-        say: Told of the changes then.
+        force: Resume anyway.
+        say: Called with the changes then.
 
     Raises:
         RunFolderError: There are changes, and no force.

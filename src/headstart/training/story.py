@@ -26,7 +26,7 @@ _OF_STEPS: Final = ("torch", "torchvision", "timm", "accelerate", "matplotlib")
 
 
 def has_pytorch() -> bool:
-    """Tell whether PyTorch is installed with all that steps need beside it, without importing any of it."""
+    """Return whether PyTorch is installed with all that steps need beside it, without importing any of it."""
     return all(importlib.util.find_spec(name) is not None for name in _OF_STEPS)
 
 
@@ -35,7 +35,7 @@ def decide_recipe(config: TrainConfig, say: Callable[[str], object]) -> TrainCon
 
     Args:
         config: As the user gave it.
-        say: Told the choice and its reason, where "auto" was asked for.
+        say: Called with the choice and its reason, where "auto" was asked for.
     """
     if config.recipe != "auto" or config.phases:
         return config
@@ -54,7 +54,7 @@ def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup 
 
     Args:
         config: With its recipe decided.
-        say: Told what is guessed of a backbone in a file of the user's.
+        say: Called with what is guessed about a backbone in a file of the user's.
 
     Returns:
         What the run begins with; or, in a sentence, why it has to train in steps.
@@ -115,7 +115,7 @@ def find_without_pytorch(config: TrainConfig, task: str) -> OnnxBackbone | None:
 
 
 def is_secondary() -> bool:
-    """Tell whether this is one of several processes, and not the first, which speaks for all."""
+    """Return whether this is one of several processes, and not the first, which speaks for all."""
     return os.environ.get("RANK", "0") != "0"
 
 
@@ -216,7 +216,7 @@ def _random_weights(config: TrainConfig) -> str:
 
 
 def may_have_gpu() -> bool:
-    """Tell whether PyTorch could find a GPU, without importing it."""
+    """Return whether PyTorch could find a GPU, without importing it."""
     if not has_pytorch():
         return False
     if "torch" in sys.modules:
