@@ -259,6 +259,25 @@ def test_weights_may_be_those_of_a_run(runs: Path, weights: str, code: int, told
     assert "needs PyTorch" not in done.stderr
 
 
+def test_a_probe_that_was_stopped_while_photos_were_read_says_how_to_go_on(
+    runs: Path, tmp_path: Path
+) -> None:
+    code = """
+import headstart.training.probe as probe
+def fail(*_, **__): sys.exit(130)  # as the command line's handler of SIGINT
+probe.check_images = fail
+"""
+    done = without_pytorch(code + command("train", "photos", "--out", str(tmp_path / "run")), runs)
+    assert done.returncode == 130
+    assert "The run had not begun. Give the same command again" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_sheet_of_the_usual_recipe_shows_the_phase_that_is_trained(runs: Path) -> None:
+    done = without_pytorch(command("augment", "photos", "--out", "usual.png"), runs)
+    assert "No phase of recipe 'probe' varies photos" in done.stderr
+
+
 def test_a_probe_that_was_stopped_is_resumed(runs: Path, tmp_path: Path) -> None:
     code = f"""
 import headstart as hs, headstart.training.probe as probe
@@ -271,6 +290,7 @@ except KeyboardInterrupt:
 """
     done = without_pytorch(code, runs)
     assert done.returncode == 0, done.stderr
+    assert f"Resume with: headstart resume {tmp_path / 'run'}" in done.stderr
     assert not (tmp_path / "run" / "metrics.json").exists()
     done = without_pytorch(command("resume", str(tmp_path / "run")), runs)
     assert done.returncode == 0, done.stderr

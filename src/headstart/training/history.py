@@ -100,8 +100,9 @@ class EpochRecord:
         return (mine, -self.val["loss"]) > (others, -other.val["loss"])
 
     def __str__(self) -> str:
+        rate = f"   lr {self.lr:.2g}" if self.lr else ""  # a head that is solved has none
         return (
-            f"train {shown(self.train)}   val {shown(self.val)}   lr {self.lr:.2g}   {self.seconds:.1f} s"
+            f"train {shown(self.train)}   val {shown(self.val)}{rate}   {self.seconds:.1f} s"
             f"{'' if self.completed == 1 else f'   cut short at {self.completed:.0%}'}"
         )
 

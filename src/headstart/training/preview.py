@@ -31,6 +31,7 @@ from headstart.operations import PRESETS, Augment, operations_of
 from headstart.training.extractor import input_of
 from headstart.training.picture import refuse_picture, write_picture
 from headstart.training.sampler import key
+from headstart.training.story import decide_recipe
 
 _COMMAND = "headstart augment"
 _ORIGINAL_PX = 400  # an original is decoded to at least so many pixels
@@ -76,7 +77,7 @@ def write_sheet(
     """
     if augment is not None:
         Augmentation(augment, 0)  # a wrong name is told first
-    config = TrainConfig.from_settings(data, **settings)
+    config = decide_recipe(TrainConfig.from_settings(data, **settings), say=lambda _: None)
     refuse_picture(Path(out), Path(config.data), _COMMAND)
     listing = read_source(config.data, config.val_folder, **config.source_options)
     backbone, preprocessing = input_of(config, listing.task)

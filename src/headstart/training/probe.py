@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +23,7 @@ from headstart.data.check import check_images
 from headstart.data.records import Candidate, Listing, Record
 from headstart.data.split import split_dataset
 from headstart.data.targets import Scale, Targets
-from headstart.errors import ParityError
+from headstart.errors import ParityError, shell_command
 from headstart.evaluation.scores import summary_of
 from headstart.features.activations import Activations
 from headstart.features.backbones import OnnxBackbone
@@ -108,6 +108,7 @@ def train_probe(
         cleanup.callback(run.close)
         if stopped is not None:
             run.reopen(stopped)
+        cleanup.enter_context(_told_how_to_go_on(run, display.say))
         display.say(f"Backbone {backbone.name}, weights: SHA-256 {backbone.weights[:12]}")
 
         if backbone.is_file:
@@ -192,6 +193,19 @@ def train_probe(
         }
         metrics = hand_over(run, predictor, dataset, splits, val_outputs, out_of_fold, facts, stopwatch)
     return TrainResult(run.path, metrics)
+
+
+@contextmanager
+def _told_how_to_go_on(run: RunFolder, say: Callable[[str], object]) -> Iterator[None]:
+    """Say what to do after Ctrl-C, or after a signal that the command line has made a SystemExit of."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if run.path == Path():  # the photos were still being read
+            say("The run had not begun. Give the same command again; stored features are not computed again.")
+        else:
+            say(f"Resume with: {shell_command('resume', run.path)}")
+        raise
 
 
 def _open_features(setup: ProbeSetup, display: Display) -> tuple[Activations, Activations]:
