@@ -307,3 +307,13 @@ def test_what_the_data_are_told_is_checked_like_every_setting(tmp_path: Path) ->
     assert config.source_options["target"] == "t,u"
     assert config.source_options["group_by"] == "plant"
     assert config.source_options["label_column"] is None
+
+
+def test_a_folder_of_that_name_does_not_make_default_weights_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("default", "random", "run"):
+        (tmp_path / name).mkdir()
+    found = [TrainConfig(data="d", weights=name).absolute().weights for name in ("default", "random", "run")]
+    assert found == ["default", "random", str(tmp_path / "run")]

@@ -345,12 +345,13 @@ class TrainConfig:
 
     def absolute(self) -> Self:
         """Return the same with absolute paths, so that a run can be resumed from any folder."""
+        is_path = self.weights not in ("default", "random") and Path(self.weights).exists()
         return dataclasses.replace(
             self,
             data=str(Path(self.data).absolute()),
             val=str(Path(self.val).absolute()) if isinstance(self.val, str) else self.val,
             backbone=str(Path(self.backbone).absolute()) if self.backbone_is_file else self.backbone,
-            weights=str(Path(self.weights).absolute()) if Path(self.weights).exists() else self.weights,
+            weights=str(Path(self.weights).absolute()) if is_path else self.weights,
         )
 
     def to_dict(self) -> dict[str, Any]:
