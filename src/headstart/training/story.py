@@ -43,7 +43,7 @@ def decide_recipe(config: TrainConfig, say: Callable[[str], object]) -> TrainCon
         say("Recipe: probe, a head on frozen features. An ONNX file cannot be fine-tuned.")
         return dataclasses.replace(config, recipe="probe")
     if has_pytorch():
-        say("Recipe: finetune, a head on frozen features, then the last stage. The head alone: --recipe probe")
+        say("Recipe: finetune, a head on frozen features, then the last stage. For the head alone: probe")
         return dataclasses.replace(config, recipe="finetune")
     say(f"Recipe: probe, a head on frozen features. To fine-tune the backbone as well: {_INSTALL}")
     return dataclasses.replace(config, recipe="probe")
