@@ -196,8 +196,12 @@ def _take_steps(
         trainer.load(state)
     ready.resume(run.progress.micro_batches.get(phase.name, {}))
     if progress.epoch == progress.batch == 0:  # else they are there already, or there are none
-        with interrupt.released():
-            answers = answers_out_of_fold(features.suffix, features, splits.train, setup.targets)
+        answers = None
+        try:
+            with interrupt.released():
+                answers = answers_out_of_fold(features.suffix, features, splits.train, setup.targets)
+        except TrainingError as error:  # which the steps may not meet
+            display.say(f"answers.csv gets no rows for the training photos: {error}")
         run.keep_out_of_fold(answers, splits.train)
 
     def check() -> None:
