@@ -376,6 +376,7 @@ def test_one_pass_serves_a_later_phase_where_that_phase_would_find_its_rows(
 # Through the whole of training.
 
 
+@pytest.mark.slow
 def test_what_a_later_phase_needs_is_computed_on_the_way(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

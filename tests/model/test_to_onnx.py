@@ -12,7 +12,9 @@ from headstart.model.backbones import create_native, resolve
 from headstart.model.to_onnx import to_onnx
 
 
-@pytest.mark.parametrize("name", ["resnet18", "timm/tf_efficientnet_lite0", "vit_b_32"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "timm/tf_efficientnet_lite0", pytest.param("vit_b_32", marks=pytest.mark.slow)]
+)
 def test_an_exported_network_gives_the_same_logits_for_any_batch(name: str) -> None:
     backbone = resolve(name)
     network = create_native(backbone).eval()

@@ -160,7 +160,7 @@ def test_a_run_with_numbers_resumes_to_the_same_bits_and_by_force_in_the_scale_i
 
     numbers = trained_numbers(whole)
     table.write_text(table.read_text().replace("\n1.jpg,", "\n1.jpg,9"))  # 14 becomes 914, for example
-    with pytest.raises(hs.RunFolderError, match=r"another content, class or split: 1\.jpg"):
+    with pytest.raises(hs.RunFolderError, match=r"changed in content, class or split: 1\.jpg"):
         hs.resume(tmp_path / "forced")
     hs.resume(tmp_path / "forced", force=True)
     np.testing.assert_array_equal(hs.load(tmp_path / "forced").info.scale, (numbers.mean(0), numbers.std(0)))

@@ -282,6 +282,7 @@ def test_runs_are_named_after_their_data_and_counted(
     assert [str(path) for path in made] == ["runs/photos", "runs/photos-2", "runs/photos-3"]
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(photos: Path, tmp_path: Path) -> None:
     # 30 training photos in steps of 29: in the second step one process has no photo. The weights are a
     # file's, so that norms count as pretrained: those that learn see other photos in each process.
