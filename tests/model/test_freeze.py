@@ -206,6 +206,7 @@ def _train_distributed(rank: int, port: int) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_frozen_survives_distributed_data_parallel() -> None:
     import socket
 

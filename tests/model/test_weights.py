@@ -467,6 +467,7 @@ def test_looking_where_weights_are_reads_nothing(tmp_path: Path) -> None:
     assert installed() == ["alexnet.IMAGENET1K_V1", "timm/test_vit.r160_in1k"]
 
 
+@pytest.mark.slow
 def test_listing_says_where_the_weights_are_or_would_come_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
