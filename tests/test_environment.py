@@ -31,8 +31,8 @@ SHOW = f"\nimport os; print(*(f'{{n}}={{os.environ[n]}}' for n in {SPIN} if n in
 @pytest.mark.parametrize(
     ("code", "variables", "found"),
     [
-        ("import headstart", {}, "GOMP_SPINCOUNT=300 KMP_BLOCKTIME=1"),
-        ("import headstart.cli", {}, "GOMP_SPINCOUNT=300 KMP_BLOCKTIME=1"),
+        ("import headstart", {}, "GOMP_SPINCOUNT=3000 KMP_BLOCKTIME=1"),
+        ("import headstart.cli", {}, "GOMP_SPINCOUNT=3000 KMP_BLOCKTIME=1"),
         ("import headstart", {"OMP_WAIT_POLICY": "ACTIVE"}, "OMP_WAIT_POLICY=ACTIVE"),
         ("import headstart", {"GOMP_SPINCOUNT": "7"}, "GOMP_SPINCOUNT=7"),
         ("import headstart", {"KMP_BLOCKTIME": "infinite"}, "KMP_BLOCKTIME=infinite"),
@@ -111,7 +111,7 @@ def test_nothing_appears_in_the_home_but_the_cache_and_nothing_is_looked_up(mach
     done = machine.run(*machine.train, OMP_DISPLAY_ENV="VERBOSE")
     assert done.returncode == 0, done.stderr
     if sys.platform == "linux":  # GCC's OpenMP says what it has read
-        assert "GOMP_SPINCOUNT = '300'" in done.stderr
+        assert "GOMP_SPINCOUNT = '3000'" in done.stderr
     assert {path.name for path in machine.home.iterdir()} == {".cache"}
     assert {path.name for path in (machine.home / ".cache").iterdir()} == {"headstart"}
     assert {path.name for path in (machine.home / ".cache" / "headstart").iterdir()} == {

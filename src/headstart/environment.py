@@ -13,7 +13,7 @@ from typing import Final
 # How long PyTorch's threads spin while they wait for each other: iterations of GCC's OpenMP, milliseconds of
 # LLVM's and Intel's. Their own defaults use up the processor time that the threads they wait for need, where
 # other processes want it too; benchmarks/busy.py measures it.
-_SPIN_BRIEFLY: Final = {"GOMP_SPINCOUNT": "300", "KMP_BLOCKTIME": "1"}
+_SPIN_BRIEFLY: Final = {"GOMP_SPINCOUNT": "3000", "KMP_BLOCKTIME": "1"}
 
 
 def set_defaults() -> None:
