@@ -61,11 +61,13 @@ def option(text: str, default: str | None = None, **details: Any) -> Any:
 # What a backbone in a file does not say.
 Mean = Annotated[
     str | None,
-    option("Of a FILE.onnx: per channel, of pixels from 0 to 1.", "ImageNet's", metavar="R,G,B"),
+    option(
+        "Mean of each channel that a FILE.onnx expects; pixels are 0 to 1.", "ImageNet's", metavar="R,G,B"
+    ),
 ]
 Std = Annotated[
     str | None,
-    option("Of a FILE.onnx: per channel, of pixels from 0 to 1.", "ImageNet's", metavar="R,G,B"),
+    option("Standard deviation of each channel, like --mean.", "ImageNet's", metavar="R,G,B"),
 ]
 OutputName = Annotated[
     str | None,
