@@ -212,3 +212,20 @@ def test_a_users_own_folder_for_matplotlib_is_used(tmp_path: Path) -> None:
     own = tmp_path / "own"
     assert figures(code, tmp_path / "home", MPLCONFIGDIR=str(own)) == str(own)
     assert not list((tmp_path / "home").iterdir())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of Linux's C library")
+def test_the_command_line_keeps_freed_memory_unless_the_user_has_decided() -> None:
+    code = (
+        "import ctypes, types\n"
+        "calls = []\n"
+        "library = types.SimpleNamespace(mallopt=lambda *arguments: calls.append(arguments))\n"
+        "ctypes.CDLL = lambda name: library\n"
+        "from headstart.environment import keep_freed_memory\n"
+        "keep_freed_memory()\n"
+        "del library.mallopt\n"
+        "keep_freed_memory()  # with another C library\n"
+        "print(calls)"
+    )
+    assert python(code) == "[(-3, 33554432), (-1, 268435456)]"
+    assert python(code, MALLOC_TRIM_THRESHOLD_="1") == "[]"

@@ -5,6 +5,8 @@ A value that the user has set always stays. What is set here is inherited by chi
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import sys
 from pathlib import Path
@@ -14,6 +16,10 @@ from typing import Final
 # LLVM's and Intel's. Their own defaults use up the processor time that the threads they wait for need, where
 # other processes want it too; benchmarks/busy.py measures it.
 _SPIN_BRIEFLY: Final = {"GOMP_SPINCOUNT": "3000", "KMP_BLOCKTIME": "1"}
+
+# Parameters of glibc's ``mallopt``: numbers from its malloc.h, and bytes. Without the first, which is as
+# large as glibc allows, the second would turn every large tensor into a mapping of its own.
+_KEEP_FREED: Final = {"M_MMAP_THRESHOLD": (-3, 32 * 2**20), "M_TRIM_THRESHOLD": (-1, 256 * 2**20)}
 
 
 def set_defaults() -> None:
@@ -28,6 +34,23 @@ def set_defaults() -> None:
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     if "torch" not in sys.modules and not _has_name():
         os.environ["LOGNAME"] = f"uid_{os.getuid()}"  # PyTorch's compiler fails without a name when imported
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep up to 256 MB that the process has freed, instead of asking for it again in every step.
+
+    A training step frees and takes the same tensors each time: the system's part in that is 7 % of the
+    processor time of fine-tuning on a CPU. It is for the command line alone, as a host program's memory is its own.
+    Elsewhere than on Linux with glibc, and where the user has set ``MALLOC_*_``, nothing happens.
+    """
+    if not sys.platform.startswith("linux") or any(
+        f"MALLOC_{name[2:]}_" in os.environ for name in _KEEP_FREED
+    ):
+        return
+    with contextlib.suppress(OSError, AttributeError):  # another C library, such as musl
+        mallopt = ctypes.CDLL(None).mallopt
+        for number, num_bytes in _KEEP_FREED.values():
+            mallopt(number, num_bytes)
 
 
 def _has_name() -> bool:

@@ -97,6 +97,7 @@ def test_curves_take_a_small_share_of_the_time(
         return b"a picture"
 
     monkeypatch.setattr("headstart.training.run_dir._SECONDS_BETWEEN_CURVES", 0.0)
+    monkeypatch.setattr("headstart.training.run_dir._SECONDS_TO_DRAW_FIRST", 0.0)
     monkeypatch.setattr("headstart.training.run_dir._SHARE_FOR_CURVES", 1e-4)
     monkeypatch.setattr("headstart.training.run_dir.curves_png", draw_slowly)
     train()

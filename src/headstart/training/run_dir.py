@@ -26,6 +26,7 @@ from headstart.training.solved import OutOfFold
 from headstart.training.tensors import below, copy_strictly
 
 _SECONDS_BETWEEN_CURVES: Final = 10.0
+_SECONDS_TO_DRAW_FIRST: Final = 1.0  # as matplotlib is imported then
 _SHARE_FOR_CURVES: Final = 0.02  # of the time, as the device waits while they are drawn
 
 # A checkpoint may take this share of the time, however large it is.
@@ -64,7 +65,7 @@ class RunDir(RunFolder):
         self._pretrained: dict[str, Tensor] = {}  # what is trained, as it was before anything was
         self._resumed: dict[str, Tensor] = {}  # of a checkpoint, until the phase has taken it
         self._curves_drawn = time.monotonic()
-        self._seconds_to_draw = 0.0
+        self._seconds_to_draw = _SECONDS_TO_DRAW_FIRST
         self._saved = time.monotonic()
         self._seconds_to_save = 0.0
 
