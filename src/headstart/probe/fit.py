@@ -66,6 +66,8 @@ def fit(
     """
     n, shape, dtype = sum(part.stop - part.start for part in parts), start.shape, accuracy.dtype
     of_blocks = list(blocks(parts, sum(shape), x.size))
+    # Rows in x's own precision are not copied, so that a block needs memory for its outputs alone.
+    of_objective = list(blocks(parts, shape[1], x.size)) if x.dtype == dtype else of_blocks
     constant = loss.constant(np.concatenate([targets[part] for part in parts]), shape[1])
     is_constant = ~np.isnan(constant)
     if is_constant.any():
@@ -90,7 +92,7 @@ def fit(
         head = z.reshape(shape) * precondition
         gradient = np.zeros(shape)
         total = 0.0
-        for block in of_blocks:
+        for block in of_objective:
             rows = x[block].astype(dtype, copy=False)
             of_block, slopes = loss.slopes(outputs_of(rows, head), targets[block])
             total += of_block
