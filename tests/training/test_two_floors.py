@@ -49,7 +49,16 @@ sys.modules["torch"] = sys.modules["timm"] = None
 import headstart as hs
 hs.train({str(data)!r}, {str(tmp_path / "second")!r}, **{settings!r})
 """
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert f"Backbone {SMALL}" in done.stderr
+    assert "weights: export in Headstart's cache, made by timm " in done.stderr
+    assert f"torch {torch.__version__}" in done.stderr
+    made_first, made_second = (
+        json.loads((tmp_path / name / "metrics.json").read_text())["weights_from"]
+        for name in ("first", "second")
+    )
+    assert made_first["path"] == str(weights)
+    assert made_second == {"kind": "export", "exported_by": made_first["exported_by"]}
     for name in ("model.onnx", "answers.csv"):
         assert (tmp_path / "second" / name).read_bytes() == (first.path / name).read_bytes()
     with open(first.path / "model.safetensors", "rb") as file:  # the backbone's weights are elsewhere

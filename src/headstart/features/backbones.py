@@ -29,6 +29,7 @@ from headstart.images.preprocess import Preprocessing, Resize
 from headstart.model_file import verify_safetensors
 from headstart.weight_files import (
     WeightsFile,
+    WeightsSource,
     digest_in_name,
     file_of_user,
     in_packages,
@@ -57,7 +58,7 @@ class OnnxBackbone:
         graph: A serialised model with all weights inside: input ``images`` (N, size_px, size_px, 3) uint8,
             output ``activations`` (N, D) float32. Normalisation is its first layer.
         preprocessing: How photos become its input.
-        weights: SHA-256 of the file that the weights come from.
+        source: Where the weights come from.
         stages: Tensors inside the graph, in order: the outputs (N, C, H, W) of the stages before the pooling.
         is_file: Whether the user has named a file.
         native: The state dict of the whole network in its own names, with the pretrained head as its last two
@@ -67,10 +68,15 @@ class OnnxBackbone:
     name: str
     graph: bytes
     preprocessing: Preprocessing
-    weights: str
+    source: WeightsSource = field(compare=False)
     stages: tuple[str, ...] = ()
     is_file: bool = False
     native: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def weights(self) -> str:
+        """SHA-256 of the file that the weights come from, or ``"random"``."""
+        return self.source.identity
 
     @functools.cached_property
     def function(self) -> str:
@@ -296,6 +302,7 @@ def _own(name: str, weights: str | os.PathLike[str], size_px: int | None) -> Onn
         if file is None:
             return None
         data, sha256 = file.read()
+        source = WeightsSource(file.kind, file.path, sha256)
     else:
         path, info = file_of_user(weights, full_name)
         digest = digest_in_name(path) if Path(path).name == recipe.file_name else None
@@ -303,14 +310,15 @@ def _own(name: str, weights: str | os.PathLike[str], size_px: int | None) -> Onn
         data, sha256 = file.read()
         if info:
             verify_safetensors(data, name=path)
-    return _filled(model, recipe, _fitting(_read(data, file.path), recipe, file), sha256, size_px)
+        source = WeightsSource("file", path, sha256, "without its head" if info else "")
+    return _filled(model, recipe, _fitting(_read(data, file.path), recipe, file), source, size_px)
 
 
 def _filled(
     model: onnx.ModelProto,
     recipe: Recipe,
     state_dict: Mapping[str, np.ndarray],
-    sha256: str,
+    source: WeightsSource,
     size_px: int | None,
 ) -> OnnxBackbone:
     size_px = size_px or recipe.preprocessing.size_px
@@ -328,7 +336,7 @@ def _filled(
         for name, shape in recipe.shapes.items()
     }
     return OnnxBackbone(
-        recipe.name, model.SerializeToString(), preprocessing, sha256, recipe.stages, native=native
+        recipe.name, model.SerializeToString(), preprocessing, source, recipe.stages, native=native
     )
 
 
@@ -358,7 +366,8 @@ def _from_cache(matches: Callable[[Mapping[str, Any]], bool]) -> OnnxBackbone | 
         return None
     about, graph = found
     preprocessing = replace(Preprocessing.from_dict(about["native"]), size_px=about["size_px"])
-    return OnnxBackbone(about["name"], graph, preprocessing, about["weights"], tuple(about["stages"]))
+    source = WeightsSource("export", sha256=about["weights"], exported_by=about["versions"])
+    return OnnxBackbone(about["name"], graph, preprocessing, source, tuple(about["stages"]))
 
 
 def _official(recipe: Recipe) -> WeightsFile | None:

@@ -32,6 +32,7 @@ from headstart.features.onnx_surgery import (
 from headstart.images.preprocess import Preprocessing
 from headstart.model_file import ModelInfo, verify_onnx
 from headstart.runtime import open_session
+from headstart.weight_files import WeightsSource
 
 Triple = tuple[float, float, float]
 
@@ -112,7 +113,8 @@ def open_backbone(
     graph = _checked(model, num_features, preprocessing.size_px, image, name, say)
     if not is_uint8 and not (mean and std):
         _say_what_is_guessed(name, preprocessing, mean, std, say)
-    return OnnxBackbone(name, graph, preprocessing, file.sha256, is_file=True)
+    source = WeightsSource("file", os.fspath(path), file.sha256)
+    return OnnxBackbone(name, graph, preprocessing, source, is_file=True)
 
 
 def _own_info(file: OnnxFile, name: str) -> ModelInfo | None:

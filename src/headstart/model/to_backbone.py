@@ -66,7 +66,7 @@ def export_backbone(
     export = Export(
         name=resolved.full_name,
         is_usual=_is_usual(resolved),
-        weights=source.sha256 or "random",
+        weights=source.identity,
         is_official=weights == "default",
         native=resolved.preprocessing,
         size_px=preprocessing.size_px,
@@ -76,10 +76,10 @@ def export_backbone(
     kept = kept_prefix(export) if source.sha256 else None
     if kept is None:
         graph, stages = prefix_graph(network, preprocessing)
-        kept = OnnxBackbone(export.name, graph, preprocessing, export.weights, stages)
+        kept = OnnxBackbone(export.name, graph, preprocessing, source, stages)
         if source.sha256:
             keep_prefix(kept, export)
-    return replace(kept, preprocessing=preprocessing)
+    return replace(kept, preprocessing=preprocessing, source=replace(source, exported_by=export.versions))
 
 
 def keep_backbone(config: TrainConfig, task: str, say: Callable[[str], object]) -> None:

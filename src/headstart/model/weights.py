@@ -29,6 +29,7 @@ from headstart.model.state_dict import load_state_dict, parse_state_dict, rename
 from headstart.model_file import HEAD, ModelInfo, open_safetensors
 from headstart.weight_files import (
     WeightsFile,
+    WeightsSource,
     efficientnet_lite0_package,  # noqa: F401  # where the entry point of an older installation looks for it
     file_of_user,
     in_packages,
@@ -36,27 +37,6 @@ from headstart.weight_files import (
 )
 
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # the preferred one first, as in timm
-
-
-@dataclass(frozen=True)
-class WeightsSource:
-    """Where a network's weights came from.
-
-    Attributes:
-        kind: ``"file"`` (the user's), ``"package"``, ``"cache"``, ``"download"``, ``"random"``, or ``"own
-            network"``, which came with its weights in it.
-        path: The file; None for random weights. It names this machine: for messages, not for model files.
-        sha256: Of the file's content as it was loaded; None for random weights, or before loading.
-        note: What was left out of the file, or an empty string.
-    """
-
-    kind: Literal["file", "package", "cache", "download", "random", "own network"]
-    path: str | None = None
-    sha256: str | None = None
-    note: str = ""
-
-    def __str__(self) -> str:
-        return " ".join(part for part in (self.kind, self.path, self.note) if part)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from headstart.data.flips import flip_warnings
 from headstart.data.records import Dataset, Listing
 from headstart.data.split import Splits
 from headstart.training.history import EpochRecord, shown
+from headstart.weight_files import WeightsSource
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -109,6 +110,10 @@ class Display:
             print(text, file=sys.stderr, flush=True)
         else:
             self._console.print(text, markup=False)
+
+    def backbone(self, name: str, weights: WeightsSource) -> None:
+        """Say which pretrained network is used, and where its weights come from."""
+        self.say(f"Backbone {name}, weights: {weights}")
 
     def found(self, listing: Listing, dataset: Dataset, splits: Splits) -> None:
         """Account for every file, and warn of what looks wrong with the photos."""

@@ -73,7 +73,7 @@ def train_in_steps(
             refuse_missing_photos(config, stopped)
         setup = prepare(config, accelerator, display, stopwatch, network)
         config, network = setup.config, setup.network
-        origin = provenance(config, accelerator, setup.weights.sha256 or setup.weights.kind)
+        origin = provenance(config, accelerator, setup.weights.identity)
         run = RunDir(config, origin, writes=is_main, say=display.say)
         cleanup.callback(run.close)
         if stopped is not None:

@@ -99,6 +99,7 @@ def finish(
     run.draw_curves()
     facts = {
         "seed": config.seed,
+        "weights_from": setup.weights.to_dict(),
         "head": run.progress.head,
         "phases": run.phases(config.phases),
         "best": {"phase": best.phase, "epoch": best.epoch, "share": share},
@@ -112,7 +113,7 @@ def _info(setup: Setup, dataset: Dataset) -> ModelInfo:
     return ModelInfo(
         task=dataset.task,
         backbone=setup.backbone.full_name,
-        weights=setup.weights.sha256 or setup.weights.kind,
+        weights=setup.weights.identity,
         class_names=dataset.class_names,
         preprocessing=setup.preprocessing,
         head=setup.head,

@@ -159,8 +159,8 @@ def hand_over(
         splits: Whose photos are answered.
         val_outputs: (N, D), of the file for the validation photos.
         out_of_fold: For the training photos; None where no head was solved.
-        facts: What the story knows: ``seed``, ``head``, ``phases``, ``best`` (phase, epoch, share),
-            ``parity``.
+        facts: What the story knows: ``seed``, ``weights_from``, ``head``, ``phases``, ``best`` (phase,
+            epoch, share), ``parity``.
         stopwatch: For the seconds.
 
     Returns:
@@ -185,6 +185,7 @@ def hand_over(
         "task": info.task,
         "backbone": info.backbone,
         "weights": info.weights,
+        "weights_from": facts["weights_from"],
         "class_names": list(info.class_names),
         "targets": list(info.targets),
         "head": {"kind": info.head, **facts["head"]},

@@ -109,7 +109,7 @@ def train_probe(
         if stopped is not None:
             run.reopen(stopped)
         cleanup.enter_context(_told_how_to_go_on(run, display.say))
-        display.say(f"Backbone {backbone.name}, weights: SHA-256 {backbone.weights[:12]}")
+        display.backbone(backbone.name, backbone.source)
 
         if backbone.is_file:
             check_on_files(backbone, [photo.path for photo in listing.candidates], display.say)
@@ -186,6 +186,7 @@ def train_probe(
         epoch = {key: value for key, value in record.flat().items() if key not in ("phase", "completed")}
         facts = {
             "seed": config.seed,
+            "weights_from": backbone.source.to_dict(),
             "head": solved.summary(),
             "phases": [{"name": phase.name, "unfrozen": phase.unfreeze, "epochs": [epoch]}],
             "best": {"phase": phase.name, "epoch": 1},

@@ -47,6 +47,7 @@ def plan_probe(setup: ProbeSetup, out: str | os.PathLike[str] | None = None) -> 
         *(("", note) for note in listing.notes),
         *(("", f"quarantined: {photo.path!r}: {photo.reason}") for photo in listing.quarantined),
         ("backbone", f"{backbone.name} ({size_px} px, {backbone.preprocessing.resize})"),
+        ("weights", str(backbone.source)),
         ("run folder", os.fspath(likely_folder(config.data) if out is None else out)),
         ("phase", f"{phase.name}: the head is solved exactly; everything else is frozen; photos {views}"),
         ("time", f"about {seconds:.0f} s for {num_read:,} photos through the backbone, less what is stored"),

@@ -25,7 +25,7 @@ from headstart.model.head import put_head
 from headstart.model.norms import new_norms
 from headstart.model.prefix import cut_for_training
 from headstart.model.stages import cut, is_staged, stage_names, state_names
-from headstart.model.weights import WeightsSource, create_pretrained
+from headstart.model.weights import create_pretrained
 from headstart.training.display import Display
 from headstart.training.features import FeatureSource
 from headstart.training.history import refuse_other_scores
@@ -34,6 +34,7 @@ from headstart.training.solve_head import head_inputs, refuse_impossible_phases
 from headstart.training.solved import SOLVABLE_TASKS
 from headstart.training.stopwatch import Stopwatch
 from headstart.training.task import Task, task_of
+from headstart.weight_files import WeightsSource
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def prepare(
         check_tensors(network)
         network.to(accelerator.device)
         network.eval()  # nothing that runs before training may teach the norms anything
-    display.say(f"Backbone {backbone.full_name}, weights: {weights}")
+    display.backbone(backbone.full_name, weights)
     solvable = head_inputs(network) if listing.task in SOLVABLE_TASKS else None
     config = dataclasses.replace(config, head=head)  # so that resuming knows a network of the user's own
     config = recipe.complete(config, recipe.Facts(num_train, solvable, listing.task, targets.num_outputs))
