@@ -512,9 +512,12 @@ def test_a_damaged_model_is_refused(run: Path, tmp_path: Path, photos: Path) -> 
     code, out, err = here("predict", tmp_path / "model.onnx", photos / "test")
     assert (code, out) == (1, "")
     assert "damaged" in err
+    assert "Copy it from its run folder again." in err
     weights = bytearray((run / "model.safetensors").read_bytes())
     weights[-5] ^= 1
     (tmp_path / "model.safetensors").write_bytes(weights)
+    _, _, err = here("predict", tmp_path, photos / "test")
+    assert f"headstart export {tmp_path} --to onnx" in err
     code, _, err = here("inspect", tmp_path)
     assert code == 1
     assert "damaged" in err

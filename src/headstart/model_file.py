@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from headstart.errors import ConfigError, DamagedFileError, HeadstartError, UsageError
+from headstart.errors import ConfigError, DamagedFileError, HeadstartError, UsageError, shell_command
 from headstart.images.preprocess import Preprocessing
 
 FORMAT: Final = 2
@@ -174,10 +174,16 @@ def verify_onnx(model: bytes, *, name: str) -> ModelInfo:
                 "folder's model.onnx is one; networks trained elsewhere cannot be used here."
             )
         raise DamagedFileError(
-            f"{name} is damaged: its content does not match its checksum. Copy it from its run folder again, "
-            "or write it again with: headstart export RUN --to onnx"
+            f"{name} is damaged: its content does not match its checksum. {_repair(Path(name))}"
         )
     return ModelInfo.from_json(_metadata_value(model, _INFO_KEY).decode())
+
+
+def _repair(file: Path) -> str:
+    """Say what to do about a damaged model file."""
+    if file.name == "model.onnx" and file.with_name("model.safetensors").is_file():
+        return f"Write it again with: {shell_command('export', file.parent, '--to', 'onnx')}"
+    return "Copy it from its run folder again."
 
 
 def is_headstart_model(path: str | os.PathLike[str]) -> bool:

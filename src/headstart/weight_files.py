@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from headstart.environment import expanded, home
-from headstart.errors import DamagedFileError, WeightsError
+from headstart.errors import DamagedFileError, WeightsError, shell_command
 from headstart.model_file import ModelInfo, info_of_safetensors
 
 # What an entry point of the group `headstart.weights` returns: a backbone's full name → the file, its
@@ -175,7 +175,7 @@ def _of_run(path: str) -> str:
     if Path(path, "config.toml").is_file():
         raise WeightsError(
             f"The run in {path} has no model.safetensors: its training did not finish. Finish it first: "
-            f"headstart resume {path}"
+            f"{shell_command('resume', path)}"
         )
     raise WeightsError(
         f"weights is {path!r}, a folder without a model.safetensors. Name a file of weights (.pth or "

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import headstart as hs
 from headstart.config import TrainConfig
-from headstart.errors import ConfigError, RunFolderError
+from headstart.data.records import Record
+from headstart.errors import ConfigError, RunFolderError, TrainingError
+from headstart.training import probe
 from headstart.training.story import decide_recipe
 
 
@@ -64,3 +68,18 @@ def test_a_probe_is_not_resumed_on_other_photos_unless_forced(
     with pytest.raises(RunFolderError, match=f"1 photo no longer there.*{gone.name}"):
         hs.resume(run)
     assert hs.resume(run, force=True).metrics["images"]["found"] == 47
+
+
+def test_a_photo_that_vanishes_before_the_file_is_checked_is_named_with_the_command_that_goes_on(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, run = Path(shutil.copytree(photos, tmp_path / "photos")), tmp_path / "a run"
+    compare = probe._compare
+
+    def remove(predictor: hs.Predictor, photos: Sequence[Record], *others: Any) -> dict[str, Any]:
+        Path(photos[0].path).unlink()
+        return compare(predictor, photos, *others)
+
+    monkeypatch.setattr(probe, "_compare", remove)
+    with pytest.raises(TrainingError, match=f"no longer can.*Put it back, then: headstart resume '{run}'"):
+        hs.train(data, run, recipe="probe", size_px=32)

@@ -71,7 +71,7 @@ def train_in_steps(
             RunDir.refuse(out, config.data)
         if stopped is not None:
             refuse_missing_photos(config, stopped)
-        setup = prepare(config, accelerator, display, stopwatch, network)
+        setup = prepare(config, accelerator, display, stopwatch, network, stopped)
         config, network = setup.config, setup.network
         origin = provenance(config, accelerator, setup.weights.identity)
         run = RunDir(config, origin, writes=is_main, say=display.say)

@@ -85,7 +85,7 @@ def finish(
             if tensor is not None:
                 outputs = outputs_of_file_from_rows(model, info, tensor, features.plain, splits.val)
         if outputs is None:  # every photo, from its bytes
-            outputs = outputs_of_file(predictor, splits.val)
+            outputs = outputs_of_file(predictor, splits.val, run.path)
         deployed, rows = as_network(outputs, info), rows_of(targets, splits.val)
         refuse_disagreement(deployed, rows, splits.val, predictor, setup, features, best, accelerator)
         if info.task == "multilabel":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -36,8 +37,13 @@ _ROWS_AT_ONCE: Final = 32
 _PHOTOS_AT_ONCE: Final = 1024  # as rows of answers.csv in memory
 
 
-def outputs_of_file(predictor: Predictor, photos: Sequence[Record]) -> np.ndarray:
+def outputs_of_file(predictor: Predictor, photos: Sequence[Record], run: Path) -> np.ndarray:
     """Return what the model file gives for photos from their bytes.
+
+    Args:
+        predictor: The file.
+        photos: Any.
+        run: The run's folder, for the error.
 
     Returns:
         (N, D) float32: see ``Predictor.outputs``.
@@ -51,7 +57,7 @@ def outputs_of_file(predictor: Predictor, photos: Sequence[Record]) -> np.ndarra
             reason = row.reason if isinstance(row, ImageError) else str(row)
             raise TrainingError(
                 f"A photo could be read before and no longer can: {photo.path}: {reason}. Put it back, then: "
-                f"headstart resume RUN"
+                f"{shell_command('resume', run)}"
             )
         found.append(row)
     return np.stack(found)

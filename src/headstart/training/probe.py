@@ -171,7 +171,7 @@ def train_probe(
             model = seal_onnx(graph, info)
             predictor = Predictor.from_bytes(model, providers=CPU)
             step = math.ceil(len(splits.val) / _PARITY_PHOTOS)
-            parity = _compare(predictor, splits.val[::step], val_outputs[::step])
+            parity = _compare(predictor, splits.val[::step], val_outputs[::step], run.path)
             run.write_bytes("model.onnx", model)
         record = EpochRecord(
             phase.name,
@@ -247,14 +247,17 @@ def _train_scores(
     return {name: summary[name] for name in ("loss", METRICS[info.task][0])}
 
 
-def _compare(predictor: Predictor, photos: Sequence[Record], outputs: np.ndarray) -> dict[str, Any]:
+def _compare(
+    predictor: Predictor, photos: Sequence[Record], outputs: np.ndarray, run: Path
+) -> dict[str, Any]:
     """Compare what the file gives for photos from their bytes with what it gives for stored features.
 
     Raises:
+        TrainingError: A photo can no longer be read.
         ParityError: They differ.
     """
     info = predictor.info
-    found = answers_of(outputs_of_file(predictor, photos), info)
+    found = answers_of(outputs_of_file(predictor, photos, run), info)
     differences = np.abs(found - answers_of(outputs, info)).max(1)
     worst = int(differences.argmax())
     if not differences[worst] <= _TOLERANCE:  # NaN counts as a difference

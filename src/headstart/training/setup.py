@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -84,6 +86,7 @@ def prepare(
     display: Display,
     stopwatch: Stopwatch,
     network: nn.Module | None = None,
+    stopped: Path | None = None,
 ) -> Setup:
     """List the photos, make the network, and fill in the phases.
 
@@ -93,6 +96,7 @@ def prepare(
         display: Told what is used.
         stopwatch: For the seconds.
         network: A user's own, instead of a backbone with a new head.
+        stopped: The folder of the run that is resumed, for messages.
 
     Raises:
         UsageError: The settings or the folder cannot be used.
@@ -117,7 +121,7 @@ def prepare(
         raise ConfigError(
             [f"head is 'spatial', which looks for boxes; the task is {listing.task!r}: use 'linear'."]
         )
-    head = _head_kind(config, network)
+    head = _head_kind(config, network, stopped)
     with stopwatch("network"):
         if network is None:
             network, weights = create_pretrained(backbone, config.weights)
@@ -169,7 +173,7 @@ def prepare(
     return Setup(config, listing, backbone, preprocessing, network, head, weights, targets, task, source, new)
 
 
-def _head_kind(config: TrainConfig, network: nn.Module | None) -> str:
+def _head_kind(config: TrainConfig, network: nn.Module | None, stopped: Path | None) -> str:
     """Return what kind of head is asked for.
 
     Raises:
@@ -177,10 +181,13 @@ def _head_kind(config: TrainConfig, network: nn.Module | None) -> str:
     """
     if network is None:
         if config.head == "own":
+            call = "hs.train(..., network=net)"
+            if stopped is not None:
+                call = f"hs.resume({os.fspath(stopped)!r}, network=net)"
             raise ConfigError(
                 [
-                    "head is 'own': this run trains a network of your own, which no file holds. Give it from "
-                    "Python, as it was given to hs.train: hs.resume(RUN, network=net)."
+                    f"head is 'own': this run trains a network of your own, which no file holds. Give it "
+                    f"from Python, as it was before training: {call}."
                 ]
             )
         return config.head
