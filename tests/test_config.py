@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import tomli_w
 
-from headstart.config import PhaseConfig, TrainConfig, settings_from_pairs
+from headstart.config import Need, PhaseConfig, TrainConfig, settings_from_pairs, unused_settings
 from headstart.errors import ConfigError
 
 # A wrong setting, and what its message must say: the value, what is allowed.
@@ -50,6 +50,9 @@ WRONG = [
     ({"phases": [{"optimizer": "exact", "epochs": 5}]}, ["epochs is 5", "once", "adam, adamw or sgd"]),
     ({"phases": [{"optimizer": "exact", "weight_decay": 0.1}]}, ["weight_decay is 0.1", "'exact'"]),
     ({"phases": [{"optimizer": "exact", "patience": 3}]}, ["patience is 3", "'exact'"]),
+    ({"phases": [{"optimizer": "exact", "momentum": 0.8}]}, ["momentum is 0.8", "'exact'"]),
+    ({"phases": [{"optimizer": "exact", "gamma": 0.5}]}, ["gamma is 0.5", "'exact'"]),
+    ({"phases": [{"optimizer": "exact", "warmup_epochs": 0.5}]}, ["warmup_epochs is 0.5", "'exact'"]),
     ({"phases": [{"milestones": [5, 2], "schedule": "multistep"}]}, ["[5, 2]", "mean [2, 5]", "must rise"]),
     ({"phases": [{"milestones": [2, 2], "schedule": "multistep"}]}, ["[2, 2]", "mean [2]"]),
     (
@@ -317,3 +320,29 @@ def test_a_folder_of_that_name_does_not_make_default_weights_a_path(
         (tmp_path / name).mkdir()
     found = [TrainConfig(data="d", weights=name).absolute().weights for name in ("default", "random", "run")]
     assert found == ["default", "random", str(tmp_path / "run")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "lacking", "names"),
+    [
+        ({}, {"steps", "boxes", "split"}, []),
+        ({"batch_size": 32, "max_minutes": None}, {"steps"}, []),  # as by default
+        ({"batch_size": 8, "max_minutes": 5, "min_visible": 0.2}, set(), []),
+        (
+            {"batch_size": 8, "select": "val_accuracy", "memory_format": "contiguous", "seed": 1},
+            {"steps"},
+            ["batch_size", "select", "memory_format"],
+        ),
+        ({"checkpoint_seconds": 60.0, "max_minutes": 5.0}, {"steps"}, ["checkpoint_seconds", "max_minutes"]),
+        ({"min_visible": 0.2, "boxes": "largest"}, {"boxes"}, ["boxes", "min_visible"]),
+        ({"val": 0.3}, {"split"}, ["val"]),
+        ({"val": "more/photos"}, {"split"}, []),
+    ],
+)
+def test_settings_without_effect_are_named_one_by_one(
+    settings: dict[str, Any], lacking: set[Need], names: list[str]
+) -> None:
+    notes = unused_settings(TrainConfig(data="photos", **settings), lacking)
+    assert [note.split()[1] for note in notes] == names
+    for note, name in zip(notes, names, strict=True):
+        assert f"{name} is {settings[name]!r}, which has no effect in this run: " in note

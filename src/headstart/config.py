@@ -7,7 +7,7 @@ import dataclasses
 import math
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -17,6 +17,9 @@ from headstart.operations import Operation, check_augment
 
 RecipeName = Literal["auto", "probe", "finetune", "full", "classic"]
 RECIPES: tuple[str, ...] = get_args(RecipeName)
+
+Need = Literal["steps", "boxes", "split"]
+"""What a run may lack: training steps, boxes to learn, photos that it has to split itself."""
 
 
 def _setting(
@@ -28,10 +31,11 @@ def _setting(
     above: float | None = None,
     at_most: float | None = None,
     below: float | None = None,
+    needs: Need | None = None,
 ) -> Any:
-    """A dataclass field that knows its meaning and its limits."""
+    """A dataclass field that knows its meaning, its limits and what of a run it has an effect on."""
     limits = {"choices": choices, "at_least": at_least, "above": above, "at_most": at_most, "below": below}
-    return field(default=default, metadata={"description": description, **limits})
+    return field(default=default, metadata={"description": description, "needs": needs, **limits})
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,11 @@ class TrainConfig:
         "", "folder of class folders, or of train/val/test above them; a table; Pascal VOC or COCO"
     )
     val: float | str = _setting(
-        0.2, "fraction of the photos held out for validation, or a folder or file of them", above=0, below=1
+        0.2,
+        "fraction of the photos held out for validation, or a folder or file of them",
+        above=0,
+        below=1,
+        needs="split",
     )
     task: str = _setting(
         "auto",
@@ -177,6 +185,7 @@ class TrainConfig:
         "refuse",
         "photos with several objects: an error, left out, or the largest box alone",
         choices=("refuse", "skip", "largest"),
+        needs="boxes",
     )
     backbone: str = _setting(
         "timm/tf_efficientnet_lite0",
@@ -200,13 +209,14 @@ class TrainConfig:
     output_name: str | None = _setting(
         None, "of a FILE.onnx: the output or inner tensor to take as features; default: the likeliest output"
     )
-    batch_size: int = _setting(32, "photos per training step, over all processes", at_least=1)
+    batch_size: int = _setting(32, "photos per training step, over all processes", at_least=1, needs="steps")
     select: str = _setting(
         "val_loss",
         "what the best weights are chosen by: val_loss, or val_ and a score of the task",
         choices=tuple(
             f"val_{score}" for score in ("loss", "accuracy", "map", "f1", "mae", "rmse", "r2", "iou", "iou50")
         ),
+        needs="steps",
     )
     head: str = _setting(
         "auto",
@@ -215,7 +225,11 @@ class TrainConfig:
         choices=("auto", "linear", "spatial", "own"),
     )
     min_visible: float = _setting(
-        0.5, "share of a box that an augmented view must show, or it is drawn again", at_least=0, at_most=1
+        0.5,
+        "share of a box that an augmented view must show, or it is drawn again",
+        at_least=0,
+        at_most=1,
+        needs="boxes",
     )
     features: str = _setting(
         "auto", "keep the frozen part's output on disk, or compute it anew", choices=("auto", "store", "live")
@@ -223,7 +237,10 @@ class TrainConfig:
     device: str = _setting("auto", "where to train", choices=("auto", "cpu", "cuda", "mps"))
     precision: str = _setting("auto", "number format", choices=("auto", "fp32", "bf16", "fp16"))
     memory_format: str = _setting(
-        "auto", "how the trained stages lie in memory", choices=("auto", "contiguous", "channels_last")
+        "auto",
+        "how the trained stages lie in memory",
+        choices=("auto", "contiguous", "channels_last"),
+        needs="steps",
     )
     workers: int | None = _setting(
         None,
@@ -231,10 +248,16 @@ class TrainConfig:
         at_least=0,
     )
     checkpoint_seconds: float = _setting(
-        15.0, "minimum seconds between checkpoints; more if writing one takes long", at_least=0
+        15.0,
+        "minimum seconds between checkpoints; more if writing one takes long",
+        at_least=0,
+        needs="steps",
     )
     max_minutes: float | None = _setting(
-        None, "time limit in minutes; training then ends with the best weights so far", above=0
+        None,
+        "time limit in minutes; training then ends with the best weights so far",
+        above=0,
+        needs="steps",
     )
     allow_quarantined: float | None = _setting(
         None,
@@ -361,6 +384,31 @@ class TrainConfig:
         return {**values, "phases": phases}
 
 
+_LACKING: dict[Need, str] = {
+    "steps": "a head that is solved takes no training steps",
+    "boxes": "no boxes are predicted",
+    "split": "the data bring their own validation photos",
+}
+
+
+def unused_settings(config: TrainConfig, lacking: Set[Need]) -> list[str]:
+    """Name the settings that differ from their defaults and have no effect in a run, a sentence each.
+
+    Args:
+        config: As the user gave it.
+        lacking: What the run does not have.
+    """
+    notes = []
+    for f in dataclasses.fields(config):
+        need: Need | None = f.metadata.get("needs")
+        value = getattr(config, f.name)
+        brings_photos = need == "split" and isinstance(value, str)
+        if need is not None and need in lacking and value != f.default and not brings_photos:
+            why = _LACKING[need]
+            notes.append(f"Warning: {f.name} is {value!r}, which has no effect in this run: {why}.")
+    return notes
+
+
 def _contradictions_of_backbone(config: TrainConfig) -> list[str]:
     """Name the settings that do not go with the kind of backbone, each of them right by itself."""
     if not config.backbone_is_file:
@@ -468,8 +516,9 @@ def _phases(tables: Any, where: str, problems: list[str]) -> tuple[PhaseConfig, 
 
 
 _OF_STEPS = (
-    *("head_lr", "weight_decay", "clip_norm", "accumulate", "schedule", "label_smoothing", "class_weights"),
-    *("sampling", "mixup", "cutmix", "ema", "patience", "wise_ft"),
+    *("momentum", "head_lr", "weight_decay", "clip_norm", "accumulate", "schedule", "step_epochs", "gamma"),
+    *("warmup_epochs", "label_smoothing", "class_weights", "sampling", "mixup", "cutmix", "ema", "patience"),
+    "wise_ft",
 )
 _OF_OTHER_STAGES = {
     "backbone_lr": "is the learning rate of other stages",

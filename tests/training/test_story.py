@@ -17,6 +17,7 @@ from headstart.data.records import Record
 from headstart.errors import ConfigError, RunFolderError, TrainingError
 from headstart.training import probe
 from headstart.training.story import decide_recipe
+from headstart.training.train import plan
 
 
 def test_a_score_that_the_task_does_not_have_is_refused_without_steps_too(
@@ -25,6 +26,29 @@ def test_a_score_that_the_task_does_not_have_is_refused_without_steps_too(
     with pytest.raises(ConfigError, match=r"select is 'val_map'.*'classification'.*val_accuracy"):
         hs.train(photos, tmp_path / "run", recipe="probe", select="val_map")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            {"recipe": "probe", "max_minutes": 5},
+            "max_minutes is 5.0, which has no effect in this run: a head",
+        ),
+        (
+            {"recipe": "full", "backbone": "timm/test_resnet", "weights": "random", "min_visible": 0.2},
+            "min_visible is 0.2, which has no effect in this run: no boxes",
+        ),
+    ],
+    ids=["without steps", "in steps"],
+)
+def test_a_setting_without_effect_is_told(
+    settings: dict[str, Any], told: str, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan(photos, size_px=32, seed=1, **settings)
+    err = capsys.readouterr().err
+    assert f"Warning: {told}" in err
+    assert err.count("no effect") == 1
 
 
 @pytest.mark.parametrize("missing", ["torch", "accelerate", "timm"])

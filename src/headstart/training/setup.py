@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from headstart import recipe
-from headstart.config import RECIPES, PhaseConfig, TrainConfig, file_is_not_trained
+from headstart.config import RECIPES, Need, PhaseConfig, TrainConfig, file_is_not_trained, unused_settings
 from headstart.data.records import Listing
 from headstart.data.source import read_source
 from headstart.data.targets import Scale, Targets
@@ -105,6 +105,11 @@ def prepare(
     if config.backbone_is_file:
         raise ConfigError([file_is_not_trained(config.backbone)])
     listing = read_source(config.data, config.val_folder, **config.source_options)
+    lacking: set[Need] = set() if listing.task == "box" else {"boxes"}
+    if any(candidate.split == "val" for candidate in listing.candidates):
+        lacking.add("split")
+    for note in unused_settings(config, lacking):
+        display.say(note)
     num_train, num_val = _estimated_counts(listing, config)
     backbone = resolve(config.backbone)
     preprocessing = backbone.preprocessing_for(listing.task, config.resize, config.size_px)

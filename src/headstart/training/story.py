@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from headstart import recipe
-from headstart.config import TrainConfig, file_is_not_trained
+from headstart.config import TrainConfig, file_is_not_trained, unused_settings
 from headstart.data.source import read_source
 from headstart.errors import ConfigError, MissingPackageError, NetworkError, WeightsError, requires_extra
 from headstart.features.backbones import OnnxBackbone, find_backbone, refuse_unknown
@@ -54,7 +54,7 @@ def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup 
 
     Args:
         config: With its recipe decided.
-        say: Called with what is guessed about a backbone in a file of the user's.
+        say: Called with settings that have no effect, and with what is guessed about a backbone in a file.
 
     Returns:
         What the run begins with; or, in a sentence, why it has to train in steps.
@@ -85,6 +85,8 @@ def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup 
             f"A head for {num_train:,} photos and {outputs:,} outputs takes too much memory to be solved at "
             f"once, so it is trained in steps."
         )
+    for note in unused_settings(config, {"steps", "boxes", *(("split",) if splits["val"] else ())}):
+        say(note)
     return ProbeSetup(config, listing, backbone)
 
 
