@@ -213,6 +213,30 @@ def test_a_command_that_needs_pytorch_names_itself(words: tuple[str, ...], runs:
     assert "pip install 'headstart[train]'" in done.stderr
 
 
+def test_a_head_for_boxes_is_refused_by_the_task_and_not_for_want_of_pytorch(runs: Path) -> None:
+    done = without_pytorch(command("train", "photos", "--head", "spatial", "--out", "refused"), runs)
+    assert done.returncode == 2
+    assert "head is 'spatial', which looks for boxes; the task is 'classification'" in done.stderr
+    assert "needs PyTorch" not in done.stderr
+
+
+def test_export_says_what_works_without_pytorch_and_what_pytorch_would_not_help(
+    runs: Path, tmp_path: Path
+) -> None:
+    done = without_pytorch(command("export", "classes", "--to", "onnx"), runs)
+    assert "pip install 'headstart[train]'. classes/model.onnx needs no PyTorch: use it" in done.stderr
+    weights = (runs / "classes" / "model.safetensors").read_bytes()
+    mine = weights.replace(b"timm/tf_efficientnet_lite0.in1k", b"my-own-feature-extractor-1.onnx")
+    (tmp_path / "model.safetensors").write_bytes(mine)
+    for folder, told in (
+        (tmp_path, "the head of a run on my-own-feature-extractor-1.onnx, which PyTorch cannot build"),
+        (tmp_path / "nowhere", "is not a folder with a model.safetensors"),
+    ):
+        done = without_pytorch(command("export", str(folder), "--to", "onnx"), runs)
+        assert told in done.stderr
+        assert "pip install" not in done.stderr
+
+
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(runs: Path) -> None:
     before = sorted(runs.iterdir())
     done = without_pytorch(command("train", "photos", "--size-px", "64", "--dry-run"), runs)
@@ -233,9 +257,10 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(runs: Path) -> None:
         (["photos", "--backbone", "timm/convnext_tiny"], ["convnext_tiny", "pip install 'headstart[train]'"]),
         (["photos", "--device", "cuda"], ["device is 'cuda'. That needs PyTorch"]),
         (["photos", "--weights", "random"], ["weights is 'random'. That needs PyTorch"]),
-        (["boxes.csv"], ["Boxes", "pip install 'headstart[train]'"]),
+        (["boxes.csv"], ["Boxes are learned in steps, whatever the recipe. That needs PyTorch"]),
+        (["nowhere.csv", "--task", "box"], ["Boxes are learned in steps, whatever the recipe."]),
     ],
-    ids=["steps", "torchvision", "timm", "device", "random", "boxes"],
+    ids=["steps", "torchvision", "timm", "device", "random", "boxes", "task"],
 )
 def test_what_needs_pytorch_says_so_and_how_to_get_it(
     folder: Path, words: list[str], told: list[str]

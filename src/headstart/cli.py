@@ -683,16 +683,19 @@ def export(
     out: Annotated[Path | None, option("File to write.", "model.onnx or model.pth in the run folder")] = None,
 ) -> None:
     """Write a trained model in another form; for pth, with the lines that load it without Headstart."""
-    with requires_extra("train", "The command export"):
-        from headstart.export.onnx import write_onnx
-        from headstart.export.pth import write_pth
-        from headstart.model_file import is_headstart_model
+    from headstart.model_file import info_of_safetensors, is_headstart_model, refuse_to_build
 
-    weights = model / "model.safetensors"
+    weights, written = model / "model.safetensors", model / "model.onnx"
     if not weights.is_file():
         raise UsageError(
             f"{model} is not a folder with a model.safetensors in it. Name the folder of a finished run."
         )
+    refuse_to_build(weights, info_of_safetensors(weights))
+    otherwise = f"{written} needs no PyTorch: use it, or copy it, as it is." if written.is_file() else ""
+    with requires_extra("train", "The command export", otherwise):
+        from headstart.export.onnx import write_onnx
+        from headstart.export.pth import write_pth
+
     if out is None:
         out = model / f"model.{to}"
         if out.exists() and not (to is ExportFormat.ONNX and is_headstart_model(out)):

@@ -169,26 +169,28 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {nearest[0]!r}?" if nearest else ""
 
 
-def requires_extra(extra: str, what: str = "This") -> AbstractContextManager[None]:
+def requires_extra(extra: str, what: str = "This", otherwise: str = "") -> AbstractContextManager[None]:
     """Turn a failing import of a package of one of Headstart's extras into the pip command that installs it.
 
     Args:
         extra: Its name.
         what: What needs it, as the beginning of the message.
+        otherwise: What works without it, as a sentence at the end of the message.
 
     Raises:
         MissingPackageError: A package other than Headstart itself could not be found.
     """
-    return requires(f"'headstart[{extra}]'", what)
+    return requires(f"'headstart[{extra}]'", what, otherwise)
 
 
 @contextmanager
-def requires(requirement: str, what: str = "This") -> Iterator[None]:
+def requires(requirement: str, what: str = "This", otherwise: str = "") -> Iterator[None]:
     """Turn a failing import of an optional package into the pip command that installs it.
 
     Args:
         requirement: What pip is to install, quoted for a shell where it has to be.
         what: What needs it, as the beginning of the message.
+        otherwise: What works without it, as a sentence at the end of the message.
 
     Raises:
         MissingPackageError: A package other than Headstart itself could not be found.
@@ -200,4 +202,5 @@ def requires(requirement: str, what: str = "This") -> Iterator[None]:
             raise
         raise MissingPackageError(
             f"{what} needs the package {error.name}, which is not installed: pip install {requirement}"
+            f"{otherwise and '. ' + otherwise}"
         ) from error

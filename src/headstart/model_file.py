@@ -333,6 +333,28 @@ def info_of_safetensors(path: str | os.PathLike[str]) -> ModelInfo | None:
     return ModelInfo.from_json(text)
 
 
+def refuse_to_build(path: str | os.PathLike[str], info: ModelInfo | None) -> None:
+    """Raise ``UsageError`` if no library's network is the one whose weights a ``model.safetensors`` holds.
+
+    Args:
+        path: The file, for the message.
+        info: What it says of itself.
+    """
+    if info is None:
+        return
+    if info.head == "own":
+        raise UsageError(
+            f"{os.fsdecode(path)} holds the weights of a network that its user wrote, so Headstart cannot "
+            f"build it. Build it, and load them with safetensors.torch.load_file; model.onnx beside it needs "
+            f"nothing."
+        )
+    if info.backbone.lower().endswith(".onnx"):
+        raise UsageError(
+            f"{os.fsdecode(path)} holds the head of a run on {info.backbone}, which PyTorch cannot build. "
+            f"model.onnx beside it is the whole model."
+        )
+
+
 def _split_safetensors(data: bytes) -> tuple[bytes, memoryview]:
     """Return the length with the header, and the tensors' bytes without copying them."""
     header_end = 8 + int.from_bytes(data[:8], "little")

@@ -9,12 +9,18 @@ from pathlib import Path
 import safetensors.torch
 from torch import Tensor, nn
 
-from headstart.errors import UsageError
 from headstart.files import write_whole
 from headstart.model.backbones import create_native, resolve
 from headstart.model.head import put_head
 from headstart.model.weights import create_for_head
-from headstart.model_file import HEAD, PLACEHOLDER, ModelInfo, open_safetensors, seal_safetensors
+from headstart.model_file import (
+    HEAD,
+    PLACEHOLDER,
+    ModelInfo,
+    open_safetensors,
+    refuse_to_build,
+    seal_safetensors,
+)
 
 
 def save_network(path: Path, network: nn.Module, info: ModelInfo) -> None:
@@ -43,20 +49,12 @@ def load_network(path: Path) -> tuple[nn.Module, ModelInfo]:
     """Read a trained network, in evaluation mode.
 
     Raises:
+        UsageError: Its network cannot be built from it.
         DamagedFileError: Any bit of the file is not as it was written.
     """
     data, metadata = open_safetensors(path)
     info = ModelInfo.from_json(metadata["headstart"])
-    if info.head == "own":
-        raise UsageError(
-            f"{path} holds the weights of a network that its user wrote, so Headstart cannot build it. Build "
-            f"it, and load them with safetensors.torch.load_file; model.onnx beside it needs nothing."
-        )
-    if info.backbone.lower().endswith(".onnx"):
-        raise UsageError(
-            f"{path} holds the head of a run on {info.backbone}, which PyTorch cannot build. model.onnx "
-            f"beside it is the whole model."
-        )
+    refuse_to_build(path, info)
     state = OrderedDict(safetensors.torch.load(data))
     is_head_alone = set(state) == set(HEAD)
     native = create_for_head(path, info)[0] if is_head_alone else create_native(resolve(info.backbone))

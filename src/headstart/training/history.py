@@ -48,6 +48,17 @@ def refuse_other_scores(select: str, task: str, num_box_classes: int = 0) -> Non
         )
 
 
+def refuse_other_head(head: str, task: str) -> None:
+    """Raise ``ConfigError`` if a head is asked for that the task cannot have.
+
+    Args:
+        head: As in ``TrainConfig``.
+        task: What is predicted.
+    """
+    if head == "spatial" and task != "box":
+        raise ConfigError([f"head is 'spatial', which looks for boxes; the task is {task!r}: use 'linear'."])
+
+
 @dataclass(frozen=True)
 class EpochRecord:
     """A row of ``history.csv``, and of ``metrics.json``'s epochs.

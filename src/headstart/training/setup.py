@@ -30,7 +30,7 @@ from headstart.model.stages import cut, is_staged, stage_names, state_names
 from headstart.model.weights import create_pretrained
 from headstart.training.display import Display
 from headstart.training.features import FeatureSource
-from headstart.training.history import refuse_other_scores
+from headstart.training.history import refuse_other_head, refuse_other_scores
 from headstart.training.mix import check_mix
 from headstart.training.solve_head import head_inputs, refuse_impossible_phases
 from headstart.training.solved import SOLVABLE_TASKS
@@ -122,10 +122,7 @@ def prepare(
     )
     task = task_of(targets)
     refuse_other_scores(config.select, listing.task, targets.num_box_classes)
-    if config.head == "spatial" and listing.task != "box":
-        raise ConfigError(
-            [f"head is 'spatial', which looks for boxes; the task is {listing.task!r}: use 'linear'."]
-        )
+    refuse_other_head(config.head, listing.task)
     head = _head_kind(config, network, stopped)
     with stopwatch("network"):
         if network is None:

@@ -18,10 +18,11 @@ from headstart.errors import ConfigError, MissingPackageError, NetworkError, Wei
 from headstart.features.backbones import OnnxBackbone, find_backbone, refuse_unknown
 from headstart.features.onnx_file import open_backbone
 from headstart.model_file import num_outputs
-from headstart.training.history import refuse_other_scores
+from headstart.training.history import refuse_other_head, refuse_other_scores
 from headstart.training.probe import ProbeSetup
 
 _INSTALL: Final = "pip install 'headstart[train]'"
+_BOXES: Final = "Boxes are learned in steps, whatever the recipe."
 _OF_STEPS: Final = ("torch", "torchvision", "timm", "accelerate", "matplotlib")
 
 
@@ -68,7 +69,8 @@ def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup 
         return reason
     listing = read_source(config.data, config.val_folder, **config.source_options)
     if listing.task == "box":
-        return "Boxes are learned in steps."
+        return _BOXES
+    refuse_other_head(config.head, listing.task)
     refuse_other_scores(config.select, listing.task)
     backbone = _find_backbone(config, listing.task, say)
     if isinstance(backbone, str):
@@ -179,8 +181,10 @@ def _needs_steps(config: TrainConfig) -> str:
         return "A GPU computes the features."
     if reason := _device_of_pytorch(config):
         return reason
-    if config.head not in ("auto", "linear"):
-        return f"head is {config.head!r}."
+    if config.task == "box":
+        return _BOXES
+    if config.head == "own":
+        return "head is 'own', a network of your own."
     if config.phases:
         phase = config.phases[0]
         if len(config.phases) > 1 or phase.optimizer != "exact" or phase.unfreeze not in ("head", 0):
