@@ -555,7 +555,7 @@ def backbones(
     ] = False,
 ) -> None:
     """List backbones: size, input, where the weights come from, and whether they are on this machine."""
-    from headstart.training.story import has_pytorch
+    from headstart.environment import has_pytorch
 
     if not has_pytorch():
         _print_backbones_without_pytorch(installed)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -20,6 +21,8 @@ _SPIN_BRIEFLY: Final = {"GOMP_SPINCOUNT": "3000", "KMP_BLOCKTIME": "1"}
 # Parameters of glibc's ``mallopt``: numbers from its malloc.h, and bytes. Without the first, which is as
 # large as glibc allows, the second would turn every large tensor into a mapping of its own.
 _KEEP_FREED: Final = {"M_MMAP_THRESHOLD": (-3, 32 * 2**20), "M_TRIM_THRESHOLD": (-1, 256 * 2**20)}
+
+_OF_STEPS: Final = ("torch", "torchvision", "timm", "accelerate", "matplotlib")
 
 
 def set_defaults() -> None:
@@ -64,6 +67,11 @@ def _has_name() -> bool:
         return bool(pwd.getpwuid(os.getuid()).pw_name)
     except KeyError:
         return False
+
+
+def has_pytorch() -> bool:
+    """Return whether PyTorch is installed with all that steps need beside it, without importing any of it."""
+    return all(importlib.util.find_spec(name) is not None for name in _OF_STEPS)
 
 
 def home() -> Path | None:

@@ -20,7 +20,7 @@ from torch import nn
 
 from headstart import weight_files
 from headstart.errors import DamagedFileError, NetworkError, UnknownBackboneError, WeightsError
-from headstart.features import prefixes
+from headstart.features import backbones, prefixes
 from headstart.features.backbones import (
     OWN_GRAPHS,
     Export,
@@ -278,12 +278,39 @@ def test_a_head_on_maps_is_refused() -> None:
         export_backbone("squeezenet1_1", "random", size_px=64)
 
 
-EXPORT = Export("a.V1", True, "00", True, Preprocessing(), 224, {"torch": "2"}, "code")
+EXPORT = Export("a.V1", True, "00", True, Preprocessing(), 224, {"torch": torch.__version__}, "code")
 BACKBONE = OnnxBackbone(
     "a.V1", b"graph", Preprocessing(), WeightsSource("cache", "a.pth", "00"), ("stage.stem",)
 )
 
 
+@pytest.fixture
+def without_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backbones, "has_pytorch", lambda: False)
+
+
+@pytest.mark.parametrize(
+    ("versions", "found"),
+    [
+        ({"torch": "2.0"}, {False: True, True: False}),
+        ({"torch": importlib.metadata.version("torch"), "timm": "0.1"}, {False: True, True: False}),
+        ({"torch": torch.__version__, "timm": importlib.metadata.version("timm")}, {False: True, True: True}),
+        ({"torch": f"{torch.__version__.partition('+')[0]}+other"}, {False: True, True: True}),
+    ],
+    ids=["PyTorch", "timm", "same", "build"],
+)
+@pytest.mark.parametrize("is_installed", [False, True], ids=["without PyTorch", "with PyTorch"])
+def test_an_export_of_other_versions_is_taken_only_where_it_cannot_be_made_anew(
+    is_installed: bool, versions: dict[str, str], found: dict[bool, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backbones, "has_pytorch", lambda: is_installed)
+    keep_prefix(BACKBONE, dataclasses.replace(EXPORT, versions=versions))
+    backbone = find_backbone("a")
+    assert (backbone is not None) == found[is_installed]
+    assert backbone is None or backbone.source.exported_by == versions
+
+
+@pytest.mark.usefixtures("without_pytorch")
 def test_the_newest_official_export_is_found_by_name() -> None:
     keep_prefix(dataclasses.replace(BACKBONE, graph=b"old"), EXPORT)
     keep_prefix(BACKBONE, dataclasses.replace(EXPORT, versions={"torch": "3"}))

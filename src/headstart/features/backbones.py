@@ -8,6 +8,7 @@ own export, bit for bit, so both share stored features.
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ import numpy as np
 import onnx
 import safetensors.numpy
 
+from headstart.environment import has_pytorch
 from headstart.errors import UnknownBackboneError, WeightsError, did_you_mean
 from headstart.features import prefixes
 from headstart.features.graph import function_hashes
@@ -137,6 +139,8 @@ def find_backbone(
     resize: Resize | None = None,
 ) -> OnnxBackbone | None:
     """Find a backbone that needs no PyTorch: one of Headstart's own, or one that PyTorch has once exported.
+
+    Where PyTorch is installed, an export of other versions of PyTorch, torchvision or timm is not taken.
 
     Args:
         name: With or without the tag of its weights: ``"timm/tf_efficientnet_lite0"``, ``"mobilenet_v2"``.
@@ -341,7 +345,7 @@ def _filled(
 
 
 def _exported(name: str, weights: str | os.PathLike[str], size_px: int | None) -> OnnxBackbone | None:
-    """Find the newest export of a backbone, whichever version of the libraries has made it."""
+    """Find the newest export of a backbone; where PyTorch could make it anew, by the installed versions."""
     sha256 = None
     if weights == "random":
         return None
@@ -355,9 +359,18 @@ def _exported(name: str, weights: str | os.PathLike[str], size_px: int | None) -
             any(_is_same(name, each) for each in names)
             and (about["is_official"] if sha256 is None else about["weights"] == sha256)
             and about["size_px"] == (size_px or about["native"]["size_px"])
+            and (not has_pytorch() or _is_by_installed(about["versions"]))
         )
 
     return _from_cache(matches)
+
+
+def _is_by_installed(versions: Mapping[str, str]) -> bool:
+    """Compare versions of libraries with those that are installed, whatever hardware they are built for."""
+    return all(
+        importlib.metadata.version(name).partition("+")[0] == version.partition("+")[0]
+        for name, version in versions.items()
+    )
 
 
 def _from_cache(matches: Callable[[Mapping[str, Any]], bool]) -> OnnxBackbone | None:

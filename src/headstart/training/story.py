@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import os
 import sys
 from collections import Counter
@@ -14,6 +13,7 @@ from typing import Final
 from headstart import recipe
 from headstart.config import TrainConfig, file_is_not_trained, unused_settings
 from headstart.data.source import read_source
+from headstart.environment import has_pytorch
 from headstart.errors import ConfigError, MissingPackageError, NetworkError, WeightsError, requires_extra
 from headstart.features.backbones import OnnxBackbone, find_backbone, refuse_unknown
 from headstart.features.onnx_file import open_backbone
@@ -23,12 +23,6 @@ from headstart.training.probe import ProbeSetup
 
 _INSTALL: Final = "pip install 'headstart[train]'"
 _BOXES: Final = "Boxes are learned in steps, whatever the recipe."
-_OF_STEPS: Final = ("torch", "torchvision", "timm", "accelerate", "matplotlib")
-
-
-def has_pytorch() -> bool:
-    """Return whether PyTorch is installed with all that steps need beside it, without importing any of it."""
-    return all(importlib.util.find_spec(name) is not None for name in _OF_STEPS)
 
 
 def decide_recipe(config: TrainConfig, say: Callable[[str], object]) -> TrainConfig:
