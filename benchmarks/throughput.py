@@ -37,10 +37,10 @@ from headstart.model.head import replace_head
 from headstart.model.stages import cut
 from headstart.model.weights import create_pretrained
 from headstart.training.device import create_accelerator, reproducible
-from headstart.training.display import Display
 from headstart.training.phase import make_ready
 from headstart.training.setup import prepare
 from headstart.training.stopwatch import Stopwatch
+from headstart.training.watch.watchers import Watchers
 
 BATCH = 32
 
@@ -85,10 +85,10 @@ def by_headstart(
     """Return images per second of a phase's second epoch: of its steps, and with its view's pass."""
     config = TrainConfig.from_settings(data, backbone=backbone, weights=weights, device="cpu", phases=[phase])
     accelerator = create_accelerator(config)
-    display = Display(quiet=True)
+    watchers = Watchers.of_screen(quiet=True)
     with reproducible(0, accelerator.device), tempfile.TemporaryDirectory() as cache:
         os.environ["HEADSTART_CACHE"] = cache
-        setup = prepare(config, accelerator, display, Stopwatch())
+        setup = prepare(config, accelerator, watchers, Stopwatch())
         splits = split_dataset(check_images(setup.listing), val_fraction=0.2, seed=0)
         chosen = np.random.default_rng(0).permutation(len(splits.train))[:num_photos]
         records = [splits.train[i] for i in chosen]

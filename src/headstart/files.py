@@ -182,6 +182,51 @@ def try_lock(file: FileDescriptorLike, *, shared: bool = False) -> bool:
     return True
 
 
+class FilesToLookAt:
+    """Files of a folder that people look at, and that nothing depends on.
+
+    One that cannot be written, because another program has it open, costs a warning, and is tried again.
+
+    Attributes:
+        folder: Where they are written.
+    """
+
+    def __init__(self, say: Callable[[str], object]) -> None:
+        """
+        Args:
+            say: Called with the warning.
+        """
+        self.folder = Path()
+        self._say = say
+        self._outdated: dict[str, str | bytes] = {}  # what could not be written, by the file's name
+        self._warned: set[str] = set()
+
+    def show(self, name: str, content: str | bytes) -> None:
+        """Write a file, or warn, once, that it is out of date."""
+        path = self.folder / name
+        self._outdated.pop(name, None)
+        with contextlib.suppress(OSError):
+            new = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+            if path.read_bytes() == new:
+                return
+        error = write_to_look_at(path, content)
+        if error is None:
+            return
+        self._outdated[name] = content
+        if name not in self._warned:
+            self._say(
+                f"Warning: {path} is not up to date, because it cannot be written: {error.reason}. Another "
+                f"program may have it open. Training does not depend on it."
+            )
+        self._warned.add(name)
+
+    def show_again(self) -> None:
+        """Try again to write what could not be written, for the last time, and warn again."""
+        self._warned.clear()
+        for name, content in list(self._outdated.items()):
+            self.show(name, content)
+
+
 class _File(io.FileIO):
     """A new file that notes why it cannot be written: libraries make errors of their own of that."""
 

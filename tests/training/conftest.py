@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from headstart.training import run_dir
+from headstart.training.watch import curves
 
 
 @pytest.fixture(scope="package", autouse=True)
 def _curves_are_drawn_once() -> Iterator[None]:
     """Give every run the first one's picture; test_curves.py draws its own."""
-    draw, drawn = run_dir.curves_png, []
+    draw, drawn = curves.curves_png, []
 
     def curves_png(*arguments: Any, **named: Any) -> bytes:
         if not drawn:
@@ -22,7 +22,7 @@ def _curves_are_drawn_once() -> Iterator[None]:
         return drawn[0]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_dir, "curves_png", curves_png)
+        patch.setattr(curves, "curves_png", curves_png)
         yield
 
 

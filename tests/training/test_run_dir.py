@@ -16,7 +16,9 @@ from torch import nn
 
 import headstart as hs
 from headstart.errors import FileWriteError
+from headstart.training.history import EpochRecord
 from headstart.training.run_dir import RunDir
+from headstart.training.watch import curves
 
 PHASES = [{"name": "all", "unfreeze": "all", "epochs": 3, "head_lr": 0.01}]
 
@@ -42,8 +44,8 @@ def train(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
 
 def as_in_a_long_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the curves be drawn in every epoch."""
-    monkeypatch.setattr("headstart.training.run_dir._SECONDS_BETWEEN_CURVES", 0.0)
-    monkeypatch.setattr("headstart.training.run_dir._SHARE_FOR_CURVES", float("inf"))
+    monkeypatch.setattr("headstart.training.watch.curves._SECONDS_BETWEEN_CURVES", 0.0)
+    monkeypatch.setattr("headstart.training.watch.curves._SHARE_FOR_CURVES", float("inf"))
 
 
 LOOKED_AT = ("history.csv", "curves.png", "quarantine.csv", "photos.csv")
@@ -54,7 +56,7 @@ def test_files_that_people_look_at_cost_a_warning_each(
 ) -> None:
     as_in_a_long_run(monkeypatch)
     monkeypatch.setattr(
-        "headstart.training.run_dir.curves_png", lambda history, *_, **__: str(len(history)).encode()
+        "headstart.training.watch.curves.curves_png", lambda history, *_, **__: str(len(history)).encode()
     )
     held = HeldFiles(monkeypatch, lambda path: path.name in LOOKED_AT)
     run = train()
@@ -71,15 +73,13 @@ def test_a_file_that_is_closed_before_the_end_is_brought_up_to_date(
     train: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = HeldFiles(monkeypatch, lambda path: path.name == "history.csv")
-    record = RunDir.record
+    end_phase = RunDir.end_phase
 
-    def recorded(self: RunDir, *args: Any) -> bool:
-        is_best = record(self, *args)
-        if len(self.progress.history) == 3:
-            held.let_go()
-        return is_best
+    def let_go(self: RunDir, network: nn.Module) -> None:
+        end_phase(self, network)
+        held.let_go()
 
-    monkeypatch.setattr(RunDir, "record", recorded)
+    monkeypatch.setattr(RunDir, "end_phase", let_go)
     run = train()
     assert held.refused
     with open(run.path / "history.csv", newline="") as file:
@@ -96,10 +96,10 @@ def test_curves_take_a_small_share_of_the_time(
         time.sleep(0.2)
         return b"a picture"
 
-    monkeypatch.setattr("headstart.training.run_dir._SECONDS_BETWEEN_CURVES", 0.0)
-    monkeypatch.setattr("headstart.training.run_dir._SECONDS_TO_DRAW_FIRST", 0.0)
-    monkeypatch.setattr("headstart.training.run_dir._SHARE_FOR_CURVES", 1e-4)
-    monkeypatch.setattr("headstart.training.run_dir.curves_png", draw_slowly)
+    monkeypatch.setattr("headstart.training.watch.curves._SECONDS_BETWEEN_CURVES", 0.0)
+    monkeypatch.setattr("headstart.training.watch.curves._SECONDS_TO_DRAW_FIRST", 0.0)
+    monkeypatch.setattr("headstart.training.watch.curves._SHARE_FOR_CURVES", 1e-4)
+    monkeypatch.setattr("headstart.training.watch.curves.curves_png", draw_slowly)
     train()
     assert len(drawn) == 2  # once on the way, as half an hour must pass before the next, and at the end
 
@@ -111,9 +111,9 @@ def test_a_drawing_that_fails_costs_a_warning(
         raise RuntimeError("no font")
 
     as_in_a_long_run(monkeypatch)
-    monkeypatch.setattr("headstart.training.run_dir.curves_png", fail)
+    monkeypatch.setattr("headstart.training.watch.curves.curves_png", fail)
     assert (train().path / "metrics.json").exists()
-    assert capsys.readouterr().err.count("curves.png cannot be drawn: RuntimeError: no font") == 1
+    assert capsys.readouterr().err.count("the watcher Curves failed") == 1
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "model.onnx", "model.safetensors"])
@@ -143,22 +143,22 @@ def test_results_that_cannot_be_written_end_in_an_error_and_the_run_can_be_resum
 def test_half_written_files_that_cannot_be_deleted_do_not_stop_a_run_from_being_resumed(
     train: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draw = RunDir.draw_curves
+    draw = curves.curves_png
     part = tmp_path / "run" / f".{'0a' * 8}.part"
 
     class KilledError(BaseException):
         pass
 
-    def killed(self: RunDir) -> None:
-        draw(self)
-        if len(self.progress.history) == 3:
+    def killed(history: list[EpochRecord], *arguments: Any, **named: Any) -> bytes:
+        if len(history) == 3:
             raise KilledError
+        return draw(history, *arguments, **named)
 
     as_in_a_long_run(monkeypatch)
-    monkeypatch.setattr(RunDir, "draw_curves", killed)
+    monkeypatch.setattr(curves, "curves_png", killed)
     with pytest.raises(KilledError):
         train()
-    monkeypatch.setattr(RunDir, "draw_curves", draw)
+    monkeypatch.setattr(curves, "curves_png", draw)
     part.write_text("half")
     held = HeldFiles(monkeypatch, lambda path: path == part or path.name in LOOKED_AT)
     assert hs.resume(tmp_path / "run", network=Net()).metrics["best"]["phase"] == "all"

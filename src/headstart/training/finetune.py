@@ -22,7 +22,6 @@ from headstart.model.memory import memory_explained
 from headstart.model.to_backbone import keep_backbone
 from headstart.training.batches import Batches
 from headstart.training.device import anyone, create_accelerator, from_main, reproducible
-from headstart.training.display import Display
 from headstart.training.epoch import evaluate, scores_of
 from headstart.training.features import PhaseFeatures
 from headstart.training.finish import finish
@@ -36,11 +35,15 @@ from headstart.training.run_dir import RunDir
 from headstart.training.setup import Setup, prepare
 from headstart.training.solve_head import answers_out_of_fold, fit_head
 from headstart.training.stopwatch import Stopwatch
+from headstart.training.watch.curves import Curves
+from headstart.training.watch.terminal import out_of_patience
+from headstart.training.watch.watchers import Watchers
 from headstart.training.wise_ft import best_mixture
 
 
 def train_in_steps(
     config: TrainConfig,
+    watchers: Watchers,
     *,
     out: str | os.PathLike[str] | None = None,
     stopped: Path | None = None,
@@ -51,6 +54,7 @@ def train_in_steps(
 
     Args:
         config: As the user gave it.
+        watchers: See what happens.
         out: The run folder; None for the default.
         stopped: The folder of the run that is resumed; None for a new run.
         force: Resume although something has changed.
@@ -62,38 +66,39 @@ def train_in_steps(
     """
     with ExitStack() as cleanup:
         cleanup.enter_context(memory_explained())
-        accelerator = cleanup.enter_context(create_accelerator(config, Display().say))
+        accelerator = cleanup.enter_context(create_accelerator(config, watchers.say))
         cleanup.enter_context(reproducible(config.seed, accelerator.device))
         is_main = accelerator.is_main_process
-        display, stopwatch = Display(quiet=not is_main), Stopwatch()
+        stopwatch = Stopwatch()
+        watchers.add(Curves(watchers.say))
         # What can be wrong with the command is found before any photo is read.
         if is_main and stopped is None:
             RunDir.refuse(out, config.data)
         if stopped is not None:
             refuse_missing_photos(config, stopped)
-        setup = prepare(config, accelerator, display, stopwatch, network, stopped)
+        setup = prepare(config, accelerator, watchers, stopwatch, network, stopped)
         config, network = setup.config, setup.network
         origin = provenance(config, accelerator, setup.weights.identity)
-        run = RunDir(config, origin, writes=is_main, say=display.say)
+        run = RunDir(config, origin, writes=is_main, say=watchers.say)
         cleanup.callback(run.close)
         if stopped is not None:
-            run.resume(stopped, network, setup.trained_names, force=force, say=display.say)
+            run.resume(stopped, network, setup.trained_names, force=force, say=watchers.say)
 
         # One pass reads, hashes and checks the photos and runs the next phase's frozen part on them.
         features = setup.source.open(config.phases[min(run.progress.phase, len(config.phases) - 1)])
         cleanup.callback(lambda: features.close())
-        with stopwatch("features"), display.counting("Photos", len(setup.listing.candidates)) as counter:
+        with stopwatch("features"), watchers.counting("Photos", len(setup.listing.candidates)) as counter:
             checks = features.check(setup.listing.candidates, counter.advance)
             dataset = check_images(setup.listing, config.allow_quarantined, checks=checks)
         splits = split_dataset(dataset, val_fraction=config.val_fraction, seed=config.seed)
         setup.targets.refuse_hidden(dataset.records)
         setup = setup.scaled(run.progress.keep_scale(Scale.of(splits.train, dataset.targets)))
-        run.begin(out, dataset, splits, force=force, say=display.say)
+        run.begin(out, dataset, splits, force=force, say=watchers.say)
         path = from_main(str(run.path), accelerator)
         if not is_main:
             run.open(Path(path))
-        display.found(setup.listing, dataset, splits)
-        display.flips(dataset.class_names, config.phases)
+        watchers.run_begun(run.start())
+        watchers.photos_read(setup.listing, dataset, splits)
 
         run.progress.is_over = anyone(run.progress.has_run_long(config), accelerator)
         for phase in run.progress.remaining(config):
@@ -102,17 +107,17 @@ def train_in_steps(
                 features = setup.source.open(phase)
             make_trainable(features.suffix, phase.norm, setup.new_norms)
             run.begin_phase(network, setup.trained_names(phase))
-            display.phase(phase, features.prefix.stages.names, num_trainable(features.suffix))
+            watchers.phase_begun(phase, features.prefix.stages.names, num_trainable(features.suffix))
             num_rows = len(features.views) * len(splits.train) + len(splits.val)
-            with stopwatch("features"), display.counting("Features", num_rows) as counter:
+            with stopwatch("features"), watchers.counting("Features", num_rows) as counter:
                 features.fill(splits.train, splits.val, counter.advance)
             run.progress.is_over = anyone(run.progress.has_run_long(config), accelerator)
-            with held_back(display.say) as interrupt:  # until what the phase has trained is saved
+            with held_back(watchers.say) as interrupt:  # until what the phase has trained is saved
                 with stopwatch("train"):
                     if phase.optimizer == "exact":
-                        _solve(setup, features, splits, run, accelerator, display, interrupt)
+                        _solve(setup, features, splits, run, accelerator, watchers, interrupt)
                     else:
-                        _take_steps(setup, features, splits, run, accelerator, display, interrupt)
+                        _take_steps(setup, features, splits, run, accelerator, watchers, interrupt)
                 if digest(features.prefix.stages) != features.frozen_digest:
                     raise TrainingError(
                         f"Phase {phase.name} changed frozen parameters or buffers. This is a bug of "
@@ -124,21 +129,23 @@ def train_in_steps(
                 run.end_phase(network)
 
         if run.progress.out_of_time:
-            display.say(
+            watchers.say(
                 f"The time limit, {config.max_minutes:g} minutes, is reached; the best weights so far stay."
             )
         accelerator.wait_for_everyone()  # for the others still read the best weights, which finish deletes
         metrics: dict[str, Any] = {}
         if is_main:
-            display.say("Exporting the best weights and checking the exported model")
+            watchers.say("Exporting the best weights and checking the exported model")
             run.load_best(network)
             try:
                 metrics = finish(run, setup, features, dataset, splits, accelerator, stopwatch)
+                watchers.run_finished(metrics)
+                run.write_metrics(metrics)  # last, for it says that the run is finished
                 if setup.head != "own":
-                    keep_backbone(config, dataset.task, display.say)
+                    keep_backbone(config, dataset.task, watchers.say)
             except FileWriteError:
                 resume_again = shell_command("resume", run.path)
-                display.say(f"Nothing that was trained is lost. Once files can be written: {resume_again}")
+                watchers.say(f"Nothing that was trained is lost. Once files can be written: {resume_again}")
                 raise
     return TrainResult(run.path, metrics)
 
@@ -149,7 +156,7 @@ def _solve(
     splits: Splits,
     run: RunDir,
     accelerator: Accelerator,
-    display: Display,
+    watchers: Watchers,
     interrupt: Interrupt,
 ) -> None:
     """Solve a phase's head exactly, in place of epochs."""
@@ -165,10 +172,10 @@ def _solve(
             val_scores = evaluate(suffix, val_batches.epoch(), task, accelerator)
         run.progress.head = dict(solved.summary())
         run.keep_out_of_fold(out_of_fold, splits.train)
-        display.solved(**solved.summary())
+        watchers.head_solved(solved.summary())
         seconds = round(time.monotonic() - begun, 3)
         record = EpochRecord(phase.name, epoch, train_scores, val_scores, 0.0, seconds)
-        display.epoch(record, phase.epochs, is_best=run.record(record, setup.network))
+        watchers.epoch_done(record, is_best=run.record(record, setup.network))
 
 
 def _take_steps(
@@ -177,7 +184,7 @@ def _take_steps(
     splits: Splits,
     run: RunDir,
     accelerator: Accelerator,
-    display: Display,
+    watchers: Watchers,
     interrupt: Interrupt,
 ) -> None:
     """Train what a phase unfreezes, epoch by epoch, from the last checkpoint if the run is resumed."""
@@ -201,7 +208,7 @@ def _take_steps(
             with interrupt.released():
                 answers = answers_out_of_fold(features.suffix, features, splits.train, setup.targets)
         except TrainingError as error:  # which the steps may not meet
-            display.say(f"answers.csv gets no rows for the training photos: {error}")
+            watchers.say(f"answers.csv gets no rows for the training photos: {error}")
         run.keep_out_of_fold(answers, splits.train)
 
     def check() -> None:
@@ -215,7 +222,7 @@ def _take_steps(
 
     try:
         num_photos = (phase.epochs - progress.epoch) * len(splits.train)
-        with display.counting(phase.name, num_photos, setup.task.headline) as counter:
+        with watchers.counting(phase.name, num_photos, setup.task.headline) as counter:
             for epoch in progress.remaining_epochs(config):
                 begun = time.monotonic()
                 totals = torch.zeros(3) if progress.totals is None else progress.totals
@@ -238,12 +245,12 @@ def _take_steps(
                     seconds = round(time.monotonic() - begun, 3)
                     completed = round(progress.batch / ready.batches.batches_per_epoch, 4)
                     record = EpochRecord(phase.name, epoch, train_scores, val_scores, lr, seconds, completed)
-                    display.epoch(record, phase.epochs, is_best=run.record(record, network))
+                    watchers.epoch_done(record, is_best=run.record(record, network))
                 if run.note_micro_batches(phase, ready.micro_batches()):
                     run.checkpoint(network, trainer.tensors())
                 check()
         if progress.epoch < phase.epochs and not progress.out_of_time:
-            display.out_of_patience(phase)
+            watchers.say(out_of_patience(phase))
 
         if phase.wise_ft and progress.epoch > 0 and not progress.is_over:
             assert progress.best is not None
@@ -263,12 +270,14 @@ def _take_steps(
                 )
                 if found:
                     run.record_mixture(*found, network)
-                    display.mixture(*found)
+                    watchers.mixture_found(*found)
                 else:
-                    display.no_mixture(phase)
+                    watchers.say(
+                        f"{phase.name}: no mixture with the weights before the phase is better (wise_ft)"
+                    )
     except Stopped:
         run.checkpoint(network, trainer.tensors())
-        display.say(f"Saved. Resume with: {shell_command('resume', run.path)}")
+        watchers.say(f"Saved. Resume with: {shell_command('resume', run.path)}")
         raise
     except TrainingError:
         if trainer.failed_at is not None:

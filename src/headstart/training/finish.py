@@ -42,7 +42,7 @@ def finish(
     accelerator: Accelerator,
     stopwatch: Stopwatch,
 ) -> dict[str, Any]:
-    """Write the model files and the metrics; score the test photos, which nothing has seen until now.
+    """Write the model files and the answers; score the test photos, which nothing has seen until now.
 
     The weights are safe before anything else is tried. The scores are those of the exported file.
 
@@ -96,7 +96,6 @@ def finish(
         photos = splits.val[:: math.ceil(len(splits.val) / PARITY_PHOTOS)]
         parity = check_parity(predictor, network, [photo.path for photo in photos])
         run.write_bytes("model.onnx", model)
-    run.draw_curves()
     facts = {
         "seed": config.seed,
         "weights_from": setup.weights.to_dict(),

@@ -154,7 +154,7 @@ def hand_over(
     facts: Mapping[str, Any],
     stopwatch: Stopwatch,
 ) -> dict[str, Any]:
-    """Score the finished file, and write ``answers.csv`` and, last, ``metrics.json``.
+    """Score the finished file, and write ``answers.csv``.
 
     Test photos, which nothing has seen until now, are answered from their bytes.
 
@@ -222,7 +222,6 @@ def hand_over(
     }
     if test is not None:
         metrics["test"] = scores_of(test, info).to_dict()
-    run.write_metrics(metrics)  # last, for it says that the run is finished
     return metrics
 
 

@@ -30,7 +30,6 @@ from headstart.errors import ConfigError, FileWriteError, TrainingError, UsageEr
 from headstart.model.freeze import make_trainable, num_trainable
 from headstart.model.stages import cut
 from headstart.training.device import create_accelerator, reproducible
-from headstart.training.display import Display
 from headstart.training.epoch import scores_of
 from headstart.training.features import PhaseFeatures
 from headstart.training.figure import new_figure
@@ -39,6 +38,7 @@ from headstart.training.picture import refuse_picture, write_picture
 from headstart.training.setup import Setup, prepare
 from headstart.training.solve_head import fit_head
 from headstart.training.stopwatch import Stopwatch
+from headstart.training.watch.watchers import Watchers
 
 _COMMAND: Final = "headstart lr-find"
 
@@ -191,26 +191,26 @@ def lr_find(
     config = TrainConfig.from_settings(data, config, **settings)
     refuse_picture(Path(out), Path(config.data), _COMMAND)
     with ExitStack() as cleanup:
-        accelerator = cleanup.enter_context(create_accelerator(config, Display().say))
+        accelerator = cleanup.enter_context(create_accelerator(config, Watchers.of_screen().say))
         cleanup.enter_context(reproducible(config.seed, accelerator.device))
-        display = Display(quiet=not accelerator.is_main_process)
-        setup = prepare(config, accelerator, display, Stopwatch())
-        *before, tested = _phases(setup, phase, display)
+        watchers = Watchers.of_screen(quiet=not accelerator.is_main_process)
+        setup = prepare(config, accelerator, watchers, Stopwatch())
+        *before, tested = _phases(setup, phase, watchers)
         features = setup.source.open((*before, tested)[0])
-        with display.counting("Photos", len(setup.listing.candidates)) as counter:
+        with watchers.counting("Photos", len(setup.listing.candidates)) as counter:
             checks = features.check(setup.listing.candidates, counter.advance)
             dataset = check_images(setup.listing, config.allow_quarantined, checks=checks)
         splits = split_dataset(dataset, val_fraction=config.val_fraction, seed=config.seed)
         setup = setup.scaled(Scale.of(splits.train, dataset.targets))
-        display.found(setup.listing, dataset, splits)
+        watchers.photos_read(setup.listing, dataset, splits)
         with _weights_kept(setup, (*before, tested)):
             for each in (*before, tested):
                 if features.phase is not each:
                     features = setup.source.open(each)
                 make_trainable(features.suffix, each.norm, setup.new_norms)
-                display.phase(each, features.prefix.stages.names, num_trainable(features.suffix))
+                watchers.phase_begun(each, features.prefix.stages.names, num_trainable(features.suffix))
                 if each is tested:
-                    found = _test(setup, features, splits, accelerator, display)
+                    found = _test(setup, features, splits, accelerator, watchers)
                 elif each.optimizer == "exact":
                     fit_head(features.suffix, features, splits.train, setup.targets)
                 else:
@@ -222,13 +222,13 @@ def lr_find(
             try:
                 draw(Path(out), found)
             except (FileWriteError, UsageError) as error:  # the numbers are worth more than their picture
-                display.say(f"Warning: {error}")
+                watchers.say(f"Warning: {error}")
             else:
                 found = dataclasses.replace(found, picture=Path(out))
     return found
 
 
-def _phases(setup: Setup, name: str | None, display: Display) -> list[PhaseConfig]:
+def _phases(setup: Setup, name: str | None, watchers: Watchers) -> list[PhaseConfig]:
     """The phases to run, the one to be tested last.
 
     Raises:
@@ -260,7 +260,7 @@ def _phases(setup: Setup, name: str | None, display: Display) -> list[PhaseConfi
         if cut(setup.network, each.unfreeze)[1].names == ["head"]:
             before.append(each)
         else:
-            display.say(f"Phase {each.name} trains more than the head and is left out of this test.")
+            watchers.say(f"Phase {each.name} trains more than the head and is left out of this test.")
     steps_per_epoch = math.ceil(math.ceil(setup.source.num_train / config.batch_size) / tested.accumulate)
     epochs = math.ceil(NUM_STEPS / steps_per_epoch)
     return [*before, dataclasses.replace(tested, views=min(tested.views, epochs))]  # those that are seen
@@ -289,14 +289,14 @@ def _train_head(setup: Setup, features: PhaseFeatures, splits: Splits, accelerat
 
 
 def _test(
-    setup: Setup, features: PhaseFeatures, splits: Splits, accelerator: Accelerator, display: Display
+    setup: Setup, features: PhaseFeatures, splits: Splits, accelerator: Accelerator, watchers: Watchers
 ) -> LrRange:
     """Take steps at growing rates, until there are enough of them or the loss explodes."""
     phase, batch_size = features.phase, setup.config.batch_size
     growth = math.log(END_LR / START_LR) / (NUM_STEPS - 1)
     lrs = [START_LR * math.exp(growth * step) for step in range(NUM_STEPS)]
     if len(splits.train) < batch_size:
-        display.say(
+        watchers.say(
             f"There are fewer training photos ({len(splits.train)}) than a batch has ({batch_size}): every "
             f"step sees the same ones, and the loss falls more smoothly than it would on new ones."
         )
@@ -309,7 +309,7 @@ def _test(
     totals = torch.zeros(3, device=accelerator.device)  # of a step
     num_photos = NUM_STEPS * min(len(splits.train), batch_size * phase.accumulate)
     try:
-        with display.counting("Range test", num_photos) as counter:
+        with watchers.counting("Range test", num_photos) as counter:
             for batch in chain.from_iterable(ready.steps(epoch, totals) for epoch in count(1)):
                 ready.trainer.verify()  # each loss is looked at, so each step may be
                 losses.append(scores_of(totals, setup.task, accelerator)["loss"])
@@ -327,7 +327,7 @@ def _test(
         if not losses:
             raise
         ended = f"the loss was no longer finite at a learning rate of {lrs[len(losses)]:.2g}"
-    display.say(f"The test has ended: {ended}.")
+    watchers.say(f"The test has ended: {ended}.")
     lrs = lrs[: len(losses)]
     valley, steepest = suggest(lrs, smoothed)
     phases = setup.config.phases

@@ -26,7 +26,6 @@ from headstart.runtime import map_images
 from headstart.training.batches import Batches
 from headstart.training.checkpoint import KEPT
 from headstart.training.device import create_accelerator, memory_format, reproducible
-from headstart.training.display import Display, in_words
 from headstart.training.epoch import evaluate
 from headstart.training.features import Storage
 from headstart.training.optim import parameter_groups
@@ -36,6 +35,8 @@ from headstart.training.schedule import lr_factor
 from headstart.training.setup import Setup, prepare
 from headstart.training.stopwatch import Stopwatch
 from headstart.training.trainer import Trainer
+from headstart.training.watch.terminal import flips_in_words, in_words
+from headstart.training.watch.watchers import Watchers
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _WIDTH: Final = 60  # of a drawing, in characters
@@ -65,17 +66,18 @@ def plan_in_steps(config: TrainConfig, out: str | os.PathLike[str] | None = None
         HeadstartError: Whatever ``train`` would raise before it reads the first photo.
     """
     with ExitStack() as cleanup:
-        accelerator = cleanup.enter_context(create_accelerator(config, Display().say))
+        accelerator = cleanup.enter_context(create_accelerator(config, Watchers.of_screen().say))
         cleanup.enter_context(reproducible(config.seed, accelerator.device))
         is_main = accelerator.is_main_process
-        display = Display(quiet=not is_main)
+        watchers = Watchers.of_screen(quiet=not is_main)
         if is_main:
             RunDir.refuse(out, config.data)
-        setup = prepare(config, accelerator, display, Stopwatch())
-        display.flips(setup.listing.class_names, setup.config.phases)
+        setup = prepare(config, accelerator, watchers, Stopwatch())
+        for text in flips_in_words(setup.listing.class_names, setup.config.phases):
+            watchers.say(text)
         phases = []
         for phase in setup.config.phases:
-            phases.append(_look_into(setup, phase, accelerator, display))
+            phases.append(_look_into(setup, phase, accelerator, watchers))
             accelerator.free_memory()
         lines = [*_heading(setup, accelerator, out)]
     for number, phase_plan in enumerate(phases, 1):
@@ -168,10 +170,10 @@ class _PhasePlan:
         return ", then ".join(parts)
 
 
-def _look_into(setup: Setup, phase: PhaseConfig, accelerator: Accelerator, display: Display) -> _PhasePlan:
+def _look_into(setup: Setup, phase: PhaseConfig, accelerator: Accelerator, watchers: Watchers) -> _PhasePlan:
     """Freeze, group and time as training would, with zeros for photos; the weights stay as they are."""
     config, network, source = setup.config, setup.network, setup.source
-    display.say(f"Timing phase {phase.name} on black photos")
+    watchers.say(f"Timing phase {phase.name} on black photos")
     prefix, suffix = source.cut(phase)
     freeze(prefix.stages)
     make_trainable(suffix, phase.norm, setup.new_norms)

@@ -37,7 +37,6 @@ from headstart.probe.assemble import assemble
 from headstart.probe.solve import SolvedHead
 from headstart.probe.weights import save_head
 from headstart.runtime import CPU
-from headstart.training.display import Display
 from headstart.training.hand_over import (
     answers_of,
     hand_over,
@@ -52,6 +51,8 @@ from headstart.training.result import TrainResult
 from headstart.training.run_folder import RunFolder
 from headstart.training.solved import solve_photos
 from headstart.training.stopwatch import Stopwatch
+from headstart.training.watch.watcher import RunStart
+from headstart.training.watch.watchers import Watchers
 
 _PARITY_PHOTOS: Final = 4  # in one batch: the file has the very operations that made the rows
 _TOLERANCE: Final = 1e-3  # of an answer: a probability, or a number in standard deviations
@@ -80,6 +81,7 @@ class ProbeSetup:
 
 def train_probe(
     setup: ProbeSetup,
+    watchers: Watchers,
     *,
     out: str | os.PathLike[str] | None = None,
     stopped: Path | None = None,
@@ -89,6 +91,7 @@ def train_probe(
 
     Args:
         setup: What the run begins with.
+        watchers: See what happens.
         out: The run folder; None for the default.
         stopped: The folder of the run that is resumed: it begins again there; None for a new run.
         force: Resume although photos have changed.
@@ -98,24 +101,24 @@ def train_probe(
         HeadstartError: The work failed, for a reason that the message names.
     """
     config, listing, backbone, phase = setup.config, setup.listing, setup.backbone, setup.phase
-    display, stopwatch = Display(), Stopwatch()
+    stopwatch = Stopwatch()
     with ExitStack() as cleanup:
         if stopped is None:
             RunFolder.refuse(out, config.data)
         else:
             refuse_missing_photos(config, stopped)
-        run = RunFolder(config, say=display.say)
+        run = RunFolder(config, say=watchers.say)
         cleanup.callback(run.close)
         if stopped is not None:
             run.reopen(stopped)
-        cleanup.enter_context(_told_how_to_go_on(run, display.say))
-        display.backbone(backbone.name, backbone.source)
+        cleanup.enter_context(_told_how_to_go_on(run, watchers.say))
+        watchers.say(f"Backbone {backbone.name}, weights: {backbone.source}")
 
         if backbone.is_file:
-            check_on_files(backbone, [photo.path for photo in listing.candidates], display.say)
+            check_on_files(backbone, [photo.path for photo in listing.candidates], watchers.say)
 
         # One pass reads, hashes and checks the photos and computes their features.
-        plain, training = _open_features(setup, display)
+        plain, training = _open_features(setup, watchers)
         cleanup.callback(plain.close)
         cleanup.callback(training.close)
 
@@ -124,21 +127,21 @@ def train_probe(
                 return photo.split == "val"
             return photo.split != "test"  # from which nothing may be learned
 
-        with stopwatch("features"), display.counting("Photos", len(listing.candidates)) as counter:
+        with stopwatch("features"), watchers.counting("Photos", len(listing.candidates)) as counter:
             checks = counter.each(plain.check(listing.candidates, wanted))
             dataset = check_images(listing, config.allow_quarantined, checks=checks)
         splits = split_dataset(dataset, val_fraction=config.val_fraction, seed=config.seed)
         scale = Scale.of(splits.train, dataset.targets)
         targets = Targets(dataset.task, dataset.class_names, backbone.preprocessing, scale)
-        run.begin(out, dataset, splits, force=force, say=display.say)
-        display.found(listing, dataset, splits)
-        display.flips(dataset.class_names, config.phases)
+        run.begin(out, dataset, splits, force=force, say=watchers.say)
+        watchers.run_begun(RunStart(run.path, config, is_resumed=stopped is not None))
+        watchers.photos_read(listing, dataset, splits)
         num_parameters = (backbone.num_features + 1) * targets.num_outputs
-        display.phase(phase, ["all but the head"], num_parameters)
+        watchers.phase_begun(phase, ["all but the head"], num_parameters)
 
         begun = time.monotonic()
         train = [(record, view) for view in _views(phase) for record in splits.train]
-        with stopwatch("features"), display.counting("Features", len(train) + len(splits.val)) as counter:
+        with stopwatch("features"), watchers.counting("Features", len(train) + len(splits.val)) as counter:
             for _ in counter.each(training.fill(train)):
                 pass
             for _ in counter.each(plain.fill((record, 0) for record in splits.val)):
@@ -147,7 +150,7 @@ def train_probe(
             solved, out_of_fold, inputs = solve_photos(
                 splits.train, _views(phase), training.rows, backbone.num_features, targets
             )
-        display.solved(**solved.summary())
+        watchers.head_solved(solved.summary())
 
         info = ModelInfo(
             task=dataset.task,
@@ -161,7 +164,7 @@ def train_probe(
             thresholds=(0.5,) * len(dataset.class_names) if dataset.task == "multilabel" else (),
             versions=versions(),
         )
-        display.say("Writing the model and checking it")
+        watchers.say("Writing the model and checking it")
         with stopwatch("export"):
             graph = assemble(backbone, solved.weight, solved.bias, info)
             val_outputs = outputs_of_file_from_rows(graph, info, ACTIVATIONS, plain, splits.val)
@@ -181,8 +184,7 @@ def train_probe(
             0.0,
             round(time.monotonic() - begun, 3),
         )
-        display.epoch(record, 1, is_best=True)
-        run.write_history([record])
+        watchers.epoch_done(record, is_best=True)
         epoch = {key: value for key, value in record.flat().items() if key not in ("phase", "completed")}
         facts = {
             "seed": config.seed,
@@ -193,6 +195,8 @@ def train_probe(
             "parity": parity,
         }
         metrics = hand_over(run, predictor, dataset, splits, val_outputs, out_of_fold, facts, stopwatch)
+        watchers.run_finished(metrics)
+        run.write_metrics(metrics)  # last, for it says that the run is finished
     return TrainResult(run.path, metrics)
 
 
@@ -209,16 +213,16 @@ def _told_how_to_go_on(run: RunFolder, say: Callable[[str], object]) -> Iterator
         raise
 
 
-def _open_features(setup: ProbeSetup, display: Display) -> tuple[Activations, Activations]:
+def _open_features(setup: ProbeSetup, watchers: Watchers) -> tuple[Activations, Activations]:
     """Return the features of photos as they are, and of what is trained on; often the same object."""
     config, phase, backbone = setup.config, setup.phase, setup.backbone
     num_views, num_photos = len(_views(phase)), len(setup.listing.candidates)
     num_bytes = 4 * backbone.num_features * num_photos * num_views
     keep, why = should_keep(config.features, num_bytes, num_photos, num_photos)
     if not keep:
-        display.say(f"Features are not stored: {why}")
-    room = Room(display.say, is_limited=config.features != "store")
-    options: dict[str, Any] = {"say": display.say, "keep": keep, "workers": config.workers, "room": room}
+        watchers.say(f"Features are not stored: {why}")
+    room = Room(watchers.say, is_limited=config.features != "store")
+    options: dict[str, Any] = {"say": watchers.say, "keep": keep, "workers": config.workers, "room": room}
     # The pooled outputs of all stages are computed on the way and kept, too.
     plain = open_backbone_features(backbone, pooled=keep, **options).activations
     if phase.augment == "none":

@@ -12,9 +12,9 @@ from headstart.columns import counted
 from headstart.cores import num_cores
 from headstart.features.prefix import OnnxPrefix
 from headstart.runtime import map_images
-from headstart.training.display import in_words
 from headstart.training.probe import ProbeSetup
 from headstart.training.run_folder import RunFolder, likely_folder
+from headstart.training.watch.terminal import in_words
 
 
 def plan_probe(setup: ProbeSetup, out: str | os.PathLike[str] | None = None) -> str:

@@ -24,7 +24,7 @@ PROBE_PACKAGES: Final = ("headstart", "numpy", "onnx", "onnxruntime", "pillow")
 _STEPS_PACKAGES: Final = (*PROBE_PACKAGES, "accelerate", "timm", "torch", "torchvision")
 
 # Where photos, or the computer, may have moved to without changing what is computed.
-_MAY_CHANGE: Final = ("data", "features", "workers", "checkpoint_seconds")
+_MAY_CHANGE: Final = ("data", "features", "workers", "checkpoint_seconds", "watch")
 
 
 def versions(packages: Iterable[str] = PROBE_PACKAGES) -> dict[str, str]:

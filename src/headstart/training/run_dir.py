@@ -17,17 +17,13 @@ from headstart.data.records import Record
 from headstart.errors import TrainingError
 from headstart.model.stages import named_tensors
 from headstart.training.checkpoint import Checkpoints
-from headstart.training.curves import curves_png
 from headstart.training.history import EpochRecord
 from headstart.training.progress import Best, Progress
 from headstart.training.provenance import differences
 from headstart.training.run_folder import RunFolder, refuse_differences
 from headstart.training.solved import OutOfFold
 from headstart.training.tensors import below, copy_strictly
-
-_SECONDS_BETWEEN_CURVES: Final = 10.0
-_SECONDS_TO_DRAW_FIRST: Final = 1.0  # as matplotlib is imported then
-_SHARE_FOR_CURVES: Final = 0.02  # of the time, as the device waits while they are drawn
+from headstart.training.watch.watcher import RunStart
 
 # A checkpoint may take this share of the time, however large it is.
 _SHARE_FOR_CHECKPOINTS: Final = 0.05
@@ -64,8 +60,6 @@ class RunDir(RunFolder):
         self._checkpoints = Checkpoints(self.checkpoints_folder)
         self._pretrained: dict[str, Tensor] = {}  # what is trained, as it was before anything was
         self._resumed: dict[str, Tensor] = {}  # of a checkpoint, until the phase has taken it
-        self._curves_drawn = time.monotonic()
-        self._seconds_to_draw = _SECONDS_TO_DRAW_FIRST
         self._saved = time.monotonic()
         self._seconds_to_save = 0.0
 
@@ -129,6 +123,18 @@ class RunDir(RunFolder):
         if progress.epoch == progress.batch == 0:
             progress.start = progress.best.file if progress.best else None
 
+    def start(self) -> RunStart:
+        """Return what watchers are told of the run at its beginning."""
+        best = self.progress.best
+        return RunStart(
+            self.path,
+            self._config,
+            is_resumed=not self._is_new,
+            history=tuple(self.progress.history),
+            best=best.record if best else None,
+            share=best.share if best else 1.0,
+        )
+
     def take_resumed(self) -> dict[str, Tensor]:
         """Return the tensors of the checkpoint that the phase is resumed from, the first time; then none."""
         resumed, self._resumed = self._resumed, {}
@@ -180,7 +186,7 @@ class RunDir(RunFolder):
         self._seconds_to_save = self._saved - begun
 
     def record(self, record: EpochRecord, network: nn.Module) -> bool:
-        """Keep an epoch: its numbers, the curves, and what has been trained if it is the best so far.
+        """Keep an epoch: its numbers, and what has been trained if it is the best so far.
 
         Args:
             record: The epoch's numbers.
@@ -203,10 +209,6 @@ class RunDir(RunFolder):
         is_best = record.is_better_than(progress.best.record if progress.best else None, self._config.select)
         if is_best:
             self._keep_best(Best(record, f"best-{len(progress.history):04}.safetensors"), network)
-        self.write_history(self.progress.history)
-        pause = max(_SECONDS_BETWEEN_CURVES, self._seconds_to_draw / _SHARE_FOR_CURVES)
-        if time.monotonic() - self._curves_drawn > pause:
-            self.draw_curves()
         return is_best
 
     def keep_out_of_fold(self, answers: OutOfFold | None, photos: Sequence[Record]) -> None:
@@ -260,23 +262,6 @@ class RunDir(RunFolder):
                 state[name].copy_(tensor)
 
     # What people read.
-
-    def draw_curves(self) -> None:
-        """Bring ``curves.png`` up to date."""
-        if self._writes and self.progress.best is not None:
-            begun = time.monotonic()
-            best = self.progress.best
-            mixing = [phase.name for phase in self._config.phases if phase.mixup or phase.cutmix]
-            try:
-                picture = curves_png(self.progress.history, best.record, share=best.share, mixing=mixing)
-            except Exception as error:  # whatever a drawing library raises: it is not worth the run
-                if "curves.png" not in self._warned:
-                    self._say(f"Warning: curves.png cannot be drawn: {type(error).__name__}: {error}")
-                self._warned.add("curves.png")
-            else:
-                self._show("curves.png", picture)
-            self._curves_drawn = time.monotonic()
-            self._seconds_to_draw = self._curves_drawn - begun
 
     def phases(self, phases: Sequence[PhaseConfig]) -> list[dict[str, Any]]:
         """Return the history by phase, as ``metrics.json`` has it."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import itertools
 import json
 import os
@@ -21,8 +19,7 @@ from headstart.data.check import quarantine_csv
 from headstart.data.records import Dataset
 from headstart.data.split import Splits
 from headstart.errors import RunFolderError, shell_command
-from headstart.files import delete, delete_parts, write_to_look_at, write_whole
-from headstart.training.history import EpochRecord
+from headstart.files import FilesToLookAt, delete, delete_parts, write_whole
 from headstart.training.photos_csv import photo_differences, photos_csv
 
 # What a run writes. A folder with any of them in it is not taken for a new run: they may be somebody's.
@@ -35,8 +32,8 @@ _NAMES: Final = (
 class RunFolder:
     """The folder that one training run writes. Every file in it is whole or not there.
 
-    Files that people look at (history, curves, lists of photos) may be open in other programs: one that
-    cannot be written costs a warning, and is tried again at the end.
+    The lists of photos may be open in other programs: one that cannot be written costs a warning, and is
+    tried again at the end.
 
     Attributes:
         path: The folder; empty in processes that do not write.
@@ -58,8 +55,7 @@ class RunFolder:
         self._is_finished = False
         self._lock: filelock.BaseFileLock | None = None
         self._say = say
-        self._outdated: dict[str, str | bytes] = {}  # what could not be written, by the file's name
-        self._warned: set[str] = set()
+        self._files = FilesToLookAt(say)
 
     # Opening.
 
@@ -119,8 +115,8 @@ class RunFolder:
                 self.open(path)
             if self._is_new or has_moved:  # so that the run can be resumed again
                 self.write_text("config.toml", tomli_w.dumps(self._config.absolute().to_dict()))
-            self._show("photos.csv", photos)
-            self._show("quarantine.csv", quarantine_csv(dataset))
+            self._files.show("photos.csv", photos)
+            self._files.show("quarantine.csv", quarantine_csv(dataset))
         except OSError as error:
             raise RunFolderError(
                 f"Cannot make the run folder {out or 'in runs'}: {error.strerror or error}. Name another "
@@ -179,7 +175,7 @@ class RunFolder:
 
     def open(self, path: Path) -> None:
         """Use a folder that is there; in a process that does not write, the main process's."""
-        self.path = path
+        self.path = self._files.folder = path
         if self._writes:
             self.checkpoints_folder.mkdir(parents=True, exist_ok=True)
             self._take_lock()
@@ -209,26 +205,10 @@ class RunFolder:
                 f"Another process is training in {self.path}. Wait until it has ended, or stop it first."
             ) from None
 
-    # What people read.
-
-    def write_history(self, history: Sequence[EpochRecord]) -> None:
-        """Bring ``history.csv`` up to date.
-
-        Args:
-            history: At least one epoch.
-        """
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(history[0].flat()), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(row.flat() for row in history)
-        self._show("history.csv", text.getvalue())
-
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Write ``metrics.json``, which marks the run as finished, once everything else is written."""
         self.write_text("metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
-        self._warned.clear()
-        for name, content in list(self._outdated.items()):
-            self._show(name, content)
+        self._files.show_again()
         self._is_finished = True
 
     def write_text(self, name: str, text: str) -> None:
@@ -240,29 +220,6 @@ class RunFolder:
         """Write a file of the folder, whole or not at all."""
         if self._writes:
             write_whole(self.path / name, content)
-
-    def _show(self, name: str, content: str | bytes) -> None:
-        """Write a file that people look at, or warn, once, that it is out of date."""
-        if not self._writes:
-            return
-        path = self.path / name
-        with contextlib.suppress(OSError):
-            old = path.read_bytes()
-            new = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
-            if old == new:
-                self._outdated.pop(name, None)
-                return
-        error = write_to_look_at(path, content)
-        if error is None:
-            self._outdated.pop(name, None)
-            return
-        self._outdated[name] = content
-        if name not in self._warned:
-            self._say(
-                f"Warning: {path} is not up to date, because it cannot be written: {error.reason}. Another "
-                f"program may have it open. Training does not depend on it."
-            )
-        self._warned.add(name)
 
 
 def refuse_differences(lines: Sequence[str], force: bool, say: Callable[[str], object]) -> None:

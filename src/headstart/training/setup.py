@@ -28,7 +28,6 @@ from headstart.model.norms import new_norms
 from headstart.model.prefix import cut_for_training
 from headstart.model.stages import cut, is_staged, stage_names, state_names
 from headstart.model.weights import create_pretrained
-from headstart.training.display import Display
 from headstart.training.features import FeatureSource
 from headstart.training.history import refuse_other_head, refuse_other_scores
 from headstart.training.mix import check_mix
@@ -36,6 +35,7 @@ from headstart.training.solve_head import head_inputs, refuse_impossible_phases
 from headstart.training.solved import SOLVABLE_TASKS
 from headstart.training.stopwatch import Stopwatch
 from headstart.training.task import Task, task_of
+from headstart.training.watch.watchers import Watchers
 from headstart.weight_files import WeightsSource
 
 
@@ -83,7 +83,7 @@ class Setup:
 def prepare(
     config: TrainConfig,
     accelerator: Accelerator,
-    display: Display,
+    watchers: Watchers,
     stopwatch: Stopwatch,
     network: nn.Module | None = None,
     stopped: Path | None = None,
@@ -93,7 +93,7 @@ def prepare(
     Args:
         config: As the user gave it.
         accelerator: Knows the device.
-        display: Told what is used.
+        watchers: Say what is used.
         stopwatch: For the seconds.
         network: A user's own, instead of a backbone with a new head.
         stopped: The folder of the run that is resumed, for messages.
@@ -109,7 +109,7 @@ def prepare(
     if any(candidate.split == "val" for candidate in listing.candidates):
         lacking.add("split")
     for note in unused_settings(config, lacking):
-        display.say(note)
+        watchers.say(note)
     num_train, num_val = _estimated_counts(listing, config)
     backbone = resolve(config.backbone)
     preprocessing = backbone.preprocessing_for(listing.task, config.resize, config.size_px)
@@ -143,7 +143,7 @@ def prepare(
         check_tensors(network)
         network.to(accelerator.device)
         network.eval()  # nothing that runs before training may teach the norms anything
-    display.backbone(backbone.full_name, weights)
+    watchers.say(f"Backbone {backbone.full_name}, weights: {weights}")
     solvable = head_inputs(network) if listing.task in SOLVABLE_TASKS else None
     config = dataclasses.replace(config, head=head)  # so that resuming knows a network of the user's own
     config = recipe.complete(config, recipe.Facts(num_train, solvable, listing.task, targets.num_outputs))
@@ -168,8 +168,8 @@ def prepare(
         num_val,
         targets,
         accelerator,
-        display.say,
-        Room(display.say, is_limited=config.features != "store"),
+        watchers.say,
+        Room(watchers.say, is_limited=config.features != "store"),
     )
     new = new_norms(network, weights.kind)
     return Setup(config, listing, backbone, preprocessing, network, head, weights, targets, task, source, new)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.config import TrainConfig
 from headstart.errors import requires_extra
-from headstart.training.display import Display
 from headstart.training.moved import moved
 from headstart.training.probe import ProbeSetup, train_probe
 from headstart.training.probe_plan import plan_probe
@@ -21,6 +20,7 @@ from headstart.training.story import (
     refuse_to_train_a_file,
     refuse_without_pytorch,
 )
+from headstart.training.watch.watchers import Watchers
 
 if TYPE_CHECKING:
     from torch import nn
@@ -82,7 +82,7 @@ def resume(
     """
     config = moved(RunFolder.read_config(path), path, data, val)
     if metrics := RunFolder.read_metrics(path):
-        Display().say(
+        Watchers.of_screen().say(
             f"{os.fspath(path)} is finished. To use other settings, start a new run: headstart train"
         )
         return TrainResult(Path(path), metrics)
@@ -103,7 +103,7 @@ def plan(data: str | os.PathLike[str], out: str | os.PathLike[str] | None = None
     Raises:
         HeadstartError: Whatever ``train`` would raise before it reads the first photo.
     """
-    say = Display(quiet=is_secondary()).say
+    say = Watchers.of_screen(quiet=is_secondary()).say
     config = decide_recipe(TrainConfig.from_settings(data, **settings), say)
     probe = find_probe(config, say)
     if isinstance(probe, ProbeSetup):
@@ -123,16 +123,16 @@ def _run(
     force: bool = False,
     network: nn.Module | None = None,
 ) -> TrainResult:
-    say = Display(quiet=is_secondary()).say
-    config = decide_recipe(config, say)
-    reason = "A network of your own is trained in steps."
-    if network is None:
-        probe = find_probe(config, say)
-        if isinstance(probe, ProbeSetup):
-            return train_probe(probe, out=out, stopped=stopped, force=force)
-        reason = probe
-        refuse_to_train_a_file(config, reason)
-    refuse_without_pytorch(reason)
-    with requires_extra("train"):
-        from headstart.training.finetune import train_in_steps
-    return train_in_steps(config, out=out, stopped=stopped, force=force, network=network)
+    with Watchers.of_run(quiet=is_secondary()) as watchers:
+        config = decide_recipe(config, watchers.say)
+        reason = "A network of your own is trained in steps."
+        if network is None:
+            probe = find_probe(config, watchers.say)
+            if isinstance(probe, ProbeSetup):
+                return train_probe(probe, watchers, out=out, stopped=stopped, force=force)
+            reason = probe
+            refuse_to_train_a_file(config, reason)
+        refuse_without_pytorch(reason)
+        with requires_extra("train"):
+            from headstart.training.finetune import train_in_steps
+        return train_in_steps(config, watchers, out=out, stopped=stopped, force=force, network=network)

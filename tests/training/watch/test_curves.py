@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from headstart.training.curves import curves, curves_png
 from headstart.training.history import EpochRecord
+from headstart.training.watch.curves import curves, curves_png
 
 
 def rows(phase: str, count: int, headline: str = "accuracy") -> list[EpochRecord]:

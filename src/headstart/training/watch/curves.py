@@ -3,16 +3,72 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Final
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
+from headstart.files import FilesToLookAt
 from headstart.training.figure import new_figure
 from headstart.training.history import LOWER_IS_BETTER, EpochRecord
+from headstart.training.watch.watcher import RunStart, Watcher
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_NUMBERS: Final = 10  # along an axis
+_SECONDS_BETWEEN_CURVES: Final = 10.0
+_SECONDS_TO_DRAW_FIRST: Final = 1.0  # as matplotlib is imported then
+_SHARE_FOR_CURVES: Final = 0.02  # of the time, as the device waits while they are drawn
+
+
+class Curves(Watcher):
+    """Draws ``curves.png`` of a run that takes steps: at its end, and now and then before."""
+
+    def __init__(self, say: Callable[[str], object]) -> None:
+        """
+        Args:
+            say: Called with a warning where the file cannot be written.
+        """
+        self._files = FilesToLookAt(say)
+        self._history: list[EpochRecord] = []
+        self._best: EpochRecord | None = None
+        self._share = 1.0
+        self._mixing: list[str] = []
+        self._drawn, self._seconds_to_draw = time.monotonic(), _SECONDS_TO_DRAW_FIRST
+
+    def run_begun(self, start: RunStart) -> None:
+        """Continue the history of a resumed run."""
+        self._files.folder = start.path
+        self._history, self._best, self._share = list(start.history), start.best, start.share
+        self._mixing = [phase.name for phase in start.config.phases if phase.mixup or phase.cutmix]
+        self._drawn = time.monotonic()
+
+    def epoch_done(self, record: EpochRecord, is_best: bool) -> None:
+        """Add an epoch to the curves, and draw them if that takes little of the time."""
+        self._history.append(record)
+        if is_best:
+            self._best, self._share = record, 1.0
+        pause = max(_SECONDS_BETWEEN_CURVES, self._seconds_to_draw / _SHARE_FOR_CURVES)
+        if time.monotonic() - self._drawn > pause:
+            self._draw()
+
+    def mixture_found(self, record: EpochRecord, share: float) -> None:
+        """Move the ring to the mixture's scores."""
+        self._best, self._share = record, share
+
+    def run_finished(self, metrics: Mapping[str, Any]) -> None:
+        """Draw the whole run, and try again what could not be written."""
+        self._draw()
+        self._files.show_again()
+
+    def _draw(self) -> None:
+        if self._best is None:
+            return
+        begun = time.monotonic()
+        picture = curves_png(self._history, self._best, share=self._share, mixing=self._mixing)
+        self._files.show("curves.png", picture)
+        self._drawn = time.monotonic()
+        self._seconds_to_draw = self._drawn - begun
 
 
 def curves_png(

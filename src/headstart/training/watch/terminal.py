@@ -1,0 +1,213 @@
+"""What a person sees while they wait: live on a terminal, plain lines everywhere else."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from headstart.columns import counted
+from headstart.config import PhaseConfig
+from headstart.data.flips import flip_warnings
+from headstart.data.records import Dataset, Listing
+from headstart.data.split import Splits
+from headstart.training.history import EpochRecord, shown
+from headstart.training.watch.watcher import PhotoCount, RunStart, Watcher
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+_SECONDS_BETWEEN_LINES = 10.0
+_MOST_NAMED = 5
+
+
+class Terminal(Watcher):
+    """Writes to standard error.
+
+    Args:
+        quiet: Show nothing: every process but the main one.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._console: Console | None = None
+        self._bar: tuple[Progress, TaskID] | None = None
+        self._last_line = 0.0
+        self._phases: tuple[PhaseConfig, ...] = ()
+        self._epochs = 1
+        if (
+            sys.stderr.isatty() or "FORCE_COLOR" in os.environ
+        ):  # elsewhere importing rich would only take time
+            from rich.console import Console
+
+            self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """Print one line, above the bar if there is one."""
+        if self._quiet:
+            return
+        if self._console is None:
+            print(text, file=sys.stderr, flush=True)
+        else:
+            self._console.print(text, markup=False)
+
+    def run_begun(self, start: RunStart) -> None:
+        """Remember what flips there will be."""
+        self._phases = start.config.phases
+
+    def photos_read(self, listing: Listing, dataset: Dataset, splits: Splits) -> None:
+        """Account for every file, and warn of what looks wrong with the photos."""
+        used, quarantined, ignored = len(dataset.records), len(dataset.quarantined), len(dataset.ignored)
+        self.say(
+            f"{dataset.found} files found = {used} used + {quarantined} quarantined + {ignored} ignored; "
+            f"{len(splits.train)} to train, {len(splits.val)} to validate, {len(splits.test)} to test, "
+            f"{in_words(dataset)}"
+        )
+        for note in dataset.notes:
+            self.say(f"  {note}")
+        for photo in dataset.quarantined[:_MOST_NAMED]:
+            self.say(f"  quarantined: {photo.path!r}: {photo.reason}")
+        if quarantined > _MOST_NAMED:
+            self.say(f"  ... and {quarantined - _MOST_NAMED} more: see quarantine.csv")
+        if listing.without_class:
+            self.say(
+                f"Warning: {counted(len(listing.without_class), 'image')} in no class folder, ignored: "
+                f"{listing.without_class[0]!r}"
+            )
+        several = dataset.task == "multilabel"
+        validated = {label for photo in splits.val for label in (photo.labels if several else (photo.label,))}
+        if unseen := [n for i, n in enumerate(dataset.class_names) if i not in validated]:
+            self.say(
+                f"Warning: no validation photos of {', '.join(map(repr, unseen[:_MOST_NAMED]))}; the scores "
+                f"say nothing of {'it' if len(unseen) == 1 else 'them'}. Add photos."
+            )
+        if splits.shared:
+            self.say(
+                f"Warning: exact copies of training photos in validation or test: {splits.shared}, so those "
+                f"scores are too optimistic. Remove them, or let Headstart split the photos."
+            )
+        if splits.contradictory:
+            self.say(f"Warning: identical photos with different labels: {splits.contradictory}.")
+        if splits.straddling:
+            self.say(
+                f"Warning: groups with photos in more than one of the given splits: {splits.straddling}, so "
+                f"scores may be too optimistic. Headstart keeps groups together if it makes the splits."
+            )
+        for text in flips_in_words(dataset.class_names, self._phases):
+            self.say(text)
+
+    def phase_begun(self, phase: PhaseConfig, frozen_stages: tuple[str, ...], num_trainable: int) -> None:
+        """Say what a phase trains, and how."""
+        self._epochs = phase.epochs
+        frozen = f"frozen: {', '.join(frozen_stages)}" if frozen_stages else "nothing frozen"
+        if not frozen_stages and isinstance(phase.unfreeze, int):
+            frozen += " (the inside of this network is not staged, so its last stage is all of its backbone)"
+        how = f"{phase.optimizer} at {phase.head_lr:g}, {counted(phase.epochs, 'epoch')}"
+        if phase.optimizer == "exact":
+            how = "solved exactly"
+        self.say(f"Phase {phase.name}: {num_trainable:,} parameters, {how}; {frozen}")
+
+    def head_solved(self, summary: Mapping[str, Any]) -> None:
+        """Print the penalties that cross-validation chose, and how well the head did on what was left out."""
+        penalty, penalties = summary.get("penalty"), summary.get("penalties", ())
+        cv_loss: float | None = summary["cv_loss"]
+        others = ("penalty", "penalties", "cv_loss")
+        cv_headline = {name: value for name, value in summary.items() if name not in others}
+        chosen = [penalty] if penalty is not None else sorted(penalties)
+        shown = f"penalty {chosen[0]:.2g}" + (f" to {chosen[-1]:.2g}" if chosen[-1] > chosen[0] else "")
+        if cv_loss is None:
+            of_class = "of each class " if penalty is not None else ""
+            self.say(
+                f"Head: {shown}. Cross-validation is not possible, because the training "
+                f"photos {of_class}are one photo, identical photos, or one group."
+            )
+            return
+        headline = " ".join(f"{name.removeprefix('cv_')} {value:.3f}" for name, value in cv_headline.items())
+        self.say(
+            f"Head: {shown}, chosen by cross-validation on the training photos: loss {cv_loss:.3f} {headline}"
+        )
+
+    def epoch_done(self, record: EpochRecord, is_best: bool) -> None:
+        """Print one epoch's numbers."""
+        self.say(f"{record.phase} {record.epoch}/{self._epochs}   {record}{'   best' if is_best else ''}")
+
+    def mixture_found(self, record: EpochRecord, share: float) -> None:
+        """Print a better mixture of weights."""
+        self.say(
+            f"{record.phase}: {share:.0%} of epoch {record.epoch}'s weights, {1 - share:.0%} of those before "
+            f"the phase: val {shown(record.val)}   best"
+        )
+
+    def progressed(self, count: PhotoCount) -> None:
+        """Move the bar; without one, print a line every ten seconds."""
+        if self._console is None or not self._console.is_terminal:
+            self._print_count(count)
+            return
+        if count.done == 0 and self._bar is None:
+            self._bar = _new_bar(self._console, count)
+        if self._bar is None:
+            return
+        bar, task = self._bar
+        if count.is_over:
+            bar.stop()
+            self._bar = None
+            return
+        scores = f", {count.scores}" if count.scores else ""
+        bar.update(task, completed=count.done, rate=f"{count.rate:.0f} images/s", scores=scores)
+
+    def _print_count(self, count: PhotoCount) -> None:
+        now = time.monotonic()
+        if count.done == 0:
+            self._last_line = now
+        elif not count.is_over and now - self._last_line >= _SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            self.say(
+                f"{count.description}: {count.done}/{count.total}, {count.rate:.0f} images/s, "
+                f"{count.seconds_left:.0f} s left{f', {count.scores}' if count.scores else ''}"
+            )
+
+
+def _new_bar(console: Console, count: PhotoCount) -> tuple[Progress, TaskID]:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TextColumn("{task.fields[rate]}{task.fields[scores]}"),
+        TimeRemainingColumn(compact=True),
+        console=console,
+        transient=True,
+    )
+    task = bar.add_task(count.description, total=count.total, rate="", scores="")
+    bar.start()
+    return bar, task
+
+
+def flips_in_words(class_names: tuple[str, ...], phases: Sequence[PhaseConfig]) -> list[str]:
+    """Return a warning for each flip of a phase that may change labels."""
+    warnings = [text for phase in phases for text in flip_warnings(class_names, phase.augment)]
+    return [f"Warning: {text}" for text in dict.fromkeys(warnings)]
+
+
+def out_of_patience(phase: PhaseConfig) -> str:
+    """Say why a phase ends before its last epoch."""
+    assert phase.patience is not None
+    return (
+        f"{phase.name} ends early: no improvement for {counted(phase.patience, 'epoch')} "
+        f"(patience = {phase.patience})"
+    )
+
+
+def in_words(dataset: Dataset | Listing) -> str:
+    """Say what photos are labelled with."""
+    classes = counted(len(dataset.class_names), "class", "classes")
+    return {
+        "classification": classes,
+        "multilabel": f"any of {classes}",
+        "regression": f"numbers: {', '.join(dataset.targets)}",
+        "box": "one box each" + (f" of {classes}" if len(dataset.class_names) > 1 else ""),
+    }[dataset.task]

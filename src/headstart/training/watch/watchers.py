@@ -1,0 +1,158 @@
+"""All watchers of a run, told together; one that fails is left out, and the run goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import random
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from headstart.config import PhaseConfig
+from headstart.data.records import Dataset, Listing
+from headstart.data.split import Splits
+from headstart.training.history import EpochRecord
+from headstart.training.watch.counting import Counter
+from headstart.training.watch.history_csv import HistoryCsv
+from headstart.training.watch.terminal import Terminal
+from headstart.training.watch.watcher import PhotoCount, RunStart, Watcher
+
+
+class Watchers:
+    """Tells every watcher what happens: the methods are those of ``Watcher``.
+
+    As a context, it says ``run_stopped`` if the block raises after the run has begun.
+    """
+
+    def __init__(
+        self, watchers: Iterable[Watcher], say: Callable[[str], object], *, quiet: bool = False
+    ) -> None:
+        """
+        Args:
+            watchers: In the order in which they are told.
+            say: Shows a person a sentence.
+            quiet: Tell none of them: for every process but the main one.
+        """
+        self.say = say
+        self._quiet = quiet
+        self._watchers: list[Watcher] = []
+        self.add(*watchers)
+        self._is_running = False
+
+    @classmethod
+    def of_screen(cls, *, quiet: bool = False) -> Self:
+        """Return the watchers of a command that trains nothing to keep: what a person sees.
+
+        Args:
+            quiet: Show nothing: every process but the main one.
+        """
+        terminal = Terminal(quiet=quiet)
+        return cls([terminal], terminal.say, quiet=quiet)
+
+    @classmethod
+    def of_run(cls, *, quiet: bool = False) -> Self:
+        """Return the watchers of a run.
+
+        Args:
+            quiet: Show and write nothing: every process but the main one.
+        """
+        watchers = cls.of_screen(quiet=quiet)
+        watchers.add(HistoryCsv(watchers.say))
+        return watchers
+
+    def add(self, *watchers: Watcher) -> None:
+        """Let more watchers see what happens from now on."""
+        if not self._quiet:
+            self._watchers += watchers
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and self._is_running:
+            self._tell("run_stopped", error)
+
+    @contextmanager
+    def counting(self, description: str, total: int, headline: str = "") -> Iterator[Counter]:
+        """Report progress over ``total`` photos, and the task's headline where there are totals."""
+        counter = Counter(description, total, headline, self.progressed)
+        try:
+            yield counter
+        finally:
+            counter.end()
+
+    def progressed(self, count: PhotoCount) -> None:
+        """See ``Watcher``, as for all that follow."""
+        self._tell("progressed", count)
+
+    def run_begun(self, start: RunStart) -> None:
+        """See ``Watcher``."""
+        self._is_running = True
+        self._tell("run_begun", start)
+
+    def photos_read(self, listing: Listing, dataset: Dataset, splits: Splits) -> None:
+        """See ``Watcher``."""
+        self._tell("photos_read", listing, dataset, splits)
+
+    def phase_begun(self, phase: PhaseConfig, frozen_stages: Sequence[str], num_trainable: int) -> None:
+        """See ``Watcher``."""
+        self._tell("phase_begun", phase, tuple(frozen_stages), num_trainable)
+
+    def head_solved(self, summary: Mapping[str, Any]) -> None:
+        """See ``Watcher``."""
+        self._tell("head_solved", dict(summary))
+
+    def epoch_done(self, record: EpochRecord, is_best: bool) -> None:
+        """See ``Watcher``."""
+        self._tell("epoch_done", record, is_best)
+
+    def mixture_found(self, record: EpochRecord, share: float) -> None:
+        """See ``Watcher``."""
+        self._tell("mixture_found", record, share)
+
+    def run_finished(self, metrics: Mapping[str, Any]) -> None:
+        """See ``Watcher``."""
+        self._tell("run_finished", dict(metrics))
+        self._is_running = False
+
+    def _tell(self, method: str, *facts: object) -> None:
+        if not self._watchers:
+            return
+        with _same_random_numbers():
+            for watcher in list(self._watchers):
+                try:
+                    getattr(watcher, method)(*map(_own, facts))
+                except Exception as error:  # whatever a watcher's library raises: it is not worth the run
+                    self._watchers.remove(watcher)
+                    with contextlib.suppress(Exception):  # it may be the screen that has failed
+                        self.say(
+                            f"Warning: the watcher {type(watcher).__name__} failed and sees nothing of the "
+                            f"rest of this run, which continues: {type(error).__name__}: {error}"
+                        )
+
+
+def _own(fact: object) -> object:
+    """Return a copy of what could be changed in place; the others are frozen all the way down."""
+    return copy.deepcopy(fact) if isinstance(fact, (dict, EpochRecord, RunStart)) else fact
+
+
+@contextmanager
+def _same_random_numbers() -> Iterator[None]:
+    """Give the global generators of random numbers back as they were, whoever has used them in the block."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    torch = sys.modules.get("torch")
+    own = torch.get_rng_state() if torch else None
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+        if torch:
+            torch.set_rng_state(own)
