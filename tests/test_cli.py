@@ -122,7 +122,7 @@ def test_where_a_number_is_wanted_the_help_says_so() -> None:
 def test_every_setting_is_an_option_of_train() -> None:
     _, text, _ = headstart("train", "--help")
     for field in dataclasses.fields(TrainConfig):
-        if field.name not in ("data", "phases"):
+        if field.name not in ("data", "phases", "phase_settings"):
             assert f"--{field.name.replace('_', '-')}" in text, field.name
 
 
@@ -232,7 +232,7 @@ def test_augment_draws_a_sheet_and_warns(photos: Path, tmp_path: Path) -> None:
     recipe.write_text('[[phases]]\naugment = [{op = "rotation", degrees = 0.2}]\n')
     code, _, err = here("augment", photos, *options, cwd=tmp_path)
     assert code == 2
-    assert "0.2 degrees: did you mean 20?" in err
+    assert "Did you mean 20?" in err
 
     photo = photos / "train" / "red" / "red0.jpg"
     before = photo.read_bytes()

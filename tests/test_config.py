@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 import tomli_w
 
-from headstart.config import Need, PhaseConfig, TrainConfig, settings_from_pairs, unused_settings
+from headstart.config import RECIPES, Need, PhaseConfig, TrainConfig, settings_from_pairs, unused_settings
+from headstart.config.operations import Rotation
 from headstart.errors import ConfigError
+from headstart.recipe import Facts, complete
 
 # A wrong setting, and what its message must say: the value, what is allowed.
 WRONG = [
@@ -68,10 +70,11 @@ WRONG = [
         {"phases": [{"class_weights": "balanced", "sampling": "balanced"}]},
         ["class_weights and sampling", "twice", "Choose one"],
     ),
-    ({"phases": [{"augment": [{"op": "blur", "p": 0}]}]}, ["blur: p = 0", "no view", "larger"]),
+    ({"phases": [{"augment": [{"op": "blur", "p": 0}]}]}, ["blur: p is 0", "no view", "larger"]),
     ({"phases": [{"lr": 1e-3}]}, ["phase 1", "'lr'", "Did you mean 'head_lr'"]),
     ({"head_lr": 1e-3}, ["'head_lr'", "a setting of a phase", "[[phases]]"]),
-    ({"lr": 1e-3}, ["'lr'", "Did you mean 'head_lr'? That is a setting of a phase"]),
+    ({"wd": 1e-3}, ["'wd'", "Did you mean 'weight_decay'? That is a setting of a phase"]),
+    ({"learning_rate": 1e-3}, ["'learning_rate'", "Did you mean 'lr'?"]),
     ({"mean": "0.5,0.5"}, ["mean is '0.5,0.5'", "three numbers", "0.5,0.5,0.5"]),
     ({"backbone": "f.onnx", "std": "1,0,1"}, ["std is '1,0,1'", "above 0"]),
     (
@@ -276,9 +279,89 @@ def test_pairs_become_settings() -> None:
         assert words in problem
 
 
+def changed(recipe: str, **settings: Any) -> list[tuple[str, int, float]]:
+    """Names, epochs and rates of a recipe's phases, completed as a run does."""
+    facts = Facts(num_train=1000, head_inputs=1280)
+    phases = complete(TrainConfig.from_settings("photos", recipe=recipe, **settings), facts).phases
+    return [(phase.name, phase.epochs, phase.head_lr) for phase in phases]
+
+
+def test_settings_of_phases_change_what_the_recipe_says(tmp_path: Path) -> None:
+    assert changed("classic") == [("head", 10, 1e-3), ("all", 10, 1e-4)]
+    assert changed("classic", epochs="20", lr="0.5") == [("head", 10, 1e-3), ("all", 20, 0.5)]
+    pairs = settings_from_pairs(["head.epochs=3", "all.head-lr=2e-4", "epochs=7"])
+    assert changed("classic", **pairs) == [("head", 3, 1e-3), ("all", 7, 2e-4)]
+    named = settings_from_pairs(["all.epochs=9"])  # by its name goes before as the last
+    assert changed("classic", epochs=7, **named) == [("head", 10, 1e-3), ("all", 9, 1e-4)]
+    path = tmp_path / "recipe.toml"
+    path.write_text('[[phases]]\nname = "a"\naugment = "light"\n\n[[phases]]\nname = "b"\n')
+    config = TrainConfig("photos", recipe=str(path), epochs=4, phase_settings={"a": {"epochs": 3}})
+    assert [(phase.epochs, phase.views) for phase in config.phases] == [(3, 3), (4, 1)]
+    assert not {"epochs", "lr", "phase_settings"} & config.to_dict().keys()
+    assert TrainConfig.from_settings(**config.to_dict()) == config
+
+
+def test_views_follow_the_epochs_and_the_augmentation_of_a_changed_phase() -> None:
+    facts = Facts(num_train=1000, head_inputs=1280, task="box")
+
+    def last(**settings: Any) -> PhaseConfig:
+        return complete(TrainConfig.from_settings("photos", recipe="finetune", **settings), facts).phases[-1]
+
+    assert last().views == last().epochs  # it varies photos
+    assert last(epochs=31).views == 31
+    assert last(epochs=31, **settings_from_pairs(["finetune.views=2"])).views == 2
+    assert last(**settings_from_pairs(["finetune.augment=none"])).views == 1
+    shown = settings_from_pairs(['finetune.augment=[{op = "rotation", degrees = 15}]', "finetune.epochs=5"])
+    assert (last(**shown).augment, last(**shown).views) == ((Rotation((-15, 15)),), 5)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "pairs", "told"),
+    [
+        (
+            "finetune",
+            ["finetun.epochs=3"],
+            ["no phase 'finetun'", "Did you mean 'finetune'", "probe, finetune"],
+        ),
+        ("classic", ["finetune.epochs=3"], ["no phase 'finetune'", "head, all"]),
+        ("auto", ["fine.epochs=3"], ["no phase 'fine'", "probe, finetune"]),
+        ("finetune", ["finetune.epoch=3"], ["phase finetune: unknown setting 'epoch'", "'epochs'"]),
+        ("finetune", ["finetune.lr=3"], ["'lr'", "Did you mean 'head_lr'?"]),
+        ("finetune", ["finetune.epochs=many"], ["phase finetune: epochs is 'many'", "whole number"]),
+        ("finetune", ["finetune.batch_size=3"], ["setting of the run", "--set batch_size=VALUE"]),
+        ("finetune", ["finetune.augment=[{op = 3"], ["not valid TOML"]),
+        ("finetune", ["head_lr=1"], ["a setting of a phase", "--set PHASE.head_lr=VALUE"]),
+        ("finetune", ["epochs=0"], ["epochs is '0'", "at least 1"]),
+        ("finetune", ["phase_settings=3"], ["--set PHASE.KEY=VALUE"]),
+        ("finetune", [".epochs=3"], ["'.epochs=3' is not KEY=VALUE"]),
+        ("classic", ["all.schedule=multistep"], ["phase 2: ", "milestones is empty"]),
+        ("probe", ["epochs=5"], ["epochs is 5", "'exact'", "without epochs"]),
+        ("probe", ["lr=0.5"], ["head_lr is 0.5", "'exact'", "without steps"]),
+    ],
+    ids=str,
+)
+def test_a_wrong_change_of_a_phase_is_told(recipe: str, pairs: list[str], told: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        changed(recipe, **settings_from_pairs(pairs))
+    for words in told:
+        assert words in str(caught.value)
+
+
+def test_every_recipe_has_the_phases_that_are_written_down_for_it() -> None:
+    for recipe, names in RECIPES.items():
+        assert tuple(name for name, _, _ in changed(recipe)) == names
+
+
+def test_settings_of_phases_are_named_by_phase() -> None:
+    for wrong in (3, {"finetune": 3}, ["finetune"]):
+        with pytest.raises(ConfigError, match="name settings by phase"):
+            TrainConfig.from_settings("photos", phase_settings=wrong)
+    assert TrainConfig.from_settings("photos", phase_settings={}) == TrainConfig("photos")
+
+
 def test_every_setting_says_what_it_is() -> None:
     for config in (TrainConfig, PhaseConfig):
-        assert all(field.metadata["description"] for field in dataclasses.fields(config))
+        assert all(field.metadata["setting"].text for field in dataclasses.fields(config))
 
 
 def test_without_views_each_epoch_has_a_new_one() -> None:

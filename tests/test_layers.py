@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 # Lowest row first. Within a row, a module may import those to its right.
 ROWS = [
     [
-        *("weight_files", "model_file", "runtime", "images", "config", "operations"),
+        *("weight_files", "model_file", "runtime", "images", "config"),
         *("files", "columns", "cores", "environment", "errors"),
     ],
     ["data"],

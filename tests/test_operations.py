@@ -10,16 +10,16 @@ import pytest
 import tomli_w
 
 from headstart.config import PhaseConfig, TrainConfig
-from headstart.errors import ConfigError
-from headstart.operations import (
+from headstart.config.augmentation import check_augment
+from headstart.config.operations import (
     OPERATIONS,
     PRESETS,
     Brightness,
     HorizontalFlip,
     Hue,
     Rotation,
-    check_augment,
 )
+from headstart.errors import ConfigError
 
 
 def checked(value: Any) -> Any:
@@ -54,28 +54,28 @@ WRONG: list[tuple[Any, list[str]]] = [
     ([{"op": "ColorJitter"}], ["brightness, contrast, saturation and hue"]),
     (
         [{"op": "rotation", "degree": 3}],
-        ["rotation has no 'degree'", "Did you mean 'degrees'?", "degrees, p"],
+        ["rotation: unknown setting 'degree'", "Did you mean 'degrees'?", "degrees, p"],
     ),
-    ([{"op": "rotation", "degrees": 0.2}], ["0.2 degrees: did you mean 20?"]),
-    ([{"op": "rotation", "degrees": [-0.3, 0.3]}], ["0.3 degrees: did you mean 30?"]),
-    ([{"op": "affine", "shear": 0.1}], ["0.1 degrees: did you mean 10?"]),
-    ([{"op": "rotation", "degrees": -15}], ["did you mean 15?"]),
+    ([{"op": "rotation", "degrees": 0.2}], ["that is 0.2 degrees", "Did you mean 20?"]),
+    ([{"op": "rotation", "degrees": [-0.3, 0.3]}], ["that is 0.3 degrees", "Did you mean 30?"]),
+    ([{"op": "affine", "shear": 0.1}], ["that is 0.1 degrees", "Did you mean 10?"]),
+    ([{"op": "rotation", "degrees": -15}], ["Did you mean 15?"]),
     ([{"op": "rotation", "degrees": 200}], ["must lie in 0 to 180"]),
-    ([{"op": "rotation", "degrees": "15"}], ["'15'", "a number, or two as in [from, to]"]),
-    ([{"op": "rotation", "degrees": [1, 2, 3]}], ["two as in [from, to]"]),
-    ([{"op": "rotation", "degrees": [1, float("nan")]}], ["two as in [from, to]"]),
-    ([{"op": "hue", "amount": 18}], ["did you mean 0.05 (18 degrees)?"]),
-    ([{"op": "hue", "amount": 0.6}], ["must lie in 0 to 0.5."]),
-    ([{"op": "brightness", "amount": 20}], ["did you mean 0.2 (20 %)?"]),
-    ([{"op": "contrast", "amount": [1.2, 0.8]}], ["did you mean [0.8, 1.2]?"]),
+    ([{"op": "rotation", "degrees": "15"}], ["'15'", "a number, or two numbers, as in [from, to]"]),
+    ([{"op": "rotation", "degrees": [1, 2, 3]}], ["two numbers, as in [from, to]"]),
+    ([{"op": "rotation", "degrees": [1, float("nan")]}], ["two numbers, as in [from, to]"]),
+    ([{"op": "hue", "amount": 18}], ["Did you mean 0.05 (18 degrees)?"]),
+    ([{"op": "hue", "amount": 0.6}], ["must lie in 0 to 0.5: shift"]),
+    ([{"op": "brightness", "amount": 20}], ["Did you mean 0.2 (20 %)?"]),
+    ([{"op": "contrast", "amount": [1.2, 0.8]}], ["Did you mean [0.8, 1.2]?"]),
     ([{"op": "saturation", "amount": [-1, 1]}], ["must lie in 0 to 10"]),
-    ([{"op": "horizontal-flip", "p": 50}], ["did you mean 0.5 (50 %)?"]),
+    ([{"op": "horizontal-flip", "p": 50}], ["Did you mean 0.5 (50 %)?"]),
     ([{"op": "horizontal-flip", "p": [0, 1]}], ["must be a number"]),
     ([{"op": "horizontal-flip", "p": True}], ["must be a number"]),
     ([{"op": "resized-crop", "area": 0.5}], ["two numbers, as in [from, to]"]),
-    ([{"op": "resized-crop", "area": [50, 100]}], ["did you mean [0.5, 1] (100 %)?"]),
+    ([{"op": "resized-crop", "area": [50, 100]}], ["Did you mean [0.5, 1] (100 %)?"]),
     ([{"op": "resized-crop", "area": [0, 1]}], ["must lie in 0.01 to 1"]),
-    ([{"op": "solarise", "threshold": 0.5}], ["did you mean 128?"]),
+    ([{"op": "solarise", "threshold": 0.5}], ["Did you mean 128?"]),
     ([{"op": "posterise", "bits": 3.5}], ["a whole number"]),
     ([{"op": "posterise", "bits": 0}], ["must lie in 1 to 8"]),
     ([{"op": "randaugment", "magnitude": 31}], ["must lie in 0 to 30"]),
@@ -134,7 +134,7 @@ def test_every_parameter_is_checked(name: str) -> None:
         if field.name != "op":
             assert len(problems_of([{"op": name, field.name: "x"}])) == 1
             assert len(problems_of([{"op": name, field.name: [-1e9, 1e9]}])) == 1
-            assert field.metadata["parameter"].text
+            assert field.metadata["setting"].text
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -157,6 +157,18 @@ def train(
             metavar="NAME|FILE",
         ),
     ] = None,
+    epochs: Annotated[
+        str | None,
+        option(
+            "Passes over the training photos in the last phase; a probe has none.",
+            "the recipe's",
+            metavar="NUMBER",
+        ),
+    ] = None,
+    lr: Annotated[
+        str | None,
+        option("Learning rate of the head in the last phase.", "the recipe's", metavar="NUMBER"),
+    ] = None,
     task: Task = None,
     target: Target = None,
     boxes: BoxesWanted = None,
@@ -232,7 +244,7 @@ def train(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Set any option by name. Repeatable; overrides the option itself.",
+            help="Set any option by name, or PHASE.KEY=VALUE. Repeatable; overrides the option itself.",
         ),
     ] = None,
     dry_run: Annotated[

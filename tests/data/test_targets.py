@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from headstart.config.augmentation import check_augment
 from headstart.data.augment import Augmentation
 from headstart.data.records import Record
 from headstart.data.targets import Scale, Targets
 from headstart.errors import DataError
 from headstart.images.preprocess import Preprocessing
 from headstart.images.view import View
-from headstart.operations import check_augment
 
 SQUASH = Preprocessing(resize="squash")
 

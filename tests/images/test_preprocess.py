@@ -174,11 +174,11 @@ def test_settings_survive_json():
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"size_px": 0}, "size_px is 0; it must be a whole number, 1 to 4096"),
+        ({"size_px": 0}, "size_px is 0; it must be at least 1: side of the square input"),
         ({"size_px": 224.0}, "size_px"),
         ({"size_px": True}, "size_px"),
         ({"size_px": 10**9}, "size_px"),
-        ({"crop_fraction": 0}, "crop_fraction is 0; it must be above 0 and at most 1"),
+        ({"crop_fraction": 0}, "crop_fraction is 0; it must be above 0: share"),
         ({"crop_fraction": 1.01}, "crop_fraction"),
         ({"crop_fraction": math.nan}, "crop_fraction"),
         ({"crop_fraction": "0.875"}, "crop_fraction"),
@@ -190,7 +190,7 @@ def test_settings_survive_json():
         ({"mean": [0.5, 0.5]}, "three numbers"),
         ({"mean": [0.5, 0.5, math.inf]}, "three numbers"),
         ({"std": [0.5, 0.5, 0.0]}, "std is [0.5, 0.5, 0.0]; each must be above 0"),
-        ({"sise_px": 3}, "unknown key 'sise_px'. Did you mean 'size_px'?"),
+        ({"sise_px": 3}, "unknown setting 'sise_px'. Did you mean 'size_px'?"),
     ],
 )
 def test_wrong_settings_are_refused_with_what_is_allowed(change, expected):

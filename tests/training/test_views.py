@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import headstart as hs
-from headstart.operations import OPERATIONS
+from headstart.config.operations import OPERATIONS
 
 EVERYTHING = ", ".join(
     f'{{op = "{name}", p = 0.5}}' for name in OPERATIONS if name not in ("padded-crop", "randaugment")

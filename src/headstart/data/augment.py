@@ -17,9 +17,8 @@ from typing import Final
 
 import numpy as np
 
-from headstart.errors import ConfigError
-from headstart.images.view import WARPS, Step, View
-from headstart.operations import (
+from headstart.config.augmentation import check_augment
+from headstart.config.operations import (
     Affine,
     Augment,
     Blur,
@@ -41,9 +40,10 @@ from headstart.operations import (
     Solarise,
     TrivialAugment,
     VerticalFlip,
-    check_augment,
     operations_of,
 )
+from headstart.errors import ConfigError
+from headstart.images.view import WARPS, Step, View
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from headstart.operations import Augment, operations_of
+from headstart.config.operations import Augment, operations_of
 
 # Words that a mirror exchanges, in the languages in which folders are often named.
 _LEFT_RIGHT: Final = (

@@ -6,21 +6,28 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from PIL import Image
 
-from headstart.errors import ConfigError, did_you_mean
+from headstart.config.checking import check_fields, checked, converted, setting, settings_of
+from headstart.errors import ConfigError
 from headstart.images.adjust import GREY, adjust
 from headstart.images.decode import Decoded, decode_photo
 from headstart.images.view import Box, View, jacobian, rectangle
 
 Resize = Literal["crop", "pad", "squash"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+_RESIZES: Final = get_args(Resize)
+_FILTERS: Final = get_args(Interpolation)
 
 MAX_SIZE_PX: Final = 4096
 """Largest side of a network's input."""
+
+_WHERE: Final = "Preprocessing: "  # begins each problem
+_STRICTLY: Final = partial(converted, text=False)
 
 # A JPEG keeps at least this many times the pixels (per side) that the network gets. Twice: pixels differ from
 # those of a full decode by 0.3 grey levels on average, 1.0 in the worst photo of 30 large ones; once: 0.9 and
@@ -47,34 +54,20 @@ class Preprocessing:
         ConfigError: A value is wrong; all wrong values are named at once.
     """
 
-    size_px: int = 224
-    crop_fraction: float = 0.875
-    interpolation: Interpolation = "bilinear"
-    resize: Resize = "crop"
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    size_px: int = setting(224, "side of the square input in pixels", at_least=1, at_most=MAX_SIZE_PX)
+    crop_fraction: float = setting(0.875, "share of the shorter side that is seen", above=0, at_most=1)
+    interpolation: Interpolation = setting("bilinear", "filter of the resampling", choices=_FILTERS)
+    resize: Resize = setting("crop", "how photos become square", choices=_RESIZES)
+    mean: tuple[float, float, float] = setting((0.485, 0.456, 0.406), "per channel, of pixels from 0 to 1")
+    std: tuple[float, float, float] = setting(
+        (0.229, 0.224, 0.225), "per channel, of pixels from 0 to 1", above=0
+    )
 
     def __post_init__(self) -> None:
-        problems = []
-        if type(self.size_px) is not int or not 1 <= self.size_px <= MAX_SIZE_PX:
-            problems.append(f"size_px is {self.size_px!r}; it must be a whole number, 1 to {MAX_SIZE_PX}.")
-        if not _is_number(self.crop_fraction) or not 0 < self.crop_fraction <= 1:
-            problems.append(f"crop_fraction is {self.crop_fraction!r}; it must be above 0 and at most 1.")
-        for name, kind in (("interpolation", Interpolation), ("resize", Resize)):
-            value, allowed = getattr(self, name), get_args(kind)
-            if value not in allowed:
-                nearest = did_you_mean(value, allowed) if isinstance(value, str) else ""
-                problems.append(f"{name} is {value!r}; it must be one of {', '.join(allowed)}.{nearest}")
-        for name in ("mean", "std"):
-            value = getattr(self, name)
-            if not isinstance(value, (tuple, list)) or len(value) != 3 or not all(map(_is_number, value)):
-                problems.append(f"{name} is {value!r}; it must be three numbers, for red, green and blue.")
-            elif name == "std" and min(value) <= 0:
-                problems.append(f"std is {value!r}; each must be above 0.")
-            else:
-                object.__setattr__(self, name, tuple(map(float, value)))
+        problems: list[str] = []
+        check_fields(self, problems, _WHERE, convert=_STRICTLY)
         if problems:
-            raise ConfigError(f"Preprocessing: {problem}" for problem in problems)
+            raise ConfigError(problems)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON has them: one key per attribute."""
@@ -87,14 +80,10 @@ class Preprocessing:
         Raises:
             ConfigError: A key is unknown or missing, or a value is wrong.
         """
-        known = [field.name for field in dataclasses.fields(cls)]
-        problems = [
-            f"Preprocessing: unknown key {key!r}.{did_you_mean(str(key), known)} Known: {', '.join(known)}."
-            for key in settings
-            if key not in known
-        ]
+        problems: list[str] = []
+        checked(cls, settings, _WHERE, problems, convert=_STRICTLY)
         # No defaults here: they would be wrong for somebody else's backbone, in silence.
-        problems += [f"Preprocessing: {key} is missing." for key in known if key not in settings]
+        problems += [f"{_WHERE}{key} is missing." for key in settings_of(cls) if key not in settings]
         if problems:
             raise ConfigError(problems)
         return cls(**settings)
@@ -213,7 +202,3 @@ def _warped(
     return part.transform(
         (size_px, size_px), method, coefficients[:8].tolist(), resample=resample, fillcolor=GREY
     )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -15,6 +15,7 @@ import numpy as np
 
 from headstart import recipe
 from headstart.config import PhaseConfig, TrainConfig
+from headstart.config.operations import PRESETS, Augment, operations_of
 from headstart.data.augment import Augmentation
 from headstart.data.flips import flip_warnings
 from headstart.data.place import place_boxes
@@ -27,7 +28,6 @@ from headstart.images.decode import decode, image_size, read_bytes
 from headstart.images.draw import outline
 from headstart.images.preprocess import load_pixels
 from headstart.images.view import View
-from headstart.operations import PRESETS, Augment, operations_of
 from headstart.training.extractor import input_of
 from headstart.training.picture import refuse_picture, write_picture
 from headstart.training.sampler import key

@@ -75,8 +75,11 @@ def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup 
         num_train -= round(config.val_fraction * num_train)
     outputs = num_outputs(listing.task, len(listing.class_names), len(listing.targets))
     facts = recipe.Facts(num_train, backbone.num_features, listing.task, outputs)
+    is_changed = config.phase_settings is not None
     config = recipe.complete(config, facts)
     if any(phase.optimizer != "exact" for phase in config.phases):
+        if is_changed:
+            return "The phases train in steps."
         return (
             f"A head for {num_train:,} photos and {outputs:,} outputs takes too much memory to be solved at "
             f"once, so it is trained in steps."

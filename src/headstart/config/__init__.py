@@ -1,0 +1,20 @@
+"""What a training run is told: settings, their checking, and the operations that photos are varied by."""
+
+from headstart.config.backbone import file_is_not_trained
+from headstart.config.checking import Need
+from headstart.config.phase import PhaseConfig
+from headstart.config.phases import RECIPES
+from headstart.config.settings import TrainConfig
+from headstart.config.toml import read_toml, settings_from_pairs
+from headstart.config.unused import unused_settings
+
+__all__ = [
+    "RECIPES",
+    "Need",
+    "PhaseConfig",
+    "TrainConfig",
+    "file_is_not_trained",
+    "read_toml",
+    "settings_from_pairs",
+    "unused_settings",
+]

@@ -1,0 +1,55 @@
+"""What of a run's settings goes with its backbone: a network by name, or an ONNX file of the user's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headstart.config.phase import PhaseConfig
+
+
+def contradictions_of_backbone(config: Any) -> list[str]:
+    """Name the settings that do not go with the kind of backbone, each of them right by itself.
+
+    Args:
+        config: A ``TrainConfig``, which is made of files below this one.
+    """
+    if not config.backbone_is_file:
+        return [
+            f"{name} is {getattr(config, name)!r}, but it is a setting of backbones that are ONNX files, and "
+            f"backbone is {config.backbone!r}, which knows it. Leave {name} out."
+            for name in ("mean", "std", "output_name")
+            if getattr(config, name) is not None
+        ]
+    problems = []
+    if config.weights != "default":
+        problems.append(
+            f"weights is {config.weights!r}, but the backbone {config.backbone!r} holds its own. Leave "
+            f"weights out."
+        )
+    problems += [
+        f"{name} is {getattr(config, name)!r}, but the features of an ONNX file are computed on the CPU, in "
+        f"float32. Leave {name} out."
+        for name, allowed in (("device", ("auto", "cpu")), ("precision", ("auto", "fp32")))
+        if getattr(config, name) not in allowed
+    ]
+    if config.task == "box" or config.head not in ("auto", "linear"):
+        wanted = "task is 'box'" if config.task == "box" else f"head is {config.head!r}"
+        problems.append(f"{wanted}, which is trained in steps. {file_is_not_trained(config.backbone)}")
+    if config.phases and not _is_probe(config.phases):
+        problems.append(f"The phases train in steps. {file_is_not_trained(config.backbone)}")
+    elif not config.phases and config.recipe in ("finetune", "full", "classic"):
+        problems.append(f"recipe is {config.recipe!r}. {file_is_not_trained(config.backbone)}")
+    return problems
+
+
+def file_is_not_trained(file: str) -> str:
+    """Say what to do where training in steps is asked of an ONNX file."""
+    return (
+        f"An ONNX file cannot be fine-tuned, and {file!r} is one. Train a probe on it, with --recipe probe, "
+        f"or choose a backbone by its name: headstart backbones lists them."
+    )
+
+
+def _is_probe(phases: tuple[PhaseConfig, ...]) -> bool:
+    """Return whether phases only solve a head."""
+    return len(phases) == 1 and phases[0].optimizer == "exact" and phases[0].unfreeze in ("head", 0)

@@ -1,0 +1,244 @@
+"""The checking of values that a user gives: types, limits, choices, unknown names, all problems at once.
+
+A class of settings is a frozen dataclass whose fields are made by ``setting``: each holds what its value
+means and may be, written down once, for messages and for the help of the command line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import operator
+import os
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from headstart.errors import did_you_mean
+
+# What other programs call a setting; where there are two names here, the first that is known is meant.
+_OTHER_NAMES = {
+    "lr": ("head_lr",),
+    "learning_rate": ("lr", "head_lr"),
+    "wd": ("weight_decay",),
+    "label_smooth": ("label_smoothing",),
+    "image_size": ("size_px",),
+    "img_size": ("size_px",),
+    "model": ("backbone",),
+}
+
+
+Need = Literal["steps", "boxes", "split"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a setting means, and what it may be.
+
+    Attributes:
+        text: Its meaning, without a full stop; it follows the value in messages and begins the help.
+        choices: The only values allowed, if there are any.
+        at_least, above, at_most, below: Limits of its number or numbers.
+        kind: ``one`` value as the annotation says. Of operations on photos: ``range`` is two numbers, from
+            and to; of ``around 0`` and ``around 1`` a single number is the way to both sides, as in
+            torchvision: 15 stands for [-15, 15], 0.2 for [0.8, 1.2].
+        unit: What people mix up, as shares with per cent: a value that looks so gets a hint.
+        check: Checks and converts the value, instead of ``converted``: given the value, what begins each
+            problem, and the list of problems.
+        shown: What the help shows as the default, where the value alone says too little.
+        metavar: What stands for the value in the help; by default NUMBER, or the setting's name.
+        commands: Other commands than ``train`` with this option.
+        needs: What a run must have for the setting to matter: training steps, boxes to learn, or photos that
+            it splits itself.
+        section: Its heading in the help. Empty: the setting is not an option of the command line.
+    """
+
+    text: str
+    choices: tuple[str, ...] = ()
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+    kind: Literal["one", "range", "around 0", "around 1"] = "one"
+    unit: Literal["degrees", "share", "share of the circle", "grey level", ""] = ""
+    check: Callable[[Any, str, list[str]], Any] | None = None
+    shown: str | None = None
+    metavar: str | None = None
+    commands: tuple[str, ...] = ()
+    needs: Need | None = None
+    section: str = ""
+
+
+def setting(default: Any, text: str, **about: Any) -> Any:
+    """Return a dataclass field that knows what it means: see ``Setting``."""
+    return dataclasses.field(default=default, metadata={"setting": Setting(text, **about)})
+
+
+def settings_of(cls: Any) -> dict[str, Setting]:
+    """Return what each setting of a class means and may be, by its name."""
+    return {f.name: f.metadata["setting"] for f in dataclasses.fields(cls) if "setting" in f.metadata}
+
+
+class RefusedError(ValueError):
+    """A value is not allowed.
+
+    Args:
+        reason: Why, as "it must be ...".
+        hint: A sentence with a space before it, such as what was probably meant.
+    """
+
+    def __init__(self, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.hint = hint
+
+
+def checked(
+    cls: Any,
+    given: Mapping[str, Any],
+    where: str,
+    problems: list[str],
+    *,
+    convert: Callable[[Any, str, Setting], Any] | None = None,
+    elsewhere: tuple[Collection[str], str] = ((), ""),
+) -> dict[str, Any]:
+    """Check values by the settings of a class, and bring each to the type of its field.
+
+    Args:
+        cls: The class of settings.
+        given: Values by name.
+        where: Begins each problem.
+        problems: Every problem is added to it, with the value, what is allowed, and what was probably meant.
+        convert: Used instead of ``converted``.
+        elsewhere: Names of settings that belong to another class, and where they are to be written.
+
+    Returns:
+        The values that are right.
+    """
+    known = settings_of(cls)
+    annotations = {f.name: str(f.type) for f in dataclasses.fields(cls)}
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in known:
+            hint = hint_at(name, known, *elsewhere)
+            problems.append(f"{where}unknown setting {name!r}.{hint} Settings are {', '.join(known)}.")
+            continue
+        about = known[name]
+        try:
+            if about.check is not None:
+                values[name] = about.check(value, where, problems)
+            else:
+                values[name] = (convert or converted)(value, annotations[name], about)
+        except RefusedError as error:
+            problems.append(f"{where}{name} is {value!r}; {error}: {about.text}.{error.hint}")
+    return values
+
+
+def check_fields(settings: Any, problems: list[str], where: str = "", **how: Any) -> None:
+    """Check each value of settings by itself, and give it the type of its field: 16 for "16".
+
+    Args:
+        settings: An object of a class of settings, which is changed.
+        problems: As of ``checked``, like the arguments that follow.
+        where: Begins each problem.
+        how: Further arguments of ``checked``.
+    """
+    given = {name: getattr(settings, name) for name in settings_of(settings)}
+    given = {name: os.fspath(v) if isinstance(v, os.PathLike) else v for name, v in given.items()}
+    for name, value in checked(type(settings), given, where, problems, **how).items():
+        object.__setattr__(settings, name, value)
+
+
+def hint_at(name: str, known: Collection[str], others: Collection[str] = (), place: str = "") -> str:
+    """Return a hint at what a name that is not known was meant to be, or an empty string.
+
+    Args:
+        name: As the user wrote it.
+        known: What would have been right.
+        others: Names that are right elsewhere.
+        place: Where, with ``{}`` for the name.
+    """
+    meanings = (name, *_OTHER_NAMES.get(name, ()))
+    for meant in meanings:
+        if meant in known:
+            return f" Did you mean {meant!r}?"
+    for meant in meanings:
+        if meant in others:
+            asked = "It" if meant == name else f"Did you mean {meant!r}? That"
+            return f" {asked} is a setting of {place.format(meant)}."
+    return did_you_mean(str(name), known)
+
+
+def converted(value: Any, annotation: str, about: Setting, *, text: bool = True) -> Any:
+    """Bring a value to its type, and check its limits.
+
+    Args:
+        value: As the user gave it.
+        annotation: The type of its field, such as ``float | str``.
+        about: Its limits.
+        text: Whether numbers may be text, as on a command line.
+
+    Raises:
+        RefusedError: It has another type, or lies outside of its limits.
+    """
+    result = _typed(value, annotation, text=text)
+    check_limits(result, about)
+    return result
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value is a finite number; ``True`` is not."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_WORDS = {"int": "a whole number", "float": "a number", "str": "text", "None": "left out"}
+
+
+def _typed(value: Any, annotation: str, *, text: bool) -> Any:
+    """Bring a value to one of the types of an annotation, numbers before text."""
+    if annotation == "bool":
+        if str(value).lower() in ("true", "false"):
+            return str(value).lower() == "true"
+        raise RefusedError("it must be true or false")
+    if "None" in annotation and value in (None, ""):
+        return None
+    if annotation.startswith("tuple"):
+        parts = value.split(",") if isinstance(value, str) and text else value
+        wanted = 3 if annotation.startswith("tuple[float") else None
+        if isinstance(parts, (list, tuple)) and wanted in (None, len(parts)):
+            with contextlib.suppress(RefusedError):
+                return tuple(_typed(part, "float" if wanted else "int", text=text) for part in parts)
+        if wanted:
+            raise RefusedError("it must be three numbers, for red, green and blue, as in 0.5,0.5,0.5")
+        raise RefusedError("it must be whole numbers, as in [20, 50]")
+    kinds = [kind if kind in _WORDS else "str" for kind in annotation.split(" | ")]  # a Literal is text
+    if not isinstance(value, bool) and (text or not isinstance(value, str)):
+        if "int" in kinds and isinstance(value, (int, str)):
+            with contextlib.suppress(ValueError):
+                return int(value)
+        if "float" in kinds and isinstance(value, (int, float, str)):
+            with contextlib.suppress(ValueError):
+                if math.isfinite(number := float(value)):
+                    return number
+    if "str" in kinds and isinstance(value, str):
+        return value
+    raise RefusedError(f"it must be {' or '.join(_WORDS[kind] for kind in kinds)}")
+
+
+def check_limits(value: Any, about: Setting) -> None:
+    """Raise ``RefusedError`` if a value, or one of several, is outside of the limits of its setting."""
+    it = "each" if isinstance(value, tuple) else "it"
+    for each in value if isinstance(value, tuple) else (value,):
+        if about.choices and each is not None and each not in about.choices:
+            hint = did_you_mean(str(each), about.choices)
+            raise RefusedError(f"{it} must be one of {', '.join(about.choices)}", hint)
+        if not isinstance(each, (int, float)):
+            continue
+        for limit, is_wrong, words in (
+            (about.at_least, operator.lt, "at least"),
+            (about.above, operator.le, "above"),
+            (about.at_most, operator.gt, "at most"),
+            (about.below, operator.ge, "below"),
+        ):
+            if limit is not None and is_wrong(each, limit):
+                raise RefusedError(f"{it} must be {words} {limit:g}")

@@ -1,0 +1,209 @@
+"""The phases of a run: read from a recipe file, changed by what is set beside them, and checked together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+from headstart.config.checking import checked, hint_at, settings_of
+from headstart.config.phase import PhaseConfig
+from headstart.config.toml import read_toml
+from headstart.errors import ConfigError, did_you_mean
+
+RECIPES: Final[dict[str, tuple[str, ...]]] = {
+    "auto": ("probe", "finetune"),
+    "probe": ("probe",),
+    "finetune": ("probe", "finetune"),
+    "full": ("probe", "full"),
+    "classic": ("head", "all"),
+}
+"""The recipes, with the names of their phases; what is in these, ``recipe.py`` decides."""
+
+OF_A_PHASE: Final = (
+    settings_of(PhaseConfig).keys() - {"name"},
+    "a phase: write it below [[phases]] in a recipe file, or use --set PHASE.{}=VALUE",
+)
+"""For ``checking.checked``: which settings are a phase's, and where they are to be written."""
+
+
+def phases_of(
+    tables: Any,
+    where: str,
+    problems: list[str],
+    *,
+    changes: Mapping[str, Mapping[str, Any]] | None = None,
+    run_settings: Collection[str] = (),
+) -> tuple[PhaseConfig, ...]:
+    """Check phases as a user or a recipe gives them, each by itself and all together.
+
+    Args:
+        tables: A list of ``PhaseConfig`` or of mappings.
+        where: Begins each problem.
+        problems: Every problem is added to it.
+        changes: Settings that take the place of a phase's own, by its name; "" stands for the last phase.
+        run_settings: Names of settings of the whole run, for hints.
+
+    Returns:
+        Those without problems.
+    """
+    if not isinstance(tables, (list, tuple)):
+        problems.append(f"{where}phases is {tables!r}; write each phase as a [[phases]] table.")
+        return ()
+    elsewhere = (run_settings, "the run: write it beside the phases, as in --set {}=VALUE")
+    named, phases = [], []
+    for number, table in enumerate(tables, 1):
+        if not isinstance(table, (Mapping, PhaseConfig)):
+            problems.append(f"{where}phase {number} is {table!r}; write each phase as a [[phases]] table.")
+            continue
+        given = table.to_table() if isinstance(table, PhaseConfig) else {"name": f"phase{number}", **table}
+        if changes:
+            last = changes.get("", {}) if number == len(tables) else {}
+            given |= {**last, **changes.get(str(given["name"]), {})}
+        named.append(str(given["name"]))
+        found = len(problems)
+        values = checked(PhaseConfig, given, f"{where}phase {number}: ", problems, elsewhere=elsewhere)
+        if len(problems) == found:
+            phases.append(PhaseConfig(**values))
+            told = _contradictions(phases[-1])
+            if phases[-1].optimizer == "exact" and (epochs := values.get("epochs", 1)) != 1:
+                told.append(
+                    f"epochs is {epochs}, but optimizer = 'exact' solves the head once, without epochs. "
+                    f"Leave epochs out, or use adam, adamw or sgd."
+                )
+            problems.extend(f"{where}phase {number}: {each}" for each in told)
+    problems.extend(
+        f"{where}two phases are called {name!r}; give each a name of its own."
+        for name in sorted({name for name in named if named.count(name) > 1})
+    )
+    problems.extend(unknown_phases(changes or {}, named))
+    return tuple(phases)
+
+
+def unknown_phases(changes: Collection[str], names: Collection[str]) -> list[str]:
+    """Name the phases that are to be changed and that there are not."""
+    return [
+        f"There is no phase {name!r}.{did_you_mean(name, names)} The phases are {', '.join(names)}."
+        for name in changes
+        if name and name not in names
+    ]
+
+
+_OF_STEPS = (
+    *("momentum", "head_lr", "weight_decay", "clip_norm", "accumulate", "schedule", "step_epochs", "gamma"),
+    *("warmup_epochs", "label_smoothing", "class_weights", "sampling", "mixup", "cutmix", "ema", "patience"),
+    "wise_ft",
+)
+_OF_OTHER_STAGES = {
+    "backbone_lr": "is the learning rate of other stages",
+    "layer_decay": "slows other stages down",
+    "norm": "is about the batch norms of other stages",
+}
+
+
+def _contradictions(phase: PhaseConfig) -> list[str]:
+    """Name the settings of a phase that do not go with each other, each of them right by itself."""
+    problems, defaults = _contradictions_of_schedule(phase), PhaseConfig()
+    names = [f.name for f in dataclasses.fields(phase)]
+    changed = {name for name in names if getattr(phase, name) != getattr(defaults, name)}
+    if phase.unfreeze in ("head", 0):
+        problems.extend(
+            f"{name} is {getattr(phase, name)!r}, which {meaning}, but unfreeze = {phase.unfreeze!r} trains "
+            f"the head alone. Leave {name} out, or unfreeze more."
+            for name, meaning in _OF_OTHER_STAGES.items()
+            if name in changed
+        )
+    if phase.class_weights == phase.sampling == "balanced":
+        problems.append(
+            "class_weights and sampling are both 'balanced', so that rare classes would count twice over. "
+            "Choose one of the two."
+        )
+    if phase.optimizer == "exact":
+        problems.extend(
+            f"{name} is {getattr(phase, name)!r}, but optimizer = 'exact' solves the head without steps. "
+            f"Leave {name} out, or use adam, adamw or sgd."
+            for name in _OF_STEPS
+            if name in changed
+        )
+    elif phase.patience is not None and phase.patience >= phase.epochs - 1:
+        remedy = f"Make it at most {phase.epochs - 2}, or leave" if phase.epochs > 2 else "Leave"
+        problems.append(
+            f"patience is {phase.patience}, but epochs is {phase.epochs}, so that it could never end the "
+            f"phase early. {remedy} patience out."
+        )
+    return problems
+
+
+def _contradictions_of_schedule(phase: PhaseConfig) -> list[str]:
+    problems = []
+    if phase.milestones and phase.schedule != "multistep":
+        problems.append(
+            f"milestones is {list(phase.milestones)}, which schedule {phase.schedule!r} does not have. Set "
+            f"schedule to 'multistep', or leave milestones out."
+        )
+    if phase.schedule == "multistep" and not phase.milestones:
+        problems.append(
+            "schedule is 'multistep', but milestones is empty. Name the epochs after which the learning rate "
+            "falls, as in milestones = [20, 50], or choose 'constant'."
+        )
+    if list(phase.milestones) != (rising := sorted(set(phase.milestones))):
+        problems.append(f"milestones is {list(phase.milestones)}; did you mean {rising}? They must rise.")
+    elif phase.schedule == "multistep" and (late := [m for m in phase.milestones if m >= phase.epochs]):
+        problems.append(
+            f"milestones is {list(phase.milestones)}, but epochs is {phase.epochs}, so the phase is over "
+            f"before the learning rate falls at {', '.join(map(str, late))}. Name epochs below "
+            f"{phase.epochs}, or make epochs larger."
+        )
+    if phase.warmup_epochs >= phase.epochs and phase.warmup_epochs > 0:
+        problems.append(
+            f"warmup_epochs is {phase.warmup_epochs:g}, but epochs is {phase.epochs}, so the phase "
+            f"would never come to its largest learning rate. Make it less than {phase.epochs}."
+        )
+    return problems
+
+
+def read_recipe(path: str, problems: list[str]) -> Any:
+    """Read a recipe: a TOML file with ``[[phases]]`` and nothing else."""
+    try:
+        content = read_toml(path)
+    except ConfigError as error:
+        problems.extend(error.problems)
+        return ()
+    problems.extend(
+        f"{path}: unknown key {key!r}.{hint_at(key, (), *OF_A_PHASE)} A recipe holds [[phases]] only; "
+        f"everything else is an option of the command."
+        for key in content
+        if key != "phases"
+    )
+    if not content.get("phases"):
+        problems.append(f"{path}: no phases. Write at least one [[phases]] table.")
+    return content.get("phases", ())
+
+
+def changes_of(
+    named: Any, last: Mapping[str, Any], run_settings: Collection[str], problems: list[str]
+) -> dict[str, dict[str, Any]]:
+    """Check what is set beside the phases; whether there are phases of these names, ``phases_of`` finds.
+
+    Args:
+        named: Settings by the phase's name, as the user gave them, or None.
+        last: Settings of the last phase, checked already; None stands for nothing set.
+        run_settings: As of ``phases_of``.
+        problems: Every problem is added to it.
+
+    Returns:
+        Settings by the phase's name; "" stands for the last phase.
+    """
+    named = named or {}
+    if not isinstance(named, Mapping) or not all(isinstance(each, Mapping) for each in named.values()):
+        problems.append(
+            f"phase_settings is {named!r}; name settings by phase, as in {{'finetune': {{'epochs': 20}}}}."
+        )
+        named = {}
+    elsewhere = (run_settings, "the run: leave the phase out, as in --set {}=VALUE")
+    changes = {
+        str(name): checked(PhaseConfig, each, f"phase {name}: ", problems, elsewhere=elsewhere)
+        for name, each in named.items()
+    }
+    of_last = {name: value for name, value in last.items() if isinstance(value, (int, float))}
+    return ({"": of_last} if of_last else {}) | changes

@@ -1,0 +1,411 @@
+"""The settings of a training run: checked whole when they are made, TOML in and out."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Self
+
+from headstart.config.backbone import contradictions_of_backbone
+from headstart.config.checking import check_fields, checked, setting, settings_of
+from headstart.config.phase import PhaseConfig
+from headstart.config.phases import OF_A_PHASE, RECIPES, changes_of, phases_of, read_recipe, unknown_phases
+from headstart.config.toml import read_toml
+from headstart.errors import ConfigError, did_you_mean
+
+_LABELS: Final = ("features", "augment", "lr-find", "evaluate")  # commands that read labels
+_NETWORK: Final = ("features", "augment", "lr-find")
+_STEPS: Final = ("augment", "lr-find")
+_photos = partial(setting, section="Photos and labels")
+_model = partial(setting, section="Backbone and head")
+_training = partial(setting, section="Training")
+_machine = partial(setting, section="Machine, time and faults")
+
+
+def _as_it_is(value: Any, where: str, problems: list[str]) -> Any:
+    """Leave a value for later: phases are checked together."""
+    return value
+
+
+def _of_last_phase(name: str) -> Any:
+    """A setting of the run that stands for a setting of its last phase."""
+    about = settings_of(PhaseConfig)[name]
+    return field(
+        default=None,
+        metadata={
+            "setting": dataclasses.replace(
+                about,
+                text=f"{about.text}, in the last phase; a probe is solved without steps, so it has none",
+                shown="the recipe's",
+                metavar="NUMBER",
+                section=_training.keywords["section"],
+            )
+        },
+    )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides what a training run computes.
+
+    Every field is a key of ``config.toml``, an option of ``headstart train`` and a keyword of ``hs.train``.
+    All values are checked when a configuration is made. Numbers may be text, as on a command line; paths may
+    be ``Path`` objects; ``phases`` may be a list of ``PhaseConfig`` or of mappings. A recipe file is read at
+    once, so that ``phases`` holds what it contained then. ``epochs``, ``lr`` and ``phase_settings`` change
+    phases; they are None as soon as ``phases`` is filled in, and holds them.
+
+    Raises:
+        ConfigError: Names every wrong setting at once, with its value and what is allowed.
+    """
+
+    data: str = setting(
+        "", "folder of class folders, or of train/val/test above them; a table, Pascal VOC or COCO"
+    )
+    val: float | str = _photos(
+        0.2,
+        "fraction of the photos held out for validation, or a folder or file of them",
+        above=0,
+        below=1,
+        metavar="FRACTION|FOLDER",
+        commands=("features", "lr-find"),
+        needs="split",
+    )
+    task: str = _photos(
+        "auto",
+        "what is predicted",
+        choices=("auto", "classification", "multilabel", "regression", "box"),
+        shown="auto, what the data hold",
+        commands=_NETWORK,
+    )
+    target: str | None = _photos(
+        None,
+        "a table's columns of numbers to predict, with commas between",
+        shown="none",
+        metavar="COLUMN",
+        commands=_LABELS,
+    )
+    image_column: str = _photos(
+        "image",
+        "a table's column of paths, absolute or from the table's folder",
+        metavar="COLUMN",
+        commands=_LABELS,
+    )
+    label_column: str | None = _photos(
+        None,
+        "a table's column of classes",
+        shown="label, or labels where a photo may have several",
+        metavar="COLUMN",
+        commands=_LABELS,
+    )
+    split_column: str | None = _photos(
+        None,
+        "a table's column of train, val and test",
+        shown="split, if there is one",
+        metavar="COLUMN",
+        commands=_LABELS,
+    )
+    group_by: str | None = _photos(
+        None,
+        "keeps the photos of a group on one side of the split: a table's column, or a regular expression "
+        "whose first bracket finds the group in the path",
+        shown="the column group, if there is one",
+        metavar="COLUMN|REGEX",
+        commands=("features",),
+    )
+    boxes: str = _photos(
+        "refuse",
+        "photos with several objects are an error, left out, or keep their largest box",
+        choices=("refuse", "skip", "largest"),
+        commands=_LABELS,
+        needs="boxes",
+    )
+    backbone: str = _model(
+        "timm/tf_efficientnet_lite0",
+        "a torchvision name, timm/NAME, NAME.TAG, or FILE.onnx, a feature extractor of your own",
+        metavar="NAME",
+        commands=_NETWORK,
+    )
+    weights: str = _model(
+        "default",
+        "the backbone's weights: default, random, a .pth or .safetensors file, or a run's folder",
+        commands=("features", "lr-find"),
+    )
+    recipe: str = _training(
+        "auto",
+        f"the phases of training: {', '.join(RECIPES)}, or a FILE.toml of [[phases]]",
+        shown="auto, which is finetune with PyTorch, else probe",
+        metavar="NAME|FILE",
+        commands=_STEPS,
+    )
+    epochs: int | None = _of_last_phase("epochs")
+    lr: float | None = _of_last_phase("head_lr")
+    seed: int = _training(
+        0,
+        "decides the split, the order, the views and the dropout",
+        at_least=0,
+        at_most=2**63 - 1,
+        commands=_STEPS,
+    )
+    resize: str | None = _model(
+        None,
+        "how photos become square",
+        choices=("crop", "pad", "squash"),
+        shown="the backbone's",
+        commands=_NETWORK,
+    )
+    size_px: int | None = _model(
+        None,
+        "side of the network's input",
+        at_least=8,
+        shown="the backbone's",
+        metavar="PIXELS",
+        commands=_NETWORK,
+    )
+    mean: tuple[float, float, float] | None = _model(
+        None,
+        "mean of each channel that a FILE.onnx expects; pixels are 0 to 1",
+        shown="ImageNet's",
+        metavar="R,G,B",
+        commands=("features",),
+    )
+    std: tuple[float, float, float] | None = _model(
+        None,
+        "standard deviation of each channel, like the mean",
+        above=0,
+        shown="ImageNet's",
+        metavar="R,G,B",
+        commands=("features",),
+    )
+    output_name: str | None = _model(
+        None,
+        "output or inner tensor of a FILE.onnx to take as features",
+        shown="the likeliest output",
+        metavar="TENSOR",
+        commands=("features",),
+    )
+    batch_size: int = _training(
+        32,
+        "photos per training step, over all processes",
+        at_least=1,
+        commands=("lr-find",),
+        needs="steps",
+    )
+    select: str = _training(
+        "val_loss",
+        "what the best weights are chosen by, the loss or a score of the task",
+        choices=tuple(
+            f"val_{score}" for score in ("loss", "accuracy", "map", "f1", "mae", "rmse", "r2", "iou", "iou50")
+        ),
+        needs="steps",
+    )
+    head: str = _model(
+        "auto",
+        "one linear layer on the pooled features, a spatial head that looks for a box on the map before the "
+        "pooling, or the network's own, of hs.train(network=...)",
+        choices=("auto", "linear", "spatial", "own"),
+        shown="auto, what the task needs",
+    )
+    min_visible: float = _photos(
+        0.5,
+        "share of a box that an augmented view must show, or it is drawn again",
+        at_least=0,
+        at_most=1,
+        metavar="FRACTION",
+        needs="boxes",
+    )
+    features: str = _machine(
+        "auto",
+        "whether the frozen part's output is kept on disk (store) or computed anew (live)",
+        choices=("auto", "store", "live"),
+        commands=("features",),
+    )
+    device: str = _machine(
+        "auto",
+        "where to compute",
+        choices=("auto", "cpu", "cuda", "mps"),
+        commands=("features", "lr-find"),
+    )
+    precision: str = _machine(
+        "auto",
+        "number format",
+        choices=("auto", "fp32", "bf16", "fp16"),
+        commands=("features",),
+    )
+    memory_format: str = _machine(
+        "auto",
+        "memory layout of the trained stages",
+        choices=("auto", "contiguous", "channels_last"),
+        needs="steps",
+    )
+    workers: int | None = _machine(
+        None,
+        "image-loading threads; 0 loads in the main thread",
+        at_least=0,
+        shown="CPU cores + 1",
+        commands=("features",),
+    )
+    checkpoint_seconds: float = _machine(
+        15.0,
+        "minimum time between checkpoints; more if writing one takes long",
+        at_least=0,
+        metavar="SECONDS",
+        needs="steps",
+    )
+    max_minutes: float | None = _machine(
+        None,
+        "time limit; training then ends with the best weights so far",
+        above=0,
+        shown="none",
+        metavar="MINUTES",
+        needs="steps",
+    )
+    allow_quarantined: float | None = _machine(
+        None,
+        "train although up to this fraction of the photos or their labels cannot be used; each class needs "
+        "one that can",
+        at_least=0,
+        at_most=1,
+        shown="0.01, or five files",
+        metavar="FRACTION",
+        commands=("features",),
+    )
+    phase_settings: Mapping[str, Mapping[str, Any]] | None = setting(
+        None, "settings of phases by their names, in place of the recipe's", check=_as_it_is
+    )
+    phases: tuple[PhaseConfig, ...] = setting(
+        (), "filled in by the recipe, or a list of phases", check=_as_it_is
+    )
+
+    def __post_init__(self) -> None:
+        problems: list[str] = []
+        check_fields(self, problems, elsewhere=OF_A_PHASE)
+        if isinstance(self.recipe, str) and self.recipe not in RECIPES and not self.phases:
+            if self.recipe.endswith(".toml"):
+                self._set(phases=read_recipe(self.recipe, problems))
+            else:
+                problems.append(
+                    f"recipe is {self.recipe!r}.{did_you_mean(self.recipe, RECIPES)} Allowed are "
+                    f"{', '.join(RECIPES)} and a TOML file of [[phases]]."
+                )
+        run, last = settings_of(TrainConfig), {"epochs": self.epochs, "head_lr": self.lr}
+        changes = changes_of(self.phase_settings, last, run, problems)
+        if self.phases:
+            where = f"{self.recipe}: " if self.recipe not in RECIPES else ""
+            phases = phases_of(self.phases, where, problems, changes=changes, run_settings=run)
+            self._set(phases=phases, epochs=None, lr=None, phase_settings=None)
+        else:
+            self._set(phase_settings=self.phase_settings or None)
+            problems.extend(unknown_phases(changes, RECIPES.get(str(self.recipe), tuple(changes))))
+        if not problems:
+            problems = contradictions_of_backbone(self)
+        if problems:
+            raise ConfigError(problems)
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_settings(
+        cls, data: str | os.PathLike[str] | None = None, config: TrainConfig | None = None, **settings: Any
+    ) -> Self:
+        """Make a configuration of what ``hs.train`` is given: settings by name, or a whole configuration.
+
+        Args:
+            data: The folder of photos, or a table, Pascal VOC or COCO; needed unless ``config`` names it.
+            config: All settings together; then no others may be given by name.
+            settings: Any other field by name.
+
+        Raises:
+            ConfigError: Names every wrong setting at once, with its value and what is allowed.
+        """
+        if config is not None:
+            return cls._from_config(data, config, settings)
+        if isinstance(data, TrainConfig):
+            raise ConfigError([f"data is {data!r}. Give a configuration by name: config=..."])
+        if data is None:
+            raise ConfigError(["data is missing. Name the folder, table or file that holds the photos."])
+        problems: list[str] = []
+        unknown = settings.keys() - settings_of(cls).keys()
+        checked(
+            cls, {name: settings.pop(name) for name in sorted(unknown)}, "", problems, elsewhere=OF_A_PHASE
+        )
+        try:
+            made = cls(data=data, **settings)  # type: ignore[arg-type]  # which makes it text
+        except ConfigError as error:
+            raise ConfigError([*problems, *error.problems]) from None
+        if problems:
+            raise ConfigError(problems)
+        return made
+
+    @classmethod
+    def _from_config(
+        cls, data: str | os.PathLike[str] | None, config: TrainConfig, settings: Mapping[str, Any]
+    ) -> Self:
+        if not isinstance(config, cls):
+            raise ConfigError(
+                [f"config is {config!r}; it must be a TrainConfig, as in config=hs.TrainConfig(data=...)."]
+            )
+        if settings:
+            raise ConfigError(
+                [
+                    f"Both config and {', '.join(settings)} are given. Set everything in config, for example "
+                    f"with dataclasses.replace(config, {next(iter(settings))}=...)."
+                ]
+            )
+        if data is None and not config.data:
+            raise ConfigError(
+                ["data is missing in config. Name the folder, table or file that holds the photos."]
+            )
+        made = config if data is None else dataclasses.replace(config, data=data)  # type: ignore[arg-type]
+        if config.data and made.data != config.data:
+            raise ConfigError([f"data is {made.data!r}, but {config.data!r} in config. Give one of them."])
+        return made
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a run's ``config.toml``."""
+        content = read_toml(path)
+        return cls.from_settings(content.pop("data", ""), **content)
+
+    @property
+    def backbone_is_file(self) -> bool:
+        """Whether the backbone is an ONNX file of the user's."""
+        return self.backbone.lower().endswith(".onnx")
+
+    @property
+    def val_folder(self) -> str | None:
+        """The folder or file of validation photos, if ``val`` names one."""
+        return self.val if isinstance(self.val, str) else None
+
+    @property
+    def source_options(self) -> dict[str, Any]:
+        """What ``data.source.read_source`` is told besides the data and the validation photos."""
+        names = ("task", "target", "image_column", "label_column", "split_column", "group_by", "boxes")
+        return {name: getattr(self, name) for name in (*names, "allow_quarantined")}
+
+    @property
+    def val_fraction(self) -> float:
+        """The share of photos held out where the data brings no validation photos of its own."""
+        return 0.0 if isinstance(self.val, str) else self.val
+
+    def absolute(self) -> Self:
+        """Return the same with absolute paths, so that a run can be resumed from any folder."""
+        is_path = self.weights not in ("default", "random") and Path(self.weights).exists()
+        return dataclasses.replace(
+            self,
+            data=str(Path(self.data).absolute()),
+            val=str(Path(self.val).absolute()) if isinstance(self.val, str) else self.val,
+            backbone=str(Path(self.backbone).absolute()) if self.backbone_is_file else self.backbone,
+            weights=str(Path(self.weights).absolute()) if is_path else self.weights,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, without those that are None, as TOML has no word for it."""
+        values = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
+        phases = [{k: v for k, v in phase.items() if v is not None} for phase in values["phases"]]
+        return {**values, "phases": phases}

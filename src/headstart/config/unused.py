@@ -1,0 +1,31 @@
+"""Settings that have no effect in a run, so that a user is told."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import Final
+
+from headstart.config.checking import Need, settings_of
+from headstart.config.settings import TrainConfig
+
+_LACKING: Final[dict[Need, str]] = {
+    "steps": "a head that is solved takes no training steps",
+    "boxes": "no boxes are predicted",
+    "split": "the data bring their own validation photos",
+}
+
+
+def unused_settings(config: TrainConfig, lacking: Set[Need]) -> list[str]:
+    """Name the settings that differ from their defaults and have no effect in a run, a sentence each.
+
+    Args:
+        config: As the user gave it.
+        lacking: What the run does not have.
+    """
+    notes = []
+    for name, about in settings_of(config).items():
+        need, value = about.needs, getattr(config, name)
+        brings_photos = need == "split" and isinstance(value, str)
+        if need is not None and need in lacking and value != getattr(TrainConfig, name) and not brings_photos:
+            notes.append(f"Warning: {name} is {value!r}, which has no effect in this run: {_LACKING[need]}.")
+    return notes
