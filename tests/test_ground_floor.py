@@ -104,6 +104,21 @@ for name, data, more in (("classes", "photos", {}), ("several", "labels.csv", {}
     return folder
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import headstart; import pydoc; assert 'predict' in pydoc.render_doc(headstart.Predictor)",
+        "import headstart; import pydoc; assert 'TrainResult' in pydoc.render_doc(headstart)",
+        "import headstart, inspect; assert 'train' in dict(inspect.getmembers(headstart))",
+        "from headstart import *; train, load",
+    ],
+    ids=["help-of-a-class", "help", "members", "star"],
+)
+def test_what_reads_all_names_of_the_package_meets_those_that_work(code: str, tmp_path: Path) -> None:
+    done = without_pytorch(code, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def metrics_of(run: Path) -> dict:  # type: ignore[type-arg]
     return json.loads((run / "metrics.json").read_text())
 

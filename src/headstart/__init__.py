@@ -8,6 +8,7 @@ see ``environment.set_defaults``.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING
 
 from headstart import environment as _environment
@@ -125,3 +126,9 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
+
+
+# Without PyTorch, `help(headstart)` and `from headstart import *` are about what works without it.
+if importlib.util.find_spec("torch") is None:
+    _OF_TORCH = {"headstart.model", "headstart.training.lr_find"}
+    __all__ = [name for name in __all__ if not any(map(_MODULES[name].startswith, _OF_TORCH))]
