@@ -156,6 +156,22 @@ def test_out_of_fold_answers_are_of_heads_that_have_not_seen_the_photo(runs: Pat
     assert answers.loss.mean() > epoch["train_loss"]  # of photos that the head has seen
 
 
+def test_a_photo_whose_class_no_other_fold_has_is_without_an_answer(
+    tmp_path: Path, make_photos: Callable[..., Path]
+) -> None:
+    photos = make_photos(tmp_path / "photos", {"train": 5, "val": 1})
+    for lone in sorted((photos / "train" / "red").iterdir())[1:]:
+        lone.unlink()
+    run = hs.train(photos, tmp_path / "run", recipe="probe", size_px=64)
+    assert run.metrics["answers"] == {"out_of_fold": 10, "without": 1, "val": 3, "test": 0}
+    answers = run.answers.of_source("out-of-fold")
+    assert set(answers.label) == {"blue", "green"}
+    assert float(answers.loss.mean()) == pytest.approx(run.metrics["head"]["cv_loss"], rel=1e-4, abs=1e-7)
+    assert np.mean([a == b for a, b in zip(answers.label, answers.prediction, strict=True)]) == pytest.approx(
+        run.metrics["head"]["cv_accuracy"]
+    )
+
+
 def test_the_model_is_the_same_file_where_pytorch_is_installed_and_it_is_not_imported(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

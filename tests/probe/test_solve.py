@@ -172,6 +172,8 @@ def test_a_photo_whose_class_no_other_fold_has_is_not_held_against_the_penalty()
     assert with_lonely.cv_headline == 1.0
     assert with_lonely.cv_loss is not None
     assert with_lonely.cv_loss < 0.1
+    assert with_lonely.fold is not None
+    assert np.flatnonzero(with_lonely.fold < 0).tolist() == [60]  # nor does anything answer it
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

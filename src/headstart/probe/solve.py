@@ -52,7 +52,8 @@ class SolvedHead:
             labels; mean absolute error of numbers, in their own units if ``std`` was given.
         outputs: (N, K) float32, of each row: logits or standardised numbers by the head that was trained at
             the chosen penalties without the row's fold. None if there is only one fold.
-        fold: (N,) int, the fold of each row, counted from 0, or None.
+        fold: (N,) int, the fold of each row, counted from 0, or None. -1 where no other fold has the row's
+            class: no head could have answered it, so its outputs mean nothing.
         num_folds: Number of folds; 1 if the rows cannot be divided.
     """
 
@@ -200,6 +201,7 @@ def _solve(
         inverse = np.empty(n, int)
         inverse[order] = np.arange(n)
         answers = answers[inverse]
+        fold[~is_scored[inverse]] = -1
     everything = (slice(0, n),)
     # In a thread that has solved folds, because its allocator reuses the memory that they have freed.
     solution = threads.submit(fit, x, targets, everything, start, penalty, loss, FINAL, num_pairs).result()

@@ -184,7 +184,7 @@ def hand_over(
                 f"{unreadable[0].error}. Put it back, then: {shell_command('resume', run.path)}"
             )
     write_answers(run.path / "answers.csv", _parts(splits, out_of_fold, info, dataset.root, val, test))
-    num_out_of_fold = len(splits.train) if out_of_fold is not None else 0
+    num_out_of_fold = int((out_of_fold.fold >= 0).sum()) if out_of_fold is not None else 0
     best, share = {**facts["best"]}, facts["best"].get("share", 1.0)
     best.pop("share", None)
     metrics = {
@@ -234,15 +234,14 @@ def _parts(
 ) -> Iterator[Answers]:
     if out_of_fold is not None:
         mean, std = (np.array(each, np.float32) for each in info.scale)
-        for first in range(0, len(splits.train), _PHOTOS_AT_ONCE):
-            part = slice(first, first + _PHOTOS_AT_ONCE)
+        answered = np.flatnonzero(out_of_fold.fold >= 0)
+        for first in range(0, len(answered), _PHOTOS_AT_ONCE):
+            part = answered[first : first + _PHOTOS_AT_ONCE]
             outputs = out_of_fold.outputs[part]
             if info.task == "regression":  # in their own units, as the file gives them
                 outputs = outputs * std + mean
-            fold = out_of_fold.fold[part]
-            yield Answers.from_outputs(
-                splits.train[part], outputs, info, "out-of-fold", root=root, folds=fold
-            )
+            photos, fold = [splits.train[i] for i in part.tolist()], out_of_fold.fold[part]
+            yield Answers.from_outputs(photos, outputs, info, "out-of-fold", root=root, folds=fold)
     for of_split in others:
         if of_split is not None:
             yield of_split

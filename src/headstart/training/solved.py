@@ -30,7 +30,8 @@ class OutOfFold:
     Attributes:
         outputs: (N, D) float32, logits or standardised numbers of each training photo by the head that was
             solved without its fold; the mean over the views of a photo.
-        fold: (N,) int, the fold of each photo, counted from 0.
+        fold: (N,) int, the fold of each photo, counted from 0; -1 for photos without an answer: those of a
+            class that no other fold has.
     """
 
     outputs: np.ndarray
