@@ -15,7 +15,7 @@ import headstart as hs
 from headstart.config import TrainConfig
 from headstart.data.records import Record
 from headstart.errors import ConfigError, RunFolderError, TrainingError
-from headstart.training import probe
+from headstart.training import probe, provenance
 from headstart.training.story import decide_recipe
 from headstart.training.train import plan
 
@@ -75,23 +75,48 @@ def test_several_processes_do_not_train_one_probe(
         hs.train(photos, tmp_path / "run", backbone="net.onnx")
 
 
-def test_a_probe_is_not_resumed_on_other_photos_unless_forced(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def stopped(photos: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A probe that was stopped before its head was solved, and its photos."""
     data, run = Path(shutil.copytree(photos, tmp_path / "photos")), tmp_path / "run"
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr("headstart.training.probe.solve_photos", stop)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe, "solve_photos", stop)
         with pytest.raises(KeyboardInterrupt):
             hs.train(data, run, recipe="probe", size_px=32)
+    return run, data
+
+
+def test_a_probe_is_not_resumed_on_other_photos_unless_forced(stopped: tuple[Path, Path]) -> None:
+    run, data = stopped
     gone = min((data / "train").rglob("*.jpg"))
     gone.unlink()
     with pytest.raises(RunFolderError, match=f"1 photo no longer there.*{gone.name}"):
         hs.resume(run)
     assert hs.resume(run, force=True).metrics["images"]["found"] == 47
+
+
+def test_a_probe_is_not_resumed_with_other_packages_or_settings_unless_forced(
+    stopped: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, _ = stopped
+    others = provenance.versions() | {"onnxruntime": "1.0"}
+    with monkeypatch.context() as patch:
+        patch.setattr(provenance, "versions", lambda: others)
+        (run / "config.toml").write_text((run / "config.toml").read_text().replace("seed = 0", "seed = 7"))
+        with pytest.raises(RunFolderError, match=r"versions\.onnxruntime was .* is '1\.0'") as caught:
+            hs.resume(run)
+    assert "config.seed was 0 and is 7" in str(caught.value)
+    assert "--force" in str(caught.value)
+    (run / "config.toml").write_text((run / "config.toml").read_text().replace("seed = 7", "seed = 0"))
+    capsys.readouterr()
+    hs.resume(run)
+    told = "A head that is solved has no checkpoints, so the run begins again. Features that are stored are"
+    assert told in capsys.readouterr().err
+    assert not (run / "checkpoints").exists()
 
 
 def test_a_photo_that_vanishes_before_the_file_is_checked_is_named_with_the_command_that_goes_on(

@@ -29,7 +29,7 @@ from headstart.training.history import EpochRecord, Scores
 from headstart.training.interrupt import Interrupt, Stopped, held_back
 from headstart.training.moved import refuse_missing_photos
 from headstart.training.phase import make_ready
-from headstart.training.provenance import provenance
+from headstart.training.provenance import provenance_in_steps
 from headstart.training.result import TrainResult
 from headstart.training.run_dir import RunDir
 from headstart.training.setup import Setup, prepare
@@ -78,7 +78,7 @@ def train_in_steps(
             refuse_missing_photos(config, stopped)
         setup = prepare(config, accelerator, watchers, stopwatch, network, stopped)
         config, network = setup.config, setup.network
-        origin = provenance(config, accelerator, setup.weights.identity)
+        origin = provenance_in_steps(config, accelerator, setup.weights.identity)
         run = RunDir(config, origin, writes=is_main, say=watchers.say)
         cleanup.callback(run.close)
         if stopped is not None:

@@ -46,7 +46,7 @@ from headstart.training.hand_over import (
 )
 from headstart.training.history import METRICS, EpochRecord, Scores
 from headstart.training.moved import refuse_missing_photos
-from headstart.training.provenance import versions
+from headstart.training.provenance import provenance, versions
 from headstart.training.result import TrainResult
 from headstart.training.run_folder import RunFolder
 from headstart.training.solved import solve_photos
@@ -94,7 +94,7 @@ def train_probe(
         watchers: See what happens.
         out: The run folder; None for the default.
         stopped: The folder of the run that is resumed: it begins again there; None for a new run.
-        force: Resume although photos have changed.
+        force: Resume although packages, settings or photos have changed.
 
     Raises:
         UsageError: The photos cannot be used.
@@ -107,10 +107,11 @@ def train_probe(
             RunFolder.refuse(out, config.data)
         else:
             refuse_missing_photos(config, stopped)
-        run = RunFolder(config, say=watchers.say)
+        run = RunFolder(config, provenance(config, backbone.weights), say=watchers.say)
         cleanup.callback(run.close)
         if stopped is not None:
             run.reopen(stopped)
+            run.begin_again("A head that is solved has no checkpoints", force=force, say=watchers.say)
         cleanup.enter_context(_told_how_to_go_on(run, watchers.say))
         watchers.say(f"Backbone {backbone.name}, weights: {backbone.source}")
 

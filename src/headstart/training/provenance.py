@@ -43,29 +43,40 @@ def versions_in_steps() -> dict[str, str]:
     return {**versions(_STEPS_PACKAGES), "torch": str(torch.__version__)}
 
 
-def provenance(config: TrainConfig, accelerator: Accelerator, weights: str) -> dict[str, Any]:
-    """Return what must be the same for a resumed run to give the same bits.
+def provenance(config: TrainConfig, weights: str) -> dict[str, Any]:
+    """Return what must be the same for a resumed run without steps to give the same bits.
 
     Args:
         config: With its phases.
-        accelerator: Knows device and processes.
         weights: SHA-256 of the pretrained weights, or what they are instead.
     """
-    import torch
-
     origin = {
-        "versions": versions_in_steps(),
+        "versions": versions(),
         "code": _code_digest(),
-        "machine": {
-            "processor": f"{machine()} {torch.backends.cpu.get_cpu_capability()}",
-            "device": _device_name(accelerator.device),
-            "processes": accelerator.num_processes,
-        },
+        "machine": {"processor": machine()},
         "weights": weights,
         "config": config.absolute().to_dict(),
     }
-    values: dict[str, Any] = json.loads(json.dumps(origin))  # as a checkpoint gives it back
+    values: dict[str, Any] = json.loads(json.dumps(origin))  # as a file gives it back
     return values
+
+
+def provenance_in_steps(config: TrainConfig, accelerator: Accelerator, weights: str) -> dict[str, Any]:
+    """Return what must be the same for a run that is resumed in steps to give the same bits.
+
+    Args:
+        config: As for ``provenance``.
+        accelerator: Knows device and processes.
+        weights: As for ``provenance``.
+    """
+    import torch
+
+    on_machine = {
+        "processor": f"{machine()} {torch.backends.cpu.get_cpu_capability()}",
+        "device": _device_name(accelerator.device),
+        "processes": accelerator.num_processes,
+    }
+    return provenance(config, weights) | {"versions": versions_in_steps(), "machine": on_machine}
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> list[str]:

@@ -50,13 +50,12 @@ class RunDir(RunFolder):
         """
         Args:
             config: With its phases.
-            origin: What ``provenance`` returned.
+            origin: What ``provenance_in_steps`` returned.
             writes: Whether this process is the one that owns the folder.
             say: Told, in a sentence, of files that cannot be written and that nothing depends on.
         """
-        super().__init__(config, writes=writes, say=say)
+        super().__init__(config, origin, writes=writes, say=say)
         self.progress = Progress()
-        self._origin = origin
         self._checkpoints = Checkpoints(self.checkpoints_folder)
         self._pretrained: dict[str, Tensor] = {}  # what is trained, as it was before anything was
         self._resumed: dict[str, Tensor] = {}  # of a checkpoint, until the phase has taken it
@@ -95,7 +94,7 @@ class RunDir(RunFolder):
         self.reopen(path)
         checkpoint = self._checkpoints.newest(say)
         if checkpoint is None:
-            say("There is no checkpoint that can be used; the run begins again.")
+            self.begin_again("There is no checkpoint that can be used", force=force, say=say)
             return
         self._resumed, state = checkpoint
         refuse_differences(differences(state["origin"], self._origin), force, say)

@@ -21,12 +21,17 @@ from headstart.data.split import Splits
 from headstart.errors import RunFolderError, shell_command
 from headstart.files import FilesToLookAt, delete, delete_parts, write_whole
 from headstart.training.photos_csv import photo_differences, photos_csv
+from headstart.training.provenance import differences
 
 # What a run writes. A folder with any of them in it is not taken for a new run: they may be somebody's.
 _NAMES: Final = (
     *("config.toml", "photos.csv", "quarantine.csv", "history.csv", "curves.png", "metrics.json"),
     *("answers.csv", "model.safetensors", "model.onnx", "checkpoints"),
 )
+
+
+# In the folder of checkpoints: what a run was begun with, for one that has no checkpoint.
+_ORIGIN: Final = "origin.json"
 
 
 class RunFolder:
@@ -40,16 +45,23 @@ class RunFolder:
     """
 
     def __init__(
-        self, config: TrainConfig, *, writes: bool = True, say: Callable[[str], object] = print
+        self,
+        config: TrainConfig,
+        origin: Mapping[str, Any],
+        *,
+        writes: bool = True,
+        say: Callable[[str], object] = print,
     ) -> None:
         """
         Args:
             config: With its phases.
+            origin: What ``provenance`` returned.
             writes: Whether this process is the one that owns the folder.
             say: Called with a sentence about files that cannot be written and that nothing depends on.
         """
         self.path = Path()
         self._config = config
+        self._origin = origin
         self._writes = writes
         self._is_new = True
         self._is_finished = False
@@ -69,6 +81,26 @@ class RunFolder:
         self.open(path)
         if self.read_metrics(path):
             raise RunFolderError(f"{path} has been finished by another process; nothing is left to do.")
+
+    def begin_again(self, why: str, *, force: bool, say: Callable[[str], object]) -> None:
+        """Say that a reopened run begins again, and what is not lost.
+
+        Args:
+            why: Begins the sentence.
+            force: Begin although something has changed.
+            say: Called with the sentence, and with what has changed.
+
+        Raises:
+            RunFolderError: Code, packages, machine, weights or settings have changed; all differences are
+                named.
+        """
+        try:
+            then = json.loads((self.checkpoints_folder / _ORIGIN).read_text("utf-8"))
+        except (OSError, ValueError):  # it was stopped before it was written, or by an older Headstart
+            then = self._origin
+        refuse_differences(differences(then, self._origin), force, say)
+        kept = "" if self._config.features == "live" else " Features that are stored are not computed again."
+        say(f"{why}, so the run begins again.{kept}")
 
     def begin(
         self,
@@ -115,6 +147,7 @@ class RunFolder:
                 self.open(path)
             if self._is_new or has_moved:  # so that the run can be resumed again
                 self.write_text("config.toml", tomli_w.dumps(self._config.absolute().to_dict()))
+            self.write_text(f"{self.checkpoints_folder.name}/{_ORIGIN}", json.dumps(self._origin))
             self._files.show("photos.csv", photos)
             self._files.show("quarantine.csv", quarantine_csv(dataset))
         except OSError as error:
@@ -208,6 +241,8 @@ class RunFolder:
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Write ``metrics.json``, which marks the run as finished, once everything else is written."""
         self.write_text("metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+        if self._writes:
+            delete(self.checkpoints_folder / _ORIGIN)
         self._files.show_again()
         self._is_finished = True
 
