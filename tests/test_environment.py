@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import guard
+from headstart import environment
 
 GUARD = guard.__file__
 SPIN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
@@ -229,3 +230,60 @@ def test_the_command_line_keeps_freed_memory_unless_the_user_has_decided() -> No
     )
     assert python(code) == "[(-3, 33554432), (-1, 268435456)]"
     assert python(code, MALLOC_TRIM_THRESHOLD_="1") == "[]"
+
+
+CUDA, ROCM, CPU_ALONE = ("'13.0'", None), (None, "'6.4'"), (None, None)
+
+
+@pytest.mark.parametrize(
+    ("build", "drivers", "variables", "found"),
+    [
+        (CUDA, ["cuda"], {}, True),
+        (CUDA, [], {}, False),
+        (CUDA, ["hip"], {}, False),  # an AMD processor with graphics, and PyTorch for NVIDIA
+        (CUDA, ["cuda"], {"CUDA_VISIBLE_DEVICES": ""}, False),
+        (CUDA, ["cuda"], {"CUDA_VISIBLE_DEVICES": "-1"}, False),
+        (CUDA, ["cuda"], {"CUDA_VISIBLE_DEVICES": "-1,0"}, False),
+        (CUDA, ["cuda"], {"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, False),
+        (CUDA, ["cuda"], {"CUDA_VISIBLE_DEVICES": "0"}, True),
+        (CUDA, ["cuda"], {"CUDA_VISIBLE_DEVICES": " 1,0"}, True),
+        (CUDA, ["cuda"], {"CUDA_VISIBLE_DEVICES": "GPU-8932f937-d72c"}, True),
+        (CUDA, ["cuda"], {"CUDA_VISIBLE_DEVICES": "MIG-GPU-8932f937/1/2"}, True),
+        (CUDA, ["cuda"], {"HIP_VISIBLE_DEVICES": ""}, True),  # another maker's
+        (ROCM, ["hip"], {}, True),
+        (ROCM, ["cuda"], {}, False),
+        (ROCM, ["hip"], {"CUDA_VISIBLE_DEVICES": ""}, False),
+        (ROCM, ["hip"], {"HIP_VISIBLE_DEVICES": "-1"}, False),
+        (ROCM, ["hip"], {"ROCR_VISIBLE_DEVICES": ""}, False),
+        (ROCM, ["hip"], {"ROCR_VISIBLE_DEVICES": "0,1"}, True),
+        (CPU_ALONE, ["cuda", "hip"], {}, False),
+    ],
+)
+def test_whether_there_may_be_a_gpu_is_known_without_pytorch(
+    build: tuple[str | None, str | None],
+    drivers: list[str],
+    variables: dict[str, str],
+    found: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise AssertionError('it is imported')")
+    text = "cuda: Optional[str] = {}\nhip: Optional[str] = {}\n".format(*build)
+    (tmp_path / "torch" / "version.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    for name, gpu in environment._GPUS.items():
+        if name in drivers:
+            (tmp_path / name).touch()
+        monkeypatch.setitem(environment._GPUS, name, gpu._replace(driver=str(tmp_path / name)))
+        for variable in gpu.variables:
+            monkeypatch.delenv(variable, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert environment.may_have_gpu() is found
+
+
+def test_without_pytorch_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "has_pytorch", lambda: False)
+    assert not environment.may_have_gpu()

@@ -9,9 +9,10 @@ import contextlib
 import ctypes
 import importlib.util
 import os
+import re
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 # How long PyTorch's threads spin while they wait for each other: iterations of GCC's OpenMP, milliseconds of
 # LLVM's and Intel's. Their own defaults use up the processor time that the threads they wait for need, where
@@ -21,6 +22,22 @@ _SPIN_BRIEFLY: Final = {"GOMP_SPINCOUNT": "3000", "KMP_BLOCKTIME": "1"}
 # Parameters of glibc's ``mallopt``: numbers from its malloc.h, and bytes. Without the first, which is as
 # large as glibc allows, the second would turn every large tensor into a mapping of its own.
 _KEEP_FREED: Final = {"M_MMAP_THRESHOLD": (-3, 32 * 2**20), "M_TRIM_THRESHOLD": (-1, 256 * 2**20)}
+
+
+class _Gpu(NamedTuple):
+    """How a GPU that PyTorch is built for shows without PyTorch."""
+
+    driver: str  # Linux: the device file of its driver
+    toolkit: str  # Windows: a variable that its installer sets
+    variables: tuple[str, ...]  # which devices programs may see
+
+
+_GPUS: Final = {
+    "cuda": _Gpu("/dev/nvidiactl", "CUDA_PATH", ("CUDA_VISIBLE_DEVICES",)),
+    "hip": _Gpu(
+        "/dev/kfd", "HIP_PATH", ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+    ),
+}
 
 _OF_STEPS: Final = ("torch", "torchvision", "timm", "accelerate", "matplotlib")
 
@@ -72,6 +89,39 @@ def _has_name() -> bool:
 def has_pytorch() -> bool:
     """Return whether PyTorch is installed with all that steps need beside it, without importing any of it."""
     return all(importlib.util.find_spec(name) is not None for name in _OF_STEPS)
+
+
+def may_have_gpu() -> bool:
+    """Return whether PyTorch could find a GPU of NVIDIA's or AMD's, without importing it.
+
+    PyTorch has to be built for it, its driver has to be there, and no variable may hide all devices.
+    """
+    if not has_pytorch():
+        return False
+    if torch := sys.modules.get("torch"):
+        return bool(torch.cuda.is_available())  # AMD's too
+    return any(
+        not any(_hides_all(os.environ[name]) for name in gpu.variables if name in os.environ)
+        and (Path(gpu.driver).exists() or (os.name == "nt" and bool(os.environ.get(gpu.toolkit))))
+        for gpu in map(_GPUS.__getitem__, _builds_of_pytorch())
+    )
+
+
+def _builds_of_pytorch() -> list[str]:
+    """Return what PyTorch is built for besides the CPU, by the file that says so."""
+    package = importlib.util.find_spec("torch")
+    assert package is not None
+    assert package.origin is not None
+    try:
+        text = Path(package.origin).with_name("version.py").read_text("utf-8")
+    except OSError:  # another kind of installation, which may be built for anything
+        return list(_GPUS)
+    return [name for name in _GPUS if re.search(rf"^{name}\b[^=]*= *['\"]", text, re.MULTILINE)]
+
+
+def _hides_all(devices: str) -> bool:
+    """Tell whether a list of visible devices is empty: it ends before the first that cannot be one."""
+    return re.match(r"\s*\+?\d|GPU-|MIG-", devices) is None
 
 
 def home() -> Path | None:

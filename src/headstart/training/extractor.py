@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from headstart.config import TrainConfig
+from headstart.environment import may_have_gpu
 from headstart.errors import requires_extra
 from headstart.features.extract import Extractor
 from headstart.features.prefix import OnnxPrefix
 from headstart.images.preprocess import Preprocessing
 from headstart.training.story import (
     find_without_pytorch,
-    may_have_gpu,
     open_file,
     refuse_features_without_pytorch,
 )

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from headstart import recipe
 from headstart.config import TrainConfig, file_is_not_trained, unused_settings
 from headstart.data.source import read_source
-from headstart.environment import has_pytorch
+from headstart.environment import has_pytorch, may_have_gpu
 from headstart.errors import ConfigError, MissingPackageError, NetworkError, WeightsError, requires_extra
 from headstart.features.backbones import OnnxBackbone, find_backbone, refuse_unknown
 from headstart.features.onnx_file import open_backbone
@@ -216,17 +214,6 @@ def _device_of_pytorch(config: TrainConfig) -> str:
 
 def _random_weights(config: TrainConfig) -> str:
     return "weights is 'random'." if config.weights == "random" else ""
-
-
-def may_have_gpu() -> bool:
-    """Return whether PyTorch could find a GPU, without importing it."""
-    if not has_pytorch():
-        return False
-    if "torch" in sys.modules:
-        import torch
-
-        return torch.cuda.is_available()
-    return Path("/dev/nvidiactl").exists() or (os.name == "nt" and bool(os.environ.get("CUDA_PATH")))
 
 
 def _find_backbone(config: TrainConfig, task: str, say: Callable[[str], object]) -> OnnxBackbone | str:
