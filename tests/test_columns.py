@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from headstart.columns import align, printable, width_of
+from headstart.columns import align, printable, score_text, width_of
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,18 @@ def test_cells_stand_in_columns(cells: list[str], widths: list[int], line: str) 
 def test_what_a_terminal_would_not_show_becomes_an_escape(text: str, shown: str, width: int) -> None:
     assert printable(text) == shown
     assert width_of(text) == width
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("accuracy", 0.00004, "0.000"),
+        ("loss", 1234.5678, "1234.568"),
+        ("mae", 3.09353, "3.094"),
+        ("mae", 0.0000206731, "2.07e-05"),
+        ("rmse", 23578334574872.4, "2.36e+13"),
+        ("mae", 0.0, "0"),
+    ],
+)
+def test_an_error_keeps_its_digits_in_any_unit(name: str, value: float, text: str) -> None:
+    assert score_text(name, value) == text

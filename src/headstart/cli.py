@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 import headstart
-from headstart.columns import counted
+from headstart.columns import counted, score_text
 from headstart.errors import UsageError, requires_extra, shell_command
 from headstart.files import EXPORTS, FEATURES, TEXT, refuse_to_write, sha256_of_file
 
@@ -465,7 +465,7 @@ def evaluate(
     split_column: SplitColumn = None,
 ) -> None:
     """Score a model on labelled photos: the scores of its task, by class or by target."""
-    from headstart.evaluation.evaluate import evaluate_folder, num_seen_by
+    from headstart.evaluation.evaluate import chosen_on_validation, evaluate_folder, num_seen_by
     from headstart.predictor import load
 
     given = {
@@ -480,7 +480,7 @@ def evaluate(
     scores = result.scores.to_dict()
     for rows in (scores.get("classes"), scores.get("targets")):
         if rows:
-            _print_columns(list(rows[0]), [[_cell(value) for value in row.values()] for row in rows])
+            _print_columns(list(rows[0]), [[_cell(*item) for item in row.items()] for row in rows])
             print()
     which = f"{result.split} photos" if result.split else "photos"
     if "confusion" in scores:
@@ -490,16 +490,17 @@ def evaluate(
         print(f"{result.num_photos} {which}")
     for name, value in scores.items():
         if isinstance(value, float) and not (name == "accuracy" and "confusion" in scores):
-            print(f"{name} {value:.4f}")
-    seen = num_seen_by(model if model.is_dir() else model.parent, result.paths)
-    of_these = f"of these {counted(len(result.paths), 'photo')}, so these scores are too optimistic. "
-    advice = "Score the model on photos that had no part in training."
-    if seen["train"]:
-        print(f"headstart: the model was trained on {seen['train']} {of_these}{advice}", file=sys.stderr)
-    if seen["val"]:
-        print(
-            f"headstart: the model's weights were chosen on {seen['val']} {of_these}{advice}", file=sys.stderr
-        )
+            print(f"{name} {score_text(name, value, 4)}")
+    run = model if model.is_dir() else model.parent
+    seen, chosen = num_seen_by(run, result.scored), chosen_on_validation(run)
+    parts = {"train": "was trained on", "val": chosen and f"had its {chosen} chosen on"}
+    for each, part in parts.items():
+        if part and seen[each]:
+            print(
+                f"headstart: the model {part} {seen[each]} of these {counted(result.num_photos, 'photo')}, "
+                "so these scores are too optimistic. Score it on photos that had no part in training.",
+                file=sys.stderr,
+            )
     for note in result.notes:
         print(f"headstart: {note}", file=sys.stderr)
     for left_out in result.quarantined:
@@ -847,6 +848,8 @@ def cache(
 def _print_result(path: Path, metrics: dict[str, Any]) -> None:
     if not metrics or os.environ.get("RANK", "0") != "0":  # one of several processes tells
         return
+    from headstart.evaluation.evaluate import chosen_on_validation
+
     best, images = metrics["best"], metrics["images"]
     scores = {name.removeprefix("val_"): value for name, value in best.items() if name.startswith("val_")}
     mixed = f", {best['share']:.0%} of its weights, the rest from before the phase" if "share" in best else ""
@@ -854,10 +857,10 @@ def _print_result(path: Path, metrics: dict[str, Any]) -> None:
     print(f"Best: {best['phase']}, epoch {best['epoch']}{mixed}: validation {_scores(scores)} of {validated}")
     if "test" in metrics:
         print(f"Test: {_scores(metrics['test'])} of {counted(images['test'], 'photo')}")
-    elif sum(len(phase["epochs"]) for phase in metrics["phases"]) > 1 or metrics["task"] == "multilabel":
+    elif chosen := chosen_on_validation(path):
         print(
-            "The best weights or thresholds were chosen on the validation photos, so that score is "
-            "slightly optimistic. Photos in a test folder would give an honest one."
+            f"The {chosen} were chosen on the validation photos, so that score is slightly optimistic. "
+            "Photos in a test folder would give an honest one."
         )
     names = ("model.onnx", "model.safetensors", "answers.csv", "metrics.json", "history.csv", "curves.png")
     print(f"Run: {path} ({', '.join(name for name in names if (path / name).exists())})")
@@ -868,7 +871,7 @@ def _scores(scores: dict[str, Any]) -> str:
     """Write scores for people, the loss last."""
     numbers = {name: value for name, value in scores.items() if isinstance(value, float)}
     ordered = sorted(numbers, key=lambda name: name == "loss")
-    return ", ".join(f"{name} {numbers[name]:.3f}" for name in ordered)
+    return ", ".join(f"{name} {score_text(name, numbers[name])}" for name in ordered)
 
 
 def _paths(images: list[str]) -> Iterator[str]:
@@ -905,7 +908,7 @@ def _print_columns(header: list[str], rows: list[list[str]]) -> None:
         print(align(row, widths))
 
 
-def _cell(value: Any) -> str:
+def _cell(name: str, value: Any) -> str:
     if value is None:
         return "–"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return score_text(name, value) if isinstance(value, float) else str(value)

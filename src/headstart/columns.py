@@ -10,6 +10,12 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def score_text(name: str, value: float, decimals: int = 3) -> str:
+    """Return a score for people; an error in the unit of its target keeps its digits, however small it is."""
+    in_its_unit = name in ("mae", "rmse") and not 0.1 <= abs(value) < 1e7
+    return f"{value:.{decimals}{'g' if in_its_unit else 'f'}}"
+
+
 def align(cells: Sequence[str], widths: Sequence[int]) -> str:
     """Return one line of cells, two spaces apart.
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 from collections.abc import Callable
@@ -13,7 +14,12 @@ from PIL import Image
 from colours import INFO, colours_model
 from headstart.data.records import Record
 from headstart.errors import DataError
-from headstart.evaluation.evaluate import answer_photos, evaluate_folder, num_seen_by
+from headstart.evaluation.evaluate import (
+    answer_photos,
+    chosen_on_validation,
+    evaluate_folder,
+    num_seen_by,
+)
 from headstart.evaluation.scores import scores_of
 from headstart.model_file import seal_onnx
 from headstart.predictor import Predictor
@@ -135,6 +141,9 @@ def test_unreadable_photos_are_told_and_do_not_count(predictor: Predictor, paint
     result = evaluate_folder(predictor, root)
     assert result.scores.accuracy == 0.75
     (unreadable,) = result.unreadable
+    assert unreadable.path in result.paths
+    assert unreadable.path not in result.scored
+    assert len(result.scored) == result.num_photos
     assert unreadable.path == str(root / "blue" / "0.jpg")
     assert "HTML page" in str(unreadable.error)
 
@@ -180,3 +189,21 @@ def test_a_run_knows_the_photos_that_had_a_part_in_it_wherever_they_lie(paint: P
     for content in ("another program's", "path,split\na.png,train"):
         (run / "photos.csv").write_text(content)
         assert num_seen_by(run, paths) == {"train": 0, "val": 0}
+
+
+@pytest.mark.parametrize(
+    ("task", "epochs", "chosen"),
+    [
+        ("classification", [1], ""),
+        ("classification", [1, 3], "weights"),
+        ("multilabel", [1], "thresholds"),
+        ("multilabel", [2], "weights and thresholds"),
+    ],
+)
+def test_validation_photos_of_a_solved_head_choose_nothing_but_thresholds(
+    task: str, epochs: list[int], chosen: str, tmp_path: Path
+) -> None:
+    assert chosen_on_validation(tmp_path) == "weights"  # nobody knows
+    metrics = {"task": task, "phases": [{"epochs": [{}] * number} for number in epochs]}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    assert chosen_on_validation(tmp_path) == chosen

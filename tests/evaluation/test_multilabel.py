@@ -23,6 +23,8 @@ def test_scores_are_scikit_learns() -> None:
     assert scores.precision == pytest.approx(precision_score(LABELS, said, average=None))
     assert scores.recall == pytest.approx(recall_score(LABELS, said, average=None))
     assert scores.loss == 29.5
+    assert scores.accuracy == pytest.approx(((PROBABILITIES > 0.5) == LABELS).mean())
+    assert scores.summary["accuracy"] == scores.accuracy
     assert scores.support == tuple(LABELS.sum(0))
 
 

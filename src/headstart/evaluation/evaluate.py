@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import hashlib
 import io
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,9 +48,15 @@ class Evaluation:
     notes: tuple[str, ...] = ()
 
     @property
+    def scored(self) -> tuple[str, ...]:
+        """The paths of the photos that could be read."""
+        unreadable = {photo.path for photo in self.unreadable}
+        return tuple(path for path in self.paths if path not in unreadable)
+
+    @property
     def num_photos(self) -> int:
         """How many photos were scored."""
-        return len(self.paths) - len(self.unreadable)
+        return len(self.scored)
 
 
 def evaluate_folder(
@@ -131,8 +138,8 @@ def num_seen_by(run: str | os.PathLike[str], paths: Sequence[str]) -> dict[str, 
         paths: Photos; those that cannot be read are not counted.
 
     Returns:
-        ``train``: how many of them the run was trained on; ``val``: how many others it chose the weights by
-        (and, with several labels, the thresholds). 0 if the run has no ``photos.csv`` that can be read.
+        ``train``: how many of them the run was trained on; ``val``: how many others it was validated on. 0 if
+        the run has no ``photos.csv`` that can be read.
     """
     seen: dict[str, set[str]] = {"train": set(), "val": set()}
     try:
@@ -145,6 +152,25 @@ def num_seen_by(run: str | os.PathLike[str], paths: Sequence[str]) -> dict[str, 
     seen["val"] -= seen["train"]
     digests = list(map_in_order(_sha256, paths))
     return {split: sum(digest in of_split for digest in digests) for split, of_split in seen.items()}
+
+
+def chosen_on_validation(run: str | os.PathLike[str]) -> str:
+    """Name what the validation photos of a run have chosen, which makes scores on them too optimistic.
+
+    Args:
+        run: The run folder.
+
+    Returns:
+        ``"weights"``, where there were several epochs to choose from; ``"thresholds"``, with several labels;
+        both, or neither. ``"weights"`` if there is no ``metrics.json`` that can be read.
+    """
+    try:
+        metrics = json.loads(Path(run, "metrics.json").read_text("utf-8"))
+        num_epochs = sum(len(phase["epochs"]) for phase in metrics["phases"])
+        chosen = {"weights": num_epochs > 1, "thresholds": metrics["task"] == "multilabel"}
+    except (OSError, ValueError, KeyError, TypeError):
+        return "weights"
+    return " and ".join(name for name, was_chosen in chosen.items() if was_chosen)
 
 
 def _sha256(path: str) -> str:

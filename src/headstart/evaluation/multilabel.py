@@ -17,6 +17,7 @@ class MultilabelScores:
     Attributes:
         class_names: The K classes.
         loss: Mean binary cross-entropy over photos and classes.
+        accuracy: Share of right decisions, one per photo and class, at a probability of one half.
         map: Mean of the classes' average precisions.
         f1: Mean of the classes' F1, of those that some photos have.
         average_precision: By class, the area under its precision-recall steps; NaN without such photos.
@@ -27,6 +28,7 @@ class MultilabelScores:
 
     class_names: tuple[str, ...]
     loss: float
+    accuracy: float
     map: float
     f1: float
     average_precision: tuple[float, ...]
@@ -39,7 +41,7 @@ class MultilabelScores:
     @property
     def summary(self) -> dict[str, float]:
         """The numbers that sum it up."""
-        return {"loss": self.loss, "map": self.map, "f1": self.f1}
+        return {"loss": self.loss, "accuracy": self.accuracy, "map": self.map, "f1": self.f1}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the scores as JSON has them, null for undefined."""
@@ -81,6 +83,7 @@ def score_multilabel(
     return MultilabelScores(
         class_names=tuple(class_names),
         loss=float(losses.mean(dtype=np.float64)),
+        accuracy=float(((probabilities > 0.5) == labels).mean()),
         map=_mean(precisions),
         f1=_mean(np.where(support > 0, f1, np.nan)),
         average_precision=tuple(precisions.tolist()),

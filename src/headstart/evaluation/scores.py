@@ -56,9 +56,6 @@ def summary_of(answers: Answers, info: ModelInfo) -> dict[str, float]:
     found = {"loss": _mean(answers.loss)}
     if isinstance(scores, ClassificationScores):
         return found | {"accuracy": scores.accuracy}
-    if isinstance(scores, MultilabelScores):
-        decided = (answers.outputs > 0) == class_sets_of(answers.label, info.class_names)
-        found["accuracy"] = _mean(decided)
     found |= {name: value for name, value in scores.summary.items() if name not in ("loss", "error_px")}
     return {name: 0.0 if name != "loss" and math.isnan(value) else value for name, value in found.items()}
 

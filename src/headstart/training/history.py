@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from headstart.columns import score_text
 from headstart.errors import ConfigError
 
 Scores: TypeAlias = dict[str, float]
@@ -120,4 +121,4 @@ class EpochRecord:
 
 def shown(scores: Scores) -> str:
     """Write scores for people."""
-    return " ".join(f"{name} {value:.3f}" for name, value in scores.items())
+    return " ".join(f"{name} {score_text(name, value)}" for name, value in scores.items())

@@ -117,17 +117,20 @@ class Terminal(Watcher):
         others = ("penalty", "penalties", "cv_loss")
         cv_headline = {name: value for name, value in summary.items() if name not in others}
         chosen = [penalty] if penalty is not None else sorted(penalties)
-        shown = f"penalty {chosen[0]:.2g}" + (f" to {chosen[-1]:.2g}" if chosen[-1] > chosen[0] else "")
+        penalty_text = f"penalty {chosen[0]:.2g}" + (
+            f" to {chosen[-1]:.2g}" if chosen[-1] > chosen[0] else ""
+        )
         if cv_loss is None:
             of_class = "of each class " if penalty is not None else ""
             self.say(
-                f"Head: {shown}. Cross-validation is not possible, because the training "
+                f"Head: {penalty_text}. Cross-validation is not possible, because the training "
                 f"photos {of_class}are one photo, identical photos, or one group."
             )
             return
-        headline = " ".join(f"{name.removeprefix('cv_')} {value:.3f}" for name, value in cv_headline.items())
+        headline = shown({name.removeprefix("cv_"): value for name, value in cv_headline.items()})
         self.say(
-            f"Head: {shown}, chosen by cross-validation on the training photos: loss {cv_loss:.3f} {headline}"
+            f"Head: {penalty_text}, chosen by cross-validation on the training photos: loss {cv_loss:.3f} "
+            f"{headline}"
         )
 
     def epoch_done(self, record: EpochRecord, is_best: bool) -> None:
