@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from headstart.answers.table import Answers, read_answers, read_parts, write_answers
-from headstart.data.records import Record
 from headstart.evaluation.scores import scores_of
 from headstart.images.preprocess import Preprocessing
 from headstart.model_file import ModelInfo
+from headstart.records import Record
 
 _PART = 1000
 

@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 
 import headstart as hs
-from headstart.data.records import Candidate
 from headstart.data.source import read_source
 from headstart.drawings import draw_each
 from headstart.images.boxes import iou
 from headstart.images.decode import image_size
+from headstart.records import Candidate
 
 HEADS: dict[str, dict[str, Any]] = {
     "the notes' head": {"head": "linear"},

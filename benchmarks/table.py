@@ -15,9 +15,9 @@ import time
 import tracemalloc
 from pathlib import Path
 
-from headstart.data.records import Dataset, Listing, Record
 from headstart.data.source import read_source
 from headstart.data.split import split_dataset
+from headstart.records import Dataset, Listing, Record
 
 TASKS = {
     "classification": {},

@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 
-from headstart.data.records import Record
 from headstart.images.preprocess import Preprocessing
 from headstart.model_file import ModelInfo
+from headstart.records import Record
 
 # Names that are columns too, or that CSV, a terminal or a spreadsheet takes for something else.
 AWKWARD = ("label", "loss", 'a,"b"\nc', "a\rb", " cat ", "xmin", "猫", "0.5", "=1+1", "output:loss")

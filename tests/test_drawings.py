@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.drawings import draw_each, words
+from headstart import tasks
+from headstart.drawings import draw_each
 from headstart.errors import UsageError
 from headstart.images.preprocess import Preprocessing
 from headstart.model_file import ModelInfo
-from headstart.predictor import Prediction
+from headstart.tasks.prediction import Prediction
 
 INFO = ModelInfo("box", "resnet18", ("cat",), Preprocessing(size_px=32))
 
@@ -81,4 +82,4 @@ def test_the_box_is_where_it_was_predicted(tmp_path: Path) -> None:
     ],
 )
 def test_a_prediction_is_said_in_a_line(task: str, prediction: Prediction, said: str) -> None:
-    assert words(prediction, ModelInfo(task, "resnet18", ("cat", "owl"), INFO.preprocessing)) == said
+    assert tasks.of(task).words(prediction) == said

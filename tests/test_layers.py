@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 # Lowest row first. Within a row, a module may import those to its right.
 ROWS = [
     [
-        *("weight_files", "model_file", "runtime", "images", "config"),
+        *("weight_files", "model_file", "tasks", "records", "runtime", "images", "config"),
         *("files", "columns", "cores", "environment", "errors"),
     ],
     ["data"],
@@ -89,7 +90,7 @@ def is_for_types(node: ast.AST) -> bool:
 
 def allowed_for(module: str) -> set[str]:
     if module == "recipe":
-        return {"config"}
+        return {"config", "tasks"}
     for number, row in enumerate(ROWS):
         if module in row:
             below = {name for lower in ROWS[:number] for name in lower}
@@ -135,6 +136,20 @@ def test_what_must_do_without_torch_imports_it_where_it_is_used_at_most(name: st
         if parts[0] == "headstart" and len(parts) > 1:
             ours = "/".join(parts[1:3])
             assert parts[1] in TORCH_FREE or {ours, f"{ours}.py"} & TORCH_FREE_FILES, each
+
+
+LOOKS = re.compile(r"""task *(==|!=|in) *[("']|match .*task""")
+
+
+def test_tasks_are_told_apart_in_their_own_files() -> None:
+    """A comparison with a task's name is a place that a new task would have to be added to."""
+    looks = [
+        f"{path.relative_to(SOURCE)}:{number}"
+        for path in FILES
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if LOOKS.search(line) and module_of(path) not in ("tasks", "config")
+    ]
+    assert not looks  # the settings are read before anything that computes is imported
 
 
 def test_there_is_one_call_of_the_onnx_exporter() -> None:

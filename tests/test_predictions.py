@@ -18,7 +18,7 @@ from headstart.errors import FileWriteError, UsageError
 from headstart.images.preprocess import Preprocessing
 from headstart.model_file import ModelInfo
 from headstart.predictions import PredictionsFile, write_csv, write_jsonl, write_table
-from headstart.predictor import Prediction
+from headstart.tasks.prediction import Prediction
 
 
 def info(task: str, *class_names: str, targets: tuple[str, ...] = ()) -> ModelInfo:

@@ -27,7 +27,8 @@ from headstart.data.folder import read_folder
 from headstart.errors import DamagedFileError, HeadstartError, InputError, RunFolderError, UsageError
 from headstart.images.preprocess import load_pixels
 from headstart.model_file import seal_onnx
-from headstart.predictor import Prediction, Predictor, find_images, load
+from headstart.predictor import Predictor, find_images, load
+from headstart.tasks.prediction import Prediction
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from headstart.model.freeze import freeze, unfreeze
     from headstart.model.network import create_network, feature_extractor
     from headstart.model.stages import cut, stages
-    from headstart.predictor import Prediction, Predictor, load
+    from headstart.predictor import Predictor, load
+    from headstart.tasks.prediction import Prediction
     from headstart.training.lr_find import LrRange, lr_find
     from headstart.training.result import TrainResult
     from headstart.training.train import resume, train
@@ -95,7 +96,7 @@ _MODULES = {
     "NetworkError": "headstart.errors",
     "ParityError": "headstart.errors",
     "PhaseConfig": "headstart.config",
-    "Prediction": "headstart.predictor",
+    "Prediction": "headstart.tasks.prediction",
     "Predictor": "headstart.predictor",
     "RunFolderError": "headstart.errors",
     "TrainConfig": "headstart.config",

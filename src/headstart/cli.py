@@ -393,6 +393,7 @@ def predict(
     ] = None,
 ) -> None:
     """Say what is on photos; without PyTorch. Exit code 1 if one of them cannot be read."""
+    from headstart import tasks
     from headstart.drawings import draw_each
     from headstart.predictions import PredictionsFile, write_csv, write_jsonl, write_table
     from headstart.predictor import find_images, load
@@ -414,7 +415,7 @@ def predict(
     top_k = max(1, min(top_k, len(predictor.class_names)))
     photos = (photo for path in _paths(images) for photo in find_images(path))
     # Several classes are told by their thresholds; the others' probabilities stand beside them.
-    shown = None if predictor.info.task == "multilabel" else top_k
+    shown = None if tasks.of(predictor.info.task).has_labels else top_k
     predict_iter = partial(predictor.predict_iter, top_k=shown)
     unfinished = None
     if out is not None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from headstart import tasks
 from headstart.errors import UsageError
 from headstart.files import write_whole
 from headstart.images.decode import decode, read_bytes
 from headstart.images.draw import annotate
 from headstart.model_file import ModelInfo
-from headstart.predictor import Prediction
+from headstart.tasks.prediction import Prediction
 
 
 def draw_each(
@@ -44,7 +45,7 @@ def _drawn(predictions: Iterable[Prediction], info: ModelInfo, folder: Path) -> 
         if prediction.path is not None and prediction.error is None:
             photo = decode(read_bytes(prediction.path), path=prediction.path)
             boxes = [] if prediction.box is None else [prediction.box]
-            picture = annotate(photo, words(prediction, info), boxes)
+            picture = annotate(photo, tasks.of(info.task).words(prediction), boxes)
             stem = Path(prediction.path).stem
             name = stem
             while name in taken:  # a photo may also be called like the second of another name
@@ -54,16 +55,3 @@ def _drawn(predictions: Iterable[Prediction], info: ModelInfo, folder: Path) -> 
             path = folder / f"{name}.jpg"
             write_whole(path, lambda file, picture=picture: picture.save(file, "JPEG", quality=90))  # type: ignore[misc]
         yield prediction
-
-
-def words(prediction: Prediction, info: ModelInfo) -> str:
-    """Say a prediction in one line."""
-    if info.task == "regression":
-        return ", ".join(f"{name} {value:.4g}" for name, value in prediction.numbers.items())
-    if info.task == "multilabel":
-        shares = prediction.probabilities
-        said = [f"{name} {shares[name]:.0%}" if name in shares else name for name in prediction.labels]
-        return ", ".join(said) or "none"
-    if prediction.label is not None:
-        return f"{prediction.label} {prediction.probability:.0%}"
-    return "box " + ", ".join(f"{side:.0f}" for side in prediction.box or ())

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from headstart import tasks
 from headstart.errors import ConfigError, DamagedFileError, HeadstartError, UsageError, shell_command
 from headstart.images.preprocess import Preprocessing
 
@@ -63,12 +64,12 @@ class ModelInfo:
     @property
     def num_outputs(self) -> int:
         """How many numbers the network gives for a photo: a box comes before the logits of its class."""
-        return num_outputs(self.task, len(self.class_names), len(self.targets))
+        return tasks.of(self.task).num_outputs(len(self.class_names), len(self.targets))
 
     @property
     def num_box_classes(self) -> int:
         """How many classes a box may have; 0 where there is nothing to tell apart."""
-        return num_box_classes(self.task, len(self.class_names))
+        return tasks.of(self.task).num_box_classes(len(self.class_names))
 
     def to_json(self) -> str:
         """Return compact JSON, the same for equal values; ASCII, so any class name survives any file."""
@@ -101,18 +102,6 @@ class ModelInfo:
             raise DamagedFileError(
                 f"The model's description is not as Headstart writes it: {error}"
             ) from error
-
-
-def num_outputs(task: str, num_classes: int, num_targets: int) -> int:
-    """Return how many numbers a network answers with: logits, standardised numbers, a box before logits."""
-    if task == "regression":
-        return num_targets
-    return num_classes if task != "box" else 4 + num_box_classes(task, num_classes)
-
-
-def num_box_classes(task: str, num_classes: int) -> int:
-    """Return how many classes a box may have; a single one is not worth predicting, and counts as 0."""
-    return num_classes if task == "box" and num_classes > 1 else 0
 
 
 # ONNX. A file is one protobuf message: fields, one after the other, each a tag (field number and wire type)

@@ -22,15 +22,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, TextIO, cast
 
+from headstart import tasks
 from headstart.columns import align, counted, width_of
 from headstart.errors import FileWriteError, ImageError, UsageError
 from headstart.files import delete, retried, try_lock
 from headstart.images.decode import read_bytes
 from headstart.model_file import ModelInfo
-from headstart.predictor import Prediction
 from headstart.runtime import map_in_order
+from headstart.tasks.prediction import Prediction
 
-_SIDES = ("xmin", "ymin", "xmax", "ymax")
 _STATE: Final = "headstart predictions"  # how the first line of a state begins
 _WIDEST_CLASS = 30  # longer names of classes are kept whole, out of line
 
@@ -53,45 +53,19 @@ def write_csv(file: TextIO, predictions: Iterable[Prediction], info: ModelInfo, 
     Returns:
         How many photos could not be read.
     """
-    answer, beside = _columns(info, top_k)
+    task = tasks.of(info.task)
+    answer, beside = task.csv_columns(info, top_k)
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["path", *answer, "error", *beside])
     num_errors = 0
     for prediction in predictions:
         num_errors += prediction.error is not None
-        answer_cells, beside_cells = _cells(prediction, info)
+        answer_cells, beside_cells = task.csv_cells(prediction)
         said = [answer_cells.get(name, "") for name in answer]
         writer.writerow(
             [prediction.path, *said, prediction.error, *(beside_cells.get(name, "") for name in beside)]
         )
     return num_errors
-
-
-def _columns(info: ModelInfo, top_k: int) -> tuple[list[str], list[str]]:
-    """Names of the answer's columns, and of those beside it."""
-    ranks = range(2, top_k + 1)
-    further = [name for rank in ranks for name in (f"label_{rank}", f"probability_{rank}")]
-    if info.task == "regression":
-        return list(info.targets), []
-    if info.task == "multilabel":
-        return ["labels"], list(info.class_names)
-    of_class = ["label", "probability"]
-    if info.task == "box":
-        return [*_SIDES, *(of_class if info.num_box_classes else [])], further if info.num_box_classes else []
-    return of_class, further
-
-
-def _cells(prediction: Prediction, info: ModelInfo) -> tuple[dict[str, str], dict[str, str]]:
-    """The texts of the answer's columns and of those beside it, by name; none where there is an error."""
-    if info.task == "multilabel":  # apart, for a class may be called "labels"
-        answer = {} if prediction.error else {"labels": "|".join(prediction.labels)}
-        return answer, {name: f"{share:.6g}" for name, share in prediction.probabilities.items()}
-    cells = {name: f"{value:.6g}" for name, value in prediction.numbers.items()}
-    cells |= dict(zip(_SIDES, (f"{side:.1f}" for side in prediction.box or ()), strict=False))
-    for rank, (label, share) in enumerate(prediction.probabilities.items(), 1):
-        suffix = "" if rank == 1 else f"_{rank}"
-        cells |= {f"label{suffix}": label, f"probability{suffix}": f"{share:.6g}"}
-    return cells, cells
 
 
 def write_jsonl(file: TextIO, predictions: Iterable[Prediction]) -> int:
@@ -123,7 +97,7 @@ def write_table(file: TextIO, predictions: Iterable[Prediction], info: ModelInfo
     Returns:
         How many photos could not be read.
     """
-    if info.task != "classification":
+    if not tasks.of(info.task).has_class:
         return _write_plain_table(file, predictions, info)
     longest = min(max(width_of(name) for name in info.class_names), _WIDEST_CLASS)
     header, widths = [], []
@@ -144,7 +118,8 @@ def write_table(file: TextIO, predictions: Iterable[Prediction], info: ModelInfo
 
 
 def _write_plain_table(file: TextIO, predictions: Iterable[Prediction], info: ModelInfo) -> int:
-    header, _ = _columns(info, 1)
+    task = tasks.of(info.task)
+    header, _ = task.csv_columns(info, 1)
     # Several classes have as much room as two of them; who has more is kept whole, out of line.
     words = {"labels": 2 * max(map(width_of, info.class_names), default=0) + 1}
     words["label"] = max(map(width_of, info.class_names), default=0)
@@ -156,7 +131,7 @@ def _write_plain_table(file: TextIO, predictions: Iterable[Prediction], info: Mo
     num_errors = 0
     for prediction in predictions:
         num_errors += prediction.error is not None
-        cells, _ = _cells(prediction, info)
+        cells, _ = task.csv_cells(prediction)
         shown = [cells.get(name) or "–" for name in header]
         photo = ": ".join(part for part in (prediction.path, prediction.error) if part)
         print(align([*shown, photo], [*widths, 0]), file=file)

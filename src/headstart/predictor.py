@@ -6,7 +6,6 @@ import io
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final, cast
@@ -15,16 +14,16 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
+from headstart import tasks
 from headstart.errors import HeadstartError, ImageError, RunFolderError, UsageError, shell_command
-from headstart.images.boxes import to_photo
 from headstart.images.colour import to_srgb
 from headstart.images.decode import decode, image_size, read_bytes
 from headstart.images.find import walk
 from headstart.images.given import Given, Photo, each_given, is_one_photo
 from headstart.images.preprocess import load_pixels, preprocess
-from headstart.images.view import Box
 from headstart.model_file import ModelInfo, open_onnx, verify_onnx
 from headstart.runtime import Failure, Provider, Row, fastest_providers, map_images, open_session
+from headstart.tasks.prediction import Prediction
 
 # One photo a call: nothing is computed on padding, and 4 a call would be only 2 % faster with ResNet-18 or
 # MobileNetV2, 7 % with MobileNetV3-Small.
@@ -32,33 +31,6 @@ _BATCH_SIZE_ON_CPU: Final = 1
 _BATCH_SIZE_ON_GPU: Final = 32
 
 _ORIENTATION, _FIRST_SIDEWAYS = 0x0112, 5  # the EXIF tag, and the first of its values that turn a photo
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says of one photo: the fields of its task, the others empty.
-
-    Attributes:
-        path: The photo, as it was asked for; None for one that is not a file.
-        label: The most probable class; None where photos have several classes or none, and if the photo
-            cannot be read.
-        probability: Of that class, in 0..1.
-        probabilities: By class name, the most probable first.
-        labels: Where a photo may have several classes: those whose probability reaches their threshold, the
-            most probable first.
-        numbers: By target, in the target's own unit.
-        box: xmin, ymin, xmax, ymax in pixels of the photo with its EXIF orientation applied.
-        error: Why the photo cannot be read; None if it can.
-    """
-
-    path: str | None
-    label: str | None = None
-    probability: float | None = None
-    probabilities: dict[str, float] = field(default_factory=dict)
-    labels: tuple[str, ...] = ()
-    numbers: dict[str, float] = field(default_factory=dict)
-    box: Box | None = None
-    error: str | None = None
 
 
 def load(path: str | os.PathLike[str]) -> Predictor:
@@ -220,26 +192,12 @@ class Predictor:
         if isinstance(row, Exception):
             return Prediction(path, error=row.reason if isinstance(row, ImageError) else str(row))
         assert row is not None  # every photo is computed on
-        if self.info.task == "regression":
-            numbers = dict(zip(self.info.targets, row.tolist(), strict=True))
-            return Prediction(path, numbers=numbers)
-        box: Box | None = None
-        if self.info.task == "box":
-            try:
-                box = to_photo(row[:4], _size(photo.content), self.info.preprocessing)
-            except ImageError as error:  # it has been read a moment ago
-                return Prediction(path, error=error.reason)
-            row = row[4:]
-            if not len(row):
-                return Prediction(path, box=box)
-        best_first = np.argsort(-row, kind="stable")
-        probabilities = {self.class_names[i]: float(row[i]) for i in best_first[:top_k]}
-        if self.info.task == "multilabel":
-            thresholds = self.info.thresholds
-            labels = tuple(self.class_names[i] for i in best_first if row[i] >= thresholds[i])
-            return Prediction(path, probabilities=probabilities, labels=labels)
-        label = self.class_names[best_first[0]]
-        return Prediction(path, label, probabilities[label], probabilities, box=box)
+        try:
+            return tasks.of(self.info.task).prediction(
+                path, row, self.info, partial(_size, photo.content), top_k
+            )
+        except ImageError as error:  # it has been read a moment ago
+            return Prediction(path, error=error.reason)
 
 
 def _size(photo: str | bytes | Image.Image | np.ndarray | ImageError) -> tuple[int, int]:

@@ -11,9 +11,9 @@ import pytest
 from tests.labelled import INFO, INFOS, photos
 
 from headstart.answers.table import Answers, read_answers, read_parts, write_answers
-from headstart.data.records import Record
 from headstart.errors import DamagedFileError, UsageError
 from headstart.model_file import ModelInfo
+from headstart.records import Record
 
 
 def answers_of(info: ModelInfo, number: int = 5) -> Answers:

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from headstart.data.check import check_images
-from headstart.data.records import Dataset
 from headstart.data.source import read_source
 from headstart.errors import DataError
 from headstart.images.decode import decode
+from headstart.records import Dataset
 
 Box = tuple[float, ...]
 SIZE = (40, 24)

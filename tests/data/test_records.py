@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from headstart.data.records import Dataset, Quarantined, Record
+from headstart.records import Dataset, Quarantined, Record
 
 USED = Record("a/1.png", 0, None, "00")
 DATASET = Dataset(

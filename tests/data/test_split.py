@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.data.records import Dataset, Record
 from headstart.data.split import Splits, split_dataset
 from headstart.errors import DataError
+from headstart.records import Dataset, Record
 
 
 def dataset_of(records: list[Record]) -> Dataset:

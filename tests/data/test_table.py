@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headstart.data.check import check_images
-from headstart.data.records import Listing
 from headstart.data.source import read_source
 from headstart.errors import ConfigError, DataError, HeadstartError
+from headstart.records import Listing
 
 PHOTOS = {f"{name}.png": number for number, name in enumerate("abcdefghij")}
 GOOD = "image,label\na.png,cat\nb.png,dog\nc.png,cat\n"

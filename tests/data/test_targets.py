@@ -5,11 +5,11 @@ import pytest
 
 from headstart.config.augmentation import check_augment
 from headstart.data.augment import Augmentation
-from headstart.data.records import Record
 from headstart.data.targets import Scale, Targets
 from headstart.errors import DataError
 from headstart.images.preprocess import Preprocessing
 from headstart.images.view import View
+from headstart.records import Record
 
 SQUASH = Preprocessing(resize="squash")
 

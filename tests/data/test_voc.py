@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from headstart.data.check import check_images
-from headstart.data.records import Listing
 from headstart.data.source import read_source
 from headstart.errors import ConfigError, DataError
+from headstart.records import Listing
 
 BOX = (1, 1, 5, 4)
 

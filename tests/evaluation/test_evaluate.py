@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from colours import INFO, colours_model
-from headstart.data.records import Record
 from headstart.errors import DataError
 from headstart.evaluation.evaluate import (
     answer_photos,
@@ -23,6 +22,7 @@ from headstart.evaluation.evaluate import (
 from headstart.evaluation.scores import scores_of
 from headstart.model_file import seal_onnx
 from headstart.predictor import Predictor
+from headstart.records import Record
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ import pytest
 import torch
 from tests.labelled import INFO, INFOS, photos
 
-from headstart.answers.losses import cross_entropy
 from headstart.answers.table import Answers, read_answers, write_answers
 from headstart.data.targets import Scale, Targets
 from headstart.errors import UsageError
-from headstart.evaluation.multilabel import choose_thresholds
 from headstart.evaluation.scores import scores_of, summary_of
+from headstart.tasks.label_scores import choose_thresholds
+from headstart.tasks.losses import cross_entropy
 from headstart.training.epoch import score_outputs
 from headstart.training.task import task_of
 

@@ -17,7 +17,6 @@ from headstart.config import TrainConfig
 from headstart.data.augment import Augmentation
 from headstart.data.check import check_images
 from headstart.data.folder import read_folder
-from headstart.data.records import Candidate, Record
 from headstart.data.targets import Targets
 from headstart.errors import DataError
 from headstart.features.activations import Activations
@@ -29,6 +28,7 @@ from headstart.model.backbones import create_native, resolve
 from headstart.model.freeze import freeze
 from headstart.model.prefix import NetworkPrefix, cut_for_training
 from headstart.model.stages import StageSequence
+from headstart.records import Candidate, Record
 from headstart.training.features import FeatureSource
 
 PREPROCESSING = Preprocessing(size_px=32)

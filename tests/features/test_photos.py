@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFilter
 
-from headstart.data.records import Candidate
 from headstart.errors import DataError, ImageError
 from headstart.features.activations import Activations
 from headstart.features.cache import Room, cache_folder, list_stores
@@ -20,6 +19,7 @@ from headstart.features.prefix import Pair
 from headstart.features.store import StoreError
 from headstart.images.decode import decode_photo
 from headstart.images.preprocess import Preprocessing
+from headstart.records import Candidate
 
 
 class Mean:

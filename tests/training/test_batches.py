@@ -10,9 +10,9 @@ import pytest
 from accelerate import Accelerator
 
 from headstart.data.augment import Augmentation
-from headstart.data.records import Record
 from headstart.data.targets import Targets
 from headstart.images.preprocess import Preprocessing
+from headstart.records import Record
 from headstart.training.batches import Batches
 
 NUM_PHOTOS = 200

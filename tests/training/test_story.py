@@ -13,8 +13,8 @@ import pytest
 
 import headstart as hs
 from headstart.config import TrainConfig
-from headstart.data.records import Record
 from headstart.errors import ConfigError, RunFolderError, TrainingError
+from headstart.records import Record
 from headstart.training import probe, provenance
 from headstart.training.story import decide_recipe
 from headstart.training.train import plan

@@ -19,14 +19,14 @@ from typing import Any, BinaryIO, Final, Literal, TypeAlias, overload
 
 import numpy as np
 
-from headstart.answers.losses import losses_of
+from headstart import tasks
 from headstart.columns import counted
-from headstart.data.records import Record
-from headstart.data.text import answer_text, label_text, path_below
+from headstart.data.targets import Scale, Targets
+from headstart.data.text import label_text, path_below
 from headstart.errors import DamagedFileError, UsageError
 from headstart.files import write_whole
-from headstart.images.boxes import to_photo
 from headstart.model_file import ModelInfo
+from headstart.records import Record
 
 Source: TypeAlias = Literal["out-of-fold", "val", "test"]
 """Whose outputs a row holds: ``"out-of-fold"`` for a training photo (of a head that was solved without it),
@@ -34,7 +34,6 @@ Source: TypeAlias = Literal["out-of-fold", "val", "test"]
 
 _SPLIT_OF: Final = {"out-of-fold": "train", "val": "val", "test": "test"}
 
-_SIDES: Final = ("box:xmin", "box:ymin", "box:xmax", "box:ymax")
 _OUTPUT: Final = re.compile(r"(logit|number):.*|box:[xy](min|max)", re.DOTALL)
 _NEEDS_QUOTES: Final = re.compile(r'[",\r\n]|\A\s|\s\Z')
 
@@ -106,11 +105,8 @@ class Answers:
         if outputs.shape != expected or (folds is not None and len(folds) != len(records)):
             raise ValueError(f"outputs of shape {outputs.shape} for {len(records)} photos: give {expected}.")
         loss = losses_of(records, outputs, info).astype(np.float32)
-        if info.task == "box":
-            outputs = outputs.copy()
-            for row, record in zip(outputs, records, strict=True):
-                assert record.size is not None
-                row[:4] = to_photo(row[:4], record.size, info.preprocessing)
+        task = tasks.of(info.task)
+        outputs = task.in_photo(outputs, records, info)
         return cls(
             path=[path_below(record.path, root) for record in records],
             sha256=[record.sha256 for record in records],
@@ -119,10 +115,10 @@ class Answers:
             fold=np.full(len(records), -1, np.int32) if folds is None else np.asarray(folds, np.int32),
             source=[source] * len(records),
             label=[label_text(record, info.task, info.class_names) for record in records],
-            prediction=_predictions(outputs, info),
+            prediction=task.said(outputs, info, _texts),
             loss=loss,
             outputs=outputs,
-            output_names=output_names(info),
+            output_names=task.columns(info),
         )
 
     @classmethod
@@ -189,21 +185,23 @@ _COLUMNS: Final = tuple(field.name for field in fields(Answers) if field.name !=
 _FIXED: Final = tuple(name for name in _COLUMNS if name != "outputs")  # of the file
 
 
-def output_names(info: ModelInfo) -> tuple[str, ...]:
-    """Return the names of the outputs' columns for a model, in the order of its outputs."""
-    if info.task == "regression":
-        return tuple(f"number:{name}" for name in info.targets)
-    if info.task == "box":
-        classes = info.class_names if info.num_box_classes else ()
-        return (*_SIDES, *(f"logit:{name}" for name in classes))
-    return tuple(f"logit:{name}" for name in info.class_names)
+def losses_of(records: Sequence[Record], outputs: np.ndarray, info: ModelInfo) -> np.ndarray:
+    """Compare a model file's outputs with the photos' labels.
 
+    Args:
+        records: N photos; of boxes, with their sizes.
+        outputs: (N, D), as in ``Answers.from_outputs``.
+        info: Of the model.
 
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Return the probabilities of single classes, rounded to float32 as those of a model file are."""
-    with np.errstate(over="ignore"):  # 1 / infinity is the right answer
-        probabilities: np.ndarray = 1 / (1 + np.exp(-logits.astype(np.float64)))
-    return probabilities.astype(np.float32)
+    Returns:
+        (N,) float64.
+    """
+    targets = Targets(info.task, info.class_names, info.preprocessing, Scale(*info.scale))  # type: ignore[arg-type]
+    if not records:
+        return np.zeros(0)
+    task = tasks.of(info.task)
+    rows = np.stack([targets.row(record) for record in records])
+    return task.losses(task.from_file(outputs.astype(np.float64), info), rows)
 
 
 def write_answers(path: str | os.PathLike[str], parts: Answers | Iterable[Answers]) -> None:
@@ -400,14 +398,3 @@ def _refuse_cut(path: str | os.PathLike[str], name: str) -> None:
 def _refuse_other_outputs(parts: Sequence[Answers]) -> None:
     if others := {part.output_names for part in parts} - {parts[0].output_names}:
         raise ValueError(f"answers with outputs {parts[0].output_names} and {others.pop()}: join equal ones.")
-
-
-def _predictions(outputs: np.ndarray, info: ModelInfo) -> list[str]:
-    """What a model says of photos by its outputs, which have the form that they have in the file."""
-    num_numbers = {"regression": len(info.targets), "box": 4}.get(info.task, 0)
-    numbers, logits = map(_texts, outputs[:, :num_numbers]), outputs[:, num_numbers:]
-    best = logits.argmax(1).tolist() if logits.shape[1] else [0] * len(outputs)
-    has: list[list[int]] = [[]] * len(outputs)
-    if info.task == "multilabel":
-        has = [np.flatnonzero(row).tolist() for row in sigmoid(logits) >= np.array(info.thresholds)]
-    return [answer_text(info.task, info.class_names, *each) for each in zip(best, has, numbers, strict=True)]

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
+from headstart import tasks
 from headstart.columns import counted
 from headstart.data.labelled import classes_of, named, too_many
 from headstart.data.place import place_boxes
-from headstart.data.records import Dataset, Listing, Quarantined, Record
 from headstart.errors import ConfigError, DataError, ImageError
 from headstart.images.decode import Header, decode, read_bytes
+from headstart.records import Dataset, Listing, Quarantined, Record
 from headstart.runtime import map_in_order
 
 _MOST_NOT_FINITE: Final = 10
@@ -126,7 +127,7 @@ def check_images(
     if not_finite:
         raise not_finite_error(not_finite)
     notes = listing.notes
-    if listing.task == "box":
+    if tasks.of(listing.task).has_box:
         candidates = {candidate.path: candidate for candidate in listing.candidates}
         records, done_to_boxes = place_boxes(records, candidates, quarantined, headers)
         notes = (*notes, *done_to_boxes)
@@ -155,7 +156,7 @@ def _under_two_labels(records: Sequence[Record], listing: Listing) -> list[str]:
 
     def shown(record: Record) -> str:
         names = [listing.class_names[label] for label in record.labels]
-        if listing.task in ("classification", "box") and listing.class_names:
+        if _has_single_class(listing) and listing.class_names:
             names = [listing.class_names[record.label]]
         words = "|".join(names) or ", ".join(f"{number:g}" for number in record.numbers)
         if record.box is not None:  # copies of one class differ in their boxes
@@ -185,7 +186,7 @@ def refuse_missing_classes(listing: Listing, class_names: Sequence[str]) -> None
     Raises:
         DataError: There are some; the first is named.
     """
-    if listing.task not in ("classification", "box") or len(class_names) < 2:
+    if not _has_single_class(listing) or len(class_names) < 2:
         return
     missing = [each for each in listing.candidates if not each.class_name]
     if missing:
@@ -194,6 +195,12 @@ def refuse_missing_classes(listing: Listing, class_names: Sequence[str]) -> None
             f"{len(class_names)} is to be told: {missing[0].path!r}"
             f"{f' ({missing[0].source})' if missing[0].source else ''}. Label them, or leave them out."
         )
+
+
+def _has_single_class(listing: Listing) -> bool:
+    """Tell whether photos, or their boxes, may have one class each."""
+    task = tasks.of(listing.task)
+    return task.has_class or task.has_box
 
 
 def quarantine_csv(dataset: Dataset) -> str:
@@ -210,7 +217,7 @@ def quarantine_csv(dataset: Dataset) -> str:
 
 
 def _refuse_too_many(listing: Listing, dataset: Dataset, allow_quarantined: float | None) -> None:
-    wrong_labels = listing.quarantined or listing.task == "box"
+    wrong_labels = listing.quarantined or tasks.of(listing.task).has_box
     cannot = "cannot be used" if wrong_labels else "cannot be read"
     num_photos = len(listing.candidates) + len(listing.quarantined)
     problems = too_many(dataset.quarantined, num_photos, allow_quarantined, cannot)[:1]
@@ -222,7 +229,7 @@ def _refuse_too_many(listing: Listing, dataset: Dataset, allow_quarantined: floa
     left: Counter[tuple[str | None, str]] = Counter()
     for record in dataset.records:
         of_record = [names[label] for label in record.labels]
-        if dataset.task == "classification" or (dataset.task == "box" and names):
+        if _has_single_class(listing) and names:
             of_record = [names[record.label]]
         left.update((record.split, name) for name in of_record or ("",))
     splits_left = {split for split, _ in left}

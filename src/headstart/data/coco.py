@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from headstart import tasks
 from headstart.data.labelled import (
     Labels,
     Object,
@@ -22,9 +23,9 @@ from headstart.data.labelled import (
     group_finder,
     labels_of_objects,
 )
-from headstart.data.records import Task
 from headstart.data.split_names import SPLIT_OF_FOLDER
 from headstart.errors import DataError, did_you_mean
+from headstart.records import TaskName
 
 _HEAD_BYTES: Final = 2**16
 _SPLIT_IN_NAME: Final = re.compile(
@@ -113,7 +114,7 @@ def read_coco(paths: Sequence[str], root: str, options: Options, split: str | No
         if None in splits.values() or len(set(splits.values())) < len(paths) or split is not None:
             shown = ", ".join(map(repr, paths[:5]))
             raise DataError(f"{root!r} holds {len(paths)} COCO files: {shown}. Name the file that is meant.")
-    task: Task = "box" if options.task == "auto" else options.task  # type: ignore[assignment]
+    task = options.chosen(tasks.BOX)
     labels = Labels(root, task)
     labels.written = _written(splits, labels, options)
     return labels
@@ -196,7 +197,7 @@ def _file(path: str, split: str | None, photos: _Photos, labels: Labels) -> Iter
         fault, size, image = faults.get(key, ""), None, lists["images"][number]
         try:
             classes, placed = labels_of_objects(labels.task, objects[key])
-            if labels.task == "box":
+            if tasks.of(labels.task).has_box:
                 size = declared_size(image.get("width"), image.get("height"))
         except ValueError as error:
             classes, placed, fault = (), (), fault or str(error)
@@ -240,9 +241,9 @@ def _images(path: str, entries: list[Any], labels: Labels) -> dict[Any, tuple[in
     return images
 
 
-def _object(entry: dict[str, Any], class_name: str, task: Task) -> tuple[Object | None, str]:
+def _object(entry: dict[str, Any], class_name: str, task: TaskName) -> tuple[Object | None, str]:
     """Read one object's box, and say what is wrong with it."""
-    if task != "box":
+    if not tasks.of(task).has_box:
         return Object(class_name, (0, 0, 1, 1)), ""
     box = entry.get("bbox")
     numbers = isinstance(box, list) and len(box) == 4

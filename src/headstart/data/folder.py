@@ -14,11 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from headstart.data.records import Candidate, Listing
 from headstart.data.similar import similar_classes
 from headstart.data.split_names import SPLIT_OF_FOLDER, split_in_name
 from headstart.errors import DataError, did_you_mean
 from headstart.images.find import walk
+from headstart.records import Candidate, Listing
 
 _MOST_NAMED: Final = 10  # in one error message
 _MOST_COMPARED: Final = 100  # folders with one subfolder's name, so that many classes take no time

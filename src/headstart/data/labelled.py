@@ -17,10 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from headstart.data.records import Candidate, Listing, Quarantined, Task
+from headstart import tasks
 from headstart.data.similar import similar_classes
 from headstart.errors import ConfigError, DataError, did_you_mean
 from headstart.images.view import Box
+from headstart.records import Candidate, Listing, Quarantined, TaskName
+from headstart.tasks.task import Task
 
 QUARANTINE_FRACTION: Final = 0.01
 QUARANTINE_FILES: Final = 5
@@ -53,6 +55,20 @@ class Options:
     boxes: str = "refuse"
     allow_quarantined: float | None = None
     for_training: bool = True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the labels are to show what is predicted."""
+        return self.task not in tasks.TASKS
+
+    @property
+    def wants(self) -> Task:
+        """What is predicted, where it is said; else a task without labels of any kind."""
+        return tasks.TASKS.get(self.task, tasks.ANY)
+
+    def chosen(self, usual: Task) -> TaskName:
+        """Return the name of the task that is said, or of the usual one."""
+        return usual.name if self.is_open else self.task  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +128,7 @@ class Labels:
     """
 
     root: str
-    task: Task
+    task: TaskName
     written: Iterable[Written] = ()
     targets: tuple[str, ...] = ()
     one_object_each: bool = False
@@ -157,7 +173,7 @@ def listing_of(labels: Labels, val: Labels | None, options: Options) -> Listing:
 
     candidates = tuple(sorted_out.candidates)
     _refuse_unlearnable(candidates, labels, sorted_out, options)
-    if labels.task == "classification" and _are_measured({c.class_name for c in candidates}):
+    if tasks.of(labels.task).has_class and _are_measured({c.class_name for c in candidates}):
         sorted_out.remarks.append(
             "All classes are numbers with decimals, each of them a class of its own. To predict numbers, "
             "name their column: --target NAME"
@@ -272,19 +288,16 @@ def declared_size(width: object, height: object) -> tuple[float, float] | None:
     return (width_px, height_px) if width_px > 0 and height_px > 0 else None
 
 
-def labels_of_objects(task: Task, objects: Sequence[Object]) -> tuple[tuple[str, ...], tuple[Object, ...]]:
+def labels_of_objects(
+    task: TaskName, objects: Sequence[Object]
+) -> tuple[tuple[str, ...], tuple[Object, ...]]:
     """Return what annotated objects mean for a task: labels, or objects with boxes.
 
     Raises:
         ValueError: A photo of one class is wanted, and there are objects of none or of several.
     """
-    if task == "box":
-        return (), tuple(objects)
-    names = tuple(sorted({each.class_name for each in objects}))
-    if task == "classification" and len(names) != 1:
-        shown = ", ".join(map(repr, names)) or "none"
-        raise ValueError(f"its objects are of {len(names)} classes ({shown}), not of one")
-    return names, ()
+    found = tasks.of(task)
+    return found.labels_of([each.class_name for each in objects]), tuple(objects) if found.has_box else ()
 
 
 def group_finder(group_by: str, columns: Sequence[str] = ()) -> Callable[[str], str | None]:
@@ -338,16 +351,16 @@ class _SortedOut:
         split = first.split or own_split
         if split in (None, "train"):
             self.classes.update({name for row in rows for name in row.class_names()})
-        if fault := _fault(rows, labels.one_object_each and labels.task == "box"):
+        task = tasks.of(labels.task)
+        if fault := _fault(rows, labels.one_object_each and task.has_box):
             reason = f"{first.source}: {fault}"
             self.quarantined += [Quarantined(row.path, split, reason) for row in rows]
             return
-        if labels.task != "box":
+        if not task.has_box:
             self._num_repeated += len(rows) - 1
             self.ignored += [row.path for row in rows[1:]]
-            several = labels.task == "multilabel"
-            class_name = first.labels[0] if labels.task == "classification" else ""
-            answers = first.labels if several else ()
+            class_name = first.labels[0] if task.has_class else ""
+            answers = first.labels if task.has_labels else ()
             self.candidates.append(
                 Candidate(
                     first.path, class_name, split, answers, first.numbers, None, first.group, first.source
@@ -473,7 +486,8 @@ def _refuse_unlearnable(
                 f"{len(sorted_out.ignored)} photos or rows are left out. " + " ".join(sorted_out.notes())
             )
         raise DataError("\n".join(lines))
-    if labels.task == "box" and all(max(c.box) <= 1 for c in candidates if c.box):
+    task = tasks.of(labels.task)
+    if task.has_box and all(max(c.box) <= 1 for c in candidates if c.box):
         raise DataError(
             "No box reaches further than 1, so they seem to be fractions of the photos. Headstart wants "
             "pixels: multiply xmin and xmax by the photo's width, ymin and ymax by its height."
@@ -487,9 +501,9 @@ def _refuse_unlearnable(
         )
     known = {name for candidate in to_learn for name in classes_of(candidate)}
     problems = []
-    if labels.task == "classification" and len(known) == 1:
+    if task.has_class and len(known) == 1:
         problems.append(f"There is a single class, {next(iter(known))!r}; it takes two or more.")
-    if labels.task == "multilabel" and not known:
+    if task.has_labels and not known:
         problems.append("No photo has a label, so there is nothing to learn.")
     if lost := sorted(sorted_out.classes.keys() - known) if sorted_out.quarantined else []:
         problems.append(

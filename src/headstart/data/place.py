@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal, TypeAlias
 
-from headstart.data.records import Candidate, Quarantined, Record
 from headstart.errors import ImageError
 from headstart.images.boxes import turned_upright
 from headstart.images.decode import Header, image_header
 from headstart.images.view import Box
+from headstart.records import Candidate, Quarantined, Record
 from headstart.runtime import map_in_order
 
 Frame: TypeAlias = Literal["shown", "stored"]

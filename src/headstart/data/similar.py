@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Final
 
-from headstart.data.records import Candidate
+from headstart.records import Candidate
 
 _MOST_NAMED: Final = 10
 

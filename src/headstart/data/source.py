@@ -15,13 +15,13 @@ from typing import Final, get_args
 from headstart.data.coco import find_coco, is_coco, read_coco
 from headstart.data.folder import read_folder
 from headstart.data.labelled import Labels, Options, below, group_finder, listing_of
-from headstart.data.records import Listing, Task
 from headstart.data.table import TABLE_SUFFIXES, read_table
 from headstart.data.voc import find_voc, has_xml, read_voc
 from headstart.errors import ConfigError, DataError, did_you_mean
+from headstart.records import Listing, TaskName
 
 BOXES: Final = ("refuse", "skip", "largest")
-TASKS: Final = ("auto", *get_args(Task))
+TASKS: Final = ("auto", *get_args(TaskName))
 
 # Folders that hold all photos of a set of annotations, so their names are no classes.
 _HOLDS_ALL: Final = re.compile(
@@ -139,9 +139,9 @@ def _labels_of_folder(path: str, options: Options, split: str | None) -> Labels 
         kinds.append(
             f"Pascal VOC ({len(voc.annotations)} XML files, such as {voc.annotations[0]!r}: --task box)"
         )
-    if not kinds or (len(folders) > 1 and options.task == "classification"):
+    if not kinds or (len(folders) > 1 and options.wants.has_class):
         return None
-    if len(folders) > 1 and (options.task == "auto" or options.task == "multilabel"):
+    if len(folders) > 1 and (options.is_open or options.wants.has_labels):
         shown = ", ".join(map(repr, folders[:3]))
         kinds.append(f"a folder of class folders ({shown}: --task classification)")
     if len(kinds) > 1:
@@ -165,7 +165,7 @@ def _class_like(root: str, images: list[str]) -> list[str]:
 def _class_folders(data: str, val: str | None, options: Options) -> Listing:
     """Read class folders; of a folder without them, say which table lies in it."""
     _refuse_table_options(data, "a folder of class folders", options)
-    if options.task not in ("auto", "classification"):
+    if not (options.is_open or options.wants.has_class):
         raise DataError(
             f"{data!r} is a folder without labels for the task {options.task}: class folders give one class "
             "per photo. Name a table, a COCO file, or a folder with Pascal VOC's XML files."
@@ -176,7 +176,7 @@ def _class_folders(data: str, val: str | None, options: Options) -> Listing:
             data,
             val,
             for_training=options.for_training,
-            classes_on_top=options.task == "classification",
+            classes_on_top=options.wants.has_class,
         )
     except DataError as error:
         tables = sorted(each.name for each in Path(data).iterdir() if each.suffix.lower() in TABLE_SUFFIXES)
@@ -212,7 +212,7 @@ def _refuse_table_options(path: str, kind: str, options: Options) -> None:
         for name, value in given.items()
         if value
     ]
-    if options.task == "regression" and kind != "a folder of class folders":
+    if options.wants.has_numbers and kind != "a folder of class folders":
         problems.append(f"task is 'regression', but {path!r} is {kind}, which has no numbers. Name a table.")
     if problems:
         raise ConfigError(problems)

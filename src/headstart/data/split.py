@@ -6,14 +6,10 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
-import numpy as np
-
-from headstart.data.records import Dataset, Record, Task
+from headstart import tasks
 from headstart.errors import DataError
-
-_MOST_BINS: Final = 10  # parts of a number's range that are each split alike
+from headstart.records import Dataset, Record, TaskName
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +63,7 @@ def split_dataset(dataset: Dataset, *, val_fraction: float, seed: int) -> Splits
         assert 0 < val_fraction < 1  # TrainConfig has checked it
         held_back = _hold_back(train, dataset.task, val_fraction, seed)
         if not held_back:
-            has_classes = dataset.task in ("classification", "multilabel") or dataset.class_names
-            what = "No class has" if has_classes else "There are no"
+            what = "No class has" if dataset.class_names else "There are no"
             which = (
                 "photos of two different groups" if any(r.group for r in train) else "two different photos"
             )
@@ -116,7 +111,7 @@ class _Unit:
 # Libraries deal all photos anew when one is added: scikit-learn's StratifiedGroupKFold, which makes equal
 # folds only, keeps fractions roughly and costs 1.3 s of import, and iterative-stratification, which follows a
 # shuffled order and knows no groups.
-def _hold_back(records: Sequence[Record], task: Task, fraction: float, seed: int) -> set[str]:
+def _hold_back(records: Sequence[Record], task: TaskName, fraction: float, seed: int) -> set[str]:
     """Choose photos for validation by their bytes and groups.
 
     Strata are dealt one after the other, those of fewest photos first, as long as there is room for them;
@@ -125,7 +120,7 @@ def _hold_back(records: Sequence[Record], task: Task, fraction: float, seed: int
     that of the hashes, so that an added photo moves few others.
     """
     names = unit_names(records)
-    strata = _strata(records, names, task, fraction)
+    strata = tasks.of(task).strata(records, names, fraction)
     units = _units(records, names, strata, task, seed)
     num_photos: Counter[int] = Counter(stratum for each in strata for stratum in each)
     units_of: dict[int, list[_Unit]] = defaultdict(list)
@@ -189,7 +184,7 @@ def _units(
     records: Sequence[Record],
     names: Sequence[str],
     strata: Sequence[tuple[int, ...]],
-    task: Task,
+    task: TaskName,
     seed: int,
 ) -> list[_Unit]:
     """Bring together what must stay together, in the order of the hashes."""
@@ -209,49 +204,9 @@ def _units(
     return [units[name] for name in sorted(units, key=order)]
 
 
-def _strata(
-    records: Sequence[Record], names: Sequence[str], task: Task, fraction: float
-) -> list[tuple[int, ...]]:
-    """Return what each photo is an example of: its class, its labels, or a part of each number's range.
-
-    A number is that in the middle of the photo's unit, as a unit goes to one side.
-    """
-    if task == "multilabel":
-        return [record.labels or (-1,) for record in records]  # photos of none are of a kind too
-    if task == "regression" and records:
-        # At least two units of each part are held back: fewer parts, and an added photo moves fewer others.
-        num_bins = int(fraction * len(set(names)) / (2 * len(records[0].numbers)))
-        num_bins = min(max(num_bins, 1), _MOST_BINS)
-        shares = [number / num_bins for number in range(1, num_bins)]
-        strata = np.empty((len(records), len(records[0].numbers)), int)
-        for target in range(strata.shape[1]):
-            numbers_of: dict[str, list[float]] = defaultdict(list)
-            for name, record in zip(names, records, strict=True):
-                numbers_of[name].append(record.numbers[target])
-            # Of the numbers that are there, so that the order of photos cannot change a last bit.
-            middle_of = {name: sorted(each)[(len(each) - 1) // 2] for name, each in numbers_of.items()}
-            middles = np.array([middle_of[name] for name in names])
-            limits = np.quantile(middles, shares, method="lower")
-            strata[:, target] = target * _MOST_BINS + np.searchsorted(limits, middles, side="right")
-        return [tuple(row) for row in strata.tolist()]
-    return [(record.label,) for record in records]
-
-
-def _answers(records: Sequence[Record], task: Task) -> dict[str, set[object]]:
+def _answers(records: Sequence[Record], task: TaskName) -> dict[str, set[object]]:
     """Return what is said of each photo; of the same bytes, different things may be."""
     answers: dict[str, set[object]] = defaultdict(set)
     for record in records:
-        answers[record.sha256].add(_answer(record, task))
+        answers[record.sha256].add(tasks.of(task).answer(record))
     return answers
-
-
-def _answer(record: Record, task: Task) -> object:
-    match task:
-        case "multilabel":
-            return record.labels
-        case "regression":
-            return record.numbers
-        case "box":
-            return record.label, record.box
-        case _:
-            return record.label

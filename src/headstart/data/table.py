@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from headstart import tasks
 from headstart.columns import counted
 from headstart.data.labelled import (
     Labels,
@@ -25,9 +26,9 @@ from headstart.data.labelled import (
     declared_size,
     group_finder,
 )
-from headstart.data.records import Task
 from headstart.data.split_names import SPLIT_OF_WORD
 from headstart.errors import ConfigError, DataError, did_you_mean, requires
+from headstart.records import TaskName
 
 BOX_COLUMNS: Final = ("xmin", "ymin", "xmax", "ymax")
 
@@ -88,7 +89,7 @@ class _Table:
 class _Columns:
     """Which column is what; None or empty for what the table does not have or the task does not need."""
 
-    task: Task
+    task: TaskName
     image: str
     label: str | None = None
     box: tuple[str, ...] = ()
@@ -108,12 +109,13 @@ class _Columns:
         task = _task(path, names, options)
         missing = []
         label = options.label_column
-        if label is None and task in ("classification", "multilabel", "box"):
-            usual = ("labels", "label") if task == "multilabel" else ("label",)
+        kind = tasks.of(task)
+        if label is None and not kind.has_numbers:
+            usual = ("labels", "label") if kind.has_labels else ("label",)
             label = next((name for name in usual if name in names), None)
-            if label is None and task != "box":
+            if label is None and not kind.has_box:
                 missing.append((usual[0], "--label-column"))
-        box = BOX_COLUMNS if task == "box" else ()
+        box = BOX_COLUMNS if kind.has_box else ()
         split_column = None if split else options.split_column
         if split_column is None and split is None and "split" in names:
             split_column = "split"
@@ -128,15 +130,15 @@ class _Columns:
         missing += [(name, "") for name in box if name not in names]
         if missing:
             raise DataError(_missing(path, names, missing))
-        if task == "regression":
+        if kind.has_numbers:
             label = None
         size = next((pair for pair in SIZE_COLUMNS if box and set(pair) <= set(names)), ())
         return cls(task, options.image_column, label, box, size, options.targets, split_column, group, find)
 
 
-def _task(path: str, names: Sequence[str], options: Options) -> Task:
+def _task(path: str, names: Sequence[str], options: Options) -> TaskName:
     """Tell what is predicted by the columns, where it is not said."""
-    if options.targets and options.task not in ("auto", "regression"):
+    if options.targets and not (options.is_open or options.wants.has_numbers):
         raise ConfigError(
             [
                 f"target is {','.join(options.targets)!r}, but task is {options.task!r}. Numbers are "
@@ -145,15 +147,15 @@ def _task(path: str, names: Sequence[str], options: Options) -> Task:
         )
     if options.targets:
         return "regression"
-    if options.task == "regression":
+    if options.wants.has_numbers:
         raise ConfigError(
             [
                 "task is 'regression', but target names no column. Add --target with one of: "
                 f"{', '.join(names)}."
             ]
         )
-    if options.task != "auto":
-        return options.task  # type: ignore[return-value]  # TrainConfig and read_source have checked it
+    if not options.is_open:
+        return options.chosen(options.wants)
     boxes = [name for name in BOX_COLUMNS if name in names]
     if options.label_column is not None:
         if len(boxes) == len(BOX_COLUMNS):
@@ -280,16 +282,17 @@ _Answer = tuple[tuple[str, ...], tuple[float, ...], tuple[Object, ...]]
 
 def _answer(cells: dict[str, Any], columns: _Columns) -> _Answer:
     """Return labels, numbers and objects of a row."""
-    if columns.task == "regression":
+    task = tasks.of(columns.task)
+    if task.has_numbers:
         return (), tuple(_number(name, cells.get(name)) for name in columns.targets), ()
-    if columns.task == "multilabel":
+    if task.has_labels:
         return _several(columns.label, cells.get(columns.label or "")), (), ()
-    if columns.task == "box" and all(_is_empty(cells.get(name)) for name in columns.box):
+    if task.has_box and all(_is_empty(cells.get(name)) for name in columns.box):
         return (), (), ()
     class_name = ""
     if columns.label is not None:
         class_name = _class(columns.label, cells.get(columns.label))
-    if columns.task == "classification":
+    if task.has_class:
         return (class_name,), (), ()
     try:
         xmin, ymin, xmax, ymax = (_number(name, cells.get(name)) for name in columns.box)

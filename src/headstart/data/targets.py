@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from headstart import tasks
 from headstart.data.augment import Augmentation
-from headstart.data.records import Record, Task
 from headstart.errors import DataError
-from headstart.images.boxes import to_input
 from headstart.images.preprocess import Preprocessing
 from headstart.images.view import View
-from headstart.model_file import num_box_classes, num_outputs
+from headstart.records import Record, TaskName
 
 _ATTEMPTS: Final = 20  # to draw a view that shows enough of a box, before the photo is taken as it is
 _NEXT_ATTEMPT: Final = 2**20  # far above any number of an epoch, so that no view is drawn under two numbers
@@ -30,6 +29,10 @@ class Scale:
 
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+
+    def __iter__(self) -> Iterator[tuple[float, ...]]:
+        """Yield the means and the standard deviations."""
+        return iter((self.mean, self.std))
 
     @classmethod
     def of(cls, records: Sequence[Record], targets: Sequence[str]) -> Scale:
@@ -80,7 +83,7 @@ class Targets:
         min_visible: The share of a box that an augmented view must show.
     """
 
-    task: Task
+    task: TaskName
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
     scale: Scale = Scale()
@@ -89,20 +92,15 @@ class Targets:
     @property
     def num_outputs(self) -> int:
         """How many numbers a network answers with: logits, standardised numbers, or a box before logits."""
-        return num_outputs(self.task, len(self.class_names), len(self.scale.mean))
+        return tasks.of(self.task).num_outputs(len(self.class_names), len(self.scale.mean))
 
     @property
     def num_box_classes(self) -> int:
         """How many classes a box may have; a single one is not worth predicting."""
-        return num_box_classes(self.task, len(self.class_names))
+        return tasks.of(self.task).num_box_classes(len(self.class_names))
 
     def row(self, record: Record) -> np.ndarray:
-        """Return what the photo as it is is to be learned as.
-
-        Returns:
-            Classification: () int64, the class. Several labels: (K,) float32 of 0 and 1. Numbers: (D,)
-            float32, standardised. A box: (4,) float32, shares of the input's sides, or with its class (5,).
-        """
+        """Return what the photo as it is is to be learned as: see ``Task.row``."""
         return self._row(record, View())[0]
 
     def view(self, record: Record, number: int, augmentation: Augmentation | None) -> tuple[int, np.ndarray]:
@@ -111,7 +109,7 @@ class Targets:
         They differ where a view would show too little of a box: then another one is drawn in its place, and
         where none of many shows enough, the photo is taken as it is.
         """
-        if self.task != "box" or augmentation is None or number == 0:
+        if not tasks.of(self.task).has_box or augmentation is None or number == 0:
             return number, self.row(record)
         for attempt in range(_ATTEMPTS):
             drawn = number + attempt * _NEXT_ATTEMPT
@@ -126,7 +124,7 @@ class Targets:
         Raises:
             DataError: The crop loses more of some boxes than ``min_visible`` allows.
         """
-        if self.task != "box" or self.preprocessing.resize != "crop":
+        if not tasks.of(self.task).has_box or self.preprocessing.resize != "crop":
             return
         hidden = [record for record in records if self._row(record, View())[1] < self.min_visible]
         if hidden:
@@ -137,18 +135,7 @@ class Targets:
             )
 
     def _row(self, record: Record, view: View) -> tuple[np.ndarray, float]:
-        if self.task == "classification":
-            return np.array(record.label, np.int64), 1.0
-        if self.task == "multilabel":
-            row = np.zeros(len(self.class_names), np.float32)
-            row[list(record.labels)] = 1
-            return row, 1.0
-        if self.task == "regression":
-            standardised = (np.array(record.numbers) - self.scale.mean) / self.scale.std
-            return standardised.astype(np.float32), 1.0
-        assert record.box is not None and record.size is not None  # noqa: PT018
-        box, visible = to_input(record.box, record.size, view, self.preprocessing)
-        return np.array([*box, record.label][: 4 + (self.num_box_classes > 0)], np.float32), visible
+        return tasks.of(self.task).row(record, view, self)
 
 
 def strata(records: Sequence[Record]) -> np.ndarray:

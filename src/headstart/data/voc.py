@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Final
 from xml.etree import ElementTree as ET
 
+from headstart import tasks
 from headstart.data.labelled import (
     Labels,
     Object,
@@ -23,7 +24,6 @@ from headstart.data.labelled import (
     group_finder,
     labels_of_objects,
 )
-from headstart.data.records import Task
 from headstart.data.split_names import SPLIT_OF_FOLDER
 from headstart.errors import DataError
 from headstart.images.find import walk
@@ -121,7 +121,7 @@ def read_voc(found: VocFolder, options: Options, split: str | None = None) -> La
         options: The task (``box``, unless it is said otherwise) and how groups are found.
         split: What all photos are for; otherwise folders called train, val and test say it.
     """
-    task: Task = "box" if options.task == "auto" else options.task  # type: ignore[assignment]
+    task = options.chosen(tasks.BOX)
     labels = Labels(found.root, task)
     find_group = group_finder(options.group_by) if options.group_by else None
     labels.written = _written(found, labels, find_group, split)
@@ -160,7 +160,7 @@ def _written(
         size = None
         try:
             classes, placed = labels_of_objects(labels.task, objects)
-            if labels.task == "box":
+            if tasks.of(labels.task).has_box:
                 size = declared_size(annotation.findtext("size/width"), annotation.findtext("size/height"))
         except ValueError as error:
             classes, placed, fault = (), (), fault or str(error)
@@ -177,7 +177,7 @@ def _written(
                 declared_size=size,
             )
         )
-    if labels.task == "box":
+    if tasks.of(labels.task).has_box:
         written = _counted_from_zero(written, labels)
     yield from written
     without = [path for path in found.images if path not in named]

@@ -15,16 +15,19 @@ from typing import Any
 
 import numpy as np
 
+from headstart import tasks
 from headstart.answers.table import Answers, Source
 from headstart.data.check import refuse_missing_classes
 from headstart.data.place import place_boxes
-from headstart.data.records import Quarantined, Record
 from headstart.data.source import read_source
 from headstart.errors import ConfigError, DataError, ImageError, did_you_mean
-from headstart.evaluation.scores import Scores, scores_of
+from headstart.evaluation.scores import scores_of
 from headstart.images.decode import read_bytes
-from headstart.predictor import Prediction, Predictor
+from headstart.predictor import Predictor
+from headstart.records import Quarantined, Record
 from headstart.runtime import map_in_order
+from headstart.tasks.prediction import Prediction
+from headstart.tasks.task import Scores
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ def evaluate_folder(
         raise DataError(f"{os.fsdecode(data)!r} has no {split!r} photos; it has {has}.")
     photos = [c for c in listing.candidates if split is None or c.split == split]
     index = {name: i for i, name in enumerate(predictor.class_names)}
-    if info.task == "box" and not info.num_box_classes:  # the model does not tell them
+    task = tasks.of(info.task)
+    if task.has_box and not info.num_box_classes:  # the model does not tell them
         photos = [dataclasses.replace(photo, class_name="") for photo in photos]
     else:
         refuse_missing_classes(listing, predictor.class_names)
@@ -122,7 +126,7 @@ def evaluate_folder(
         for photo in photos
     ]
     quarantined, notes = list(listing.quarantined), list(listing.notes)
-    if info.task == "box":
+    if task.has_box:
         records, done_to_boxes = place_boxes(records, {photo.path: photo for photo in photos}, quarantined)
         notes += done_to_boxes
     scores, unreadable = score_photos(predictor, records)

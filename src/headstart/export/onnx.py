@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 import torch
 from torch import Tensor, nn
 
+from headstart import tasks
 from headstart.export.safetensors import load_network
 from headstart.files import write_whole
 from headstart.model.normalise import Normalise
 from headstart.model.spatial_head import upright
 from headstart.model.to_onnx import to_onnx
 from headstart.model_file import ModelInfo, seal_onnx
-
-OUTPUTS: Final = {
-    "classification": ("logits", "probabilities"),
-    "multilabel": ("logits", "probabilities"),
-    "regression": ("numbers",),
-    "box": ("boxes",),
-}
-"""Names of what a model file answers with, by task; boxes that may have several classes have both more."""
 
 
 def answers(outputs: Tensor, info: ModelInfo) -> tuple[Tensor, ...]:
@@ -36,15 +28,14 @@ def answers(outputs: Tensor, info: ModelInfo) -> tuple[Tensor, ...]:
         Boxes: (B, 4), shares of the input's sides within 0..1, and if they may have several classes, logits
         and probabilities of these.
     """
-    if info.task == "classification":
-        return outputs, outputs.softmax(1)
-    if info.task == "multilabel":
-        return outputs, outputs.sigmoid()
-    if info.task == "regression":
+    task = tasks.of(info.task)
+    if task.has_numbers:
         mean, std = (torch.tensor(each, dtype=outputs.dtype) for each in info.scale)
         return (outputs * std + mean,)
-    boxes, logits = upright(outputs[:, :4]).clamp(0, 1), outputs[:, 4:]
-    return (boxes, logits, logits.softmax(1)) if info.num_box_classes else (boxes,)
+    if task.has_box:
+        boxes, logits = upright(outputs[:, :4]).clamp(0, 1), outputs[:, 4:]
+        return (boxes, logits, logits.softmax(1)) if info.num_box_classes else (boxes,)
+    return outputs, outputs.softmax(1) if task.activation == "softmax" else outputs.sigmoid()
 
 
 class _Deployed(nn.Module):
@@ -78,7 +69,7 @@ def onnx_graph(network: nn.Module, info: ModelInfo) -> bytes:
 
 def output_names(info: ModelInfo) -> tuple[str, ...]:
     """Return the names of what a model file answers with, in the order of ``answers``."""
-    return OUTPUTS[info.task] + (("logits", "probabilities") if info.num_box_classes else ())
+    return tasks.of(info.task).file_outputs(info.num_box_classes)
 
 
 def write_onnx(model: Path, out: Path) -> None:

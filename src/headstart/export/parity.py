@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from headstart import tasks
 from headstart.errors import ParityError
 from headstart.export.onnx import answers
 from headstart.images.boxes import to_photo
@@ -16,7 +17,8 @@ from headstart.images.decode import image_size, read_bytes
 from headstart.images.preprocess import load_pixels
 from headstart.model.normalise import Normalise
 from headstart.model_file import ModelInfo
-from headstart.predictor import Prediction, Predictor
+from headstart.predictor import Predictor
+from headstart.tasks.prediction import Prediction
 
 # Two runtimes add the same numbers in another order; float32 leaves differences of about 1e-6.
 TOLERANCE = 1e-3
@@ -69,11 +71,12 @@ def check_parity(predictor: Predictor, network: nn.Module, paths: Sequence[str])
 
 
 def _difference(prediction: Prediction, expected: Sequence[np.ndarray], info: ModelInfo) -> float:
-    if info.task == "regression":
+    task = tasks.of(info.task)
+    if task.has_numbers:
         actual = np.array([prediction.numbers[name] for name in info.targets])
         return float((np.abs(actual - expected[0]) / info.scale[1]).max())
     differences = []
-    if info.task == "box":
+    if task.has_box:
         assert prediction.path is not None and prediction.box is not None  # noqa: PT018
         size = image_size(prediction.path)
         box = np.array(to_photo(tuple(expected[0].tolist()), size, info.preprocessing))

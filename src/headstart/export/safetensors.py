@@ -9,6 +9,7 @@ from pathlib import Path
 import safetensors.torch
 from torch import Tensor, nn
 
+from headstart import tasks
 from headstart.files import write_whole
 from headstart.model.backbones import create_native, resolve
 from headstart.model.head import put_head
@@ -62,7 +63,7 @@ def load_network(path: Path) -> tuple[nn.Module, ModelInfo]:
         native,
         info.head,  # type: ignore[arg-type]  # the file has been verified
         info.num_outputs,
-        is_box=info.task == "box",
+        is_box=tasks.of(info.task).has_box,
         size_px=info.preprocessing.size_px,
     )
     if is_head_alone:

@@ -19,7 +19,6 @@ import numpy as np
 
 from headstart.data.augment import Augmentation
 from headstart.data.check import CHECK_REDUCE_TO_PX, CheckedPhoto, not_finite_error
-from headstart.data.records import Candidate, Record
 from headstart.errors import DataError, ImageError, NetworkError
 from headstart.features.cache import Room
 from headstart.features.fingerprint import Fingerprint, photo_key
@@ -28,6 +27,7 @@ from headstart.features.prefix import Pair, Prefix
 from headstart.features.store import FeatureStore, StoreError
 from headstart.images.decode import Decoded, Header, decode_photo, image_header, read_bytes
 from headstart.images.preprocess import Preprocessing, load_photo
+from headstart.records import Candidate, Record
 from headstart.runtime import Row, map_images
 
 MEMORY_LIMIT_BYTES: Final = 2**30

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
 
 import numpy as np
 
+from headstart import tasks
 from headstart.config import TrainConfig
 from headstart.data.coco import find_coco
 from headstart.data.place import place_boxes
-from headstart.data.records import Candidate, Listing, Quarantined, Record
 from headstart.data.source import read_source
 from headstart.data.table import TABLE_SUFFIXES
 from headstart.data.voc import has_xml
@@ -34,6 +34,7 @@ from headstart.features.prefix import Prefix
 from headstart.files import write_whole
 from headstart.images.preprocess import Preprocessing
 from headstart.predictor import find_images
+from headstart.records import Candidate, Listing, Quarantined, Record
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -226,7 +227,7 @@ def _list_photos(config: TrainConfig, settings: Mapping[str, Any], say: Callable
 
 def _with_boxes_placed(listing: Listing) -> tuple[list[Candidate], list[tuple[str, str]], list[str]]:
     """Return the photos with boxes as a viewer shows them, those that do not fit, and notes."""
-    if listing.task != "box":
+    if not tasks.of(listing.task).has_box:
         return list(listing.candidates), [], []
     by_path = {each.path: each for each in listing.candidates}
     quarantined: list[Quarantined] = []
@@ -296,19 +297,16 @@ def _columns_of(listing: Listing, candidates: Sequence[Candidate]) -> list[_Colu
     Raises:
         ConfigError: A number's name is that of another column.
     """
-    label = _Column("label", "text", lambda photo: photo.class_name or None)
-    match listing.task:
-        case "multilabel":
-            classes = tuple(sorted({name for photo in candidates for name in photo.labels}))
-            labels = [_Column("labels", "texts", lambda photo: list(photo.labels), classes)]
-        case "regression":
-            labels = [_Column(_text(name), "number", _Number(i)) for i, name in enumerate(listing.targets)]
-        case "box":
-            labels = [_Column(side, "number", _Side(i)) for i, side in enumerate(_BOX)]
-            if any(photo.class_name for photo in candidates):
-                labels.insert(0, label)
-        case _:
-            labels = [label]
+    task, labels = tasks.of(listing.task), []
+    if task.has_class or (task.has_box and any(photo.class_name for photo in candidates)):
+        labels.append(_Column("label", "text", lambda photo: photo.class_name or None))
+    if task.has_labels:
+        classes = tuple(sorted({name for photo in candidates for name in photo.labels}))
+        labels.append(_Column("labels", "texts", lambda photo: list(photo.labels), classes))
+    if task.has_numbers:
+        labels += [_Column(_text(name), "number", _Number(i)) for i, name in enumerate(listing.targets)]
+    if task.has_box:
+        labels += [_Column(side, "number", _Side(i)) for i, side in enumerate(_BOX)]
     columns = [
         _Column("path", "text", lambda photo: _text(photo.path)),
         *labels,

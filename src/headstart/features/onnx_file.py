@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from headstart import tasks
 from headstart.errors import ConfigError, NetworkError, UsageError, did_you_mean
 from headstart.features.backbones import OnnxBackbone
 from headstart.features.onnx_read import OnnxFile, read_onnx
@@ -122,7 +123,7 @@ def _own_info(file: OnnxFile, name: str) -> ModelInfo | None:
     if not any(entry.key == "headstart" for entry in file.model.metadata_props):
         return None
     info = verify_onnx(file.data, name=name)
-    if info.task == "box" or info.head != "linear":
+    if tasks.of(info.task).has_box or info.head != "linear":
         raise NetworkError(
             f"{name} was trained by Headstart for the task {info.task!r} with a head of the kind "
             f"{info.head!r}, so it has no features to put another head on. Name a model with a linear head, "

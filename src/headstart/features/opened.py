@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.data.augment import Augmentation
-from headstart.data.records import Record
 from headstart.features.activations import Activations
 from headstart.features.backbones import OnnxBackbone
 from headstart.features.cache import Room
 from headstart.features.fingerprint import Fingerprint
 from headstart.features.pooled import POOLED, pooled_widths, with_pooled
 from headstart.features.prefix import OnnxPrefix, Pair, Prefix
+from headstart.records import Record
 
 CUT = "pool"
 """The last stage of what ends before the head, as ``Fingerprint.cut`` names it."""

@@ -18,6 +18,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import nn
 
+from headstart import tasks
 from headstart.errors import UnknownBackboneError, did_you_mean
 from headstart.images.preprocess import Preprocessing, Resize
 from headstart.model import libraries
@@ -83,7 +84,7 @@ class Backbone:
             resize: ``"crop"``, ``"pad"`` or ``"squash"`` instead of the default.
             size_px: Side of the input, instead of the one that the weights were trained with.
         """
-        default = "squash" if task == "box" else self.preprocessing.resize
+        default = tasks.of(task).resize or self.preprocessing.resize
         return dataclasses.replace(
             self.preprocessing,
             resize=resize or default,  # type: ignore[arg-type]  # the configuration has been checked

@@ -21,6 +21,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from headstart import tasks
 from headstart.errors import DamagedFileError, WeightsError
 from headstart.model import libraries
 from headstart.model.backbones import Backbone, create_native, every, listed, resolve
@@ -277,7 +278,7 @@ def _create_from_run(backbone: Backbone, path: str, info: ModelInfo) -> tuple[nn
         network,
         info.head,  # type: ignore[arg-type]  # the file has been verified
         info.num_outputs,
-        is_box=info.task == "box",
+        is_box=tasks.of(info.task).has_box,
         size_px=info.preprocessing.size_px,
     )
     load_state_dict(with_head, state, path=path, full_name=f"{backbone.full_name} with its head")

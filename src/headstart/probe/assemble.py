@@ -8,12 +8,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from headstart import tasks
 from headstart.features.backbones import OnnxBackbone
 from headstart.features.prefix import ACTIVATIONS
 from headstart.model_file import ModelInfo
 
 _WEIGHT, _BIAS = "head.weight", "head.bias"
-_PROBABILITIES: Final = {"classification": "Softmax", "multilabel": "Sigmoid"}
+_OPERATORS: Final = {"softmax": "Softmax", "sigmoid": "Sigmoid"}
 
 
 def assemble(backbone: OnnxBackbone, weight: np.ndarray, bias: np.ndarray, info: ModelInfo) -> bytes:
@@ -37,10 +38,10 @@ def assemble(backbone: OnnxBackbone, weight: np.ndarray, bias: np.ndarray, info:
     graph.name = "model"
     del graph.output[:], graph.value_info[:], model.metadata_props[:]
     weights = {_WEIGHT: weight, _BIAS: bias}
-    if info.task in _PROBABILITIES:
+    if activation := tasks.of(info.task).activation:
         nodes = [
             helper.make_node("Gemm", [ACTIVATIONS, _WEIGHT, _BIAS], ["logits"], name="head", transB=1),
-            helper.make_node(_PROBABILITIES[info.task], ["logits"], ["probabilities"], name="probabilities"),
+            helper.make_node(_OPERATORS[activation], ["logits"], ["probabilities"], name="probabilities"),
         ]
         outputs = ["logits", "probabilities"]
     else:

@@ -14,9 +14,9 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from headstart.data.augment import Augmentation
-from headstart.data.records import Record
 from headstart.data.targets import Targets
 from headstart.features.activations import Activations
+from headstart.records import Record
 from headstart.training.device import to_device
 from headstart.training.sampler import shards
 

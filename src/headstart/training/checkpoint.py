@@ -15,11 +15,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from headstart.data.records import Record
 from headstart.errors import DamagedFileError, FileWriteError, HeadstartError
 from headstart.export.safetensors import write_tensors
 from headstart.files import delete, retried
 from headstart.model_file import open_safetensors
+from headstart.records import Record
 from headstart.training.solved import OutOfFold
 
 # Whatever else lies in the folder is somebody's and stays.

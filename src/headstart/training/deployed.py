@@ -10,13 +10,14 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from headstart.data.records import Record
+from headstart import tasks
 from headstart.data.targets import Targets
 from headstart.errors import ParityError
 from headstart.export.onnx import answers, output_names
 from headstart.export.parity import TOLERANCE
 from headstart.model_file import ModelInfo
 from headstart.predictor import Predictor
+from headstart.records import Record
 from headstart.training.epoch import score_outputs
 from headstart.training.features import PhaseFeatures
 from headstart.training.history import EpochRecord
@@ -61,17 +62,14 @@ def outputs_in_training(
 
 def as_network(outputs: np.ndarray, info: ModelInfo) -> Tensor:
     """Return outputs of the model file, (N, D), in the form of the network's: numbers standardised."""
-    if info.task != "regression":
-        return torch.from_numpy(outputs)
-    mean, std = (np.array(each, outputs.dtype) for each in info.scale)
-    return torch.from_numpy((outputs - mean) / std)
+    return torch.from_numpy(tasks.of(info.task).from_file(outputs, info))
 
 
 def _compared(outputs: Tensor, info: ModelInfo) -> Tensor:
     """Answers in units in which they can be compared: probabilities, shares of sides, standard deviations."""
     named = zip(output_names(info), answers(outputs, info), strict=True)
     found = torch.cat([values for name, values in named if name != "logits"], 1)
-    return found / torch.tensor(info.scale[1]) if info.task == "regression" else found
+    return found / torch.tensor(info.scale[1]) if tasks.of(info.task).has_numbers else found
 
 
 def refuse_disagreement(

@@ -17,7 +17,6 @@ from torch import nn
 from headstart.config import PhaseConfig, TrainConfig
 from headstart.data.augment import Augmentation
 from headstart.data.check import CheckedPhoto
-from headstart.data.records import Candidate, Record
 from headstart.data.targets import Targets
 from headstart.features.activations import MEMORY_LIMIT_BYTES, Activations
 from headstart.features.cache import Room, budget_bytes, should_keep, store_path, used_bytes
@@ -27,6 +26,7 @@ from headstart.images.preprocess import Preprocessing
 from headstart.model.freeze import digest, freeze
 from headstart.model.prefix import NetworkPrefix, cut_for_training
 from headstart.model.to_onnx import export_untrained
+from headstart.records import Candidate, Record
 from headstart.training.device import gathered
 
 ONE_PASS_MIN_PHOTOS: Final = 200

@@ -8,7 +8,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from headstart.data.records import Dataset
+from headstart import tasks
 from headstart.data.split import Splits
 from headstart.errors import ExportError, shell_command
 from headstart.export.onnx import onnx_graph
@@ -16,6 +16,7 @@ from headstart.export.parity import check_parity
 from headstart.export.safetensors import save_network
 from headstart.model_file import ModelInfo, seal_onnx
 from headstart.predictor import Predictor
+from headstart.records import Dataset
 from headstart.runtime import CPU, fastest_providers
 from headstart.training.deployed import as_network, refuse_disagreement, rows_of
 from headstart.training.features import PhaseFeatures
@@ -88,7 +89,7 @@ def finish(
             outputs = outputs_of_file(predictor, splits.val, run.path)
         deployed, rows = as_network(outputs, info), rows_of(targets, splits.val)
         refuse_disagreement(deployed, rows, splits.val, predictor, setup, features, best, accelerator)
-        if info.task == "multilabel":
+        if info.thresholds:
             info = with_thresholds(info, splits.val, outputs)
             model = seal_onnx(graph, info)
             save_network(run.path / "model.safetensors", network, info)
@@ -118,6 +119,6 @@ def _info(setup: Setup, dataset: Dataset) -> ModelInfo:
         head=setup.head,
         targets=dataset.targets,
         scale=(setup.targets.scale.mean, setup.targets.scale.std),
-        thresholds=(0.5,) * len(dataset.class_names) if dataset.task == "multilabel" else (),
+        thresholds=tasks.of(dataset.task).first_thresholds(len(dataset.class_names)),
         versions=versions_in_steps(),
     )

@@ -14,17 +14,17 @@ from typing import Any, Final
 import numpy as np
 import onnx
 
-from headstart.answers.table import Answers, sigmoid, write_answers
-from headstart.data.records import Dataset, Record
+from headstart import tasks
+from headstart.answers.table import Answers, write_answers
 from headstart.data.split import Splits
 from headstart.errors import ImageError, TrainingError, shell_command
 from headstart.evaluation.evaluate import answer_photos
-from headstart.evaluation.multilabel import choose_thresholds
 from headstart.evaluation.scores import scores_of, summary_of
 from headstart.features.activations import Activations
 from headstart.features.graph import function_hashes, part_of
 from headstart.model_file import ModelInfo
 from headstart.predictor import Predictor
+from headstart.records import Dataset, Record
 from headstart.runtime import open_session
 from headstart.training.run_folder import RunFolder
 from headstart.training.solved import OutOfFold
@@ -107,27 +107,6 @@ def tensor_of(model: bytes, function: str) -> str | None:
     return next((name for name, of_tensor in hashes.items() if of_tensor == function), None)
 
 
-def answers_of(outputs: np.ndarray, info: ModelInfo) -> np.ndarray:
-    """Turn outputs of a model file into answers whose differences say something.
-
-    Args:
-        outputs: (N, D), in the form of ``Predictor.outputs``.
-        info: Of the model.
-
-    Returns:
-        (N, D): probabilities; numbers in standard deviations of their targets; boxes as fractions of the
-        input's sides, before the probabilities of their classes.
-    """
-    if info.task == "regression":
-        return outputs / np.array(info.scale[1], np.float32)
-    if info.task == "multilabel":
-        return sigmoid(outputs)
-    num_sides = 4 if info.task == "box" else 0
-    logits = outputs[:, num_sides:]
-    powers = np.exp(logits - logits.max(1, keepdims=True, initial=-np.inf))
-    return np.concatenate([outputs[:, :num_sides], powers / powers.sum(1, keepdims=True)], 1)
-
-
 def with_thresholds(info: ModelInfo, photos: Sequence[Record], outputs: np.ndarray) -> ModelInfo:
     """Return the description with the thresholds that suit the validation photos; the same for other tasks.
 
@@ -136,12 +115,8 @@ def with_thresholds(info: ModelInfo, photos: Sequence[Record], outputs: np.ndarr
         photos: N validation photos.
         outputs: (N, D), of the model file.
     """
-    if info.task != "multilabel":
-        return info
-    has = np.zeros((len(photos), len(info.class_names)), bool)
-    for row, photo in zip(has, photos, strict=True):
-        row[list(photo.labels)] = True
-    return dataclasses.replace(info, thresholds=choose_thresholds(has, sigmoid(outputs)))
+    thresholds = tasks.of(info.task).thresholds(photos, outputs, len(info.class_names))
+    return dataclasses.replace(info, thresholds=thresholds)
 
 
 def hand_over(
@@ -233,13 +208,10 @@ def _parts(
     *others: Answers | None,
 ) -> Iterator[Answers]:
     if out_of_fold is not None:
-        mean, std = (np.array(each, np.float32) for each in info.scale)
         answered = np.flatnonzero(out_of_fold.fold >= 0)
         for first in range(0, len(answered), _PHOTOS_AT_ONCE):
             part = answered[first : first + _PHOTOS_AT_ONCE]
-            outputs = out_of_fold.outputs[part]
-            if info.task == "regression":  # in their own units, as the file gives them
-                outputs = outputs * std + mean
+            outputs = tasks.of(info.task).to_file(out_of_fold.outputs[part], info)
             photos, fold = [splits.train[i] for i in part.tolist()], out_of_fold.fold[part]
             yield Answers.from_outputs(photos, outputs, info, "out-of-fold", root=root, folds=fold)
     for of_split in others:

@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
+from headstart import tasks
 from headstart.columns import score_text
 from headstart.errors import ConfigError
+from headstart.tasks.task import LOWER_IS_BETTER
 
 Scores: TypeAlias = dict[str, float]
 """The mean ``loss``, the task's headline and its other metrics, over all photos of all processes."""
-
-METRICS: Final[Mapping[str, tuple[str, ...]]] = {
-    "classification": ("accuracy",),
-    "multilabel": ("accuracy", "map", "f1"),
-    "regression": ("mae", "rmse", "r2"),
-    "box": ("iou", "iou50"),
-}
-"""The scores beside the loss, by task. The first is the headline, which adds up photo by photo."""
-
-LOWER_IS_BETTER: Final = frozenset({"loss", "mae", "rmse"})
-"""Of all scores, those of which less is more."""
-
-
-def metrics_of(task: str, num_box_classes: int = 0) -> tuple[str, ...]:
-    """Return the names of a task's scores beside the loss, the headline first.
-
-    Args:
-        task: What is predicted.
-        num_box_classes: How many classes a box may have; 0 where there is nothing to tell apart.
-    """
-    return METRICS[task] + (("accuracy",) if num_box_classes else ())
 
 
 def refuse_other_scores(select: str, task: str, num_box_classes: int = 0) -> None:
@@ -40,9 +20,10 @@ def refuse_other_scores(select: str, task: str, num_box_classes: int = 0) -> Non
     Args:
         select: As in ``TrainConfig``.
         task: What is predicted.
-        num_box_classes: As for ``metrics_of``.
+        num_box_classes: How many classes a box may have; 0 where there is nothing to tell apart.
     """
-    known = ["val_loss", *(f"val_{name}" for name in metrics_of(task, num_box_classes))]
+    metrics = tasks.of(task).metrics_of(num_box_classes)
+    known = ["val_loss", *(f"val_{name}" for name in metrics)]
     if select not in known:
         raise ConfigError(
             [f"select is {select!r}, which the task {task!r} does not have: use {', '.join(known)}."]
@@ -56,7 +37,7 @@ def refuse_other_head(head: str, task: str) -> None:
         head: As in ``TrainConfig``.
         task: What is predicted.
     """
-    if head == "spatial" and task != "box":
+    if head == "spatial" and not tasks.of(task).has_box:
         raise ConfigError([f"head is 'spatial', which looks for boxes; the task is {task!r}: use 'linear'."])
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from headstart.columns import counted
 from headstart.config import PhaseConfig
-from headstart.data.records import Record
 from headstart.data.targets import strata
+from headstart.records import Record
 from headstart.training.batches import Batch, Batches
 from headstart.training.device import memory_format
 from headstart.training.features import PhaseFeatures

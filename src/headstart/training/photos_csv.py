@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from headstart.columns import counted
-from headstart.data.records import Dataset
 from headstart.data.split import Splits
 from headstart.data.text import label_text, path_below
+from headstart.records import Dataset
 
 _MOST_NAMED: Final = 5
 

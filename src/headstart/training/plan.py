@@ -17,11 +17,11 @@ from headstart.columns import align, counted, width_of
 from headstart.config import PhaseConfig, TrainConfig
 from headstart.config.operations import operations_of
 from headstart.cores import num_cores
-from headstart.data.records import Record
 from headstart.features.activations import Activations
 from headstart.model.freeze import freeze, make_trainable
 from headstart.model.prefix import NetworkPrefix
 from headstart.model.stages import cut
+from headstart.records import Record
 from headstart.runtime import map_images
 from headstart.training.batches import Batches
 from headstart.training.checkpoint import KEPT

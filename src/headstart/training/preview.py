@@ -19,7 +19,6 @@ from headstart.config.operations import PRESETS, Augment, operations_of
 from headstart.data.augment import Augmentation
 from headstart.data.flips import flip_warnings
 from headstart.data.place import place_boxes
-from headstart.data.records import Candidate, Quarantined, Record
 from headstart.data.sheet import Picture, Section, describe, draw_sheet, fit
 from headstart.data.source import read_source
 from headstart.data.targets import Targets
@@ -28,6 +27,7 @@ from headstart.images.decode import decode, image_size, read_bytes
 from headstart.images.draw import outline
 from headstart.images.preprocess import load_pixels
 from headstart.images.view import View
+from headstart.records import Candidate, Quarantined, Record
 from headstart.training.extractor import input_of
 from headstart.training.picture import refuse_picture, write_picture
 from headstart.training.sampler import key

@@ -16,11 +16,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from headstart import tasks
 from headstart.answers.table import Answers
 from headstart.config import PhaseConfig, TrainConfig
 from headstart.data.augment import Augmentation
 from headstart.data.check import check_images
-from headstart.data.records import Candidate, Listing, Record
 from headstart.data.split import split_dataset
 from headstart.data.targets import Scale, Targets
 from headstart.errors import ParityError, shell_command
@@ -36,15 +36,15 @@ from headstart.predictor import Predictor
 from headstart.probe.assemble import assemble
 from headstart.probe.solve import SolvedHead
 from headstart.probe.weights import save_head
+from headstart.records import Candidate, Listing, Record
 from headstart.runtime import CPU
 from headstart.training.hand_over import (
-    answers_of,
     hand_over,
     outputs_of_file,
     outputs_of_file_from_rows,
     with_thresholds,
 )
-from headstart.training.history import METRICS, EpochRecord, Scores
+from headstart.training.history import EpochRecord, Scores
 from headstart.training.moved import refuse_missing_photos
 from headstart.training.provenance import provenance, versions
 from headstart.training.result import TrainResult
@@ -162,7 +162,7 @@ def train_probe(
             head="linear",
             targets=dataset.targets,
             scale=(scale.mean, scale.std),
-            thresholds=(0.5,) * len(dataset.class_names) if dataset.task == "multilabel" else (),
+            thresholds=tasks.of(dataset.task).first_thresholds(len(dataset.class_names)),
             versions=versions(),
         )
         watchers.say("Writing the model and checking it")
@@ -242,14 +242,12 @@ def _train_scores(
     inputs: np.ndarray, photos: Sequence[Record], solved: SolvedHead, info: ModelInfo
 ) -> Scores:
     """Return the loss and the headline of the head on what it was solved on."""
-    outputs = inputs @ solved.weight.T + solved.bias
-    if info.task == "regression":
-        mean, std = (np.array(each, np.float32) for each in info.scale)
-        outputs = outputs * std + mean
+    task = tasks.of(info.task)
+    outputs = task.to_file(inputs @ solved.weight.T + solved.bias, info)
     seen = [*photos] * (len(inputs) // len(photos))  # each once per view
     answers = Answers.from_outputs(seen, outputs, info, "out-of-fold")
     summary = summary_of(answers, info)
-    return {name: summary[name] for name in ("loss", METRICS[info.task][0])}
+    return {name: summary[name] for name in ("loss", task.metrics[0])}
 
 
 def _compare(
@@ -262,8 +260,9 @@ def _compare(
         ParityError: They differ.
     """
     info = predictor.info
-    found = answers_of(outputs_of_file(predictor, photos, run), info)
-    differences = np.abs(found - answers_of(outputs, info)).max(1)
+    task = tasks.of(info.task)
+    found = task.comparable(outputs_of_file(predictor, photos, run), info)
+    differences = np.abs(found - task.comparable(outputs, info)).max(1)
     worst = int(differences.argmax())
     if not differences[worst] <= _TOLERANCE:  # NaN counts as a difference
         raise ParityError(

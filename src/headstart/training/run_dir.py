@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from headstart.config import PhaseConfig, TrainConfig
-from headstart.data.records import Record
 from headstart.errors import TrainingError
 from headstart.model.stages import named_tensors
+from headstart.records import Record
 from headstart.training.checkpoint import Checkpoints
 from headstart.training.history import EpochRecord
 from headstart.training.progress import Best, Progress

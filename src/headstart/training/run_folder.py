@@ -16,10 +16,10 @@ import tomli_w
 
 from headstart.config import TrainConfig
 from headstart.data.check import quarantine_csv
-from headstart.data.records import Dataset
 from headstart.data.split import Splits
 from headstart.errors import RunFolderError, shell_command
 from headstart.files import FilesToLookAt, delete, delete_parts, write_whole
+from headstart.records import Dataset
 from headstart.training.photos_csv import photo_differences, photos_csv
 from headstart.training.provenance import differences
 

@@ -12,9 +12,8 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from headstart import recipe
+from headstart import recipe, tasks
 from headstart.config import RECIPES, Need, PhaseConfig, TrainConfig, file_is_not_trained, unused_settings
-from headstart.data.records import Listing
 from headstart.data.source import read_source
 from headstart.data.targets import Scale, Targets
 from headstart.errors import ConfigError, NetworkError, UsageError
@@ -28,11 +27,11 @@ from headstart.model.norms import new_norms
 from headstart.model.prefix import cut_for_training
 from headstart.model.stages import cut, is_staged, stage_names, state_names
 from headstart.model.weights import create_pretrained
+from headstart.records import Listing
 from headstart.training.features import FeatureSource
 from headstart.training.history import refuse_other_head, refuse_other_scores
 from headstart.training.mix import check_mix
 from headstart.training.solve_head import head_inputs, refuse_impossible_phases
-from headstart.training.solved import SOLVABLE_TASKS
 from headstart.training.stopwatch import Stopwatch
 from headstart.training.task import Task, task_of
 from headstart.training.watch.watchers import Watchers
@@ -105,7 +104,7 @@ def prepare(
     if config.backbone_is_file:
         raise ConfigError([file_is_not_trained(config.backbone)])
     listing = read_source(config.data, config.val_folder, **config.source_options)
-    lacking: set[Need] = set() if listing.task == "box" else {"boxes"}
+    lacking: set[Need] = set() if tasks.of(listing.task).has_box else {"boxes"}
     if any(candidate.split == "val" for candidate in listing.candidates):
         lacking.add("split")
     for note in unused_settings(config, lacking):
@@ -123,6 +122,7 @@ def prepare(
     task = task_of(targets)
     refuse_other_scores(config.select, listing.task, targets.num_box_classes)
     refuse_other_head(config.head, listing.task)
+    kind = tasks.of(listing.task)
     head = _head_kind(config, network, stopped)
     with stopwatch("network"):
         if network is None:
@@ -130,12 +130,12 @@ def prepare(
             if config.size_px or not is_staged(network):  # what the tests have not seen
                 check_stages(network, preprocessing.size_px)
             if head == "auto":
-                head = "spatial" if listing.task == "box" and "pool" in stage_names(network) else "linear"
+                head = "spatial" if kind.has_box and "pool" in stage_names(network) else "linear"
             network = put_head(
                 network,
                 head,  # type: ignore[arg-type]  # the configuration has been checked
                 targets.num_outputs,
-                is_box=listing.task == "box",
+                is_box=kind.has_box,
                 size_px=preprocessing.size_px,
             )
         else:
@@ -144,7 +144,7 @@ def prepare(
         network.to(accelerator.device)
         network.eval()  # nothing that runs before training may teach the norms anything
     watchers.say(f"Backbone {backbone.full_name}, weights: {weights}")
-    solvable = head_inputs(network) if listing.task in SOLVABLE_TASKS else None
+    solvable = head_inputs(network) if kind.solver else None
     config = dataclasses.replace(config, head=head)  # so that resuming knows a network of the user's own
     config = recipe.complete(config, recipe.Facts(num_train, solvable, listing.task, targets.num_outputs))
     for phase in config.phases:
@@ -242,7 +242,7 @@ def _check_own(network: nn.Module, size_px: int, targets: Targets) -> WeightsSou
     if found != (2, targets.num_outputs):
         raise UsageError(
             f"network gives outputs of shape {found} for two images; the task, {targets.task}, needs "
-            f"(2, {targets.num_outputs}): {_OUTPUTS[targets.task]}."
+            f"(2, {targets.num_outputs}): {tasks.of(targets.task).answers}."
         )
     return WeightsSource("own network", None, function_hash(model, "outputs"))
 
@@ -274,27 +274,19 @@ def _refuse_kinds(network: nn.Module) -> None:
         )
 
 
-_OUTPUTS = {
-    "classification": "a logit for each class",
-    "multilabel": "a logit for each class",
-    "regression": "a number for each target, standardised",
-    "box": "xmin, ymin, xmax, ymax in shares of the input's sides, then a logit for each class if there are "
-    "two or more",
-}
-
-
 def _refuse_phase_for_task(phase: PhaseConfig, task: str) -> None:
     """Refuse what a phase asks for and its task has no meaning for."""
+    kind = tasks.of(task)
     only_classes = [
         *(["class_weights = 'balanced'"] if phase.class_weights != "none" else []),
         *(["sampling = 'balanced'"] if phase.sampling != "shuffled" else []),
     ]
-    refused = only_classes if task != "classification" else []
-    if phase.optimizer == "exact" and task not in SOLVABLE_TASKS:
+    refused = [] if kind.has_class else only_classes
+    if phase.optimizer == "exact" and kind.solver is None:
         refused.append("optimizer = 'exact'")
-    if task in ("box", "regression"):  # a mixture of two photos has no box, and not the mean of two numbers
+    if not kind.can_be_mixed:
         refused += [name for name in ("mixup", "cutmix") if getattr(phase, name)]
-    if task == "regression" and phase.label_smoothing:
+    if phase.label_smoothing and not kind.can_be_smoothed:
         refused.append("label_smoothing")
     if refused:
         raise ConfigError(

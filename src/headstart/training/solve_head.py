@@ -10,15 +10,16 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
+from headstart import tasks
 from headstart.config import PhaseConfig
-from headstart.data.records import Record
 from headstart.data.targets import Targets
 from headstart.errors import ConfigError, UnknownBackboneError
 from headstart.model.stages import cut, holds_own_forward
 from headstart.probe.solve import SolvedHead
 from headstart.recipe import EXACT_LIMIT_BYTES, solving_bytes
+from headstart.records import Record
 from headstart.training.features import PhaseFeatures
-from headstart.training.solved import SOLVABLE_TASKS, OutOfFold, solve_photos
+from headstart.training.solved import OutOfFold, solve_photos
 
 
 def linear_head(suffix: nn.Module) -> nn.Linear | None:
@@ -136,7 +137,7 @@ def answers_out_of_fold(
         or where solving would take too much memory.
     """
     layer = linear_head(suffix)
-    if layer is None or targets.task not in SOLVABLE_TASKS or features.augmentation is not None:
+    if layer is None or tasks.of(targets.task).solver is None or features.augmentation is not None:
         return None
     if solving_bytes(len(photos), layer.in_features, layer.out_features) > EXACT_LIMIT_BYTES:
         return None

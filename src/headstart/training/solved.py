@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
-from headstart.data.records import Record
+from headstart import tasks
 from headstart.data.split import unit_names
 from headstart.data.targets import Targets
 from headstart.errors import TrainingError
-from headstart.probe.solve import Kind, SolvedHead, solve_head
+from headstart.probe.solve import SolvedHead, solve_head
 from headstart.recipe import solving_bytes
-
-SOLVABLE_TASKS: Final[dict[str, Kind]] = {
-    "classification": "classes",
-    "multilabel": "labels",
-    "regression": "numbers",
-}
-"""Tasks whose linear heads can be solved, and what they are to the solver."""
+from headstart.records import Record
 
 
 @dataclass(frozen=True)
@@ -64,6 +57,8 @@ def solve_photos(
         TrainingError: The memory does not suffice, or the features are too large for any solution.
         DataError: The features of some photos are not finite.
     """
+    task = tasks.of(targets.task)
+    assert task.solver is not None
     numbers: dict[str, int] = {}  # of the units that must not be divided, in the order of the photos
     units = np.array([numbers.setdefault(name, len(numbers)) for name in unit_names(photos)])
     of_photos = np.stack([targets.row(photo) for photo in photos])
@@ -76,9 +71,9 @@ def solve_photos(
             inputs,
             of_photos[index],
             units[index],
-            SOLVABLE_TASKS[targets.task],
+            task.solver,
             targets.num_outputs,
-            std=np.array(targets.scale.std) if targets.task == "regression" else None,
+            std=np.array(targets.scale.std) if task.has_numbers else None,
         )
     except MemoryError as error:
         num_bytes = solving_bytes(num_rows, num_features, targets.num_outputs)

@@ -8,14 +8,13 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from headstart import recipe
+from headstart import recipe, tasks
 from headstart.config import TrainConfig, file_is_not_trained, unused_settings
 from headstart.data.source import read_source
 from headstart.environment import has_pytorch, may_have_gpu
 from headstart.errors import ConfigError, MissingPackageError, NetworkError, WeightsError, requires_extra
 from headstart.features.backbones import OnnxBackbone, find_backbone, refuse_unknown
 from headstart.features.onnx_file import open_backbone
-from headstart.model_file import num_outputs
 from headstart.training.history import refuse_other_head, refuse_other_scores
 from headstart.training.probe import ProbeSetup
 
@@ -60,7 +59,8 @@ def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup 
     if reason := _needs_steps(config):
         return reason
     listing = read_source(config.data, config.val_folder, **config.source_options)
-    if listing.task == "box":
+    task = tasks.of(listing.task)
+    if task.solver is None:
         return _BOXES
     refuse_other_head(config.head, listing.task)
     refuse_other_scores(config.select, listing.task)
@@ -71,7 +71,7 @@ def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup 
     num_train = splits["train"] + splits[None]
     if not splits["val"]:
         num_train -= round(config.val_fraction * num_train)
-    outputs = num_outputs(listing.task, len(listing.class_names), len(listing.targets))
+    outputs = task.num_outputs(len(listing.class_names), len(listing.targets))
     facts = recipe.Facts(num_train, backbone.num_features, listing.task, outputs)
     is_changed = config.phase_settings is not None
     config = recipe.complete(config, facts)
@@ -99,7 +99,7 @@ def find_without_pytorch(config: TrainConfig, task: str) -> OnnxBackbone | None:
             reads more forms of files.
         DamagedFileError: The file of weights is damaged.
     """
-    resize = config.resize or ("squash" if task == "box" else None)
+    resize = config.resize or tasks.of(task).resize
     try:
         return find_backbone(
             config.backbone,
@@ -176,7 +176,7 @@ def _needs_steps(config: TrainConfig) -> str:
         return "A GPU computes the features."
     if reason := _device_of_pytorch(config):
         return reason
-    if config.task == "box":
+    if config.task == tasks.BOX.name:
         return _BOXES
     if config.head == "own":
         return "head is 'own', a network of your own."

@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from headstart.answers.losses import BOX_BETA, LEAST_AREA, losses
+from headstart import tasks
 from headstart.config import PhaseConfig
 from headstart.data.targets import Targets
-from headstart.evaluation.multilabel import choose_thresholds, score_multilabel
-from headstart.evaluation.regression import score_regression
 from headstart.model.spatial_head import upright
-from headstart.training.history import metrics_of
+from headstart.tasks.label_scores import choose_thresholds, score_multilabel
+from headstart.tasks.losses import BOX_BETA, LEAST_AREA
+from headstart.tasks.number_scores import score_regression
 
 
 class Task:
@@ -34,7 +34,7 @@ class Task:
 
     def __init__(self, targets: Targets) -> None:
         self.targets = targets
-        self.metrics = metrics_of(targets.task, targets.num_box_classes)
+        self.metrics = tasks.of(targets.task).metrics_of(targets.num_box_classes)
 
     @property
     def headline(self) -> str:
@@ -96,7 +96,7 @@ class Multilabel(Task):
         labels, probabilities = rows > 0.5, 1 / (1 + np.exp(-outputs.astype(np.float64)))
         thresholds = choose_thresholds(labels, probabilities)  # as they are chosen at the end
         names = [str(k) for k in range(labels.shape[1])]
-        photo_losses = losses(outputs, rows, "multilabel")
+        photo_losses = tasks.MULTILABEL.losses(outputs.astype(np.float64), rows)
         found = score_multilabel(labels, probabilities, photo_losses, names, thresholds).summary
         return {name: 0.0 if np.isnan(found[name]) else found[name] for name in ("map", "f1")}
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from headstart.config import PhaseConfig, TrainConfig
-from headstart.data.records import Dataset, Listing
 from headstart.data.split import Splits
+from headstart.records import Dataset, Listing
 from headstart.training.history import EpochRecord
 from headstart.training.watch.counting import Counter
 from headstart.training.watch.terminal import Terminal

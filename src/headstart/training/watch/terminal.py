@@ -8,11 +8,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from headstart import tasks
 from headstart.columns import counted
 from headstart.config import PhaseConfig
 from headstart.data.flips import flip_warnings
-from headstart.data.records import Dataset, Listing
 from headstart.data.split import Splits
+from headstart.records import Dataset, Listing
 from headstart.training.history import EpochRecord, shown
 from headstart.training.watch.watcher import PhotoCount, RunStart, Watcher
 
@@ -77,7 +78,7 @@ class Terminal(Watcher):
                 f"Warning: {counted(len(listing.without_class), 'image')} in no class folder, ignored: "
                 f"{listing.without_class[0]!r}"
             )
-        several = dataset.task == "multilabel"
+        several = tasks.of(dataset.task).has_labels
         validated = {label for photo in splits.val for label in (photo.labels if several else (photo.label,))}
         if unseen := [n for i, n in enumerate(dataset.class_names) if i not in validated]:
             self.say(

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from headstart.config import PhaseConfig, TrainConfig
-from headstart.data.records import Dataset, Listing
 from headstart.data.split import Splits
+from headstart.records import Dataset, Listing
 from headstart.training.history import EpochRecord
 
 

@@ -14,8 +14,8 @@ from typing import Any, Self
 import numpy as np
 
 from headstart.config import PhaseConfig
-from headstart.data.records import Dataset, Listing
 from headstart.data.split import Splits
+from headstart.records import Dataset, Listing
 from headstart.training.history import EpochRecord
 from headstart.training.watch.counting import Counter
 from headstart.training.watch.history_csv import HistoryCsv

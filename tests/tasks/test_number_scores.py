@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
-from headstart.evaluation.boxes import score_boxes
-from headstart.evaluation.regression import score_regression
+from headstart.tasks.box_scores import score_boxes
+from headstart.tasks.number_scores import score_regression
 
 RNG = np.random.default_rng(0)
 TRUTH = RNG.normal(10, 3, (40, 2))

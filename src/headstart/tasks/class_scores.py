@@ -34,6 +34,11 @@ class ClassificationScores:
     support: tuple[int, ...]
     confusion: tuple[tuple[int, ...], ...]
 
+    @property
+    def summary(self) -> dict[str, float]:
+        """The numbers that sum it up."""
+        return {"loss": self.loss, "accuracy": self.accuracy}
+
     def to_dict(self) -> dict[str, Any]:
         """Return the scores as JSON has them: ``classes`` with one entry per class, null for undefined."""
         by_class = zip(self.class_names, self.precision, self.recall, self.f1, self.support, strict=True)

@@ -1,18 +1,13 @@
-"""Each photo's loss, from the outputs of the finished model file.
+"""Losses in NumPy, and what tasks share beside them.
 
 They are the losses of ``training/task.py``, without label smoothing, computed in float64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-
-from headstart.data.records import Record, Task
-from headstart.data.targets import Scale, Targets
-from headstart.model_file import ModelInfo
 
 BOX_BETA: Final = 0.05
 """Where smooth L1 of a box's sides turns from a square to a line, as a fraction of the input's sides: about
@@ -20,54 +15,6 @@ the error that remains after training."""
 
 LEAST_AREA: Final = 1e-9
 """The smallest area that is divided by, as a fraction of the input's area."""
-
-
-def losses_of(records: Sequence[Record], outputs: np.ndarray, info: ModelInfo) -> np.ndarray:
-    """Compare a model file's outputs with the photos' labels.
-
-    Args:
-        records: N photos; of boxes, with their sizes.
-        outputs: (N, D), in the form of the file: logits; numbers in their own units; boxes as fractions of
-            the input's sides, and logits of their classes if there are several.
-        info: Of the model.
-
-    Returns:
-        (N,) float64.
-    """
-    task: Task = info.task  # type: ignore[assignment]
-    targets = Targets(task, info.class_names, info.preprocessing, Scale(*info.scale))
-    if not records:
-        return np.zeros(0)
-    rows = np.stack([targets.row(record) for record in records])
-    if task == "regression":
-        mean, std = np.array(info.scale)
-        outputs = (outputs - mean) / std
-    return losses(outputs, rows, task)
-
-
-def losses(outputs: np.ndarray, rows: np.ndarray, task: Task) -> np.ndarray:
-    """Return each photo's loss, (N,) float64.
-
-    Args:
-        outputs: (N, D), in the form of the network: as for ``losses_of``, but numbers are standardised.
-        rows: (N, ...), what they are compared with: see ``Targets.row``.
-        task: What is predicted.
-    """
-    outputs = outputs.astype(np.float64)
-    if task == "classification":
-        return cross_entropy(outputs, rows)
-    rows = rows.astype(np.float64)
-    found: np.ndarray
-    if task == "multilabel":
-        found = binary_cross_entropy(outputs, rows).mean(1)
-    elif task == "regression":
-        found = smooth_l1(outputs - rows).mean(1)
-    else:
-        boxes, truth = outputs[:, :4], rows[:, :4]
-        found = smooth_l1(boxes - truth, BOX_BETA).sum(1) + 1 - giou(boxes, truth)
-        if rows.shape[1] > 4:
-            found += cross_entropy(outputs[:, 4:], rows[:, 4].astype(np.int64))
-    return found
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -115,3 +62,10 @@ def giou(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
     union = (one + other - shared).clip(min=LEAST_AREA)
     found: np.ndarray = shared / union - (around - union) / around
     return found
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Return the probabilities of single classes, rounded to float32 as those of a model file are."""
+    with np.errstate(over="ignore"):  # 1 / infinity is the right answer
+        probabilities: np.ndarray = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    return probabilities.astype(np.float32)

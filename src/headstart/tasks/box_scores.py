@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from headstart.evaluation.metrics import ClassificationScores
 from headstart.images.boxes import iou
+from headstart.tasks.class_scores import ClassificationScores
 
 
 @dataclass(frozen=True)

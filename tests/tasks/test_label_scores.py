@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score
 
-from headstart.evaluation.multilabel import average_precision, choose_thresholds, score_multilabel
+from headstart.tasks.label_scores import average_precision, choose_thresholds, score_multilabel
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.random((60, 3)) < (0.2, 0.5, 0.8)

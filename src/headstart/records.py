@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from headstart.images.view import Box
 
-Task: TypeAlias = Literal["classification", "multilabel", "regression", "box"]
+TaskName: TypeAlias = Literal["classification", "multilabel", "regression", "box"]
 """What is predicted: one class; any number of classes; numbers; one box, and its class where there are two or
 more classes."""
 
@@ -66,7 +66,7 @@ class Listing:
     ignored: tuple[str, ...]
     without_class: tuple[str, ...]
     found: int
-    task: Task = "classification"
+    task: TaskName = "classification"
     targets: tuple[str, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
     notes: tuple[str, ...] = ()
@@ -139,7 +139,7 @@ class Dataset:
     quarantined: tuple[Quarantined, ...]
     ignored: tuple[str, ...]
     found: int
-    task: Task = "classification"
+    task: TaskName = "classification"
     targets: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

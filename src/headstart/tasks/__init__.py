@@ -1,0 +1,36 @@
+"""What can be predicted: a file for each task.
+
+To add one, write a class like these, name it in ``TASKS``, and give training in steps its loss in
+``training/task.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from headstart.tasks.box import Box
+from headstart.tasks.classification import Classification
+from headstart.tasks.multilabel import Multilabel
+from headstart.tasks.regression import Regression
+from headstart.tasks.task import Task
+
+ANY: Final = Task()
+"""Nothing is known of it."""
+
+CLASSIFICATION: Final = Classification()
+MULTILABEL: Final = Multilabel()
+REGRESSION: Final = Regression()
+BOX: Final = Box()
+
+TASKS: Final[Mapping[str, Task]] = {task.name: task for task in (CLASSIFICATION, MULTILABEL, REGRESSION, BOX)}
+"""By name, as settings and files have it."""
+
+
+def of(name: str) -> Task:
+    """Return a task by its name.
+
+    Raises:
+        KeyError: There is no such task.
+    """
+    return TASKS[name]

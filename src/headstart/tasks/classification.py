@@ -1,0 +1,84 @@
+"""One class per photo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from headstart.images.view import View
+from headstart.records import Record
+from headstart.tasks.class_scores import ClassificationScores, score
+from headstart.tasks.losses import cross_entropy
+from headstart.tasks.prediction import Prediction
+from headstart.tasks.task import (
+    Described,
+    Learned,
+    Solver,
+    Task,
+    class_cells,
+    class_columns,
+    most_probable,
+    softmax,
+)
+from headstart.tasks.text import classes_of
+
+
+class Classification(Task):
+    """One class per photo: softmax and cross entropy."""
+
+    name = "classification"
+    has_class = True
+    solver: Solver = "classes"
+    activation: Literal["softmax"] = "softmax"
+    metrics = ("accuracy",)
+    answers = "a logit for each class"
+
+    def labels_of(self, class_names: Sequence[str]) -> tuple[str, ...]:
+        """Return the one class of a photo's objects."""
+        names = tuple(sorted(set(class_names)))
+        if len(names) != 1:
+            shown = ", ".join(map(repr, names)) or "none"
+            raise ValueError(f"its objects are of {len(names)} classes ({shown}), not of one")
+        return names
+
+    def row(self, record: Record, view: View, info: Learned) -> tuple[np.ndarray, float]:
+        """Return the class, () int64."""
+        return np.array(record.label, np.int64), 1.0
+
+    def losses(self, outputs: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return the cross entropies."""
+        return cross_entropy(outputs, rows)
+
+    def comparable(self, outputs: np.ndarray, info: Described) -> np.ndarray:
+        """Return the probabilities."""
+        return softmax(outputs)
+
+    def prediction(
+        self,
+        path: str | None,
+        row: np.ndarray,
+        info: Described,
+        size: Callable[[], tuple[int, int]],
+        top_k: int | None,
+    ) -> Prediction:
+        """Return the most probable class, and the probabilities."""
+        best_first, probabilities = most_probable(row, info, top_k)
+        label = info.class_names[best_first[0]]
+        return Prediction(path, label, probabilities[label], probabilities)
+
+    def scores(
+        self, labels: Sequence[str], outputs: np.ndarray, losses: np.ndarray, info: Described
+    ) -> ClassificationScores:
+        """Return accuracy, confusion matrix, and scores of single classes."""
+        return score(classes_of(labels, info.class_names), outputs.argmax(1), losses, info.class_names)
+
+    def csv_columns(self, info: Described, top_k: int) -> tuple[list[str], list[str]]:
+        """Return label and probability; beside them the next most probable classes."""
+        return class_columns(top_k)
+
+    def csv_cells(self, prediction: Prediction) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        """Return the cells of both."""
+        cells = class_cells(prediction)
+        return cells, cells

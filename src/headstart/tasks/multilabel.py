@@ -1,0 +1,114 @@
+"""Any number of classes per photo."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from headstart.images.view import View
+from headstart.records import Record
+from headstart.tasks.label_scores import MultilabelScores, choose_thresholds, score_multilabel
+from headstart.tasks.losses import binary_cross_entropy, sigmoid
+from headstart.tasks.prediction import Prediction
+from headstart.tasks.task import Described, FineTuning, Learned, Solver, Task, most_probable
+from headstart.tasks.text import class_sets_of
+
+
+class Multilabel(Task):
+    """Any number of classes per photo: a sigmoid and a threshold for each."""
+
+    name = "multilabel"
+    has_labels = True
+    solver: Solver = "labels"
+    activation: Literal["sigmoid"] = "sigmoid"
+    metrics = ("accuracy", "map", "f1")
+    answers = "a logit for each class"
+    fine_tuning = FineTuning(solves_first=False)
+
+    def answer(self, record: Record) -> tuple[int, ...]:
+        """Return its labels."""
+        return record.labels
+
+    def strata(
+        self, records: Sequence[Record], names: Sequence[str], fraction: float
+    ) -> list[tuple[int, ...]]:
+        """Return the labels of each photo; photos of none are of a kind too."""
+        return [record.labels or (-1,) for record in records]
+
+    def row(self, record: Record, view: View, info: Learned) -> tuple[np.ndarray, float]:
+        """Return which classes it has, (K,) float32 of 0 and 1."""
+        row = np.zeros(len(info.class_names), np.float32)
+        row[list(record.labels)] = 1
+        return row, 1.0
+
+    def losses(self, outputs: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return the binary cross entropies, their mean over the classes."""
+        return np.asarray(binary_cross_entropy(outputs, rows.astype(np.float64)).mean(1))
+
+    def comparable(self, outputs: np.ndarray, info: Described) -> np.ndarray:
+        """Return the probabilities."""
+        return sigmoid(outputs)
+
+    def first_thresholds(self, num_classes: int) -> tuple[float, ...]:
+        """Return a half for each."""
+        return (0.5,) * num_classes
+
+    def thresholds(
+        self, records: Sequence[Record], outputs: np.ndarray, num_classes: int
+    ) -> tuple[float, ...]:
+        """Choose where F1 is best on these photos, class by class."""
+        has = np.zeros((len(records), num_classes), bool)
+        for row, record in zip(has, records, strict=True):
+            row[list(record.labels)] = True
+        return choose_thresholds(has, sigmoid(outputs))
+
+    def prediction(
+        self,
+        path: str | None,
+        row: np.ndarray,
+        info: Described,
+        size: Callable[[], tuple[int, int]],
+        top_k: int | None,
+    ) -> Prediction:
+        """Return the classes that reach their thresholds, and the probabilities."""
+        best_first, probabilities = most_probable(row, info, top_k)
+        labels = tuple(info.class_names[i] for i in best_first if row[i] >= info.thresholds[i])
+        return Prediction(path, probabilities=probabilities, labels=labels)
+
+    def text(
+        self, class_names: Sequence[str], label: int, labels: Sequence[int], numbers: Sequence[str]
+    ) -> str:
+        """Write a JSON list of classes."""
+        return json.dumps([class_names[each] for each in labels], ensure_ascii=False)
+
+    def said(
+        self, outputs: np.ndarray, info: Described, texts: Callable[[np.ndarray], list[str]]
+    ) -> list[str]:
+        """Return the classes that reach their thresholds."""
+        reached = sigmoid(outputs) >= np.array(info.thresholds)
+        return [self.text(info.class_names, 0, np.flatnonzero(row).tolist(), ()) for row in reached]
+
+    def scores(
+        self, labels: Sequence[str], outputs: np.ndarray, losses: np.ndarray, info: Described
+    ) -> MultilabelScores:
+        """Return average precisions, and F1, precision and recall at the thresholds."""
+        has = class_sets_of(labels, info.class_names)
+        return score_multilabel(has, sigmoid(outputs), losses, info.class_names, info.thresholds)
+
+    def csv_columns(self, info: Described, top_k: int) -> tuple[list[str], list[str]]:
+        """Return labels; beside them each class."""
+        return ["labels"], list(info.class_names)
+
+    def csv_cells(self, prediction: Prediction) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        """Return the labels, and the probability of each class, for a class may be called "labels"."""
+        answer = {} if prediction.error else {"labels": "|".join(prediction.labels)}
+        return answer, {name: f"{share:.6g}" for name, share in prediction.probabilities.items()}
+
+    def words(self, prediction: Prediction) -> str:
+        """Say the labels with their probabilities."""
+        shares = prediction.probabilities
+        said = [f"{name} {shares[name]:.0%}" if name in shares else name for name in prediction.labels]
+        return ", ".join(said) or "none"
