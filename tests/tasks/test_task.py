@@ -75,7 +75,7 @@ def test_every_task_says_what_it_is(task: Task) -> None:
 
 def test_the_settings_know_every_task() -> None:
     (choices,) = (
-        field.metadata["choices"] for field in dataclasses.fields(TrainConfig) if field.name == "task"
+        field.metadata["setting"].choices for field in dataclasses.fields(TrainConfig) if field.name == "task"
     )
     assert list(choices) == ["auto", *tasks.TASKS]
 

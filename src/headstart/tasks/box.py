@@ -48,6 +48,11 @@ class Box(Task):
         """Return nothing: the objects' boxes have the classes."""
         return ()
 
+    def labelled(self, class_names: Sequence[str], targets: Sequence[str]) -> str:
+        """Say how many classes there are to tell apart."""
+        of = f" of {super().labelled(class_names, targets)}" if len(class_names) > 1 else ""
+        return f"one box each{of}"
+
     def answer(self, record: Record) -> tuple[Any, ...]:
         """Return its class and its box."""
         return record.label, record.box

@@ -28,6 +28,10 @@ class Multilabel(Task):
     answers = "a logit for each class"
     fine_tuning = FineTuning(solves_first=False)
 
+    def labelled(self, class_names: Sequence[str], targets: Sequence[str]) -> str:
+        """Say how many classes there are."""
+        return f"any of {super().labelled(class_names, targets)}"
+
     def answer(self, record: Record) -> tuple[int, ...]:
         """Return its labels."""
         return record.labels

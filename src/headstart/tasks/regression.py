@@ -31,6 +31,10 @@ class Regression(Task):
     answers = "a number for each target, standardised"
     fine_tuning = FineTuning(steps=300, most_epochs=20, lr_factor=5, solves_first=False)
 
+    def labelled(self, class_names: Sequence[str], targets: Sequence[str]) -> str:
+        """Name the targets."""
+        return f"numbers: {', '.join(targets)}"
+
     def answer(self, record: Record) -> tuple[float, ...]:
         """Return its numbers."""
         return record.numbers

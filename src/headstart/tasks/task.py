@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import numpy as np
 
+from headstart.columns import counted
 from headstart.images.preprocess import Preprocessing
 from headstart.images.view import View
 from headstart.records import Record
@@ -130,6 +131,10 @@ class Task:
             ValueError: They say nothing that the task could learn.
         """
         return tuple(sorted(set(class_names)))
+
+    def labelled(self, class_names: Sequence[str], targets: Sequence[str]) -> str:
+        """Say what photos are labelled with."""
+        return counted(len(class_names), "class", "classes")
 
     def answer(self, record: Record) -> Any:
         """Return what is learned of a photo, for comparing photos with each other."""

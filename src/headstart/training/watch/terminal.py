@@ -208,10 +208,4 @@ def out_of_patience(phase: PhaseConfig) -> str:
 
 def in_words(dataset: Dataset | Listing) -> str:
     """Say what photos are labelled with."""
-    classes = counted(len(dataset.class_names), "class", "classes")
-    return {
-        "classification": classes,
-        "multilabel": f"any of {classes}",
-        "regression": f"numbers: {', '.join(dataset.targets)}",
-        "box": "one box each" + (f" of {classes}" if len(dataset.class_names) > 1 else ""),
-    }[dataset.task]
+    return tasks.of(dataset.task).labelled(dataset.class_names, dataset.targets)
