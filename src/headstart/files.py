@@ -288,6 +288,15 @@ def sha256_of_file(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def own_code_digest() -> str:
+    """Return a hash of Headstart's own Python files."""
+    folder, sha256 = Path(__file__).parent, hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        sha256.update(f"{path.relative_to(folder)}\n".encode())
+        sha256.update(path.read_bytes())
+    return sha256.hexdigest()
+
+
 def _put_beside(temporary: Path, path: Path) -> Path:
     """Give a temporary file a name like its target's, and return it; the name that it has if it has to."""
     for number in itertools.count(2):

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import onnx
+import onnx.helper
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -33,6 +35,7 @@ from headstart.features.backbones import (
     refuse_unknown,
 )
 from headstart.images.preprocess import Preprocessing
+from headstart.model import to_backbone
 from headstart.model.backbones import create_native, resolve
 from headstart.model.prefix import NetworkPrefix, cut_for_training
 from headstart.model.to_backbone import export_backbone
@@ -110,8 +113,6 @@ def test_a_filled_graph_is_the_function_that_pytorch_exports(
 
 
 def test_stages_are_tensors_of_the_graph(full_name: str, network: nn.Module, pth: Path) -> None:
-    import onnx
-
     backbone = find_backbone(full_name, pth)
     assert backbone is not None
     model = onnx.load_from_string(backbone.graph)
@@ -276,6 +277,54 @@ def test_random_weights_are_not_kept() -> None:
 def test_a_head_on_maps_is_refused() -> None:
     with pytest.raises(NetworkError, match="SqueezeNet"):
         export_backbone("squeezenet1_1", "random", size_px=64)
+
+
+def test_a_network_that_cannot_be_exported_is_not_tried_again_until_something_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[bool] = []
+
+    def fails(*_: object) -> None:
+        tried.append(True)
+        raise NetworkError(reason)
+
+    monkeypatch.setattr(to_backbone, "prefix_graph", fails)
+    torch.save(create_native(resolve(SMALL)).state_dict(), weights := tmp_path / "w.pth")
+
+    def again() -> bool:
+        """Export, which is refused, and return whether it has been tried."""
+        tried.clear()
+        with pytest.raises(NetworkError, match=reason):
+            export_backbone(SMALL, weights, size_px=32)
+        return bool(tried)
+
+    reason = "CUDA out of memory"
+    assert [again(), again()] == [True, True]  # there may be more next time
+    reason = "It cannot be exported."
+    assert [again(), again()] == [True, False]
+    with monkeypatch.context() as patch:
+        patch.setattr(to_backbone, "own_code_digest", lambda: "other")
+        assert [again(), again()] == [True, False]
+    assert again()  # by the code that had been there before
+    for file in Path(os.environ["HEADSTART_CACHE"], "prefixes").glob("*.refusal"):
+        file.write_bytes(file.read_bytes()[:-9])
+    assert [again(), again()] == [True, False]  # a damaged note is none
+    assert prefixes.clear() == 0
+    assert again()
+
+
+def test_what_onnx_runtime_cannot_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(to_backbone, "export_untrained", lambda *_: onnx_of_an_unknown_operator())
+    with pytest.raises(NetworkError, match=r"ONNX Runtime cannot run MobileNetV3.*headstart backbones"):
+        export_backbone(SMALL, "random", size_px=32)
+
+
+def onnx_of_an_unknown_operator() -> bytes:
+    images = onnx.helper.make_tensor_value_info("images", onnx.TensorProto.UINT8, ["N", 32, 32, 3])
+    activations = onnx.helper.make_tensor_value_info("activations", onnx.TensorProto.FLOAT, ["N", 3])
+    node = onnx.helper.make_node("Unknown", ["images"], ["activations"])
+    graph = onnx.helper.make_graph([node], "graph", [images], [activations])
+    return onnx.helper.make_model(graph).SerializeToString()
 
 
 EXPORT = Export("a.V1", True, "00", True, Preprocessing(), 224, {"torch": torch.__version__}, "code")

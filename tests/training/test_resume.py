@@ -404,7 +404,7 @@ def test_changed_code_and_packages_are_refused_by_name(
 ) -> None:
     versions = provenance.versions_in_steps() | {"torch": "1.0"}
     monkeypatch.setattr(provenance, "versions_in_steps", lambda: versions)
-    monkeypatch.setattr(provenance, "_code_digest", lambda: "0")
+    monkeypatch.setattr(provenance, "own_code_digest", lambda: "0")
     with pytest.raises(RunFolderError, match=r"versions\.torch was") as caught:
         hs.resume(stopped)
     assert "own code" in str(caught.value)

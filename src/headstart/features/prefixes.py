@@ -2,6 +2,8 @@
 
 A file begins with a line that holds the SHA-256 of all bytes after it, and a line of JSON about the graph;
 the rest is the serialised model. A damaged file is deleted, as if it had never been written.
+
+Beside them lies, for each network that cannot be exported, why not, so that no run tries it again in vain.
 """
 
 from __future__ import annotations
@@ -66,6 +68,31 @@ def newest(matches: Callable[[About], bool]) -> tuple[About, bytes] | None:
     return None
 
 
+def keep_refusal(about: Mapping[str, Any], reason: str) -> None:
+    """Remember why a network cannot be exported, in place of what was known of it at that size.
+
+    Args:
+        about: What decides that, as JSON has it: ``name``, ``size_px`` and more.
+        reason: In a sentence.
+    """
+    path = _refusal_file(about)
+    if path is None:
+        return
+    with contextlib.suppress(OSError, FileWriteError):  # a cache may fail: the export is tried again
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps({"about": about, "reason": reason}).encode(), keep=False)
+
+
+def refusal(about: Mapping[str, Any]) -> str | None:
+    """Return the reason that ``keep_refusal`` keeps for exactly this; None if there is none."""
+    path = _refusal_file(about)
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # damaged, as if it were not there
+        found = json.loads(path.read_bytes()) if path else None
+        if found and found["about"] == about:
+            return str(found["reason"])
+    return None
+
+
 def kept() -> list[About]:
     """Return what is said about each graph, the last written first. The graphs are not verified."""
     return [about for *_, about in sorted(_all(), key=lambda each: each[0], reverse=True)]
@@ -81,7 +108,9 @@ def used_bytes() -> int:
 
 
 def clear() -> int:
-    """Delete all graphs, and return how many there were."""
+    """Delete all graphs and refusals, and return how many graphs there were."""
+    for path in _files(".refusal"):
+        delete(path)
     return sum(delete(path) for path in _files())
 
 
@@ -100,10 +129,16 @@ def _all() -> Iterator[tuple[tuple[int, str], Path, About]]:
                 yield (os.fstat(file.fileno()).st_mtime_ns, path.name), path, about
 
 
-def _files() -> list[Path]:
+def _refusal_file(about: Mapping[str, Any]) -> Path | None:
+    digest = hashlib.sha256(f"{about['name']} {about['size_px']}".encode()).hexdigest()[:32]
+    folder = _folder()
+    return folder / f"{digest}.refusal" if folder else None
+
+
+def _files(suffix: str = ".prefix") -> list[Path]:
     folder = _folder()
     try:
-        return sorted(folder.glob("*.prefix")) if folder else []
+        return sorted(folder.glob(f"*{suffix}")) if folder else []
     except OSError:
         return []
 

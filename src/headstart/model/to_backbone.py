@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from headstart.config import TrainConfig
 from headstart.errors import NetworkError
+from headstart.features import prefixes
 from headstart.features.backbones import (
     Export,
     OnnxBackbone,
@@ -20,10 +22,12 @@ from headstart.features.backbones import (
     keep_prefix,
     kept_prefix,
 )
+from headstart.files import own_code_digest
 from headstart.images.preprocess import Preprocessing
 from headstart.model.backbones import Backbone, resolve
 from headstart.model.check import check_stages
 from headstart.model.code import code_digest
+from headstart.model.memory import is_out_of_memory
 from headstart.model.normalise import Normalise
 from headstart.model.prefix import TOLERANCE, library_versions, relative_error
 from headstart.model.stages import StageSequence, cut, is_staged
@@ -61,8 +65,6 @@ def export_backbone(
     network, source = create_pretrained(resolved, weights)
     network.eval()
     preprocessing = resolved.preprocessing_for(task, resize, size_px)
-    if size_px or not is_staged(network):  # what the tests have not seen
-        check_stages(network, preprocessing.size_px)
     export = Export(
         name=resolved.full_name,
         is_usual=_is_usual(resolved),
@@ -75,7 +77,7 @@ def export_backbone(
     )
     kept = kept_prefix(export) if source.sha256 else None
     if kept is None:
-        graph, stages = prefix_graph(network, preprocessing)
+        graph, stages = _checked_graph(network, preprocessing, export, remember=source.sha256 is not None)
         kept = OnnxBackbone(export.name, graph, preprocessing, source, stages)
         if source.sha256:
             keep_prefix(kept, export)
@@ -98,6 +100,24 @@ def keep_backbone(config: TrainConfig, task: str, say: Callable[[str], object]) 
         pass
     except Exception as error:  # whatever a library raises: weights deleted meanwhile, no memory
         say(f"The backbone is not kept for runs without PyTorch: {type(error).__name__}: {error}")
+
+
+def _checked_graph(
+    network: nn.Module, preprocessing: Preprocessing, export: Export, *, remember: bool
+) -> tuple[bytes, tuple[str, ...]]:
+    """Check and export a network: see ``prefix_graph``. A refusal is remembered, so that it takes no time."""
+    versions = {name: importlib.metadata.version(name) for name in ("onnx", "onnxruntime")}
+    decides = {**export.to_dict(), "tools": versions | {"headstart": own_code_digest()}}
+    if remember and (reason := prefixes.refusal(decides)):
+        raise NetworkError(reason)
+    try:
+        if export.size_px != export.native.size_px or not is_staged(network):  # what the tests have not seen
+            check_stages(network, preprocessing.size_px)
+        return prefix_graph(network, preprocessing)
+    except NetworkError as error:
+        if remember and not is_out_of_memory(error):  # memory may suffice next time
+            prefixes.keep_refusal(decides, str(error))
+        raise
 
 
 def _is_usual(backbone: Backbone) -> bool:
@@ -140,11 +160,18 @@ def prefix_graph(network: nn.Module, preprocessing: Preprocessing) -> tuple[byte
     model = onnx.load_from_string(export_untrained(module, pixels, ["activations", *maps]))
     del model.graph.output[1:]
     graph = model.SerializeToString()
-    (found,) = open_session(graph).run(["activations"], {"images": pixels.numpy()})
-    if not (error := relative_error(found, expected)) <= TOLERANCE:  # NaN is too large as well
+    try:
+        (found,) = open_session(graph, is_trial=True).run(["activations"], {"images": pixels.numpy()})
+    except Exception as error:  # whatever a runtime does not support
+        reason = str(error).partition("\n")[0][:200]
+        raise NetworkError(
+            f"ONNX Runtime cannot run {type(network).__name__}: {reason} Choose another backbone: headstart "
+            f"backbones"
+        ) from error
+    if not (apart := relative_error(found, expected)) <= TOLERANCE:  # NaN is too large as well
         raise NetworkError(
             f"ONNX Runtime computes other features than PyTorch from {type(network).__name__}: the relative "
-            f"error is {error:.1e}. Choose another backbone: headstart backbones"
+            f"error is {apart:.1e}. Choose another backbone: headstart backbones"
         )
     return graph, tuple(maps)
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import platform
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import headstart
 from headstart.config import TrainConfig
 from headstart.features.fingerprint import machine
+from headstart.files import own_code_digest
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +50,7 @@ def provenance(config: TrainConfig, weights: str) -> dict[str, Any]:
     """
     origin = {
         "versions": versions(),
-        "code": _code_digest(),
+        "code": own_code_digest(),
         "machine": {"processor": machine()},
         "weights": weights,
         "config": config.absolute().to_dict(),
@@ -104,12 +102,3 @@ def _device_name(device: torch.device) -> str:
     import torch
 
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def _code_digest() -> str:
-    folder = Path(headstart.__file__).parent
-    sha256 = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        sha256.update(f"{path.relative_to(folder)}\n".encode())
-        sha256.update(path.read_bytes())
-    return sha256.hexdigest()
