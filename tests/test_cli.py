@@ -25,8 +25,10 @@ from PIL import Image
 import headstart as hs
 from headstart import drawings as headstart_drawings
 from headstart.__main__ import main
-from headstart.cli import _print_result, app
+from headstart.cli import app
+from headstart.cli.training import print_result
 from headstart.config import TrainConfig
+from headstart.config.checking import settings_of
 from headstart.errors import HeadstartError
 from headstart.features import prefixes
 from headstart.features.cache import list_stores
@@ -539,6 +541,9 @@ MISTAKES = [
     (["train", "PHOTOS", "--set", "out=x"], 2, "--out"),
     (["train", "PHOTOS", "--val", "1.5"], 2, "val is '1.5'; it must be below 1"),
     (["train", "PHOTOS", "--recipe", "prob"], 2, "Did you mean 'probe'"),
+    (["train", "PHOTOS", "--set", "finetun.epochs=3"], 2, "Did you mean 'finetune'"),
+    (["train", "PHOTOS", "--set", "finetune.epoch=3"], 2, "Did you mean 'epochs'"),
+    (["train", "PHOTOS", "--recipe", "probe", "--epochs", "3"], 2, "solves the head once, without epochs"),
     (["train", "PHOTOS", "--backbone", "resnet18"], 1, "on this machine"),  # the weights are not
     (["train", "PHOTOS", "--dry-run", "--recipe", "prob"], 2, "Did you mean 'probe'"),
     (["lr-find", "PHOTOS", "--out", "nowhere/a.png"], 2, "the folder nowhere does not exist"),
@@ -598,7 +603,7 @@ def test_without_test_photos_the_score_is_doubted_and_a_mixture_is_named(
     best = {"phase": "fine", "epoch": 2, "val_accuracy": 0.9, "val_loss": 0.3, "share": 0.4}
     phases = [{"epochs": [{}, {}]}]
     metrics = {"best": best, "images": {"val": 10, "test": 0}, "phases": phases, "task": "classification"}
-    _print_result(Path("runs/a"), metrics)
+    print_result(Path("runs/a"), metrics)
     told = capsys.readouterr().out
     assert "Best: fine, epoch 2, 40% of its weights, the rest from before the phase: validation" in told
     assert "slightly optimistic. Photos in a test folder" in told
@@ -731,3 +736,23 @@ def test_the_python_call_and_the_command_make_the_same_model(run: Path, photos: 
     settings = {"backbone": "resnet18", "weights": "random", "size_px": 32, "batch_size": 8, "seed": 3}
     result = hs.train(photos, tmp_path / "run", recipe="probe", **settings)
     assert (result.path / "model.onnx").read_bytes() == (run / "model.onnx").read_bytes()
+
+
+def test_help_says_of_each_setting_what_is_written_down_once() -> None:
+    """Its meaning, its choices, its default; and every command has the options that name it."""
+    texts = {name: " ".join(here(name, "--help")[1].split()) for name in ("train", "features", "lr-find")}
+    for name, about in settings_of(TrainConfig).items():
+        for command, text in texts.items():
+            is_option = bool(about.section) and command in ("train", *about.commands)
+            assert (f"--{name.replace('_', '-')} " in text) == is_option, (command, name)
+        if about.section:
+            assert about.text[1:] in texts["train"]
+            assert all(choice in texts["train"] for choice in about.choices)
+
+
+def test_epochs_and_set_reach_the_phases_of_a_run(photos: Path, tmp_path: Path) -> None:
+    changes = ("--recipe", "classic", "--epochs", "2", "--lr", "5e-4", "--set", "head.epochs=3")
+    code, out, err = here("train", photos, *TINY, *changes, "--dry-run", cwd=tmp_path)
+    assert code == 0, err
+    for words in ("Phase 1 of 2: head", "3 epochs", "Phase 2 of 2: all", "2 epochs", "0.0005"):
+        assert words in out

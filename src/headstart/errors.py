@@ -28,7 +28,6 @@ from __future__ import annotations
 import difflib
 import os
 import shlex
-import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -159,6 +158,8 @@ def shell_command(*words: str | os.PathLike[str]) -> str:
     texts = [os.fspath(word) for word in words]
     texts = [f"./{text}" if text.startswith("-") and Path(text).exists() else text for text in texts]
     if os.name == "nt":
+        import subprocess
+
         return subprocess.list2cmdline(["headstart", *texts])
     return shlex.join(["headstart", *texts])
 

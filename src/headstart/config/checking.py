@@ -32,7 +32,7 @@ _OTHER_NAMES = {
 Need = Literal["steps", "boxes", "split"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)  # which the command line would have to wait for
 class Setting:
     """What a setting means, and what it may be.
 
@@ -47,7 +47,7 @@ class Setting:
         check: Checks and converts the value, instead of ``converted``: given the value, what begins each
             problem, and the list of problems.
         shown: What the help shows as the default, where the value alone says too little.
-        metavar: What stands for the value in the help; by default NUMBER, or the setting's name.
+        metavar: What stands for the value in the help; by default CHOICE or NUMBER.
         commands: Other commands than ``train`` with this option.
         needs: What a run must have for the setting to matter: training steps, boxes to learn, or photos that
             it splits itself.

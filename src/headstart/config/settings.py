@@ -132,6 +132,7 @@ class TrainConfig:
     weights: str = _model(
         "default",
         "the backbone's weights: default, random, a .pth or .safetensors file, or a run's folder",
+        metavar="WHICH",
         commands=("features", "lr-find"),
     )
     recipe: str = _training(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +19,8 @@ _NOT_BY_SET: Final = {
 
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a TOML file; a missing or malformed one is a ``ConfigError``."""
+    import tomllib  # where it is used: the help of the command line needs none
+
     try:
         return tomllib.loads(Path(path).read_text("utf-8", errors="surrogateescape"))
     except OSError as error:
@@ -39,6 +40,8 @@ def settings_from_pairs(pairs: Iterable[str]) -> dict[str, Any]:
     Raises:
         ConfigError: Names every pair that is none, or that is no setting but an argument of the command.
     """
+    import tomllib
+
     settings: dict[str, Any] = {}
     phases: dict[str, dict[str, Any]] = {}
     problems = []

@@ -19,6 +19,7 @@ import numpy as np
 
 from headstart import tasks
 from headstart.config import TrainConfig
+from headstart.config.checking import hint_at, settings_of
 from headstart.data.coco import find_coco
 from headstart.data.place import place_boxes
 from headstart.data.source import read_source
@@ -42,12 +43,8 @@ if TYPE_CHECKING:
 _ROWS_AT_ONCE = 512
 
 
-# Settings of ``TrainConfig`` that decide which photos are read, with which labels, and how they are computed.
-SETTINGS: Final = (
-    *("backbone", "weights", "val", "task", "target", "image_column", "label_column", "split_column"),
-    *("group_by", "boxes", "allow_quarantined", "resize", "size_px", "device", "precision", "features"),
-    *("mean", "std", "output_name", "workers"),
-)
+# What decides which photos are read, with which labels, and how they are computed.
+SETTINGS: Final = tuple(n for n, each in settings_of(TrainConfig).items() if "features" in each.commands)
 _LABELS: Final = ("task", "target", "label_column", "split_column", "group_by", "val")
 _Kind = Literal["text", "texts", "number"]
 _BOX: Final = ("xmin", "ymin", "xmax", "ymax")
@@ -103,7 +100,7 @@ class Extracted:
 def extract_features(
     data: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    backbone: str = "timm/tf_efficientnet_lite0",
+    backbone: str = TrainConfig.backbone,
     *,
     open_extractor: Callable[[TrainConfig, str, Callable[[str], object]], Extractor],
     say: Callable[[str], object] = lambda text: print(text, file=sys.stderr),
@@ -132,7 +129,11 @@ def extract_features(
     """
     path = Path(out)
     writers = {".parquet": _write_parquet, ".npz": _write_npz}
-    problems = [f"features has no setting {name!r}." for name in settings if name not in SETTINGS]
+    problems = [
+        f"features has no setting {name!r}.{hint_at(name, SETTINGS)} It has {', '.join(SETTINGS)}."
+        for name in settings
+        if name not in SETTINGS
+    ]
     if path.suffix not in writers:
         problems.append(f"out is {str(path)!r}; its name must end in {' or '.join(writers)}.")
     if settings.get("val") is not None and _is_number(settings["val"]):

@@ -1,0 +1,55 @@
+"""``headstart cache``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from headstart.cli.printing import print_columns
+from headstart.columns import counted
+
+
+def cache(
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Delete all stored features and exported networks.")
+    ] = False,
+) -> None:
+    """Show or clear the stored outputs of frozen stages; what is deleted is computed again when needed.
+
+    Networks that PyTorch has exported are kept beside them, and are cleared too.
+    """
+    from datetime import datetime
+
+    from headstart.features import prefixes
+    from headstart.features.cache import budget_bytes, cache_folder, list_stores
+    from headstart.features.store import delete_store
+
+    stores = list_stores()
+    total = sum(store.num_bytes for store in stores)
+    if clear:
+        deleted = [store for store in stores if delete_store(store.path)]
+        num_bytes = sum(store.num_bytes for store in deleted)
+        print(f"Deleted {counted(len(deleted), 'store')}, {num_bytes / 1e6:,.1f} MB, from {cache_folder()}")
+        if in_use := len(stores) - len(deleted):
+            print(f"headstart: {counted(in_use, 'store')} in use by another process stay", file=sys.stderr)
+        num_bytes = prefixes.used_bytes()
+        if num_deleted := prefixes.clear():
+            print(f"Deleted {counted(num_deleted, 'exported network')}, {num_bytes / 1e6:,.1f} MB")
+        return
+    rows = [
+        [
+            str(store.about.get("backbone", "?")),
+            str(store.about.get("cut", "?")),
+            f"{store.num_rows:,}",
+            f"{store.num_bytes / 1e6:,.1f}",
+            datetime.fromtimestamp(store.opened).strftime("%Y-%m-%d %H:%M"),
+        ]
+        for store in stores
+    ]
+    if rows:
+        print_columns(["backbone", "up to", "rows", "MB", "last opened"], rows)
+    print(f"{total / 1e6:,.1f} MB of at most {budget_bytes() / 1e6:,.0f} MB in {cache_folder()}")
+    if names := sorted({about["name"] for about in prefixes.kept()}):
+        print(f"{prefixes.used_bytes() / 1e6:,.1f} MB of exported networks: {', '.join(names)}")

@@ -1,0 +1,187 @@
+"""``headstart predict`` and ``evaluate``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import headstart
+from headstart.cli.options import Model, option, with_settings
+from headstart.cli.printing import cell, print_columns
+from headstart.columns import counted, score_text
+from headstart.errors import UsageError
+from headstart.files import TEXT, refuse_to_write, sha256_of_file
+
+_CSV = (".csv", ".txt", "")
+_JSON_LINES = (".jsonl", ".ndjson")
+
+
+class Format(StrEnum):
+    """How predictions are written."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+def predict(
+    model: Model,
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGE|FOLDER|-", help="Photos, folders, or - for paths from stdin."),
+    ],
+    top_k: Annotated[int, typer.Option(min=1, help="Most probable classes to show.")] = 1,
+    format_: Annotated[
+        Format | None,
+        typer.Option("--format", help="How to print. [default: table; csv when piped; by the name of --out]"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write here instead of to standard output.")
+    ] = None,
+    draw: Annotated[
+        Path | None,
+        typer.Option(help="A new folder for the photos with their boxes or answers drawn.", metavar="FOLDER"),
+    ] = None,
+) -> None:
+    """Say what is on photos; without PyTorch. Exit code 1 if one of them cannot be read."""
+    from headstart import tasks
+    from headstart.drawings import draw_each
+    from headstart.predictions import PredictionsFile, write_csv, write_jsonl, write_table
+    from headstart.predictor import find_images, load
+
+    if out is not None:
+        if format_ is None and out.suffix.lower() not in (*_JSON_LINES, *_CSV):
+            raise UsageError(
+                f"out is {str(out)!r}; its name must end in {', '.join((*_CSV[:-1], *_JSON_LINES))}, unless "
+                "--format says how to write it."
+            )
+        refuse_to_write(out, TEXT)
+    predictor = load(model)
+    for path in images:
+        if path != "-" and next(find_images(path), None) is None:
+            raise UsageError(
+                f"There are no photos in {path!r} or in the folders below it. Name a folder of JPEG, PNG or "
+                f"WebP files, for example; hidden ones and those in the folders of runs do not count."
+            )
+    top_k = max(1, min(top_k, len(predictor.class_names)))
+    photos = (photo for path in _paths(images) for photo in find_images(path))
+    # Several classes are told by their thresholds; the others' probabilities stand beside them.
+    shown = None if tasks.of(predictor.info.task).has_labels else top_k
+    predict_iter = partial(predictor.predict_iter, top_k=shown)
+    unfinished = None
+    if out is not None:
+        unfinished = PredictionsFile(out, _settings_of_predictions(model, shown, draw))
+        predictions = unfinished.predictions(photos, predict_iter)
+        if unfinished.num_known:
+            left = counted(unfinished.num_known, "prediction")
+            print(
+                f"headstart: reusing {left} of an interrupted call for photos that have not changed",
+                file=sys.stderr,
+            )
+    else:
+        predictions = predict_iter(photos)
+    if draw is not None:
+        is_continued = unfinished is not None and unfinished.num_known > 0
+        predictions = draw_each(predictions, predictor.info, draw, is_continued=is_continued)
+    if format_ is None:
+        if out is not None:
+            format_ = Format.JSONL if out.suffix.lower() in _JSON_LINES else Format.CSV
+        else:
+            format_ = Format.TABLE if sys.stdout.isatty() else Format.CSV
+    with unfinished or nullcontext(sys.stdout) as file:
+        if format_ is Format.CSV:
+            num_errors = write_csv(file, predictions, predictor.info, top_k=top_k)
+        elif format_ is Format.JSONL:
+            num_errors = write_jsonl(file, predictions)
+        else:
+            num_errors = write_table(file, predictions, predictor.info, top_k=top_k)
+    if num_errors:
+        print(f"headstart: {counted(num_errors, 'photo')} could not be read", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+@with_settings(
+    "evaluate",
+    has_set=False,
+    target={
+        "text": "a table's columns of the model's numbers, in its order",
+        "shown": "its own names",
+    },
+)
+def evaluate(
+    model: Model,
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Labelled photos, as for training.")],
+    settings: dict[str, Any],
+    split: Annotated[
+        str | None, option("train, val or test.", "test, or else val, or else everything", metavar="SPLIT")
+    ] = None,
+) -> None:
+    """Score a model on labelled photos: the scores of its task, by class or by target."""
+    from headstart.evaluation.evaluate import chosen_on_validation, evaluate_folder, num_seen_by
+    from headstart.predictor import load
+
+    result = evaluate_folder(load(model), data, split, **settings)
+    scores = result.scores.to_dict()
+    for rows in (scores.get("classes"), scores.get("targets")):
+        if rows:
+            print_columns(list(rows[0]), [[cell(*item) for item in row.items()] for row in rows])
+            print()
+    which = f"{result.split} photos" if result.split else "photos"
+    if "confusion" in scores:
+        right = sum(row[i] for i, row in enumerate(scores["confusion"]))
+        print(f"accuracy {scores['accuracy']:.4f} ({right} of {result.num_photos} {which})")
+    else:
+        print(f"{result.num_photos} {which}")
+    for name, value in scores.items():
+        if isinstance(value, float) and not (name == "accuracy" and "confusion" in scores):
+            print(f"{name} {score_text(name, value, 4)}")
+    run = model if model.is_dir() else model.parent
+    seen, chosen = num_seen_by(run, result.scored), chosen_on_validation(run)
+    parts = {"train": "was trained on", "val": chosen and f"had its {chosen} chosen on"}
+    for each, part in parts.items():
+        if part and seen[each]:
+            print(
+                f"headstart: the model {part} {seen[each]} of these {counted(result.num_photos, 'photo')}, "
+                "so these scores are too optimistic. Score it on photos that had no part in training.",
+                file=sys.stderr,
+            )
+    for note in result.notes:
+        print(f"headstart: {note}", file=sys.stderr)
+    for left_out in result.quarantined:
+        print(f"headstart: left out: {left_out.path}: {left_out.reason}", file=sys.stderr)
+    for photo in result.unreadable:
+        print(f"headstart: {photo.path}: {photo.error}", file=sys.stderr)
+    if result.unreadable:
+        raise typer.Exit(1)
+
+
+def _paths(images: list[str]) -> Iterator[str]:
+    """The paths that were named; for ``-``, one per line of standard input."""
+    for image in images:
+        if image == "-":
+            yield from (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer if line.strip())
+        else:
+            yield image
+
+
+def _settings_of_predictions(model: Path, top_k: int | None, draw: Path | None) -> dict[str, Any]:
+    """What predictions depend on besides their photos: another value in any field makes other predictions."""
+    import onnxruntime
+    import PIL
+
+    return {
+        "model": sha256_of_file(model if model.is_file() else model / "model.onnx"),
+        "--top-k": top_k,
+        "--draw": None if draw is None else str(draw.absolute()),
+        "version of headstart": headstart.__version__,
+        "version of onnxruntime": onnxruntime.__version__,
+        "version of pillow": PIL.__version__,
+    }

@@ -1,0 +1,129 @@
+"""``headstart demo``, ``train``, ``resume`` and ``lr-find``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headstart.cli.options import Data, option, with_settings
+from headstart.columns import counted, score_text
+from headstart.errors import requires_extra, shell_command
+
+
+def demo(
+    out: Annotated[
+        Path | None, option("New folder for the photos and the run.", "headstart-demo", metavar="FOLDER")
+    ] = None,
+) -> None:
+    """Real photos, offline, in a few seconds: train, score, predict."""
+    from headstart.demo import run_demo
+
+    run_demo(out)
+
+
+@with_settings("train")
+def train(
+    data: Data,
+    settings: dict[str, Any],
+    out: Annotated[Path | None, option("Run folder.", "runs/NAME-OF-DATA", metavar="RUN")] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would be done, and about how long it takes; do nothing."),
+    ] = False,
+) -> None:
+    """Train a model on labelled photos."""
+    if dry_run:
+        from headstart.training.train import plan
+
+        if text := plan(data, out, **settings):
+            print(text)
+        return
+    from headstart.training.train import train as train_model
+
+    result = train_model(data, out, **settings)
+    print_result(result.path, result.metrics)
+
+
+def resume(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run that was stopped.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DATA",
+            help="Where the photos are now, if moved. They are compared by their hashes.",
+        ),
+    ] = None,
+    val: Annotated[
+        Path | None,
+        typer.Option("--val", metavar="DATA", help="Where the validation photos are now, if moved."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Resume although code, settings or photos have changed.")
+    ] = False,
+) -> None:
+    """Resume an interrupted run. The result is the same as without the interruption."""
+    from headstart.training.train import resume as resume_training
+
+    result = resume_training(run, data=data, val=val, force=force)
+    print_result(result.path, result.metrics)
+
+
+@with_settings("lr-find")
+def lr_find(
+    data: Data,
+    settings: dict[str, Any],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The picture to write: .png.")] = Path(
+        "lr-find.png"
+    ),
+    phase: Annotated[
+        str | None, option("Name of the phase to test.", "the last one that takes steps", metavar="NAME")
+    ] = None,
+) -> None:
+    """Look for a phase's learning rate: 100 steps at growing rates, a picture of the loss, a suggestion."""
+    with requires_extra("train", "The command lr-find"):
+        from headstart.training.lr_find import lr_find as find_lr
+
+    found = find_lr(data, out, phase=phase, **settings)
+    if os.environ.get("RANK", "0") != "0":  # one of several processes tells
+        return
+    print(found)
+    if found.picture is not None:
+        print(f"Written: {found.picture}")
+    if found.suggestion:
+        print(
+            f"\nTo train with it, save this as recipe.toml, and add --recipe recipe.toml:\n\n{found.recipe}"
+        )
+
+
+def print_result(path: Path, metrics: dict[str, Any]) -> None:
+    """Print the best scores of a run, where it is, and what comes next."""
+    if not metrics or os.environ.get("RANK", "0") != "0":  # one of several processes tells
+        return
+    from headstart.evaluation.evaluate import chosen_on_validation
+
+    best, images = metrics["best"], metrics["images"]
+    scores = {name.removeprefix("val_"): value for name, value in best.items() if name.startswith("val_")}
+    mixed = f", {best['share']:.0%} of its weights, the rest from before the phase" if "share" in best else ""
+    validated = counted(images["val"], "photo")
+    print(f"Best: {best['phase']}, epoch {best['epoch']}{mixed}: validation {_scores(scores)} of {validated}")
+    if "test" in metrics:
+        print(f"Test: {_scores(metrics['test'])} of {counted(images['test'], 'photo')}")
+    elif chosen := chosen_on_validation(path):
+        print(
+            f"The {chosen} were chosen on the validation photos, so that score is slightly optimistic. "
+            "Photos in a test folder would give an honest one."
+        )
+    names = ("model.onnx", "model.safetensors", "answers.csv", "metrics.json", "history.csv", "curves.png")
+    print(f"Run: {path} ({', '.join(name for name in names if (path / name).exists())})")
+    print(f"Next: {shell_command('predict', path)} PHOTO-OR-FOLDER")
+
+
+def _scores(scores: dict[str, Any]) -> str:
+    """Write scores for people, the loss last."""
+    numbers = {name: value for name, value in scores.items() if isinstance(value, float)}
+    ordered = sorted(numbers, key=lambda name: name == "loss")
+    return ", ".join(f"{name} {score_text(name, numbers[name])}" for name in ordered)
