@@ -129,6 +129,16 @@ def test_a_folder_that_may_not_be_written_to_is_refused(
         refuse_to_write(tmp_path / "new")
 
 
+@pytest.mark.parametrize("name", ["answers.csv", "history.csv", "photos.csv", "quarantine.csv"])
+def test_a_table_of_a_run_is_not_replaced(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("path\n")
+    refuse_to_write(tmp_path / name, TEXT)  # in no run folder
+    (tmp_path / "config.toml").touch()
+    with pytest.raises(UsageError, match=r"belongs to the run in .* Name another output file"):
+        refuse_to_write(tmp_path / name, TEXT)
+    refuse_to_write(tmp_path / "mine.csv", TEXT)
+
+
 PHOTO = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00"
 
 

@@ -338,6 +338,16 @@ def test_the_sheet_of_the_usual_recipe_shows_the_phase_that_is_trained(runs: Pat
     assert "No phase of recipe 'probe' varies photos" in done.stderr
 
 
+def test_a_probe_whose_photos_were_moved_says_how_to_resume_it(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    phase = '[[phases]]\nname = "probe"\nunfreeze = "head"\noptimizer = "exact"\nepochs = 1\n'
+    (tmp_path / "run" / "config.toml").write_text(f'data = "{tmp_path / "old"}"\nrecipe = "probe"\n{phase}')
+    done = without_pytorch(command("resume", "run"), tmp_path)
+    assert done.returncode == 2
+    assert f"no longer in '{tmp_path / 'old'}'" in done.stderr
+    assert "headstart resume run --data PATH" in done.stderr
+
+
 def test_a_probe_that_was_stopped_is_resumed(runs: Path, tmp_path: Path) -> None:
     code = f"""
 import headstart as hs, headstart.training.probe as probe

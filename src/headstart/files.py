@@ -246,6 +246,8 @@ FEATURES: Final = re.compile(rb"(PAR1|PK).*", re.DOTALL)
 EXPORTS: Final = re.compile(rb"(\x08|PK|\x80).*", re.DOTALL)
 """How files begin that a command may replace: text, features (Parquet, npz), networks (ONNX, pth)."""
 
+_OF_A_RUN: Final = frozenset({"answers.csv", "history.csv", "photos.csv", "quarantine.csv"})
+
 
 def refuse_to_write(path: str | os.PathLike[str], kind: re.Pattern[bytes] | None = None) -> None:
     """Report, before long work, that a file could not be written.
@@ -256,12 +258,16 @@ def refuse_to_write(path: str | os.PathLike[str], kind: re.Pattern[bytes] | None
 
     Raises:
         UsageError: Its folder does not exist or may not be written to, or the name is taken by something that
-            is not a regular file, or by a file of another kind, such as a photo named after ``--out`` by
-            mistake.
+            is not a regular file, by a file of another kind, such as a photo named after ``--out`` by
+            mistake, or by a table of a run.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
         raise UsageError(f"{path} exists and is not a regular file. Choose another output file.")
+    if path.name in _OF_A_RUN and path.is_file() and (path.parent / "config.toml").is_file():
+        raise UsageError(
+            f"{path} belongs to the run in {path.parent}, so it is not replaced. Name another output file."
+        )
     if kind is not None and path.is_file():
         with contextlib.suppress(OSError), open(path, "rb") as file:
             begin = file.read(4096)

@@ -27,7 +27,6 @@ from headstart.training.features import PhaseFeatures
 from headstart.training.finish import finish
 from headstart.training.history import EpochRecord, Scores
 from headstart.training.interrupt import Interrupt, Stopped, held_back
-from headstart.training.moved import refuse_missing_photos
 from headstart.training.phase import make_ready
 from headstart.training.provenance import provenance_in_steps
 from headstart.training.result import TrainResult
@@ -74,8 +73,6 @@ def train_in_steps(
         # What can be wrong with the command is found before any photo is read.
         if is_main and stopped is None:
             RunDir.refuse(out, config.data)
-        if stopped is not None:
-            refuse_missing_photos(config, stopped)
         setup = prepare(config, accelerator, watchers, stopwatch, network, stopped)
         config, network = setup.config, setup.network
         origin = provenance_in_steps(config, accelerator, setup.weights.identity)

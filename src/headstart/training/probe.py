@@ -45,7 +45,6 @@ from headstart.training.hand_over import (
     with_thresholds,
 )
 from headstart.training.history import EpochRecord, Scores
-from headstart.training.moved import refuse_missing_photos
 from headstart.training.provenance import provenance, versions
 from headstart.training.result import TrainResult
 from headstart.training.run_folder import RunFolder
@@ -105,8 +104,6 @@ def train_probe(
     with ExitStack() as cleanup:
         if stopped is None:
             RunFolder.refuse(out, config.data)
-        else:
-            refuse_missing_photos(config, stopped)
         run = RunFolder(config, provenance(config, backbone.weights), say=watchers.say)
         cleanup.callback(run.close)
         if stopped is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.config import TrainConfig
 from headstart.errors import requires_extra
-from headstart.training.moved import moved
+from headstart.training.moved import moved, refuse_missing_photos
 from headstart.training.probe import ProbeSetup, train_probe
 from headstart.training.probe_plan import plan_probe
 from headstart.training.result import TrainResult
@@ -86,6 +86,7 @@ def resume(
             f"{os.fspath(path)} is finished. To use other settings, start a new run: headstart train"
         )
         return TrainResult(Path(path), metrics)
+    refuse_missing_photos(config, Path(path))
     return _run(config, stopped=Path(path), force=force, network=network)
 
 
