@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.data.split import Splits, split_dataset
+from headstart.data.split import Splits, likely_counts, split_dataset
 from headstart.errors import DataError
-from headstart.records import Dataset, Record
+from headstart.records import Candidate, Dataset, Record
 
 
 def dataset_of(records: list[Record]) -> Dataset:
@@ -53,6 +53,9 @@ def test_each_class_gives_its_fraction_exactly(fraction, counts, expected):
     assert len(splits.train) + len(splits.val) == sum(counts)
     assert splits.test == ()
     assert splits.shared == splits.contradictory == 0
+    listed = [Candidate(record.path, str(record.label), None) for record in distinct(counts)]
+    assert likely_counts(listed, fraction) == (len(splits.train), len(splits.val))
+    assert likely_counts([*listed[1:], Candidate("v.jpg", "0", "val")], fraction) == (len(listed) - 1, 1)
 
 
 @st.composite

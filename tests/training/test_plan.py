@@ -58,7 +58,7 @@ def line(text: str, name: str) -> str:
 
 
 def test_a_plan_names_what_goes_in_and_what_it_takes(text: str) -> None:
-    assert "48 listed, not read: about 29 to train, 7 to validate, 12 to test; 3 classes" in text
+    assert "48 listed, not read: about 30 to train, 6 to validate, 12 to test; 3 classes" in text
     assert "resnet18.IMAGENET1K_V1" in text
     assert "random" in line(text, "weights")
     assert "Together about " in text

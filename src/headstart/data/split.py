@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from headstart import tasks
 from headstart.errors import DataError
-from headstart.records import Dataset, Record, TaskName
+from headstart.records import Candidate, Dataset, Record, TaskName
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,27 @@ def split_dataset(dataset: Dataset, *, val_fraction: float, seed: int) -> Splits
     )
 
 
+def likely_counts(photos: Sequence[Candidate], val_fraction: float) -> tuple[int, int]:
+    """Estimate how many photos will be trained on and validated on, before any of them has been read.
+
+    Args:
+        photos: As they are listed; copies, groups and photos that cannot be read are not known yet.
+        val_fraction: As for ``split_dataset``.
+    """
+    splits = Counter(photo.split for photo in photos)
+    num_train = splits["train"] + splits[None]
+    if splits["val"]:
+        return num_train, splits["val"]
+    per_class = Counter(photo.class_name for photo in photos if photo.split != "test")
+    num_val = sum(_share(val_fraction, num) for num in per_class.values())
+    return num_train - num_val, num_val
+
+
+def _share(fraction: float, num_photos: int) -> int:
+    """How many photos of a stratum are held back: one or more, and one or more stay."""
+    return min(max(int(fraction * num_photos + 0.5), 1), num_photos - 1)
+
+
 @dataclass(slots=True)
 class _Unit:
     """Photos that stay on one side: identical ones, and those of one group.
@@ -127,7 +148,7 @@ def _hold_back(records: Sequence[Record], task: TaskName, fraction: float, seed:
     for unit in units:
         for stratum in unit.counts:
             units_of[stratum].append(unit)
-    wanted = {stratum: min(max(int(fraction * num + 0.5), 1), num - 1) for stratum, num in num_photos.items()}
+    wanted = {stratum: _share(fraction, num) for stratum, num in num_photos.items()}
     in_val: Counter[int] = Counter()
     held_back: set[str] = set()
 

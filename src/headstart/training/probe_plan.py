@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 
 import numpy as np
 
 from headstart.columns import counted
 from headstart.cores import num_cores
+from headstart.data.split import likely_counts
 from headstart.features.prefix import OnnxPrefix
 from headstart.runtime import map_images
 from headstart.training.probe import ProbeSetup
@@ -32,24 +32,24 @@ def plan_probe(setup: ProbeSetup, out: str | os.PathLike[str] | None = None) -> 
     """
     RunFolder.refuse(out, setup.config.data)
     config, listing, backbone, phase = setup.config, setup.listing, setup.backbone, setup.phase
-    splits = Counter(photo.split for photo in listing.candidates)
-    num_others = splits["train"] + splits[None]
-    num_val = splits["val"] or round(config.val_fraction * num_others)
-    num_train = num_others - (0 if splits["val"] else num_val)
+    num_train, num_val = likely_counts(listing.candidates, config.val_fraction)
+    num_test = sum(photo.split == "test" for photo in listing.candidates)
     num_views = 1 if phase.augment == "none" else phase.views
-    num_read = num_views * num_train + num_val
+    num_read = num_views * num_train + num_val + num_test
     seconds = num_read / _rate(setup)
     size_px = backbone.preprocessing.size_px
-    views = "as they are" if phase.augment == "none" else counted(num_views, "augmented view")
+    views = "photos as they are"
+    if phase.augment != "none":
+        views = f"{counted(num_views, 'augmented view')} of each training photo"
     lines = [
         ("photos", f"{len(listing.candidates):,} listed, not read: about {num_train:,} to train, "),
-        ("", f"{num_val:,} to validate, {splits['test']:,} to test; {in_words(listing)}"),
+        ("", f"{num_val:,} to validate, {num_test:,} to test; {in_words(listing)}"),
         *(("", note) for note in listing.notes),
         *(("", f"quarantined: {photo.path!r}: {photo.reason}") for photo in listing.quarantined),
         ("backbone", f"{backbone.name} ({size_px} px, {backbone.preprocessing.resize})"),
         ("weights", str(backbone.source)),
         ("run folder", os.fspath(likely_folder(config.data) if out is None else out)),
-        ("phase", f"{phase.name}: the head is solved exactly; everything else is frozen; photos {views}"),
+        ("phase", f"{phase.name}: the head is solved exactly; everything else is frozen; {views}"),
         ("time", f"about {seconds:.0f} s for {num_read:,} photos through the backbone, less what is stored"),
         ("", "already, and a few seconds for the head"),
     ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from torch import nn
 from headstart import recipe, tasks
 from headstart.config import RECIPES, Need, PhaseConfig, TrainConfig, file_is_not_trained, unused_settings
 from headstart.data.source import read_source
+from headstart.data.split import likely_counts
 from headstart.data.targets import Scale, Targets
 from headstart.errors import ConfigError, NetworkError, UsageError
 from headstart.features.cache import Room
@@ -109,7 +109,7 @@ def prepare(
         lacking.add("split")
     for note in unused_settings(config, lacking):
         watchers.say(note)
-    num_train, num_val = _estimated_counts(listing, config)
+    num_train, num_val = likely_counts(listing.candidates, config.val_fraction)
     backbone = resolve(config.backbone)
     preprocessing = backbone.preprocessing_for(listing.task, config.resize, config.size_px)
     targets = Targets(
@@ -295,13 +295,3 @@ def _refuse_phase_for_task(phase: PhaseConfig, task: str) -> None:
                 f"from the phase."
             ]
         )
-
-
-def _estimated_counts(listing: Listing, config: TrainConfig) -> tuple[int, int]:
-    """How many photos will be trained on and validated on, before any has been read."""
-    splits = Counter(candidate.split for candidate in listing.candidates)
-    num_train = splits["train"] + splits[None]
-    if splits["val"]:
-        return num_train, splits["val"]
-    num_val = round(config.val_fraction * num_train)
-    return num_train - num_val, num_val
