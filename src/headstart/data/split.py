@@ -20,18 +20,15 @@ class Splits:
         train: To learn from.
         val: To choose the best weights with.
         test: To be scored once, at the end; empty where the data have none.
-        shared: How many val and test photos are, byte for byte, train photos too. Only given splits can
+        shared: The val and test photos that are, byte for byte, train photos too. Only given splits can
             share photos.
-        contradictory: How many photos stand, byte for byte, under another answer too: another class, other
-            labels, numbers or another box.
         straddling: How many groups have photos in more than one of the three. Only given splits can do that.
     """
 
     train: tuple[Record, ...]
     val: tuple[Record, ...]
     test: tuple[Record, ...]
-    shared: int
-    contradictory: int
+    shared: tuple[Record, ...] = ()
     straddling: int = 0
 
 
@@ -74,7 +71,6 @@ def split_dataset(dataset: Dataset, *, val_fraction: float, seed: int) -> Splits
         val = tuple(record for record in train if record.sha256 in held_back)
         train = tuple(record for record in train if record.sha256 not in held_back)
     in_train = {record.sha256 for record in train}
-    answers = _answers(records, dataset.task)
     sides: dict[str, set[int]] = defaultdict(set)
     for side, of_side in enumerate((train, val, test)):
         for record in of_side:
@@ -84,8 +80,7 @@ def split_dataset(dataset: Dataset, *, val_fraction: float, seed: int) -> Splits
         train=train,
         val=val,
         test=test,
-        shared=sum(record.sha256 in in_train for record in val + test),
-        contradictory=sum(len(answers[record.sha256]) > 1 for record in records),
+        shared=tuple(record for record in val + test if record.sha256 in in_train),
         straddling=sum(len(each) > 1 for each in sides.values()),
     )
 

@@ -179,7 +179,7 @@ def hand_over(
             "train": len(splits.train),
             "val": len(splits.val),
             "test": len(splits.test),
-            "shared": splits.shared,
+            "shared": len(splits.shared),
         },
         "answers": {
             "out_of_fold": num_out_of_fold,

@@ -9,7 +9,7 @@ import torch
 
 from headstart.config import PhaseConfig, TrainConfig
 from headstart.data.split import Splits
-from headstart.records import Dataset, Listing
+from headstart.records import Dataset, Listing, Record
 from headstart.training.history import EpochRecord
 from headstart.training.watch.counting import Counter
 from headstart.training.watch.terminal import Terminal
@@ -19,17 +19,45 @@ from headstart.training.watch.watchers import Watchers
 PHASES = (PhaseConfig("a"), PhaseConfig("b", augment="light"), PhaseConfig("c", augment="light"))
 
 
-def tell_photos(terminal: Terminal, class_names: tuple[str, ...], phases: tuple[PhaseConfig, ...]) -> None:
+def tell_photos(
+    terminal: Terminal,
+    class_names: tuple[str, ...],
+    phases: tuple[PhaseConfig, ...],
+    shared: tuple[Record, ...] = (),
+) -> None:
     terminal.run_begun(RunStart(Path(), TrainConfig(data="photos", phases=phases)))
     listing = Listing("photos", (), class_names, (), (), 0)
     dataset = Dataset("photos", (), class_names, (), (), 0)
-    terminal.photos_read(listing, dataset, Splits((), (), (), 0, 0))
+    terminal.photos_read(listing, dataset, Splits((), (), (), shared))
 
 
 def test_a_flip_that_changes_labels_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     tell_photos(Terminal(), ("left", "right"), PHASES)
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "flip" in line]
     assert line.startswith("Warning: horizontal-flip may make 'left' and 'right' look like each other")
+
+
+@pytest.mark.parametrize(
+    ("num_copies", "told"),
+    [
+        (0, None),
+        (
+            1,
+            "1 validation or test photo is an exact copy of a training photo, so those scores are "
+            "too optimistic: '0.jpg'. Remove it",
+        ),
+        (9, "9 validation or test photos are exact copies of training photos, so those scores"),
+    ],
+)
+def test_copies_of_training_photos_are_named(
+    num_copies: int, told: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tell_photos(Terminal(), (), (), tuple(Record(f"{n}.jpg", 0, "val", "a") for n in range(num_copies)))
+    lines = [line for line in capsys.readouterr().err.splitlines() if "cop" in line]
+    assert len(lines) == (told is not None)
+    if told:
+        assert lines[0].startswith(f"Warning: {told}")
+        assert ("..." in lines[0]) == (num_copies > 5)
 
 
 def test_nothing_is_told_without_a_flip_or_of_other_classes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,12 +86,15 @@ class Terminal(Watcher):
                 f"say nothing of {'it' if len(unseen) == 1 else 'them'}. Add photos."
             )
         if splits.shared:
+            which = ", ".join(repr(photo.path) for photo in splits.shared[:_MOST_NAMED])
+            more = ", ..." if len(splits.shared) > _MOST_NAMED else ""
+            are, them = "are exact copies of training photos", "them"
+            if len(splits.shared) == 1:
+                are, them = "is an exact copy of a training photo", "it"
             self.say(
-                f"Warning: exact copies of training photos in validation or test: {splits.shared}, so those "
-                f"scores are too optimistic. Remove them, or let Headstart split the photos."
+                f"Warning: {counted(len(splits.shared), 'validation or test photo')} {are}, so those scores "
+                f"are too optimistic: {which}{more}. Remove {them}, or let Headstart split the photos."
             )
-        if splits.contradictory:
-            self.say(f"Warning: identical photos with different labels: {splits.contradictory}.")
         if splits.straddling:
             self.say(
                 f"Warning: groups with photos in more than one of the given splits: {splits.straddling}, so "
