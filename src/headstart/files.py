@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import io
 import itertools
 import os
@@ -289,8 +290,6 @@ def refuse_to_write(path: str | os.PathLike[str], kind: re.Pattern[bytes] | None
 
 def sha256_of_file(path: str | os.PathLike[str]) -> str:
     """Return the lower-case hexadecimal SHA-256 of a file's content."""
-    import hashlib  # where it is used: it loads a library
-
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
