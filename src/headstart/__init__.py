@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from headstart.training.lr_find import LrRange, lr_find
     from headstart.training.result import TrainResult
     from headstart.training.train import resume, train
+    from headstart.training.watch.watcher import Watcher
 
 __version__ = "0.1.0"
 
@@ -69,6 +70,7 @@ __all__ = [
     "TrainingError",
     "UnknownBackboneError",
     "UsageError",
+    "Watcher",
     "WeightsError",
     "create_network",
     "cut",
@@ -104,6 +106,7 @@ _MODULES = {
     "TrainingError": "headstart.errors",
     "UnknownBackboneError": "headstart.errors",
     "UsageError": "headstart.errors",
+    "Watcher": "headstart.training.watch.watcher",
     "WeightsError": "headstart.errors",
     "create_network": "headstart.model.network",
     "cut": "headstart.model.stages",

@@ -204,6 +204,10 @@ def _typed(value: Any, annotation: str, *, text: bool) -> Any:
         return None
     if annotation.startswith("tuple"):
         parts = value.split(",") if isinstance(value, str) and text else value
+        if annotation.startswith("tuple[str"):
+            if isinstance(parts, (list, tuple)) and all(isinstance(part, str) for part in parts):
+                return tuple(part.strip() for part in parts if part.strip())
+            raise RefusedError("it must be names, with commas between them")
         wanted = 3 if annotation.startswith("tuple[float") else None
         if isinstance(parts, (list, tuple)) and wanted in (None, len(parts)):
             with contextlib.suppress(RefusedError):

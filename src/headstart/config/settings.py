@@ -264,6 +264,13 @@ class TrainConfig:
         metavar="MINUTES",
         needs="steps",
     )
+    watch: tuple[str, ...] = _machine(
+        (),
+        "experiment trackers that see the run too, with commas between them",
+        choices=("tensorboard", "mlflow", "wandb"),
+        shown="none",
+        metavar="NAMES",
+    )
     allow_quarantined: float | None = _machine(
         None,
         "train although up to this fraction of the photos or their labels cannot be used; each class needs "

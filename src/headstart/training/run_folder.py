@@ -27,6 +27,7 @@ from headstart.training.provenance import differences
 _NAMES: Final = (
     *("config.toml", "photos.csv", "quarantine.csv", "history.csv", "curves.png", "metrics.json"),
     *("answers.csv", "model.safetensors", "model.onnx", "checkpoints"),
+    *("trackers.json", "tensorboard", "wandb"),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ from headstart.training.story import (
     refuse_to_train_a_file,
     refuse_without_pytorch,
 )
+from headstart.training.watch.named import split_watch, watchers_of
+from headstart.training.watch.watcher import Watcher
 from headstart.training.watch.watchers import Watchers
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ def train(
     *,
     config: TrainConfig | None = None,
     network: nn.Module | None = None,
+    watch: str | Iterable[str | Watcher] = (),
     **settings: Any,
 ) -> TrainResult:
     """Train a network on labelled photos.
@@ -45,6 +49,8 @@ def train(
             normalised (B, 3, H, W) float32 and gives what the task needs: a logit per class, standardised
             numbers, or xmin, ymin, xmax, ymax in shares of the input's sides. ``backbone`` is then the one
             whose base it is built on, which says how photos are prepared. It is trained in place.
+        watch: Names of experiment trackers (the setting ``watch``), and watchers of your own: see
+            ``Watcher``.
         settings: Any field of ``TrainConfig``: ``backbone``, ``recipe``, ``seed``, ...
 
     Returns:
@@ -54,7 +60,11 @@ def train(
         UsageError: The settings or the photos cannot be used; nothing has been trained.
         HeadstartError: The work failed, for a reason that the message names.
     """
-    return _run(TrainConfig.from_settings(data, config, **settings), out=out, network=network)
+    names, watchers = split_watch(watch)
+    if names:
+        settings["watch"] = names
+    config = TrainConfig.from_settings(data, config, **settings)
+    return _run(config, watchers, out=out, network=network)
 
 
 def resume(
@@ -64,6 +74,7 @@ def resume(
     val: str | os.PathLike[str] | None = None,
     network: nn.Module | None = None,
     force: bool = False,
+    watch: Iterable[Watcher] = (),
 ) -> TrainResult:
     """Resume a run, whatever stopped it; the result has the same bits as without the interruption.
 
@@ -75,6 +86,7 @@ def resume(
         val: Likewise for a folder or file of validation photos. One inside the data moves with it.
         network: As it was given to ``train``, with the weights that it had then.
         force: Resume although code, packages, machine, settings or photos have changed.
+        watch: Watchers of your own, as they were given to ``train``; those by name are remembered.
 
     Raises:
         RunFolderError: The folder is not a run, or something has changed: all differences are named.
@@ -87,7 +99,7 @@ def resume(
         )
         return TrainResult(Path(path), metrics)
     refuse_missing_photos(config, Path(path))
-    return _run(config, stopped=Path(path), force=force, network=network)
+    return _run(config, split_watch(watch)[1], stopped=Path(path), force=force, network=network)
 
 
 def plan(data: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, **settings: Any) -> str:
@@ -106,6 +118,7 @@ def plan(data: str | os.PathLike[str], out: str | os.PathLike[str] | None = None
     """
     say = Watchers.of_screen(quiet=is_secondary()).say
     config = decide_recipe(TrainConfig.from_settings(data, **settings), say)
+    watchers_of(config.watch)  # which may not be installed
     probe = find_probe(config, say)
     if isinstance(probe, ProbeSetup):
         return plan_probe(probe, out)
@@ -118,13 +131,14 @@ def plan(data: str | os.PathLike[str], out: str | os.PathLike[str] | None = None
 
 def _run(
     config: TrainConfig,
+    watch: Sequence[Watcher],
     *,
     out: str | os.PathLike[str] | None = None,
     stopped: Path | None = None,
     force: bool = False,
     network: nn.Module | None = None,
 ) -> TrainResult:
-    with Watchers.of_run(quiet=is_secondary()) as watchers:
+    with Watchers.of_run(config.watch, watch, quiet=is_secondary()) as watchers:
         config = decide_recipe(config, watchers.say)
         reason = "A network of your own is trained in steps."
         if network is None:

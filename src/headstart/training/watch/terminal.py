@@ -30,18 +30,20 @@ class Terminal(Watcher):
 
     Args:
         quiet: Show nothing: every process but the main one.
+        in_notebook: Write to standard output instead, as notebooks mark standard error as wrong, and leave
+            the progress to ``NotebookBar``.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, in_notebook: bool = False) -> None:
         self._quiet = quiet
+        self._in_notebook = in_notebook
         self._console: Console | None = None
         self._bar: tuple[Progress, TaskID] | None = None
         self._last_line = 0.0
         self._phases: tuple[PhaseConfig, ...] = ()
         self._epochs = 1
-        if (
-            sys.stderr.isatty() or "FORCE_COLOR" in os.environ
-        ):  # elsewhere importing rich would only take time
+        is_live = sys.stderr.isatty() or "FORCE_COLOR" in os.environ
+        if is_live and not in_notebook:  # elsewhere importing rich would only take time
             from rich.console import Console
 
             self._console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -51,7 +53,7 @@ class Terminal(Watcher):
         if self._quiet:
             return
         if self._console is None:
-            print(text, file=sys.stderr, flush=True)
+            print(text, file=sys.stdout if self._in_notebook else sys.stderr, flush=True)
         else:
             self._console.print(text, markup=False)
 
@@ -150,6 +152,8 @@ class Terminal(Watcher):
 
     def progressed(self, count: PhotoCount) -> None:
         """Move the bar; without one, print a line every ten seconds."""
+        if self._in_notebook:
+            return
         if self._console is None or not self._console.is_terminal:
             self._print_count(count)
             return

@@ -19,6 +19,8 @@ from headstart.records import Dataset, Listing
 from headstart.training.history import EpochRecord
 from headstart.training.watch.counting import Counter
 from headstart.training.watch.history_csv import HistoryCsv
+from headstart.training.watch.named import watchers_of
+from headstart.training.watch.notebook import NotebookBar, in_notebook
 from headstart.training.watch.terminal import Terminal
 from headstart.training.watch.watcher import PhotoCount, RunStart, Watcher
 
@@ -51,18 +53,26 @@ class Watchers:
         Args:
             quiet: Show nothing: every process but the main one.
         """
-        terminal = Terminal(quiet=quiet)
-        return cls([terminal], terminal.say, quiet=quiet)
+        bars: list[Watcher] = [NotebookBar()] if in_notebook() else []
+        terminal = Terminal(quiet=quiet, in_notebook=bool(bars))
+        return cls([terminal, *bars], terminal.say, quiet=quiet)
 
     @classmethod
-    def of_run(cls, *, quiet: bool = False) -> Self:
+    def of_run(
+        cls, names: Sequence[str] = (), others: Sequence[Watcher] = (), *, quiet: bool = False
+    ) -> Self:
         """Return the watchers of a run.
 
         Args:
+            names: Those that the user names.
+            others: The user's own.
             quiet: Show and write nothing: every process but the main one.
+
+        Raises:
+            MissingPackageError: What a named one needs is not installed.
         """
         watchers = cls.of_screen(quiet=quiet)
-        watchers.add(HistoryCsv(watchers.say))
+        watchers.add(HistoryCsv(watchers.say), *watchers_of(names), *others)
         return watchers
 
     def add(self, *watchers: Watcher) -> None:

@@ -1,0 +1,73 @@
+"""The watchers that a user can name, and what must be installed for them."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from headstart.errors import ConfigError, MissingPackageError
+from headstart.training.watch.mlflow import MLflow
+from headstart.training.watch.tensorboard import TensorBoard
+from headstart.training.watch.wandb import WandB
+from headstart.training.watch.watcher import METHODS, Watcher
+
+NAMED: Final[Mapping[str, Callable[[], Watcher]]] = {
+    "tensorboard": TensorBoard,
+    "mlflow": MLflow,
+    "wandb": WandB,
+}
+"""What makes the watcher of each name that the setting ``watch`` may have."""
+
+_PACKAGES: Final = {
+    "tensorboard": ("tensorboard",),
+    "mlflow": ("mlflow", "sqlalchemy", "alembic"),
+    "wandb": ("wandb",),
+}
+
+
+def watchers_of(names: Iterable[str]) -> list[Watcher]:
+    """Return the watchers of these names; each once.
+
+    Raises:
+        MissingPackageError: What one of them needs is not installed.
+    """
+    names = list(dict.fromkeys(names))
+    for name in names:
+        if missing := [each for each in _PACKAGES[name] if importlib.util.find_spec(each) is None]:
+            raise MissingPackageError(
+                f"watch names {name!r}, which needs the package {', '.join(missing)}, and that is not "
+                f"installed: pip install 'headstart[watch]'. Or leave {name} out of watch."
+            )
+    return [NAMED[name]() for name in names]
+
+
+def split_watch(watch: str | Iterable[Any]) -> tuple[tuple[str, ...], list[Watcher]]:
+    """Divide what ``hs.train(watch=...)`` is given into names, for the settings, and watchers.
+
+    Args:
+        watch: Names and objects; or text, with commas between names.
+
+    Raises:
+        ConfigError: An object is not a watcher.
+    """
+    if isinstance(watch, str):
+        return tuple(name.strip() for name in watch.split(",") if name.strip()), []
+    names: list[str] = []
+    objects: list[Watcher] = []
+    problems = []
+    for each in [watch] if isinstance(watch, Watcher) else watch:
+        if isinstance(each, str):
+            names.append(each)
+        elif isinstance(each, Watcher) and not isinstance(each, type):
+            objects.append(each)
+        else:
+            lacking = [name for name in METHODS if not callable(getattr(each, name, None))]
+            why = f"lacks {', '.join(lacking)}" if lacking else "is a class: make an object of it"
+            problems.append(
+                f"watch holds {each!r}, which {why}. Give names ({', '.join(NAMED)}) or objects whose class "
+                f"is derived from headstart.Watcher."
+            )
+    if problems:
+        raise ConfigError(problems)
+    return tuple(names), objects
