@@ -131,16 +131,23 @@ def file_of_user(weights: str | os.PathLike[str], full_name: str) -> tuple[str, 
         ``model_file.open_safetensors``.
 
     Raises:
-        WeightsError: There is no such file, or it is of a run that has another backbone.
+        WeightsError: There is no such file, it is an ONNX file, or it is of a run that has another backbone.
     """
     path = os.fspath(weights)
     if Path(path).is_dir():
         path = _of_run(path)
     if not Path(path).is_file():
         raise WeightsError(
-            f"There is no file {path!r}. weights is 'default', 'random', a file (.pth or .safetensors) or "
-            f"the folder of a finished run. Other official weights are chosen in the backbone's name, as in "
-            f"{full_name}."
+            f"There is no file {path!r}. weights must be 'default', 'random', a file (.pth or .safetensors) "
+            f"or the folder of a finished run. Other official weights are chosen in the backbone's name, as "
+            f"in {full_name}."
+        )
+    if path.lower().endswith(".onnx"):
+        of_run = Path(path).with_name("model.safetensors")
+        instead = f", or the run's own weights: --weights {of_run.parent}" if of_run.is_file() else ""
+        raise WeightsError(
+            f"weights is {path!r}, an ONNX file, which holds a whole network. Take it as the backbone: "
+            f"--backbone {path}{instead}"
         )
     info = info_of_safetensors(path) if path.endswith(".safetensors") else None
     if info is None:

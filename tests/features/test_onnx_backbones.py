@@ -216,9 +216,23 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
         find_backbone("mobilenet_v2", tmp_path / "w.pth")
 
 
-@pytest.mark.parametrize(
-    "name", ["resnet18", "mobilenet_v2.IMAGENET1K_V2", "tf_efficientnet_lite0", "", "x/y.z"]
-)
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "timm/TF_EfficientNet_lite0"])
+def test_a_known_backbone_by_nearly_its_name_needs_no_pytorch(name: str) -> None:
+    with pytest.raises(UnknownBackboneError, match=r"Did you mean 'timm/tf_efficientnet_lite0'\?$"):
+        refuse_unknown(name)
+
+
+@pytest.mark.parametrize("weights", ["a.onnx", "run/model.onnx"])
+def test_an_onnx_file_is_not_taken_for_weights(weights: str, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / weights).write_bytes(b"\x08\x0a")
+    (tmp_path / "run" / "model.safetensors").touch()
+    with pytest.raises(WeightsError, match=f"--backbone {tmp_path / weights}") as caught:
+        find_backbone("mobilenet_v2", tmp_path / weights)
+    assert (f"--weights {tmp_path / 'run'}" in str(caught.value)) == ("run" in weights)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2.IMAGENET1K_V2", "", "x/y.z"])
 def test_an_unknown_backbone_is_refused_with_the_two_ways_on(name: str) -> None:
     assert find_backbone(name) is None
     with pytest.raises(UnknownBackboneError, match=r"pip install 'headstart\[train\]'.*FILE\.onnx"):

@@ -169,6 +169,9 @@ def refuse_unknown(name: str) -> NoReturn:
         UnknownBackboneError: Always.
     """
     known = [short_name(each) for each in available()]
+    for each in dict.fromkeys([*known, *map(short_name, OWN_GRAPHS)]):  # but for its case, or whose it is
+        if each != name and each.lower() in (name.lower(), f"timm/{name.lower()}"):
+            raise UnknownBackboneError(f"There is no backbone {name!r}. Did you mean {each!r}?")
     own = own_name(name)
     if own and own not in available():
         where = f"{torch_cache()}/{own_graph(own)[1].file_name}" if own_graph(own)[1].file_name else ""
