@@ -393,6 +393,35 @@ def test_other_settings_are_refused_by_name_unless_forced(stopped: Path) -> None
     assert [phase["name"] for phase in run.metrics["phases"]] == ["probe", "last", "all", "x"]
 
 
+def test_a_run_on_random_weights_is_not_resumed_with_another_seed_by_force_either(stopped: Path) -> None:
+    edit_config(stopped, CHANGES["seed"][0])
+    with pytest.raises(RunFolderError, match=CHANGES["seed"][1]) as caught:
+        hs.resume(stopped, force=True)
+    assert "not even with --force" in str(caught.value)
+    assert "frozen stages with other weights" in str(caught.value)
+
+
+def test_a_run_whose_validation_photos_have_changed_is_finished_by_force(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = Path(shutil.copytree(photos, tmp_path / "photos"))
+
+    def die(*arguments: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("headstart.training.finetune.finish", die)
+        with pytest.raises(Killed):
+            hs.train(data / "train", tmp_path / "run", val=data / "test", **SOLVED)
+    for number, path in enumerate(sorted((data / "test" / "red").iterdir())):
+        shutil.copy(data / "test" / "blue" / f"blue{number}.jpg", path)
+    run = hs.resume(tmp_path / "run", force=True)
+    (epoch,) = run.metrics["phases"][0]["epochs"]
+    now = float(run.answers.of_source("val").loss.mean())
+    assert run.metrics["best"]["val_loss"] == pytest.approx(now, rel=1e-4)
+    assert now > epoch["val_loss"]  # of the photos that were there
+
+
 def test_settings_that_change_no_bits_may_change(stopped: Path, whole: Path) -> None:
     edit_config(stopped, lambda c: c.update(workers=0, features="live", checkpoint_seconds=0.5))
     hs.resume(stopped)

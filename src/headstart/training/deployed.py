@@ -81,6 +81,8 @@ def refuse_disagreement(
     features: PhaseFeatures,
     best: EpochRecord,
     accelerator: Accelerator,
+    *,
+    has_changed: bool = False,
 ) -> None:
     """Refuse an exported file whose validation loss differs from that of training, and name the photos.
 
@@ -95,6 +97,7 @@ def refuse_disagreement(
         features: Of the last phase, still open.
         best: The scores of the best weights during training.
         accelerator: Knows the device and the precision.
+        has_changed: Whether the best scores may be of other photos, since the run was resumed by force.
 
     Raises:
         ParityError: They disagree.
@@ -115,6 +118,8 @@ def refuse_disagreement(
             f"safe. Train again with --features live, which stores nothing. If the same error comes again, "
             f"please report it with the name of the backbone."
         )
+    if has_changed:
+        return
     again = score_outputs(trained, rows, setup.task)["loss"]
     if not _are_close(again, then, tolerance):
         raise ParityError(

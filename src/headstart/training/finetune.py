@@ -19,6 +19,7 @@ from headstart.data.targets import Scale
 from headstart.errors import FileWriteError, TrainingError, shell_command
 from headstart.model.freeze import digest, make_trainable, num_trainable
 from headstart.model.memory import memory_explained
+from headstart.model.stages import cut
 from headstart.model.to_backbone import keep_backbone
 from headstart.training.batches import Batches
 from headstart.training.device import anyone, create_accelerator, from_main, reproducible
@@ -76,7 +77,8 @@ def train_in_steps(
         setup = prepare(config, accelerator, watchers, stopwatch, network, stopped)
         config, network = setup.config, setup.network
         origin = provenance_in_steps(config, accelerator, setup.weights.identity)
-        run = RunDir(config, origin, writes=is_main, say=watchers.say)
+        frozen = digest(cut(network, config.phases[0].unfreeze)[0])
+        run = RunDir(config, origin, frozen=frozen, writes=is_main, say=watchers.say)
         cleanup.callback(run.close)
         if stopped is not None:
             run.resume(stopped, network, setup.trained_names, force=force, say=watchers.say)

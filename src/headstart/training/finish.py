@@ -88,7 +88,17 @@ def finish(
         if outputs is None:  # every photo, from its bytes
             outputs = outputs_of_file(predictor, splits.val, run.path)
         deployed, rows = as_network(outputs, info), rows_of(targets, splits.val)
-        refuse_disagreement(deployed, rows, splits.val, predictor, setup, features, best, accelerator)
+        refuse_disagreement(
+            deployed,
+            rows,
+            splits.val,
+            predictor,
+            setup,
+            features,
+            best,
+            accelerator,
+            has_changed=run.has_changed,
+        )
         if info.thresholds:
             info = with_thresholds(info, splits.val, outputs)
             model = seal_onnx(graph, info)

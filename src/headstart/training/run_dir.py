@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.config import PhaseConfig, TrainConfig
-from headstart.errors import TrainingError
+from headstart.errors import RunFolderError, TrainingError
 from headstart.model.stages import named_tensors
 from headstart.records import Record
 from headstart.training.checkpoint import Checkpoints
@@ -44,6 +44,7 @@ class RunDir(RunFolder):
         config: TrainConfig,
         origin: Mapping[str, Any],
         *,
+        frozen: str = "",
         writes: bool = True,
         say: Callable[[str], object] = print,
     ) -> None:
@@ -51,11 +52,13 @@ class RunDir(RunFolder):
         Args:
             config: With its phases.
             origin: What ``provenance_in_steps`` returned.
+            frozen: Digest of what the first phase freezes. What is trained fits no other frozen part.
             writes: Whether this process is the one that owns the folder.
             say: Told, in a sentence, of files that cannot be written and that nothing depends on.
         """
         super().__init__(config, origin, writes=writes, say=say)
         self.progress = Progress()
+        self._frozen = frozen
         self._checkpoints = Checkpoints(self.checkpoints_folder)
         self._pretrained: dict[str, Tensor] = {}  # what is trained, as it was before anything was
         self._resumed: dict[str, Tensor] = {}  # of a checkpoint, until the phase has taken it
@@ -89,7 +92,7 @@ class RunDir(RunFolder):
 
         Raises:
             RunFolderError: Code, packages, machine, weights or settings have changed; all differences are
-                named.
+                named. If the frozen part has, the run is not resumed by force either.
         """
         self.reopen(path)
         checkpoint = self._checkpoints.newest(say)
@@ -97,7 +100,10 @@ class RunDir(RunFolder):
             self.begin_again("There is no checkpoint that can be used", force=force, say=say)
             return
         self._resumed, state = checkpoint
-        refuse_differences(differences(state["origin"], self._origin), force, say)
+        lines = differences(state["origin"], self._origin)
+        if state.get("frozen", self._frozen) != self._frozen:
+            raise RunFolderError(_other_frozen_part(lines))
+        self.has_changed = refuse_differences(lines, force, say) or state.get("has_changed", False)
         torch.set_num_threads(state["threads"])  # other numbers of threads add in another order
         self.progress = Progress.from_dict(state["progress"])
         if self.progress.totals is not None and not self._writes:
@@ -176,6 +182,8 @@ class RunDir(RunFolder):
         files = [name for name in (progress.start, progress.best.file if progress.best else None) if name]
         state = {
             "origin": self._origin,
+            "frozen": self._frozen,
+            "has_changed": self.has_changed,
             "progress": progress.to_dict(),
             "files": sorted(set(files)),
             "threads": torch.get_num_threads(),
@@ -309,3 +317,14 @@ class RunDir(RunFolder):
             # Under another name where somebody has a file of that name open, left by a run that was stopped.
             file = self._checkpoints.save_best(best.file, self._trained(network), state)
             self.progress.best = replace(best, file=file)
+
+
+def _other_frozen_part(lines: Sequence[str]) -> str:
+    """Say why a run is not resumed on a frozen part with other weights, given what else has changed."""
+    changed = "".join(f"\n  {line}" for line in lines)
+    return (
+        f"This run cannot be resumed, not even with --force: what it has trained so far belongs to frozen "
+        f"stages with other weights than these (random weights follow seed). "
+        f"{'These things changed:' + changed if changed else 'The network is another one.'}\n"
+        f"Restore them, or start a new run."
+    )

@@ -43,6 +43,7 @@ class RunFolder:
 
     Attributes:
         path: The folder; empty in processes that do not write.
+        has_changed: Whether the run has been resumed by force although something had changed.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class RunFolder:
             say: Called with a sentence about files that cannot be written and that nothing depends on.
         """
         self.path = Path()
+        self.has_changed = False
         self._config = config
         self._origin = origin
         self._writes = writes
@@ -138,7 +140,7 @@ class RunFolder:
                     f"{file} cannot be read: {error.strerror or error}. Close the programs that have it open."
                 ) from error
             lines = photo_differences(then, photos, before.val_folder, now.val_folder)
-            refuse_differences(lines, force, say)
+            self.has_changed |= refuse_differences(lines, force, say)
         if not self._writes:
             return
         try:
@@ -258,7 +260,7 @@ class RunFolder:
             write_whole(self.path / name, content)
 
 
-def refuse_differences(lines: Sequence[str], force: bool, say: Callable[[str], object]) -> None:
+def refuse_differences(lines: Sequence[str], force: bool, say: Callable[[str], object]) -> bool:
     """Refuse to resume where something has changed; by force, say what.
 
     Args:
@@ -266,11 +268,14 @@ def refuse_differences(lines: Sequence[str], force: bool, say: Callable[[str], o
         force: Resume anyway.
         say: Called with the changes then.
 
+    Returns:
+        Whether there are changes.
+
     Raises:
         RunFolderError: There are changes, and no force.
     """
     if not lines:
-        return
+        return False
     text = "\n".join(f"  {line}" for line in lines)
     if not force:
         raise RunFolderError(
@@ -279,6 +284,7 @@ def refuse_differences(lines: Sequence[str], force: bool, say: Callable[[str], o
             f"uninterrupted run."
         )
     say(f"Warning: the result will differ from an uninterrupted run, because these things changed:\n{text}")
+    return True
 
 
 def likely_folder(data: str) -> Path:
