@@ -15,7 +15,7 @@ from headstart import environment as _environment
 from headstart.errors import requires_extra
 
 if TYPE_CHECKING:
-    from headstart.config import PhaseConfig, TrainConfig
+    from headstart.config import PhaseConfig, TrainConfig, TrainSettings
     from headstart.errors import (
         ConfigError,
         DamagedFileError,
@@ -67,6 +67,7 @@ __all__ = [
     "RunFolderError",
     "TrainConfig",
     "TrainResult",
+    "TrainSettings",
     "TrainingError",
     "UnknownBackboneError",
     "UsageError",
@@ -103,6 +104,7 @@ _MODULES = {
     "RunFolderError": "headstart.errors",
     "TrainConfig": "headstart.config",
     "TrainResult": "headstart.training.result",
+    "TrainSettings": "headstart.config",
     "TrainingError": "headstart.errors",
     "UnknownBackboneError": "headstart.errors",
     "UsageError": "headstart.errors",

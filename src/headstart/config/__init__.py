@@ -2,6 +2,7 @@
 
 from headstart.config.backbone import file_is_not_trained
 from headstart.config.checking import Need
+from headstart.config.keywords import TrainSettings
 from headstart.config.phase import PhaseConfig
 from headstart.config.phases import RECIPES
 from headstart.config.settings import TrainConfig
@@ -13,6 +14,7 @@ __all__ = [
     "Need",
     "PhaseConfig",
     "TrainConfig",
+    "TrainSettings",
     "file_is_not_trained",
     "read_toml",
     "settings_from_pairs",

@@ -15,14 +15,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Unpack
 
 import numpy as np
 import tomli_w
 import torch
 from accelerate import Accelerator
 
-from headstart.config import PhaseConfig, TrainConfig
+from headstart.config import PhaseConfig, TrainConfig, TrainSettings
 from headstart.data.check import check_images
 from headstart.data.split import Splits, split_dataset
 from headstart.data.targets import Scale
@@ -165,7 +165,8 @@ def lr_find(
     *,
     phase: str | None = None,
     config: TrainConfig | None = None,
-    **settings: Any,
+    verbose: bool = True,
+    **settings: Unpack[TrainSettings],
 ) -> LrRange:
     """Look for the learning rate of a phase by the range test, and draw what was seen.
 
@@ -179,6 +180,7 @@ def lr_find(
         out: The picture, a ``.png`` file; one that ``lr_find`` has drawn is replaced, and nothing else.
         phase: The name of a phase that takes steps; by default the last one that does.
         config: As for ``train``.
+        verbose: As for ``train``.
         settings: As for ``train``.
 
     Returns:
@@ -191,9 +193,11 @@ def lr_find(
     config = TrainConfig.from_settings(data, config, **settings)
     refuse_picture(Path(out), Path(config.data), _COMMAND)
     with ExitStack() as cleanup:
-        accelerator = cleanup.enter_context(create_accelerator(config, Watchers.of_screen().say))
+        accelerator = cleanup.enter_context(
+            create_accelerator(config, Watchers.of_screen(verbose=verbose).say)
+        )
         cleanup.enter_context(reproducible(config.seed, accelerator.device))
-        watchers = Watchers.of_screen(quiet=not accelerator.is_main_process)
+        watchers = Watchers.of_screen(quiet=not accelerator.is_main_process, verbose=verbose)
         setup = prepare(config, accelerator, watchers, Stopwatch())
         *before, tested = _phases(setup, phase, watchers)
         features = setup.source.open((*before, tested)[0])

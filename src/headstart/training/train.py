@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
-from headstart.config import TrainConfig
+from headstart.config import TrainConfig, TrainSettings
 from headstart.errors import requires_extra
 from headstart.training.moved import moved, refuse_missing_photos
 from headstart.training.probe import ProbeSetup, train_probe
@@ -36,7 +36,8 @@ def train(
     config: TrainConfig | None = None,
     network: nn.Module | None = None,
     watch: str | Iterable[str | Watcher] = (),
-    **settings: Any,
+    verbose: bool = True,
+    **settings: Unpack[TrainSettings],
 ) -> TrainResult:
     """Train a network on labelled photos.
 
@@ -51,6 +52,7 @@ def train(
             whose base it is built on, which says how photos are prepared. It is trained in place.
         watch: Names of experiment trackers (the setting ``watch``), and watchers of your own: see
             ``Watcher``.
+        verbose: Whether progress and warnings are written to standard error.
         settings: Any field of ``TrainConfig``: ``backbone``, ``recipe``, ``seed``, ...
 
     Returns:
@@ -61,10 +63,9 @@ def train(
         HeadstartError: The work failed, for a reason that the message names.
     """
     names, watchers = split_watch(watch)
-    if names:
-        settings["watch"] = names
-    config = TrainConfig.from_settings(data, config, **settings)
-    return _run(config, watchers, out=out, network=network)
+    given: dict[str, Any] = {**settings, **({"watch": names} if names else {})}
+    config = TrainConfig.from_settings(data, config, **given)
+    return _run(config, watchers, out=out, network=network, verbose=verbose)
 
 
 def resume(
@@ -75,6 +76,7 @@ def resume(
     network: nn.Module | None = None,
     force: bool = False,
     watch: Iterable[Watcher] = (),
+    verbose: bool = True,
 ) -> TrainResult:
     """Resume a run, whatever stopped it; the result has the same bits as without the interruption.
 
@@ -87,6 +89,7 @@ def resume(
         network: As it was given to ``train``, with the weights that it had then.
         force: Resume although code, packages, machine, settings or photos have changed.
         watch: Watchers of your own, as they were given to ``train``; those by name are remembered.
+        verbose: As for ``train``.
 
     Raises:
         RunFolderError: The folder is not a run, or something has changed: all differences are named.
@@ -94,12 +97,13 @@ def resume(
     """
     config = moved(RunFolder.read_config(path), path, data, val)
     if metrics := RunFolder.read_metrics(path):
-        Watchers.of_screen().say(
+        Watchers.of_screen(verbose=verbose).say(
             f"{os.fspath(path)} is finished. To use other settings, start a new run: headstart train"
         )
         return TrainResult(Path(path), metrics)
     refuse_missing_photos(config, Path(path))
-    return _run(config, split_watch(watch)[1], stopped=Path(path), force=force, network=network)
+    watchers = split_watch(watch)[1]
+    return _run(config, watchers, stopped=Path(path), force=force, network=network, verbose=verbose)
 
 
 def plan(data: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, **settings: Any) -> str:
@@ -137,8 +141,9 @@ def _run(
     stopped: Path | None = None,
     force: bool = False,
     network: nn.Module | None = None,
+    verbose: bool,
 ) -> TrainResult:
-    with Watchers.of_run(config.watch, watch, quiet=is_secondary()) as watchers:
+    with Watchers.of_run(config.watch, watch, quiet=is_secondary(), verbose=verbose) as watchers:
         config = decide_recipe(config, watchers.say)
         reason = "A network of your own is trained in steps."
         if network is None:

@@ -47,19 +47,25 @@ class Watchers:
         self._is_running = False
 
     @classmethod
-    def of_screen(cls, *, quiet: bool = False) -> Self:
+    def of_screen(cls, *, quiet: bool = False, verbose: bool = True) -> Self:
         """Return the watchers of a command that trains nothing to keep: what a person sees.
 
         Args:
             quiet: Show nothing: every process but the main one.
+            verbose: False shows nothing either, but tells other watchers, which may be added.
         """
-        bars: list[Watcher] = [NotebookBar()] if in_notebook() else []
-        terminal = Terminal(quiet=quiet, in_notebook=bool(bars))
+        bars: list[Watcher] = [NotebookBar()] if verbose and in_notebook() else []
+        terminal = Terminal(quiet=quiet or not verbose, in_notebook=bool(bars))
         return cls([terminal, *bars], terminal.say, quiet=quiet)
 
     @classmethod
     def of_run(
-        cls, names: Sequence[str] = (), others: Sequence[Watcher] = (), *, quiet: bool = False
+        cls,
+        names: Sequence[str] = (),
+        others: Sequence[Watcher] = (),
+        *,
+        quiet: bool = False,
+        verbose: bool = True,
     ) -> Self:
         """Return the watchers of a run.
 
@@ -67,11 +73,12 @@ class Watchers:
             names: Those that the user names.
             others: The user's own.
             quiet: Show and write nothing: every process but the main one.
+            verbose: As of ``of_screen``.
 
         Raises:
             MissingPackageError: What a named one needs is not installed.
         """
-        watchers = cls.of_screen(quiet=quiet)
+        watchers = cls.of_screen(quiet=quiet, verbose=verbose)
         watchers.add(HistoryCsv(watchers.say), *watchers_of(names), *others)
         return watchers
 

@@ -1,0 +1,47 @@
+"""The keywords of ``hs.train``, for type checkers and editors; a test keeps them equal to ``TrainConfig``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from headstart.config.phase import PhaseConfig
+
+
+class TrainSettings(TypedDict, total=False):
+    """Settings of a run by name: the fields of ``TrainConfig``, but ``data`` and ``watch``."""
+
+    val: float | str | os.PathLike[str]
+    task: str
+    target: str | None
+    image_column: str
+    label_column: str | None
+    split_column: str | None
+    group_by: str | None
+    boxes: str
+    backbone: str | os.PathLike[str]
+    weights: str | os.PathLike[str]
+    recipe: str | os.PathLike[str]
+    epochs: int | None
+    lr: float | None
+    seed: int
+    resize: str | None
+    size_px: int | None
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
+    output_name: str | None
+    batch_size: int
+    select: str
+    head: str
+    min_visible: float
+    features: str
+    device: str
+    precision: str
+    memory_format: str
+    workers: int | None
+    checkpoint_seconds: float
+    max_minutes: float | None
+    allow_quarantined: float | None
+    phase_settings: Mapping[str, Mapping[str, Any]] | None
+    phases: Sequence[PhaseConfig | Mapping[str, Any]]
