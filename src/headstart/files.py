@@ -296,8 +296,6 @@ def sha256_of_file(path: str | os.PathLike[str]) -> str:
 
 def own_code_digest() -> str:
     """Return a hash of Headstart's own Python files."""
-    import hashlib
-
     folder, sha256 = Path(__file__).parent, hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):
         sha256.update(f"{path.relative_to(folder)}\n".encode())
