@@ -34,6 +34,7 @@ from headstart.features import prefixes
 from headstart.features.cache import list_stores
 from headstart.files import try_lock
 from headstart.model.backbones import DEFAULT_BACKBONE, resolve
+from headstart.training.result import TrainResult
 
 
 def headstart(
@@ -603,7 +604,7 @@ def test_without_test_photos_the_score_is_doubted_and_a_mixture_is_named(
     best = {"phase": "fine", "epoch": 2, "val_accuracy": 0.9, "val_loss": 0.3, "share": 0.4}
     phases = [{"epochs": [{}, {}]}]
     metrics = {"best": best, "images": {"val": 10, "test": 0}, "phases": phases, "task": "classification"}
-    print_result(Path("runs/a"), metrics)
+    print_result(TrainResult(Path("runs/a"), metrics))
     told = capsys.readouterr().out
     assert "Best: fine, epoch 2, 40% of its weights, the rest from before the phase: validation" in told
     assert "slightly optimistic. Photos in a test folder" in told

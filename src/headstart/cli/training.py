@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from headstart.cli.options import Data, option, with_settings
-from headstart.columns import counted, score_text
 from headstart.errors import requires_extra, shell_command
+
+if TYPE_CHECKING:
+    from headstart.training.result import TrainResult
 
 
 def demo(
@@ -44,7 +46,7 @@ def train(
     from headstart.training.train import train as train_model
 
     result = train_model(data, out, **settings)
-    print_result(result.path, result.metrics)
+    print_result(result)
 
 
 def resume(
@@ -69,7 +71,7 @@ def resume(
     from headstart.training.train import resume as resume_training
 
     result = resume_training(run, data=data, val=val, force=force)
-    print_result(result.path, result.metrics)
+    print_result(result)
 
 
 @with_settings("lr-find")
@@ -99,31 +101,8 @@ def lr_find(
         )
 
 
-def print_result(path: Path, metrics: dict[str, Any]) -> None:
+def print_result(result: TrainResult) -> None:
     """Print the best scores of a run, where it is, and what comes next."""
-    if not metrics or os.environ.get("RANK", "0") != "0":  # one of several processes tells
-        return
-    from headstart.evaluation.evaluate import chosen_on_validation
-
-    best, images = metrics["best"], metrics["images"]
-    scores = {name.removeprefix("val_"): value for name, value in best.items() if name.startswith("val_")}
-    mixed = f", {best['share']:.0%} of its weights, the rest from before the phase" if "share" in best else ""
-    validated = counted(images["val"], "photo")
-    print(f"Best: {best['phase']}, epoch {best['epoch']}{mixed}: validation {_scores(scores)} of {validated}")
-    if "test" in metrics:
-        print(f"Test: {_scores(metrics['test'])} of {counted(images['test'], 'photo')}")
-    elif chosen := chosen_on_validation(path):
-        print(
-            f"The {chosen} were chosen on the validation photos, so that score is slightly optimistic. "
-            "Photos in a test folder would give an honest one."
-        )
-    names = ("model.onnx", "model.safetensors", "answers.csv", "metrics.json", "history.csv", "curves.png")
-    print(f"Run: {path} ({', '.join(name for name in names if (path / name).exists())})")
-    print(f"Next: {shell_command('predict', path)} PHOTO-OR-FOLDER")
-
-
-def _scores(scores: dict[str, Any]) -> str:
-    """Write scores for people, the loss last."""
-    numbers = {name: value for name, value in scores.items() if isinstance(value, float)}
-    ordered = sorted(numbers, key=lambda name: name == "loss")
-    return ", ".join(f"{name} {score_text(name, numbers[name])}" for name in ordered)
+    if result.metrics:  # one of several processes tells
+        print(result)
+        print(f"Next: {shell_command('predict', result.path)} PHOTO-OR-FOLDER")

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import functools
+import html
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from headstart.answers.table import Answers, read_answers
+from headstart.columns import counted, score_text
+from headstart.evaluation.evaluate import chosen_on_validation
 from headstart.predictor import Predictor, load
 
+_FILES: Final = (
+    "model.onnx",
+    "model.safetensors",
+    "answers.csv",
+    "metrics.json",
+    "history.csv",
+    "curves.png",
+)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class TrainResult:
     """What a training run leaves behind. Its files are read when they are first asked for.
+
+    It is shown as its scores and files, in a notebook with a table and the curves.
 
     Attributes:
         path: The run folder.
@@ -23,6 +39,67 @@ class TrainResult:
 
     path: Path
     metrics: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return "\n".join(self._lines()) if self.metrics else f"The run {self.path}, told by another process"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        if not self.metrics:
+            return html.escape(repr(self))
+        columns = {"validation": _val_scores(self.metrics)}
+        if "test" in self.metrics:
+            columns["test"] = _scores(self.metrics["test"])
+        images = self.metrics["images"]
+        counts = {"validation": images["val"], "test": images["test"]}
+        names = list(dict.fromkeys(name for scores in columns.values() for name in scores))
+        style = 'style="text-align: right; padding: 0.1em 0.8em"'
+        rows = [
+            f"<tr><th {style}>{html.escape(name)}</th>"
+            + "".join(
+                f"<td {style}>{score_text(name, scores[name]) if name in scores else ''}</td>"
+                for scores in columns.values()
+            )
+            + "</tr>"
+            for name in names
+        ]
+        head = "".join(f"<th {style}>{name}, {counted(counts[name], 'photo')}</th>" for name in columns)
+        notes = [line for line in self._lines() if not line.startswith(("Best: ", "Test: "))]
+        return (
+            f"<div><p><b>{html.escape(self.metrics['backbone'])}</b>, best: {html.escape(self._best())}</p>"
+            f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+            + "".join(f"<p>{html.escape(note)}</p>" for note in notes)
+            + self._curves_html()
+            + "</div>"
+        )
+
+    def _lines(self) -> list[str]:
+        images = self.metrics["images"]
+        validated = counted(images["val"], "photo")
+        lines = [f"Best: {self._best()}: validation {_in_words(_val_scores(self.metrics))} of {validated}"]
+        if "test" in self.metrics:
+            scores = _in_words(_scores(self.metrics["test"]))
+            lines.append(f"Test: {scores} of {counted(images['test'], 'photo')}")
+        elif chosen := chosen_on_validation(self.path):
+            lines.append(
+                f"The {chosen} were chosen on the validation photos, so that score is slightly optimistic. "
+                f"Photos in a test folder would give an honest one."
+            )
+        files = ", ".join(name for name in _FILES if (self.path / name).exists())
+        return [*lines, f"Run: {self.path} ({files})"]
+
+    def _best(self) -> str:
+        best = self.metrics["best"]
+        share = best.get("share", 1)
+        mixed = "" if share == 1 else f", {share:.0%} of its weights, the rest from before the phase"
+        return f"{best['phase']}, epoch {best['epoch']}{mixed}"
+
+    def _curves_html(self) -> str:
+        try:
+            png = base64.b64encode((self.path / "curves.png").read_bytes()).decode()
+        except OSError:  # a probe has none
+            return ""
+        return f'<img src="data:image/png;base64,{png}" alt="curves" style="max-width: 100%">'
 
     @functools.cached_property
     def answers(self) -> Answers:
@@ -48,3 +125,18 @@ class TrainResult:
             DamagedFileError: ``model.onnx`` is not as it was written.
         """
         return load(self.path)
+
+
+def _val_scores(metrics: Mapping[str, Any]) -> dict[str, float]:
+    best = metrics["best"].items()
+    return _scores({name.removeprefix("val_"): value for name, value in best if name.startswith("val_")})
+
+
+def _scores(scores: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers alone, the loss last."""
+    numbers = {name: value for name, value in scores.items() if isinstance(value, float)}
+    return dict(sorted(numbers.items(), key=lambda item: item[0] == "loss"))
+
+
+def _in_words(scores: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {score_text(name, value)}" for name, value in scores.items())
