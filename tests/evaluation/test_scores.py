@@ -15,8 +15,8 @@ from headstart.errors import UsageError
 from headstart.evaluation.scores import scores_of, summary_of
 from headstart.tasks.label_scores import choose_thresholds
 from headstart.tasks.losses import cross_entropy
+from headstart.training.criterion import criterion_of
 from headstart.training.epoch import score_outputs
-from headstart.training.task import task_of
 
 
 @pytest.mark.parametrize("name", INFOS)
@@ -24,7 +24,7 @@ def test_losses_and_scores_are_those_of_training(name: str) -> None:
     info = INFOS[name]
     records, outputs = photos(info, 60)
     targets = Targets(info.task, info.class_names, info.preprocessing, Scale(*info.scale))
-    task = task_of(targets)
+    task = criterion_of(targets)
     rows = torch.from_numpy(np.stack([targets.row(record) for record in records]))
     in_network = torch.from_numpy(outputs)
     if info.task == "regression":

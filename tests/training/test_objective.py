@@ -13,16 +13,16 @@ from sklearn.utils.class_weight import compute_class_weight
 from headstart.config import PhaseConfig
 from headstart.data.targets import Targets
 from headstart.images.preprocess import Preprocessing
+from headstart.training.criterion import criterion_of
 from headstart.training.mix import Mixed
 from headstart.training.objective import Objective, balanced_weights
-from headstart.training.task import task_of
 
 CPU = torch.device("cpu")
 COUNTS = torch.tensor([6, 1, 0, 3])
 LOGITS = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 3, 0, 3])
 OTHER = torch.tensor([1, 2, 4, 0, 3])  # a permutation
-TASK = task_of(Targets("classification", ("a", "b", "c", "d"), Preprocessing(size_px=32)))
+TASK = criterion_of(Targets("classification", ("a", "b", "c", "d"), Preprocessing(size_px=32)))
 
 
 def objective(**settings: Any) -> Objective:

@@ -103,7 +103,7 @@ def refuse_disagreement(
         ParityError: They disagree.
     """
     tolerance = TOLERANCE if accelerator.device.type == "cpu" else _TOLERANCE_ON_ACCELERATORS
-    then, now = best.val["loss"], score_outputs(deployed, rows, setup.task)["loss"]
+    then, now = best.val["loss"], score_outputs(deployed, rows, setup.criterion)["loss"]
     if accelerator.mixed_precision != "no" or _are_close(now, then, tolerance):
         return
     trained = outputs_in_training(features, photos, setup.config.batch_size, accelerator.device)
@@ -120,7 +120,7 @@ def refuse_disagreement(
         )
     if has_changed:
         return
-    again = score_outputs(trained, rows, setup.task)["loss"]
+    again = score_outputs(trained, rows, setup.criterion)["loss"]
     if not _are_close(again, then, tolerance):
         raise ParityError(
             f"The best weights had a validation loss of {then:.4g} when they were saved, and have "

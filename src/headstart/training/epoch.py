@@ -13,24 +13,26 @@ from torch import Tensor, nn
 from headstart.errors import TrainingError
 from headstart.model.memory import is_out_of_memory, release_memory
 from headstart.training.batches import Batch
+from headstart.training.criterion import Criterion
 from headstart.training.history import Scores
 from headstart.training.memory import MicroBatch
-from headstart.training.task import Task
 
 _MOST_NAMED: Final = 10
 _BATCHES_ON_DEVICE: Final = 16  # outputs stay there so long, as fetching them waits for the device
 
 
-def scores_of(totals: Tensor, task: Task, accelerator: Accelerator) -> Scores:
+def scores_of(totals: Tensor, criterion: Criterion, accelerator: Accelerator) -> Scores:
     """Add up what each process has counted in ``count``."""
     loss, headline, count = accelerator.reduce(totals, "sum").tolist()
-    return {"loss": loss / count, task.headline: headline / count}
+    return {"loss": loss / count, criterion.headline: headline / count}
 
 
-def count(losses: Tensor, outputs: Tensor, batch: Batch, task: Task, part: slice = slice(None)) -> Tensor:
+def count(
+    losses: Tensor, outputs: Tensor, batch: Batch, criterion: Criterion, part: slice = slice(None)
+) -> Tensor:
     """Return a part's sums of losses, of the headline and of photos, (3,), without gradients."""
     weights = batch.weights[part]
-    headline = task.headline_of(outputs.detach().float(), batch.targets[part]) * weights
+    headline = criterion.headline_of(outputs.detach().float(), batch.targets[part]) * weights
     return torch.stack([losses.detach().sum(), headline.sum(), weights.sum()])
 
 
@@ -62,19 +64,19 @@ def refuse_some_not_finite(losses: Tensor, paths: Sequence[str], where: str) -> 
 def evaluate(
     suffix: nn.Module,
     batches: Iterable[Batch],
-    task: Task,
+    criterion: Criterion,
     accelerator: Accelerator,
     on_batch: Callable[[], object] = lambda: None,
     micro_batch: MicroBatch | None = None,
 ) -> Scores:
-    """Score the suffix on every batch in evaluation mode, by the task's plain loss.
+    """Score the suffix on every batch in evaluation mode, by the plain loss.
 
     Where memory runs out, photos are scored fewer at a time.
 
     Args:
         suffix: The unfrozen stages.
         batches: This process's parts.
-        task: Judges.
+        criterion: Judges.
         accelerator: Device, precision and processes.
         on_batch: Called after each batch.
         micro_batch: Photos in one pass; becomes smaller where memory runs out.
@@ -91,10 +93,10 @@ def evaluate(
     on_cpu: list[tuple[Tensor, Tensor, Tensor]] = []
     for batch in batches:
         outputs = _outputs(suffix, batch.inputs, accelerator, micro_batch)
-        losses = task.losses(outputs, batch.targets) * batch.weights
-        totals += count(losses, outputs, batch, task)
+        losses = criterion.losses(outputs, batch.targets) * batch.weights
+        totals += count(losses, outputs, batch, criterion)
         of_photos.append((losses, batch.paths))
-        if len(task.metrics) > 1:
+        if len(criterion.metrics) > 1:
             seen.append((outputs, batch.targets, batch.weights))
             if len(seen) == _BATCHES_ON_DEVICE:
                 on_cpu += _to_cpu(seen)
@@ -102,29 +104,29 @@ def evaluate(
         on_batch()
     on_cpu += _to_cpu(seen)
     micro_batch.agree(accelerator)
-    scores = scores_of(totals, task, accelerator)
+    scores = scores_of(totals, criterion, accelerator)
     if not math.isfinite(scores["loss"]):
         paths = [path for _, of_batch in of_photos for path in of_batch]
         refuse_some_not_finite(torch.cat([losses for losses, _ in of_photos]), paths, "while scoring")
     if on_cpu:
-        scores |= task.scores(*_gathered(on_cpu, accelerator))
+        scores |= criterion.scores(*_gathered(on_cpu, accelerator))
     return scores
 
 
-def score_outputs(outputs: Tensor, rows: Tensor, task: Task) -> Scores:
+def score_outputs(outputs: Tensor, rows: Tensor, criterion: Criterion) -> Scores:
     """Score outputs that are there already, as ``evaluate`` does.
 
     Args:
         outputs: (N, D) float32, of the network.
         rows: (N, ...), what they are compared with: see ``Targets.row``.
-        task: Judges.
+        criterion: Judges.
     """
-    headline = task.headline_of(outputs, rows)
+    headline = criterion.headline_of(outputs, rows)
     scores = {
-        "loss": float(task.losses(outputs, rows).double().mean()),
-        task.headline: float(headline.double().mean()),
+        "loss": float(criterion.losses(outputs, rows).double().mean()),
+        criterion.headline: float(headline.double().mean()),
     }
-    return scores | (task.scores(outputs.numpy(), rows.numpy()) if len(task.metrics) > 1 else {})
+    return scores | (criterion.scores(outputs.numpy(), rows.numpy()) if len(criterion.metrics) > 1 else {})
 
 
 def _outputs(suffix: nn.Module, inputs: Tensor, accelerator: Accelerator, micro_batch: MicroBatch) -> Tensor:

@@ -160,15 +160,15 @@ def _solve(
 ) -> None:
     """Solve a phase's head exactly, in place of epochs."""
     config, phase, suffix = setup.config, features.phase, features.suffix
-    targets, task = setup.targets, setup.task
+    targets, criterion = setup.targets, setup.criterion
     batches = Batches(features.training, splits.train, targets, config.batch_size, accelerator)
     val_batches = Batches(features.plain, splits.val, targets, config.batch_size, accelerator)
     for epoch in run.progress.remaining_epochs(config):
         begun = time.monotonic()
         with interrupt.released():  # it is done again in seconds, so there is nothing to save
             solved, out_of_fold = fit_head(suffix, features, splits.train, targets)
-            train_scores = evaluate(suffix, batches.epoch(view=features.view(epoch)), task, accelerator)
-            val_scores = evaluate(suffix, val_batches.epoch(), task, accelerator)
+            train_scores = evaluate(suffix, batches.epoch(view=features.view(epoch)), criterion, accelerator)
+            val_scores = evaluate(suffix, val_batches.epoch(), criterion, accelerator)
         run.progress.head = dict(solved.summary())
         run.keep_out_of_fold(out_of_fold, splits.train)
         watchers.head_solved(solved.summary())
@@ -216,12 +216,12 @@ def _take_steps(
     def score() -> Scores:
         with interrupt.bounded():
             return evaluate(
-                trainer.suffix, val_batches.epoch(), setup.task, accelerator, check, ready.scoring
+                trainer.suffix, val_batches.epoch(), setup.criterion, accelerator, check, ready.scoring
             )
 
     try:
         num_photos = (phase.epochs - progress.epoch) * len(splits.train)
-        with watchers.counting(phase.name, num_photos, setup.task.headline) as counter:
+        with watchers.counting(phase.name, num_photos, setup.criterion.headline) as counter:
             for epoch in progress.remaining_epochs(config):
                 begun = time.monotonic()
                 totals = torch.zeros(3) if progress.totals is None else progress.totals
@@ -238,7 +238,7 @@ def _take_steps(
                         if progress.is_over:
                             break
                 trainer.verify()
-                train_scores = scores_of(totals, setup.task, accelerator)
+                train_scores = scores_of(totals, setup.criterion, accelerator)
                 with trainer.averaged():
                     val_scores, lr = score(), trainer.largest_lr(epoch)
                     seconds = round(time.monotonic() - begun, 3)

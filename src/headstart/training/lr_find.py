@@ -316,7 +316,7 @@ def _test(
         with watchers.counting("Range test", num_photos) as counter:
             for batch in chain.from_iterable(ready.steps(epoch, totals) for epoch in count(1)):
                 ready.trainer.verify()  # each loss is looked at, so each step may be
-                losses.append(scores_of(totals, setup.task, accelerator)["loss"])
+                losses.append(scores_of(totals, setup.criterion, accelerator)["loss"])
                 totals.zero_()
                 average = _SMOOTHING * average + (1 - _SMOOTHING) * losses[-1]
                 smoothed.append(average / (1 - _SMOOTHING ** len(losses)))

@@ -6,22 +6,24 @@ import torch
 from torch import Tensor
 
 from headstart.config import PhaseConfig
+from headstart.training.criterion import Criterion
 from headstart.training.mix import Mixed
-from headstart.training.task import Task
 
 
 class Objective:
     """A task's loss with what the phase says.
 
     Args:
-        task: Judges one photo.
+        criterion: Judges one photo.
         phase: Its label smoothing, and its class weights.
         class_counts: (K,), training photos of each class.
         device: Where the outputs will be.
     """
 
-    def __init__(self, task: Task, phase: PhaseConfig, class_counts: Tensor, device: torch.device) -> None:
-        self._task, self._phase = task, phase
+    def __init__(
+        self, criterion: Criterion, phase: PhaseConfig, class_counts: Tensor, device: torch.device
+    ) -> None:
+        self._criterion, self._phase = criterion, phase
         self._class_weights: Tensor | None = None
         if phase.class_weights == "balanced":
             self._class_weights = balanced_weights(class_counts).to(device)
@@ -45,7 +47,7 @@ class Objective:
         return share * losses + (1 - share) * self._losses(outputs, rows[other])
 
     def _losses(self, outputs: Tensor, rows: Tensor) -> Tensor:
-        losses = self._task.losses(outputs, rows, self._phase)
+        losses = self._criterion.losses(outputs, rows, self._phase)
         # Not cross_entropy's own weights: it smooths with the weights of the other classes.
         return losses if self._class_weights is None else losses * self._class_weights[rows]
 

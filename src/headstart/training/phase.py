@@ -131,6 +131,6 @@ def make_ready(
     class_counts = torch.from_numpy(np.bincount(labels, minlength=len(setup.targets.class_names)))
     steps = batches.steps_per_epoch
     trainer = Trainer(
-        phase, setup.network, suffix, setup.task, class_counts, steps, accelerator, config.seed, schedule
+        phase, setup.network, suffix, setup.criterion, class_counts, steps, accelerator, config.seed, schedule
     )
     return ReadyPhase(batches, trainer, labels, layout, config.seed, features, setup.source.say)

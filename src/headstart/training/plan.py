@@ -221,7 +221,7 @@ def _look_into(setup: Setup, phase: PhaseConfig, accelerator: Accelerator, watch
             phase,
             network,
             suffix,
-            setup.task,
+            setup.criterion,
             counts,
             steps_per_epoch,
             accelerator,
@@ -235,7 +235,7 @@ def _look_into(setup: Setup, phase: PhaseConfig, accelerator: Accelerator, watch
                 pass
 
         def score() -> None:
-            evaluate(trainer.suffix, batches(one_step).epoch(), setup.task, accelerator)
+            evaluate(trainer.suffix, batches(one_step).epoch(), setup.criterion, accelerator)
 
         epoch_seconds = _seconds(step) * source.num_train / len(one_step)
         epoch_seconds += _seconds(score) * source.num_val / len(one_step)

@@ -28,12 +28,12 @@ from headstart.model.prefix import cut_for_training
 from headstart.model.stages import cut, is_staged, stage_names, state_names
 from headstart.model.weights import create_pretrained
 from headstart.records import Listing
+from headstart.training.criterion import Criterion, criterion_of
 from headstart.training.features import FeatureSource
 from headstart.training.history import refuse_other_head, refuse_other_scores
 from headstart.training.mix import check_mix
 from headstart.training.solve_head import head_inputs, refuse_impossible_phases
 from headstart.training.stopwatch import Stopwatch
-from headstart.training.task import Task, task_of
 from headstart.training.watch.watchers import Watchers
 from headstart.weight_files import WeightsSource
 
@@ -51,7 +51,7 @@ class Setup:
         head: What kind of head that is, as ``ModelInfo`` says it.
         weights: Where they came from.
         targets: What the photos are to be learned as; see ``scaled`` for numbers.
-        task: What outputs are judged by.
+        criterion: What outputs are judged by.
         source: Opens the features of one phase after the other.
         new_norms: Those whose statistics are not pretrained, and learn in every phase that trains them.
     """
@@ -64,7 +64,7 @@ class Setup:
     head: str
     weights: WeightsSource
     targets: Targets
-    task: Task
+    criterion: Criterion
     source: FeatureSource
     new_norms: frozenset[nn.Module]
 
@@ -72,7 +72,7 @@ class Setup:
         """Return a copy with the scale of the training photos, which is known once they have been read."""
         targets = dataclasses.replace(self.targets, scale=scale)
         source = dataclasses.replace(self.source, targets=targets)
-        return dataclasses.replace(self, targets=targets, task=task_of(targets), source=source)
+        return dataclasses.replace(self, targets=targets, criterion=criterion_of(targets), source=source)
 
     def trained_names(self, phase: PhaseConfig) -> list[str]:
         """Return the entries of the network's state dict that a phase trains."""
@@ -119,7 +119,7 @@ def prepare(
         Scale.unknown(len(listing.targets)),
         config.min_visible,
     )
-    task = task_of(targets)
+    criterion = criterion_of(targets)
     refuse_other_scores(config.select, listing.task, targets.num_box_classes)
     refuse_other_head(config.head, listing.task)
     kind = tasks.of(listing.task)
@@ -172,7 +172,9 @@ def prepare(
         Room(watchers.say, is_limited=config.features != "store"),
     )
     new = new_norms(network, weights.kind)
-    return Setup(config, listing, backbone, preprocessing, network, head, weights, targets, task, source, new)
+    return Setup(
+        config, listing, backbone, preprocessing, network, head, weights, targets, criterion, source, new
+    )
 
 
 def _head_kind(config: TrainConfig, network: nn.Module | None, stopped: Path | None) -> str:

@@ -18,6 +18,7 @@ from headstart.model.memory import is_out_of_memory, release_memory
 from headstart.model.norms import has_statistics, taking_one_photo
 from headstart.training.average import WeightAverage
 from headstart.training.batches import Batch
+from headstart.training.criterion import Criterion
 from headstart.training.device import anyone, seed_generators, steps_between_checks
 from headstart.training.epoch import count, refuse_some_not_finite
 from headstart.training.memory import MicroBatch, OutOfMemory
@@ -26,7 +27,6 @@ from headstart.training.objective import Objective
 from headstart.training.optim import build_optimizer, load_optimizer_tensors, optimizer_tensors, set_lr
 from headstart.training.sampler import key
 from headstart.training.schedule import lr_factor
-from headstart.training.task import Task
 from headstart.training.tensors import below
 
 
@@ -37,7 +37,7 @@ class Trainer:
         phase: Everything about them.
         network: Names the parameters.
         suffix: The unfrozen stages of that network.
-        task: What outputs are judged by.
+        criterion: What outputs are judged by.
         class_counts: (K,), training photos of each class.
         steps_per_epoch: Steps of the optimiser.
         accelerator: Device, precision and processes.
@@ -55,7 +55,7 @@ class Trainer:
         phase: PhaseConfig,
         network: nn.Module,
         suffix: nn.Module,
-        task: Task,
+        criterion: Criterion,
         class_counts: Tensor,
         steps_per_epoch: int,
         accelerator: Accelerator,
@@ -67,8 +67,8 @@ class Trainer:
         self._accelerator = accelerator
         self._seed = seed
         self._schedule = schedule
-        self._task = task
-        self._objective = Objective(task, phase, class_counts, accelerator.device)
+        self._criterion = criterion
+        self._objective = Objective(criterion, phase, class_counts, accelerator.device)
         self._average = None if phase.ema is None else WeightAverage(suffix, phase.ema)
         optimizer = build_optimizer(network, suffix, phase)
         self._largest_lr = max(group["max_lr"] for group in optimizer.param_groups)
@@ -200,7 +200,7 @@ class Trainer:
                 if self._checks_every == 1 and accelerator.num_processes == 1:
                     self._refuse_not_finite(step)
                 accelerator.backward(loss)
-            totals += count(losses, outputs, batch, self._task, part)
+            totals += count(losses, outputs, batch, self._criterion, part)
 
     def _average_over_processes(self) -> None:
         """Average the gradients; statistics that norms have learned are the main process's."""

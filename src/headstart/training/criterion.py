@@ -22,8 +22,8 @@ from headstart.tasks.losses import BOX_BETA, LEAST_AREA
 from headstart.tasks.number_scores import score_regression
 
 
-class Task:
-    """What is common to all tasks.
+class Criterion:
+    """What is common to all criteria.
 
     Args:
         targets: Of the dataset.
@@ -65,7 +65,7 @@ class Task:
         return {}
 
 
-class Classification(Task):
+class Classification(Criterion):
     """One class per photo: cross entropy. Source of label smoothing: arXiv 1512.00567."""
 
     def losses(self, outputs: Tensor, rows: Tensor, phase: PhaseConfig | None = None) -> Tensor:
@@ -78,7 +78,7 @@ class Classification(Task):
         return outputs.argmax(1) == rows
 
 
-class Multilabel(Task):
+class Multilabel(Criterion):
     """Any number of classes per photo: binary cross entropy, its mean over the classes."""
 
     def losses(self, outputs: Tensor, rows: Tensor, phase: PhaseConfig | None = None) -> Tensor:
@@ -101,7 +101,7 @@ class Multilabel(Task):
         return {name: 0.0 if np.isnan(found[name]) else found[name] for name in ("map", "f1")}
 
 
-class Regression(Task):
+class Regression(Criterion):
     """Numbers: smooth L1 of standardised ones, a square up to one standard deviation; scores in their own
     units.
     """
@@ -123,7 +123,7 @@ class Regression(Task):
         return {"rmse": summary["rmse"], "r2": 0.0 if np.isnan(summary["r2"]) else summary["r2"]}
 
 
-class BoxTask(Task):
+class Box(Criterion):
     """One box per photo: smooth L1 of its sides and GIoU (arXiv 1902.09630); cross entropy for its class."""
 
     def losses(self, outputs: Tensor, rows: Tensor, phase: PhaseConfig | None = None) -> Tensor:
@@ -177,14 +177,14 @@ def _shared_and_union(boxes: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     return shared, (one + other - shared).clamp(min=LEAST_AREA)
 
 
-_TASKS: Final[Mapping[str, type[Task]]] = {
+_CRITERIA: Final[Mapping[str, type[Criterion]]] = {
     "classification": Classification,
     "multilabel": Multilabel,
     "regression": Regression,
-    "box": BoxTask,
+    "box": Box,
 }
 
 
-def task_of(targets: Targets) -> Task:
-    """Return the task that a dataset's targets stand for."""
-    return _TASKS[targets.task](targets)
+def criterion_of(targets: Targets) -> Criterion:
+    """Return the criterion for a dataset's targets."""
+    return _CRITERIA[targets.task](targets)
