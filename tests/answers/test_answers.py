@@ -111,6 +111,42 @@ def test_labels_and_predictions_have_one_form(name: str, label: str, prediction:
         assert answers.outputs[0, :4].tolist() == [6, 10, 30, 30]
 
 
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        ("one number", ["label:loss"]),
+        ("two numbers", ["label:a", "label:b c"]),
+        ("box", ["label:xmin", "label:ymin", "label:xmax", "label:ymax"]),
+        ("box of one class", ["label:xmin", "label:ymin", "label:xmax", "label:ymax"]),
+        ("box with classes", ["label:xmin", "label:ymin", "label:xmax", "label:ymax"]),
+        ("classification", []),
+        ("multilabel", []),
+    ],
+)
+def test_numbers_of_a_label_have_columns_of_their_own(name: str, columns: list[str], tmp_path: Path) -> None:
+    answers = answers_of(INFOS[name])
+    records, _ = photos(INFOS[name], 5)
+    write_answers(tmp_path / "answers.csv", answers)
+    with open(tmp_path / "answers.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [column for column in rows[0] if column.startswith("label:")] == columns
+    for row, record in zip(rows, records, strict=True):
+        assert [float(row[column]) for column in columns] == list(record.box or record.numbers)
+    numbers = [record.box or record.numbers for record in records]
+    for place, column in enumerate(columns):
+        assert answers[column].tolist() == [each[place] for each in numbers]
+
+
+def test_a_file_without_the_numbers_of_labels_one_by_one_is_read(tmp_path: Path) -> None:
+    answers = answers_of(INFOS["two numbers"])
+    write_answers(tmp_path / "answers.csv", answers)
+    with open(tmp_path / "answers.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        rows = list(csv.reader(file))
+    with open(tmp_path / "old.csv", "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        csv.writer(file).writerows(row[:9] + row[11:] for row in rows)
+    assert_equal(read_answers(tmp_path / "old.csv"), answers)
+
+
 def test_float32_is_written_in_its_shortest_form_and_comes_back_exactly(tmp_path: Path) -> None:
     bits = np.random.default_rng(0).integers(0, 2**32, 20_000, np.uint32)
     values = np.concatenate([bits.view(np.float32), np.float32([0.1, 1e-45, 3.4028235e38, -0.0, np.inf])])

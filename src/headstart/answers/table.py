@@ -2,8 +2,10 @@
 
 The columns are ``path`` (below the data folder, as in ``photos.csv``), ``sha256``, ``split``, ``group``,
 ``fold``, ``source``, ``label``, ``prediction``, ``loss``, and then one per output: ``logit:CLASS``,
-``number:TARGET``, or ``box:xmin`` to ``box:ymax`` before the logits of the box's class. The prefixes keep the
-names apart, whatever classes are called. Outputs are those before calibration and thresholds.
+``number:TARGET``, or ``box:xmin`` to ``box:ymax`` before the logits of the box's class. Before the outputs,
+``label:TARGET``, or ``label:xmin`` to ``label:ymax``, repeat the numbers of the label one by one, so that a
+spreadsheet can calculate with them; scores are computed from ``label``. The prefixes keep the names apart,
+whatever classes are called. Outputs are those before calibration and thresholds.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ Source: TypeAlias = Literal["out-of-fold", "val", "test"]
 _SPLIT_OF: Final = {"out-of-fold": "train", "val": "val", "test": "test"}
 
 _OUTPUT: Final = re.compile(r"(logit|number):.*|box:[xy](min|max)", re.DOTALL)
+_LABEL: Final = "label:"  # begins the names of columns that repeat a label's numbers
 _NEEDS_QUOTES: Final = re.compile(r'[",\r\n]|\A\s|\s\Z')
 
 _ROWS_AT_ONCE: Final = 1024  # in memory, as text
@@ -142,7 +145,13 @@ class Answers:
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of all columns, in the order of the file."""
-        return (*_FIXED, *self.output_names)
+        return (*_FIXED, *self.label_names, *self.output_names)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The names of the columns that repeat the numbers of the label: ``"label:TARGET"``."""
+        kinds_and_names = (name.split(":", 1) for name in self.output_names)
+        return tuple(f"{_LABEL}{name}" for kind, name in kinds_and_names if kind != "logit")
 
     def to_dict(self) -> dict[str, Any]:
         """Return all columns by name, as ``pandas.DataFrame`` takes them; no fold is None."""
@@ -157,6 +166,9 @@ class Answers:
         if isinstance(key, str):
             if key in _FIXED:
                 return getattr(self, key)
+            if key in self.label_names:
+                place = self.label_names.index(key) - len(self.label_names)
+                return np.array([float(text.split(" ")[place]) for text in self.label])
             if key in self.output_names:
                 return self.outputs[:, self.output_names.index(key)]
             raise KeyError(f"{key!r} is not a column; there are {', '.join(self.columns)}")
@@ -275,8 +287,11 @@ def _lines(part: Answers) -> Iterator[bytes]:
     fold = ["" if number < 0 else str(number) for number in part.fold.tolist()]
     texts = {name: map(_cell, part[name]) for name in _FIXED if name not in ("fold", "loss")}
     columns = texts | {"fold": fold, "loss": _texts(part.loss)}
-    for *cells, outputs in zip(*(columns[name] for name in _FIXED), map(_texts, part.outputs), strict=True):
-        yield _line([*cells, *outputs])
+    first = -len(part.label_names) or None  # a box's class may have spaces in it
+    numbers = [label.split(" ")[first:] if first else [] for label in part.label]
+    fixed = (columns[name] for name in _FIXED)
+    for *cells, of_label, outputs in zip(*fixed, numbers, map(_texts, part.outputs), strict=True):
+        yield _line([*cells, *of_label, *outputs])
 
 
 def _line(cells: Iterable[str]) -> bytes:
@@ -302,7 +317,8 @@ def _read_header(reader: Iterator[list[str]], name: str) -> list[str]:
         header = next(reader, [])
     except csv.Error:
         header = []
-    if tuple(header[: len(_FIXED)]) != _FIXED or not all(map(_OUTPUT.fullmatch, header[len(_FIXED) :])):
+    outputs = header[_first_output(header) :]
+    if tuple(header[: len(_FIXED)]) != _FIXED or not all(map(_OUTPUT.fullmatch, outputs)):
         raise UsageError(
             f"{name}, line 1: these are not the columns of an answers.csv. It has {','.join(_FIXED)} and one "
             f"per output, such as logit:CLASS, with commas between them. Name a file that headstart train "
@@ -312,6 +328,14 @@ def _read_header(reader: Iterator[list[str]], name: str) -> list[str]:
         twice = next(column for column, count in Counter(header).items() if count > 1)
         raise UsageError(f"{name}, line 1: there are two columns {twice!r}. Remove one.")
     return header
+
+
+def _first_output(header: Sequence[str]) -> int:
+    """Return the place of the first output, after the numbers of the label, which older files do not have."""
+    place = len(_FIXED)
+    while place < len(header) and header[place].startswith(_LABEL):
+        place += 1
+    return place
 
 
 def _numbered(reader: Any, name: str) -> Iterator[_Row]:
@@ -340,9 +364,10 @@ def _answers(rows: Sequence[Sequence[str]], header: Sequence[str]) -> Answers:
     values: dict[str, Any] = {
         name: list(map(_READ.get(name, str), texts)) for name, texts in zip(_FIXED, columns, strict=False)
     }
-    outputs = np.array([list(map(float, row[len(_FIXED) :])) for row in rows], np.float32)
+    first = _first_output(header)
+    outputs = np.array([list(map(float, row[first:])) for row in rows], np.float32)
     values |= {"fold": np.array(values["fold"], np.int32), "loss": np.array(values["loss"], np.float32)}
-    names = tuple(header[len(_FIXED) :])
+    names = tuple(header[first:])
     return Answers(**values, outputs=outputs.reshape(len(rows), len(names)), output_names=names)
 
 
