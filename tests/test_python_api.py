@@ -12,7 +12,6 @@ import pytest
 import headstart as hs
 from headstart.config.checking import settings_of
 
-
 OWN = ("data", "watch")  # arguments of the calls themselves
 
 

@@ -27,7 +27,7 @@ from headstart.images.preprocess import Preprocessing
 from headstart.model.backbones import create_native, resolve
 from headstart.model.freeze import freeze
 from headstart.model.prefix import NetworkPrefix, cut_for_training
-from headstart.model.stages import StageSequence
+from headstart.model.stage import StageSequence
 from headstart.records import Candidate, Record
 from headstart.training.features import FeatureSource
 

@@ -18,7 +18,7 @@ from headstart.images.preprocess import load_pixels
 from headstart.model.backbones import resolve
 from headstart.model.network import feature_extractor
 from headstart.model.normalise import Normalise
-from headstart.model.stages import Stage, StageSequence
+from headstart.model.stage import Stage, StageSequence
 from headstart.model.weights import create_pretrained
 from headstart.training.extractor import open_extractor
 

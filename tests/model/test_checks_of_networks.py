@@ -12,7 +12,8 @@ import headstart as hs
 from headstart.errors import HeadstartError, NetworkError
 from headstart.model.check import check_export, check_stages, check_tensors, check_training
 from headstart.model.freeze import digest, freeze, is_frozen
-from headstart.model.stages import cut, named_tensors
+from headstart.model.stages import cut
+from headstart.model.tensors import named_tensors
 
 
 class Net(nn.Module):

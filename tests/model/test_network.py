@@ -9,8 +9,9 @@ from headstart.errors import ConfigError, UnknownBackboneError
 from headstart.model.backbones import create_native, resolve
 from headstart.model.freeze import is_frozen, unfreeze
 from headstart.model.head import replace_head
+from headstart.model.native_head import head_module_name
 from headstart.model.network import create_network, feature_extractor
-from headstart.model.stages import cut, head_module_name
+from headstart.model.stages import cut
 from headstart.model.summary import summarise
 
 

@@ -20,20 +20,14 @@ from torchvision.models.resnet import BasicBlock
 from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerBlockV2
 
 from headstart.errors import UnknownBackboneError
-from headstart.model import stages as stages_module
+from headstart.model import families
 from headstart.model.backbones import create_native, resolve
 from headstart.model.check import check_stages
 from headstart.model.freeze import digest, freeze, is_frozen, unfreeze
 from headstart.model.head import replace_head
-from headstart.model.stages import (
-    auxiliary_heads,
-    cut,
-    head_module_name,
-    is_staged,
-    stage_names,
-    stages,
-    state_names,
-)
+from headstart.model.native_head import auxiliary_heads, head_module_name
+from headstart.model.stages import cut, is_staged, stage_names, stages
+from headstart.model.tensors import state_names
 
 Build = Callable[..., nn.Module]  # by num_classes
 
@@ -139,7 +133,7 @@ def built(build: Build, **options: int) -> nn.Module:
 
 def test_there_is_a_small_network_of_every_class_in_the_table() -> None:
     tried = {f"{type(network).__module__}.{type(network).__qualname__}" for network in map(meta, STAGED)}
-    assert tried == set(stages_module._FAMILIES)
+    assert tried == set(families.FAMILIES)
 
 
 def meta(family: str) -> nn.Module:

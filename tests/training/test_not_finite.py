@@ -15,7 +15,7 @@ from torch import nn
 import headstart as hs
 from headstart.images.preprocess import Preprocessing
 from headstart.model.prefix import NetworkPrefix
-from headstart.model.stages import Stage, StageSequence
+from headstart.model.stage import Stage, StageSequence
 
 HEAD = {"name": "head", "unfreeze": "head", "epochs": 1}
 EVERYTHING = {"name": "all", "unfreeze": "all", "epochs": 1, "head_lr": 1e-6}

@@ -14,7 +14,8 @@ from headstart.errors import RunFolderError
 from headstart.images.preprocess import Preprocessing
 from headstart.model.freeze import freeze
 from headstart.model.normalise import Normalise
-from headstart.model.stages import Stage, StageSequence, cut
+from headstart.model.stage import Stage, StageSequence
+from headstart.model.stages import cut
 from headstart.training.optim import (
     build_optimizer,
     load_optimizer_tensors,

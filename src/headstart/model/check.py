@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from headstart.errors import NetworkError, UnknownBackboneError
 from headstart.model.freeze import make_trainable
 from headstart.model.memory import is_out_of_memory
-from headstart.model.stages import ALTERNATIVES, HEAD_IS_LAST, cut, named_tensors, stage_names, stages
+from headstart.model.native_head import ALTERNATIVES, HEAD_IS_LAST
+from headstart.model.stages import cut, stage_names, stages
+from headstart.model.tensors import named_tensors
 from headstart.model.to_onnx import export_untrained
 from headstart.runtime import open_session
 

@@ -18,8 +18,10 @@ from collections.abc import Collection
 import torch
 from torch import nn
 
+from headstart.model.native_head import auxiliary_heads
 from headstart.model.norms import has_statistics
-from headstart.model.stages import auxiliary_heads, cut, is_view, named_tensors
+from headstart.model.stages import cut, is_view
+from headstart.model.tensors import named_tensors
 
 
 def freeze(network: nn.Module, *, before: str | int | None = None) -> None:

@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from headstart.errors import UnknownBackboneError
+from headstart.model.native_head import HEAD_MARK, auxiliary_heads, head_module_name
 from headstart.model.spatial_head import OnBase, spatial_head_for
-from headstart.model.stages import HEAD_MARK, StageSequence, auxiliary_heads, head_module_name, stages
+from headstart.model.stage import StageSequence
+from headstart.model.stages import stages
 
 HeadKind = Literal["linear", "spatial"]
 

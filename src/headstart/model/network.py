@@ -9,7 +9,8 @@ from headstart.model.backbones import resolve
 from headstart.model.check import check_stages
 from headstart.model.freeze import freeze
 from headstart.model.head import feature_map, replace_head
-from headstart.model.stages import StageSequence, cut
+from headstart.model.stage import StageSequence
+from headstart.model.stages import cut
 from headstart.model.weights import create_pretrained
 
 

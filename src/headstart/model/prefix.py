@@ -20,7 +20,8 @@ from headstart.images.preprocess import Preprocessing
 from headstart.model.code import code_digest
 from headstart.model.memory import is_out_of_memory, memory_explained, release_memory
 from headstart.model.normalise import Normalise
-from headstart.model.stages import StageSequence, cut
+from headstart.model.stage import StageSequence
+from headstart.model.stages import cut
 from headstart.model.to_onnx import export_untrained
 
 TOLERANCE: Final = 1e-3

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from headstart.model.stages import StageSequence
+from headstart.model.stage import StageSequence
 
 
 class OnBase(nn.Module):

@@ -30,7 +30,8 @@ from headstart.model.code import code_digest
 from headstart.model.memory import is_out_of_memory
 from headstart.model.normalise import Normalise
 from headstart.model.prefix import TOLERANCE, library_versions, relative_error
-from headstart.model.stages import StageSequence, cut, is_staged
+from headstart.model.stage import StageSequence
+from headstart.model.stages import cut, is_staged
 from headstart.model.to_onnx import export_untrained
 from headstart.model.weights import create_pretrained
 from headstart.runtime import open_session

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.errors import NetworkError
-from headstart.model.stages import named_tensors
+from headstart.model.tensors import named_tensors
 
 MODEL_LIMIT_BYTES: Final = 2**31 - 2**24
 """The largest model that fits into one ONNX file, 2 GiB, less some room for what is not weights."""

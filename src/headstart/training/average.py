@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from headstart.model.stages import named_tensors
+from headstart.model.tensors import named_tensors
 from headstart.training.tensors import copy_strictly
 
 _NUM_UPDATES = "num_updates"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.config import PhaseConfig
-from headstart.model.stages import Stage
+from headstart.model.stage import Stage
 from headstart.training.tensors import copy_strictly
 
 _ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from headstart.config import PhaseConfig, TrainConfig
 from headstart.errors import RunFolderError, TrainingError
-from headstart.model.stages import named_tensors
+from headstart.model.tensors import named_tensors
 from headstart.records import Record
 from headstart.training.checkpoint import Checkpoints
 from headstart.training.history import EpochRecord

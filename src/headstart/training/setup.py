@@ -25,7 +25,8 @@ from headstart.model.check import check_export, check_stages, check_tensors, che
 from headstart.model.head import put_head
 from headstart.model.norms import new_norms
 from headstart.model.prefix import cut_for_training
-from headstart.model.stages import cut, is_staged, stage_names, state_names
+from headstart.model.stages import cut, is_staged, stage_names
+from headstart.model.tensors import state_names
 from headstart.model.weights import create_pretrained
 from headstart.records import Listing
 from headstart.training.criterion import Criterion, criterion_of

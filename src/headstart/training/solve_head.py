@@ -14,7 +14,8 @@ from headstart import tasks
 from headstart.config import PhaseConfig
 from headstart.data.targets import Targets
 from headstart.errors import ConfigError, UnknownBackboneError
-from headstart.model.stages import cut, holds_own_forward
+from headstart.model.own_forward import holds_own_forward
+from headstart.model.stages import cut
 from headstart.probe.solve import SolvedHead
 from headstart.recipe import EXACT_LIMIT_BYTES, solving_bytes
 from headstart.records import Record

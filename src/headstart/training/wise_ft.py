@@ -13,7 +13,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from headstart.model.stages import named_tensors
+from headstart.model.tensors import named_tensors
 from headstart.training.history import EpochRecord, Scores
 
 SHARES: Final = (0.8, 0.6, 0.4, 0.2)
