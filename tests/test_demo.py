@@ -28,7 +28,7 @@ def test_the_photos_are_of_eight_kinds_and_no_two_are_alike(tmp_path: Path) -> N
 
 def test_the_demo_touches_no_folder_that_is_there(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(RunFolderError, match="is there already"):
+    with pytest.raises(RunFolderError, match="already exists"):
         run_demo(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 

@@ -338,6 +338,13 @@ def test_the_sheet_of_the_usual_recipe_shows_the_phase_that_is_trained(runs: Pat
     assert "No phase of recipe 'probe' varies photos" in done.stderr
 
 
+def test_a_demo_without_its_photos_begins_nothing(tmp_path: Path) -> None:
+    done = without_pytorch(command("demo"), tmp_path)
+    assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
+    assert done.stderr.startswith("headstart: The command demo needs the package skimage")
+    assert "pip install 'headstart[demo]'" in done.stderr
+
+
 def test_a_probe_whose_photos_were_moved_says_how_to_resume_it(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     phase = '[[phases]]\nname = "probe"\nunfreeze = "head"\noptimizer = "exact"\nepochs = 1\n'

@@ -7,6 +7,7 @@ import itertools
 import multiprocessing
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -72,6 +73,16 @@ def test_a_run_folder_or_its_model_is_loaded(run: Path, where: str) -> None:
     assert predictor.class_names == ("red", "green", "blue")
 
 
+def test_a_run_by_its_bare_name_is_looked_for_where_training_makes_it(
+    tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    shutil.copytree(run, tmp_path / "runs" / "photos")
+    with pytest.raises(RunFolderError, match=r"'photos'\..*Models in 'runs': runs/photos\."):
+        load("photos")
+
+
 @pytest.mark.parametrize(
     ("path", "error", "message"),
     [
@@ -83,8 +94,8 @@ def test_a_run_folder_or_its_model_is_loaded(run: Path, where: str) -> None:
         ("stopped", RunFolderError, r"did not finish\. Finish it first: headstart resume .*stopped$"),
         ("photos", RunFolderError, r"photos is not a run folder.*No models are in '.*photos'\."),
         ("", RunFolderError, r"is not a run folder.*Models in .*: .*run\."),
-        ("rum", RunFolderError, r"There is no .*rum\..*headstart train.*Models in .*: .*run\."),
-        ("far/away", RunFolderError, r"There is no .*away\..*No models are in .*far"),
+        ("rum", RunFolderError, r"no file or folder '.*rum'\..*headstart train.*Models in .*: .*run\."),
+        ("far/away", RunFolderError, r"There is no file or folder '.*away'\..*No models are in .*far"),
         ("photos/a.jpg", UsageError, r"a\.jpg is not a Headstart model"),
         ("run/config.toml", UsageError, r"config\.toml is not a Headstart model"),
         ("damaged.onnx", DamagedFileError, r"damaged\.onnx is damaged"),

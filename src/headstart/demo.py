@@ -41,6 +41,7 @@ def make_demo_photos(folder: Path) -> None:
     with requires_extra("demo", "The command demo"):
         from skimage import data
 
+    _say(f"Cutting patches from {len(_PHOTOS)} photographs into {folder} ...")
     generator = np.random.Generator(np.random.Philox(0))
     for class_name, (photo_name, (left, top, right, bottom)) in _PHOTOS.items():
         whole = Image.fromarray(getattr(data, photo_name)())
@@ -68,10 +69,9 @@ def run_demo(out: Path | None = None) -> None:
     """
     out = Path("headstart-demo") if out is None else out
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunFolderError(f"{out} is there already. Delete it, or name another folder: --out FOLDER")
+        raise RunFolderError(f"{out} already exists. Delete it, or name another folder: --out FOLDER")
     RunFolder.refuse(out)
     photos, run = out / "photos", out / "run"
-    _say(f"Cutting patches from {len(_PHOTOS)} photographs into {photos} ...")
     make_demo_photos(photos)
     result = train(photos, run, recipe="probe")
     num_test, accuracy = result.metrics["images"]["test"], result.metrics["test"]["accuracy"]

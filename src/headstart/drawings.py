@@ -34,7 +34,7 @@ def draw_each(
         UsageError: There are files in the folder.
     """
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not is_continued)):
-        raise UsageError(f"{folder} is there already and not an empty folder. Name a new one with --draw.")
+        raise UsageError(f"{folder} already exists and is not an empty folder. Name a new one with --draw.")
     folder.mkdir(parents=True, exist_ok=True)
     return _drawn(predictions, info, folder)
 

@@ -253,7 +253,9 @@ def _model_in(path: Path) -> Path:
     if path.is_dir():
         wrong, around = f"{path} is not a run folder: it has no model.onnx.", path
     else:
-        wrong, around = f"There is no {path}.", path.parent
+        wrong, around = f"There is no file or folder {str(path)!r}.", path.parent
+        if around == Path() and Path("runs").is_dir():  # a name without the folder that training makes
+            around = Path("runs")
     runs = [str(model.parent) for model in sorted(around.glob("*/model.onnx"))]
     found = f"Models in {str(around)!r}: {', '.join(runs)}." if runs else f"No models are in {str(around)!r}."
     raise RunFolderError(

@@ -488,7 +488,7 @@ REFUSED = {
     "no images": ({"notes.txt": b"x", "cat": None}, "No images in"),
     "empty folder": ({}, "0 files found"),
     "no class folders": ({"1.png": 1, "2.png": 2}, "holds photos, but no class folders"),
-    "single class": ({"cat/1.png": 1}, "holds a single class, 'cat'; it takes two or more"),
+    "single class": ({"cat/1.png": 1}, "holds a single class, 'cat', .* Add a folder of another class"),
     "the classes lie deeper": ({"data/cat/1.png": 1, "data/dog/2.png": 2}, r"name the folder .*photos/data'"),
     "empty class": ({**CATS_AND_DOGS, "bird": None, "fish/a.txt": b""}, "no photos of 'bird', 'fish'"),
     "empty class in train": (
@@ -497,11 +497,11 @@ REFUSED = {
     ),
     "class in val only": (
         {"train/cat/1.png": 1, "train/dog/2.png": 2, "val/dgo/3.png": 3},
-        r"photos/val' has a class 'dgo', which '.*photos/train' has not\. Did you mean 'dog'\?",
+        r"photos/val' has a class 'dgo', which '.*photos/train' does not have\. Did you mean 'dog'\?",
     ),
     "class in test only": (
         {"train/cat/1.png": 1, "train/dog/2.png": 2, "test/Cat/3.png": 3},
-        "'Cat', which .* has not. Did you mean 'cat'",
+        "'Cat', which .* does not have. Did you mean 'cat'",
     ),
     "many classes in val only": (
         {"train/cat/1.png": 1, "train/dog/2.png": 2, **{f"val/x{n}/3.png": 3 for n in range(30)}},

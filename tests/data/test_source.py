@@ -67,16 +67,18 @@ WRONG = [
     ("", {"split_column": "part"}, ConfigError, ["split_column is 'part'"]),
     ("", {"task": "box"}, DataError, ["without labels for the task box", "Pascal VOC"]),
     ("", {"group_by": "plant([0-9])"}, ConfigError, ["finds no group in 6 of 6 paths", "'cat/0.png'"]),
-    ("", {"group_by": "cat"}, ConfigError, ["group_by is 'cat'", "bracket"]),
+    ("", {"group_by": "cat"}, ConfigError, ["group_by is 'cat'", "parentheses"]),
     ("nowhere.csv", {}, DataError, ["no file or folder"]),
-    ("notes.txt", {}, DataError, ["is a file, but no table", ".parquet"]),
+    ("notes.txt", {}, DataError, ["neither a table", ".parquet", "folder of class folders"]),
+    ("table.xlsx", {}, DataError, ["neither a table", "Save the spreadsheet as CSV"]),
+    ("", {"val": "nowhere"}, DataError, ["'nowhere', which val names", "as a fraction"]),
     ("one.xml", {}, DataError, ["Name the folder"]),
 ]
 
 
 @pytest.mark.parametrize(("data", "options", "kind", "told"), WRONG)
 def test_what_does_not_go_together_is_told(tree, data, options, kind, told):
-    root = tree({**CLASSES, "notes.txt": b"x", "one.xml": b"<x/>"})
+    root = tree({**CLASSES, "notes.txt": b"x", "one.xml": b"<x/>", "table.xlsx": b"PK"})
     with pytest.raises(kind) as caught:
         read_source(root / data, **options)
     for words in told:

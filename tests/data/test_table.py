@@ -192,7 +192,7 @@ REFUSED = [
     (GOOD, {"task": "regression"}, ["names no column", "image, label"]),
     (GOOD, {"target": " , "}, ["target is ' , '"]),
     (GOOD, {"split_column": "part"}, ["no column 'part'", "--split-column"]),
-    (GOOD, {"group_by": "grp"}, ["group_by is 'grp'", "a column (image, label)", "bracket"]),
+    (GOOD, {"group_by": "grp"}, ["group_by is 'grp'", "a column (image, label)", "parentheses"]),
     (GOOD, {"group_by": "("}, ["group_by is '('", "regular expression"]),
     (GOOD, {"task": "boxes"}, ["task is 'boxes'", "Did you mean 'box'", "classification, multilabel"]),
     (GOOD, {"boxes": "all"}, ["boxes is 'all'", "refuse, skip, largest"]),
@@ -206,7 +206,7 @@ REFUSED = [
     ),
     ('image,label\na.png,"cat\nb.png,dog\n', {}, ["line 2", "double quote"]),
     ("image,label\n,cat\nb.png,dog\n", {}, ["line 2: image is ''"]),
-    (GOOD.replace("dog", "cat"), {}, ["single class, 'cat'"]),
+    (GOOD.replace("dog", "cat"), {}, ["single class, 'cat', and a model has to choose", "Add photos"]),
     ("image,label\n", {}, ["no photo and no label: nothing is listed"]),
     (
         "image,label,split\na.png,x,trian\nb.png,y,\n",
@@ -268,7 +268,7 @@ def test_all_errors_are_told_at_once_and_twenty_named(table):
     with pytest.raises(DataError) as caught:
         read_source(table("image,label,split\n" + rows + "b.png,y,train,more\n"))
     text = str(caught.value)
-    assert "31 places" in text
+    assert "31 entries" in text
     assert text.count("nowhere") == 20
     assert "and 11 more" in text
 
@@ -332,6 +332,19 @@ def test_too_many_wrong_labels_are_an_error_before_any_photo_is_read_unless_they
     assert len(check_images(listing, 0.74).records) == 9
 
 
+def test_paths_that_start_elsewhere_are_told_from_photos_that_are_missing(table):
+    rows = "".join(f"elsewhere/{number}.png,{number % 2}\n" for number in range(9))
+    with pytest.raises(DataError, match=r"9 of 9 photos .*Relative paths start at the folder of the table"):
+        read_source(table(f"image,label\n{rows}"))
+
+
+def test_two_rows_of_one_photo_are_named_once(table):
+    rows = "".join(f"{letter}.png,{label}\n" for label in ("x", "y") for letter in "abc")
+    with pytest.raises(DataError) as caught:
+        read_source(table(f"image,label\n{rows}"))
+    assert str(caught.value).count("says 'y' of the same photo") == 3
+
+
 def test_equal_rows_count_once_and_rows_that_disagree_are_quarantined(table):
     path = table(GOOD + "d.png,dog\na.png,cat\n./b.png,dog\nd.png,cat\n")
     listing = read_source(path)
@@ -340,7 +353,7 @@ def test_equal_rows_count_once_and_rows_that_disagree_are_quarantined(table):
     assert [photo.reason for photo in listing.quarantined] == [
         f"{path}, line 5: 'dog', but {path}, line 8 says 'cat' of the same photo"
     ] * 2
-    assert any("2 labels stand twice" in note for note in listing.notes)
+    assert any("2 labels repeat an earlier one" in note for note in listing.notes)
     assert adds_up(listing)
     assert len(check_images(listing).records) == 3
 

@@ -211,7 +211,7 @@ def test_an_xml_file_that_cannot_be_read_is_an_error_with_its_line(tree, case):
 
 def test_all_faults_of_all_files_are_told_at_once(tree):
     files: Mapping = {**THREE, **{f"annotations/{n}.xml": b"<annotation>" for n in range(3)}}
-    with pytest.raises(DataError, match="3 places"):
+    with pytest.raises(DataError, match="3 entries"):
         read_source(tree(files))
 
 

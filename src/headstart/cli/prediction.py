@@ -155,7 +155,7 @@ def evaluate(
             )
     for note in result.notes:
         print(f"headstart: {note}", file=sys.stderr)
-    for left_out in result.quarantined:
+    for left_out in dict.fromkeys(result.quarantined):
         print(f"headstart: left out: {left_out.path}: {left_out.reason}", file=sys.stderr)
     for photo in result.unreadable:
         print(f"headstart: {photo.path}: {photo.error}", file=sys.stderr)

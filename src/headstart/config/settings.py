@@ -111,7 +111,7 @@ class TrainConfig:
     group_by: str | None = _photos(
         None,
         "keeps the photos of a group on one side of the split: a table's column, or a regular expression "
-        "whose first bracket finds the group in the path",
+        "whose first parentheses find the group in the path",
         shown="the column group, if there is one",
         metavar="COLUMN|REGEX",
         commands=("features",),

@@ -363,7 +363,10 @@ def _require_learnable(sources: list[_Source]) -> None:
         hint = (
             f" If the classes lie deeper, name the folder that holds them: {str(only)!r}." if deeper else ""
         )
-        problems.append(f"{train.path!r} holds a single class, {only.name!r}; it takes two or more.{hint}")
+        problems.append(
+            f"{train.path!r} holds a single class, {only.name!r}, and a model has to choose between two "
+            f"or more. Add a folder of another class.{hint}"
+        )
     for source in sources:
         problems += [
             f"{source.path!r} has {len(folders)} folders of one class, {name!r}: their names look alike and "
@@ -374,8 +377,8 @@ def _require_learnable(sources: list[_Source]) -> None:
     for source in sources[1:]:
         unknown = sorted({name for name, _ in source.photos} - train.folders_of.keys())
         problems += [
-            f"{source.path!r} has a class {name!r}, which {train.path!r} has not."
-            + did_you_mean(name, train.folders_of)
+            f"{source.path!r} has a class {name!r}, which {train.path!r} does not have."
+            + (did_you_mean(name, train.folders_of) or " Add training photos of it, or leave it out.")
             for name in unknown[:_MOST_NAMED]
         ]
         if len(unknown) > _MOST_NAMED:

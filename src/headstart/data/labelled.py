@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from headstart import tasks
+from headstart.columns import counted
 from headstart.data.similar import similar_classes
 from headstart.errors import ConfigError, DataError, did_you_mean
 from headstart.images.view import Box
@@ -27,6 +28,8 @@ from headstart.tasks.task import Task
 QUARANTINE_FRACTION: Final = 0.01
 QUARANTINE_FILES: Final = 5
 """More photos in quarantine than both of these stop a run, unless the user allows a fraction."""
+
+NO_SUCH_PHOTO: Final = "no such photo"
 
 MOST_NAMED: Final = 20  # in one error message
 
@@ -235,6 +238,10 @@ def too_many(
     advice += f"{math.ceil(1000 * num_failed / num_photos) / 1000}"
     if num_failed == num_photos:
         advice = "Repair them; if another column or option was meant, docs/data.md shows all of them."
+        if all(NO_SUCH_PHOTO in photo.reason for photo in quarantined):
+            advice = (
+                "Relative paths start at the folder of the table or annotations: correct them, or move it."
+            )
     return [
         f"{num_failed} of {num_photos} photos ({num_failed / num_photos:.1%}) {what}, more than {limit}. "
         f"{advice}",
@@ -244,8 +251,10 @@ def too_many(
 
 def named(quarantined: Sequence[Quarantined]) -> list[str]:
     """Return a line for each photo in quarantine, up to twenty."""
-    lines = [f"  {photo.path!r}: {photo.reason}" for photo in quarantined[:MOST_NAMED]]
-    return [*lines, *_and_more(quarantined)]
+    lines = list(
+        dict.fromkeys(f"  {photo.path!r}: {photo.reason}" for photo in quarantined)
+    )  # rows of one photo
+    return [*lines[:MOST_NAMED], *_and_more(lines)]
 
 
 def clean_class(text: str) -> str:
@@ -301,16 +310,16 @@ def labels_of_objects(
 
 
 def group_finder(group_by: str, columns: Sequence[str] = ()) -> Callable[[str], str | None]:
-    """Return what finds a photo's group in its path: the first bracket of a regular expression.
+    """Return what finds a photo's group in its path: the first parentheses of a regular expression.
 
     Args:
         group_by: The expression.
         columns: Names of a table's columns, for the message.
 
     Raises:
-        ConfigError: It is no regular expression, or has no bracket.
+        ConfigError: It is no regular expression, or has no parentheses.
     """
-    kinds = "a regular expression with a bracket, such as 'plant([0-9]+)'"
+    kinds = "a regular expression with parentheses around the group, such as 'plant([0-9]+)'"
     if columns:
         kinds = f"a column ({', '.join(columns)}) or {kinds}"
     try:
@@ -409,7 +418,8 @@ class _SortedOut:
         if self._num_empty:
             notes.append(f"{self._num_empty} photos without an object are left out.")
         if self._num_repeated:
-            notes.append(f"{self._num_repeated} labels stand twice, word for word, and count once.")
+            repeated = counted(self._num_repeated, "label repeats", "labels repeat")
+            notes.append(f"{repeated} an earlier one of the same photo; each is counted once.")
         return notes
 
 
@@ -417,7 +427,7 @@ def _fault(rows: list[Written], one_object_each: bool) -> str:
     """Return what keeps the labels of one photo from being used; empty if nothing does."""
     for row in rows:
         if row.fault:
-            elsewhere = "" if row is rows[0] else f"another label of this photo ({row.source}): "
+            elsewhere = "" if row is rows[0] else f"another label of this photo, {row.source}: "
             return elsewhere + row.fault
     first = rows[0]
     for row in rows[1:]:
@@ -429,7 +439,7 @@ def _fault(rows: list[Written], one_object_each: bool) -> str:
         if not one_object_each and _answer(row) != _answer(first):
             return f"{_shown(first)}, but {row.source} says {_shown(row)} of the same photo"
     if not Path(first.path).exists():
-        link = "a link whose target does not exist" if Path(first.path).is_symlink() else "no such photo"
+        link = "a link whose target does not exist" if Path(first.path).is_symlink() else NO_SUCH_PHOTO
         return f"{link}: {first.path!r}"
     return ""
 
@@ -465,7 +475,7 @@ def _of_structure(sources: Sequence[Labels]) -> list[str]:
     errors = [error for each in sources for error in each.errors]
     if not errors:
         return []
-    head = [f"{len(errors)} places cannot be read as they are meant:"] if len(errors) > 1 else []
+    head = [f"{len(errors)} entries cannot be interpreted:"] if len(errors) > 1 else []
     return [*head, *errors[:MOST_NAMED], *_and_more(errors)]
 
 
@@ -502,7 +512,10 @@ def _refuse_unlearnable(
     known = {name for candidate in to_learn for name in classes_of(candidate)}
     problems = []
     if task.has_class and len(known) == 1:
-        problems.append(f"There is a single class, {next(iter(known))!r}; it takes two or more.")
+        problems.append(
+            f"There is a single class, {next(iter(known))!r}, and a model has to choose between two or more. "
+            "Add photos of another class."
+        )
     if task.has_labels and not known:
         problems.append("No photo has a label, so there is nothing to learn.")
     if lost := sorted(sorted_out.classes.keys() - known) if sorted_out.quarantined else []:
@@ -514,7 +527,7 @@ def _refuse_unlearnable(
     for name in sorted(unknown)[:MOST_NAMED]:
         problems.append(
             f"There is no training photo of class {name!r}, only for validation or "
-            f"test.{did_you_mean(name, known)}"
+            f"test.{did_you_mean(name, known)} Add training photos of it, or leave it out."
         )
     for number, target in enumerate(labels.targets):
         if len({candidate.numbers[number] for candidate in to_learn}) == 1:

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Final
 
+from headstart.columns import counted
 from headstart.records import Candidate
 
 _MOST_NAMED: Final = 10
@@ -32,7 +33,9 @@ def similar_classes(candidates: Iterable[Candidate]) -> list[str]:
     if not groups:
         return []
     shown = "; ".join(
-        ", ".join(f"{name!r} ({counts[name]} photos, such as {first_photo[name]!r})" for name in names)
+        ", ".join(
+            f"{name!r} ({counted(counts[name], 'photo')}, such as {first_photo[name]!r})" for name in names
+        )
         for names in groups[:_MOST_NAMED]
     )
     more = f"; and {len(groups) - _MOST_NAMED} more groups" if len(groups) > _MOST_NAMED else ""

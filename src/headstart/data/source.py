@@ -88,9 +88,12 @@ def read_source(
         for_training,
     )
     wanted = "Name a folder of class folders, a table, or annotations of Pascal VOC or COCO."
-    for path, advice in ((data, wanted), (val, f"It stands for val. {wanted} Or give val as a fraction.")):
+    for path, option, otherwise in (
+        (data, "", ""),
+        (val, ", which val names", " Or give val as a fraction."),
+    ):
         if path is not None and not Path(path).exists():
-            raise DataError(f"There is no file or folder {path!r}. {advice}")
+            raise DataError(f"There is no file or folder {path!r}{option}. {wanted}{otherwise}")
     if val is not None and Path(data).samefile(val):
         raise DataError(f"{data!r} cannot be both the photos and the validation photos.")
 
@@ -119,9 +122,11 @@ def _labels(path: str, options: Options, split: str | None = None) -> Labels | N
         return read_coco([path], str(Path(path).parent), options, split)
     if suffix == ".xml":
         raise DataError(f"{path!r} is one annotation. Name the folder that holds it and the photos.")
+    advice = "Name one of these, or a folder of class folders."
+    if suffix in (".xlsx", ".xls", ".ods", ".numbers"):
+        advice = "Save the spreadsheet as CSV (UTF-8), and name that."
     raise DataError(
-        f"{path!r} is a file, but no table ({', '.join(sorted(TABLE_SUFFIXES))}) and no COCO file (.json). "
-        "Headstart wants one of these, or a folder of class folders."
+        f"{path!r} is neither a table ({', '.join(sorted(TABLE_SUFFIXES))}) nor a COCO file (.json). {advice}"
     )
 
 

@@ -54,8 +54,7 @@ class Scale:
         for name, value, spread, of_target in zip(targets, mean, std, numbers.T, strict=True):
             if not spread > 0:
                 raise DataError(
-                    f"{name} is {value:g} for all {len(records)} training photos, so there is nothing to "
-                    "learn."
+                    f"The target {name!r} is {value:g} for all training photos, so there is nothing to learn."
                 )
             if not np.isfinite(spread):
                 largest = of_target[np.abs(of_target).argmax()]
