@@ -75,6 +75,7 @@ def test_a_bar_is_as_long_as_its_share_and_says_what_is_left() -> None:
     assert "width: 25.0%" in bar_html(count)
     assert "&lt;fine&gt;" in bar_html(count)
     assert bar_text(PhotoCount("Photos", 0, 0, 0.0)) == "Photos: 0 of 0"
+    assert bar_text(PhotoCount("Features", 0, 36, 0.1, is_over=True)) == ""
     assert bar_text(PhotoCount("Photos", 8, 8, 2.0, is_over=True)) == "Photos: 8 of 8 in 2.0 s, 4 images/s"
     assert "background" not in bar_html(PhotoCount("Photos", 8, 8, 2.0, is_over=True))
 

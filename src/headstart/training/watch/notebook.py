@@ -36,7 +36,9 @@ class NotebookBar(Watcher):
 
 
 def bar_text(count: PhotoCount) -> str:
-    """Say in a line how far a pass is."""
+    """Say in a line how far a pass is; nothing of one that was not needed."""
+    if count.is_over and not count.done:
+        return ""
     speed = f", {count.rate:,.0f} images/s" if count.done else ""
     if count.is_over:
         return f"{count.description}: {count.done:,} of {count.total:,} in {count.seconds:.1f} s{speed}"
