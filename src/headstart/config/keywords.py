@@ -20,21 +20,21 @@ class TrainSettings(TypedDict, total=False):
     split_column: str | None
     group_by: str | None
     boxes: str
+    min_visible: float
     backbone: str | os.PathLike[str]
     weights: str | os.PathLike[str]
-    recipe: str | os.PathLike[str]
-    epochs: int | None
-    lr: float | None
-    seed: int
     resize: str | None
     size_px: int | None
     mean: Sequence[float] | None
     std: Sequence[float] | None
     output_name: str | None
+    head: str
+    recipe: str | os.PathLike[str]
+    epochs: int | None
+    lr: float | None
+    seed: int
     batch_size: int
     select: str
-    head: str
-    min_visible: float
     features: str
     device: str
     precision: str

@@ -8,17 +8,20 @@ resampling, then colours, then what imitates a camera, noise and holes last.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from functools import partial
+from typing import Any, Final, TypeAlias, get_args
 
 from headstart.config.checking import setting
 
 
-def _parameter(default: Any, text: str, low: float, high: float, kind: Any = "one", unit: Any = "") -> Any:
-    return setting(default, text, at_least=low, at_most=high, kind=kind, unit=unit)
+def _number(default: Any, text: str, low: float, high: float, unit: Any = "", **about: Any) -> Any:
+    return setting(default, text, at_least=low, at_most=high, unit=unit, **about)
 
 
-def _p(default: float = 1.0) -> Any:
-    return _parameter(default, "share of the views that get it", 0, 1, unit="share")
+_range = partial(_number, kind="range")
+_both_sides = partial(_number, kind="around 0")
+_factor = partial(_number, low=0, high=10, unit="share", kind="around 1")
+_p = partial(_number, text="share of the views that get it", low=0, high=1, unit="share")
 
 
 @dataclass(frozen=True)
@@ -26,13 +29,9 @@ class ResizedCrop:
     """A part of the photo, enlarged to the network's size. Source: Szegedy et al. 2014, arXiv 1409.4842."""
 
     op: str = field(default="resized-crop", init=False)
-    area: tuple[float, float] = _parameter(
-        (0.5, 1.0), "the part's share of the photo's area", 0.01, 1, "range", "share"
-    )
-    aspect: tuple[float, float] = _parameter(
-        (3 / 4, 4 / 3), "the part's width over its height", 0.1, 10, "range"
-    )
-    p: float = _p()
+    area: tuple[float, float] = _range((0.5, 1.0), "the part's share of the photo's area", 0.01, 1, "share")
+    aspect: tuple[float, float] = _range((3 / 4, 4 / 3), "the part's width over its height", 0.1, 10)
+    p: float = _p(1.0)
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,8 @@ class PaddedCrop:
     """What is seen, shifted; grey where the photo ends. Source: He et al. 2015, arXiv 1512.03385."""
 
     op: str = field(default="padded-crop", init=False)
-    padding: float = _parameter(0.125, "largest shift, as a share of the side", 0, 1, unit="share")
-    p: float = _p()
+    padding: float = _number(0.125, "largest shift, as a share of the side", 0, 1, "share")
+    p: float = _p(1.0)
 
 
 @dataclass(frozen=True)
@@ -65,10 +64,10 @@ class Rotation:
     """Turned about the middle."""
 
     op: str = field(default="rotation", init=False)
-    degrees: tuple[float, float] = _parameter(
-        (-10.0, 10.0), "angle, counter-clockwise", -180, 180, "around 0", "degrees"
+    degrees: tuple[float, float] = _both_sides(
+        (-10.0, 10.0), "angle, counter-clockwise", -180, 180, "degrees"
     )
-    p: float = _p()
+    p: float = _p(1.0)
 
 
 @dataclass(frozen=True)
@@ -76,17 +75,15 @@ class Affine:
     """Turned, sheared, scaled and shifted, about the middle."""
 
     op: str = field(default="affine", init=False)
-    degrees: tuple[float, float] = _parameter(
-        (0.0, 0.0), "angle, counter-clockwise", -180, 180, "around 0", "degrees"
+    degrees: tuple[float, float] = _both_sides((0.0, 0.0), "angle, counter-clockwise", -180, 180, "degrees")
+    shear: tuple[float, float] = _both_sides(
+        (-5.0, 5.0), "angle of shear, along each side", -60, 60, "degrees"
     )
-    shear: tuple[float, float] = _parameter(
-        (-5.0, 5.0), "angle of shear, along each side", -60, 60, "around 0", "degrees"
+    scale: tuple[float, float] = _range((0.9, 1.1), "how many times as large", 0.1, 10)
+    translate: tuple[float, float] = _both_sides(
+        (-0.1, 0.1), "shift along each side, as a share of it", -1, 1, "share"
     )
-    scale: tuple[float, float] = _parameter((0.9, 1.1), "how many times as large", 0.1, 10, "range")
-    translate: tuple[float, float] = _parameter(
-        (-0.1, 0.1), "shift along each side, as a share of it", -1, 1, "around 0", "share"
-    )
-    p: float = _p()
+    p: float = _p(1.0)
 
 
 @dataclass(frozen=True)
@@ -95,9 +92,7 @@ class Perspective:
 
     op: str = field(default="perspective", init=False)
     # Beyond a half, the photo's horizon can come into sight.
-    distortion: float = _parameter(
-        0.25, "how far a corner may move, as a share of half a side", 0, 0.5, unit="share"
-    )
+    distortion: float = _number(0.25, "how far a corner may move, as a share of half a side", 0, 0.5, "share")
     p: float = _p(0.5)
 
 
@@ -106,8 +101,8 @@ class Brightness:
     """Brighter or darker."""
 
     op: str = field(default="brightness", init=False)
-    amount: tuple[float, float] = _parameter((0.8, 1.2), "factor of brightness", 0, 10, "around 1", "share")
-    p: float = _p()
+    amount: tuple[float, float] = _factor((0.8, 1.2), "factor of brightness")
+    p: float = _p(1.0)
 
 
 @dataclass(frozen=True)
@@ -115,8 +110,8 @@ class Contrast:
     """Further from the mean grey level, or closer."""
 
     op: str = field(default="contrast", init=False)
-    amount: tuple[float, float] = _parameter((0.8, 1.2), "factor of contrast", 0, 10, "around 1", "share")
-    p: float = _p()
+    amount: tuple[float, float] = _factor((0.8, 1.2), "factor of contrast")
+    p: float = _p(1.0)
 
 
 @dataclass(frozen=True)
@@ -124,10 +119,8 @@ class Saturation:
     """More or less colour."""
 
     op: str = field(default="saturation", init=False)
-    amount: tuple[float, float] = _parameter(
-        (0.8, 1.2), "factor of saturation; 0 is grey", 0, 10, "around 1", "share"
-    )
-    p: float = _p()
+    amount: tuple[float, float] = _factor((0.8, 1.2), "factor of saturation; 0 is grey")
+    p: float = _p(1.0)
 
 
 @dataclass(frozen=True)
@@ -135,10 +128,10 @@ class Hue:
     """All colours move around the colour circle."""
 
     op: str = field(default="hue", init=False)
-    amount: tuple[float, float] = _parameter(
-        (-0.05, 0.05), "shift, as a share of the colour circle", -0.5, 0.5, "around 0", "share of the circle"
+    amount: tuple[float, float] = _both_sides(
+        (-0.05, 0.05), "shift, as a share of the colour circle", -0.5, 0.5, "share of the circle"
     )
-    p: float = _p()
+    p: float = _p(1.0)
 
 
 @dataclass(frozen=True)
@@ -170,7 +163,7 @@ class Posterise:
     """Fewer values in each channel."""
 
     op: str = field(default="posterise", init=False)
-    bits: int = _parameter(4, "how many of the 8 bits are kept", 1, 8)
+    bits: int = _number(4, "how many of the 8 bits are kept", 1, 8)
     p: float = _p(0.1)
 
 
@@ -179,9 +172,7 @@ class Solarise:
     """Bright values are inverted."""
 
     op: str = field(default="solarise", init=False)
-    threshold: float = _parameter(
-        128.0, "grey level from which values are inverted", 0, 255, unit="grey level"
-    )
+    threshold: float = _number(128.0, "grey level from which values are inverted", 0, 255, "grey level")
     p: float = _p(0.1)
 
 
@@ -193,9 +184,9 @@ class RandAugment:
     """
 
     op: str = field(default="randaugment", init=False)
-    n: int = _parameter(2, "how many operations", 1, 10)
-    magnitude: int = _parameter(9, "how strong they are, on the paper's scale", 0, 30)
-    p: float = _p()
+    n: int = _number(2, "how many operations", 1, 10)
+    magnitude: int = _number(9, "how strong they are, on the paper's scale", 0, 30)
+    p: float = _p(1.0)
 
 
 @dataclass(frozen=True)
@@ -203,7 +194,7 @@ class TrivialAugment:
     """One operation of a wide table, at any strength. Source: Müller and Hutter 2021, arXiv 2103.10158."""
 
     op: str = field(default="trivialaugment", init=False)
-    p: float = _p()
+    p: float = _p(1.0)
 
 
 @dataclass(frozen=True)
@@ -211,10 +202,8 @@ class Sharpness:
     """Sharper or softer."""
 
     op: str = field(default="sharpness", init=False)
-    amount: tuple[float, float] = _parameter(
-        (0.5, 1.5), "factor: 0 is soft, 2 is sharp", 0, 10, "around 1", "share"
-    )
-    p: float = _p()
+    amount: tuple[float, float] = _factor((0.5, 1.5), "factor: 0 is soft, 2 is sharp")
+    p: float = _p(1.0)
 
 
 @dataclass(frozen=True)
@@ -222,8 +211,8 @@ class Blur:
     """Out of focus."""
 
     op: str = field(default="blur", init=False)
-    sigma: tuple[float, float] = _parameter(
-        (0.1, 2.0), "standard deviation in pixels of a 224 px input; scaled to the network's", 0, 50, "range"
+    sigma: tuple[float, float] = _range(
+        (0.1, 2.0), "standard deviation in pixels of a 224 px input; scaled to the network's", 0, 50
     )
     p: float = _p(0.2)
 
@@ -233,8 +222,8 @@ class Noise:
     """Gaussian noise on every channel of every pixel."""
 
     op: str = field(default="noise", init=False)
-    std: tuple[float, float] = _parameter(
-        (0.0, 0.05), "standard deviation, as a share of the full range of values", 0, 1, "range", "share"
+    std: tuple[float, float] = _range(
+        (0.0, 0.05), "standard deviation, as a share of the full range of values", 0, 1, "share"
     )
     p: float = _p(0.2)
 
@@ -244,10 +233,8 @@ class Erasing:
     """A grey rectangle over the photo. Source: Zhong et al. 2017, arXiv 1708.04896."""
 
     op: str = field(default="erasing", init=False)
-    area: tuple[float, float] = _parameter(
-        (0.02, 0.33), "the rectangle's share of the area", 0.001, 1, "range", "share"
-    )
-    aspect: tuple[float, float] = _parameter((0.3, 3.3), "its width over its height", 0.05, 20, "range")
+    area: tuple[float, float] = _range((0.02, 0.33), "the rectangle's share of the area", 0.001, 1, "share")
+    aspect: tuple[float, float] = _range((0.3, 3.3), "its width over its height", 0.05, 20)
     p: float = _p(0.25)
 
 
@@ -278,30 +265,7 @@ Operation: TypeAlias = (
 Augment: TypeAlias = str | tuple[Operation, ...]
 """A preset's name, or operations in the order of ``OPERATIONS``, each at most once."""
 
-OPERATIONS: Final[dict[str, type[Operation]]] = {
-    "resized-crop": ResizedCrop,
-    "padded-crop": PaddedCrop,
-    "horizontal-flip": HorizontalFlip,
-    "vertical-flip": VerticalFlip,
-    "rotation": Rotation,
-    "affine": Affine,
-    "perspective": Perspective,
-    "brightness": Brightness,
-    "contrast": Contrast,
-    "saturation": Saturation,
-    "hue": Hue,
-    "greyscale": Greyscale,
-    "autocontrast": Autocontrast,
-    "equalise": Equalise,
-    "posterise": Posterise,
-    "solarise": Solarise,
-    "randaugment": RandAugment,
-    "trivialaugment": TrivialAugment,
-    "sharpness": Sharpness,
-    "blur": Blur,
-    "noise": Noise,
-    "erasing": Erasing,
-}
+OPERATIONS: Final[dict[str, type[Operation]]] = {kind.op: kind for kind in get_args(Operation)}
 """By name, in the order in which they are applied."""
 
 PRESETS: Final[dict[str, tuple[Operation, ...]]] = {

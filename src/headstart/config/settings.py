@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from headstart.config.backbone import contradictions_of_backbone
 from headstart.config.checking import check_fields, checked, setting, settings_of
@@ -17,13 +17,17 @@ from headstart.config.phases import OF_A_PHASE, RECIPES, changes_of, phases_of, 
 from headstart.config.toml import read_toml
 from headstart.errors import ConfigError, did_you_mean
 
-_LABELS: Final = ("features", "augment", "lr-find", "evaluate")  # commands that read labels
-_NETWORK: Final = ("features", "augment", "lr-find")
-_STEPS: Final = ("augment", "lr-find")
-_photos = partial(setting, section="Photos and labels")
-_model = partial(setting, section="Backbone and head")
-_training = partial(setting, section="Training")
+# How settings are grouped in the help, and the commands that have most of a group's beside train.
+_labels = partial(
+    setting, section="Photos and labels", commands=("features", "augment", "lr-find", "evaluate")
+)
+_column = partial(_labels, metavar="COLUMN")
+_network = partial(setting, section="Backbone and head", commands=("features", "augment", "lr-find"))
+_file = partial(_network, commands=("features",))
+_training = partial(setting, section="Training", needs="steps")
+_recipe = partial(setting, section="Training", commands=("augment", "lr-find"))
 _machine = partial(setting, section="Machine, time and faults")
+_computing = partial(_machine, commands=("features",))
 
 
 def _as_it_is(value: Any, where: str, problems: list[str]) -> Any:
@@ -65,7 +69,7 @@ class TrainConfig:
     data: str = setting(
         "", "folder of class folders, or of train/val/test above them; a table, Pascal VOC or COCO"
     )
-    val: float | str = _photos(
+    val: float | str = _labels(
         0.2,
         "fraction of the photos held out for validation, or a folder or file of them",
         above=0,
@@ -74,41 +78,24 @@ class TrainConfig:
         commands=("features", "lr-find"),
         needs="split",
     )
-    task: str = _photos(
+    task: str = _labels(
         "auto",
         "what is predicted",
         choices=("auto", "classification", "multilabel", "regression", "box"),
         shown="auto, what the data hold",
-        commands=_NETWORK,
+        commands=("features", "augment", "lr-find"),
     )
-    target: str | None = _photos(
-        None,
-        "a table's columns of numbers to predict, with commas between",
-        shown="none",
-        metavar="COLUMN",
-        commands=_LABELS,
+    target: str | None = _column(
+        None, "a table's columns of numbers to predict, with commas between", shown="none"
     )
-    image_column: str = _photos(
-        "image",
-        "a table's column of paths, absolute or from the table's folder",
-        metavar="COLUMN",
-        commands=_LABELS,
+    image_column: str = _column("image", "a table's column of paths, absolute or from the table's folder")
+    label_column: str | None = _column(
+        None, "a table's column of classes", shown="label, or labels where a photo may have several"
     )
-    label_column: str | None = _photos(
-        None,
-        "a table's column of classes",
-        shown="label, or labels where a photo may have several",
-        metavar="COLUMN",
-        commands=_LABELS,
+    split_column: str | None = _column(
+        None, "a table's column of train, val and test", shown="split, if there is one"
     )
-    split_column: str | None = _photos(
-        None,
-        "a table's column of train, val and test",
-        shown="split, if there is one",
-        metavar="COLUMN",
-        commands=_LABELS,
-    )
-    group_by: str | None = _photos(
+    group_by: str | None = _labels(
         None,
         "keeps the photos of a group on one side of the split: a table's column, or a regular expression "
         "whose first parentheses find the group in the path",
@@ -116,84 +103,78 @@ class TrainConfig:
         metavar="COLUMN|REGEX",
         commands=("features",),
     )
-    boxes: str = _photos(
+    boxes: str = _labels(
         "refuse",
         "photos with several objects are an error, left out, or keep their largest box",
         choices=("refuse", "skip", "largest"),
-        commands=_LABELS,
         needs="boxes",
     )
-    backbone: str = _model(
+    min_visible: float = _labels(
+        0.5,
+        "share of a box that an augmented view must show, or it is drawn again",
+        at_least=0,
+        at_most=1,
+        metavar="FRACTION",
+        commands=(),
+        needs="boxes",
+    )
+    backbone: str = _network(
         "timm/tf_efficientnet_lite0",
         "a torchvision name, timm/NAME, NAME.TAG, or FILE.onnx, a feature extractor of your own",
         metavar="NAME",
-        commands=_NETWORK,
     )
-    weights: str = _model(
+    weights: str = _network(
         "default",
         "the backbone's weights: default, random, a .pth or .safetensors file, or a run's folder",
         metavar="WHICH",
         commands=("features", "lr-find"),
     )
-    recipe: str = _training(
-        "auto",
-        f"the phases of training: {', '.join(RECIPES)}, or a FILE.toml of [[phases]]",
-        shown="auto, which is finetune with PyTorch, else probe",
-        metavar="NAME|FILE",
-        commands=_STEPS,
+    resize: str | None = _network(
+        None, "how photos become square", choices=("crop", "pad", "squash"), shown="the backbone's"
     )
-    epochs: int | None = _of_last_phase("epochs")
-    lr: float | None = _of_last_phase("head_lr")
-    seed: int = _training(
-        0,
-        "decides the split, the order, the views and the dropout",
-        at_least=0,
-        at_most=2**63 - 1,
-        commands=_STEPS,
+    size_px: int | None = _network(
+        None, "side of the network's input", at_least=8, shown="the backbone's", metavar="PIXELS"
     )
-    resize: str | None = _model(
-        None,
-        "how photos become square",
-        choices=("crop", "pad", "squash"),
-        shown="the backbone's",
-        commands=_NETWORK,
-    )
-    size_px: int | None = _model(
-        None,
-        "side of the network's input",
-        at_least=8,
-        shown="the backbone's",
-        metavar="PIXELS",
-        commands=_NETWORK,
-    )
-    mean: tuple[float, float, float] | None = _model(
+    mean: tuple[float, float, float] | None = _file(
         None,
         "mean of each channel that a FILE.onnx expects; pixels are 0 to 1",
         shown="ImageNet's",
         metavar="R,G,B",
-        commands=("features",),
     )
-    std: tuple[float, float, float] | None = _model(
+    std: tuple[float, float, float] | None = _file(
         None,
         "standard deviation of each channel, like the mean",
         above=0,
         shown="ImageNet's",
         metavar="R,G,B",
-        commands=("features",),
     )
-    output_name: str | None = _model(
+    output_name: str | None = _file(
         None,
         "output or inner tensor of a FILE.onnx to take as features",
         shown="the likeliest output",
         metavar="TENSOR",
-        commands=("features",),
+    )
+    head: str = _network(
+        "auto",
+        "one linear layer on the pooled features, a spatial head that looks for a box on the map before the "
+        "pooling, or the network's own, of hs.train(network=...)",
+        choices=("auto", "linear", "spatial", "own"),
+        shown="auto, what the task needs",
+        commands=(),
+    )
+    recipe: str = _recipe(
+        "auto",
+        f"the phases of training: {', '.join(RECIPES)}, or a FILE.toml of [[phases]]",
+        shown="auto, which is finetune with PyTorch, else probe",
+        metavar="NAME|FILE",
+    )
+    epochs: int | None = _of_last_phase("epochs")
+    lr: float | None = _of_last_phase("head_lr")
+    seed: int = _recipe(
+        0, "decides the split, the order, the views and the dropout", at_least=0, at_most=2**63 - 1
     )
     batch_size: int = _training(
-        32,
-        "photos per training step, over all processes",
-        at_least=1,
-        commands=("lr-find",),
-        needs="steps",
+        32, "photos per training step, over all processes", at_least=1, commands=("lr-find",)
     )
     select: str = _training(
         "val_loss",
@@ -201,53 +182,24 @@ class TrainConfig:
         choices=tuple(
             f"val_{score}" for score in ("loss", "accuracy", "map", "f1", "mae", "rmse", "r2", "iou", "iou50")
         ),
-        needs="steps",
     )
-    head: str = _model(
-        "auto",
-        "one linear layer on the pooled features, a spatial head that looks for a box on the map before the "
-        "pooling, or the network's own, of hs.train(network=...)",
-        choices=("auto", "linear", "spatial", "own"),
-        shown="auto, what the task needs",
-    )
-    min_visible: float = _photos(
-        0.5,
-        "share of a box that an augmented view must show, or it is drawn again",
-        at_least=0,
-        at_most=1,
-        metavar="FRACTION",
-        needs="boxes",
-    )
-    features: str = _machine(
+    features: str = _computing(
         "auto",
         "whether the frozen part's output is kept on disk (store) or computed anew (live)",
         choices=("auto", "store", "live"),
-        commands=("features",),
     )
     device: str = _machine(
-        "auto",
-        "where to compute",
-        choices=("auto", "cpu", "cuda", "mps"),
-        commands=("features", "lr-find"),
+        "auto", "where to compute", choices=("auto", "cpu", "cuda", "mps"), commands=("features", "lr-find")
     )
-    precision: str = _machine(
-        "auto",
-        "number format",
-        choices=("auto", "fp32", "bf16", "fp16"),
-        commands=("features",),
-    )
+    precision: str = _computing("auto", "number format", choices=("auto", "fp32", "bf16", "fp16"))
     memory_format: str = _machine(
         "auto",
         "memory layout of the trained stages",
         choices=("auto", "contiguous", "channels_last"),
         needs="steps",
     )
-    workers: int | None = _machine(
-        None,
-        "image-loading threads; 0 loads in the main thread",
-        at_least=0,
-        shown="CPU cores + 1",
-        commands=("features",),
+    workers: int | None = _computing(
+        None, "image-loading threads; 0 loads in the main thread", at_least=0, shown="CPU cores + 1"
     )
     checkpoint_seconds: float = _machine(
         15.0,
@@ -271,7 +223,7 @@ class TrainConfig:
         shown="none",
         metavar="NAMES",
     )
-    allow_quarantined: float | None = _machine(
+    allow_quarantined: float | None = _computing(
         None,
         "train although up to this fraction of the photos or their labels cannot be used; each class needs "
         "one that can",
@@ -279,7 +231,6 @@ class TrainConfig:
         at_most=1,
         shown="0.01, or five files",
         metavar="FRACTION",
-        commands=("features",),
     )
     phase_settings: Mapping[str, Mapping[str, Any]] | None = setting(
         None, "settings of phases by their names, in place of the recipe's", check=_as_it_is
