@@ -34,3 +34,19 @@ def test_a_bug_still_shows_its_traceback() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
+
+
+def test_a_signal_while_a_compiled_module_is_being_loaded_is_no_bug() -> None:
+    code = """
+import os, signal
+import headstart.__main__ as command
+def run():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except SystemExit as stop:
+        raise ImportError("initialization failed") from stop  # as pybind11 does
+command._run = run
+command.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "headstart: interrupted\n")

@@ -23,7 +23,7 @@ _FAULTS_OF_THE_MACHINE = {
     for name in ("EACCES", "EDQUOT", "EFBIG", "EIO", "EMFILE", "ENFILE", "ENOSPC", "EPERM", "EROFS")
     if hasattr(errno, name)
 }
-_is_stopping = False
+_stopped_by = 0  # the number of the signal, once there has been one
 _STOPPED = {128 + signal.SIGINT: "interrupted", 128 + signal.SIGTERM: "terminated"}
 
 
@@ -58,6 +58,11 @@ def main() -> None:
         _tell(
             ": ".join(str(part) for part in (error.filename, error.strerror) if part), of_all_processes=False
         )
+    except ImportError:  # what a compiled module makes of a signal while it is being loaded
+        if not _stopped_by:
+            raise
+        code = 128 + _stopped_by
+        _tell(_STOPPED[code])
     _give_up_what_cannot_be_flushed()
     ending = code
     sys.exit(code)
@@ -81,10 +86,10 @@ def _run() -> int:
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
     """Leave through every ``finally``, so that nothing half-written stays behind; a second time, at once."""
-    global _is_stopping
-    if _is_stopping:
+    global _stopped_by
+    if _stopped_by:
         _end_now(number, "stopped at once")
-    _is_stopping = True
+    _stopped_by = number
     sys.exit(128 + number)
 
 

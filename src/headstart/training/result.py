@@ -112,10 +112,10 @@ class TrainResult:
         return read_answers(self.path / "answers.csv")
 
     @functools.cached_property
-    def history(self) -> list[dict[str, str]]:
-        """The rows of ``history.csv``, one per epoch."""
+    def history(self) -> list[dict[str, Any]]:
+        """The rows of ``history.csv``, one per epoch: its phase's name, its number, and floats."""
         with open(self.path / "history.csv", encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+            return [{name: _value(name, text) for name, text in row.items()} for row in csv.DictReader(file)]
 
     @functools.cached_property
     def predictor(self) -> Predictor:
@@ -140,3 +140,10 @@ def _scores(scores: Mapping[str, Any]) -> dict[str, float]:
 
 def _in_words(scores: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {score_text(name, value)}" for name, value in scores.items())
+
+
+def _value(name: str, text: str) -> str | int | float:
+    """Read a cell of ``history.csv``."""
+    if name == "phase":
+        return text
+    return int(text) if name == "epoch" else float(text)
