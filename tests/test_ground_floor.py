@@ -338,6 +338,17 @@ def test_the_sheet_of_the_usual_recipe_shows_the_phase_that_is_trained(runs: Pat
     assert "No phase of recipe 'probe' varies photos" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "words", [["nowhere"], ["photos", "--backbone", "resnet18"], ["photos", "--val", "no"]]
+)
+def test_nothing_is_said_of_the_recipe_before_the_photos_and_the_backbone_are_known_to_do(
+    words: list[str], folder: Path
+) -> None:
+    done = without_pytorch(command("train", *words), folder)
+    assert done.returncode == 2
+    assert done.stderr.startswith("headstart: ")
+
+
 def test_a_demo_without_its_photos_begins_nothing(tmp_path: Path) -> None:
     done = without_pytorch(command("demo"), tmp_path)
     assert (done.returncode, list(tmp_path.iterdir())) == (2, [])

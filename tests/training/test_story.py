@@ -60,11 +60,11 @@ def test_where_anything_that_steps_need_is_missing_the_recipe_is_a_probe(
     def find_spec(name: str, package: str | None = None) -> ModuleSpec | None:
         return None if name == missing else find(name, package)
 
-    said: list[str] = []
-    assert decide_recipe(TrainConfig(data="photos"), said.append).recipe == "finetune"
+    assert decide_recipe(TrainConfig(data="photos"))[0].recipe == "finetune"
     monkeypatch.setattr(importlib.util, "find_spec", find_spec)
-    assert decide_recipe(TrainConfig(data="photos"), said.append).recipe == "probe"
-    assert "pip install 'headstart[train]'" in said[-1]
+    config, choice = decide_recipe(TrainConfig(data="photos"))
+    assert config.recipe == "probe"
+    assert "pip install 'headstart[train]'" in choice
 
 
 def test_several_processes_do_not_train_one_probe(

@@ -77,7 +77,7 @@ def write_sheet(
     """
     if augment is not None:
         Augmentation(augment, 0)  # a wrong name is told first
-    config = decide_recipe(TrainConfig.from_settings(data, **settings), say=lambda _: None)
+    config = decide_recipe(TrainConfig.from_settings(data, **settings))[0]
     refuse_picture(Path(out), Path(config.data), _COMMAND)
     listing = read_source(config.data, config.val_folder, **config.source_options)
     backbone, preprocessing = input_of(config, listing.task)

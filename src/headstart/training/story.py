@@ -22,23 +22,25 @@ _INSTALL: Final = "pip install 'headstart[train]'"
 _BOXES: Final = "Boxes are learned in steps, whatever the recipe."
 
 
-def decide_recipe(config: TrainConfig, say: Callable[[str], object]) -> TrainConfig:
-    """Replace the recipe "auto" by the one that it stands for, and say which.
+def decide_recipe(config: TrainConfig) -> tuple[TrainConfig, str]:
+    """Replace the recipe "auto" by the one that it stands for.
 
     Args:
         config: As the user gave it.
-        say: Called with the choice and its reason, where "auto" was asked for.
+
+    Returns:
+        The settings with their recipe; and the choice and its reason in a sentence, to be said once the photos
+        and the backbone are known to do. Empty where "auto" was not asked for.
     """
     if config.recipe != "auto" or config.phases:
-        return config
+        return config, ""
     if config.backbone.lower().endswith(".onnx"):
-        say("Recipe: probe, a head on frozen features. An ONNX file cannot be fine-tuned.")
-        return dataclasses.replace(config, recipe="probe")
-    if has_pytorch():
-        say("Recipe: finetune, a head on frozen features, then the last stage. For the head alone: probe")
-        return dataclasses.replace(config, recipe="finetune")
-    say(f"Recipe: probe, a head on frozen features. To fine-tune the backbone as well: {_INSTALL}")
-    return dataclasses.replace(config, recipe="probe")
+        chosen, why = "probe", "a head on frozen features. An ONNX file cannot be fine-tuned."
+    elif has_pytorch():
+        chosen, why = "finetune", "a head on frozen features, then the last stage. For the head alone: probe"
+    else:
+        chosen, why = "probe", f"a head on frozen features. To fine-tune the backbone as well: {_INSTALL}"
+    return dataclasses.replace(config, recipe=chosen), f"Recipe: {chosen}, {why}"
 
 
 def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup | str:

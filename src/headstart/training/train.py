@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -121,13 +121,15 @@ def plan(data: str | os.PathLike[str], out: str | os.PathLike[str] | None = None
         HeadstartError: Whatever ``train`` would raise before it reads the first photo.
     """
     say = Watchers.of_screen(quiet=is_secondary()).say
-    config = decide_recipe(TrainConfig.from_settings(data, **settings), say)
+    config, choice = decide_recipe(TrainConfig.from_settings(data, **settings))
     watchers_of(config.watch)  # which may not be installed
     probe = find_probe(config, say)
     if isinstance(probe, ProbeSetup):
+        _say(choice, say)
         return plan_probe(probe, out)
     refuse_to_train_a_file(config, probe)
     refuse_without_pytorch(probe)
+    _say(choice, say)
     with requires_extra("train"):
         from headstart.training.plan import plan_in_steps
     return plan_in_steps(config, out)
@@ -144,15 +146,22 @@ def _run(
     verbose: bool,
 ) -> TrainResult:
     with Watchers.of_run(config.watch, watch, quiet=is_secondary(), verbose=verbose) as watchers:
-        config = decide_recipe(config, watchers.say)
+        config, choice = decide_recipe(config)
         reason = "A network of your own is trained in steps."
         if network is None:
             probe = find_probe(config, watchers.say)
             if isinstance(probe, ProbeSetup):
+                _say(choice, watchers.say)
                 return train_probe(probe, watchers, out=out, stopped=stopped, force=force)
             reason = probe
             refuse_to_train_a_file(config, reason)
         refuse_without_pytorch(reason)
+        _say(choice, watchers.say)
         with requires_extra("train"):
             from headstart.training.finetune import train_in_steps
         return train_in_steps(config, watchers, out=out, stopped=stopped, force=force, network=network)
+
+
+def _say(choice: str, say: Callable[[str], object]) -> None:
+    if choice:
+        say(choice)
