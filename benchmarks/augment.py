@@ -21,7 +21,7 @@ from torchvision.transforms import v2
 from headstart.config.operations import OPERATIONS, PRESETS, Augment
 from headstart.data.augment import Augmentation
 from headstart.data.folder import read_folder
-from headstart.images.decode import read_bytes
+from headstart.images.photo_file import read_bytes
 from headstart.images.preprocess import Preprocessing, load_pixels, preprocess
 from headstart.images.view import View
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from headstart.cores import num_cores
 from headstart.data.folder import read_folder
-from headstart.images.decode import read_bytes
+from headstart.images.photo_file import read_bytes
 from headstart.images.preprocess import load_pixels
 from headstart.model.backbones import resolve
 from headstart.model.normalise import Normalise

@@ -16,7 +16,7 @@ import onnx.numpy_helper
 import torch
 from torch import nn
 
-from headstart.features.backbones import OWN_GRAPHS, RECIPE_KEY, Recipe, graph_file_name
+from headstart.features.own_graphs import OWN_GRAPHS, RECIPE_KEY, Recipe, graph_file_name
 from headstart.model.backbones import Backbone, create_native, resolve
 from headstart.model.to_backbone import prefix_graph
 

@@ -17,7 +17,16 @@ ROWS = [
         *("files", "columns", "cores", "environment", "errors"),
     ],
     ["data"],
-    ["probe", "features", "evaluation", "answers", "predictions", "drawings", "predictor"],
+    [
+        "probe",
+        "features",
+        "evaluation",
+        "answers",
+        "predictions",
+        "predictions_file",
+        "drawings",
+        "predictor",
+    ],
     ["model"],
     ["export"],
     ["training"],
@@ -27,7 +36,7 @@ TORCH_FREE = [
     *ROWS[0],
     "data",
     "recipe",
-    *("probe", "features", "evaluation", "answers", "predictions", "drawings", "predictor"),
+    *ROWS[2],
     *("__main__", "cli"),  # which import the others where they are used
 ]
 # Files and folders of a room that otherwise needs PyTorch. They may name its types for the type checker.

@@ -17,7 +17,8 @@ from tests.windows import HeldFiles
 from headstart.errors import FileWriteError, UsageError
 from headstart.images.preprocess import Preprocessing
 from headstart.model_file import ModelInfo
-from headstart.predictions import PredictionsFile, write_csv, write_jsonl, write_table
+from headstart.predictions import write_csv, write_jsonl, write_table
+from headstart.predictions_file import PredictionsFile
 from headstart.tasks.prediction import Prediction
 
 
@@ -426,7 +427,7 @@ def test_two_processes_do_not_write_one_file(pictures: list[str], tmp_path: Path
 def test_a_file_that_is_open_elsewhere_is_replaced_by_the_next_call(
     pictures: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headstart.predictions.retried", lambda function: function())
+    monkeypatch.setattr("headstart.predictions_file.retried", lambda function: function())
     out = tmp_path / "out"
     out.write_text("an older file, in a spreadsheet")
     held = HeldFiles(monkeypatch, out.__eq__)

@@ -575,7 +575,7 @@ def test_finding_photos_is_lazy(tmp_path: Path) -> None:
 def test_predicting_imports_only_what_the_base_install_has(run: Path, tmp_path: Path) -> None:
     photo("red").save(tmp_path / "a.png")
     program = (
-        "import sys, headstart.predictor, headstart.predictions\n"
+        "import sys, headstart.predictor, headstart.predictions, headstart.predictions_file\n"
         "(prediction,) = headstart.predictor.load(sys.argv[1]).predict(sys.argv[2])\n"
         "assert prediction.label == 'red'\n"
         "print({name.partition('.')[0] for name in sys.modules} &"

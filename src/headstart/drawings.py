@@ -8,8 +8,9 @@ from pathlib import Path
 from headstart import tasks
 from headstart.errors import UsageError
 from headstart.files import write_whole
-from headstart.images.decode import decode, read_bytes
+from headstart.images.decode import decode
 from headstart.images.draw import annotate
+from headstart.images.photo_file import read_bytes
 from headstart.model_file import ModelInfo
 from headstart.tasks.prediction import Prediction
 

@@ -17,9 +17,10 @@ from PIL import Image, ImageOps
 from headstart import tasks
 from headstart.errors import HeadstartError, ImageError, RunFolderError, UsageError, shell_command
 from headstart.images.colour import to_srgb
-from headstart.images.decode import decode, image_size, read_bytes
+from headstart.images.decode import decode, image_size
 from headstart.images.find import walk
 from headstart.images.given import Given, Photo, each_given, is_one_photo
+from headstart.images.photo_file import read_bytes
 from headstart.images.preprocess import load_pixels, preprocess
 from headstart.model_file import ModelInfo, open_onnx, verify_onnx
 from headstart.runtime import Failure, Provider, Row, fastest_providers, map_images, open_session

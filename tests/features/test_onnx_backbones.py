@@ -23,17 +23,10 @@ from torch import nn
 from headstart import weight_files
 from headstart.errors import DamagedFileError, NetworkError, UnknownBackboneError, WeightsError
 from headstart.features import backbones, prefixes
-from headstart.features.backbones import (
-    OWN_GRAPHS,
-    Export,
-    OnnxBackbone,
-    available,
-    find_backbone,
-    keep_prefix,
-    kept_prefix,
-    own_graph,
-    refuse_unknown,
-)
+from headstart.features.backbones import available, find_backbone, refuse_unknown
+from headstart.features.exported import Export, keep_prefix, kept_prefix
+from headstart.features.onnx_backbone import OnnxBackbone
+from headstart.features.own_graphs import OWN_GRAPHS, own_graph
 from headstart.images.preprocess import Preprocessing
 from headstart.model import to_backbone
 from headstart.model.backbones import create_native, resolve

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import os
 import pickle
 import random
 import struct
@@ -15,17 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
 
-import headstart.images.decode as decode_module
 from headstart.errors import ImageError
-from headstart.images.decode import (
-    HEAD_BYTES,
-    IMAGE_SUFFIXES,
-    decode,
-    image_size,
-    looks_like_image,
-    read_bytes,
-)
+from headstart.images.decode import decode, image_size
+from headstart.images.formats import HEAD_BYTES, IMAGE_SUFFIXES, READERS, looks_like_image
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 LOSSLESS = {"PNG": {}, "WEBP": {"lossless": True}, "BMP": {}, "TIFF": {}}
@@ -475,14 +468,14 @@ def test_pillows_warnings_about_metadata_reach_nobody(index):
 def test_warnings_of_other_threads_are_still_shown_while_one_decodes(monkeypatch):
     decoding, go_on = threading.Event(), threading.Event()
 
-    class SlowJpeg(decode_module.JpegImageFile):
+    class SlowJpeg(JpegImageFile):
         def load(self):
             decoding.set()
             assert go_on.wait(10)
             warnings.warn("about metadata", stacklevel=2)
             return super().load()
 
-    monkeypatch.setitem(decode_module._READERS, "JPEG", SlowJpeg)
+    monkeypatch.setitem(READERS, "JPEG", SlowJpeg)
     data = encode(Image.fromarray(gradient()), "JPEG")
     with warnings.catch_warnings(record=True) as caught, ThreadPoolExecutor(1) as pool:
         warnings.simplefilter("always")
@@ -539,45 +532,6 @@ def test_many_threads_decode_the_same_pixels():
     with ThreadPoolExecutor(8) as pool:
         for _ in range(5):
             assert list(pool.map(lambda data: pixels(data).tobytes(), files)) == expected
-
-
-def test_read_bytes_returns_the_whole_file(tmp_path):
-    (tmp_path / "a.jpg").write_bytes(b"content")
-    assert read_bytes(str(tmp_path / "a.jpg")) == b"content"
-
-
-def test_read_bytes_says_why_a_file_cannot_be_read(tmp_path, monkeypatch):
-    (tmp_path / "folder.jpg").mkdir()
-    (tmp_path / "link.jpg").symlink_to(tmp_path / "gone.jpg")
-    os.mkfifo(tmp_path / "pipe.jpg")
-    (tmp_path / "large.jpg").write_bytes(b"12345")
-    (tmp_path / "locked.jpg").write_bytes(b"12345")
-    monkeypatch.setattr(decode_module, "MAX_FILE_BYTES", 4)
-    cases = {
-        "gone.jpg": "no such file",
-        "link.jpg": "a link whose target does not exist",
-        "folder.jpg": "a folder",
-        "pipe.jpg": "not a regular file",
-        "large.jpg": "GiB",
-        "zero\0byte.jpg": "cannot be read",
-        "n" * 300: "cannot be read",
-    }
-    for name, reason in cases.items():
-        with pytest.raises(ImageError) as caught:
-            read_bytes(str(tmp_path / name))
-        assert reason in caught.value.reason
-        assert str(tmp_path) not in caught.value.reason
-
-
-def test_read_bytes_names_a_missing_permission(tmp_path, monkeypatch):
-    (tmp_path / "a.jpg").write_bytes(b"content")
-
-    def refuse(*_):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("builtins.open", refuse)
-    with pytest.raises(ImageError, match="no permission to read it"):
-        read_bytes(str(tmp_path / "a.jpg"))
 
 
 @pytest.mark.parametrize("as_bytes", [True, False])

@@ -54,7 +54,8 @@ def predict(
     """Say what is on photos; without PyTorch. Exit code 1 if one of them cannot be read."""
     from headstart import tasks
     from headstart.drawings import draw_each
-    from headstart.predictions import PredictionsFile, write_csv, write_jsonl, write_table
+    from headstart.predictions import write_csv, write_jsonl, write_table
+    from headstart.predictions_file import PredictionsFile
     from headstart.predictor import find_images, load
 
     if out is not None:

@@ -12,10 +12,12 @@ from typing import Final
 
 from headstart import tasks
 from headstart.columns import counted
-from headstart.data.labelled import classes_of, named, too_many
 from headstart.data.place import place_boxes
+from headstart.data.quarantine import named, too_many
+from headstart.data.written import classes_of
 from headstart.errors import ConfigError, DataError, ImageError
-from headstart.images.decode import Header, decode, read_bytes
+from headstart.images.decode import Header, decode
+from headstart.images.photo_file import read_bytes
 from headstart.records import Dataset, Listing, Quarantined, Record
 from headstart.runtime import map_in_order
 

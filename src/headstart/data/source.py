@@ -14,9 +14,12 @@ from typing import Final, get_args
 
 from headstart.data.coco import find_coco, is_coco, read_coco
 from headstart.data.folder import read_folder
-from headstart.data.labelled import Labels, Options, below, group_finder, listing_of
-from headstart.data.table import TABLE_SUFFIXES, read_table
+from headstart.data.groups import below, group_finder
+from headstart.data.labelled import listing_of
+from headstart.data.table import read_table
+from headstart.data.table_file import TABLE_SUFFIXES
 from headstart.data.voc import find_voc, has_xml, read_voc
+from headstart.data.written import Labels, Options
 from headstart.errors import ConfigError, DataError, did_you_mean
 from headstart.records import Listing, TaskName
 

@@ -12,19 +12,18 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from headstart import tasks
-from headstart.data.labelled import (
+from headstart.data.groups import below, group_finder
+from headstart.data.split_names import SPLIT_OF_FOLDER
+from headstart.data.written import (
     Labels,
     Object,
     Options,
     Written,
-    below,
     box_fault,
     clean_class,
     declared_size,
-    group_finder,
     labels_of_objects,
 )
-from headstart.data.split_names import SPLIT_OF_FOLDER
 from headstart.errors import DataError
 from headstart.images.find import walk
 

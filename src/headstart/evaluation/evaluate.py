@@ -22,7 +22,7 @@ from headstart.data.place import place_boxes
 from headstart.data.source import read_source
 from headstart.errors import ConfigError, DataError, ImageError, did_you_mean
 from headstart.evaluation.scores import scores_of
-from headstart.images.decode import read_bytes
+from headstart.images.photo_file import read_bytes
 from headstart.predictor import Predictor
 from headstart.records import Quarantined, Record
 from headstart.runtime import map_in_order

@@ -13,7 +13,8 @@ from headstart import tasks
 from headstart.errors import ParityError
 from headstart.export.onnx import answers
 from headstart.images.boxes import to_photo
-from headstart.images.decode import image_size, read_bytes
+from headstart.images.decode import image_size
+from headstart.images.photo_file import read_bytes
 from headstart.images.preprocess import load_pixels
 from headstart.model.normalise import Normalise
 from headstart.model_file import ModelInfo

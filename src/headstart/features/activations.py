@@ -25,7 +25,8 @@ from headstart.features.fingerprint import Fingerprint, photo_key
 from headstart.features.photos import FACTS_PX, PhotoStore, facts_of
 from headstart.features.prefix import Pair, Prefix
 from headstart.features.store import FeatureStore, StoreError
-from headstart.images.decode import Decoded, Header, decode_photo, image_header, read_bytes
+from headstart.images.decode import Decoded, Header, decode_photo, image_header
+from headstart.images.photo_file import read_bytes
 from headstart.images.preprocess import Preprocessing, load_photo
 from headstart.records import Candidate, Record
 from headstart.runtime import Row, map_images

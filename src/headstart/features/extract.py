@@ -23,13 +23,13 @@ from headstart.config.checking import hint_at, settings_of
 from headstart.data.coco import find_coco
 from headstart.data.place import place_boxes
 from headstart.data.source import read_source
-from headstart.data.table import TABLE_SUFFIXES
+from headstart.data.table_file import TABLE_SUFFIXES
 from headstart.data.voc import has_xml
 from headstart.errors import ConfigError, DataError, requires
 from headstart.features.activations import Activations
-from headstart.features.backbones import OnnxBackbone
 from headstart.features.cache import Room, should_keep
 from headstart.features.fingerprint import Fingerprint
+from headstart.features.onnx_backbone import OnnxBackbone
 from headstart.features.onnx_check import check_on_files
 from headstart.features.prefix import Prefix
 from headstart.files import write_whole

@@ -13,8 +13,8 @@ import onnx.numpy_helper
 
 from headstart.cores import num_cores
 from headstart.errors import ImageError, NetworkError
-from headstart.features.backbones import OnnxBackbone
-from headstart.features.onnx_file import close
+from headstart.features.onnx_backbone import OnnxBackbone
+from headstart.features.onnx_batch import close
 from headstart.features.onnx_surgery import SCALE, SHIFT, serialised, set_normalisation
 from headstart.images.preprocess import load_pixels
 from headstart.runtime import open_session

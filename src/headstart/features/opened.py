@@ -10,9 +10,9 @@ import numpy as np
 
 from headstart.data.augment import Augmentation
 from headstart.features.activations import Activations
-from headstart.features.backbones import OnnxBackbone
 from headstart.features.cache import Room
 from headstart.features.fingerprint import Fingerprint
+from headstart.features.onnx_backbone import OnnxBackbone
 from headstart.features.pooled import POOLED, pooled_widths, with_pooled
 from headstart.features.prefix import OnnxPrefix, Pair, Prefix
 from headstart.records import Record

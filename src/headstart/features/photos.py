@@ -20,7 +20,8 @@ from headstart.features.cache import Room, cache_folder
 from headstart.features.fingerprint import DECODER
 from headstart.features.store import FeatureStore, StoreError
 from headstart.images.colour import profile_name
-from headstart.images.decode import Decoded, decode_photo, read_bytes
+from headstart.images.decode import Decoded, decode_photo
+from headstart.images.photo_file import read_bytes
 from headstart.runtime import map_in_order
 
 THUMBNAIL_PX: Final = 96

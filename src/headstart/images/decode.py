@@ -7,56 +7,22 @@ Pillow's ``ImageFile.LOAD_TRUNCATED_IMAGES`` stays off, so that a truncated phot
 from __future__ import annotations
 
 import io
-import os
 import re
-import stat
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final
 
 import numpy as np
 from PIL import Image
-from PIL.AvifImagePlugin import AvifImageFile
-from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ExifTags import Base as ExifTag
-from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
 from headstart.errors import ImageError
 from headstart.images.colour import to_srgb
-
-# Not Image.open: it refuses more than 179 megapixels before a reduced scale can be asked for, follows the
-# index of an MPO's further pictures (which phones get wrong), and hides why a header cannot be read.
-_READERS: Final[dict[str, type[ImageFile]]] = {
-    "JPEG": JpegImageFile,
-    "PNG": PngImageFile,
-    "WEBP": WebPImageFile,
-    "GIF": GifImageFile,
-    "BMP": BmpImageFile,
-    "TIFF": TiffImageFile,
-    "AVIF": AvifImageFile,
-}
-
-FORMATS: Final = tuple(_READERS)
-"""The formats that are read. An MPO is read as the JPEG that its first picture is."""
-
-_READ_SUFFIXES = ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .bmp .dib .tif .tiff .avif .avifs"
-_MEANT_AS_PHOTOS = (
-    ".heic .heif .hif .jp2 .j2k .jxl .ppm .pgm .pbm .pnm"  # reported, not passed over like a README
-)
-IMAGE_SUFFIXES: Final = frozenset(f"{_READ_SUFFIXES} {_MEANT_AS_PHOTOS}".split())
-"""Lower-case suffixes of the files that are taken for images, readable or not."""
-
-HEAD_BYTES: Final = 32
-"""How many first bytes of a file tell its format."""
+from headstart.images.formats import HEAD_BYTES, READERS, format_of, why_not_an_image
+from headstart.images.pillow_warnings import pillow_warnings_off
 
 MAX_PIXELS: Final = 100_000_000
 """Largest photo that is decoded, in pixels (up to 1.5 GB of memory); a JPEG may have more."""
@@ -67,33 +33,6 @@ MAX_PIXELS: Final = 100_000_000
 MAX_JPEG_PIXELS: Final = 250_000_000
 """Largest JPEG that is decoded, in pixels of its full scale."""
 
-MAX_FILE_BYTES: Final = 2**30
-"""Largest file that is read."""
-
-_SIGNATURES: Final = {
-    name: re.compile(pattern, re.DOTALL)
-    for name, pattern in {
-        "JPEG": rb"\xff\xd8\xff",
-        "PNG": rb"\x89PNG\r\n\x1a\n",
-        "WEBP": rb"RIFF.{4}WEBP",
-        "GIF": rb"GIF8[79]a",
-        # "BM" alone begins many a text: also the size of a known header.
-        "BMP": rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0{3}",
-        "TIFF": rb"II[*+]\0|MM\0[*+]",
-        # ISO media: a major brand, or, after the version, one of the compatible brands.
-        "AVIF": rb".{4}ftyp(?:avi[fs]|.{8}(?:.{4})*?avi[fs])",
-        "HEIC": rb".{4}ftyp(?:hei[cmsx]|hev[cmsx]|mif1|msf1)",
-        "JPEG 2000": rb"\0{3}\x0cjP  |\xff\x4f\xff\x51",
-        "JPEG XL": rb"\0{3}\x0cJXL ",
-    }.items()
-}
-
-_ADVICE: Final = {
-    "HEIC": "save it as JPEG (on an iPhone: Settings, Camera, Formats, Most Compatible)",
-    "JPEG 2000": "save it as JPEG or PNG",
-    "JPEG XL": "save it as JPEG or PNG",
-}
-
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -103,61 +42,8 @@ _UPRIGHT: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
 _SIDES_SWAPPED: Final = {_UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
-
-
-def looks_like_image(head: bytes) -> bool:
-    """Tell by a file's first ``HEAD_BYTES`` bytes whether it is an image, in a format that is read or not."""
-    return _format_of(head) is not None
-
-
-def is_meant_as_image(path: str) -> bool:
-    """Tell whether a file is a photo by its suffix or its first bytes.
-
-    What cannot be looked at, as a link that leads nowhere, is one by its suffix.
-    """
-    has_suffix = Path(path).suffix.lower() in IMAGE_SUFFIXES
-    try:
-        regular = stat.S_ISREG(Path(path).stat().st_mode)
-    except OSError:  # a link that leads nowhere, or no permission: reading it will tell
-        return has_suffix
-    if has_suffix or not regular:  # opening a named pipe would wait for ever
-        return regular
-    try:
-        with open(path, "rb", buffering=0) as opened:
-            return looks_like_image(opened.read(HEAD_BYTES))
-    except OSError:
-        return False
-
-
-def read_bytes(path: str) -> bytes:
-    """Return a photo's bytes.
-
-    Raises:
-        ImageError: There is no such file, it may not be read, or it is no photo by its kind or size.
-    """
-    try:
-        status = Path(path).stat()
-        if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
-            raise ImageError(path, _why_not_a_file(path, status.st_mode))
-        if status.st_size > MAX_FILE_BYTES:
-            size_gb, limit_gb = status.st_size / 2**30, MAX_FILE_BYTES / 2**30
-            raise ImageError(path, f"a file of {size_gb:.1f} GiB; photos up to {limit_gb:.0f} GiB are read")
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError as error:
-        gone = "a link whose target does not exist" if Path(path).is_symlink() else "no such file"
-        raise ImageError(path, gone) from error
-    except PermissionError as error:
-        raise ImageError(path, "no permission to read it") from error
-    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-        raise ImageError(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _why_not_a_file(path: str, mode: int) -> str:
-    if not stat.S_ISDIR(mode):
-        return "not a regular file"
-    return "a folder" if os.access(path, os.R_OK | os.X_OK) else "a folder, without permission to list it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,12 +111,12 @@ def decode_photo(data: bytes, *, path: str, reduce_to_px: int | None = None) -> 
         ImageError: The bytes are no such photo, are truncated or damaged, or would decode to more than
             ``MAX_PIXELS`` (a JPEG: ``MAX_JPEG_PIXELS``).
     """
-    format_name = _format_of(data[:HEAD_BYTES])
-    if format_name not in _READERS:
-        raise ImageError(path, _why_not_an_image(data, format_name))
+    format_name = format_of(data[:HEAD_BYTES])
+    if format_name not in READERS:
+        raise ImageError(path, why_not_an_image(data, format_name))
     try:
-        with _pillow_warnings_off():
-            image = _READERS[format_name](io.BytesIO(data))
+        with pillow_warnings_off():
+            image = READERS[format_name](io.BytesIO(data))
             _refuse_bombs_and_thumbnails(image, path)
             size, reduction = image.size, 1
             if reduce_to_px is not None and image.draft(None, (reduce_to_px, reduce_to_px)):
@@ -267,12 +153,12 @@ def image_header(photo: str | bytes) -> Header:
         # Of a path, only the header is read; what is no regular file would have been refused before.
         with open(photo, "rb") if isinstance(photo, str) else io.BytesIO(photo) as file:
             head = file.read(HEAD_BYTES)
-            format_name = _format_of(head)
-            if format_name not in _READERS:
-                raise ImageError(path, _why_not_an_image(head, format_name))
+            format_name = format_of(head)
+            if format_name not in READERS:
+                raise ImageError(path, why_not_an_image(head, format_name))
             file.seek(0)
-            with _pillow_warnings_off():
-                image = _READERS[format_name](file)
+            with pillow_warnings_off():
+                image = READERS[format_name](file)
                 # Without EXIF, Pillow's PNG reader decodes all pixels, to look behind them.
                 may_turn = not isinstance(image, PngImageFile) or _has_exif(file)
                 return _header(image.size, _orientation(image) if may_turn else 1, format_name)
@@ -363,23 +249,6 @@ def _grey_8_bit(image: Image.Image, path: str) -> np.ndarray:
     return grey
 
 
-def _format_of(head: bytes) -> str | None:
-    return next((name for name, pattern in _SIGNATURES.items() if pattern.match(head)), None)
-
-
-def _why_not_an_image(data: bytes, format_name: str | None) -> str:
-    if not data:
-        return "empty file"
-    if format_name is not None:
-        return f"{format_name}, which Headstart does not read: {_ADVICE[format_name]}"
-    start = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<script")):
-        return "an HTML page, not an image: a download that failed?"
-    if start.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer, not the image itself: run git lfs pull"
-    return f"not an image in a format Headstart reads ({', '.join(FORMATS)})"
-
-
 def _why_not_decoded(error: Exception, format_name: str) -> str:
     if isinstance(error, MemoryError):
         return "not enough memory to decode it"
@@ -387,54 +256,3 @@ def _why_not_decoded(error: Exception, format_name: str) -> str:
         pixels = re.search(r"\((\d+) pixels\)", str(error))
         return _too_large(int(pixels[1]), MAX_PIXELS) if pixels else str(error)
     return f"truncated or damaged {format_name}: {error or type(error).__name__}"
-
-
-class _WhileDecoding(threading.local):
-    """The message pattern of a warnings filter: matches in a thread that is decoding, and nowhere else."""
-
-    active = False
-
-    def match(self, message: str) -> bool:
-        return self.active
-
-
-_while_decoding: Final = _WhileDecoding()
-# Both match warnings of any module; there are two so that one can take the other's place without a gap.
-_WARNINGS_FILTERS: Final = (
-    ("ignore", _while_decoding, Warning, None, 0),
-    ("ignore", _while_decoding, Warning, re.compile(""), 0),
-)
-_warnings_lock: Final = threading.Lock()
-
-
-@contextmanager
-def _pillow_warnings_off() -> Iterator[None]:
-    """Keep Pillow's warnings from the user, in this thread only.
-
-    They are about metadata that is not used (a damaged EXIF block, a wrong APNG header); what concerns the
-    pixels is an exception. ``warnings.catch_warnings`` swaps a list that all threads share, so one thread
-    would switch another's warnings off, or leave them off for good. A filter that stays, and only matches in
-    a thread that asks for it, has no such race.
-    """
-    _put_filter_first(cast("list[object]", warnings.filters))
-    _while_decoding.active = True
-    try:
-        yield
-    finally:
-        _while_decoding.active = False
-
-
-def _put_filter_first(filters: list[object]) -> None:
-    """Put a filter of ours before those that others have added, and remove ours from behind them.
-
-    The new one is inserted before the old one is removed, as other threads may be decoding meanwhile.
-    """
-    if filters and filters[0] in _WARNINGS_FILTERS:
-        return
-    with _warnings_lock:
-        old = [each for each in _WARNINGS_FILTERS if each in filters]
-        new = next((each for each in _WARNINGS_FILTERS if each not in old), _WARNINGS_FILTERS[0])
-        filters.insert(0, new)
-        for each in old:
-            with suppress(ValueError):
-                filters.remove(each)

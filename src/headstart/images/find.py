@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from headstart.images.decode import is_meant_as_image
+from headstart.images.formats import is_meant_as_image
 
 _NEVER_DATA: Final = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # and names with a leading dot
 

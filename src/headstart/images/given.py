@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from headstart.errors import ImageError, InputError
-from headstart.images.decode import MAX_FILE_BYTES
+from headstart.images.photo_file import MAX_FILE_BYTES
 
 
 class Readable(Protocol):

@@ -100,7 +100,7 @@ def load_photo(
     """Decode a photo once, and turn it into the network's input.
 
     Args:
-        data: The file's content, in any format of ``headstart.images.decode.FORMATS``.
+        data: The file's content, in any format of ``headstart.images.formats.FORMATS``.
         settings: The network's preprocessing.
         path: Names the photo in errors; it is not opened.
         view: An augmented version to make; None for the photo as it is.

@@ -15,13 +15,9 @@ from torch import Tensor, nn
 from headstart.config import TrainConfig
 from headstart.errors import NetworkError
 from headstart.features import prefixes
-from headstart.features.backbones import (
-    Export,
-    OnnxBackbone,
-    find_backbone,
-    keep_prefix,
-    kept_prefix,
-)
+from headstart.features.backbones import find_backbone
+from headstart.features.exported import Export, keep_prefix, kept_prefix
+from headstart.features.onnx_backbone import OnnxBackbone
 from headstart.files import own_code_digest
 from headstart.images.preprocess import Preprocessing
 from headstart.model.backbones import Backbone, resolve

@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from headstart import tasks
-from headstart.features.backbones import OnnxBackbone
+from headstart.features.onnx_backbone import OnnxBackbone
 from headstart.features.prefix import ACTIVATIONS
 from headstart.model_file import ModelInfo
 

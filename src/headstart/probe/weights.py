@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
-from headstart.features.backbones import OnnxBackbone
+from headstart.features.onnx_backbone import OnnxBackbone
 from headstart.files import write_whole
 from headstart.model_file import HEAD, PLACEHOLDER, ModelInfo, seal_safetensors
 

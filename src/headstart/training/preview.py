@@ -23,8 +23,9 @@ from headstart.data.sheet import Picture, Section, describe, draw_sheet, fit
 from headstart.data.source import read_source
 from headstart.data.targets import Targets
 from headstart.errors import DataError, ImageError
-from headstart.images.decode import decode, image_size, read_bytes
+from headstart.images.decode import decode, image_size
 from headstart.images.draw import outline
+from headstart.images.photo_file import read_bytes
 from headstart.images.preprocess import load_pixels
 from headstart.images.view import View
 from headstart.records import Candidate, Quarantined, Record

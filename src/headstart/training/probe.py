@@ -26,8 +26,8 @@ from headstart.data.targets import Scale, Targets
 from headstart.errors import ParityError, shell_command
 from headstart.evaluation.scores import summary_of
 from headstart.features.activations import Activations
-from headstart.features.backbones import OnnxBackbone
 from headstart.features.cache import Room, should_keep
+from headstart.features.onnx_backbone import OnnxBackbone
 from headstart.features.onnx_check import check_on_files
 from headstart.features.opened import open_backbone_features
 from headstart.features.prefix import ACTIVATIONS

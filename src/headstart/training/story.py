@@ -13,7 +13,8 @@ from headstart.config import TrainConfig, file_is_not_trained, unused_settings
 from headstart.data.source import read_source
 from headstart.environment import has_pytorch, may_have_gpu
 from headstart.errors import ConfigError, MissingPackageError, NetworkError, WeightsError, requires_extra
-from headstart.features.backbones import OnnxBackbone, find_backbone, refuse_unknown
+from headstart.features.backbones import find_backbone, refuse_unknown
+from headstart.features.onnx_backbone import OnnxBackbone
 from headstart.features.onnx_file import open_backbone
 from headstart.training.history import refuse_other_head, refuse_other_scores
 from headstart.training.probe import ProbeSetup

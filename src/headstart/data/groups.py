@@ -1,0 +1,42 @@
+"""Groups of photos, found in their paths."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from headstart.errors import ConfigError, did_you_mean
+
+
+def group_finder(group_by: str, columns: Sequence[str] = ()) -> Callable[[str], str | None]:
+    """Return what finds a photo's group in its path: the first parentheses of a regular expression.
+
+    Args:
+        group_by: The expression.
+        columns: Names of a table's columns, for the message.
+
+    Raises:
+        ConfigError: It is no regular expression, or has no parentheses.
+    """
+    kinds = "a regular expression with parentheses around the group, such as 'plant([0-9]+)'"
+    if columns:
+        kinds = f"a column ({', '.join(columns)}) or {kinds}"
+    try:
+        pattern = re.compile(group_by)
+    except re.error as error:
+        raise ConfigError([f"group_by is {group_by!r}; it must be {kinds}: {error}."]) from error
+    if not pattern.groups:
+        raise ConfigError([f"group_by is {group_by!r}.{did_you_mean(group_by, columns)} It must be {kinds}."])
+
+    def find(path: str) -> str | None:
+        match = pattern.search(path)
+        return match[1] if match else None
+
+    return find
+
+
+def below(path: str, root: str) -> str:
+    """Return a photo's path as a regular expression of groups sees it: below the root, with ``/``."""
+    return Path(os.path.relpath(path, root)).as_posix()

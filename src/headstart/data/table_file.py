@@ -1,0 +1,171 @@
+"""Files of tables: CSV with any usual separator, Parquet, JSON lines. Read row by row, never whole."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from headstart.columns import counted
+from headstart.errors import DataError, requires
+
+TABLE_SUFFIXES: Final = frozenset({".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson"})
+"""Lower-case suffixes of the files that are taken for tables."""
+
+_BATCH_ROWS: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table whose columns are known.
+
+    Attributes:
+        columns: Their names.
+        place: What a row's number counts: ``"line"`` or ``"row"``.
+        rows: From the columns that are used and the errors, which grow, to (number, cells by column).
+    """
+
+    columns: list[str]
+    place: str
+    rows: Callable[[Sequence[str], list[str]], Iterator[tuple[int, dict[str, Any]]]]
+
+
+def open_table(path: str, image_column: str) -> Table:
+    """Find a table's columns by its suffix's format.
+
+    Args:
+        path: A .csv, .tsv, .parquet or .jsonl file.
+        image_column: The column that must be there, by which the separator of a CSV is found.
+
+    Raises:
+        DataError: It cannot be read, or has no columns.
+    """
+    suffix = Path(path).suffix.lower()
+    try:
+        if suffix in (".parquet", ".pq"):
+            return _open_parquet(path)
+        if suffix in (".csv", ".tsv"):
+            return _open_csv(path, image_column)
+        return _open_json_lines(path)
+    except OSError as error:
+        raise DataError(f"{path!r} cannot be read: {error.strerror or error}.") from error
+    except UnicodeError as error:
+        raise DataError(f"{path!r} is not text that can be read: {error}. Save it as UTF-8.") from error
+
+
+def _open_text(path: str) -> TextIO:
+    """Open a text in UTF-8, or in UTF-16 if its first bytes say so, with or without a byte order mark.
+
+    Bytes that are not UTF-8 come as surrogates: in a path they open the file that they name.
+    """
+    with open(path, "rb") as file:
+        utf_16 = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
+    if utf_16:
+        return open(path, encoding="utf-16", newline="")
+    return open(path, encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+def _open_csv(path: str, image_column: str) -> Table:
+    with _open_text(path) as file:
+        header = next((line for line in file if line.strip()), "")
+    if not header:
+        raise DataError(f"{path!r} is empty. Its first line must name the columns, as in image,label")
+
+    def names(delimiter: str) -> list[str]:
+        try:
+            return [name.strip() for name in next(csv.reader([header], delimiter=delimiter, strict=True))]
+        except csv.Error:
+            return []
+
+    # The one that gives the column that must be there; otherwise the one that gives most columns.
+    delimiter = max(",;\t", key=lambda delimiter: (image_column in names(delimiter), len(names(delimiter))))
+    columns = names(delimiter)
+
+    def rows(used: Sequence[str], errors: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+        positions = {name: columns.index(name) for name in used}
+        with _open_text(path) as file:
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
+            line, header_seen = 1, False
+            try:
+                for cells in reader:
+                    first, line = line, reader.line_num + 1
+                    if not cells:
+                        continue
+                    if not header_seen:
+                        header_seen = header_seen or any(cell.strip() for cell in cells)
+                    elif len(cells) != len(columns):
+                        too_many = f"Put a cell that holds {delimiter!r} into double quotes"
+                        advice = too_many if len(cells) > len(columns) else "Write empty cells too"
+                        errors.append(
+                            f"{path}, line {first}: {counted(len(cells), 'cell')}, but there are "
+                            f"{counted(len(columns), 'column')}. {advice}"
+                        )
+                    else:
+                        yield first, {name: cells[position] for name, position in positions.items()}
+            except csv.Error as error:
+                errors.append(f"{path}, line {line}: {error}. Is a double quote not closed, or not doubled?")
+            except UnicodeError as error:
+                errors.append(f"{path}, line {line}: {error}. Save the table as UTF-8")
+
+    return Table(columns, "line", rows)
+
+
+def _open_json_lines(path: str) -> Table:
+    columns: dict[str, None] = {}
+    for _, value in _json_lines(path, []):
+        columns.update(dict.fromkeys(value))
+    if not columns:
+        errors: list[str] = []
+        for _ in _json_lines(path, errors):
+            pass
+        raise DataError("\n".join(errors[:1]) or f"{path!r} is empty. Write an object per line.")
+
+    def rows(used: Sequence[str], errors: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+        yield from _json_lines(path, errors)
+
+    return Table(list(columns), "line", rows)
+
+
+def _json_lines(path: str, errors: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    with _open_text(path) as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+                if not isinstance(value, dict):
+                    raise ValueError("it is no object in braces")
+            except (ValueError, RecursionError) as error:
+                errors.append(
+                    f"{path}, line {number}: {error}. Each line must be an object, as in "
+                    '{"image": "a.jpg", "label": "cat"}'
+                )
+            else:
+                yield number, value
+
+
+def _open_parquet(path: str) -> Table:
+    with requires("pyarrow", f"The table {path!r}"):
+        import pyarrow
+        import pyarrow.parquet
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            columns = list(file.schema_arrow.names)
+    except pyarrow.ArrowException as error:
+        raise DataError(f"{path!r} cannot be read as Parquet: {error}.") from error
+
+    def rows(used: Sequence[str], errors: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+        number = 0
+        try:
+            with pyarrow.parquet.ParquetFile(path) as file:
+                for batch in file.iter_batches(_BATCH_ROWS, columns=list(used)):
+                    for cells in batch.to_pylist():
+                        number += 1
+                        yield number, cells
+        except (pyarrow.ArrowException, OSError) as error:
+            errors.append(f"{path}, after row {number}: damaged: {error}")
+
+    return Table(columns, "row", rows)

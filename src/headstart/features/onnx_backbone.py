@@ -1,0 +1,61 @@
+"""What every backbone of the ground floor is: an ONNX graph with its weights and its preprocessing."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+
+from headstart.features.graph import function_hashes
+from headstart.images.preprocess import Preprocessing
+from headstart.weight_files import (
+    WeightsSource,
+)
+
+
+@dataclass(frozen=True)
+class OnnxBackbone:
+    """A pretrained network up to the input of its head, as an ONNX graph.
+
+    Attributes:
+        name: Full name, such as ``"timm/tf_efficientnet_lite0.in1k"``; for a user's file, its file name.
+        graph: A serialised model with all weights inside: input ``images`` (N, size_px, size_px, 3) uint8,
+            output ``activations`` (N, D) float32. Normalisation is its first layer.
+        preprocessing: How photos become its input.
+        source: Where the weights come from.
+        stages: Tensors inside the graph, in order: the outputs (N, C, H, W) of the stages before the pooling.
+        is_file: Whether the user has named a file.
+        native: The state dict of the whole network in its own names, with the pretrained head as its last two
+            tensors; empty where it is not known.
+    """
+
+    name: str
+    graph: bytes
+    preprocessing: Preprocessing
+    source: WeightsSource = field(compare=False)
+    stages: tuple[str, ...] = ()
+    is_file: bool = False
+    native: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def weights(self) -> str:
+        """SHA-256 of the file that the weights come from, or ``"random"``."""
+        return self.source.identity
+
+    @functools.cached_property
+    def function(self) -> str:
+        """Hash of the operations and weights from ``images`` to ``activations``."""
+        return function_hashes(self._model)["activations"]
+
+    @functools.cached_property
+    def num_features(self) -> int:
+        """D, the number of features per photo."""
+        (output,) = (each for each in self._model.graph.output if each.name == "activations")
+        return int(output.type.tensor_type.shape.dim[1].dim_value)
+
+    @functools.cached_property
+    def _model(self) -> onnx.ModelProto:
+        return onnx.load_from_string(self.graph)
