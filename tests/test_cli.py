@@ -114,6 +114,15 @@ def test_the_version_is_the_packages() -> None:
     assert headstart("--version") == (0, f"headstart {hs.__version__}\n", "")
 
 
+def test_the_help_cuts_no_sentence_short() -> None:
+    out = here("--help")[1]
+    assert not re.search(r"\w\.\.\.$", out, re.MULTILINE)
+    for command in re.findall(r"^  ([a-z-]+)  ", out, re.MULTILINE):
+        assert "pytorch" not in here(command, "--help")[1].lower().replace("finetune with pytorch", ""), (
+            command
+        )
+
+
 def test_where_a_number_is_wanted_the_help_says_so() -> None:
     _, text, _ = here("train", "--help")
     for words in ("--seed NUMBER", "--size-px PIXELS", "--max-minutes MINUTES", "--val FRACTION|FOLDER"):

@@ -81,6 +81,11 @@ def test_a_run_by_its_bare_name_is_looked_for_where_training_makes_it(
     shutil.copytree(run, tmp_path / "runs" / "photos")
     with pytest.raises(RunFolderError, match=r"'photos'\..*Models in 'runs': runs/photos\."):
         load("photos")
+    for number in range(10, 30):
+        (tmp_path / "runs" / f"a{number}").mkdir()
+        (tmp_path / "runs" / f"a{number}" / "model.onnx").touch()
+    with pytest.raises(RunFolderError, match=r"runs/a18, runs/a19, \.\.\.\.$"):
+        load("photos")
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ from headstart.tasks.prediction import Prediction
 _BATCH_SIZE_ON_CPU: Final = 1
 _BATCH_SIZE_ON_GPU: Final = 32
 
+_MOST_NAMED: Final = 10  # models, in a message
+
 _ORIENTATION, _FIRST_SIDEWAYS = 0x0112, 5  # the EXIF tag, and the first of its values that turn a photo
 
 
@@ -258,7 +260,8 @@ def _model_in(path: Path) -> Path:
         if around == Path() and Path("runs").is_dir():  # a name without the folder that training makes
             around = Path("runs")
     runs = [str(model.parent) for model in sorted(around.glob("*/model.onnx"))]
-    found = f"Models in {str(around)!r}: {', '.join(runs)}." if runs else f"No models are in {str(around)!r}."
+    some = ", ".join(runs[:_MOST_NAMED]) + (", ..." if len(runs) > _MOST_NAMED else "")
+    found = f"Models in {str(around)!r}: {some}." if runs else f"No models are in {str(around)!r}."
     raise RunFolderError(
         f"{wrong} A model is the run folder that headstart train makes, or its model.onnx. {found}"
     )

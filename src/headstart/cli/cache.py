@@ -16,9 +16,9 @@ def cache(
         bool, typer.Option("--clear", help="Delete all stored features and exported networks.")
     ] = False,
 ) -> None:
-    """Show or clear the stored outputs of frozen stages; what is deleted is computed again when needed.
+    """Show or clear the stored outputs of frozen stages. What is deleted is computed again when needed.
 
-    Networks that PyTorch has exported are kept beside them, and are cleared too.
+    Exported networks are kept beside them, and are cleared too.
     """
     from datetime import datetime
 

@@ -27,7 +27,10 @@ class ExportFormat(StrEnum):
 def inspect(
     what: Annotated[str, typer.Argument(metavar="NAME|RUN", help="A backbone's name, or a run folder.")],
 ) -> None:
-    """Show a network's stages: shapes, parameters, multiply-adds, what is frozen."""
+    """Show a network's stages. With shapes, parameters, multiply-adds, and what is frozen.
+
+    Needs headstart[train].
+    """
     with requires_extra("train", "The command inspect"):
         from headstart.config import TrainConfig
         from headstart.export.safetensors import load_network
@@ -78,7 +81,7 @@ def backbones(
         bool, typer.Option("--installed", help="Only those whose weights are here.")
     ] = False,
 ) -> None:
-    """List backbones: size, input, where the weights come from, and whether they are on this machine."""
+    """List backbones. With size, input, where the weights come from, and whether they are on this machine."""
     from headstart.environment import has_pytorch
 
     if not has_pytorch():
@@ -137,7 +140,10 @@ def export(
     to: Annotated[ExportFormat, typer.Option(help="What to write.")],
     out: Annotated[Path | None, option("File to write.", "model.onnx or model.pth in the run folder")] = None,
 ) -> None:
-    """Write a trained model in another form; for pth, with the lines that load it without Headstart."""
+    """Write a trained model in another form. For pth, prints the lines that load it without Headstart.
+
+    Needs headstart[train].
+    """
     from headstart.model_file import info_of_safetensors, is_headstart_model, refuse_to_build
 
     weights, written = model / "model.safetensors", model / "model.onnx"

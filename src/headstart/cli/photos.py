@@ -27,7 +27,7 @@ def augment(
     views: Annotated[int, typer.Option(min=1, max=20, help="Views of each photo.")] = 6,
     photos: Annotated[int, typer.Option(min=1, max=50, help="Photos on the picture.")] = 8,
 ) -> None:
-    """Show photos beside the views that training would make of them, as a picture."""
+    """Show photos beside their augmented views. The picture has the views that training would make."""
     from headstart.training.preview import write_sheet
 
     result = write_sheet(data, out, augment=augment, num_views=views, num_photos=photos, **settings)
@@ -55,7 +55,9 @@ def features(
     out: Annotated[Path, typer.Option(metavar="FILE", help="File to write: .parquet or .npz.")],
     settings: dict[str, Any],
 ) -> None:
-    """Write the features of photos, the input of a network's head, with their paths, labels and splits."""
+    """Write the features of photos to a file. They are the input of a network's head; paths, labels and
+    splits are written with them.
+    """
     from headstart.features.extract import extract_features
     from headstart.training.extractor import open_extractor
 

@@ -51,7 +51,7 @@ def predict(
         typer.Option(help="A new folder for the photos with their boxes or answers drawn.", metavar="FOLDER"),
     ] = None,
 ) -> None:
-    """Say what is on photos; without PyTorch. Exit code 1 if one of them cannot be read."""
+    """Predict what photos show. The exit code is 1 if one of them cannot be read."""
     from headstart import tasks
     from headstart.drawings import draw_each
     from headstart.predictions import write_csv, write_jsonl, write_table
@@ -125,7 +125,7 @@ def evaluate(
         str | None, option("train, val or test.", "test, or else val, or else everything", metavar="SPLIT")
     ] = None,
 ) -> None:
-    """Score a model on labelled photos: the scores of its task, by class or by target."""
+    """Score a model on labelled photos. The scores are those of its task, by class or by target."""
     from headstart.evaluation.evaluate import chosen_on_validation, evaluate_folder, num_seen_by
     from headstart.predictor import load
 

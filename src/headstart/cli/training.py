@@ -85,7 +85,10 @@ def lr_find(
         str | None, option("Name of the phase to test.", "the last one that takes steps", metavar="NAME")
     ] = None,
 ) -> None:
-    """Look for a phase's learning rate: 100 steps at growing rates, a picture of the loss, a suggestion."""
+    """Look for a phase's learning rate. Takes 100 steps at growing rates, draws the loss, suggests a rate.
+
+    Needs headstart[train].
+    """
     with requires_extra("train", "The command lr-find"):
         from headstart.training.lr_find import lr_find as find_lr
 

@@ -30,8 +30,8 @@ def decide_recipe(config: TrainConfig) -> tuple[TrainConfig, str]:
         config: As the user gave it.
 
     Returns:
-        The settings with their recipe; and the choice and its reason in a sentence, to be said once the photos
-        and the backbone are known to do. Empty where "auto" was not asked for.
+        The settings with their recipe; and the choice and its reason in a sentence, to be said once the
+        photos and the backbone are known to do. Empty where "auto" was not asked for.
     """
     if config.recipe != "auto" or config.phases:
         return config, ""
