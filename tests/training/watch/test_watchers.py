@@ -18,7 +18,9 @@ import headstart as hs
 from headstart.config import TrainConfig
 from headstart.config.checking import settings_of
 from headstart.training.watch.named import NAMED
+from headstart.training.watch.terminal import Terminal
 from headstart.training.watch.watcher import METHODS
+from headstart.training.watch.watchers import Watchers
 
 PHASES = [{"name": "head", "epochs": 1}, {"name": "all", "unfreeze": "all", "epochs": 2, "wise_ft": True}]
 
@@ -103,6 +105,19 @@ def test_a_watcher_changes_nothing(photos: Path, tmp_path: Path) -> None:
     assert without_times(watched.history) == without_times(alone.history)
 
 
+def test_the_global_generators_stay_as_they_are() -> None:
+    def states() -> tuple[object, ...]:
+        numpy = np.random.get_state()  # noqa: NPY002
+        return random.getstate(), numpy[1].tolist(), torch.get_rng_state().tolist()
+
+    before = states()
+    watchers = Watchers([Vandal()], print)
+    watchers.phase_begun(hs.PhaseConfig(), (), 3)
+    with watchers.counting("Photos", 8) as counter:
+        counter.advance(8)
+    assert states() == before
+
+
 def test_what_a_run_in_steps_tells(photos: Path, tmp_path: Path) -> None:
     recorder = Recorder()
     run = train(photos, tmp_path / "run", watch=[recorder])
@@ -138,9 +153,6 @@ def test_what_a_probe_tells(photos: Path, tmp_path: Path) -> None:
 def test_a_watcher_that_fails_is_named_once_and_left_out(
     method: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from headstart.training.watch.terminal import Terminal
-    from headstart.training.watch.watchers import Watchers
-
     class Fails(hs.Watcher):
         calls = 0
 
