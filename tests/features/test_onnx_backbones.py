@@ -22,7 +22,7 @@ from torch import nn
 
 from headstart import weight_files
 from headstart.errors import DamagedFileError, NetworkError, UnknownBackboneError, WeightsError
-from headstart.features import backbones, prefixes
+from headstart.features import exported, prefixes
 from headstart.features.backbones import available, find_backbone, refuse_unknown
 from headstart.features.exported import Export, keep_prefix, kept_prefix
 from headstart.features.onnx_backbone import OnnxBackbone
@@ -342,7 +342,7 @@ BACKBONE = OnnxBackbone(
 
 @pytest.fixture
 def without_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backbones, "has_pytorch", lambda: False)
+    monkeypatch.setattr(exported, "has_pytorch", lambda: False)
 
 
 @pytest.mark.parametrize(
@@ -359,7 +359,7 @@ def without_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_export_of_other_versions_is_taken_only_where_it_cannot_be_made_anew(
     is_installed: bool, versions: dict[str, str], found: dict[bool, bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backbones, "has_pytorch", lambda: is_installed)
+    monkeypatch.setattr(exported, "has_pytorch", lambda: is_installed)
     keep_prefix(BACKBONE, dataclasses.replace(EXPORT, versions=versions))
     backbone = find_backbone("a")
     assert (backbone is not None) == found[is_installed]
