@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from headstart.config.checking import check_fields, setting
@@ -19,6 +20,9 @@ def _check_augment(value: Any, where: str, problems: list[str]) -> Augment:
     from headstart.config.augmentation import check_augment
 
     return check_augment(value, where, problems)
+
+
+_of_steps = partial(setting, needs="steps")
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,8 @@ class PhaseConfig:
         "exact solves a linear head as L2 logistic regression, in place of epochs",
         choices=("adam", "adamw", "sgd", "exact"),
     )
-    momentum: float = setting(0.9, "of sgd", at_least=0, below=1)
-    head_lr: float = setting(1e-3, "largest learning rate of the head", above=0)
+    momentum: float = _of_steps(0.9, "of sgd", at_least=0, below=1)
+    head_lr: float = _of_steps(1e-3, "largest learning rate of the head", above=0)
     backbone_lr: float | None = setting(
         None, "largest learning rate of the other stages; default: head_lr", above=0
     )
@@ -63,21 +67,21 @@ class PhaseConfig:
         above=0,
         at_most=1,
     )
-    weight_decay: float = setting(
+    weight_decay: float = _of_steps(
         0.0, "decoupled for adamw, L2 for adam and sgd; never of biases and norms", at_least=0
     )
-    clip_norm: float | None = setting(None, "largest norm of a step's gradients", above=0)
-    accumulate: int = setting(1, "batches per step of the optimiser", at_least=1)
+    clip_norm: float | None = _of_steps(None, "largest norm of a step's gradients", above=0)
+    accumulate: int = _of_steps(1, "batches per step of the optimiser", at_least=1)
 
-    schedule: str = setting(
+    schedule: str = _of_steps(
         "constant",
         "how the learning rate changes: step, multistep, exponential after epochs, the others in each step",
         choices=("constant", "step", "multistep", "exponential", "cosine", "one-cycle"),
     )
-    step_epochs: int = setting(7, "schedule step: every this many epochs ...", at_least=1)
+    step_epochs: int = _of_steps(7, "schedule step: every this many epochs ...", at_least=1)
     milestones: tuple[int, ...] = setting((), "schedule multistep: after each of these epochs ...", above=0)
-    gamma: float = setting(0.9, "... the learning rate is multiplied by this", above=0, at_most=1)
-    warmup_epochs: float = setting(
+    gamma: float = _of_steps(0.9, "... the learning rate is multiplied by this", above=0, at_most=1)
+    warmup_epochs: float = _of_steps(
         0.0, "number of epochs in which the learning rate rises from 0", at_least=0
     )
 
@@ -87,28 +91,28 @@ class PhaseConfig:
         "ones always learn",
         choices=("frozen", "train"),
     )
-    label_smoothing: float = setting(0.0, "share of each target given to all classes", at_least=0, below=1)
-    class_weights: str = setting(
+    label_smoothing: float = _of_steps(0.0, "share of each target given to all classes", at_least=0, below=1)
+    class_weights: str = _of_steps(
         "none", "balanced: a photo counts more the rarer its class", choices=("none", "balanced")
     )
-    sampling: str = setting(
+    sampling: str = _of_steps(
         "shuffled",
         "shuffled: each photo once an epoch; balanced: each class as often, rare photos repeated",
         choices=("shuffled", "balanced"),
     )
-    mixup: float = setting(0.0, "alpha of Beta(alpha, alpha), the share of a second photo", at_least=0)
-    cutmix: float = setting(0.0, "alpha of Beta(alpha, alpha), the area from a second photo", at_least=0)
+    mixup: float = _of_steps(0.0, "alpha of Beta(alpha, alpha), the share of a second photo", at_least=0)
+    cutmix: float = _of_steps(0.0, "alpha of Beta(alpha, alpha), the area from a second photo", at_least=0)
 
-    ema: float | None = setting(
+    ema: float | None = _of_steps(
         None,
         "what is scored and kept is an average of the weights that keeps this much of itself per step",
         above=0,
         below=1,
     )
-    patience: int | None = setting(
+    patience: int | None = _of_steps(
         None, "the phase ends after this many epochs without improvement", at_least=1
     )
-    wise_ft: bool = setting(
+    wise_ft: bool = _of_steps(
         False, "try mixtures of the weights before and after the phase on the validation photos"
     )
 

@@ -69,7 +69,7 @@ def phases_of(
             if phases[-1].optimizer == "exact" and (epochs := values.get("epochs", 1)) != 1:
                 told.append(
                     f"epochs is {epochs}, but optimizer = 'exact' solves the head once, without epochs. "
-                    f"Leave epochs out, or use adam, adamw or sgd."
+                    f"Leave epochs out, or {_in_steps(phases[-1])}."
                 )
             problems.extend(f"{where}phase {number}: {each}" for each in told)
     problems.extend(
@@ -89,16 +89,15 @@ def unknown_phases(changes: Collection[str], names: Collection[str]) -> list[str
     ]
 
 
-_OF_STEPS = (
-    *("momentum", "head_lr", "weight_decay", "clip_norm", "accumulate", "schedule", "step_epochs", "gamma"),
-    *("warmup_epochs", "label_smoothing", "class_weights", "sampling", "mixup", "cutmix", "ema", "patience"),
-    "wise_ft",
-)
 _OF_OTHER_STAGES = {
     "backbone_lr": "is the learning rate of other stages",
     "layer_decay": "slows other stages down",
     "norm": "is about the batch norms of other stages",
 }
+
+
+def _in_steps(phase: PhaseConfig) -> str:
+    return f"use adam, adamw or sgd, as with --set {phase.name}.optimizer=adam"
 
 
 def _contradictions(phase: PhaseConfig) -> list[str]:
@@ -121,9 +120,9 @@ def _contradictions(phase: PhaseConfig) -> list[str]:
     if phase.optimizer == "exact":
         problems.extend(
             f"{name} is {getattr(phase, name)!r}, but optimizer = 'exact' solves the head without steps. "
-            f"Leave {name} out, or use adam, adamw or sgd."
-            for name in _OF_STEPS
-            if name in changed
+            f"Leave {name} out, or {_in_steps(phase)}."
+            for name, about in settings_of(phase).items()
+            if name in changed and about.needs == "steps"
         )
     elif phase.patience is not None and phase.patience >= phase.epochs - 1:
         remedy = f"Make it at most {phase.epochs - 2}, or leave" if phase.epochs > 2 else "Leave"
