@@ -58,20 +58,11 @@ def predict(
     from headstart.predictions_file import PredictionsFile
     from headstart.predictor import find_images, load
 
+    format_ = format_ or _usual_format(out)
     if out is not None:
-        if format_ is None and out.suffix.lower() not in (*_JSON_LINES, *_CSV):
-            raise UsageError(
-                f"out is {str(out)!r}; its name must end in {', '.join((*_CSV[:-1], *_JSON_LINES))}, unless "
-                "--format says how to write it."
-            )
         refuse_to_write(out, TEXT)
     predictor = load(model)
-    for path in images:
-        if path != "-" and next(find_images(path), None) is None:
-            raise UsageError(
-                f"There are no photos in {path!r} or in the folders below it. Name a folder of JPEG, PNG or "
-                f"WebP files, for example; hidden ones and those in the folders of runs do not count."
-            )
+    _refuse_without_photos(images)
     top_k = max(1, min(top_k, len(predictor.class_names)))
     photos = (photo for path in _paths(images) for photo in find_images(path))
     # Several classes are told by their thresholds; the others' probabilities stand beside them.
@@ -92,11 +83,6 @@ def predict(
     if draw is not None:
         is_continued = unfinished is not None and unfinished.num_known > 0
         predictions = draw_each(predictions, predictor.info, draw, is_continued=is_continued)
-    if format_ is None:
-        if out is not None:
-            format_ = Format.JSONL if out.suffix.lower() in _JSON_LINES else Format.CSV
-        else:
-            format_ = Format.TABLE if sys.stdout.isatty() else Format.CSV
     with unfinished or nullcontext(sys.stdout) as file:
         if format_ is Format.CSV:
             num_errors = write_csv(file, predictions, predictor.info, top_k=top_k)
@@ -162,6 +148,31 @@ def evaluate(
         print(f"headstart: {photo.path}: {photo.error}", file=sys.stderr)
     if result.unreadable:
         raise typer.Exit(1)
+
+
+def _usual_format(out: Path | None) -> Format:
+    """Return how predictions are written unless the user says it."""
+    if out is None:
+        return Format.TABLE if sys.stdout.isatty() else Format.CSV
+    if out.suffix.lower() in _JSON_LINES:
+        return Format.JSONL
+    if out.suffix.lower() in _CSV:
+        return Format.CSV
+    raise UsageError(
+        f"out is {str(out)!r}; its name must end in {', '.join((*_CSV[:-1], *_JSON_LINES))}, unless "
+        "--format says how to write it."
+    )
+
+
+def _refuse_without_photos(images: list[str]) -> None:
+    from headstart.predictor import find_images
+
+    for path in images:
+        if path != "-" and next(find_images(path), None) is None:
+            raise UsageError(
+                f"There are no photos in {path!r} or in the folders below it. Name a folder of JPEG, PNG or "
+                f"WebP files, for example; hidden ones and those in the folders of runs do not count."
+            )
 
 
 def _paths(images: list[str]) -> Iterator[str]:
