@@ -441,10 +441,10 @@ def test_an_interrupted_call_that_draws_is_continued(run: Path, photos: Path, tm
         def stop(prediction: object) -> object:
             raise HeadstartError("stopped")
 
-        draw = headstart_drawings.words
+        draw = headstart_drawings.annotate
         calls = itertools.count()
         patch.setattr(
-            headstart_drawings, "words", lambda *given: draw(*given) if next(calls) < 5 else stop(given)
+            headstart_drawings, "annotate", lambda *given: draw(*given) if next(calls) < 5 else stop(given)
         )
         assert here(*arguments)[0] == 1
     assert len(list(drawn.iterdir())) == 5
@@ -562,7 +562,7 @@ MISTAKES = [
     (
         ["train", "PHOTOS", "--val", "nowhere"],
         2,
-        "'nowhere'. It stands for val. Name a folder of class folders",
+        "val names. Name a folder of class folders, a table",
     ),
     (["train", "PHOTOS", "--out", "PHOTOS"], 2, "is the folder of the photos. Name another one for the run"),
     (["train", "PHOTOS", "--out", "PHOTOS", "--dry-run"], 2, "is the folder of the photos. Name another one"),
@@ -572,8 +572,8 @@ MISTAKES = [
         "out is 'a.xlsx'; its name must end in .csv, .txt, .jsonl",
     ),
     (["predict", "nowhere", "a.jpg"], 2, "No models are in '.'."),
-    (["predict", "nowhere", "a.jpg"], 2, "There is no nowhere"),
-    (["evaluate", "nowhere", "PHOTOS"], 2, "There is no nowhere"),
+    (["predict", "nowhere", "a.jpg"], 2, "There is no file or folder 'nowhere'"),
+    (["evaluate", "nowhere", "PHOTOS"], 2, "There is no file or folder 'nowhere'"),
     (["inspect", "resnet81"], 2, "Did you mean 'resnet"),
     (["export", "nowhere", "--to", "pth"], 2, "nowhere is not a folder with a model.safetensors"),
     (["export", "nowhere", "--to", "tflite"], 2, "onnx"),
