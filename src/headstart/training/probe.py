@@ -21,7 +21,7 @@ from headstart.answers.table import Answers
 from headstart.config import PhaseConfig, TrainConfig
 from headstart.data.augment import Augmentation
 from headstart.data.check import check_images
-from headstart.data.split import split_dataset
+from headstart.data.split import Splits, split_dataset
 from headstart.data.targets import Scale, Targets
 from headstart.errors import ParityError, shell_command
 from headstart.evaluation.scores import summary_of
@@ -36,7 +36,7 @@ from headstart.predictor import Predictor
 from headstart.probe.assemble import assemble
 from headstart.probe.solve import SolvedHead
 from headstart.probe.weights import save_head
-from headstart.records import Candidate, Listing, Record
+from headstart.records import Candidate, Dataset, Listing, Record
 from headstart.runtime import CPU
 from headstart.training.hand_over import (
     hand_over,
@@ -99,7 +99,7 @@ def train_probe(
         UsageError: The photos cannot be used.
         HeadstartError: The work failed, for a reason that the message names.
     """
-    config, listing, backbone, phase = setup.config, setup.listing, setup.backbone, setup.phase
+    config, backbone, phase = setup.config, setup.backbone, setup.phase
     stopwatch = Stopwatch()
     with ExitStack() as cleanup:
         if stopped is None:
@@ -111,74 +111,40 @@ def train_probe(
             run.begin_again("A head that is solved has no checkpoints", force=force, say=watchers.say)
         cleanup.enter_context(_told_how_to_go_on(run, watchers.say))
         watchers.say(f"Backbone {backbone.name}, weights: {backbone.source}")
-
         if backbone.is_file:
-            check_on_files(backbone, [photo.path for photo in listing.candidates], watchers.say)
+            check_on_files(backbone, [photo.path for photo in setup.listing.candidates], watchers.say)
 
-        # One pass reads, hashes and checks the photos and computes their features.
-        plain, training = _open_features(setup, watchers)
-        cleanup.callback(plain.close)
-        cleanup.callback(training.close)
-
-        def wanted(photo: Candidate) -> bool:
-            if training is not plain:  # only validation photos are needed as they are
-                return photo.split == "val"
-            return photo.split != "test"  # from which nothing may be learned
-
-        with stopwatch("features"), watchers.counting("Photos", len(listing.candidates)) as counter:
-            checks = counter.each(plain.check(listing.candidates, wanted))
-            dataset = check_images(listing, config.allow_quarantined, checks=checks)
+        features = _open_features(setup, watchers)
+        cleanup.callback(features.close)
+        with stopwatch("features"):
+            dataset = _read_photos(setup, features, watchers)
         splits = split_dataset(dataset, val_fraction=config.val_fraction, seed=config.seed)
         scale = Scale.of(splits.train, dataset.targets)
         targets = Targets(dataset.task, dataset.class_names, backbone.preprocessing, scale)
         run.begin(out, dataset, splits, force=force, say=watchers.say)
         watchers.run_begun(RunStart(run.path, config, is_resumed=stopped is not None))
-        watchers.photos_read(listing, dataset, splits)
+        watchers.photos_read(setup.listing, dataset, splits)
         num_parameters = (backbone.num_features + 1) * targets.num_outputs
         watchers.phase_begun(phase, ["all but the head"], num_parameters)
 
         begun = time.monotonic()
-        train = [(record, view) for view in _views(phase) for record in splits.train]
-        with stopwatch("features"), watchers.counting("Features", len(train) + len(splits.val)) as counter:
-            for _ in counter.each(training.fill(train)):
-                pass
-            for _ in counter.each(plain.fill((record, 0) for record in splits.val)):
-                pass
+        with stopwatch("features"):
+            _compute_the_rest(features, splits, watchers)
         with stopwatch("train"):
             solved, out_of_fold, inputs = solve_photos(
-                splits.train, _views(phase), training.rows, backbone.num_features, targets
+                splits.train, features.views, features.training.rows, backbone.num_features, targets
             )
         watchers.head_solved(solved.summary())
 
-        info = ModelInfo(
-            task=dataset.task,
-            backbone=backbone.name,
-            weights=backbone.weights,
-            class_names=dataset.class_names,
-            preprocessing=backbone.preprocessing,
-            head="linear",
-            targets=dataset.targets,
-            scale=(scale.mean, scale.std),
-            thresholds=tasks.of(dataset.task).first_thresholds(len(dataset.class_names)),
-            versions=versions(),
-        )
         watchers.say("Writing the model and checking it")
         with stopwatch("export"):
-            graph = assemble(backbone, solved.weight, solved.bias, info)
-            val_outputs = outputs_of_file_from_rows(graph, info, ACTIVATIONS, plain, splits.val)
-            assert val_outputs is not None  # the file begins with the backbone's graph
-            info = with_thresholds(info, splits.val, val_outputs)
-            save_head(run.path / "model.safetensors", backbone, solved.weight, solved.bias, info)
-            model = seal_onnx(graph, info)
-            predictor = Predictor.from_bytes(model, providers=CPU)
-            step = math.ceil(len(splits.val) / _PARITY_PHOTOS)
-            parity = _compare(predictor, splits.val[::step], val_outputs[::step], run.path)
-            run.write_bytes("model.onnx", model)
+            model = _write_model(run, setup, dataset, splits, features, solved, scale)
+        info = model.predictor.info
         record = EpochRecord(
             phase.name,
             1,
             _train_scores(inputs, splits.train, solved, info),
-            summary_of(Answers.from_outputs(splits.val, val_outputs, info, "val"), info),
+            summary_of(Answers.from_outputs(splits.val, model.val_outputs, info, "val"), info),
             0.0,
             round(time.monotonic() - begun, 3),
         )
@@ -190,9 +156,11 @@ def train_probe(
             "head": solved.summary(),
             "phases": [{"name": phase.name, "unfrozen": phase.unfreeze, "epochs": [epoch]}],
             "best": {"phase": phase.name, "epoch": 1},
-            "parity": parity,
+            "parity": model.parity,
         }
-        metrics = hand_over(run, predictor, dataset, splits, val_outputs, out_of_fold, facts, stopwatch)
+        metrics = hand_over(
+            run, model.predictor, dataset, splits, model.val_outputs, out_of_fold, facts, stopwatch
+        )
         watchers.run_finished(metrics)
         run.write_metrics(metrics)  # last, for it says that the run is finished
     return TrainResult(run.path, metrics)
@@ -211,11 +179,32 @@ def _told_how_to_go_on(run: RunFolder, say: Callable[[str], object]) -> Iterator
         raise
 
 
-def _open_features(setup: ProbeSetup, watchers: Watchers) -> tuple[Activations, Activations]:
-    """Return the features of photos as they are, and of what is trained on; often the same object."""
+@dataclass(frozen=True)
+class _Features:
+    """Features of photos as they are, and of what is trained on; often the same object.
+
+    Attributes:
+        plain: Of photos as they are.
+        training: Of the views that are trained on.
+        views: Numbers of these views; 0 is the photo as it is.
+    """
+
+    plain: Activations
+    training: Activations
+    views: range
+
+    def close(self) -> None:
+        """Let go of stores and memory."""
+        self.plain.close()
+        if self.training is not self.plain:
+            self.training.close()
+
+
+def _open_features(setup: ProbeSetup, watchers: Watchers) -> _Features:
     config, phase, backbone = setup.config, setup.phase, setup.backbone
-    num_views, num_photos = len(_views(phase)), len(setup.listing.candidates)
-    num_bytes = 4 * backbone.num_features * num_photos * num_views
+    views = range(1) if phase.augment == "none" else range(1, phase.views + 1)
+    num_photos = len(setup.listing.candidates)
+    num_bytes = 4 * backbone.num_features * num_photos * len(views)
     keep, why = should_keep(config.features, num_bytes, num_photos, num_photos)
     if not keep:
         watchers.say(f"Features are not stored: {why}")
@@ -224,15 +213,93 @@ def _open_features(setup: ProbeSetup, watchers: Watchers) -> tuple[Activations, 
     # The pooled outputs of all stages are computed on the way and kept, too.
     plain = open_backbone_features(backbone, pooled=keep, **options).activations
     if phase.augment == "none":
-        return plain, plain
+        return _Features(plain, plain, views)
     augmentation = Augmentation(phase.augment, config.seed)
     training = open_backbone_features(backbone, augmentation=augmentation, pooled=False, **options)
-    return plain, training.activations
+    return _Features(plain, training.activations, views)
 
 
-def _views(phase: PhaseConfig) -> range:
-    """Numbers of the views that are trained on; 0 is the photo as it is."""
-    return range(1) if phase.augment == "none" else range(1, phase.views + 1)
+def _read_photos(setup: ProbeSetup, features: _Features, watchers: Watchers) -> Dataset:
+    """Read, hash and check the photos, and compute their features in the same pass.
+
+    Raises:
+        DataError: They cannot be used.
+    """
+    candidates = setup.listing.candidates
+
+    def wanted(photo: Candidate) -> bool:
+        if features.training is not features.plain:  # only validation photos are needed as they are
+            return photo.split == "val"
+        return photo.split != "test"  # from which nothing may be learned
+
+    with watchers.counting("Photos", len(candidates)) as counter:
+        checks = counter.each(features.plain.check(candidates, wanted))
+        return check_images(setup.listing, setup.config.allow_quarantined, checks=checks)
+
+
+def _compute_the_rest(features: _Features, splits: Splits, watchers: Watchers) -> None:
+    """Compute what the first pass could not, as it did not know who is trained on, and on which views."""
+    train = [(record, view) for view in features.views for record in splits.train]
+    with watchers.counting("Features", len(train) + len(splits.val)) as counter:
+        for _ in counter.each(features.training.fill(train)):
+            pass
+        for _ in counter.each(features.plain.fill((record, 0) for record in splits.val)):
+            pass
+
+
+@dataclass(frozen=True)
+class _Model:
+    """The model file as it was written.
+
+    Attributes:
+        predictor: Predicts with its bytes.
+        val_outputs: (N, D), of the file for the validation photos.
+        parity: How far its answers are from those for stored features, as ``metrics.json`` has it.
+    """
+
+    predictor: Predictor
+    val_outputs: np.ndarray
+    parity: dict[str, Any]
+
+
+def _write_model(
+    run: RunFolder,
+    setup: ProbeSetup,
+    dataset: Dataset,
+    splits: Splits,
+    features: _Features,
+    solved: SolvedHead,
+    scale: Scale,
+) -> _Model:
+    """Write ``model.safetensors`` and ``model.onnx``, and compare the latter with the stored features.
+
+    Raises:
+        ParityError: They differ.
+    """
+    backbone = setup.backbone
+    info = ModelInfo(
+        task=dataset.task,
+        backbone=backbone.name,
+        weights=backbone.weights,
+        class_names=dataset.class_names,
+        preprocessing=backbone.preprocessing,
+        head="linear",
+        targets=dataset.targets,
+        scale=(scale.mean, scale.std),
+        thresholds=tasks.of(dataset.task).first_thresholds(len(dataset.class_names)),
+        versions=versions(),
+    )
+    graph = assemble(backbone, solved.weight, solved.bias, info)
+    val_outputs = outputs_of_file_from_rows(graph, info, ACTIVATIONS, features.plain, splits.val)
+    assert val_outputs is not None  # the file begins with the backbone's graph
+    info = with_thresholds(info, splits.val, val_outputs)
+    save_head(run.path / "model.safetensors", backbone, solved.weight, solved.bias, info)
+    model = seal_onnx(graph, info)
+    predictor = Predictor.from_bytes(model, providers=CPU)
+    step = math.ceil(len(splits.val) / _PARITY_PHOTOS)
+    parity = _compare(predictor, splits.val[::step], val_outputs[::step], run.path)
+    run.write_bytes("model.onnx", model)
+    return _Model(predictor, val_outputs, parity)
 
 
 def _train_scores(
