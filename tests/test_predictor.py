@@ -73,6 +73,12 @@ def test_a_run_folder_or_its_model_is_loaded(run: Path, where: str) -> None:
     assert predictor.class_names == ("red", "green", "blue")
 
 
+def test_a_predictor_says_what_it_predicts(run: Path) -> None:
+    predictor = load(run)
+    names = ", ".join(predictor.class_names)
+    assert repr(predictor) == f"<Predictor: classification of {names}; {predictor.info.backbone}>"
+
+
 def test_a_run_by_its_bare_name_is_looked_for_where_training_makes_it(
     tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,7 +100,7 @@ def test_a_run_by_its_bare_name_is_looked_for_where_training_makes_it(
         (
             "unfinished",
             RunFolderError,
-            r"headstart export .*unfinished --to onnx; else",
+            r"headstart export .*unfinished --to onnx .needs headstart",
         ),
         ("stopped", RunFolderError, r"did not finish\. Finish it first: headstart resume .*stopped$"),
         ("photos", RunFolderError, r"photos is not a run folder.*No models are in '.*photos'\."),

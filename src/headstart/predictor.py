@@ -31,7 +31,7 @@ from headstart.tasks.prediction import Prediction
 _BATCH_SIZE_ON_CPU: Final = 1
 _BATCH_SIZE_ON_GPU: Final = 32
 
-_MOST_NAMED: Final = 10  # models, in a message
+_MOST_NAMED: Final = 10  # classes or models, in a message
 
 _ORIENTATION, _FIRST_SIDEWAYS = 0x0112, 5  # the EXIF tag, and the first of its values that turn a photo
 
@@ -98,6 +98,12 @@ class Predictor:
     def __reduce__(self) -> tuple[Callable[[bytes, ModelInfo], Predictor], tuple[bytes, ModelInfo]]:
         """Pickle and copy the model file; a copy opens it in its own process, with the same providers."""
         return partial(type(self), providers=self._providers), (self._model, self.info)
+
+    def __repr__(self) -> str:
+        names = self.info.targets or self.info.class_names
+        more = ", ..." if len(names) > _MOST_NAMED else ""
+        of = f" of {', '.join(names[:_MOST_NAMED])}{more}" if names else ""
+        return f"<Predictor: {self.info.task}{of}; {self.info.backbone}>"
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -251,7 +257,7 @@ def _model_in(path: Path) -> Path:
     if (path / "config.toml").is_file():
         raise RunFolderError(
             f"The run in {path} has no model.onnx. If it has a model.safetensors, write it again with: "
-            f"{shell_command('export', path, '--to', 'onnx')}; else its training did not finish: train again."
+            f"{shell_command('export', path, '--to', 'onnx')} (needs headstart[train]). Else train again."
         )
     if path.is_dir():
         wrong, around = f"{path} is not a run folder: it has no model.onnx.", path

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+from headstart.columns import counted
 from headstart.data.similar import similar_classes
 from headstart.data.split_names import SPLIT_OF_FOLDER, split_in_name
 from headstart.errors import DataError, did_you_mean
@@ -65,8 +66,8 @@ def read_folder(
     trees = [tree] if val_tree is None else [tree, val_tree]
     if not any(each.images for each in trees):
         raise DataError(
-            f"No images in {root!r}: {tree.found} files found, none with an image's suffix or first bytes. "
-            "Headstart wants a folder of class folders, such as photos/cat and photos/dog."
+            f"No images in {root!r}: {counted(tree.found, 'file')} found, none with an image's suffix or "
+            "first bytes. Headstart wants a folder of class folders, such as photos/cat and photos/dog."
         )
     sources, notes = _sources(tree, val_tree, classes_on_top)
     if for_training:
