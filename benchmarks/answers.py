@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.answers.table import Answers, read_answers, read_parts, write_answers
+from headstart.answers.file import read_answers, read_parts, write_answers
+from headstart.answers.table import Answers
 from headstart.evaluation.scores import scores_of
 from headstart.images.preprocess import Preprocessing
 from headstart.model_file import ModelInfo

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import headstart as hs
-from headstart.answers.table import read_answers
+from headstart.answers.file import read_answers
 from headstart.evaluation.scores import scores_of, summary_of
 
 # Of `pip install .`, none of these is there.

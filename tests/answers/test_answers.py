@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from tests.labelled import INFO, INFOS, photos
 
-from headstart.answers.table import Answers, read_answers, read_parts, write_answers
+from headstart.answers.file import read_answers, read_parts, write_answers
+from headstart.answers.table import Answers
 from headstart.errors import DamagedFileError, UsageError
 from headstart.model_file import ModelInfo
 from headstart.records import Record

@@ -9,7 +9,8 @@ import pytest
 import torch
 from tests.labelled import INFO, INFOS, photos
 
-from headstart.answers.table import Answers, read_answers, write_answers
+from headstart.answers.file import read_answers, write_answers
+from headstart.answers.table import Answers
 from headstart.data.targets import Scale, Targets
 from headstart.errors import UsageError
 from headstart.evaluation.scores import scores_of, summary_of

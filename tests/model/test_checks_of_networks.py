@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 import headstart as hs
 from headstart.errors import HeadstartError, NetworkError
-from headstart.model.check import check_export, check_stages, check_tensors, check_training
+from headstart.model.check import check_export, check_stages, check_tensors
+from headstart.model.check_training import check_training
 from headstart.model.freeze import digest, freeze, is_frozen
 from headstart.model.stages import cut
 from headstart.model.tensors import named_tensors

@@ -14,7 +14,7 @@ import safetensors.numpy
 import torch
 
 import headstart as hs
-from headstart.answers.table import read_answers
+from headstart.answers.file import read_answers
 from headstart.export.safetensors import load_network
 from headstart.model.backbones import create_native, resolve
 from headstart.training.run_dir import RunDir

@@ -10,14 +10,10 @@ whatever classes are called. Outputs are those before calibration and thresholds
 
 from __future__ import annotations
 
-import csv
-import os
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from itertools import islice
-from typing import Any, BinaryIO, Final, Literal, TypeAlias, overload
+from typing import Any, Final, Literal, TypeAlias, overload
 
 import numpy as np
 
@@ -25,8 +21,6 @@ from headstart import tasks
 from headstart.columns import counted
 from headstart.data.targets import Scale, Targets
 from headstart.data.text import label_text, path_below
-from headstart.errors import DamagedFileError, UsageError
-from headstart.files import write_whole
 from headstart.model_file import ModelInfo
 from headstart.records import Record
 
@@ -34,13 +28,9 @@ Source: TypeAlias = Literal["out-of-fold", "val", "test"]
 """Whose outputs a row holds: ``"out-of-fold"`` for a training photo (of a head that was solved without it),
 ``"val"`` and ``"test"`` for outputs of the model file."""
 
-_SPLIT_OF: Final = {"out-of-fold": "train", "val": "val", "test": "test"}
+SPLIT_OF: Final = {"out-of-fold": "train", "val": "val", "test": "test"}
 
-_OUTPUT: Final = re.compile(r"(logit|number):.*|box:[xy](min|max)", re.DOTALL)
-_LABEL: Final = "label:"  # begins the names of columns that repeat a label's numbers
-_NEEDS_QUOTES: Final = re.compile(r'[",\r\n]|\A\s|\s\Z')
-
-_ROWS_AT_ONCE: Final = 1024  # in memory, as text
+LABEL: Final = "label:"  # begins the names of columns that repeat a label's numbers
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -113,12 +103,12 @@ class Answers:
         return cls(
             path=[path_below(record.path, root) for record in records],
             sha256=[record.sha256 for record in records],
-            split=[_SPLIT_OF[source]] * len(records),
+            split=[SPLIT_OF[source]] * len(records),
             group=[record.group or "" for record in records],
             fold=np.full(len(records), -1, np.int32) if folds is None else np.asarray(folds, np.int32),
             source=[source] * len(records),
             label=[label_text(record, info.task, info.class_names) for record in records],
-            prediction=task.said(outputs, info, _texts),
+            prediction=task.said(outputs, info, number_texts),
             loss=loss,
             outputs=outputs,
             output_names=task.columns(info),
@@ -128,7 +118,7 @@ class Answers:
     def concatenate(cls, parts: Iterable[Answers]) -> Answers:
         """Join parts, of which there is at least one, with the same outputs."""
         whole = list(parts)
-        _refuse_other_outputs(whole)
+        refuse_other_outputs(whole)
         values = {name: [getattr(part, name) for part in whole] for name in _COLUMNS}
         joined: dict[str, Any] = {
             name: np.concatenate(each)
@@ -145,13 +135,13 @@ class Answers:
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of all columns, in the order of the file."""
-        return (*_FIXED, *self.label_names, *self.output_names)
+        return (*FIXED, *self.label_names, *self.output_names)
 
     @property
     def label_names(self) -> tuple[str, ...]:
         """The names of the columns that repeat the numbers of the label: ``"label:TARGET"``."""
         kinds_and_names = (name.split(":", 1) for name in self.output_names)
-        return tuple(f"{_LABEL}{name}" for kind, name in kinds_and_names if kind != "logit")
+        return tuple(f"{LABEL}{name}" for kind, name in kinds_and_names if kind != "logit")
 
     def to_dict(self) -> dict[str, Any]:
         """Return all columns by name, as ``pandas.DataFrame`` takes them; no fold is None."""
@@ -164,7 +154,7 @@ class Answers:
     def __getitem__(self, key: slice | np.ndarray) -> Answers: ...
     def __getitem__(self, key: str | slice | np.ndarray) -> Any:
         if isinstance(key, str):
-            if key in _FIXED:
+            if key in FIXED:
                 return getattr(self, key)
             if key in self.label_names:
                 place = self.label_names.index(key) - len(self.label_names)
@@ -194,7 +184,8 @@ class Answers:
 
 
 _COLUMNS: Final = tuple(field.name for field in fields(Answers) if field.name != "output_names")
-_FIXED: Final = tuple(name for name in _COLUMNS if name != "outputs")  # of the file
+
+FIXED: Final = tuple(name for name in _COLUMNS if name != "outputs")  # of the file
 
 
 def losses_of(records: Sequence[Record], outputs: np.ndarray, info: ModelInfo) -> np.ndarray:
@@ -216,210 +207,16 @@ def losses_of(records: Sequence[Record], outputs: np.ndarray, info: ModelInfo) -
     return task.losses(task.from_file(outputs.astype(np.float64), info), rows)
 
 
-def write_answers(path: str | os.PathLike[str], parts: Answers | Iterable[Answers]) -> None:
-    """Write ``answers.csv``, whole or not at all, in memory that does not grow with the number of rows.
-
-    Numbers are written in the shortest form that gives the same float32 again.
-
-    Args:
-        path: The file; its folder must exist.
-        parts: Consumed as they are written; at least one, with the same outputs.
-
-    Raises:
-        FileWriteError: The disk is full, or the like; the old file is as it was.
-    """
-    write_whole(path, lambda file: _write(file, [parts] if isinstance(parts, Answers) else parts))
-
-
-def read_answers(path: str | os.PathLike[str]) -> Answers:
-    """Read a whole ``answers.csv``. For files that are too large for that, see ``read_parts``.
-
-    Raises:
-        UsageError: The file cannot be read, or its columns are not those of an ``answers.csv``.
-        DamagedFileError: A row is not as Headstart writes it.
-    """
-    return Answers.concatenate(read_parts(path))
-
-
-def read_parts(path: str | os.PathLike[str], num_rows: int = _ROWS_AT_ONCE) -> Iterator[Answers]:
-    """Read ``answers.csv`` part by part, in memory that does not grow with the number of rows.
-
-    Args:
-        path: The file.
-        num_rows: Of a part; the last one may have fewer. A file without rows has one part without rows.
-
-    Raises:
-        UsageError: The file cannot be read, or its columns are not those of an ``answers.csv``.
-        DamagedFileError: A row is not as Headstart writes it.
-    """
-    name = os.fsdecode(path)
-    try:
-        _refuse_cut(path, name)
-        # A spreadsheet may have put a byte order mark at the beginning.
-        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            header = _read_header(reader, name)
-            rows = _numbered(reader, name)
-            is_empty = True
-            for first in rows:
-                yield _part([first, *islice(rows, num_rows - 1)], header, name)
-                is_empty = False
-            if is_empty:
-                yield _part([], header, name)
-    except OSError as error:
-        raise UsageError(f"{name} cannot be read: {error.strerror or error}.") from error
-
-
-def _write(file: BinaryIO, parts: Iterable[Answers]) -> None:
-    written: Answers | None = None
-    for part in parts:
-        if written is None:
-            file.write(_line(map(_cell, part.columns)))
-            written = part[:0]
-        _refuse_other_outputs([written, part])
-        for begin in range(0, len(part), _ROWS_AT_ONCE):
-            file.writelines(_lines(part[begin : begin + _ROWS_AT_ONCE]))
-    if written is None:
-        raise ValueError("There are no answers to write, so their columns are not known.")
-
-
-def _lines(part: Answers) -> Iterator[bytes]:
-    fold = ["" if number < 0 else str(number) for number in part.fold.tolist()]
-    texts = {name: map(_cell, part[name]) for name in _FIXED if name not in ("fold", "loss")}
-    columns = texts | {"fold": fold, "loss": _texts(part.loss)}
-    first = -len(part.label_names) or None  # a box's class may have spaces in it
-    numbers = [label.split(" ")[first:] if first else [] for label in part.label]
-    fixed = (columns[name] for name in _FIXED)
-    for *cells, of_label, outputs in zip(*fixed, numbers, map(_texts, part.outputs), strict=True):
-        yield _line([*cells, *of_label, *outputs])
-
-
-def _line(cells: Iterable[str]) -> bytes:
-    return (",".join(cells) + "\n").encode("utf-8", "surrogateescape")
-
-
-def _cell(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text
-
-
-def _texts(values: np.ndarray) -> list[str]:
-    """The shortest text of each float32 number."""
+def number_texts(values: np.ndarray) -> list[str]:
+    """Return the shortest text of each float32 number."""
     return list(map(str, values))
 
 
-_Row: TypeAlias = tuple[int, list[str]]  # its first line in the file, and its cells
+def refuse_other_outputs(parts: Sequence[Answers]) -> None:
+    """Refuse to join answers with different outputs.
 
-_REPAIR: Final = "Restore the file from a copy, or train again."
-
-
-def _read_header(reader: Iterator[list[str]], name: str) -> list[str]:
-    try:
-        header = next(reader, [])
-    except csv.Error:
-        header = []
-    outputs = header[_first_output(header) :]
-    if tuple(header[: len(_FIXED)]) != _FIXED or not all(map(_OUTPUT.fullmatch, outputs)):
-        raise UsageError(
-            f"{name}, line 1: these are not the columns of an answers.csv. It has {','.join(_FIXED)} and one "
-            f"per output, such as logit:CLASS, with commas between them. Name a file that headstart train "
-            f"has written into a run folder."
-        )
-    if len(set(header)) < len(header):
-        twice = next(column for column, count in Counter(header).items() if count > 1)
-        raise UsageError(f"{name}, line 1: there are two columns {twice!r}. Remove one.")
-    return header
-
-
-def _first_output(header: Sequence[str]) -> int:
-    """Return the place of the first output, after the numbers of the label, which older files do not have."""
-    place = len(_FIXED)
-    while place < len(header) and header[place].startswith(_LABEL):
-        place += 1
-    return place
-
-
-def _numbered(reader: Any, name: str) -> Iterator[_Row]:
-    line = reader.line_num + 1
-    try:
-        for row in reader:
-            if row:
-                yield line, row
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise DamagedFileError(f"{name}, line {line}: {error}. {_REPAIR}") from error
-
-
-def _part(rows: Sequence[_Row], header: Sequence[str], name: str) -> Answers:
-    try:
-        return _answers([cells for _, cells in rows], header)
-    except ValueError:
-        for line, cells in rows:
-            if fault := _fault(cells, header):
-                raise DamagedFileError(f"{name}, line {line}: {fault}. {_REPAIR}") from None
-        raise
-
-
-def _answers(rows: Sequence[Sequence[str]], header: Sequence[str]) -> Answers:
-    columns: Iterable[Sequence[str]] = zip(*rows, strict=True) if rows else [()] * len(header)
-    values: dict[str, Any] = {
-        name: list(map(_READ.get(name, str), texts)) for name, texts in zip(_FIXED, columns, strict=False)
-    }
-    first = _first_output(header)
-    outputs = np.array([list(map(float, row[first:])) for row in rows], np.float32)
-    values |= {"fold": np.array(values["fold"], np.int32), "loss": np.array(values["loss"], np.float32)}
-    names = tuple(header[first:])
-    return Answers(**values, outputs=outputs.reshape(len(rows), len(names)), output_names=names)
-
-
-def _fault(cells: Sequence[str], header: Sequence[str]) -> str | None:
-    """What is wrong with a row, if anything."""
-    if len(cells) != len(header):
-        return f"{counted(len(cells), 'cell')}, but there are {counted(len(header), 'column')}"
-    for name, cell in zip(header, cells, strict=True):
-        try:
-            _READ.get(name, str if name in _FIXED else float)(cell)
-        except ValueError:
-            return f"{name} is {cell!r}; it must be {_ALLOWED.get(name, 'a number, with a decimal point')}"
-    return None
-
-
-def _fold_number(text: str) -> int:
-    if text and not (text.isascii() and text.isdigit()):
-        raise ValueError(text)
-    return int(text or -1)
-
-
-def _one_of(allowed: Iterable[str]) -> Callable[[str], str]:
-    known = {text: text for text in allowed}
-
-    def read(text: str) -> str:
-        if text not in known:
-            raise ValueError(text)
-        return known[text]  # the same object for all rows
-
-    return read
-
-
-_READ: Final[Mapping[str, Callable[[str], Any]]] = {
-    "split": _one_of(_SPLIT_OF.values()),
-    "fold": _fold_number,
-    "source": _one_of(_SPLIT_OF),
-    "loss": float,
-}
-_ALLOWED: Final = {
-    "split": ", ".join(_SPLIT_OF.values()),
-    "fold": "a whole number, or empty",
-    "source": ", ".join(_SPLIT_OF),
-}
-
-
-def _refuse_cut(path: str | os.PathLike[str], name: str) -> None:
-    """Notice a file that ends within the last number of a row."""
-    with open(path, "rb") as file:
-        if file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) and file.read(1) not in b"\r\n":
-            raise DamagedFileError(f"{name} is cut short: its last line has no end. {_REPAIR}")
-
-
-def _refuse_other_outputs(parts: Sequence[Answers]) -> None:
+    Raises:
+        ValueError: Some outputs are different.
+    """
     if others := {part.output_names for part in parts} - {parts[0].output_names}:
         raise ValueError(f"answers with outputs {parts[0].output_names} and {others.pop()}: join equal ones.")

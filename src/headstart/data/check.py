@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -18,7 +18,7 @@ from headstart.data.written import classes_of
 from headstart.errors import ConfigError, DataError, ImageError
 from headstart.images.decode import Header, decode
 from headstart.images.photo_file import read_bytes
-from headstart.records import Dataset, Listing, Quarantined, Record
+from headstart.records import Candidate, Dataset, Listing, Quarantined, Record
 from headstart.runtime import map_in_order
 
 _MOST_NOT_FINITE: Final = 10
@@ -97,37 +97,10 @@ def check_images(
     if allow_quarantined is not None and not 0 <= allow_quarantined <= 1:
         raise ConfigError([f"allow_quarantined is {allow_quarantined!r}; it must be a fraction from 0 to 1."])
     refuse_missing_classes(listing, listing.class_names)
-    labels = {name: label for label, name in enumerate(listing.class_names)}
-    records: list[Record] = []
-    quarantined = list(listing.quarantined)
-    headers: dict[str, Header] = {}
     if checks is None:
         checks = map_in_order(check_photo, (candidate.path for candidate in listing.candidates))
-    not_finite: list[str] = []
-    for candidate, photo in zip(listing.candidates, checks, strict=True):
-        if not photo.is_finite:
-            not_finite.append(candidate.path)
-        if photo.header is not None:
-            headers[candidate.path] = photo.header
-        if photo.reason is None:
-            records.append(
-                Record(
-                    candidate.path,
-                    labels[candidate.class_name] if candidate.class_name else 0,
-                    candidate.split,
-                    photo.sha256,
-                    labels=tuple(sorted(labels[name] for name in candidate.labels)),
-                    numbers=candidate.numbers,
-                    box=candidate.box,
-                    group=candidate.group,
-                )
-            )
-        else:
-            quarantined.append(Quarantined(candidate.path, candidate.split, photo.reason))
-        if progress is not None:
-            progress()
-    if not_finite:
-        raise not_finite_error(not_finite)
+    records, unreadable, headers = _readable(listing, checks, progress)
+    quarantined = [*listing.quarantined, *unreadable]
     notes = listing.notes
     if tasks.of(listing.task).has_box:
         candidates = {candidate.path: candidate for candidate in listing.candidates}
@@ -148,6 +121,48 @@ def check_images(
     if quarantined:
         _refuse_too_many(listing, dataset, allow_quarantined)
     return dataset
+
+
+def _readable(
+    listing: Listing, checks: Iterator[CheckedPhoto], progress: Callable[[], object] | None
+) -> tuple[list[Record], list[Quarantined], dict[str, Header]]:
+    """Return the photos that can be read, the others, and headers by path, where they are known.
+
+    Raises:
+        DataError: Features of some photos are not finite.
+    """
+    labels = {name: label for label, name in enumerate(listing.class_names)}
+    records: list[Record] = []
+    unreadable: list[Quarantined] = []
+    headers: dict[str, Header] = {}
+    not_finite: list[str] = []
+    for candidate, photo in zip(listing.candidates, checks, strict=True):
+        if not photo.is_finite:
+            not_finite.append(candidate.path)
+        if photo.header is not None:
+            headers[candidate.path] = photo.header
+        if photo.reason is None:
+            records.append(_record(candidate, labels, photo.sha256))
+        else:
+            unreadable.append(Quarantined(candidate.path, candidate.split, photo.reason))
+        if progress is not None:
+            progress()
+    if not_finite:
+        raise not_finite_error(not_finite)
+    return records, unreadable, headers
+
+
+def _record(candidate: Candidate, labels: Mapping[str, int], sha256: str) -> Record:
+    return Record(
+        candidate.path,
+        labels[candidate.class_name] if candidate.class_name else 0,
+        candidate.split,
+        sha256,
+        labels=tuple(sorted(labels[name] for name in candidate.labels)),
+        numbers=candidate.numbers,
+        box=candidate.box,
+        group=candidate.group,
+    )
 
 
 def _under_two_labels(records: Sequence[Record], listing: Listing) -> list[str]:

@@ -9,21 +9,20 @@ import os
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from headstart.columns import counted
 from headstart.data.similar import similar_classes
 from headstart.data.split_names import SPLIT_OF_FOLDER, split_in_name
+from headstart.data.tree import Image, Tree, tree_of
 from headstart.errors import DataError, did_you_mean
-from headstart.images.find import walk
 from headstart.records import Candidate, Listing
 
 _MOST_NAMED: Final = 10  # in one error message
+
 _MOST_COMPARED: Final = 100  # folders with one subfolder's name, so that many classes take no time
-_FEW: Final = 0.1  # photos directly in a folder that is made of folders
 
 
 def read_folder(
@@ -60,15 +59,8 @@ def read_folder(
     if val is not None and Path(root).samefile(val):
         raise DataError(f"{val!r} cannot be both the photos and the validation photos.")
 
-    entered: set[tuple[int, int]] = set()
-    val_tree = None if val is None else _walk(val, entered)  # first, as it may lie inside the root
-    tree = _walk(root, entered)
+    tree, val_tree = _walked(root, val)
     trees = [tree] if val_tree is None else [tree, val_tree]
-    if not any(each.images for each in trees):
-        raise DataError(
-            f"No images in {root!r}: {counted(tree.found, 'file')} found, none with an image's suffix or "
-            "first bytes. Headstart wants a folder of class folders, such as photos/cat and photos/dog."
-        )
     sources, notes = _sources(tree, val_tree, classes_on_top)
     if for_training:
         _require_learnable(sources)
@@ -92,70 +84,17 @@ def read_folder(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Image:
-    path: str
-    names: tuple[str, ...]  # of the folders below the root, and of the file
-
-
-@dataclass
-class _Tree:
-    """All files below a root, each folder entered once."""
-
-    root: str
-    images: list[_Image] = field(default_factory=list)
-    ignored: list[str] = field(default_factory=list)
-    folders: list[tuple[str, ...]] = field(default_factory=list)  # that may hold photos, by names
-    found: int = 0
-
-    @cached_property
-    def subfolders(self) -> dict[tuple[str, ...], Counter[str]]:
-        """By folder: its subfolders with photos somewhere in them, and how many."""
-        found: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
-        for image in self.images:
-            for depth in range(len(image.names) - 1):
-                found[image.names[:depth]][image.names[depth]] += 1
-        return found
-
-    @cached_property
-    def num_photos_in(self) -> Counter[tuple[str, ...]]:
-        """By folder: how many photos lie in itself."""
-        return Counter(image.names[:-1] for image in self.images)
-
-    def is_made_of_folders(self, names: tuple[str, ...]) -> bool:
-        """Tell whether hardly a photo lies in a folder itself."""
-        direct = self.num_photos_in[names]
-        return direct <= _FEW * (direct + self.subfolders[names].total())
-
-
-def _walk(root: str, entered: set[tuple[int, int]]) -> _Tree:
-    """List what is below a root, without the folders in ``entered``, which grows by those that are listed."""
-    tree = _Tree(root)
-    runs = []
-    for entry in walk(root, entered):
-        if entry.error is not None:
-            raise DataError(
-                f"The folder {entry.path!r} cannot be listed: {entry.error.strerror}. Make it readable, or "
-                "move it elsewhere."
-            )
-        if entry.kind == "folder":
-            tree.folders.append(entry.names)
-        elif entry.kind == "run":
-            runs.append(entry.names)
-        else:
-            tree.found += 1
-            if entry.kind == "image":
-                tree.images.append(_Image(entry.path, entry.names))
-            else:
-                tree.ignored.append(entry.path)
-    # By the names' bytes, so that the order is the same on every file system.
-    tree.images.sort(key=lambda image: [os.fsencode(name) for name in image.names])
-    tree.ignored.sort(key=os.fsencode)
-    # What holds runs and no photos, as runs/ does, is not an empty class.
-    above_runs = {names[:depth] for names in runs for depth in range(1, len(names))}
-    above_images = {image.names[:depth] for image in tree.images for depth in range(1, len(image.names))}
-    tree.folders = [names for names in tree.folders if names not in above_runs - above_images]
-    return tree
+def _walked(root: str, val: str | None) -> tuple[Tree, Tree | None]:
+    """Return the trees of all photos and, where they lie elsewhere, of the validation photos."""
+    entered: set[tuple[int, int]] = set()
+    val_tree = None if val is None else tree_of(val, entered)  # first, as it may lie inside the root
+    tree = tree_of(root, entered)
+    if not tree.images and not (val_tree and val_tree.images):
+        raise DataError(
+            f"No images in {root!r}: {counted(tree.found, 'file')} found, none with an image's suffix or "
+            "first bytes. Headstart wants a folder of class folders, such as photos/cat and photos/dog."
+        )
+    return tree, val_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +110,11 @@ class _Source:
 
     path: str
     split: str | None
-    photos: list[tuple[str, _Image]]
+    photos: list[tuple[str, Image]]
     folders_of: dict[str, list[str]]
 
     @classmethod
-    def of(cls, tree: _Tree, above: Sequence[str], split: str | None) -> _Source:
+    def of(cls, tree: Tree, above: Sequence[str], split: str | None) -> _Source:
         """Take the class folders below the folder with the names ``above``."""
         above, depth = tuple(above), len(above)
         folders_of = defaultdict(list)
@@ -195,7 +134,7 @@ def _class_name(folder: str) -> str:
     return unicodedata.normalize("NFC", os.fsencode(folder).decode("utf-8", "backslashreplace"))
 
 
-def _sources(tree: _Tree, val_tree: _Tree | None, classes_on_top: bool) -> tuple[list[_Source], list[str]]:
+def _sources(tree: Tree, val_tree: Tree | None, classes_on_top: bool) -> tuple[list[_Source], list[str]]:
     """Tell class folders from split folders; in the order train, val, test. Also say what was not obvious."""
     notes: list[str] = []
     above = _passed_through(tree, (), Path(tree.root).resolve().name)
@@ -254,7 +193,7 @@ def _sources(tree: _Tree, val_tree: _Tree | None, classes_on_top: bool) -> tuple
     return sources, notes
 
 
-def _passed_through(tree: _Tree, names: tuple[str, ...], name: str) -> tuple[str, ...]:
+def _passed_through(tree: Tree, names: tuple[str, ...], name: str) -> tuple[str, ...]:
     """Return the folder that holds the classes: further in where a folder holds only one of its own name.
 
     Archives are often unpacked so: ``seg_train/seg_train/...``.
@@ -288,7 +227,7 @@ def _splits_in_other_words(
 
 
 def _refuse_same_subfolders(
-    tree: _Tree,
+    tree: Tree,
     above: tuple[str, ...],
     classes_in: Mapping[str, Counter[str]],
     neighbours: Sequence[str],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, get_args
 
@@ -71,17 +72,11 @@ def read_source(
         ConfigError: An option is wrong, or does not go with the data.
     """
     data, val = os.fsdecode(data), None if val is None else os.fsdecode(val)
-    for name, value, allowed in (("task", task, TASKS), ("boxes", boxes, BOXES)):
-        if value not in allowed:
-            raise ConfigError(
-                [f"{name} is {value!r};{did_you_mean(value, allowed)} allowed are {', '.join(allowed)}."]
-            )
-    targets = tuple(dict.fromkeys(part.strip() for part in (target or "").split(",") if part.strip()))
-    if target is not None and not targets:
-        raise ConfigError([f"target is {target!r}; it must name a column of numbers."])
+    _refuse_unknown("task", task, TASKS)
+    _refuse_unknown("boxes", boxes, BOXES)
     options = Options(
         task,
-        targets,
+        _names_of(target),
         image_column,
         label_column,
         split_column,
@@ -90,6 +85,43 @@ def read_source(
         allow_quarantined,
         for_training,
     )
+    _refuse_missing(data, val)
+    labels = _labels(data, options)
+    if labels is None:
+        return _class_folders(data, val, options)
+    val_labels = None if val is None else _labels(val, options, "val")
+    if val is not None:
+        _refuse_another_form(data, labels, val, val_labels)
+    return listing_of(labels, val_labels, options)
+
+
+def _refuse_another_form(data: str, labels: Labels, val: str, val_labels: Labels | None) -> None:
+    """Refuse validation photos whose labels are for another task, or are class folders."""
+    if val_labels is None or val_labels.task != labels.task:
+        kind = "class folders" if val_labels is None else f"labels for the task {val_labels.task}"
+        raise DataError(
+            f"{data!r} has labels for the task {labels.task}, but {val!r} has {kind}. Give both in the same "
+            "form."
+        )
+
+
+def _refuse_unknown(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ConfigError(
+            [f"{name} is {value!r};{did_you_mean(value, allowed)} allowed are {', '.join(allowed)}."]
+        )
+
+
+def _names_of(target: str | None) -> tuple[str, ...]:
+    """Return the names of the columns of numbers, each once."""
+    targets = tuple(dict.fromkeys(part.strip() for part in (target or "").split(",") if part.strip()))
+    if target is not None and not targets:
+        raise ConfigError([f"target is {target!r}; it must name a column of numbers."])
+    return targets
+
+
+def _refuse_missing(data: str, val: str | None) -> None:
+    """Refuse places that are not there, or that are the same."""
     wanted = "Name a folder of class folders, a table, or annotations of Pascal VOC or COCO."
     for path, option, otherwise in (
         (data, "", ""),
@@ -99,18 +131,6 @@ def read_source(
             raise DataError(f"There is no file or folder {path!r}{option}. {wanted}{otherwise}")
     if val is not None and Path(data).samefile(val):
         raise DataError(f"{data!r} cannot be both the photos and the validation photos.")
-
-    labels = _labels(data, options)
-    if labels is None:
-        return _class_folders(data, val, options)
-    val_labels = None if val is None else _labels(val, options, "val")
-    if val is not None and (val_labels is None or val_labels.task != labels.task):
-        kind = "class folders" if val_labels is None else f"labels for the task {val_labels.task}"
-        raise DataError(
-            f"{data!r} has labels for the task {labels.task}, but {val!r} has {kind}. Give both in the same "
-            "form."
-        )
-    return listing_of(labels, val_labels, options)
 
 
 def _labels(path: str, options: Options, split: str | None = None) -> Labels | None:

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ from headstart.data.source import read_source
 from headstart.errors import ConfigError, DataError, ImageError, did_you_mean
 from headstart.evaluation.scores import scores_of
 from headstart.images.photo_file import read_bytes
+from headstart.model_file import ModelInfo
 from headstart.predictor import Predictor
-from headstart.records import Quarantined, Record
+from headstart.records import Candidate, Listing, Quarantined, Record
 from headstart.runtime import map_in_order
 from headstart.tasks.prediction import Prediction
 from headstart.tasks.task import Scores
@@ -85,20 +86,11 @@ def evaluate_folder(
         ConfigError: ``target`` does not fit the model.
     """
     info = predictor.info
-    if target is not None and len(target.split(",")) != len(info.targets):
-        numbers = f"predicts {', '.join(info.targets)}" if info.targets else f"is for the task {info.task}"
-        advice = "Name one column for each number" if info.targets else "Leave target out"
-        raise ConfigError([f"target is {target!r}, but the model {numbers}. {advice}."])
+    _refuse_other_targets(target, info)
     listing = read_source(
         data, task=info.task, target=target or ",".join(info.targets) or None, for_training=False, **options
     )
-    there = {candidate.split for candidate in listing.candidates} - {None}
-    if split is None:
-        split = next((name for name in ("test", "val") if name in there), None)
-    elif split not in there:
-        has = ", ".join(sorted(name for name in there if name))
-        has = f"{has}. Name one of these" if has else "no splits. Leave split out, to score all photos"
-        raise DataError(f"{os.fsdecode(data)!r} has no {split!r} photos; it has {has}.")
+    split = _split_of(listing, split, data)
     photos = [c for c in listing.candidates if split is None or c.split == split]
     index = {name: i for i, name in enumerate(predictor.class_names)}
     task = tasks.of(info.task)
@@ -106,25 +98,8 @@ def evaluate_folder(
         photos = [dataclasses.replace(photo, class_name="") for photo in photos]
     else:
         refuse_missing_classes(listing, predictor.class_names)
-    named = {name for photo in photos for name in (photo.class_name, *photo.labels) if name}
-    if unknown := sorted(named - index.keys()):
-        raise DataError(
-            f"{os.fsdecode(data)!r} has a class {unknown[0]!r} that the model does not know."
-            f"{did_you_mean(unknown[0], index)} It knows {', '.join(predictor.class_names)}. "
-            "Leave these photos out, or train with them."
-        )
-    records = [
-        Record(
-            photo.path,
-            index[photo.class_name] if photo.class_name else 0,
-            photo.split,
-            sha256="",  # nothing here asks for it
-            labels=tuple(index[name] for name in photo.labels),
-            numbers=photo.numbers,
-            box=photo.box,
-        )
-        for photo in photos
-    ]
+    _refuse_unknown_classes(photos, index, data)
+    records = [_record(photo, index) for photo in photos]
     quarantined, notes = list(listing.quarantined), list(listing.notes)
     if task.has_box:
         records, done_to_boxes = place_boxes(records, {photo.path: photo for photo in photos}, quarantined)
@@ -132,6 +107,50 @@ def evaluate_folder(
     scores, unreadable = score_photos(predictor, records)
     paths = tuple(record.path for record in records)
     return Evaluation(split, paths, scores, tuple(unreadable), tuple(quarantined), tuple(notes))
+
+
+def _refuse_other_targets(target: str | None, info: ModelInfo) -> None:
+    """Refuse columns that are not as many as the model's numbers."""
+    if target is not None and len(target.split(",")) != len(info.targets):
+        numbers = f"predicts {', '.join(info.targets)}" if info.targets else f"is for the task {info.task}"
+        advice = "Name one column for each number" if info.targets else "Leave target out"
+        raise ConfigError([f"target is {target!r}, but the model {numbers}. {advice}."])
+
+
+def _split_of(listing: Listing, split: str | None, data: str | os.PathLike[str]) -> str | None:
+    """Return the split to score: the named one, or else test, or val, or None for everything."""
+    there = {candidate.split for candidate in listing.candidates} - {None}
+    if split is None:
+        return next((name for name in ("test", "val") if name in there), None)
+    if split not in there:
+        has = ", ".join(sorted(name for name in there if name))
+        has = f"{has}. Name one of these" if has else "no splits. Leave split out, to score all photos"
+        raise DataError(f"{os.fsdecode(data)!r} has no {split!r} photos; it has {has}.")
+    return split
+
+
+def _refuse_unknown_classes(
+    photos: Sequence[Candidate], index: Mapping[str, int], data: str | os.PathLike[str]
+) -> None:
+    named = {name for photo in photos for name in (photo.class_name, *photo.labels) if name}
+    if unknown := sorted(named - index.keys()):
+        raise DataError(
+            f"{os.fsdecode(data)!r} has a class {unknown[0]!r} that the model does not know."
+            f"{did_you_mean(unknown[0], index)} It knows {', '.join(index)}. "
+            "Leave these photos out, or train with them."
+        )
+
+
+def _record(photo: Candidate, index: Mapping[str, int]) -> Record:
+    return Record(
+        photo.path,
+        index[photo.class_name] if photo.class_name else 0,
+        photo.split,
+        sha256="",  # nothing here asks for it
+        labels=tuple(index[name] for name in photo.labels),
+        numbers=photo.numbers,
+        box=photo.box,
+    )
 
 
 def num_seen_by(run: str | os.PathLike[str], paths: Sequence[str]) -> dict[str, int]:

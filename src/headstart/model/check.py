@@ -1,9 +1,8 @@
-"""Whether a network can be cut, trained and deployed as it is: seen before any photo is read."""
+"""Whether a network can be cut and deployed as it is: seen before any photo is read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from itertools import combinations
 
 import numpy as np
@@ -11,12 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from headstart.errors import NetworkError, UnknownBackboneError
-from headstart.model.freeze import make_trainable
-from headstart.model.memory import is_out_of_memory
 from headstart.model.native_head import ALTERNATIVES, HEAD_IS_LAST
-from headstart.model.stages import cut, stage_names, stages
+from headstart.model.stages import stage_names, stages
 from headstart.model.tensors import named_tensors
 from headstart.model.to_onnx import export_untrained
+from headstart.model.trial import disturbed, evaluating, made_up_images, same_bits
 from headstart.runtime import open_session
 
 # Of the largest output. Other kernels round otherwise, about a hundred times less.
@@ -40,14 +38,14 @@ def check_stages(network: nn.Module, size_px: int) -> None:
         UnknownBackboneError: The network does not take such images, or it cannot be cut, and why.
         NetworkError: Its output for an image depends on the images beside it, or it changes itself.
     """
-    images = _images(network, 2, size_px)
-    with _evaluating(network):
+    images = made_up_images(network, 2, size_px)
+    with evaluating(network):
         before = {name: tensor.clone() for name, tensor in named_tensors(network).items()}
         expected = _run(network, images, size_px)
         _refuse_changed(network, before)
         _compare(network, images, expected)
         _check_alone(network, images, expected)
-        with _disturbed(network.parameters()):
+        with disturbed(network.parameters()):
             _compare(network, images, _run(network, images, size_px))
 
 
@@ -73,18 +71,13 @@ def _compare(network: nn.Module, images: Tensor, expected: Tensor) -> None:
 
 
 def _refuse_changed(network: nn.Module, before: Mapping[str, Tensor]) -> None:
-    changed = [name for name, now in named_tensors(network).items() if not _same_bits(now, before[name])]
+    changed = [name for name, now in named_tensors(network).items() if not same_bits(now, before[name])]
     if changed:
         raise NetworkError(
             f"{type(network).__name__} changes {', '.join(changed)} in evaluation mode, where nothing may "
             f"change: a frozen part would not stay as it is. Change buffers only in training mode "
             f"(if self.training: ...)."
         )
-
-
-def _same_bits(one: Tensor, other: Tensor) -> bool:
-    first, second = (each.detach().contiguous().view(-1).view(torch.uint8) for each in (one, other))
-    return torch.equal(first, second)  # NaN equals itself
 
 
 def _check_alone(network: nn.Module, images: Tensor, together: Tensor) -> None:
@@ -124,158 +117,6 @@ def _run(network: nn.Module, images: Tensor, size_px: int) -> Tensor:
     return logits
 
 
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-@contextmanager
-def _disturbed(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Give parameters other values inside the block, about a tenth away, and their own bits after it."""
-    generator = torch.Generator().manual_seed(0)
-    parameters = [parameter for parameter in parameters if parameter.is_floating_point()]
-    kept = [parameter.detach().clone() for parameter in parameters]
-    try:
-        for parameter in parameters:
-            noise = torch.randn(parameter.shape, generator=generator).to(parameter)
-            parameter.mul_(1 + 0.1 * noise).add_(0.01 * noise)
-        yield
-    finally:
-        for parameter, own in zip(parameters, kept, strict=True):
-            parameter.copy_(own)
-
-
-def check_training(network: nn.Module, at: str | int, size_px: int) -> None:
-    """Run the forward and the backward pass of one step, and see that all that a phase trains can learn.
-
-    Everything is as it was afterwards.
-
-    Args:
-        network: As ``check_stages`` accepts it, in evaluation mode.
-        at: The first stage that the phase trains, as in ``cut``.
-        size_px: Side of the square input.
-
-    Raises:
-        NetworkError: Training it fails, or would leave parameters untrained, or would change something that
-            is not saved.
-    """
-    name = type(network).__name__
-    prefix, suffix = cut(network, at)
-    trained = {id(parameter) for parameter in suffix.parameters()}
-    complex_names = [
-        each
-        for each, parameter in network.named_parameters()
-        if id(parameter) in trained and parameter.is_complex()
-    ]
-    if complex_names:
-        raise NetworkError(
-            f"{name} has complex parameters, {', '.join(complex_names)}, which the optimisers do not "
-            f"support. Register torch.view_as_real(...) of each, and use torch.view_as_complex in the "
-            f"forward pass."
-        )
-    with _evaluating(network):
-        images = _images(network, 2, size_px)
-        expected = network(images)
-        inputs = prefix(images)
-    with _restored(network):
-        make_trainable(suffix, norm="train")
-        suffix.train()
-        buffers = dict(network.named_buffers(remove_duplicate=False))
-        try:
-            outputs = suffix(inputs)
-            if isinstance(outputs, Tensor) and outputs.requires_grad:
-                outputs.abs().float().sum().backward()  # type: ignore[no-untyped-call]
-        except Exception as error:  # whatever the user's own code raises
-            if is_out_of_memory(error):
-                return  # training takes smaller passes then, and says what to set where even these do not fit
-            raise NetworkError(
-                f"{name} cannot be trained from stage {at!r} on: in training mode it fails on two images of "
-                f"{size_px} × {size_px} pixels. {type(error).__name__}: {error}"
-            ) from error
-        if not isinstance(outputs, Tensor) or outputs.shape != expected.shape:
-            what = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
-            raise NetworkError(
-                f"{name} gives {what} in training mode, where it gives {tuple(expected.shape)} in evaluation "
-                f"mode. Return the same single tensor in both: auxiliary outputs are not trained."
-            )
-        replaced = [
-            each
-            for each, buffer in network.named_buffers(remove_duplicate=False)
-            if buffer is not buffers.get(each)
-        ]
-        untrained = {
-            each: parameter
-            for each, parameter in network.named_parameters()
-            if id(parameter) in trained and parameter.grad is None and parameter.is_floating_point()
-        }
-    if replaced:
-        raise NetworkError(
-            f"{name} puts a new tensor in the place of {', '.join(replaced)} while it trains, which is then "
-            f"neither averaged nor saved. Change the buffer in place, as self.{replaced[0]}.copy_(...) does."
-        )
-    with _evaluating(network):
-        if not torch.equal(network(images), expected):
-            raise NetworkError(
-                f"{name} gives other outputs after a step, with the same parameters and buffers: its "
-                f"training changes something that is neither, so it would not be saved. Register it as a "
-                f"buffer (register_buffer), and change it in place."
-            )
-        cut_off = []
-        for each, parameter in untrained.items():  # what has no gradient may also not be used at all
-            with _disturbed([parameter]):
-                if not torch.equal(network(images), expected):
-                    cut_off.append(each)
-    if cut_off:
-        raise NetworkError(
-            f"{name} cannot be trained from stage {at!r} on: {', '.join(cut_off)} would stay as they are, "
-            f"because no gradient reaches them. Remove torch.no_grad() or .detach() from the forward pass, "
-            f"or unfreeze only what comes after it (unfreeze = 'head')."
-        )
-
-
-@contextmanager
-def _restored(network: nn.Module) -> Iterator[None]:
-    """Restore modes, values, gradients and random numbers after the block."""
-    modes = [(module, module.training, module.__dict__.get("train")) for module in network.modules()]
-    buffers = [(module, dict(module.named_buffers(recurse=False))) for module in network.modules()]
-    parameters = [(each, each.requires_grad, each.grad) for each in network.parameters()]
-    values = {id(each): (each, each.detach().clone()) for each in named_tensors(network).values()}
-    for parameter, _, _ in parameters:
-        parameter.grad = None
-    device = next(network.parameters()).device
-    try:
-        with torch.random.fork_rng([] if device.type == "cpu" else None, device_type=device.type):
-            yield
-    finally:
-        for module, mode, held in modes:
-            module.training = mode
-            module.__dict__.pop("train", None)
-            if held is not None:
-                module.__dict__["train"] = held
-        for module, own in buffers:
-            for name, buffer in own.items():
-                setattr(module, name, buffer)
-        with torch.no_grad():
-            for tensor, value in values.values():
-                if not _same_bits(tensor, value):
-                    tensor.copy_(value)
-        for parameter, has_gradient, gradient in parameters:
-            parameter.requires_grad_(has_gradient)
-            parameter.grad = gradient
-
-
-def _images(network: nn.Module, count: int, size_px: int, seed: int = 0) -> Tensor:
-    images = torch.randn(count, 3, size_px, size_px, generator=torch.Generator().manual_seed(seed))
-    return images.to(next(network.parameters()).device)
-
-
 def check_export(network: nn.Module, size_px: int) -> bytes:
     """Export a whole network and compare what the exported one gives on images that the exporter did not see.
 
@@ -289,13 +130,13 @@ def check_export(network: nn.Module, size_px: int) -> bytes:
     Raises:
         NetworkError: It cannot be exported, or what is exported is another function.
     """
-    with _evaluating(network):
-        example = _images(network, 2, size_px)
+    with evaluating(network):
+        example = made_up_images(network, 2, size_px)
         model = export_untrained(network, example, ["outputs"])
         # Another number of them, and others in kind: nearly grey, bright, full of contrast.
         kinds = torch.tensor([[0.1, 0.0], [2.0, 1.0], [5.0, -2.0]], device=example.device)
         kinds = kinds[..., None, None, None]  # (3, 2, 1, 1, 1)
-        images = _images(network, 3, size_px, seed=1) * kinds[:, 0] + kinds[:, 1]
+        images = made_up_images(network, 3, size_px, seed=1) * kinds[:, 0] + kinds[:, 1]
         expected = network(images).float().cpu().numpy()
     try:
         found = open_session(model).run(None, {"images": images.cpu().numpy()})[0]

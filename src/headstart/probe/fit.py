@@ -69,24 +69,8 @@ def fit(
     # Rows in x's own precision are not copied, so that a block needs memory for its outputs alone.
     of_objective = list(blocks(parts, shape[1], x.size)) if x.dtype == dtype else of_blocks
     constant = loss.constant(np.concatenate([targets[part] for part in parts]), shape[1])
-    is_constant = ~np.isnan(constant)
-    if is_constant.any():
-        start = start.copy()
-        start[:-1, is_constant] = 0
-        start[-1, is_constant] = constant[is_constant]
-
-    # Dividing by the root of the second derivatives along each direction makes all of them nearly alike.
-    curvature = np.zeros(shape)
-    for block in of_blocks:
-        rows = x[block].astype(dtype, copy=False)
-        of_outputs = loss.curvature(outputs_of(rows, start))
-        curvature[:-1] += np.square(rows).T @ of_outputs
-        curvature[-1] += of_outputs.sum(0, dtype=np.float64)
-    curvature /= n
-    curvature[:-1] += penalty
-    curvature[-1] += 1e-3
-    precondition = 1 / np.sqrt(curvature, out=curvature)
-    del curvature
+    start = _with_constants(start, constant)
+    precondition = _preconditioner(x, of_blocks, start, penalty, loss, n, dtype)
 
     def objective(z: np.ndarray) -> tuple[float, np.ndarray]:
         head = z.reshape(shape) * precondition
@@ -100,7 +84,7 @@ def fit(
             gradient[-1] += slopes.sum(0, dtype=np.float64)
         gradient /= n
         gradient[:-1] += penalty * head[:-1]
-        gradient[:, is_constant] = 0
+        gradient[:, ~np.isnan(constant)] = 0
         gradient *= precondition
         squares = np.einsum("rk,rk->k", head[:-1], head[:-1])
         return total / n + 0.5 * float((penalty * squares).sum()), gradient.ravel()
@@ -115,6 +99,41 @@ def fit(
         noise=float(np.finfo(dtype).eps),
     )
     return np.asarray(z.reshape(shape) * precondition)
+
+
+def _with_constants(start: np.ndarray, constant: np.ndarray) -> np.ndarray:
+    """Return a start in which each output that has a constant answer, which is not NaN, gives it."""
+    is_constant = ~np.isnan(constant)
+    if is_constant.any():
+        start = start.copy()
+        start[:-1, is_constant] = 0
+        start[-1, is_constant] = constant[is_constant]
+    return start
+
+
+def _preconditioner(
+    x: np.ndarray,
+    of_blocks: Sequence[slice],
+    head: np.ndarray,
+    penalty: np.ndarray,
+    loss: Loss,
+    n: int,
+    dtype: Precision,
+) -> np.ndarray:
+    """Return (R + 1, K) float64, the scales of weights and biases in which all directions are nearly alike.
+
+    They are the inverse roots of the second derivatives along each direction, of n rows in blocks.
+    """
+    curvature = np.zeros(head.shape)
+    for block in of_blocks:
+        rows = x[block].astype(dtype, copy=False)
+        of_outputs = loss.curvature(outputs_of(rows, head))
+        curvature[:-1] += np.square(rows).T @ of_outputs
+        curvature[-1] += of_outputs.sum(0, dtype=np.float64)
+    curvature /= n
+    curvature[:-1] += penalty
+    curvature[-1] += 1e-3
+    return np.asarray(1 / np.sqrt(curvature, out=curvature))
 
 
 def outputs_of(x: np.ndarray, head: np.ndarray) -> np.ndarray:

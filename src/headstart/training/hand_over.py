@@ -15,7 +15,8 @@ import numpy as np
 import onnx
 
 from headstart import tasks
-from headstart.answers.table import Answers, write_answers
+from headstart.answers.file import write_answers
+from headstart.answers.table import Answers
 from headstart.data.split import Splits
 from headstart.errors import ImageError, TrainingError, shell_command
 from headstart.evaluation.evaluate import answer_photos

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from headstart.answers.table import Answers, read_answers
+from headstart.answers.file import read_answers
+from headstart.answers.table import Answers
 from headstart.columns import counted, score_text
 from headstart.evaluation.evaluate import chosen_on_validation
 from headstart.predictor import Predictor, load

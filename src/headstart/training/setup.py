@@ -21,7 +21,8 @@ from headstart.features.cache import Room
 from headstart.features.graph import function_hash
 from headstart.images.preprocess import Preprocessing
 from headstart.model.backbones import Backbone, resolve
-from headstart.model.check import check_export, check_stages, check_tensors, check_training
+from headstart.model.check import check_export, check_stages, check_tensors
+from headstart.model.check_training import check_training
 from headstart.model.head import put_head
 from headstart.model.norms import new_norms
 from headstart.model.prefix import cut_for_training

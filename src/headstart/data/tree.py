@@ -1,0 +1,83 @@
+"""All files below a folder, with the photos among them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+from headstart.errors import DataError
+from headstart.images.find import walk
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A photo in a tree."""
+
+    path: str
+    names: tuple[str, ...]  # of the folders below the root, and of the file
+
+
+@dataclass
+class Tree:
+    """All files below a root, each folder entered once."""
+
+    root: str
+    images: list[Image] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    folders: list[tuple[str, ...]] = field(default_factory=list)  # that may hold photos, by names
+    found: int = 0
+
+    @cached_property
+    def subfolders(self) -> dict[tuple[str, ...], Counter[str]]:
+        """By folder: its subfolders with photos somewhere in them, and how many."""
+        found: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+        for image in self.images:
+            for depth in range(len(image.names) - 1):
+                found[image.names[:depth]][image.names[depth]] += 1
+        return found
+
+    @cached_property
+    def num_photos_in(self) -> Counter[tuple[str, ...]]:
+        """By folder: how many photos lie in itself."""
+        return Counter(image.names[:-1] for image in self.images)
+
+    def is_made_of_folders(self, names: tuple[str, ...]) -> bool:
+        """Tell whether hardly a photo lies in a folder itself."""
+        direct = self.num_photos_in[names]
+        return direct <= _FEW * (direct + self.subfolders[names].total())
+
+
+def tree_of(root: str, entered: set[tuple[int, int]]) -> Tree:
+    """List what is below a root, without the folders in ``entered``, which grows by those that are listed."""
+    tree = Tree(root)
+    runs = []
+    for entry in walk(root, entered):
+        if entry.error is not None:
+            raise DataError(
+                f"The folder {entry.path!r} cannot be listed: {entry.error.strerror}. Make it readable, or "
+                "move it elsewhere."
+            )
+        if entry.kind == "folder":
+            tree.folders.append(entry.names)
+        elif entry.kind == "run":
+            runs.append(entry.names)
+        else:
+            tree.found += 1
+            if entry.kind == "image":
+                tree.images.append(Image(entry.path, entry.names))
+            else:
+                tree.ignored.append(entry.path)
+    # By the names' bytes, so that the order is the same on every file system.
+    tree.images.sort(key=lambda image: [os.fsencode(name) for name in image.names])
+    tree.ignored.sort(key=os.fsencode)
+    # What holds runs and no photos, as runs/ does, is not an empty class.
+    above_runs = {names[:depth] for names in runs for depth in range(1, len(names))}
+    above_images = {image.names[:depth] for image in tree.images for depth in range(1, len(image.names))}
+    tree.folders = [names for names in tree.folders if names not in above_runs - above_images]
+    return tree
+
+
+_FEW: Final = 0.1  # photos directly in a folder that is made of folders
