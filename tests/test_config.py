@@ -336,7 +336,7 @@ def test_views_follow_the_epochs_and_the_augmentation_of_a_changed_phase() -> No
         ("finetune", [".epochs=3"], ["'.epochs=3' is not KEY=VALUE"]),
         ("classic", ["all.schedule=multistep"], ["phase 2: ", "milestones is empty"]),
         ("probe", ["epochs=5"], ["epochs is 5", "'exact'", "without epochs"]),
-        ("probe", ["lr=0.5"], ["head_lr is 0.5", "'exact'", "without steps"]),
+        ("probe", ["lr=0.5"], ["phase 1: lr is 0.5", "'exact'", "without steps", "Leave lr out"]),
     ],
     ids=str,
 )

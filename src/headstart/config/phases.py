@@ -57,6 +57,7 @@ def phases_of(
             problems.append(f"{where}phase {number} is {table!r}; write each phase as a [[phases]] table.")
             continue
         given = table.to_table() if isinstance(table, PhaseConfig) else {"name": f"phase{number}", **table}
+        last: Mapping[str, Any] = {}
         if changes:
             last = changes.get("", {}) if number == len(tables) else {}
             given |= {**last, **changes.get(str(given["name"]), {})}
@@ -71,6 +72,8 @@ def phases_of(
                     f"epochs is {epochs}, but optimizer = 'exact' solves the head once, without epochs. "
                     f"Leave epochs out, or {_in_steps(phases[-1])}."
                 )
+            if "head_lr" in last:  # as it was given
+                told = [each.replace("head_lr", "lr") for each in told]
             problems.extend(f"{where}phase {number}: {each}" for each in told)
     problems.extend(
         f"{where}two phases are called {name!r}; give each a name of its own."
