@@ -149,6 +149,13 @@ def test_a_missing_val_split_is_made_from_train_and_the_test_split_stays():
     assert set(splits.train) | set(splits.val) == set(train)
 
 
+def test_where_every_photo_is_in_two_classes_that_is_what_is_told():
+    photos = distinct([8])
+    copies = [dataclasses.replace(photo, path=f"copy/{photo.path}", label=1) for photo in photos]
+    with pytest.raises(DataError, match=r"16 of 16 photos .* different labels.*photos/0/0.jpg'.*Remove"):
+        split_dataset(dataset_of(photos + copies), val_fraction=0.2, seed=0)
+
+
 def test_photos_of_two_classes_stay_in_train():
     records = [*distinct([10, 10]), Record("x.jpg", 0, None, "a" * 64), Record("y.jpg", 1, None, "a" * 64)]
     for seed in range(20):

@@ -60,6 +60,12 @@ def split_dataset(dataset: Dataset, *, val_fraction: float, seed: int) -> Splits
         assert 0 < val_fraction < 1  # TrainConfig has checked it
         held_back = _hold_back(train, dataset.task, val_fraction, seed)
         if not held_back:
+            answers = _answers(train, dataset.task)
+            if twice := [record.path for record in train if len(answers[record.sha256]) > 1]:
+                raise DataError(
+                    f"{len(twice)} of {len(train)} photos are there twice, byte for byte, with different labels, "
+                    f"so none can be held back for validation: {twice[0]!r}, for example. Remove the wrong ones."
+                )
             what = "No class has" if dataset.class_names else "There are no"
             which = (
                 "photos of two different groups" if any(r.group for r in train) else "two different photos"
