@@ -36,10 +36,10 @@ from headstart.model.freeze import make_trainable
 from headstart.model.head import replace_head
 from headstart.model.stages import cut
 from headstart.model.weights import create_pretrained
-from headstart.training.device import create_accelerator, reproducible
-from headstart.training.phase import make_ready
+from headstart.training.run.stopwatch import Stopwatch
 from headstart.training.setup import prepare
-from headstart.training.stopwatch import Stopwatch
+from headstart.training.steps.device import create_accelerator, reproducible
+from headstart.training.steps.phase import make_ready
 from headstart.training.watch.watchers import Watchers
 
 BATCH = 32

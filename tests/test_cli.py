@@ -34,7 +34,7 @@ from headstart.features import prefixes
 from headstart.features.cache import list_stores
 from headstart.files import try_lock
 from headstart.model.backbones import DEFAULT_BACKBONE, resolve
-from headstart.training.result import TrainResult
+from headstart.training.run.result import TrainResult
 
 
 def headstart(

@@ -177,7 +177,7 @@ def nodes_at_run_time(node: ast.AST) -> Iterator[ast.AST]:
 
 def figures(code: str, home: Path, **variables: str) -> str:
     """Draw a figure of Headstart's in a process whose home this is, then run code."""
-    draw = "from headstart.training.figure import new_figure\nimport io, os\n"
+    draw = "from headstart.training.tools.figure import new_figure\nimport io, os\n"
     draw += "before = dict(os.environ)\nfigure = new_figure()\nfigure.savefig(io.BytesIO(), format='png')\n"
     draw += "assert dict(os.environ) == before\nimport matplotlib\n"
     clean = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}

@@ -41,23 +41,23 @@ TORCH_FREE = [
 ]
 # Files and folders of a room that otherwise needs PyTorch. They may name its types for the type checker.
 TORCH_FREE_FILES = {
-    "training/extractor.py",
-    "training/figure.py",
+    "training/tools/extractor.py",
+    "training/tools/figure.py",
     "training/hand_over.py",
-    "training/history.py",
-    "training/interrupt.py",
-    "training/moved.py",
-    "training/photos_csv.py",
-    "training/picture.py",
-    "training/preview.py",
+    "training/run/history.py",
+    "training/run/interrupt.py",
+    "training/run/moved.py",
+    "training/run/photos_csv.py",
+    "training/tools/picture.py",
+    "training/tools/preview.py",
     "training/probe.py",
-    "training/probe_plan.py",
-    "training/provenance.py",
-    "training/result.py",
-    "training/run_folder.py",
-    "training/sampler.py",
+    "training/tools/probe_plan.py",
+    "training/run/provenance.py",
+    "training/run/result.py",
+    "training/run/run_folder.py",
+    "training/steps/sampler.py",
     "training/solved.py",
-    "training/stopwatch.py",
+    "training/run/stopwatch.py",
     "training/story.py",
     "training/train.py",
     "training/watch",
@@ -143,8 +143,8 @@ def test_what_must_do_without_torch_imports_it_where_it_is_used_at_most(name: st
     for each in names:
         parts = each.split(".")
         if parts[0] == "headstart" and len(parts) > 1:
-            ours = "/".join(parts[1:3])
-            assert parts[1] in TORCH_FREE or {ours, f"{ours}.py"} & TORCH_FREE_FILES, each
+            places = {"/".join(parts[1:end]) for end in range(2, len(parts) + 1)}
+            assert parts[1] in TORCH_FREE or {*places, *(f"{e}.py" for e in places)} & TORCH_FREE_FILES, each
 
 
 LOOKS = re.compile(r"""task *(==|!=|in) *[("']|match .*task""")

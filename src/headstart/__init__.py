@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from headstart.model.stages import cut, stages
     from headstart.predictor import Predictor, load
     from headstart.tasks.prediction import Prediction
-    from headstart.training.lr_find import LrRange, lr_find
-    from headstart.training.result import TrainResult
+    from headstart.training.run.result import TrainResult
+    from headstart.training.tools.lr_find import LrRange, lr_find
     from headstart.training.train import resume, train
     from headstart.training.watch.watcher import Watcher
 
@@ -94,7 +94,7 @@ _MODULES = {
     "HeadstartError": "headstart.errors",
     "ImageError": "headstart.errors",
     "InputError": "headstart.errors",
-    "LrRange": "headstart.training.lr_find",
+    "LrRange": "headstart.training.tools.lr_find",
     "MissingPackageError": "headstart.errors",
     "NetworkError": "headstart.errors",
     "ParityError": "headstart.errors",
@@ -103,7 +103,7 @@ _MODULES = {
     "Predictor": "headstart.predictor",
     "RunFolderError": "headstart.errors",
     "TrainConfig": "headstart.config",
-    "TrainResult": "headstart.training.result",
+    "TrainResult": "headstart.training.run.result",
     "TrainSettings": "headstart.config",
     "TrainingError": "headstart.errors",
     "UnknownBackboneError": "headstart.errors",
@@ -115,7 +115,7 @@ _MODULES = {
     "feature_extractor": "headstart.model.network",
     "freeze": "headstart.model.freeze",
     "load": "headstart.predictor",
-    "lr_find": "headstart.training.lr_find",
+    "lr_find": "headstart.training.tools.lr_find",
     "resume": "headstart.training.train",
     "stages": "headstart.model.stages",
     "train": "headstart.training.train",
@@ -136,5 +136,5 @@ def __dir__() -> list[str]:
 
 # Without PyTorch, `help(headstart)` and `from headstart import *` are about what works without it.
 if importlib.util.find_spec("torch") is None:
-    _OF_TORCH = {"headstart.model", "headstart.training.lr_find"}
+    _OF_TORCH = {"headstart.model", "headstart.training.tools.lr_find"}
     __all__ = [name for name in __all__ if not any(map(_MODULES[name].startswith, _OF_TORCH))]

@@ -29,7 +29,7 @@ _STOPPED = {128 + signal.SIGINT: "interrupted", 128 + signal.SIGTERM: "terminate
 
 def main() -> None:
     """Run the command line and exit; a user's own mistake gets a message, not a traceback."""
-    from headstart.training.interrupt import end_process_by  # where it is used, as all of training
+    from headstart.training.run.interrupt import end_process_by  # where it is used, as all of training
 
     end_process_by(_end_now)
     keep_freed_memory()

@@ -11,7 +11,7 @@ from PIL import Image
 from headstart.environment import has_pytorch
 from headstart.errors import RunFolderError, requires_extra, shell_command
 from headstart.predictor import load
-from headstart.training.run_folder import RunFolder
+from headstart.training.run.run_folder import RunFolder
 from headstart.training.train import train
 
 # Photographs that scikit-image's wheel carries, what their patches show, and the part of each that shows it:

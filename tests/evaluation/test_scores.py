@@ -16,8 +16,8 @@ from headstart.errors import UsageError
 from headstart.evaluation.scores import scores_of, summary_of
 from headstart.tasks.label_scores import choose_thresholds
 from headstart.tasks.losses import cross_entropy
-from headstart.training.criterion import criterion_of
-from headstart.training.epoch import score_outputs
+from headstart.training.steps.criterion import criterion_of
+from headstart.training.steps.epoch import score_outputs
 
 
 @pytest.mark.parametrize("name", INFOS)

@@ -29,7 +29,7 @@ from headstart.model.freeze import freeze
 from headstart.model.prefix import NetworkPrefix, cut_for_training
 from headstart.model.stage import StageSequence
 from headstart.records import Candidate, Record
-from headstart.training.features import FeatureSource
+from headstart.training.steps.features import FeatureSource
 
 PREPROCESSING = Preprocessing(size_px=32)
 PROVEN = 4  # so many rows of a store that was there already are computed again and compared
@@ -388,11 +388,11 @@ def test_what_a_later_phase_needs_is_computed_on_the_way(
         return run(self, pixels)
 
     monkeypatch.setattr(NetworkPrefix, "_run", counted)
-    monkeypatch.setattr("headstart.training.features.ONE_PASS_MIN_PHOTOS", 10)
+    monkeypatch.setattr("headstart.training.steps.features.ONE_PASS_MIN_PHOTOS", 10)
     models = []
     for name, passes in {"one": 1, "two": 2}.items():
         if name == "two":
-            monkeypatch.setattr("headstart.training.features.FeatureSource._halfway", lambda *_: None)
+            monkeypatch.setattr("headstart.training.steps.features.FeatureSource._halfway", lambda *_: None)
         monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / name))
         path = hs.train(photos, tmp_path / f"run-{name}", recipe="finetune", **SMALL).path
         models.append((path / "model.safetensors").read_bytes())

@@ -20,7 +20,7 @@ from headstart.model.network import feature_extractor
 from headstart.model.normalise import Normalise
 from headstart.model.stage import Stage, StageSequence
 from headstart.model.weights import create_pretrained
-from headstart.training.extractor import open_extractor
+from headstart.training.tools.extractor import open_extractor
 
 BACKBONE = "timm/tf_efficientnet_lite0"
 extract_features = functools.partial(features_extract.extract_features, open_extractor=open_extractor)
@@ -196,7 +196,7 @@ def test_a_photo_whose_features_are_not_finite_is_left_out_and_named(
             return x.mean((2, 3)) / (high - low)
 
     base = StageSequence([Stage("spread", [Spread()])])
-    monkeypatch.setattr("headstart.training.network_extractor.feature_extractor", lambda network: base)
+    monkeypatch.setattr("headstart.training.tools.network_extractor.feature_extractor", lambda network: base)
     out = tmp_path / "features.npz"
     result = extract_features(table, out, "resnet18", weights="random", size_px=32)
     ((path, reason),) = result.unreadable

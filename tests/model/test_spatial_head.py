@@ -10,7 +10,7 @@ from headstart.model.check import check_stages
 from headstart.model.head import put_head, replace_head
 from headstart.model.spatial_head import SpatialHead
 from headstart.model.stages import cut, stage_names
-from headstart.training.solve_head import head_inputs
+from headstart.training.steps.solve_head import head_inputs
 
 
 def test_at_first_the_answer_is_the_middle_half() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.errors import RunFolderError
-from headstart.training.average import WeightAverage
+from headstart.training.steps.average import WeightAverage
 
 
 def module() -> nn.Sequential:

@@ -13,7 +13,7 @@ from headstart.data.augment import Augmentation
 from headstart.data.targets import Targets
 from headstart.images.preprocess import Preprocessing
 from headstart.records import Record
-from headstart.training.batches import Batches
+from headstart.training.steps.batches import Batches
 
 NUM_PHOTOS = 200
 

@@ -7,7 +7,7 @@ import torch
 from tests.windows import HeldFiles
 
 from headstart.errors import DamagedFileError
-from headstart.training.checkpoint import Checkpoints, load_checkpoint, save_checkpoint
+from headstart.training.run.checkpoint import Checkpoints, load_checkpoint, save_checkpoint
 
 TENSORS = {"fc.weight": torch.randn(3, 4), "fc.bias": torch.randn(3), "steps": torch.tensor(7)}
 

@@ -17,8 +17,8 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 import headstart as hs
 from headstart.config import TrainConfig
 from headstart.errors import ConfigError, HeadstartError
-from headstart.training import device
-from headstart.training.device import (
+from headstart.training.steps import device
+from headstart.training.steps.device import (
     Choice,
     choose,
     create_accelerator,

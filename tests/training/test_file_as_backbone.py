@@ -14,7 +14,7 @@ import headstart as hs
 from headstart.config import TrainConfig
 from headstart.errors import ConfigError, NetworkError
 from headstart.features.extract import extract_features
-from headstart.training.extractor import open_extractor
+from headstart.training.tools.extractor import open_extractor
 
 FILE: dict[str, Any] = {"backbone": "net.onnx", "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 

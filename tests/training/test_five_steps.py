@@ -18,7 +18,7 @@ import headstart as hs
 from headstart.model.freeze import digest, is_frozen
 from headstart.model.stages import stages
 from headstart.training import finetune
-from headstart.training.run_dir import RunDir
+from headstart.training.run.run_dir import RunDir
 
 # Trained norms, so that those of frozen stages have a reason to move. Random networks give huge gradients.
 STEPS = {"epochs": 1, "optimizer": "sgd", "momentum": 0.0, "head_lr": 0.05, "clip_norm": 1.0}

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from headstart.training import interrupt
-from headstart.training.interrupt import Stopped, end_process_by, held_back
+from headstart.training.run import interrupt
+from headstart.training.run.interrupt import Stopped, end_process_by, held_back
 
 
 class Ended(BaseException):
@@ -158,7 +158,7 @@ import os, runpy, sys, time
 
 place, marker = sys.argv.pop(1), sys.argv.pop(1)
 if place == "saving":
-    from headstart.training.run_dir import RunDir
+    from headstart.training.run.run_dir import RunDir
 
     def slow(self, *arguments, **named):
         open(marker, "w").close()

@@ -19,9 +19,9 @@ import headstart as hs
 from headstart.config import TrainConfig
 from headstart.errors import TrainingError, UsageError
 from headstart.model.freeze import digest
-from headstart.training import lr_find as module
-from headstart.training.lr_find import NUM_STEPS, draw, suggest
-from headstart.training.trainer import Trainer
+from headstart.training.steps.trainer import Trainer
+from headstart.training.tools import lr_find as module
+from headstart.training.tools.lr_find import NUM_STEPS, draw, suggest
 
 TINY: dict[str, Any] = {"backbone": "timm/test_resnet", "weights": "random", "size_px": 32, "batch_size": 8}
 PHASES: list[dict[str, Any]] = [
@@ -328,7 +328,7 @@ def test_a_low_first_loss_does_not_hide_the_curve(tmp_path: Path, monkeypatch: p
     smoothed = [0.005, *(0.03 for _ in range(59))]
     limits: list[tuple[float, float]] = []
     monkeypatch.setattr(
-        "headstart.training.lr_find.write_picture",
+        "headstart.training.tools.lr_find.write_picture",
         lambda path, figure, command: limits.append(figure.axes[0].get_ylim()),
     )
     phases = TrainConfig.from_settings("x", phases=PHASES).phases

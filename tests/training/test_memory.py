@@ -21,8 +21,8 @@ from headstart.images.preprocess import Preprocessing
 from headstart.model.memory import is_out_of_memory, memory_explained
 from headstart.model.prefix import NetworkPrefix
 from headstart.model.stages import cut
-from headstart.training.memory import MicroBatch
-from headstart.training.run_dir import RunDir
+from headstart.training.run.run_dir import RunDir
+from headstart.training.steps.memory import MicroBatch
 
 ERRORS: list[Callable[[], Exception]] = [
     lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),

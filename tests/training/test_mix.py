@@ -9,8 +9,8 @@ from torch import Tensor
 
 from headstart.config import PhaseConfig
 from headstart.errors import ConfigError
-from headstart.training.mix import check_mix, mix
-from headstart.training.sampler import shards
+from headstart.training.steps.mix import check_mix, mix
+from headstart.training.steps.sampler import shards
 
 MIXUP = PhaseConfig(mixup=0.4)
 CUTMIX = PhaseConfig(cutmix=1.0)

@@ -13,9 +13,9 @@ from sklearn.utils.class_weight import compute_class_weight
 from headstart.config import PhaseConfig
 from headstart.data.targets import Targets
 from headstart.images.preprocess import Preprocessing
-from headstart.training.criterion import criterion_of
-from headstart.training.mix import Mixed
-from headstart.training.objective import Objective, balanced_weights
+from headstart.training.steps.criterion import criterion_of
+from headstart.training.steps.mix import Mixed
+from headstart.training.steps.objective import Objective, balanced_weights
 
 CPU = torch.device("cpu")
 COUNTS = torch.tensor([6, 1, 0, 3])

@@ -16,7 +16,7 @@ from headstart.model.freeze import freeze
 from headstart.model.normalise import Normalise
 from headstart.model.stage import Stage, StageSequence
 from headstart.model.stages import cut
-from headstart.training.optim import (
+from headstart.training.steps.optim import (
     build_optimizer,
     load_optimizer_tensors,
     optimizer_tensors,

@@ -12,8 +12,8 @@ import torch
 import headstart as hs
 from headstart.config import PhaseConfig
 from headstart.features.cache import cache_folder
-from headstart.training.plan import epoch_axis, sparkline
-from headstart.training.schedule import lr_factor
+from headstart.training.steps.schedule import lr_factor
+from headstart.training.tools.plan import epoch_axis, sparkline
 from headstart.training.train import plan
 
 TINY: dict[str, Any] = {"backbone": "timm/test_resnet", "weights": "random", "size_px": 32, "batch_size": 8}

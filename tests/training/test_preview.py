@@ -15,7 +15,7 @@ from PIL import Image
 from headstart.data.sheet import Picture, Section, describe, draw_sheet, fit
 from headstart.errors import ConfigError, DataError, UsageError
 from headstart.images.view import Step
-from headstart.training.preview import write_sheet
+from headstart.training.tools.preview import write_sheet
 
 RESNET = {"backbone": "resnet18", "size_px": 32}
 
@@ -57,7 +57,7 @@ def test_the_views_are_those_that_training_makes(
         drawn.append(sections)
         return draw_sheet(title, sections)
 
-    monkeypatch.setattr("headstart.training.preview.draw_sheet", record)
+    monkeypatch.setattr("headstart.training.tools.preview.draw_sheet", record)
     phases = [
         'name = "a"',
         'name = "b"\naugment = "light"\nviews = 2',
@@ -107,7 +107,7 @@ def sections_of(data: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **option
         drawn.extend(sections)
         return draw_sheet(title, sections)
 
-    monkeypatch.setattr("headstart.training.preview.draw_sheet", record)
+    monkeypatch.setattr("headstart.training.tools.preview.draw_sheet", record)
     draw(data, out, **options)
     return drawn
 
@@ -180,7 +180,7 @@ def test_every_class_is_shown_before_any_comes_twice(
         shown.extend(row[0].title for row in sections[0].rows)
         return draw_sheet(title, sections)
 
-    monkeypatch.setattr("headstart.training.preview.draw_sheet", record)
+    monkeypatch.setattr("headstart.training.tools.preview.draw_sheet", record)
     draw(photos, tmp_path / "sheet.png", augment="light", num_photos=6)
     assert sorted(shown[:3]) == sorted(shown[3:]) == ["blue", "green", "red"]
 

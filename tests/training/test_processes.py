@@ -25,7 +25,7 @@ from headstart.images.preprocess import Preprocessing
 from headstart.model.backbones import create_native, resolve
 from headstart.model.to_onnx import to_onnx
 from headstart.records import Dataset, Listing
-from headstart.training.features import FeatureSource, PhaseFeatures
+from headstart.training.steps.features import FeatureSource, PhaseFeatures
 
 Result = TypeVar("Result")
 
@@ -107,7 +107,8 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     monkeypatch.setattr(headstart.data.check, "read_bytes", counting(headstart.data.check.read_bytes))
     monkeypatch.setattr(headstart.data.place, "image_header", counting(headstart.data.place.image_header))
     monkeypatch.setattr("headstart.model.to_onnx.to_onnx", exported_once)
-    monkeypatch.setattr("headstart.training.features.gathered", lambda own, process: process.gathered(own))
+    gathered = "headstart.training.steps.features.gathered"
+    monkeypatch.setattr(gathered, lambda own, process: process.gathered(own))
     return found
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from headstart.config import TrainConfig
-from headstart.training.history import EpochRecord
-from headstart.training.progress import Best, Progress
+from headstart.training.run.history import EpochRecord
+from headstart.training.run.progress import Best, Progress
 
 
 def record(epoch: int, val_loss: float, phase: str = "a") -> EpochRecord:

@@ -21,11 +21,11 @@ import torch
 import headstart as hs
 from headstart.config import TrainConfig, read_toml
 from headstart.errors import FileWriteError, RunFolderError, TrainingError
-from headstart.training import provenance
-from headstart.training.checkpoint import load_checkpoint
-from headstart.training.interrupt import Stopped, held_back
-from headstart.training.run_dir import RunDir
-from headstart.training.run_folder import RunFolder
+from headstart.training.run import provenance
+from headstart.training.run.checkpoint import load_checkpoint
+from headstart.training.run.interrupt import Stopped, held_back
+from headstart.training.run.run_dir import RunDir
+from headstart.training.run.run_folder import RunFolder
 
 # Mixing, averages, views, several batches per step, norms that learn: all that could depend on what ran
 # before. test_signals.py has dropout.
@@ -162,8 +162,8 @@ def solved(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> hs.TrainRe
         "headstart.training.finetune.check_images",
         "headstart.training.finetune.fit_head",
         "headstart.training.finetune.evaluate",
-        "headstart.training.run_dir.RunDir.record",
-        "headstart.training.run_dir.RunDir.end_phase",
+        "headstart.training.run.run_dir.RunDir.record",
+        "headstart.training.run.run_dir.RunDir.end_phase",
         "headstart.training.finetune.finish",
     ],
 )

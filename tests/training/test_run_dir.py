@@ -16,8 +16,8 @@ from torch import nn
 
 import headstart as hs
 from headstart.errors import FileWriteError
-from headstart.training.history import EpochRecord
-from headstart.training.run_dir import RunDir
+from headstart.training.run.history import EpochRecord
+from headstart.training.run.run_dir import RunDir
 from headstart.training.watch import curves
 
 PHASES = [{"name": "all", "unfreeze": "all", "epochs": 3, "head_lr": 0.01}]

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart.training.sampler import balanced_order, epoch_order, key, shards
+from headstart.training.steps.sampler import balanced_order, epoch_order, key, shards
 
 
 @given(num_photos=st.integers(1, 60), batch_size=st.integers(1, 20), num_processes=st.integers(1, 5))

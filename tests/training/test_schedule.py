@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
 from headstart.config import PhaseConfig
-from headstart.training.schedule import lr_factor
+from headstart.training.steps.schedule import lr_factor
 
 SCHEDULES = ("constant", "step", "multistep", "exponential", "cosine", "one-cycle")
 STEPS_PER_EPOCH = 7

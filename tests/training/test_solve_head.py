@@ -12,7 +12,7 @@ from torch import nn
 
 import headstart as hs
 from headstart.probe.solve import STRENGTHS
-from headstart.training.solve_head import linear_head
+from headstart.training.steps.solve_head import linear_head
 
 
 def test_only_a_single_linear_layer_can_be_solved() -> None:

@@ -15,7 +15,8 @@ import headstart as hs
 from headstart.config import TrainConfig
 from headstart.errors import ConfigError, RunFolderError, TrainingError
 from headstart.records import Record
-from headstart.training import probe, provenance
+from headstart.training import probe
+from headstart.training.run import provenance
 from headstart.training.story import decide_recipe
 from headstart.training.train import plan
 

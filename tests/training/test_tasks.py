@@ -23,8 +23,8 @@ from headstart.evaluation.evaluate import evaluate_folder
 from headstart.export.pth import write_pth
 from headstart.export.safetensors import load_network
 from headstart.model_file import open_onnx
-from headstart.training.history import EpochRecord
-from headstart.training.phase import make_ready
+from headstart.training.run.history import EpochRecord
+from headstart.training.steps.phase import make_ready
 
 TINY: dict[str, Any] = {"backbone": "timm/test_resnet", "weights": "random", "size_px": 64, "batch_size": 8}
 HEAD = [{"name": "probe", "unfreeze": "head", "epochs": 2, "head_lr": 0.01}]

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from headstart.errors import RunFolderError
-from headstart.training.tensors import copy_strictly
+from headstart.training.steps.tensors import copy_strictly
 
 
 def target() -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ from headstart.errors import ConfigError, DataError, RunFolderError, UnknownBack
 from headstart.evaluation.evaluate import evaluate_folder
 from headstart.export.safetensors import load_network
 from headstart.model.freeze import digest
-from headstart.training.run_dir import RunDir
+from headstart.training.run.run_dir import RunDir
 
 TINY: dict[str, Any] = {"backbone": "timm/test_resnet", "weights": "random", "size_px": 32, "batch_size": 8}
 HEAD_THEN_ALL = [

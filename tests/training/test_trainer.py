@@ -12,7 +12,7 @@ from torch import nn
 
 import headstart as hs
 from headstart.errors import TrainingError
-from headstart.training.run_dir import RunDir
+from headstart.training.run.run_dir import RunDir
 
 CHECKS_EVERY = 4
 
@@ -50,7 +50,7 @@ def newest_checkpoint(run: Path) -> dict[str, torch.Tensor]:
 @pytest.fixture
 def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at losses as on a device that has to be waited for."""
-    monkeypatch.setattr("headstart.training.trainer.steps_between_checks", lambda device: CHECKS_EVERY)
+    monkeypatch.setattr("headstart.training.steps.trainer.steps_between_checks", lambda device: CHECKS_EVERY)
 
 
 def train(photos: Path, run: Path, network: nn.Module, **settings: Any) -> hs.TrainResult:

@@ -17,7 +17,7 @@ import headstart as hs
 from headstart.answers.file import read_answers
 from headstart.export.safetensors import load_network
 from headstart.model.backbones import create_native, resolve
-from headstart.training.run_dir import RunDir
+from headstart.training.run.run_dir import RunDir
 
 SMALL = "timm/test_resnet"
 SOLVED_AND_STEPS = [

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from headstart.training.history import EpochRecord, Scores
-from headstart.training.interrupt import Stopped
-from headstart.training.wise_ft import SHARES, best_mixture
+from headstart.training.run.history import EpochRecord, Scores
+from headstart.training.run.interrupt import Stopped
+from headstart.training.steps.wise_ft import SHARES, best_mixture
 
 
 def record(val_loss: float) -> EpochRecord:

@@ -28,7 +28,7 @@ def augment(
     photos: Annotated[int, typer.Option(min=1, max=50, help="Photos on the picture.")] = 8,
 ) -> None:
     """Show photos beside their augmented views. The picture has the views that training would make."""
-    from headstart.training.preview import write_sheet
+    from headstart.training.tools.preview import write_sheet
 
     result = write_sheet(data, out, augment=augment, num_views=views, num_photos=photos, **settings)
     for path, reason in result.unreadable:
@@ -59,7 +59,7 @@ def features(
     splits are written with them.
     """
     from headstart.features.extract import extract_features
-    from headstart.training.extractor import open_extractor
+    from headstart.training.tools.extractor import open_extractor
 
     refuse_to_write(out, FEATURES)
     result = extract_features(data, out, open_extractor=open_extractor, **settings)

@@ -12,7 +12,7 @@ from headstart.cli.options import Data, option, with_settings
 from headstart.errors import requires_extra, shell_command
 
 if TYPE_CHECKING:
-    from headstart.training.result import TrainResult
+    from headstart.training.run.result import TrainResult
 
 
 def demo(
@@ -90,7 +90,7 @@ def lr_find(
     Needs headstart[train].
     """
     with requires_extra("train", "The command lr-find"):
-        from headstart.training.lr_find import lr_find as find_lr
+        from headstart.training.tools.lr_find import lr_find as find_lr
 
     found = find_lr(data, out, phase=phase, **settings)
     if os.environ.get("RANK", "0") != "0":  # one of several processes tells

@@ -1,7 +1,7 @@
 """What can be predicted: a file for each task.
 
 To add one, write a class like these, name it in ``TASKS``, and give training in steps its loss in
-``training/criterion.py``.
+``training/steps/criterion.py``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Losses in NumPy, and what tasks share beside them.
 
-They are the losses of ``training/criterion.py``, without label smoothing, computed in float64.
+They are the losses of ``training/steps/criterion.py``, without label smoothing, computed in float64.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What every task answers: everything in which one kind of label differs from another, PyTorch apart.
 
 A task is a stateless object. It is found by its name, which is what model files and settings hold: see
-``tasks.of``. What training in steps minimises is ``training/criterion.py``'s.
+``tasks.of``. What training in steps minimises is ``training/steps/criterion.py``'s.
 """
 
 from __future__ import annotations

@@ -21,24 +21,24 @@ from headstart.model.freeze import digest, make_trainable, num_trainable
 from headstart.model.memory import memory_explained
 from headstart.model.stages import cut
 from headstart.model.to_backbone import keep_backbone
-from headstart.training.batches import Batches
-from headstart.training.device import anyone, create_accelerator, from_main, reproducible
-from headstart.training.epoch import evaluate, scores_of
-from headstart.training.features import PhaseFeatures
 from headstart.training.finish import finish
-from headstart.training.history import EpochRecord, Scores
-from headstart.training.interrupt import Interrupt, Stopped, held_back
-from headstart.training.phase import make_ready
-from headstart.training.provenance import provenance_in_steps
-from headstart.training.result import TrainResult
-from headstart.training.run_dir import RunDir
+from headstart.training.run.history import EpochRecord, Scores
+from headstart.training.run.interrupt import Interrupt, Stopped, held_back
+from headstart.training.run.provenance import provenance_in_steps
+from headstart.training.run.result import TrainResult
+from headstart.training.run.run_dir import RunDir
+from headstart.training.run.stopwatch import Stopwatch
 from headstart.training.setup import Setup, prepare
-from headstart.training.solve_head import answers_out_of_fold, fit_head
-from headstart.training.stopwatch import Stopwatch
+from headstart.training.steps.batches import Batches
+from headstart.training.steps.device import anyone, create_accelerator, from_main, reproducible
+from headstart.training.steps.epoch import evaluate, scores_of
+from headstart.training.steps.features import PhaseFeatures
+from headstart.training.steps.phase import make_ready
+from headstart.training.steps.solve_head import answers_out_of_fold, fit_head
+from headstart.training.steps.wise_ft import best_mixture
 from headstart.training.watch.curves import Curves
 from headstart.training.watch.terminal import out_of_patience
 from headstart.training.watch.watchers import Watchers
-from headstart.training.wise_ft import best_mixture
 
 
 def train_in_steps(

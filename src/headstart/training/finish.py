@@ -18,8 +18,6 @@ from headstart.model_file import ModelInfo, seal_onnx
 from headstart.predictor import Predictor
 from headstart.records import Dataset
 from headstart.runtime import CPU, fastest_providers
-from headstart.training.deployed import as_network, refuse_disagreement, rows_of
-from headstart.training.features import PhaseFeatures
 from headstart.training.hand_over import (
     PARITY_PHOTOS,
     hand_over,
@@ -28,10 +26,12 @@ from headstart.training.hand_over import (
     tensor_of,
     with_thresholds,
 )
-from headstart.training.provenance import versions_in_steps
-from headstart.training.run_dir import RunDir
+from headstart.training.run.provenance import versions_in_steps
+from headstart.training.run.run_dir import RunDir
+from headstart.training.run.stopwatch import Stopwatch
 from headstart.training.setup import Setup
-from headstart.training.stopwatch import Stopwatch
+from headstart.training.steps.deployed import as_network, refuse_disagreement, rows_of
+from headstart.training.steps.features import PhaseFeatures
 
 
 def finish(

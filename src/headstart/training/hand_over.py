@@ -27,9 +27,9 @@ from headstart.model_file import ModelInfo
 from headstart.predictor import Predictor
 from headstart.records import Dataset, Record
 from headstart.runtime import open_session
-from headstart.training.run_folder import RunFolder
+from headstart.training.run.run_folder import RunFolder
+from headstart.training.run.stopwatch import Stopwatch
 from headstart.training.solved import OutOfFold
-from headstart.training.stopwatch import Stopwatch
 
 PARITY_PHOTOS: Final = 12
 """The most validation photos that are compared, spread over the split; more would show nothing new."""

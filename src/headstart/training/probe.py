@@ -44,12 +44,12 @@ from headstart.training.hand_over import (
     outputs_of_file_from_rows,
     with_thresholds,
 )
-from headstart.training.history import EpochRecord, Scores
-from headstart.training.provenance import provenance, versions
-from headstart.training.result import TrainResult
-from headstart.training.run_folder import RunFolder
+from headstart.training.run.history import EpochRecord, Scores
+from headstart.training.run.provenance import provenance, versions
+from headstart.training.run.result import TrainResult
+from headstart.training.run.run_folder import RunFolder
+from headstart.training.run.stopwatch import Stopwatch
 from headstart.training.solved import solve_photos
-from headstart.training.stopwatch import Stopwatch
 from headstart.training.watch.watcher import RunStart
 from headstart.training.watch.watchers import Watchers
 

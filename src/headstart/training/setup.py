@@ -30,12 +30,12 @@ from headstart.model.stages import cut, is_staged, stage_names
 from headstart.model.tensors import state_names
 from headstart.model.weights import create_pretrained
 from headstart.records import Listing
-from headstart.training.criterion import Criterion, criterion_of
-from headstart.training.features import FeatureSource
-from headstart.training.history import refuse_other_head, refuse_other_scores
-from headstart.training.mix import check_mix
-from headstart.training.solve_head import head_inputs, refuse_impossible_phases
-from headstart.training.stopwatch import Stopwatch
+from headstart.training.run.history import refuse_other_head, refuse_other_scores
+from headstart.training.run.stopwatch import Stopwatch
+from headstart.training.steps.criterion import Criterion, criterion_of
+from headstart.training.steps.features import FeatureSource
+from headstart.training.steps.mix import check_mix
+from headstart.training.steps.solve_head import head_inputs, refuse_impossible_phases
 from headstart.training.watch.watchers import Watchers
 from headstart.weight_files import WeightsSource
 

@@ -16,8 +16,8 @@ from headstart.errors import ConfigError, MissingPackageError, NetworkError, Wei
 from headstart.features.backbones import find_backbone, refuse_unknown
 from headstart.features.onnx_backbone import OnnxBackbone
 from headstart.features.onnx_file import open_backbone
-from headstart.training.history import refuse_other_head, refuse_other_scores
 from headstart.training.probe import ProbeSetup
+from headstart.training.run.history import refuse_other_head, refuse_other_scores
 
 _INSTALL: Final = "pip install 'headstart[train]'"
 _BOXES: Final = "Boxes are learned in steps, whatever the recipe."

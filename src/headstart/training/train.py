@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from headstart.config import TrainConfig, TrainSettings
 from headstart.errors import requires_extra
-from headstart.training.moved import moved, refuse_missing_photos
 from headstart.training.probe import ProbeSetup, train_probe
-from headstart.training.probe_plan import plan_probe
-from headstart.training.result import TrainResult
-from headstart.training.run_folder import RunFolder
+from headstart.training.run.moved import moved, refuse_missing_photos
+from headstart.training.run.result import TrainResult
+from headstart.training.run.run_folder import RunFolder
 from headstart.training.story import (
     decide_recipe,
     find_probe,
@@ -21,6 +20,7 @@ from headstart.training.story import (
     refuse_to_train_a_file,
     refuse_without_pytorch,
 )
+from headstart.training.tools.probe_plan import plan_probe
 from headstart.training.watch.named import split_watch, watchers_of
 from headstart.training.watch.watcher import Watcher
 from headstart.training.watch.watchers import Watchers
@@ -131,7 +131,7 @@ def plan(data: str | os.PathLike[str], out: str | os.PathLike[str] | None = None
     refuse_without_pytorch(probe)
     _say(choice, say)
     with requires_extra("train"):
-        from headstart.training.plan import plan_in_steps
+        from headstart.training.tools.plan import plan_in_steps
     return plan_in_steps(config, out)
 
 

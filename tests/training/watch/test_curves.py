@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from headstart.training.history import EpochRecord
+from headstart.training.run.history import EpochRecord
 from headstart.training.watch.curves import curves, curves_png
 
 

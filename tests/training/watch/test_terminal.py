@@ -10,7 +10,7 @@ import torch
 from headstart.config import PhaseConfig, TrainConfig
 from headstart.data.split import Splits
 from headstart.records import Dataset, Listing, Record
-from headstart.training.history import EpochRecord
+from headstart.training.run.history import EpochRecord
 from headstart.training.watch.counting import Counter
 from headstart.training.watch.terminal import Terminal
 from headstart.training.watch.watcher import PhotoCount, RunStart

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from headstart.files import FilesToLookAt
 from headstart.tasks.task import LOWER_IS_BETTER
-from headstart.training.figure import new_figure
-from headstart.training.history import EpochRecord
+from headstart.training.run.history import EpochRecord
+from headstart.training.tools.figure import new_figure
 from headstart.training.watch.watcher import RunStart, Watcher
 
 if TYPE_CHECKING:

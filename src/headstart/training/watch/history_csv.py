@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from headstart.files import FilesToLookAt
-from headstart.training.history import EpochRecord
+from headstart.training.run.history import EpochRecord
 from headstart.training.watch.watcher import RunStart, Watcher
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 
 from headstart.config import PhaseConfig
-from headstart.training.history import EpochRecord
+from headstart.training.run.history import EpochRecord
 from headstart.training.watch.tracked import final_numbers, numbers_of
 from headstart.training.watch.watcher import RunStart, Watcher
 

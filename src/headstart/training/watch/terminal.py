@@ -14,7 +14,7 @@ from headstart.config import PhaseConfig
 from headstart.data.flips import flip_warnings
 from headstart.data.split import Splits
 from headstart.records import Dataset, Listing
-from headstart.training.history import EpochRecord, shown
+from headstart.training.run.history import EpochRecord, shown
 from headstart.training.watch.watcher import PhotoCount, RunStart, Watcher
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from headstart.config import TrainConfig
 from headstart.files import write_whole
-from headstart.training.history import EpochRecord
+from headstart.training.run.history import EpochRecord
 
 IDS: Final = "trackers.json"
 """The file of a run folder that keeps the identifiers of a run's trackers, so that they are continued."""

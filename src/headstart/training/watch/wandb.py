@@ -10,7 +10,7 @@ from typing import Any
 
 from headstart.environment import own_cache
 from headstart.errors import UsageError
-from headstart.training.history import EpochRecord
+from headstart.training.run.history import EpochRecord
 from headstart.training.watch.tracked import final_numbers, keep_id, kept_id, numbers_of, variables
 from headstart.training.watch.watcher import RunStart, Watcher
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from headstart.config import PhaseConfig, TrainConfig
 from headstart.data.split import Splits
 from headstart.records import Dataset, Listing
-from headstart.training.history import EpochRecord
+from headstart.training.run.history import EpochRecord
 
 
 @dataclass(frozen=True)

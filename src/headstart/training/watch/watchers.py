@@ -16,7 +16,7 @@ import numpy as np
 from headstart.config import PhaseConfig
 from headstart.data.split import Splits
 from headstart.records import Dataset, Listing
-from headstart.training.history import EpochRecord
+from headstart.training.run.history import EpochRecord
 from headstart.training.watch.counting import Counter
 from headstart.training.watch.history_csv import HistoryCsv
 from headstart.training.watch.named import watchers_of

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.model.tensors import named_tensors
-from headstart.training.tensors import copy_strictly
+from headstart.training.steps.tensors import copy_strictly
 
 _NUM_UPDATES = "num_updates"
 

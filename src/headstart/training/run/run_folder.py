@@ -20,8 +20,8 @@ from headstart.data.split import Splits
 from headstart.errors import RunFolderError, shell_command
 from headstart.files import FilesToLookAt, delete, delete_parts, write_whole
 from headstart.records import Dataset
-from headstart.training.photos_csv import photo_differences, photos_csv
-from headstart.training.provenance import differences
+from headstart.training.run.photos_csv import photo_differences, photos_csv
+from headstart.training.run.provenance import differences
 
 # What a run writes. A folder with any of them in it is not taken for a new run: they may be somebody's.
 _NAMES: Final = (

@@ -29,15 +29,15 @@ from headstart.data.targets import Scale
 from headstart.errors import ConfigError, FileWriteError, TrainingError, UsageError, did_you_mean
 from headstart.model.freeze import make_trainable, num_trainable
 from headstart.model.stages import cut
-from headstart.training.device import create_accelerator, reproducible
-from headstart.training.epoch import scores_of
-from headstart.training.features import PhaseFeatures
-from headstart.training.figure import new_figure
-from headstart.training.phase import make_ready
-from headstart.training.picture import refuse_picture, write_picture
+from headstart.training.run.stopwatch import Stopwatch
 from headstart.training.setup import Setup, prepare
-from headstart.training.solve_head import fit_head
-from headstart.training.stopwatch import Stopwatch
+from headstart.training.steps.device import create_accelerator, reproducible
+from headstart.training.steps.epoch import scores_of
+from headstart.training.steps.features import PhaseFeatures
+from headstart.training.steps.phase import make_ready
+from headstart.training.steps.solve_head import fit_head
+from headstart.training.tools.figure import new_figure
+from headstart.training.tools.picture import refuse_picture, write_picture
 from headstart.training.watch.watchers import Watchers
 
 _COMMAND: Final = "headstart lr-find"

@@ -29,10 +29,10 @@ from headstart.images.photo_file import read_bytes
 from headstart.images.preprocess import load_pixels
 from headstart.images.view import View
 from headstart.records import Candidate, Quarantined, Record
-from headstart.training.extractor import input_of
-from headstart.training.picture import refuse_picture, write_picture
-from headstart.training.sampler import key
+from headstart.training.steps.sampler import key
 from headstart.training.story import decide_recipe
+from headstart.training.tools.extractor import input_of
+from headstart.training.tools.picture import refuse_picture, write_picture
 
 _COMMAND = "headstart augment"
 _ORIGINAL_PX = 400  # an original is decoded to at least so many pixels

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from headstart.config import PhaseConfig
 from headstart.model.stage import Stage
-from headstart.training.tensors import copy_strictly
+from headstart.training.steps.tensors import copy_strictly
 
 _ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 

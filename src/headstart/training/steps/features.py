@@ -27,7 +27,7 @@ from headstart.model.freeze import digest, freeze
 from headstart.model.prefix import NetworkPrefix, cut_for_training
 from headstart.model.to_onnx import export_untrained
 from headstart.records import Candidate, Record
-from headstart.training.device import gathered
+from headstart.training.steps.device import gathered
 
 ONE_PASS_MIN_PHOTOS: Final = 200
 """For fewer photos, two passes take less time than showing that one gives the same bits."""

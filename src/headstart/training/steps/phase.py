@@ -14,14 +14,14 @@ from headstart.columns import counted
 from headstart.config import PhaseConfig
 from headstart.data.targets import strata
 from headstart.records import Record
-from headstart.training.batches import Batch, Batches
-from headstart.training.device import memory_format
-from headstart.training.features import PhaseFeatures
-from headstart.training.memory import MicroBatch, OutOfMemory
-from headstart.training.sampler import epoch_order
-from headstart.training.schedule import lr_factor
 from headstart.training.setup import Setup
-from headstart.training.trainer import Trainer
+from headstart.training.steps.batches import Batch, Batches
+from headstart.training.steps.device import memory_format
+from headstart.training.steps.features import PhaseFeatures
+from headstart.training.steps.memory import MicroBatch, OutOfMemory
+from headstart.training.steps.sampler import epoch_order
+from headstart.training.steps.schedule import lr_factor
+from headstart.training.steps.trainer import Trainer
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from headstart.model.stages import cut
 from headstart.probe.solve import SolvedHead
 from headstart.recipe import EXACT_LIMIT_BYTES, solving_bytes
 from headstart.records import Record
-from headstart.training.features import PhaseFeatures
 from headstart.training.solved import OutOfFold, solve_photos
+from headstart.training.steps.features import PhaseFeatures
 
 
 def linear_head(suffix: nn.Module) -> nn.Linear | None:

@@ -38,7 +38,7 @@ def open_extractor(config: TrainConfig, task: str, say: Callable[[str], object])
         return Extractor(found.name, "pool", found.preprocessing, OnnxPrefix(found.graph))
     refuse_features_without_pytorch(config)
     with requires_extra("train"):
-        from headstart.training.network_extractor import open_network
+        from headstart.training.tools.network_extractor import open_network
     return open_network(config, task, say)
 
 

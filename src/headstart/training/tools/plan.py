@@ -23,18 +23,18 @@ from headstart.model.prefix import NetworkPrefix
 from headstart.model.stages import cut
 from headstart.records import Record
 from headstart.runtime import map_images
-from headstart.training.batches import Batches
-from headstart.training.checkpoint import KEPT
-from headstart.training.device import create_accelerator, memory_format, reproducible
-from headstart.training.epoch import evaluate
-from headstart.training.features import Storage
-from headstart.training.optim import parameter_groups
-from headstart.training.run_dir import RunDir
-from headstart.training.run_folder import likely_folder
-from headstart.training.schedule import lr_factor
+from headstart.training.run.checkpoint import KEPT
+from headstart.training.run.run_dir import RunDir
+from headstart.training.run.run_folder import likely_folder
+from headstart.training.run.stopwatch import Stopwatch
 from headstart.training.setup import Setup, prepare
-from headstart.training.stopwatch import Stopwatch
-from headstart.training.trainer import Trainer
+from headstart.training.steps.batches import Batches
+from headstart.training.steps.device import create_accelerator, memory_format, reproducible
+from headstart.training.steps.epoch import evaluate
+from headstart.training.steps.features import Storage
+from headstart.training.steps.optim import parameter_groups
+from headstart.training.steps.schedule import lr_factor
+from headstart.training.steps.trainer import Trainer
 from headstart.training.watch.terminal import flips_in_words, in_words
 from headstart.training.watch.watchers import Watchers
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from headstart.columns import counted
 from headstart.config import PhaseConfig, TrainConfig
 from headstart.data.targets import Scale
-from headstart.training.history import EpochRecord
+from headstart.training.run.history import EpochRecord
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from headstart.model.network import feature_extractor
 from headstart.model.prefix import NetworkPrefix
 from headstart.model.stages import is_staged
 from headstart.model.weights import create_pretrained
-from headstart.training.device import choose
+from headstart.training.steps.device import choose
 
 
 def open_network(config: TrainConfig, task: str, say: Callable[[str], object]) -> Extractor:

@@ -16,18 +16,18 @@ from headstart.errors import TrainingError
 from headstart.model.freeze import is_held
 from headstart.model.memory import is_out_of_memory, release_memory
 from headstart.model.norms import has_statistics, taking_one_photo
-from headstart.training.average import WeightAverage
-from headstart.training.batches import Batch
-from headstart.training.criterion import Criterion
-from headstart.training.device import anyone, seed_generators, steps_between_checks
-from headstart.training.epoch import count, refuse_some_not_finite
-from headstart.training.memory import MicroBatch, OutOfMemory
-from headstart.training.mix import mix
-from headstart.training.objective import Objective
-from headstart.training.optim import build_optimizer, load_optimizer_tensors, optimizer_tensors, set_lr
-from headstart.training.sampler import key
-from headstart.training.schedule import lr_factor
-from headstart.training.tensors import below
+from headstart.training.steps.average import WeightAverage
+from headstart.training.steps.batches import Batch
+from headstart.training.steps.criterion import Criterion
+from headstart.training.steps.device import anyone, seed_generators, steps_between_checks
+from headstart.training.steps.epoch import count, refuse_some_not_finite
+from headstart.training.steps.memory import MicroBatch, OutOfMemory
+from headstart.training.steps.mix import mix
+from headstart.training.steps.objective import Objective
+from headstart.training.steps.optim import build_optimizer, load_optimizer_tensors, optimizer_tensors, set_lr
+from headstart.training.steps.sampler import key
+from headstart.training.steps.schedule import lr_factor
+from headstart.training.steps.tensors import below
 
 
 class Trainer:

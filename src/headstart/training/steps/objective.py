@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from headstart.config import PhaseConfig
-from headstart.training.criterion import Criterion
-from headstart.training.mix import Mixed
+from headstart.training.steps.criterion import Criterion
+from headstart.training.steps.mix import Mixed
 
 
 class Objective:

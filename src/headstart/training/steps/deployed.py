@@ -18,10 +18,10 @@ from headstart.export.parity import TOLERANCE
 from headstart.model_file import ModelInfo
 from headstart.predictor import Predictor
 from headstart.records import Record
-from headstart.training.epoch import score_outputs
-from headstart.training.features import PhaseFeatures
-from headstart.training.history import EpochRecord
+from headstart.training.run.history import EpochRecord
 from headstart.training.setup import Setup
+from headstart.training.steps.epoch import score_outputs
+from headstart.training.steps.features import PhaseFeatures
 
 # Kernels of accelerators round more coarsely than those of processors, and not the same way every time.
 _TOLERANCE_ON_ACCELERATORS = 2e-2

@@ -16,13 +16,13 @@ from headstart.config import PhaseConfig, TrainConfig
 from headstart.errors import RunFolderError, TrainingError
 from headstart.model.tensors import named_tensors
 from headstart.records import Record
-from headstart.training.checkpoint import Checkpoints
-from headstart.training.history import EpochRecord
-from headstart.training.progress import Best, Progress
-from headstart.training.provenance import differences
-from headstart.training.run_folder import RunFolder, refuse_differences
+from headstart.training.run.checkpoint import Checkpoints
+from headstart.training.run.history import EpochRecord
+from headstart.training.run.progress import Best, Progress
+from headstart.training.run.provenance import differences
+from headstart.training.run.run_folder import RunFolder, refuse_differences
 from headstart.training.solved import OutOfFold
-from headstart.training.tensors import below, copy_strictly
+from headstart.training.steps.tensors import below, copy_strictly
 from headstart.training.watch.watcher import RunStart
 
 # A checkpoint may take this share of the time, however large it is.

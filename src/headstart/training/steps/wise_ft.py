@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.model.tensors import named_tensors
-from headstart.training.history import EpochRecord, Scores
+from headstart.training.run.history import EpochRecord, Scores
 
 SHARES: Final = (0.8, 0.6, 0.4, 0.2)
 """Shares of the fine-tuned weights that are tried; 1 and 0 have been scored already."""

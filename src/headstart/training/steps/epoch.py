@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from headstart.errors import TrainingError
 from headstart.model.memory import is_out_of_memory, release_memory
-from headstart.training.batches import Batch
-from headstart.training.criterion import Criterion
-from headstart.training.history import Scores
-from headstart.training.memory import MicroBatch
+from headstart.training.run.history import Scores
+from headstart.training.steps.batches import Batch
+from headstart.training.steps.criterion import Criterion
+from headstart.training.steps.memory import MicroBatch
 
 _MOST_NAMED: Final = 10
 _BATCHES_ON_DEVICE: Final = 16  # outputs stay there so long, as fetching them waits for the device

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from headstart.config import PhaseConfig
 from headstart.errors import ConfigError
-from headstart.training.device import to_device
+from headstart.training.steps.device import to_device
 
 
 @dataclass(frozen=True)

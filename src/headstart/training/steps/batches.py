@@ -17,8 +17,8 @@ from headstart.data.augment import Augmentation
 from headstart.data.targets import Targets
 from headstart.features.activations import Activations
 from headstart.records import Record
-from headstart.training.device import to_device
-from headstart.training.sampler import shards
+from headstart.training.steps.device import to_device
+from headstart.training.steps.sampler import shards
 
 
 @dataclass(frozen=True)
