@@ -61,15 +61,22 @@ def keep_freed_memory() -> None:
 
     A training step frees and takes the same tensors each time: the system's part in that is 6 % of the
     processor time of fine-tuning on a CPU. It is for the command line alone, as a host program's memory is
-    its own. Elsewhere than on Linux with glibc, and where the user has set one of the two, nothing happens.
+    its own. Elsewhere than on Linux with glibc, and where the user has set one of the two, also by
+    ``GLIBC_TUNABLES``, nothing happens.
     """
-    decided = any(f"MALLOC_{name.removeprefix('M_')}_" in os.environ for name in _KEEP_FREED)
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    decided = any(
+        f"MALLOC_{name.removeprefix('M_')}_" in os.environ
+        or f"glibc.malloc.{name.removeprefix('M_').lower()}=" in tunables
+        for name in _KEEP_FREED
+    )
     if decided or not sys.platform.startswith("linux"):
         return
     with contextlib.suppress(OSError, AttributeError):  # another C library, such as musl
         mallopt = ctypes.CDLL(None).mallopt
         for number, num_bytes in _KEEP_FREED.values():
-            mallopt(number, num_bytes)
+            if not mallopt(number, num_bytes):  # as on 32 bits, where the first is too large
+                return
 
 
 def _has_name() -> bool:
