@@ -766,3 +766,23 @@ def test_epochs_and_set_reach_the_phases_of_a_run(photos: Path, tmp_path: Path) 
     assert code == 0, err
     for words in ("Phase 1 of 2: head", "3 epochs", "Phase 2 of 2: all", "2 epochs", "0.0005"):
         assert words in out
+
+
+@pytest.mark.parametrize(
+    ("command", "told", "untold"),
+    [
+        (
+            "lr-find",
+            ["finetune, full, classic, or a FILE.toml", "timm/NAME, or NAME.TAG"],
+            ["FILE.onnx", "probe"],
+        ),
+        ("augment", ["Decides the views, as in training, and which photos"], ["split, the order"]),
+        ("features", ["Groups to write: a table's column", "kept in the cache too"], ["side of the split"]),
+    ],
+)
+def test_the_help_of_a_command_is_about_that_command(
+    command: str, told: list[str], untold: list[str]
+) -> None:
+    text = " ".join(here(command, "--help")[1].split())
+    assert all(words in text for words in told)
+    assert not any(words in text for words in untold)

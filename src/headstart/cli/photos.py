@@ -13,7 +13,7 @@ from headstart.columns import counted
 from headstart.files import FEATURES, refuse_to_write
 
 
-@with_settings("augment")
+@with_settings("augment", seed={"text": "decides the views, as in training, and which photos are shown"})
 def augment(
     data: Data,
     settings: dict[str, Any],
@@ -42,6 +42,11 @@ def augment(
     "features",
     has_set=False,
     val={"text": "folder or file of validation photos", "shown": "none", "metavar": "FOLDER"},
+    group_by={
+        "text": "groups to write: a table's column, or a regular expression whose first parentheses find the "
+        "group in the path"
+    },
+    features={"text": "whether the features are kept in the cache too (store) or not (live)"},
     allow_quarantined={"text": "fraction of the photos whose labels may be unusable"},
 )
 def features(

@@ -74,7 +74,14 @@ def resume(
     print_result(result)
 
 
-@with_settings("lr-find")
+@with_settings(
+    "lr-find",
+    backbone={"text": "a torchvision name, timm/NAME, or NAME.TAG"},
+    recipe={
+        "text": "the phases of training: finetune, full, classic, or a FILE.toml of [[phases]]",
+        "shown": "finetune",
+    },
+)
 def lr_find(
     data: Data,
     settings: dict[str, Any],
