@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tomli_w
 
@@ -221,6 +222,15 @@ def test_settings_may_be_text_as_a_command_line_has_them() -> None:
     assert TrainConfig.from_settings("photos", val="more/photos").val_folder == "more/photos"
 
 
+def test_settings_may_be_numbers_and_arrays_of_numpy() -> None:
+    given = {"seed": np.int64(3), "val": np.float64(0.25), "epochs": np.int32(2), "mean": np.full(3, 0.5)}
+    config = TrainConfig.from_settings("photos", backbone="own.onnx", recipe="auto", **given)
+    assert (config.seed, config.val, config.epochs, config.mean) == (3, 0.25, 2, (0.5, 0.5, 0.5))
+    assert type(config.seed) is int
+    with pytest.raises(ConfigError, match="three numbers"):
+        TrainConfig.from_settings("photos", backbone="own.onnx", mean=np.full(4, 0.5))
+
+
 def test_a_stage_may_be_a_name_or_a_number() -> None:
     phases = [
         {"name": "a", "unfreeze": "layer4"},
@@ -333,6 +343,7 @@ def test_views_follow_the_epochs_and_the_augmentation_of_a_changed_phase() -> No
         ("finetune", ["head_lr=1"], ["a setting of a phase", "--set PHASE.head_lr=VALUE"]),
         ("finetune", ["epochs=0"], ["epochs is '0'", "at least 1"]),
         ("finetune", ["phase_settings=3"], ["--set PHASE.KEY=VALUE"]),
+        ("finetune", ["finetune.name=last"], ["phase finetune: its name cannot be changed"]),
         ("finetune", [".epochs=3"], ["'.epochs=3' is not KEY=VALUE"]),
         ("classic", ["all.schedule=multistep"], ["phase 2: ", "milestones is empty"]),
         ("probe", ["epochs=5"], ["epochs is 5", "'exact'", "without epochs"]),

@@ -196,6 +196,8 @@ _WORDS = {"int": "a whole number", "float": "a number", "str": "text", "None": "
 
 def _typed(value: Any, annotation: str, *, text: bool) -> Any:
     """Bring a value to one of the types of an annotation, numbers before text."""
+    if hasattr(value, "tolist"):  # NumPy's numbers and arrays
+        value = value.tolist()
     if annotation == "bool":
         if str(value).lower() in ("true", "false"):
             return str(value).lower() == "true"

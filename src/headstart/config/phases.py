@@ -203,8 +203,19 @@ def changes_of(
         )
         named = {}
     elsewhere = (run_settings, "the run: leave the phase out, as in --set {}=VALUE")
+    problems.extend(
+        f"phase {name}: its name cannot be changed, because its other settings are found by it. Leave it out."
+        for name, each in named.items()
+        if "name" in each
+    )
     changes = {
-        str(name): checked(PhaseConfig, each, f"phase {name}: ", problems, elsewhere=elsewhere)
+        str(name): checked(
+            PhaseConfig,
+            {key: value for key, value in each.items() if key != "name"},
+            f"phase {name}: ",
+            problems,
+            elsewhere=elsewhere,
+        )
         for name, each in named.items()
     }
     of_last = {name: value for name, value in last.items() if isinstance(value, (int, float))}
