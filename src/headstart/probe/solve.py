@@ -16,10 +16,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from headstart.cores import num_cores
-from headstart.probe.fit import FINAL, FINE, ROUGH, Accuracy, fit, outputs_of
+from headstart.probe.cross_validate import RowsByFold, choose_penalties
+from headstart.probe.fit import FINE
 from headstart.probe.folds import NUM_FOLDS, deal_folds, strata_of_labels, strata_of_numbers
 from headstart.probe.losses import BinaryCrossEntropy, CrossEntropy, Loss, SquaredError
-from headstart.probe.rotate import blocks, rotate
+from headstart.probe.rotate import rotate
 
 Kind: TypeAlias = Literal["classes", "labels", "numbers"]
 
@@ -124,87 +125,36 @@ def _solve(
     if kind != "classes":
         targets = targets.astype(np.float32, copy=False)
     fold = deal_folds(_strata(targets, units, kind), units)
-    # In the order of the folds, so that all folds but one are two slices, not a copy.
     order = np.argsort(fold, kind="stable")
     x, back = rotate(features, order)
-    n, num_folds = len(order), int(fold.max()) + 1
+    num_folds = int(fold.max()) + 1
     targets = targets[order]
     edges = np.searchsorted(fold[order], range(num_folds + 1)).tolist()
     num_pairs, num_at_once = _affordable(x, num_outputs, num_threads)
     is_scored = _is_scored(targets, edges, kind)
-    zeros = np.zeros((x.shape[1] + 1, num_outputs), np.float32)
-
-    def fit_without(number: int, start: np.ndarray, penalty: np.ndarray, accuracy: Accuracy) -> np.ndarray:
-        """Return the solution for all folds but one."""
-        others = (slice(0, edges[number]), slice(edges[number + 1], n))
-        solution = fit(x, targets, others, start, penalty, loss, accuracy, num_pairs)
-        return solution.astype(np.float32)
-
-    def fit_folds(starts: list[np.ndarray], penalty: np.ndarray, accuracy: Accuracy) -> list[np.ndarray]:
-        found: list[np.ndarray] = []
-        for first in range(0, num_folds, num_at_once):
-            together = range(first, min(first + num_at_once, num_folds))
-            found += threads.map(
-                lambda number: fit_without(number, starts[number], penalty, accuracy), together
-            )
-        return found
-
-    def left_out(heads: list[np.ndarray]) -> np.ndarray:
-        """Return (N, K) float32, of each row the output of the head that was trained without its fold."""
-        outputs = np.empty((n, num_outputs), np.float32)
-        for head, (first, last) in zip(heads, pairwise(edges), strict=True):
-            for part in blocks([slice(first, last)], sum(zeros.shape), x.size):
-                outputs[part] = outputs_of(x[part], head)
-        return outputs
-
-    def scores(outputs: np.ndarray) -> tuple[np.ndarray, float]:
-        """Return the mean loss by penalty, (G,), and the mean headline."""
-        losses, headline = np.zeros(1), 0.0
-        for part in blocks([slice(0, n)], num_outputs, x.size):
-            rows = np.flatnonzero(is_scored[part]) + part.start
-            losses = losses + loss.losses(outputs[rows], targets[rows]).sum(0, dtype=np.float64)
-            of_rows = loss.headline(outputs[rows], targets[rows])
-            headline += float((of_rows if std is None else of_rows * std).mean(1).sum(dtype=np.float64))
-        num_scored = int(is_scored.sum())
-        return losses / num_scored, headline / num_scored
-
-    num_penalties = loss.losses(zeros[:1], targets[:1]).shape[1]
+    start = np.zeros((x.shape[1] + 1, num_outputs), np.float32)
+    # Of classes, this overwrites a row of the start with the same number for all of them. That is as good a
+    # start, and the last bits of solutions depend on it.
+    num_penalties = loss.losses(start[:1], targets[:1]).shape[1]
+    rows = RowsByFold(
+        x, targets, edges, is_scored, loss, start, num_penalties, std, num_pairs, num_at_once, threads
+    )
     penalty = np.full(num_penalties, STRENGTHS[0])
-    cv_loss = cv_headline = answers = None
-    start = zeros
+    answers = cv_loss = cv_headline = None
     if num_folds > 1:
-        heads = best_heads = [zeros] * num_folds
-        best_losses = np.full(num_penalties, np.inf)
         strengths = STRENGTHS if kind == "classes" else (*STRONGER, *STRENGTHS)
-        for strength in strengths if is_scored.any() else ():
-            # Each begins where the one before it, a stronger, ended.
-            heads = fit_folds(heads, np.array([strength]), ROUGH)
-            losses, _ = scores(left_out(heads))
-            is_better = losses < best_losses
-            penalty[is_better], best_losses[is_better] = strength, losses[is_better]
-            if is_better.all():
-                best_heads = heads
-            elif is_better.any():
-                best_heads = [
-                    np.where(is_better, new, old) for new, old in zip(heads, best_heads, strict=True)
-                ]
-            elif (losses > 1.1 * best_losses).all():
-                break
+        penalty, heads = choose_penalties(rows, strengths, STRENGTHS[0])
+        heads = rows.fit_folds(heads, penalty, FINE)
+        start, answers = np.mean(heads, 0), rows.left_out(heads)
         del heads
-        best_heads = fit_folds(best_heads, penalty, FINE)
-        start = np.mean(best_heads, 0)
-        answers = left_out(best_heads)
-        del best_heads
         if is_scored.any():
-            losses, cv_headline = scores(answers)
+            losses, cv_headline = rows.scores(answers)
             cv_loss = float(losses.mean())
-        inverse = np.empty(n, int)
-        inverse[order] = np.arange(n)
+        inverse = np.empty(len(order), int)
+        inverse[order] = np.arange(len(order))
         answers = answers[inverse]
         fold[~is_scored[inverse]] = -1
-    everything = (slice(0, n),)
-    # In a thread that has solved folds, because its allocator reuses the memory that they have freed.
-    solution = threads.submit(fit, x, targets, everything, start, penalty, loss, FINAL, num_pairs).result()
+    solution = rows.fit_all(start, penalty)
     weight = back.weights(solution[:-1]).T
     bias = solution[-1] - weight @ back.mean
     return SolvedHead(

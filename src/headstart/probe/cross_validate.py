@@ -1,0 +1,129 @@
+"""Cross-validation: heads that are each trained without one fold, and the penalties that score best so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from headstart.probe.fit import FINAL, ROUGH, Accuracy, fit, outputs_of
+from headstart.probe.losses import Loss
+from headstart.probe.rotate import blocks
+
+
+@dataclass(frozen=True, eq=False)
+class RowsByFold:
+    """Rows in the order of their folds, so that all folds but one are two slices, not a copy.
+
+    Attributes:
+        x: (N, R) float32, on principal axes.
+        targets: (N, ...), as ``loss`` takes them.
+        edges: Where each fold begins, and N.
+        is_scored: (N,) bool, which rows say something about the penalty.
+        loss: Of outputs and targets.
+        start: (R + 1, K) float32, the head that solving begins with.
+        num_penalties: G, how many penalties are chosen: K, or one for all outputs.
+        std: (K,), standard deviations of numbers, for the headline alone; None for one.
+        num_pairs: Pairs of vectors that L-BFGS remembers.
+        num_at_once: How many folds are solved at the same time.
+        threads: Solve them.
+    """
+
+    x: np.ndarray
+    targets: np.ndarray
+    edges: Sequence[int]
+    is_scored: np.ndarray
+    loss: Loss
+    start: np.ndarray
+    num_penalties: int
+    std: np.ndarray | None
+    num_pairs: int
+    num_at_once: int
+    threads: Executor
+
+    @property
+    def num_folds(self) -> int:
+        """F, of folds."""
+        return len(self.edges) - 1
+
+    def fit_folds(
+        self, starts: Sequence[np.ndarray], penalty: np.ndarray, accuracy: Accuracy
+    ) -> list[np.ndarray]:
+        """Return F heads (R + 1, K), each solved without one fold."""
+        found: list[np.ndarray] = []
+        for first in range(0, self.num_folds, self.num_at_once):
+            together = range(first, min(first + self.num_at_once, self.num_folds))
+            found += self.threads.map(
+                lambda number: self._fit_without(number, starts[number], penalty, accuracy), together
+            )
+        return found
+
+    def _fit_without(
+        self, number: int, start: np.ndarray, penalty: np.ndarray, accuracy: Accuracy
+    ) -> np.ndarray:
+        others = (slice(0, self.edges[number]), slice(self.edges[number + 1], len(self.x)))
+        solution = fit(self.x, self.targets, others, start, penalty, self.loss, accuracy, self.num_pairs)
+        return solution.astype(np.float32)
+
+    def fit_all(self, start: np.ndarray, penalty: np.ndarray) -> np.ndarray:
+        """Return the head (R + 1, K) float64 that is solved with all rows."""
+        everything = (slice(0, len(self.x)),)
+        # In a thread that has solved folds, because its allocator reuses the memory that they have freed.
+        solution = self.threads.submit(
+            fit, self.x, self.targets, everything, start, penalty, self.loss, FINAL, self.num_pairs
+        )
+        return solution.result()
+
+    def left_out(self, heads: Sequence[np.ndarray]) -> np.ndarray:
+        """Return (N, K) float32, of each row the output of the head that was trained without its fold."""
+        outputs = np.empty((len(self.x), self.start.shape[1]), np.float32)
+        for head, (first, last) in zip(heads, pairwise(self.edges), strict=True):
+            for part in blocks([slice(first, last)], sum(head.shape), self.x.size):
+                outputs[part] = outputs_of(self.x[part], head)
+        return outputs
+
+    def scores(self, outputs: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return the mean loss by penalty, (G,), and the mean headline."""
+        losses, headline = np.zeros(1), 0.0
+        for part in blocks([slice(0, len(self.x))], self.start.shape[1], self.x.size):
+            rows = np.flatnonzero(self.is_scored[part]) + part.start
+            losses = losses + self.loss.losses(outputs[rows], self.targets[rows]).sum(0, dtype=np.float64)
+            of_rows = self.loss.headline(outputs[rows], self.targets[rows])
+            in_units = of_rows if self.std is None else of_rows * self.std
+            headline += float(in_units.mean(1).sum(dtype=np.float64))
+        num_scored = int(self.is_scored.sum())
+        return losses / num_scored, headline / num_scored
+
+
+def choose_penalties(
+    rows: RowsByFold, strengths: Sequence[float], default: float
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Find the penalties at which heads answer best of the rows that they were not trained on.
+
+    Args:
+        rows: In two or more folds.
+        strengths: Penalties to try, strongest first.
+        default: The penalty where no row says anything about it.
+
+    Returns:
+        (G,) penalties, and roughly solved heads at these, one without each fold.
+    """
+    penalty = np.full(rows.num_penalties, default)
+    heads = best_heads = [rows.start] * rows.num_folds
+    best_losses = np.full(rows.num_penalties, np.inf)
+    for strength in strengths if rows.is_scored.any() else ():
+        # Each begins where the one before it, a stronger, ended.
+        heads = rows.fit_folds(heads, np.array([strength]), ROUGH)
+        losses, _ = rows.scores(rows.left_out(heads))
+        is_better = losses < best_losses
+        penalty[is_better], best_losses[is_better] = strength, losses[is_better]
+        if is_better.all():
+            best_heads = heads
+        elif is_better.any():
+            best_heads = [np.where(is_better, new, old) for new, old in zip(heads, best_heads, strict=True)]
+        elif (losses > 1.1 * best_losses).all():
+            break
+    return penalty, best_heads
