@@ -19,12 +19,12 @@ import numpy as np
 
 from headstart.data.augment import Augmentation
 from headstart.data.check import CHECK_REDUCE_TO_PX, CheckedPhoto, not_finite_error
-from headstart.errors import DataError, ImageError, NetworkError
+from headstart.errors import DataError, ImageError
 from headstart.features.cache import Room
 from headstart.features.fingerprint import Fingerprint, photo_key
+from headstart.features.kept_rows import KeptRows
 from headstart.features.photos import FACTS_PX, PhotoStore, facts_of
 from headstart.features.prefix import Pair, Prefix
-from headstart.features.store import FeatureStore, StoreError
 from headstart.images.decode import Decoded, Header, decode_photo, image_header
 from headstart.images.photo_file import read_bytes
 from headstart.images.preprocess import Preprocessing, load_photo
@@ -92,22 +92,17 @@ class Activations:
     ) -> None:
         self._prefix = prefix
         self._preprocessing = preprocessing
-        self._fingerprint = fingerprint
         self._augmentation = augmentation
         self._second = second
         self._keep = keep and not prefix.is_empty
-        self._memory: dict[bytes, np.ndarray] = {}
-        self._memory_left = memory_bytes if self._keep else 0
         self._workers = workers
         self._say = say
         self._room = room or Room(say)
-        self._store: FeatureStore | None = None
         self._photos: PhotoStore | None = None  # open during a pass over photos that are not known yet
-        self._unproven = 0
         self._proving = threading.Lock()
-        self._runtime = prefix.runtime
-        if self._keep:
-            self._open_store()
+        self._kept = KeptRows(
+            prefix, fingerprint, self._room, say, memory_bytes if self._keep else 0, keep=self._keep
+        )
 
     def check(
         self, candidates: Iterable[Candidate], wanted: Callable[[Candidate], bool]
@@ -146,7 +141,7 @@ class Activations:
         with self._facts_kept():
             for photo, row in self._pass((_Photo(path) for path in paths), self._load_unknown):
                 if row is None:
-                    row = self._get(photo.key)
+                    row = self._kept.get(photo.key)
                 if row is None:  # damaged since it was found
                     row = self._compute_again(photo)
                 yield _checked(photo, row), row if isinstance(row, np.ndarray) else None
@@ -184,14 +179,15 @@ class Activations:
         """
         wanted = _photos(photos)
         for photo in wanted:
-            if photo.key not in self._memory:
+            kept = self._kept.in_memory(photo.key)
+            if kept is None:
                 wanted = chain([photo], wanted)
                 break
-            yield self._memory[photo.key]
+            yield kept
         for photo, row in self._pass(wanted, self._load_missing):
             row = _readable(photo, row)
             if row is None:
-                row = self._get(photo.key)
+                row = self._kept.get(photo.key)
             if row is None:  # damaged since it was found
                 row = self._compute_again(photo)
             yield row
@@ -204,11 +200,9 @@ class Activations:
 
     def close(self) -> None:
         """Close the store and free the memory."""
-        if self._store is not None:
-            self._store.close()
+        self._kept.close()
         if self._second is not None:
             self._second.close()
-        self._memory = {}
 
     def _pass(
         self, photos: Iterable[_Photo], load: Callable[[_Photo], np.ndarray | None]
@@ -216,7 +210,7 @@ class Activations:
         batch_size, workers = self._prefix.batch_size, self._workers
         photos = iter(photos)
         # Most rows of a store that was there already are proven by one call, for all photos of a batch.
-        first = list(islice(photos, batch_size)) if self._unproven else []
+        first = list(islice(photos, batch_size)) if self._kept.unproven else []
         for photo in first:
             photo.proves = True
 
@@ -233,10 +227,11 @@ class Activations:
             row, other = pair if isinstance(pair, tuple) else (pair, None)
             if photo.proves and isinstance(row, np.ndarray):
                 with self._proving:
-                    if self._unproven and photo.key not in self._memory and self._has(photo.key):
-                        if self._get(photo.key) is not None:
-                            self._is_stored_as(photo.key, row)
-                        elif self._store is not None:
+                    is_in_memory = self._kept.in_memory(photo.key) is not None
+                    if self._kept.unproven and not is_in_memory and self._kept.has(photo.key):
+                        if self._kept.get(photo.key) is not None:
+                            self._kept.proves(photo.key, row)
+                        elif self._kept.has_store:
                             self._say(_DAMAGED_ROW.format(photo.path))
             # A row that is not finite is never kept, so that asking for it again gives the same error.
             if isinstance(row, np.ndarray) and not np.isfinite(row).all():
@@ -244,9 +239,9 @@ class Activations:
             if other is not None and not np.isfinite(other).all():
                 other = None
             if self._keep and row is not None and not isinstance(row, Exception):
-                self._put(photo.key, row)
+                self._kept.put(photo.key, row)
             if self._second is not None and other is not None:
-                self._second._put(photo.key, other)
+                self._second._kept.put(photo.key, other)
             yield photo, row
 
     def _compute_again(self, photo: _Photo) -> np.ndarray:
@@ -283,43 +278,17 @@ class Activations:
 
     def _pixels_if_missing(self, photo: _Photo, load: Callable[[], np.ndarray]) -> np.ndarray | None:
         """Load a photo whose row is missing, or differs from what the prefix computes."""
-        photo.is_stored = self._keep and self._has(photo.key)
+        photo.is_stored = self._keep and self._kept.has(photo.key)
         if photo.proves or not photo.is_stored:
             return load()
         with self._proving:
-            is_proven = not self._unproven or photo.key in self._memory
+            is_proven = not self._kept.unproven or self._kept.in_memory(photo.key) is not None
             return None if is_proven or self._is_as_computed(photo.key, pixels := load()) else pixels
 
     def _is_as_computed(self, key: bytes, pixels: np.ndarray) -> bool:
         batch = np.zeros((self._prefix.batch_size, *pixels.shape), np.uint8)
         batch[0] = pixels
-        return self._is_stored_as(key, self._prefix(batch)[0])
-
-    def _is_stored_as(self, key: bytes, computed: np.ndarray) -> bool:
-        """Compare a stored row with what the prefix computes now; if they differ, empty the store."""
-        store = self._store
-        if self._prefix.runtime != self._runtime or store is None:  # then it is another store's row
-            return False
-        stored = self._get(key)
-        if stored is None:  # damaged, and this row alone
-            return False
-        is_same = np.array_equal(stored, computed, equal_nan=True)
-        if self._prefix.device_name != "cpu":  # a GPU's library may choose another kernel on another day
-            is_same = stored.shape == computed.shape and np.allclose(stored, computed, rtol=1e-2, atol=1e-3)
-        if is_same:
-            self._unproven -= 1
-            return True
-        self._say(
-            "Warning: stored features differ from what the network computes now, so all of them are computed "
-            "again. Please report this, with the name of the backbone."
-        )
-        self._forget(key)
-        try:
-            store.clear()
-        except StoreError as error:
-            self._lose_store(error)
-        self._unproven = 0
-        return False
+        return self._kept.proves(key, self._prefix(batch)[0])
 
     def _load_known(self, photo: _Photo) -> np.ndarray:
         data = read_bytes(photo.path)
@@ -342,87 +311,10 @@ class Activations:
                 self._photos.close()
             self._photos = None
 
-    # Where rows are kept.
-
-    def _has(self, key: bytes) -> bool:
-        if key in self._memory:
-            return True
-        store = self._store  # which another thread may lose meanwhile
-        try:
-            return store is not None and key in store
-        except StoreError as error:
-            self._lose_store(error)
-            return False
-
-    def _get(self, key: bytes) -> np.ndarray | None:
-        if (kept := self._memory.get(key)) is not None:
-            return kept
-        store = self._store  # which another thread may lose meanwhile
-        if store is None:
-            return None
-        try:
-            row = store.get(key)
-        except StoreError as error:
-            self._lose_store(error)
-            return None
-        if row is not None:
-            self._remember(key, row)
-        return row
-
-    def _put(self, key: bytes, row: np.ndarray) -> None:
-        self._remember(key, row)
-        if self._prefix.runtime != self._runtime:  # ONNX Runtime failed on the first batch
-            self._runtime = self._prefix.runtime
-            self._open_store()
-        store = self._store
-        if store is not None:
-            try:
-                store.put(key, row)
-            except StoreError as error:
-                self._lose_store(error)
-
-    def _remember(self, key: bytes, row: np.ndarray) -> None:
-        if row.nbytes <= self._memory_left and key not in self._memory:
-            self._memory[key] = row.copy()  # a row alone, not a view that holds its whole batch
-            self._memory_left -= row.nbytes
-
-    def _forget(self, key: bytes) -> None:
-        if (row := self._memory.pop(key, None)) is not None:
-            self._memory_left += row.nbytes
-
     def _flush(self) -> None:
         if self._second is not None:
             self._second._flush()
-        store = self._store
-        if store is not None:
-            try:
-                store.flush()
-            except StoreError as error:
-                self._lose_store(error)
-
-    def _open_store(self) -> None:
-        try:
-            store = self._room.open(self._fingerprint(self._runtime))
-            # Before any thread sees the store: a row that is not proven must not be taken from it.
-            self._unproven = self._prefix.batch_size if store.has_rows else 0
-            self._store = store
-        except NetworkError:
-            self._store = None
-            self._say(
-                "The frozen part of the network cannot be exported, so its features are not stored: a later "
-                "change of the network would not be noticed. Features that do not fit into memory are "
-                "computed in every epoch."
-            )
-            return
-        except StoreError as error:
-            self._lose_store(error)
-            return
-        if store.num_damaged:
-            self._say("A damaged feature store has been deleted; its features are computed again.")
-
-    def _lose_store(self, error: StoreError) -> None:
-        self._store = None
-        self._room.report(error)
+        self._kept.flush()
 
 
 def _photos(photos: Iterable[tuple[Record, int]]) -> Iterator[_Photo]:

@@ -1,0 +1,174 @@
+"""Rows that are kept, in memory and in the store, and proven to be what the prefix computes now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from headstart.errors import NetworkError
+from headstart.features.cache import Room
+from headstart.features.fingerprint import Fingerprint
+from headstart.features.prefix import Prefix
+from headstart.features.store import FeatureStore, StoreError
+
+
+class KeptRows:
+    """The rows of one prefix by photo and view. Whatever fails in the store costs the store alone.
+
+    Args:
+        prefix: The frozen stages.
+        fingerprint: Of the features, given the runtime's name.
+        room: Opens the store.
+        say: Called with a sentence for the user: a store that cannot be used, damaged rows.
+        memory_bytes: Rows are kept in memory too, up to this size.
+        keep: Whether the store is opened.
+
+    Attributes:
+        unproven: How many stored rows are still to be compared with what the prefix computes.
+    """
+
+    def __init__(
+        self,
+        prefix: Prefix,
+        fingerprint: Callable[[str], Fingerprint],
+        room: Room,
+        say: Callable[[str], object],
+        memory_bytes: int,
+        *,
+        keep: bool,
+    ) -> None:
+        self._prefix = prefix
+        self._fingerprint = fingerprint
+        self._room = room
+        self._say = say
+        self._memory: dict[bytes, np.ndarray] = {}
+        self._memory_left = memory_bytes
+        self._store: FeatureStore | None = None
+        self._runtime = prefix.runtime
+        self.unproven = 0
+        if keep:
+            self._open_store()
+
+    @property
+    def has_store(self) -> bool:
+        """Whether there is a store; it may get lost at any time."""
+        return self._store is not None
+
+    def in_memory(self, key: bytes) -> np.ndarray | None:
+        """Return a row if it is in memory."""
+        return self._memory.get(key)
+
+    def has(self, key: bytes) -> bool:
+        """Tell whether a row is kept."""
+        if key in self._memory:
+            return True
+        store = self._store  # which another thread may lose meanwhile
+        try:
+            return store is not None and key in store
+        except StoreError as error:
+            self._lose_store(error)
+            return False
+
+    def get(self, key: bytes) -> np.ndarray | None:
+        """Return a row; None if it is not kept, or damaged."""
+        if (kept := self._memory.get(key)) is not None:
+            return kept
+        store = self._store  # which another thread may lose meanwhile
+        if store is None:
+            return None
+        try:
+            row = store.get(key)
+        except StoreError as error:
+            self._lose_store(error)
+            return None
+        if row is not None:
+            self._remember(key, row)
+        return row
+
+    def put(self, key: bytes, row: np.ndarray) -> None:
+        """Keep a row that the prefix has computed."""
+        self._remember(key, row)
+        if self._prefix.runtime != self._runtime:  # ONNX Runtime failed on the first batch
+            self._runtime = self._prefix.runtime
+            self._open_store()
+        store = self._store
+        if store is not None:
+            try:
+                store.put(key, row)
+            except StoreError as error:
+                self._lose_store(error)
+
+    def proves(self, key: bytes, computed: np.ndarray) -> bool:
+        """Compare a stored row with what the prefix computes now; if they differ, empty the store."""
+        store = self._store
+        if self._prefix.runtime != self._runtime or store is None:  # then it is another store's row
+            return False
+        stored = self.get(key)
+        if stored is None:  # damaged, and this row alone
+            return False
+        is_same = np.array_equal(stored, computed, equal_nan=True)
+        if self._prefix.device_name != "cpu":  # a GPU's library may choose another kernel on another day
+            is_same = stored.shape == computed.shape and np.allclose(stored, computed, rtol=1e-2, atol=1e-3)
+        if is_same:
+            self.unproven -= 1
+            return True
+        self._say(
+            "Warning: stored features differ from what the network computes now, so all of them are computed "
+            "again. Please report this, with the name of the backbone."
+        )
+        self._forget(key)
+        try:
+            store.clear()
+        except StoreError as error:
+            self._lose_store(error)
+        self.unproven = 0
+        return False
+
+    def flush(self) -> None:
+        """Bring what has been kept to the disk."""
+        store = self._store
+        if store is not None:
+            try:
+                store.flush()
+            except StoreError as error:
+                self._lose_store(error)
+
+    def close(self) -> None:
+        """Close the store and free the memory."""
+        if self._store is not None:
+            self._store.close()
+        self._memory = {}
+
+    def _remember(self, key: bytes, row: np.ndarray) -> None:
+        if row.nbytes <= self._memory_left and key not in self._memory:
+            self._memory[key] = row.copy()  # a row alone, not a view that holds its whole batch
+            self._memory_left -= row.nbytes
+
+    def _forget(self, key: bytes) -> None:
+        if (row := self._memory.pop(key, None)) is not None:
+            self._memory_left += row.nbytes
+
+    def _open_store(self) -> None:
+        try:
+            store = self._room.open(self._fingerprint(self._runtime))
+            # Before any thread sees the store: a row that is not proven must not be taken from it.
+            self.unproven = self._prefix.batch_size if store.has_rows else 0
+            self._store = store
+        except NetworkError:
+            self._store = None
+            self._say(
+                "The frozen part of the network cannot be exported, so its features are not stored: a later "
+                "change of the network would not be noticed. Features that do not fit into memory are "
+                "computed in every epoch."
+            )
+            return
+        except StoreError as error:
+            self._lose_store(error)
+            return
+        if store.num_damaged:
+            self._say("A damaged feature store has been deleted; its features are computed again.")
+
+    def _lose_store(self, error: StoreError) -> None:
+        self._store = None
+        self._room.report(error)
