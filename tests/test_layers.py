@@ -164,3 +164,32 @@ def test_tasks_are_told_apart_in_their_own_files() -> None:
 def test_there_is_one_call_of_the_onnx_exporter() -> None:
     callers = [path.name for path in FILES if "torch.onnx.export(" in path.read_text("utf-8")]
     assert callers == ["to_onnx.py"]
+
+
+MOST_LINES_OF_A_FILE = 400
+LONG_FILES = {
+    "training/tools/lr_find.py",
+    "training/tools/plan.py",
+}  # with several ideas still; may only shrink
+MOST_LINES_OF_A_FUNCTION = 60
+MOST_LONG_FUNCTIONS = 11  # may only shrink
+
+
+def test_files_are_short_enough_to_be_read_in_one_sitting() -> None:
+    long = {
+        str(path.relative_to(SOURCE))
+        for path in FILES
+        if path.read_text("utf-8").count("\n") > MOST_LINES_OF_A_FILE
+    }
+    assert not long - LONG_FILES, "a file with two ideas becomes two files"
+
+
+def test_functions_are_short_stories() -> None:
+    long = [
+        f"{path.relative_to(SOURCE)}: {node.name}"
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and (node.end_lineno or 0) - node.lineno + 1 > MOST_LINES_OF_A_FUNCTION
+    ]
+    assert len(long) <= MOST_LONG_FUNCTIONS, f"a long function becomes named steps: {long}"
