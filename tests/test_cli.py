@@ -269,7 +269,9 @@ def test_evaluate_prints_scores_by_class(run: Path, photos: Path, tmp_path: Path
     assert "of 36 train photos" in out
     images = json.loads((run / "metrics.json").read_text())["images"]
     assert f"was trained on {images['train']} of these 36 photos" in err
-    assert "chosen on" not in err  # one epoch, one label: nothing to choose
+    assert f"{images['val']} of these 36 photos are the run's validation photos" in err
+    assert "Nothing was chosen on them" in err  # one epoch, one label
+    assert "had its" not in err
     several = tmp_path / "several"
     several.mkdir()
     for name in ("model.onnx", "photos.csv"):

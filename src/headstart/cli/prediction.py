@@ -133,13 +133,20 @@ def evaluate(
     run = model if model.is_dir() else model.parent
     seen, chosen = num_seen_by(run, result.scored), chosen_on_validation(run)
     parts = {"train": "was trained on", "val": chosen and f"had its {chosen} chosen on"}
+    of_these = f"of these {counted(result.num_photos, 'photo')}"
     for each, part in parts.items():
         if part and seen[each]:
             print(
-                f"headstart: the model {part} {seen[each]} of these {counted(result.num_photos, 'photo')}, "
-                "so these scores are too optimistic. Score it on photos that had no part in training.",
+                f"headstart: the model {part} {seen[each]} {of_these}, so these scores are too optimistic. "
+                "Score it on photos that had no part in training.",
                 file=sys.stderr,
             )
+    if seen["val"] and not chosen:
+        print(
+            f"headstart: {seen['val']} {of_these} are the run's validation photos, so its metrics.json has "
+            "these scores already. Nothing was chosen on them.",
+            file=sys.stderr,
+        )
     for note in result.notes:
         print(f"headstart: {note}", file=sys.stderr)
     for left_out in dict.fromkeys(result.quarantined):

@@ -190,7 +190,7 @@ def chosen_on_validation(run: str | os.PathLike[str]) -> str:
     try:
         metrics = json.loads(Path(run, "metrics.json").read_text("utf-8"))
         num_epochs = sum(len(phase["epochs"]) for phase in metrics["phases"])
-        chosen = {"weights": num_epochs > 1, "thresholds": metrics["task"] == "multilabel"}
+        chosen = {"weights": num_epochs > 1, "thresholds": tasks.of(metrics["task"]).has_labels}
     except (OSError, ValueError, KeyError, TypeError):
         return "weights"
     return " and ".join(name for name, was_chosen in chosen.items() if was_chosen)
