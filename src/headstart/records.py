@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from headstart.images.view import Box
 
-TaskName: TypeAlias = Literal["classification", "multilabel", "regression", "box"]
-"""What is predicted: one class; any number of classes; numbers; one box, and its class where there are two or
-more classes."""
+TaskName: TypeAlias = str
+"""What is predicted: a name in ``tasks.TASKS``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,12 @@
 
 import pytest
 
+from headstart import tasks
 from headstart.config import TrainConfig
 from headstart.data.folder import read_folder
 from headstart.data.source import read_source
 from headstart.errors import ConfigError, DataError, HeadstartError
+from headstart.tasks.classification import Classification
 
 CLASSES = {f"{name}/{n}.png": n + 3 * (name == "dog") for name in ("cat", "dog") for n in range(3)}
 XML = b"<annotation><filename>0.png</filename></annotation>"
@@ -26,6 +28,15 @@ def test_a_folder_of_class_folders_is_read_as_ever(tree):
     (root / "cat" / "again").symlink_to(root)
     assert read_source(root) == read_folder(root)
     assert read_source(root, task="classification") == read_folder(root)
+
+
+def test_class_folders_serve_every_task_whose_photos_have_one_class(tree, monkeypatch):
+    class Ranks(Classification):
+        name = "ranks"
+
+    monkeypatch.setattr(tasks, "TASKS", {**tasks.TASKS, "ranks": Ranks()})
+    listing = read_source(tree(CLASSES), task="ranks")
+    assert (listing.task, listing.class_names) == ("ranks", ("cat", "dog"))
 
 
 def test_the_configuration_holds_every_option(tree):

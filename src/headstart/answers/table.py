@@ -199,7 +199,7 @@ def losses_of(records: Sequence[Record], outputs: np.ndarray, info: ModelInfo) -
     Returns:
         (N,) float64.
     """
-    targets = Targets(info.task, info.class_names, info.preprocessing, Scale(*info.scale))  # type: ignore[arg-type]
+    targets = Targets(info.task, info.class_names, info.preprocessing, Scale(*info.scale))
     if not records:
         return np.zeros(0)
     task = tasks.of(info.task)

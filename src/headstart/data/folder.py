@@ -258,7 +258,7 @@ def _refuse_same_subfolders(
     folders = sorted(alike)
     what = f"In {tree.root!r}, the folders {_named(folders)} hold the same subfolders: {_named(common)}."
     if classes_on_top:
-        notes.append(f"{what} The folders above are taken as the classes, as the task is classification.")
+        notes.append(f"{what} The folders above are taken as the classes: each photo has one class.")
         return
     first, second = (str(Path(tree.root, *above, name)) for name in folders[:2])
     if all(split_in_name(each) for each in common):

@@ -11,8 +11,9 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final
 
+from headstart import tasks
 from headstart.data.coco import find_coco, is_coco, read_coco
 from headstart.data.folder import read_folder
 from headstart.data.groups import below, group_finder
@@ -22,10 +23,9 @@ from headstart.data.table_file import TABLE_SUFFIXES
 from headstart.data.voc import find_voc, has_xml, read_voc
 from headstart.data.written import Labels, Options
 from headstart.errors import ConfigError, DataError, did_you_mean
-from headstart.records import Listing, TaskName
+from headstart.records import Listing
 
 BOXES: Final = ("refuse", "skip", "largest")
-TASKS: Final = ("auto", *get_args(TaskName))
 
 # Folders that hold all photos of a set of annotations, so their names are no classes.
 _HOLDS_ALL: Final = re.compile(
@@ -72,7 +72,7 @@ def read_source(
         ConfigError: An option is wrong, or does not go with the data.
     """
     data, val = os.fsdecode(data), None if val is None else os.fsdecode(val)
-    _refuse_unknown("task", task, TASKS)
+    _refuse_unknown("task", task, ("auto", *tasks.TASKS))
     _refuse_unknown("boxes", boxes, BOXES)
     options = Options(
         task,
@@ -212,6 +212,7 @@ def _class_folders(data: str, val: str | None, options: Options) -> Listing:
             raise
         table = str(Path(data, tables[0]))
         raise DataError(f"{error}\nIf the labels stand in {table!r}, name that file.") from error
+    listing = dataclasses.replace(listing, task=options.chosen(tasks.CLASSIFICATION))
     if find is None:
         return listing
     groups = {each.path: find(below(each.path, data)) for each in listing.candidates}

@@ -103,7 +103,7 @@ def _task(path: str, names: Sequence[str], options: Options) -> TaskName:
     if boxes:
         kinds.append((f"{', '.join(map(repr, boxes))} (a box: --task box)", "box"))
     if len(kinds) == 1:
-        return kinds[0][1]  # type: ignore[return-value]
+        return kinds[0][1]
     if kinds:
         raise DataError(
             f"{path!r} has columns for several tasks: {'; '.join(words for words, _ in kinds)}. Say which: "

@@ -50,7 +50,7 @@ class Options:
 
     def chosen(self, usual: Task) -> TaskName:
         """Return the name of the task that is said, or of the usual one."""
-        return usual.name if self.is_open else self.task  # type: ignore[return-value]
+        return usual.name if self.is_open else self.task
 
 
 @dataclass(frozen=True, slots=True)
