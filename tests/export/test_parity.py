@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import headstart as hs
+from headstart import tasks
 from headstart.errors import ParityError
 from headstart.export.onnx import onnx_graph
 from headstart.export.parity import check_parity
@@ -16,6 +20,8 @@ from headstart.model.backbones import create_native, resolve
 from headstart.model.head import replace_head
 from headstart.model_file import ModelInfo, seal_onnx
 from headstart.predictor import Predictor
+from headstart.tasks.classification import Classification
+from headstart.tasks.prediction import Prediction
 
 INFO = ModelInfo("classification", "resnet18.IMAGENET1K_V1", ("a", "b", "c"), Preprocessing(size_px=32))
 
@@ -37,6 +43,31 @@ def test_an_exported_model_agrees_with_its_network(network: nn.Module, photos: P
     parity = check_parity(exported(network), network, paths)
     assert parity.num_photos == 12
     assert parity.max_difference < 1e-5
+
+
+def test_a_task_may_have_other_outputs_than_one_for_each_class(
+    network: nn.Module, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Steps(Classification):
+        name = "steps"
+        activation = "sigmoid"  # type: ignore[assignment]
+
+        def prediction(self, path: Any, row: np.ndarray, *_: Any) -> Prediction:
+            shares = -np.diff(row, prepend=1, append=0)
+            return Prediction(path, "a", shares[0], dict(zip("abcd", shares.tolist(), strict=True)))
+
+    monkeypatch.setattr(tasks, "TASKS", {"steps": Steps()})
+    info = dataclasses.replace(INFO, task="steps", class_names=tuple("abcd"))
+    predictor = Predictor.from_bytes(seal_onnx(onnx_graph(network, info), info))
+    paths = [str(photos / "test" / "red" / "red0.jpg")]
+    assert check_parity(predictor, network, paths).max_difference < 1e-5
+    with torch.no_grad():
+        network.fc.bias[1] += 0.1
+        try:
+            with pytest.raises(ParityError, match=r"red0\.jpg an answer differs by 0\.0"):
+                check_parity(predictor, network, paths)
+        finally:
+            network.fc.bias[1] -= 0.1
 
 
 def test_a_model_that_disagrees_is_an_error_that_names_the_photo(network: nn.Module, photos: Path) -> None:

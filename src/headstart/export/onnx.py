@@ -38,6 +38,12 @@ def answers(outputs: Tensor, info: ModelInfo) -> tuple[Tensor, ...]:
     return outputs, outputs.softmax(1) if task.activation == "softmax" else outputs.sigmoid()
 
 
+def told(outputs: Tensor, info: ModelInfo) -> Tensor:
+    """Return what predictions are made of: all answers but the logits, (B, D'), of outputs (B, D)."""
+    named = zip(output_names(info), answers(outputs, info), strict=True)
+    return torch.cat([values for name, values in named if name != "logits"], 1)
+
+
 class _Deployed(nn.Module):
     """Normalisation, the network, its answers: what a deployed model computes from pixels."""
 

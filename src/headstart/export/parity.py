@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,8 +12,7 @@ from torch import nn
 
 from headstart import tasks
 from headstart.errors import ParityError
-from headstart.export.onnx import answers
-from headstart.images.boxes import to_photo
+from headstart.export.onnx import told
 from headstart.images.decode import image_size
 from headstart.images.photo_file import read_bytes
 from headstart.images.preprocess import load_pixels
@@ -53,13 +53,15 @@ def check_parity(predictor: Predictor, network: nn.Module, paths: Sequence[str])
     """
     settings = predictor.info.preprocessing
     normalise = Normalise(settings)
+    task = tasks.of(predictor.info.task)
     network.eval()
     largest, worst = 0.0, ""
     for prediction in predictor.predict_iter(paths):
         path = str(prediction.path)
         pixels = torch.from_numpy(load_pixels(read_bytes(path), settings, path=path))[None]
-        outputs = answers(network(normalise(pixels)), predictor.info)
-        difference = _difference(prediction, [output[0].numpy() for output in outputs], predictor.info)
+        row = told(network(normalise(pixels)), predictor.info)[0].numpy()
+        expected = task.prediction(path, row, predictor.info, partial(image_size, path), None)
+        difference = _difference(prediction, expected, predictor.info)
         if not difference <= largest:  # NaN counts as a difference
             largest, worst = difference, path
     if not largest <= TOLERANCE:
@@ -71,20 +73,17 @@ def check_parity(predictor: Predictor, network: nn.Module, paths: Sequence[str])
     return Parity(len(paths), largest)
 
 
-def _difference(prediction: Prediction, expected: Sequence[np.ndarray], info: ModelInfo) -> float:
-    task = tasks.of(info.task)
-    if task.has_numbers:
-        actual = np.array([prediction.numbers[name] for name in info.targets])
-        return float((np.abs(actual - expected[0]) / info.scale[1]).max())
-    differences = []
-    if task.has_box:
-        assert prediction.path is not None and prediction.box is not None  # noqa: PT018
-        size = image_size(prediction.path)
-        box = np.array(to_photo(tuple(expected[0].tolist()), size, info.preprocessing))
+def _difference(actual: Prediction, expected: Prediction, info: ModelInfo) -> float:
+    """Return the largest difference of a number in two predictions of a photo: see ``Parity``."""
+    differences = [actual.probabilities[name] - share for name, share in expected.probabilities.items()]
+    differences += [
+        (actual.numbers[name] - expected.numbers[name]) / std
+        for name, std in zip(info.targets, info.scale[1], strict=True)
+    ]
+    if expected.box is not None:
+        assert actual.path is not None and actual.box is not None  # noqa: PT018
+        sides = np.tile(image_size(actual.path), 2)
         # In shares, but never more than half a pixel.
-        allowed = np.minimum(1.0, 0.5 / (TOLERANCE * np.tile(size, 2)))
-        differences.append(np.abs(box - prediction.box) / np.tile(size, 2) / allowed)
-    if len(expected) > 1:
-        actual = np.array([prediction.probabilities[name] for name in info.class_names])
-        differences.append(np.abs(actual - expected[-1]))
-    return float(np.concatenate(differences).max())
+        allowed = np.minimum(1.0, 0.5 / (TOLERANCE * sides))
+        differences += ((np.array(expected.box) - actual.box) / sides / allowed).tolist()
+    return float(np.abs(differences).max())

@@ -13,7 +13,7 @@ from torch import Tensor
 from headstart import tasks
 from headstart.data.targets import Targets
 from headstart.errors import ParityError
-from headstart.export.onnx import answers, output_names
+from headstart.export.onnx import told
 from headstart.export.parity import TOLERANCE
 from headstart.model_file import ModelInfo
 from headstart.predictor import Predictor
@@ -67,8 +67,7 @@ def as_network(outputs: np.ndarray, info: ModelInfo) -> Tensor:
 
 def _compared(outputs: Tensor, info: ModelInfo) -> Tensor:
     """Answers in units in which they can be compared: probabilities, shares of sides, standard deviations."""
-    named = zip(output_names(info), answers(outputs, info), strict=True)
-    found = torch.cat([values for name, values in named if name != "logits"], 1)
+    found = told(outputs, info)
     return found / torch.tensor(info.scale[1]) if tasks.of(info.task).has_numbers else found
 
 
