@@ -288,8 +288,8 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(runs: Path) -> None:
         (["photos", "--backbone", "timm/convnext_tiny"], ["convnext_tiny", "pip install 'headstart[train]'"]),
         (["photos", "--device", "cuda"], ["device is 'cuda'. That needs PyTorch"]),
         (["photos", "--weights", "random"], ["weights is 'random'. That needs PyTorch"]),
-        (["boxes.csv"], ["Boxes are learned in steps, whatever the recipe. That needs PyTorch"]),
-        (["nowhere.csv", "--task", "box"], ["Boxes are learned in steps, whatever the recipe."]),
+        (["boxes.csv"], ["The task 'box' is learned in steps, whatever the recipe. That needs PyTorch"]),
+        (["nowhere.csv", "--task", "box"], ["The task 'box' is learned in steps, whatever the recipe."]),
     ],
     ids=["steps", "torchvision", "timm", "device", "random", "boxes", "task"],
 )

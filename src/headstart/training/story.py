@@ -20,7 +20,6 @@ from headstart.training.probe import ProbeSetup
 from headstart.training.run.history import refuse_other_head, refuse_other_scores
 
 _INSTALL: Final = "pip install 'headstart[train]'"
-_BOXES: Final = "Boxes are learned in steps, whatever the recipe."
 
 
 def decide_recipe(config: TrainConfig) -> tuple[TrainConfig, str]:
@@ -64,7 +63,7 @@ def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup 
     listing = read_source(config.data, config.val_folder, **config.source_options)
     task = tasks.of(listing.task)
     if task.solver is None:
-        return _BOXES
+        return _in_steps(listing.task)
     refuse_other_head(config.head, listing.task)
     refuse_other_scores(config.select, listing.task)
     backbone = _find_backbone(config, listing.task, say)
@@ -179,8 +178,8 @@ def _needs_steps(config: TrainConfig) -> str:
         return "A GPU computes the features."
     if reason := _device_of_pytorch(config):
         return reason
-    if config.task == tasks.BOX.name:
-        return _BOXES
+    if config.task in tasks.TASKS and tasks.of(config.task).solver is None:
+        return _in_steps(config.task)
     if config.head == "own":
         return "head is 'own', a network of your own."
     if config.phases:
@@ -234,3 +233,8 @@ def _find_backbone(config: TrainConfig, task: str, say: Callable[[str], object])
         return export_backbone(config.backbone, config.weights, config.size_px, config.resize, task)
     except NetworkError as error:
         return str(error)
+
+
+def _in_steps(task: str) -> str:
+    """Say why a task without a solver is trained in steps."""
+    return f"The task {task!r} is learned in steps, whatever the recipe."
