@@ -15,7 +15,7 @@ from headstart.images.preprocess import Preprocessing
 from headstart.model_file import ModelInfo
 from headstart.records import Record
 from headstart.tasks.prediction import Prediction
-from headstart.tasks.task import Task
+from headstart.tasks.task import LOWER_IS_BETTER, Task
 
 CLASSES = ("cat", "labels", "owl, brown")
 RECORDS = [
@@ -43,7 +43,7 @@ def info_of(task: Task) -> ModelInfo:
 
 def rows_of(task: Task) -> np.ndarray:
     info = info_of(task)
-    targets = Targets(info.task, info.class_names, info.preprocessing, Scale(*info.scale))  # type: ignore[arg-type]
+    targets = Targets(info.task, info.class_names, info.preprocessing, Scale(*info.scale))
     return np.stack([targets.row(record) for record in RECORDS])
 
 
@@ -52,9 +52,9 @@ def right_outputs(task: Task) -> np.ndarray:
     rows = rows_of(task).astype(np.float64)
     if task.has_box:
         return np.concatenate([rows[:, :4], 50 * np.eye(len(CLASSES))[rows[:, 4].astype(int)]], 1)
-    if task.has_class:
+    if task.activation == "softmax":
         return 50 * np.eye(len(CLASSES))[rows.astype(int)]
-    return 100 * rows - 50 if task.has_labels else rows
+    return 100 * rows - 50 if task.activation == "sigmoid" else rows
 
 
 def labels_of(task: Task) -> list[str]:
@@ -73,11 +73,35 @@ def test_every_task_says_what_it_is(task: Task) -> None:
     assert task.metrics == task.metrics_of(0)
 
 
-def test_the_settings_know_every_task() -> None:
-    (choices,) = (
-        field.metadata["setting"].choices for field in dataclasses.fields(TrainConfig) if field.name == "task"
-    )
-    assert list(choices) == ["auto", *tasks.TASKS]
+def test_the_settings_know_every_task_and_every_score() -> None:
+    choices = {
+        field.name: field.metadata["setting"].choices
+        for field in dataclasses.fields(TrainConfig)
+        if field.name in ("task", "select")
+    }
+    assert list(choices["task"]) == ["auto", *tasks.TASKS]
+    scores = {score for task in tasks.TASKS.values() for score in task.metrics_of(2)}
+    assert set(choices["select"]) == {"val_loss", *(f"val_{score}" for score in scores)}
+
+
+def test_every_criterion_measures_as_its_task_does() -> None:
+    """For each task: the loss of each photo, and the scores, the headline among them."""
+    torch = pytest.importorskip("torch")
+    from headstart.training.steps.criterion import criterion_of
+
+    for task in tasks.TASKS.values():
+        info, rows = info_of(task), rows_of(task)
+        targets = Targets(info.task, info.class_names, info.preprocessing, Scale(*info.scale))
+        criterion = criterion_of(targets)
+        outputs = (right_outputs(task)[[1, 1, 2]] / 30).astype(np.float32)
+        losses = task.losses(outputs.astype(np.float64), rows)
+        assert criterion.losses(torch.tensor(outputs), torch.tensor(rows)).numpy() == pytest.approx(losses)
+        headlines = criterion.headline_of(torch.tensor(outputs), torch.tensor(rows))
+        assert headlines.shape == (len(rows),)
+        if task.has_class:
+            classes = criterion.classes_of(torch.tensor(rows))
+            assert classes.tolist() == [record.label for record in RECORDS]
+        assert {criterion.headline, *criterion.scores(outputs, rows)} == set(criterion.metrics)
 
 
 @EACH_TASK
@@ -125,6 +149,7 @@ def test_right_answers_have_the_best_scores(task: Task) -> None:
     scores: Any = task.scores(labels_of(task), outputs, losses, info)
     summary = {name: scores.summary[name] for name in task.metrics_of(info.num_box_classes)}
     assert summary == pytest.approx({name: PERFECT[name] for name in summary}, abs=1e-4)
+    assert {name for name in summary if PERFECT[name] == 0} == summary.keys() & LOWER_IS_BETTER
     assert scores.to_dict()
 
 

@@ -55,6 +55,10 @@ class Criterion:
         """Return each photo's part of the headline, (B,)."""
         raise NotImplementedError
 
+    def classes_of(self, rows: Tensor) -> Tensor:
+        """Return each photo's class, (B,) int64, by which losses are weighted; if each has one."""
+        return rows
+
     def scores(self, outputs: np.ndarray, rows: np.ndarray) -> dict[str, float]:
         """Return the scores that do not add up photo by photo.
 

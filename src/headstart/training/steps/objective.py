@@ -48,8 +48,10 @@ class Objective:
 
     def _losses(self, outputs: Tensor, rows: Tensor) -> Tensor:
         losses = self._criterion.losses(outputs, rows, self._phase)
+        if self._class_weights is None:
+            return losses
         # Not cross_entropy's own weights: it smooths with the weights of the other classes.
-        return losses if self._class_weights is None else losses * self._class_weights[rows]
+        return losses * self._class_weights[self._criterion.classes_of(rows)]
 
 
 def balanced_weights(class_counts: Tensor) -> Tensor:
