@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from headstart.config import TrainConfig, TrainSettings
-from headstart.errors import requires_extra
+from headstart.errors import ConfigError, requires_extra
 from headstart.training.probe import ProbeSetup, train_probe
 from headstart.training.run.moved import moved, refuse_missing_photos
 from headstart.training.run.result import TrainResult
@@ -92,9 +92,18 @@ def resume(
         verbose: As for ``train``.
 
     Raises:
+        ConfigError: ``watch`` holds names, or something that is not a watcher.
         RunFolderError: The folder is not a run, or something has changed: all differences are named.
         HeadstartError: As in ``train``.
     """
+    names, watchers = split_watch(watch)
+    if names:
+        raise ConfigError(
+            [
+                f"watch names {', '.join(names)}, but a resumed run has the trackers that it began with. "
+                f"Leave them out, or add them to watch in {Path(path) / 'config.toml'}."
+            ]
+        )
     config = moved(RunFolder.read_config(path), path, data, val)
     if metrics := RunFolder.read_metrics(path):
         Watchers.of_screen(verbose=verbose).say(
@@ -102,7 +111,6 @@ def resume(
         )
         return TrainResult(Path(path), metrics)
     refuse_missing_photos(config, Path(path))
-    watchers = split_watch(watch)[1]
     return _run(config, watchers, stopped=Path(path), force=force, network=network, verbose=verbose)
 
 

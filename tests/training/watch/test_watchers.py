@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -238,6 +239,12 @@ def test_a_run_that_is_stopped_says_so_and_its_successor_knows_its_history(
     ((start,),) = second.of("run_begun")
     assert start.is_resumed
     assert len(start.history) + len(second.of("epoch_done")) == len(run.history) == 3
+
+
+@pytest.mark.parametrize("watch", ["tensorboard", ["mlflow"]])
+def test_a_resumed_run_ignores_no_tracker_that_is_named(watch: Any, tmp_path: Path) -> None:
+    with pytest.raises(hs.ConfigError, match=re.escape(str(tmp_path / "config.toml"))):
+        hs.resume(tmp_path, watch=watch)
 
 
 def test_a_run_that_never_began_tells_no_end(tmp_path: Path) -> None:
