@@ -15,7 +15,7 @@ import headstart as hs
 from headstart.config import TrainConfig
 from headstart.errors import ConfigError, RunFolderError, TrainingError
 from headstart.records import Record
-from headstart.training import probe
+from headstart.training import probe, story
 from headstart.training.run import provenance
 from headstart.training.story import decide_recipe
 from headstart.training.train import plan
@@ -66,6 +66,23 @@ def test_where_anything_that_steps_need_is_missing_the_recipe_is_a_probe(
     config, choice = decide_recipe(TrainConfig(data="photos"))
     assert config.recipe == "probe"
     assert "pip install 'headstart[train]'" in choice
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"epochs": 2, "lr": 0.1}, ["epochs is 2", "lr is 0.1", "no training steps"]),
+        ({"phase_settings": {"finetune": {"epochs": 2}}}, ["no phase 'finetune'"]),
+    ],
+)
+def test_settings_of_steps_without_pytorch_are_refused_with_the_way_to_them(
+    settings: dict[str, Any], told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(story, "has_pytorch", lambda: False)
+    with pytest.raises(ConfigError) as caught:
+        decide_recipe(TrainConfig(data="photos", **settings))
+    for words in (*told, "Recipe: probe", "pip install 'headstart[train]'"):
+        assert words in str(caught.value)
 
 
 def test_several_processes_do_not_train_one_probe(

@@ -31,6 +31,9 @@ def decide_recipe(config: TrainConfig) -> tuple[TrainConfig, str]:
     Returns:
         The settings with their recipe; and the choice and its reason in a sentence, to be said once the
         photos and the backbone are known to do. Empty where "auto" was not asked for.
+
+    Raises:
+        ConfigError: The settings ask for steps or phases that the recipe does not have.
     """
     if config.recipe != "auto" or config.phases:
         return config, ""
@@ -40,7 +43,21 @@ def decide_recipe(config: TrainConfig) -> tuple[TrainConfig, str]:
         chosen, why = "finetune", "a head on frozen features, then the last stage. For the head alone: probe"
     else:
         chosen, why = "probe", f"a head on frozen features. To fine-tune the backbone as well: {_INSTALL}"
-    return dataclasses.replace(config, recipe=chosen), f"Recipe: {chosen}, {why}"
+    choice = f"Recipe: {chosen}, {why}"
+    try:
+        decided = dataclasses.replace(config, recipe=chosen)
+    except ConfigError as error:  # there is no phase of that name
+        raise ConfigError([*error.problems, choice]) from None
+    is_solved = chosen == "probe" and not config.phase_settings
+    of_steps = {"epochs": config.epochs, "lr": config.lr} if is_solved else {}
+    problems = [
+        f"{name} is {value:g}, but the recipe that is chosen takes no training steps. Leave {name} out."
+        for name, value in of_steps.items()
+        if value is not None
+    ]
+    if problems:
+        raise ConfigError([*problems, choice])
+    return decided, choice
 
 
 def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup | str:
