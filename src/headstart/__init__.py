@@ -123,9 +123,14 @@ _MODULES = {
 }
 
 
+# Commands without a function of their name; ``features`` is a package.
+_ONLY_COMMANDS = ("augment", "backbones", "demo", "evaluate", "export", "inspect", "predict")
+
+
 def __getattr__(name: str) -> object:
     if name not in _MODULES:
-        raise AttributeError(f"module 'headstart' has no attribute {name!r}")
+        hint = f". In a shell, it is a command: headstart {name} --help" if name in _ONLY_COMMANDS else ""
+        raise AttributeError(f"module 'headstart' has no attribute {name!r}{hint}")
     with requires_extra("train", f"headstart.{name}"):
         return getattr(importlib.import_module(_MODULES[name]), name)
 
