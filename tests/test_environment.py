@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import atexit
 import os
 import signal
 import subprocess
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 
 import guard
 from headstart import environment
+from headstart.__main__ import main
 
 GUARD = guard.__file__
 SPIN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
@@ -235,6 +238,24 @@ def test_the_command_line_keeps_freed_memory_unless_the_user_has_decided() -> No
     assert python(code).splitlines() == ["[(-3, 33554432), (-1, 268435456)]", "[(-3, 33554432)]"]
     assert python(code, MALLOC_TRIM_THRESHOLD_="1").split() == ["[]", "[]"]
     assert python(code, GLIBC_TUNABLES="glibc.malloc.trim_threshold=1").split() == ["[]", "[]"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of Linux's C library")
+@pytest.mark.parametrize(
+    ("command", "photos", "keeps"), [("train", [], True), ("predict", ["photo.jpg"], False)], ids=str
+)
+def test_commands_that_do_not_train_give_freed_memory_back(
+    command: str, photos: list[str], keeps: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calls: list[int] = []
+    library = types.SimpleNamespace(mallopt=lambda number, _: calls.append(number) or 1)
+    monkeypatch.setattr(environment, "ctypes", types.SimpleNamespace(CDLL=lambda _: library))
+    monkeypatch.setattr(atexit, "register", lambda *_: None)  # this process does not end with the command
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["headstart", command, str(tmp_path / "nothing"), *photos])
+    with pytest.raises(SystemExit):
+        main()
+    assert bool(calls) is keeps
 
 
 CUDA, ROCM, CPU_ALONE = ("'13.0'", None), (None, "'6.4'"), (None, None)

@@ -14,7 +14,6 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from headstart.environment import keep_freed_memory
 from headstart.errors import HeadstartError, UsageError
 
 # Full, read-only, protected or failing disks, too many open files: nothing that a traceback would explain.
@@ -32,7 +31,6 @@ def main() -> None:
     from headstart.training.run.interrupt import end_process_by  # where it is used, as all of training
 
     end_process_by(_end_now)
-    keep_freed_memory()
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
             signal.signal(number, _stop)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headstart.cli.options import Data, option, with_settings
+from headstart.environment import keep_freed_memory
 from headstart.errors import requires_extra, shell_command
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def train(
         if text := plan(data, out, **settings):
             print(text)
         return
+    keep_freed_memory()
     from headstart.training.train import train as train_model
 
     result = train_model(data, out, **settings)
@@ -68,6 +70,7 @@ def resume(
     ] = False,
 ) -> None:
     """Resume an interrupted run. The result is the same as without the interruption."""
+    keep_freed_memory()
     from headstart.training.train import resume as resume_training
 
     result = resume_training(run, data=data, val=val, force=force)
