@@ -60,8 +60,8 @@ def keep_freed_memory() -> None:
     """Let glibc keep up to 256 MB that the process has freed, instead of asking for it again in every step.
 
     A training step frees and takes the same tensors each time: the system's part in that is 6 % of the
-    processor time of fine-tuning on a CPU. It is for the commands that train: prediction would take more
-    memory for nothing, and a host program's memory is its own. Elsewhere than on
+    processor time of fine-tuning on a CPU. It is for the commands that train, as only
+    these take steps; a host program's memory is its own. Elsewhere than on
     Linux with glibc, and where the user has set one of the two, also by ``GLIBC_TUNABLES``, nothing happens.
     """
     tunables = os.environ.get("GLIBC_TUNABLES", "")
