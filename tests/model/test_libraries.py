@@ -78,6 +78,7 @@ def test_the_compiler_comes_when_it_is_asked_for_and_not_before(order: str, pyth
     )
 
 
+@pytest.mark.slow
 def test_what_was_put_off_works_and_a_failing_import_leaves_nothing_behind(python: Python) -> None:
     python(
         LIBRARIES + "try:\n    libraries._import('headstart.no_such_module')\n"
@@ -96,12 +97,13 @@ def test_what_was_put_off_works_and_a_failing_import_leaves_nothing_behind(pytho
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more",
     [
-        pytest.param("from torch._dynamo.utils import counters", marks=pytest.mark.slow),
+        "from torch._dynamo.utils import counters",
         "import torch._dynamo.comptime",  # a module that torch._dynamo itself imports, too
-        pytest.param("torch._dynamo.config", marks=pytest.mark.slow),
+        "torch._dynamo.config",
     ],
 )
 def test_who_asks_for_more_gets_the_real_compiler(more: str, python: Python) -> None:
