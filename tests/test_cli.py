@@ -671,7 +671,7 @@ def test_a_signal_ends_the_work_with_one_line(
     assert (process.returncode, err) == (code, f"headstart: {told}\n".encode())
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252"])
+@pytest.mark.parametrize("encoding", ["utf-8", pytest.param("ascii", marks=pytest.mark.slow), "cp1252"])
 def test_any_encoding_of_standard_output_will_do(
     encoding: str, run: Path, photos: Path, tmp_path: Path
 ) -> None:

@@ -145,6 +145,7 @@ def test_a_user_without_a_home_a_name_and_a_temporary_folder_can_train(machine: 
     assert "set HEADSTART_CACHE" in cache.stderr
 
 
+@pytest.mark.slow
 def test_a_home_that_is_read_only_costs_the_store_and_says_so_once(machine: Machine) -> None:
     machine.home.chmod(0o555)
     done = machine.run(*machine.train, is_root_all_powerful=False)

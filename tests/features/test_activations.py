@@ -301,7 +301,7 @@ def test_augmented_rows_are_those_of_their_view(prefix: NetworkPrefix, photos: P
     [
         ("resnet18", 1),
         ("mobilenet_v2", 2),
-        ("densenet121", 1),
+        pytest.param("densenet121", 1, marks=pytest.mark.slow),
         pytest.param("convnext_tiny", 1, marks=pytest.mark.slow),
         ("timm/tf_efficientnet_lite0", 2),
         ("timm/vit_tiny_patch16_224", 3),

@@ -161,6 +161,7 @@ def test_features_of_another_function_are_never_taken(
     assert (found.path / "model.onnx").read_bytes() == (expected.path / "model.onnx").read_bytes()
 
 
+@pytest.mark.slow
 def test_features_of_another_version_of_a_library_are_never_taken(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

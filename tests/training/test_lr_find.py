@@ -262,7 +262,7 @@ def count_losses(monkeypatch: pytest.MonkeyPatch, finite_steps: int) -> None:
     monkeypatch.setattr(Trainer, "steps", failing)
 
 
-@pytest.mark.parametrize("finite_steps", [1, 40])
+@pytest.mark.parametrize("finite_steps", [1, pytest.param(40, marks=pytest.mark.slow)])
 def test_a_loss_that_is_not_finite_ends_the_test_and_is_drawn(
     finite_steps: int, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,7 +74,7 @@ def read_history(run: Path) -> list[dict[str, str]]:
 @pytest.mark.parametrize(
     ("number", "code", "phase", "workers"),
     [
-        (signal.SIGTERM, 128 + signal.SIGTERM, "last", 2),
+        pytest.param(signal.SIGTERM, 128 + signal.SIGTERM, "last", 2, marks=pytest.mark.slow),
         pytest.param(signal.SIGKILL, -signal.SIGKILL, "probe", 0, marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, 128 + signal.SIGINT, "all", 0, marks=pytest.mark.slow),
     ],

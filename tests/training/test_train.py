@@ -342,6 +342,7 @@ def test_mixtures_of_weights_are_kept_where_they_are_better(photos: Path, tmp_pa
     assert evaluation.scores.loss == pytest.approx(best["val_loss"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_what_ends_a_phase_early_and_what_was_tried_in_vain_is_said(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,6 +38,7 @@ def data(make_photos: Callable[..., Path], tmp_path: Path) -> Path:
     return make_photos(tmp_path / "photos", {"train": 8, "val": 3})
 
 
+@pytest.mark.slow
 def test_a_network_that_pytorch_has_exported_once_is_trained_on_without_it(
     data: Path, weights: Path, tmp_path: Path
 ) -> None:

@@ -183,6 +183,7 @@ def test_a_tracker_holds_what_history_csv_holds(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the guard is a filter of Linux's kernel")
+@pytest.mark.slow
 def test_nothing_appears_in_the_home_and_nothing_is_sent(photos: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
