@@ -221,6 +221,7 @@ def test_parameters_are_counted_without_building(name: str, num_params: int) -> 
     assert backbone.megabytes == num_params * 4 / 1e6
 
 
+@pytest.mark.slow
 def test_list_begins_with_the_default_and_holds_all_of_torchvision_and_only_staged_ones_of_timm() -> None:
     backbones = listed()
     assert backbones[0] == resolve(DEFAULT_BACKBONE)

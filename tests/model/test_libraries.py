@@ -66,6 +66,7 @@ def python() -> Iterator[Python]:
 @pytest.mark.parametrize(
     "order", ["torchvision_models timm", pytest.param("timm torchvision_models", marks=pytest.mark.slow)]
 )
+@pytest.mark.slow
 def test_the_compiler_comes_when_it_is_asked_for_and_not_before(order: str, python: Python) -> None:
     calls = "".join(f"libraries.{name}()\n" for name in order.split())
     python(

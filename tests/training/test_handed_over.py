@@ -173,6 +173,7 @@ def test_features_of_another_version_of_a_library_are_never_taken(
     assert after.metrics["best"]["val_loss"] == pytest.approx(loss_of_file(after, photos), rel=1e-4, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_stored_rows_stand_for_the_file_only_if_it_begins_with_what_made_them(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

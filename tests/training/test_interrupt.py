@@ -178,6 +178,7 @@ runpy.run_module("headstart", run_name="__main__", alter_sys=True)
 
 
 @pytest.mark.parametrize("place", ["saving", pytest.param("reading", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_on_the_command_line_a_second_signal_ends_the_process_at_once(
     place: str, photos: Path, tmp_path: Path
 ) -> None:

@@ -232,6 +232,7 @@ def test_a_picture_of_its_own_is_replaced_and_none_that_has_come_meanwhile(
         draw(path, found)
 
 
+@pytest.mark.slow
 def test_a_picture_that_cannot_be_replaced_does_not_cost_the_numbers(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: hs.LrRange
 ) -> None:

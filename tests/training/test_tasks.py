@@ -319,6 +319,7 @@ def example() -> Any:
     return module
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own_is_trained_and_exported_and_must_be_there_when_its_run_goes_on(
     example: Any, tables: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

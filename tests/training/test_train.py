@@ -328,6 +328,7 @@ def test_a_time_budget_ends_with_the_best_model(
     assert hs.load(run.path).predict(sorted((photos / "test").rglob("*.jpg"))[:1])
 
 
+@pytest.mark.slow
 def test_mixtures_of_weights_are_kept_where_they_are_better(photos: Path, tmp_path: Path) -> None:
     # Far too fast, so that a little of it is better than all of it.
     fine = {"name": "fine", "unfreeze": 1, "epochs": 1, "head_lr": 0.05, "optimizer": "sgd", "wise_ft": True}

@@ -68,6 +68,7 @@ hs.train({str(data)!r}, {str(tmp_path / "second")!r}, **{settings!r})
         load_network(first.path / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_a_probe_of_the_default_backbone_is_a_network_and_can_be_fine_tuned_later(
     data: Path, tmp_path: Path
 ) -> None:
