@@ -43,7 +43,7 @@ def _of_last_phase(name: str) -> Any:
         metadata={
             "setting": dataclasses.replace(
                 about,
-                text=f"{about.text}, in the last phase; a probe is solved without steps, so it has none",
+                text=f"{about.text}, in the last phase; not for a solved probe, which takes no steps",
                 shown="the recipe's",
                 metavar="NUMBER",
                 section=_training.keywords["section"],
@@ -82,7 +82,7 @@ class TrainConfig:
         "auto",
         "what is predicted",
         choices=("auto", "classification", "multilabel", "regression", "box"),
-        shown="auto, what the data hold",
+        shown="auto, by the labels that there are",
         commands=("features", "augment", "lr-find"),
     )
     target: str | None = _column(
@@ -111,7 +111,7 @@ class TrainConfig:
     )
     min_visible: float = _labels(
         0.5,
-        "share of a box that an augmented view must show, or it is drawn again",
+        "share of a box that an augmented view must show; a view that shows less is replaced",
         at_least=0,
         at_most=1,
         metavar="FRACTION",
@@ -218,7 +218,7 @@ class TrainConfig:
     )
     watch: tuple[str, ...] = _machine(
         (),
-        "experiment trackers that see the run too, with commas between them",
+        "experiment trackers that record the run, separated by commas",
         choices=("tensorboard", "mlflow", "wandb"),
         shown="none",
         metavar="NAMES",

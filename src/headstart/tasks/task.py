@@ -203,7 +203,7 @@ class Task:
         raise NotImplementedError
 
     def first_thresholds(self, num_classes: int) -> tuple[float, ...]:
-        """Return the thresholds as long as none have been chosen, by class; none where there are none."""
+        """Return each class's threshold before any is chosen, (K,); empty for tasks without thresholds."""
         return ()
 
     def thresholds(
@@ -233,7 +233,7 @@ class Task:
             row: (D,): numbers, or a box's sides, and probabilities.
             info: Of the model.
             size: Returns the photo's width and height as a viewer shows it.
-            top_k: How many classes are told; None for all.
+            top_k: How many classes to name; None for all.
 
         Raises:
             ImageError: The size cannot be read any more.
