@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from headstart.answers.file import read_answers, read_parts, write_answers
+from headstart.answers.scores import scores_of
 from headstart.answers.table import Answers
-from headstart.evaluation.scores import scores_of
-from headstart.images.preprocess import Preprocessing
-from headstart.model_file import ModelInfo
+from headstart.images.settings import Preprocessing
+from headstart.inference.model_file import ModelInfo
 from headstart.records import Record
 
 _PART = 1000

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 
 import headstart as hs
-from headstart.data.source import read_source
-from headstart.drawings import draw_each
+from headstart.data.sources.source import read_source
 from headstart.images.boxes import iou
 from headstart.images.decode import image_size
+from headstart.inference.drawings import draw_each
 from headstart.records import Candidate
 
 HEADS: dict[str, dict[str, Any]] = {

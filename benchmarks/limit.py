@@ -14,15 +14,15 @@ import torch
 from torch import nn
 
 from headstart.cores import num_cores
-from headstart.data.folder import read_folder
+from headstart.data.sources.folder import read_folder
 from headstart.images.photo_file import read_bytes
 from headstart.images.preprocess import load_pixels
+from headstart.inference.runtime import map_images, open_session
 from headstart.model.backbones import resolve
 from headstart.model.normalise import Normalise
 from headstart.model.stages import cut
 from headstart.model.to_onnx import to_onnx
 from headstart.model.weights import create_pretrained
-from headstart.runtime import map_images, open_session
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import time
 import tracemalloc
 from pathlib import Path
 
-from headstart.data.source import read_source
+from headstart.data.sources.source import read_source
 from headstart.data.split import split_dataset
 from headstart.records import Dataset, Listing, Record
 

@@ -27,7 +27,7 @@ from PIL import Image, ImageDraw
 from skimage import data
 
 import headstart as hs
-from headstart.drawings import draw_each
+from headstart.inference.drawings import draw_each
 
 SIDE_PX = 160
 COUNTS = {"train": 800, "val": 100, "test": 100}

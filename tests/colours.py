@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import onnx.helper
 
-from headstart.images.preprocess import Preprocessing
-from headstart.model_file import ModelInfo
+from headstart.images.settings import Preprocessing
+from headstart.inference.model_file import ModelInfo
 
 INFO = ModelInfo(
     task="classification",

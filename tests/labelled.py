@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 
-from headstart.images.preprocess import Preprocessing
-from headstart.model_file import ModelInfo
+from headstart.images.settings import Preprocessing
+from headstart.inference.model_file import ModelInfo
 from headstart.records import Record
 
 # Names that are columns too, or that CSV, a terminal or a spreadsheet takes for something else.

@@ -23,7 +23,6 @@ import pytest
 from PIL import Image
 
 import headstart as hs
-from headstart import drawings as headstart_drawings
 from headstart.__main__ import main
 from headstart.cli import app
 from headstart.cli.training import print_result
@@ -33,6 +32,7 @@ from headstart.errors import HeadstartError
 from headstart.features import prefixes
 from headstart.features.cache import list_stores
 from headstart.files import try_lock
+from headstart.inference import drawings as headstart_drawings
 from headstart.model.backbones import DEFAULT_BACKBONE, resolve
 from headstart.training.run.result import TrainResult
 

@@ -14,7 +14,7 @@ import pytest
 
 import headstart
 from headstart.cores import num_cores
-from headstart.runtime import map_in_order
+from headstart.inference.runtime import map_in_order
 
 Container = Callable[[dict[str, str], int], None]
 

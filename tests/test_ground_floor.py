@@ -16,7 +16,7 @@ from PIL import Image
 
 import headstart as hs
 from headstart.answers.file import read_answers
-from headstart.evaluation.scores import scores_of, summary_of
+from headstart.answers.scores import scores_of, summary_of
 
 # Of `pip install .`, none of these is there.
 NOT_INSTALLED = (

@@ -4,71 +4,87 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 
-# Lowest row first. Within a row, a module may import those to its right.
-ROWS = [
-    [
-        *("weight_files", "model_file", "tasks", "records", "runtime", "images", "config"),
-        *("files", "columns", "cores", "environment", "errors"),
-    ],
-    ["data"],
-    [
-        "probe",
-        "features",
-        "evaluation",
-        "answers",
-        "predictions",
-        "predictions_file",
-        "drawings",
-        "predictor",
-    ],
-    ["model"],
-    ["export"],
-    ["training"],
-    ["__main__", "cli", "demo"],
-]
-TORCH_FREE = [
-    *ROWS[0],
-    "data",
-    "recipe",
-    *ROWS[2],
-    *("__main__", "cli"),  # which import the others where they are used
-]
-# Files and folders of a room that otherwise needs PyTorch. They may name its types for the type checker.
-TORCH_FREE_FILES = {
-    "training/tools/extractor.py",
-    "training/tools/figure.py",
-    "training/hand_over.py",
-    "training/run/history.py",
-    "training/run/interrupt.py",
-    "training/run/moved.py",
-    "training/run/photos_csv.py",
-    "training/tools/picture.py",
-    "training/tools/preview.py",
-    "training/probe.py",
-    "training/tools/probe_plan.py",
-    "training/run/provenance.py",
-    "training/run/result.py",
-    "training/run/run_folder.py",
-    "training/steps/sampler.py",
-    "training/solved.py",
-    "training/run/stopwatch.py",
-    "training/story.py",
-    "training/train.py",
-    "training/watch",
+# The house, from the ground up: files and rooms of ``src/headstart``. A file may import what stands in lines
+# above its own, and what stands in its own room; within a room, too, no imports go round in a circle.
+GROUND_FLOOR = """
+errors
+columns
+cores
+environment
+files
+config
+images
+records
+tasks
+inference
+weight_files
+recipe
+augment
+data
+features
+probe
+answers
+"""
+UPPER_FLOOR = """
+model
+products
+training/solved
+training/run/history
+training/tools/figure
+training/watch
+training/steps/tensors
+training/run
+training/hand_over
+training/probe
+training/story
+training/steps
+training/setup
+training/steps/phase
+training/steps/deployed
+training/tools
+training/finish
+training/finetune
+training/train
+demo
+cli
+__main__
+"""
+HOUSE = [*GROUND_FLOOR.split(), *UPPER_FLOOR.split()]
+# On the upper floor, these can be imported without PyTorch too: they import it where they use it, at most.
+WITHOUT_TORCH = {
+    *("training/hand_over", "training/probe", "training/solved", "training/story", "training/train"),
+    *("training/run/history", "training/run/interrupt", "training/run/moved", "training/run/photos_csv"),
+    *("training/run/provenance", "training/run/result", "training/run/run_folder", "training/run/stopwatch"),
+    *("training/steps/sampler", "training/watch"),
+    *("training/tools/extractor", "training/tools/figure", "training/tools/picture"),
+    *("training/tools/preview", "training/tools/probe_plan"),
+    *("demo", "cli", "__main__"),
 }
 TORCH = {"torch", "torchvision", "timm", "accelerate", "sklearn", "scipy"}
 NETWORKS = {"onnx", "safetensors"}  # files of networks: what reads and makes them, which prediction does not
 WITH_NETWORKS = {"features", "probe"}
 
+FILES = {
+    str(path.relative_to(SOURCE).with_suffix("")).removesuffix("/__init__"): path
+    for path in sorted(SOURCE.rglob("*.py"))
+    if path != SOURCE / "__init__.py"
+}
 
-def module_of(path: Path) -> str:
-    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+def place_of(module: str) -> str:
+    """Return the longest entry of the house that a module stands in."""
+    places = [place for place in HOUSE if f"{module}/".startswith(f"{place}/")]
+    if not places and module == "training":
+        return "training/solved"  # its own __init__, which is empty
+    assert places, f"{module} has no place in the house; give it one in GROUND_FLOOR or UPPER_FLOOR"
+    return max(places, key=len)
 
 
 def imports_of(path: Path, *, when_imported: bool = False) -> set[str]:
@@ -97,54 +113,45 @@ def is_for_types(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def allowed_for(module: str) -> set[str]:
-    if module == "recipe":
-        return {"config", "tasks"}
-    for number, row in enumerate(ROWS):
-        if module in row:
-            below = {name for lower in ROWS[:number] for name in lower}
-            right = set(row[row.index(module) + 1 :])
-            return below | right | {module} | ({"recipe"} if number >= ROWS.index(["training"]) else set())
-    raise AssertionError(f"{module} has no place in the layers; give it one in ROWS")
-
-
-FILES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_imports_go_one_way(path: Path) -> None:
-    module = module_of(path)
-    ours = {name.split(".")[1] for name in imports_of(path) if name.startswith("headstart.")}
-    wrong = ours - allowed_for(module)
-    if module == "model":
-        wrong |= ours & {"data"}
-    if module == "data":
-        wrong |= ours & {"model"}
-    assert not wrong, f"{path} imports {sorted(wrong)}"
-
-
-@pytest.mark.parametrize("path", [p for p in FILES if module_of(p) in TORCH_FREE], ids=lambda p: p.name)
-def test_what_must_do_without_torch_never_imports_it(path: Path) -> None:
-    refused = TORCH if module_of(path) in WITH_NETWORKS else TORCH | NETWORKS
-    assert not {name.partition(".")[0] for name in imports_of(path)} & refused
-    names = {
-        name.split(".")[1] for name in imports_of(path, when_imported=True) if name.startswith("headstart.")
+def modules_of(names: Iterable[str]) -> set[str]:
+    """Return those of our modules that full names are, or are in."""
+    ours = {
+        name.removeprefix("headstart.").replace(".", "/") for name in names if name.startswith("headstart.")
     }
-    assert names <= set(TORCH_FREE)
+    return {name if name in FILES else name.rpartition("/")[0] for name in ours} & FILES.keys()
 
 
-@pytest.mark.parametrize("name", sorted(TORCH_FREE_FILES))
-def test_what_must_do_without_torch_imports_it_where_it_is_used_at_most(name: str) -> None:
-    files = [SOURCE / name] if name.endswith(".py") else sorted((SOURCE / name).glob("*.py"))
-    assert files
-    names = {each for file in files for each in imports_of(file, when_imported=True)}
+@pytest.mark.parametrize("module", FILES)
+def test_imports_go_one_way(module: str) -> None:
+    height = HOUSE.index(place_of(module))
+    above = {each for each in modules_of(imports_of(FILES[module])) if HOUSE.index(place_of(each)) > height}
+    assert not above, f"{module} imports {sorted(above)}, which stand above it"
+
+
+def test_no_imports_go_round_in_a_circle() -> None:
+    below = {module: modules_of(imports_of(path)) - {module} for module, path in FILES.items()}
+    while leaves := {module for module, others in below.items() if not others}:
+        below = {module: others - leaves for module, others in below.items() if module not in leaves}
+    assert not below, f"these files import each other in a circle, or import one that does: {sorted(below)}"
+
+
+def is_without_torch(module: str) -> bool:
+    places = [*GROUND_FLOOR.split(), *WITHOUT_TORCH]
+    return any(f"{module}/".startswith(f"{place}/") for place in places) or FILES[module].stat().st_size == 0
+
+
+@pytest.mark.parametrize("module", [m for m in FILES if place_of(m) in GROUND_FLOOR.split()])
+def test_the_ground_floor_never_imports_torch(module: str) -> None:
+    refused = TORCH if module.partition("/")[0] in WITH_NETWORKS else TORCH | NETWORKS
+    assert not {name.partition(".")[0] for name in imports_of(FILES[module])} & refused
+
+
+@pytest.mark.parametrize("module", [m for m in FILES if is_without_torch(m)])
+def test_what_does_without_torch_imports_it_where_it_is_used_at_most(module: str) -> None:
+    names = imports_of(FILES[module], when_imported=True)
     assert "safetensors.torch" not in names
-    assert not {each.partition(".")[0] for each in names} & (TORCH - {"onnx", "safetensors"})
-    for each in names:
-        parts = each.split(".")
-        if parts[0] == "headstart" and len(parts) > 1:
-            places = {"/".join(parts[1:end]) for end in range(2, len(parts) + 1)}
-            assert parts[1] in TORCH_FREE or {*places, *(f"{e}.py" for e in places)} & TORCH_FREE_FILES, each
+    assert not {each.partition(".")[0] for each in names} & TORCH
+    assert not {each for each in modules_of(names) if not is_without_torch(each)}
 
 
 LOOKS = re.compile(r"""task["'\])]* *(==|!=|in) *[\[({"']|tasks\.[A-Z]+\.name|match .*task""")
@@ -154,15 +161,15 @@ def test_tasks_are_told_apart_in_their_own_files() -> None:
     """A comparison with a task's name is a place that a new task would have to be added to."""
     looks = [
         f"{path.relative_to(SOURCE)}:{number}"
-        for path in FILES
+        for path in FILES.values()
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
-        if LOOKS.search(line) and module_of(path) not in ("tasks", "config")
+        if LOOKS.search(line) and path.relative_to(SOURCE).parts[0] not in ("tasks", "config")
     ]
     assert not looks  # the settings are read before anything that computes is imported
 
 
 def test_there_is_one_call_of_the_onnx_exporter() -> None:
-    callers = [path.name for path in FILES if "torch.onnx.export(" in path.read_text("utf-8")]
+    callers = [path.name for path in FILES.values() if "torch.onnx.export(" in path.read_text("utf-8")]
     assert callers == ["to_onnx.py"]
 
 
@@ -178,7 +185,7 @@ MOST_LONG_FUNCTIONS = 11  # may only shrink
 def test_files_are_short_enough_to_be_read_in_one_sitting() -> None:
     long = {
         str(path.relative_to(SOURCE))
-        for path in FILES
+        for path in FILES.values()
         if path.read_text("utf-8").count("\n") > MOST_LINES_OF_A_FILE
     }
     assert not long - LONG_FILES, "a file with two ideas becomes two files"
@@ -187,7 +194,7 @@ def test_files_are_short_enough_to_be_read_in_one_sitting() -> None:
 def test_functions_are_short_stories() -> None:
     long = [
         f"{path.relative_to(SOURCE)}: {node.name}"
-        for path in FILES
+        for path in FILES.values()
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
         and (node.end_lineno or 0) - node.lineno + 1 > MOST_LINES_OF_A_FUNCTION

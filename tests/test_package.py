@@ -94,7 +94,7 @@ def test_train_stays_a_function_when_every_submodule_has_been_imported() -> None
         "import headstart",
         "import headstart; headstart.load; headstart.Prediction; headstart.TrainConfig",
         "import headstart.cli",
-        "import headstart.predictor, headstart.runtime, headstart.data.check, headstart.data.split",
+        "import headstart.inference.predictor, headstart.data.check, headstart.data.split",
     ],
 )
 def test_what_needs_no_torch_imports_none(code: str) -> None:

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
+    from headstart.inference.predictor import Predictor, load
     from headstart.model.freeze import freeze, unfreeze
     from headstart.model.network import create_network, feature_extractor
     from headstart.model.stages import cut, stages
-    from headstart.predictor import Predictor, load
     from headstart.tasks.prediction import Prediction
     from headstart.training.run.result import TrainResult
     from headstart.training.tools.lr_find import LrRange, lr_find
@@ -100,7 +100,7 @@ _MODULES = {
     "ParityError": "headstart.errors",
     "PhaseConfig": "headstart.config",
     "Prediction": "headstart.tasks.prediction",
-    "Predictor": "headstart.predictor",
+    "Predictor": "headstart.inference.predictor",
     "RunFolderError": "headstart.errors",
     "TrainConfig": "headstart.config",
     "TrainResult": "headstart.training.run.result",
@@ -114,7 +114,7 @@ _MODULES = {
     "cut": "headstart.model.stages",
     "feature_extractor": "headstart.model.network",
     "freeze": "headstart.model.freeze",
-    "load": "headstart.predictor",
+    "load": "headstart.inference.predictor",
     "lr_find": "headstart.training.tools.lr_find",
     "resume": "headstart.training.train",
     "stages": "headstart.model.stages",

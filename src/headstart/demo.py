@@ -10,7 +10,7 @@ from PIL import Image
 
 from headstart.environment import has_pytorch
 from headstart.errors import RunFolderError, requires_extra, shell_command
-from headstart.predictor import load
+from headstart.inference.predictor import load
 from headstart.training.run.run_folder import RunFolder
 from headstart.training.train import train
 

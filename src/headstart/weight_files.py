@@ -20,7 +20,7 @@ from typing import Any, Final, Literal
 
 from headstart.environment import expanded, home
 from headstart.errors import DamagedFileError, WeightsError, shell_command
-from headstart.model_file import ModelInfo, info_of_safetensors
+from headstart.inference.model_file import ModelInfo, info_of_safetensors
 
 # What an entry point of the group `headstart.weights` returns: a backbone's full name → the file, its
 # SHA-256, and whether its tensors have the native network's names or only its order.

@@ -13,7 +13,7 @@ from tests.labelled import INFO, INFOS, photos
 from headstart.answers.file import read_answers, read_parts, write_answers
 from headstart.answers.table import Answers
 from headstart.errors import DamagedFileError, UsageError
-from headstart.model_file import ModelInfo
+from headstart.inference.model_file import ModelInfo
 from headstart.records import Record
 
 

@@ -17,13 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from headstart.augment.augmentation import NUM_MAGNITUDES, RANDAUGMENT, TRIVIALAUGMENT, Augmentation
 from headstart.config.operations import OPERATIONS, PRESETS, RandAugment, TrivialAugment
-from headstart.data.augment import NUM_MAGNITUDES, RANDAUGMENT, TRIVIALAUGMENT, Augmentation
 from headstart.errors import ConfigError
 from headstart.images.adjust import ADJUSTMENTS
-from headstart.images.preprocess import Preprocessing, load_pixels, preprocess
+from headstart.images.preprocess import load_pixels, preprocess
+from headstart.images.settings import Preprocessing
 from headstart.images.view import WARPS, View
-from headstart.runtime import map_in_order
+from headstart.inference.runtime import map_in_order
 
 PHOTO = "ab" * 32
 

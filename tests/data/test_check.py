@@ -13,8 +13,8 @@ from PIL import Image
 
 from headstart.data import check as check_module
 from headstart.data.check import check_images, check_photo, quarantine_csv
-from headstart.data.folder import read_folder
-from headstart.data.source import read_source
+from headstart.data.sources.folder import read_folder
+from headstart.data.sources.source import read_source
 from headstart.data.split import split_dataset
 from headstart.errors import ConfigError, DataError
 from headstart.files import write_whole

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from headstart.data.folder import read_folder
-from headstart.data.source import read_source
-from headstart.data.split_names import SPLIT_OF_FOLDER
+from headstart.data.sources.folder import read_folder
+from headstart.data.sources.source import read_source
+from headstart.data.sources.split_names import SPLIT_OF_FOLDER
 from headstart.errors import DataError
 
 

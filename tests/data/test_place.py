@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from headstart.data.check import check_images
-from headstart.data.source import read_source
+from headstart.data.sources.source import read_source
 from headstart.errors import DataError
 from headstart.images.decode import decode
 from headstart.records import Dataset

@@ -4,8 +4,8 @@ import pytest
 
 from headstart import tasks
 from headstart.config import TrainConfig
-from headstart.data.folder import read_folder
-from headstart.data.source import read_source
+from headstart.data.sources.folder import read_folder
+from headstart.data.sources.source import read_source
 from headstart.errors import ConfigError, DataError, HeadstartError
 from headstart.tasks.classification import Classification
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headstart.data.check import check_images
-from headstart.data.source import read_source
+from headstart.data.sources.source import read_source
 from headstart.errors import ConfigError, DataError, HeadstartError
 from headstart.records import Listing
 

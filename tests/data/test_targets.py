@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from headstart.augment.augmentation import Augmentation
 from headstart.config.augmentation import check_augment
-from headstart.data.augment import Augmentation
 from headstart.data.targets import Scale, Targets
 from headstart.errors import DataError
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
 from headstart.images.view import View
 from headstart.records import Record
 

@@ -13,17 +13,17 @@ import torch
 from accelerate import Accelerator
 
 import headstart as hs
+from headstart.augment.augmentation import Augmentation
 from headstart.config import TrainConfig
-from headstart.data.augment import Augmentation
 from headstart.data.check import check_images
-from headstart.data.folder import read_folder
+from headstart.data.sources.folder import read_folder
 from headstart.data.targets import Targets
 from headstart.errors import DataError
 from headstart.features.activations import Activations
 from headstart.features.cache import Room, list_stores
 from headstart.features.fingerprint import Fingerprint
 from headstart.features.store import StoreError
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
 from headstart.model.backbones import create_native, resolve
 from headstart.model.freeze import freeze
 from headstart.model.prefix import NetworkPrefix, cut_for_training

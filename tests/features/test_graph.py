@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from headstart.features.fingerprint import processor
 from headstart.features.graph import function_hash, function_hashes, part_of
+from headstart.inference.runtime import open_session
 from headstart.model.to_onnx import to_onnx
-from headstart.runtime import open_session
 
 EXAMPLE = torch.zeros(2, 3, 16, 16)
 

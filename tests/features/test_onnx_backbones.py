@@ -27,14 +27,14 @@ from headstart.features.backbones import available, find_backbone, refuse_unknow
 from headstart.features.exported import Export, keep_prefix, kept_prefix
 from headstart.features.onnx_backbone import OnnxBackbone
 from headstart.features.own_graphs import OWN_GRAPHS, own_graph
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
+from headstart.inference.model_file import ModelInfo
+from headstart.inference.runtime import open_session
 from headstart.model import to_backbone
 from headstart.model.backbones import create_native, resolve
 from headstart.model.prefix import NetworkPrefix, cut_for_training
 from headstart.model.to_backbone import export_backbone
-from headstart.model_file import ModelInfo
 from headstart.probe.weights import save_head
-from headstart.runtime import open_session
 from headstart.weight_files import WeightsSource
 
 CPU = torch.device("cpu")

@@ -13,11 +13,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from headstart.errors import DamagedFileError, HeadstartError, NetworkError, UnknownBackboneError
-from headstart.features.onnx_check import check_on_photos
-from headstart.features.onnx_file import open_backbone
-from headstart.images.preprocess import Preprocessing
-from headstart.model_file import ModelInfo, seal_onnx
-from headstart.runtime import open_session
+from headstart.features.onnx_file.check import check_on_photos
+from headstart.features.onnx_file.open import open_backbone
+from headstart.images.settings import Preprocessing
+from headstart.inference.model_file import ModelInfo, seal_onnx
+from headstart.inference.runtime import open_session
 
 SIDE = 16
 HALF: dict[str, Any] = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}

@@ -18,7 +18,7 @@ from headstart.features.photos import FACTS_PX, PhotoFacts, PhotoStore, facts_of
 from headstart.features.prefix import Pair
 from headstart.features.store import StoreError
 from headstart.images.decode import decode_photo
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
 from headstart.records import Candidate
 
 

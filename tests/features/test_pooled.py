@@ -11,13 +11,13 @@ import onnxruntime
 import pytest
 
 from headstart.data.check import check_images
-from headstart.data.folder import read_folder
+from headstart.data.sources.folder import read_folder
 from headstart.features.cache import list_stores
 from headstart.features.onnx_backbone import OnnxBackbone
 from headstart.features.opened import OpenedBackbone, open_backbone_features
 from headstart.features.pooled import POOLED, pooled_widths, with_pooled
 from headstart.features.prefix import OnnxPrefix
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
 from headstart.records import Dataset
 from headstart.weight_files import WeightsSource
 

@@ -16,7 +16,7 @@ from headstart.features.cache import Room, cache_folder, list_stores, make_room,
 from headstart.features.fingerprint import Fingerprint, photo_key
 from headstart.features.store import FeatureStore, StoreError, delete_store
 from headstart.files import delete
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
 
 FINGERPRINT = Fingerprint(
     preprocessing=Preprocessing(),

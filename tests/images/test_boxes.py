@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headstart.images.boxes import iou, to_input, to_photo
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
 from headstart.images.view import View
 
 UPRIGHT = View(geometry=(("flip-x", ()), ("scale", (0.7,)), ("translate", (0.1, -0.05)), ("flip-y", ())))

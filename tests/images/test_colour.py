@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 
 from headstart.features.fingerprint import Fingerprint
 from headstart.images.decode import decode
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
 
 # Columns: what red, green and blue are in XYZ, adapted to D50 as ICC profiles have it.
 SRGB = np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]])

@@ -10,7 +10,8 @@ from PIL import Image
 
 import headstart.images.preprocess as preprocess_module
 from headstart.errors import ConfigError, ImageError
-from headstart.images.preprocess import Preprocessing, load_pixels, preprocess
+from headstart.images.preprocess import load_pixels, preprocess
+from headstart.images.settings import Preprocessing
 
 RESIZES = ("crop", "pad", "squash")
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from headstart.images.preprocess import Preprocessing, load_pixels, preprocess
+from headstart.images.preprocess import load_pixels, preprocess
+from headstart.images.settings import Preprocessing
 from headstart.images.view import WARPS, View, jacobian
 
 RESIZES = ["crop", "pad", "squash"]

@@ -10,7 +10,7 @@ import torch
 from torchvision import models
 
 from headstart.errors import UnknownBackboneError
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
 from headstart.model.backbones import (
     DEFAULT_BACKBONE,
     create_native,

@@ -31,12 +31,12 @@ from torch import Tensor, nn
 
 from headstart import weight_files
 from headstart.errors import DamagedFileError, WeightsError
-from headstart.export.safetensors import save_network
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
+from headstart.inference.model_file import ModelInfo
 from headstart.model.backbones import Backbone, create_native, resolve
 from headstart.model.head import put_head
 from headstart.model.weights import create_pretrained, installed, listing, where
-from headstart.model_file import ModelInfo
+from headstart.products.safetensors import save_network
 
 StateDict = OrderedDict[str, Tensor]
 

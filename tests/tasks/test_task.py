@@ -11,8 +11,8 @@ import pytest
 from headstart import tasks
 from headstart.config import TrainConfig
 from headstart.data.targets import Scale, Targets
-from headstart.images.preprocess import Preprocessing
-from headstart.model_file import ModelInfo
+from headstart.images.settings import Preprocessing
+from headstart.inference.model_file import ModelInfo
 from headstart.records import Record
 from headstart.tasks.prediction import Prediction
 from headstart.tasks.task import LOWER_IS_BETTER, Task

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from accelerate import Accelerator
 
-from headstart.data.augment import Augmentation
+from headstart.augment.augmentation import Augmentation
 from headstart.data.targets import Targets
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
 from headstart.records import Record
 from headstart.training.steps.batches import Batches
 

@@ -17,7 +17,7 @@ from torchvision.models import resnet18
 
 import headstart as hs
 from headstart.errors import HeadstartError, TrainingError
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
 from headstart.model.memory import is_out_of_memory, memory_explained
 from headstart.model.prefix import NetworkPrefix
 from headstart.model.stages import cut

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 import headstart as hs
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
 from headstart.model.prefix import NetworkPrefix
 from headstart.model.stage import Stage, StageSequence
 

@@ -12,7 +12,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from headstart.config import PhaseConfig
 from headstart.data.targets import Targets
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
 from headstart.training.steps.criterion import criterion_of
 from headstart.training.steps.mix import Mixed
 from headstart.training.steps.objective import Objective, balanced_weights

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from headstart.config import PhaseConfig
 from headstart.errors import RunFolderError
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
 from headstart.model.freeze import freeze
 from headstart.model.normalise import Normalise
 from headstart.model.stage import Stage, StageSequence

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.data.sheet import Picture, Section, describe, draw_sheet, fit
+from headstart.augment.sheet import Picture, Section, describe, draw_sheet, fit
 from headstart.errors import ConfigError, DataError, UsageError
 from headstart.images.view import Step
 from headstart.training.tools.preview import write_sheet
@@ -75,7 +75,7 @@ def test_the_views_are_those_that_training_makes(
     # The same as what a phase's features are made from.
     from hashlib import sha256
 
-    from headstart.data.augment import Augmentation
+    from headstart.augment.augmentation import Augmentation
     from headstart.images.preprocess import load_pixels
     from headstart.model.backbones import resolve
 

@@ -18,10 +18,10 @@ from torch import nn
 
 from headstart.config import TrainConfig
 from headstart.data.check import check_images
-from headstart.data.source import read_source
+from headstart.data.sources.source import read_source
 from headstart.data.targets import Targets
 from headstart.features.cache import Room
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
 from headstart.model.backbones import create_native, resolve
 from headstart.model.to_onnx import to_onnx
 from headstart.records import Dataset, Listing

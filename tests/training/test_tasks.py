@@ -18,11 +18,11 @@ import torch
 from PIL import Image
 
 import headstart as hs
+from headstart.answers.evaluate import evaluate_folder
 from headstart.errors import ConfigError, DataError, UsageError
-from headstart.evaluation.evaluate import evaluate_folder
-from headstart.export.pth import write_pth
-from headstart.export.safetensors import load_network
-from headstart.model_file import open_onnx
+from headstart.inference.model_file import open_onnx
+from headstart.products.pth import write_pth
+from headstart.products.safetensors import load_network
 from headstart.training.run.history import EpochRecord
 from headstart.training.steps.phase import make_ready
 

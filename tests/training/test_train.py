@@ -17,13 +17,13 @@ import timm
 import torch
 
 import headstart as hs
+from headstart.answers.evaluate import evaluate_folder
 from headstart.data.check import check_images
-from headstart.data.folder import read_folder
+from headstart.data.sources.folder import read_folder
 from headstart.data.split import split_dataset
 from headstart.errors import ConfigError, DataError, RunFolderError, UnknownBackboneError
-from headstart.evaluation.evaluate import evaluate_folder
-from headstart.export.safetensors import load_network
 from headstart.model.freeze import digest
+from headstart.products.safetensors import load_network
 from headstart.training.run.run_dir import RunDir
 
 TINY: dict[str, Any] = {"backbone": "timm/test_resnet", "weights": "random", "size_px": 32, "batch_size": 8}

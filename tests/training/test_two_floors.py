@@ -15,8 +15,8 @@ import torch
 
 import headstart as hs
 from headstart.answers.file import read_answers
-from headstart.export.safetensors import load_network
 from headstart.model.backbones import create_native, resolve
+from headstart.products.safetensors import load_network
 from headstart.training.run.run_dir import RunDir
 
 SMALL = "timm/test_resnet"

@@ -21,7 +21,7 @@ from headstart import tasks
 from headstart.columns import counted
 from headstart.data.targets import Scale, Targets
 from headstart.data.text import label_text, path_below
-from headstart.model_file import ModelInfo
+from headstart.inference.model_file import ModelInfo
 from headstart.records import Record
 
 Source: TypeAlias = Literal["out-of-fold", "val", "test"]

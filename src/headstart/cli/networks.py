@@ -33,10 +33,10 @@ def inspect(
     """
     with requires_extra("train", "The command inspect"):
         from headstart.config import TrainConfig
-        from headstart.export.safetensors import load_network
         from headstart.model.backbones import create_native, resolve
         from headstart.model.freeze import freeze
         from headstart.model.summary import summarise
+        from headstart.products.safetensors import load_network
 
     weights = Path(what) / "model.safetensors"
     if weights.is_file():
@@ -144,7 +144,7 @@ def export(
 
     Needs headstart[train].
     """
-    from headstart.model_file import info_of_safetensors, is_headstart_model, refuse_to_build
+    from headstart.inference.model_file import info_of_safetensors, is_headstart_model, refuse_to_build
 
     weights, written = model / "model.safetensors", model / "model.onnx"
     if not weights.is_file():
@@ -154,8 +154,8 @@ def export(
     refuse_to_build(weights, info_of_safetensors(weights))
     otherwise = f"{written} needs no PyTorch: use it, or copy it, as it is." if written.is_file() else ""
     with requires_extra("train", "The command export", otherwise):
-        from headstart.export.onnx import write_onnx
-        from headstart.export.pth import write_pth
+        from headstart.products.onnx import write_onnx
+        from headstart.products.pth import write_pth
 
     if out is None:
         out = model / f"model.{to}"

@@ -53,10 +53,10 @@ def predict(
 ) -> None:
     """Predict what photos show. The exit code is 1 if one of them cannot be read."""
     from headstart import tasks
-    from headstart.drawings import draw_each
-    from headstart.predictions import write_csv, write_jsonl, write_table
-    from headstart.predictions_file import PredictionsFile
-    from headstart.predictor import find_images, load
+    from headstart.inference.drawings import draw_each
+    from headstart.inference.predictions import write_csv, write_jsonl, write_table
+    from headstart.inference.predictions_file import PredictionsFile
+    from headstart.inference.predictor import find_images, load
 
     format_ = format_ or _usual_format(out)
     if out is not None:
@@ -112,8 +112,8 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score a model on labelled photos. The scores are those of its task, by class or by target."""
-    from headstart.evaluation.evaluate import chosen_on_validation, evaluate_folder, num_seen_by
-    from headstart.predictor import load
+    from headstart.answers.evaluate import chosen_on_validation, evaluate_folder, num_seen_by
+    from headstart.inference.predictor import load
 
     result = evaluate_folder(load(model), data, split, **settings)
     scores = result.scores.to_dict()
@@ -172,7 +172,7 @@ def _usual_format(out: Path | None) -> Format:
 
 
 def _refuse_without_photos(images: list[str]) -> None:
-    from headstart.predictor import find_images
+    from headstart.inference.predictor import find_images
 
     for path in images:
         if path != "-" and next(find_images(path), None) is None:

@@ -1,6 +1,6 @@
 """What photos can be varied by: operations with their parameters, units and limits, and presets of them.
 
-Plain data; ``augmentation.py`` checks it. ``data/augment.py`` draws views from it, ``images/`` makes
+Plain data; ``augmentation.py`` checks it. ``augment/augmentation.py`` draws views from it, ``images/`` makes
 them. The order in which operations are applied is theirs (``OPERATIONS``), not the user's: geometry in one
 resampling, then colours, then what imitates a camera, noise and holes last.
 """

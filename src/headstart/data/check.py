@@ -14,12 +14,12 @@ from headstart import tasks
 from headstart.columns import counted
 from headstart.data.place import place_boxes
 from headstart.data.quarantine import named, too_many
-from headstart.data.written import classes_of
+from headstart.data.sources.written import classes_of
 from headstart.errors import ConfigError, DataError, ImageError
 from headstart.images.decode import Header, decode
 from headstart.images.photo_file import read_bytes
+from headstart.inference.runtime import map_in_order
 from headstart.records import Candidate, Dataset, Listing, Quarantined, Record
-from headstart.runtime import map_in_order
 
 _MOST_NOT_FINITE: Final = 10
 _MOST_PAIRS: Final = 5  # of photos under two labels, in one message

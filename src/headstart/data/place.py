@@ -15,8 +15,8 @@ from headstart.errors import ImageError
 from headstart.images.boxes import turned_upright
 from headstart.images.decode import Header, image_header
 from headstart.images.view import Box
+from headstart.inference.runtime import map_in_order
 from headstart.records import Candidate, Quarantined, Record
-from headstart.runtime import map_in_order
 
 Frame: TypeAlias = Literal["shown", "stored"]
 """Where a box was drawn: in the photo as a viewer shows it, or as it is stored, without its orientation."""

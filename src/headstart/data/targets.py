@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 
 from headstart import tasks
-from headstart.data.augment import Augmentation
+from headstart.augment.augmentation import Augmentation
 from headstart.errors import DataError
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
 from headstart.images.view import View
 from headstart.records import Record, TaskName
 

@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from headstart.data.augment import Augmentation
+from headstart.augment.augmentation import Augmentation
 from headstart.data.check import CHECK_REDUCE_TO_PX, CheckedPhoto, not_finite_error
 from headstart.errors import DataError, ImageError
 from headstart.features.cache import Room
@@ -27,9 +27,10 @@ from headstart.features.photos import FACTS_PX, PhotoStore, facts_of
 from headstart.features.prefix import Pair, Prefix
 from headstart.images.decode import Decoded, Header, decode_photo, image_header
 from headstart.images.photo_file import read_bytes
-from headstart.images.preprocess import Preprocessing, load_photo
+from headstart.images.preprocess import load_photo
+from headstart.images.settings import Preprocessing
+from headstart.inference.runtime import Row, map_images
 from headstart.records import Candidate, Record
-from headstart.runtime import Row, map_images
 
 MEMORY_LIMIT_BYTES: Final = 2**30
 """Rows are kept in memory too, as long as they come to less than this."""

@@ -11,7 +11,7 @@ from headstart.features import prefixes
 from headstart.features.exported import exported_backbone
 from headstart.features.onnx_backbone import OnnxBackbone
 from headstart.features.own_graphs import OWN_GRAPHS, official_weights, own_backbone, own_graph, own_name
-from headstart.images.preprocess import Resize
+from headstart.images.settings import Resize
 from headstart.weight_files import (
     short_name,
     torch_cache,

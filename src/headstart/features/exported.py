@@ -13,7 +13,7 @@ from headstart.features import prefixes
 from headstart.features.onnx_backbone import OnnxBackbone
 from headstart.features.own_graphs import is_same_name
 from headstart.files import sha256_of_file
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
 from headstart.weight_files import (
     WeightsSource,
     file_of_user,

@@ -16,21 +16,21 @@ import numpy as np
 from headstart import tasks
 from headstart.config import TrainConfig
 from headstart.config.checking import hint_at, settings_of
-from headstart.data.coco import find_coco
 from headstart.data.place import place_boxes
-from headstart.data.source import read_source
-from headstart.data.table_file import TABLE_SUFFIXES
-from headstart.data.voc import has_xml
+from headstart.data.sources.coco import find_coco
+from headstart.data.sources.source import read_source
+from headstart.data.sources.table_file import TABLE_SUFFIXES
+from headstart.data.sources.voc import has_xml
 from headstart.errors import ConfigError, DataError, requires
 from headstart.features.activations import Activations
 from headstart.features.cache import Room, should_keep
 from headstart.features.feature_file import WRITERS, columns_of
 from headstart.features.fingerprint import Fingerprint
 from headstart.features.onnx_backbone import OnnxBackbone
-from headstart.features.onnx_check import check_on_files
+from headstart.features.onnx_file.check import check_on_files
 from headstart.features.prefix import Prefix
-from headstart.images.preprocess import Preprocessing
-from headstart.predictor import find_images
+from headstart.images.settings import Preprocessing
+from headstart.inference.predictor import find_images
 from headstart.records import Candidate, Listing, Quarantined, Record
 
 # What decides which photos are read, with which labels, and how they are computed.

@@ -13,7 +13,7 @@ from typing import Any, Final
 import PIL
 
 from headstart.images import colour
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
 
 # What Linux says of a processor, on x86 and on ARM: its maker, its model and its instructions.
 _PROCESSOR_FIELDS: Final = frozenset(

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from headstart.features.graph import function_hashes
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
 from headstart.weight_files import (
     WeightsSource,
 )

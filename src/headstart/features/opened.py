@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headstart.data.augment import Augmentation
+from headstart.augment.augmentation import Augmentation
 from headstart.features.activations import Activations
 from headstart.features.cache import Room
 from headstart.features.fingerprint import Fingerprint

@@ -21,8 +21,8 @@ import safetensors.numpy
 from headstart.errors import WeightsError
 from headstart.features.onnx_backbone import OnnxBackbone
 from headstart.features.pth import read_pth
-from headstart.images.preprocess import Preprocessing
-from headstart.model_file import verify_safetensors
+from headstart.images.settings import Preprocessing
+from headstart.inference.model_file import verify_safetensors
 from headstart.weight_files import (
     WeightsFile,
     WeightsSource,

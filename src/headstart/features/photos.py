@@ -22,7 +22,7 @@ from headstart.features.store import FeatureStore, StoreError
 from headstart.images.colour import profile_name
 from headstart.images.decode import Decoded, decode_photo
 from headstart.images.photo_file import read_bytes
-from headstart.runtime import map_in_order
+from headstart.inference.runtime import map_in_order
 
 THUMBNAIL_PX: Final = 96
 FACTS_PX: Final = 512

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 
 from headstart.features.graph import function_hashes, part_of
-from headstart.runtime import open_session
+from headstart.inference.runtime import open_session
 
 Pair = tuple[np.ndarray, np.ndarray | None]
 """A photo's activations and the second output of its prefix, if there is one."""

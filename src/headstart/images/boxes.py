@@ -9,7 +9,7 @@ import numpy as np
 from headstart.images.view import Box, View
 
 if TYPE_CHECKING:
-    from headstart.images.preprocess import Preprocessing
+    from headstart.images.settings import Preprocessing
 
 
 def to_input(box: Box, size: tuple[int, int], view: View, settings: Preprocessing) -> tuple[Box, float]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
 
 Step: TypeAlias = tuple[str, tuple[float, ...]]
 """An operation's name and its numbers."""

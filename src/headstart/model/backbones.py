@@ -21,7 +21,7 @@ from torch import nn
 from headstart import tasks
 from headstart.config import TrainConfig
 from headstart.errors import UnknownBackboneError, did_you_mean
-from headstart.images.preprocess import Preprocessing, Resize
+from headstart.images.settings import Preprocessing, Resize
 from headstart.model import libraries
 from headstart.weight_files import digest_in_name
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from headstart.errors import NetworkError, UnknownBackboneError
+from headstart.inference.runtime import open_session
 from headstart.model.native_head import ALTERNATIVES, HEAD_IS_LAST
 from headstart.model.stages import stage_names, stages
 from headstart.model.tensors import named_tensors
 from headstart.model.to_onnx import export_untrained
 from headstart.model.trial import disturbed, evaluating, made_up_images, same_bits
-from headstart.runtime import open_session
 
 # Of the largest output. Other kernels round otherwise, about a hundred times less.
 _TOLERANCE = 1e-3

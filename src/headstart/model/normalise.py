@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
 
 
 class Normalise(nn.Module):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from headstart.errors import NetworkError
 from headstart.features.graph import function_hashes
 from headstart.features.prefix import ACTIVATIONS, BATCH_SIZE, RUNTIME, OnnxPrefix, Pair
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
 from headstart.model.code import code_digest
 from headstart.model.memory import is_out_of_memory, memory_explained, release_memory
 from headstart.model.normalise import Normalise

@@ -19,7 +19,8 @@ from headstart.features.backbones import find_backbone
 from headstart.features.exported import Export, keep_prefix, kept_prefix
 from headstart.features.onnx_backbone import OnnxBackbone
 from headstart.files import own_code_digest
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
+from headstart.inference.runtime import open_session
 from headstart.model.backbones import Backbone, resolve
 from headstart.model.check import check_stages
 from headstart.model.code import code_digest
@@ -30,7 +31,6 @@ from headstart.model.stage import StageSequence
 from headstart.model.stages import cut, is_staged
 from headstart.model.to_onnx import export_untrained
 from headstart.model.weights import create_pretrained
-from headstart.runtime import open_session
 from headstart.weight_files import short_name
 
 

@@ -23,11 +23,11 @@ from torch import Tensor, nn
 
 from headstart import tasks
 from headstart.errors import DamagedFileError, WeightsError
+from headstart.inference.model_file import HEAD, ModelInfo, open_safetensors
 from headstart.model import libraries
 from headstart.model.backbones import Backbone, create_native, every, listed, resolve
 from headstart.model.head import put_head
 from headstart.model.state_dict import load_state_dict, parse_state_dict, renamed_by_order
-from headstart.model_file import HEAD, ModelInfo, open_safetensors
 from headstart.weight_files import (
     WeightsFile,
     WeightsSource,

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from headstart import tasks
 from headstart.features.onnx_backbone import OnnxBackbone
 from headstart.features.prefix import ACTIVATIONS
-from headstart.model_file import ModelInfo
+from headstart.inference.model_file import ModelInfo
 
 _WEIGHT, _BIAS = "head.weight", "head.bias"
 _OPERATORS: Final = {"softmax": "Softmax", "sigmoid": "Sigmoid"}

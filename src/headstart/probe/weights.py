@@ -9,7 +9,7 @@ import safetensors.numpy
 
 from headstart.features.onnx_backbone import OnnxBackbone
 from headstart.files import write_whole
-from headstart.model_file import HEAD, PLACEHOLDER, ModelInfo, seal_safetensors
+from headstart.inference.model_file import HEAD, PLACEHOLDER, ModelInfo, seal_safetensors
 
 
 def save_head(

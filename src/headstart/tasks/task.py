@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 import numpy as np
 
 from headstart.columns import counted
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
 from headstart.images.view import View
 from headstart.records import Record
 from headstart.tasks.prediction import Prediction

@@ -11,13 +11,13 @@ from accelerate import Accelerator
 from headstart import tasks
 from headstart.data.split import Splits
 from headstart.errors import ExportError, shell_command
-from headstart.export.onnx import onnx_graph
-from headstart.export.parity import check_parity
-from headstart.export.safetensors import save_network
-from headstart.model_file import ModelInfo, seal_onnx
-from headstart.predictor import Predictor
+from headstart.inference.model_file import ModelInfo, seal_onnx
+from headstart.inference.predictor import Predictor
+from headstart.inference.runtime import CPU, fastest_providers
+from headstart.products.onnx import onnx_graph
+from headstart.products.parity import check_parity
+from headstart.products.safetensors import save_network
 from headstart.records import Dataset
-from headstart.runtime import CPU, fastest_providers
 from headstart.training.hand_over import (
     PARITY_PHOTOS,
     hand_over,

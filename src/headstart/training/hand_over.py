@@ -15,18 +15,18 @@ import numpy as np
 import onnx
 
 from headstart import tasks
+from headstart.answers.evaluate import answer_photos
 from headstart.answers.file import write_answers
+from headstart.answers.scores import scores_of, summary_of
 from headstart.answers.table import Answers
 from headstart.data.split import Splits
 from headstart.errors import ImageError, TrainingError, shell_command
-from headstart.evaluation.evaluate import answer_photos
-from headstart.evaluation.scores import scores_of, summary_of
 from headstart.features.activations import Activations
 from headstart.features.graph import function_hashes, part_of
-from headstart.model_file import ModelInfo
-from headstart.predictor import Predictor
+from headstart.inference.model_file import ModelInfo
+from headstart.inference.predictor import Predictor
+from headstart.inference.runtime import open_session
 from headstart.records import Dataset, Record
-from headstart.runtime import open_session
 from headstart.training.run.run_folder import RunFolder
 from headstart.training.run.stopwatch import Stopwatch
 from headstart.training.solved import OutOfFold

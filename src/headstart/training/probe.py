@@ -17,27 +17,27 @@ from typing import Any, Final
 import numpy as np
 
 from headstart import tasks
+from headstart.answers.scores import summary_of
 from headstart.answers.table import Answers
+from headstart.augment.augmentation import Augmentation
 from headstart.config import PhaseConfig, TrainConfig
-from headstart.data.augment import Augmentation
 from headstart.data.check import check_images
 from headstart.data.split import Splits, split_dataset
 from headstart.data.targets import Scale, Targets
 from headstart.errors import ParityError, shell_command
-from headstart.evaluation.scores import summary_of
 from headstart.features.activations import Activations
 from headstart.features.cache import Room, should_keep
 from headstart.features.onnx_backbone import OnnxBackbone
-from headstart.features.onnx_check import check_on_files
+from headstart.features.onnx_file.check import check_on_files
 from headstart.features.opened import open_backbone_features
 from headstart.features.prefix import ACTIVATIONS
-from headstart.model_file import ModelInfo, seal_onnx
-from headstart.predictor import Predictor
+from headstart.inference.model_file import ModelInfo, seal_onnx
+from headstart.inference.predictor import Predictor
+from headstart.inference.runtime import CPU
 from headstart.probe.assemble import assemble
 from headstart.probe.solve import SolvedHead
 from headstart.probe.weights import save_head
 from headstart.records import Candidate, Dataset, Listing, Record
-from headstart.runtime import CPU
 from headstart.training.hand_over import (
     hand_over,
     outputs_of_file,

@@ -13,13 +13,13 @@ from torch import nn
 
 from headstart import recipe, tasks
 from headstart.config import RECIPES, Need, PhaseConfig, TrainConfig, file_is_not_trained, unused_settings
-from headstart.data.source import read_source
+from headstart.data.sources.source import read_source
 from headstart.data.split import likely_counts
 from headstart.data.targets import Scale, Targets
 from headstart.errors import ConfigError, NetworkError, UsageError
 from headstart.features.cache import Room
 from headstart.features.graph import function_hash
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
 from headstart.model.backbones import Backbone, resolve
 from headstart.model.check import check_export, check_stages, check_tensors
 from headstart.model.check_training import check_training

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from headstart.errors import DamagedFileError, FileWriteError, HeadstartError
-from headstart.export.safetensors import write_tensors
 from headstart.files import delete, retried
-from headstart.model_file import open_safetensors
+from headstart.inference.model_file import open_safetensors
+from headstart.products.safetensors import write_tensors
 from headstart.records import Record
 from headstart.training.solved import OutOfFold
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from headstart.answers.evaluate import chosen_on_validation
 from headstart.answers.file import read_answers
 from headstart.answers.table import Answers
 from headstart.columns import counted, score_text
-from headstart.evaluation.evaluate import chosen_on_validation
-from headstart.predictor import Predictor, load
+from headstart.inference.predictor import Predictor, load
 
 _FILES: Final = (
     "model.onnx",

@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from headstart.data.augment import Augmentation
+from headstart.augment.augmentation import Augmentation
 from headstart.data.targets import Targets
 from headstart.features.activations import Activations
 from headstart.records import Record

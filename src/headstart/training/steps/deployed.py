@@ -13,10 +13,10 @@ from torch import Tensor
 from headstart import tasks
 from headstart.data.targets import Targets
 from headstart.errors import ParityError
-from headstart.export.onnx import told
-from headstart.export.parity import TOLERANCE
-from headstart.model_file import ModelInfo
-from headstart.predictor import Predictor
+from headstart.inference.model_file import ModelInfo
+from headstart.inference.predictor import Predictor
+from headstart.products.onnx import told
+from headstart.products.parity import TOLERANCE
 from headstart.records import Record
 from headstart.training.run.history import EpochRecord
 from headstart.training.setup import Setup

@@ -14,15 +14,15 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from headstart.augment.augmentation import Augmentation
 from headstart.config import PhaseConfig, TrainConfig
-from headstart.data.augment import Augmentation
 from headstart.data.check import CheckedPhoto
 from headstart.data.targets import Targets
 from headstart.features.activations import MEMORY_LIMIT_BYTES, Activations
 from headstart.features.cache import Room, budget_bytes, should_keep, store_path, used_bytes
 from headstart.features.fingerprint import Fingerprint
 from headstart.features.store import StoreError
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
 from headstart.model.freeze import digest, freeze
 from headstart.model.prefix import NetworkPrefix, cut_for_training
 from headstart.model.to_onnx import export_untrained

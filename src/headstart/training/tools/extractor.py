@@ -9,7 +9,7 @@ from headstart.environment import may_have_gpu
 from headstart.errors import requires_extra
 from headstart.features.extract import Extractor
 from headstart.features.prefix import OnnxPrefix
-from headstart.images.preprocess import Preprocessing
+from headstart.images.settings import Preprocessing
 from headstart.training.story import (
     find_without_pytorch,
     open_file,

@@ -18,11 +18,11 @@ from headstart.config import PhaseConfig, TrainConfig
 from headstart.config.operations import operations_of
 from headstart.cores import num_cores
 from headstart.features.activations import Activations
+from headstart.inference.runtime import map_images
 from headstart.model.freeze import freeze, make_trainable
 from headstart.model.prefix import NetworkPrefix
 from headstart.model.stages import cut
 from headstart.records import Record
-from headstart.runtime import map_images
 from headstart.training.run.checkpoint import KEPT
 from headstart.training.run.run_dir import RunDir
 from headstart.training.run.run_folder import likely_folder

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from headstart import recipe
+from headstart.augment.augmentation import Augmentation
+from headstart.augment.flips import flip_warnings
+from headstart.augment.sheet import Picture, Section, describe, draw_sheet, fit
 from headstart.config import PhaseConfig, TrainConfig
 from headstart.config.operations import PRESETS, Augment, operations_of
-from headstart.data.augment import Augmentation
-from headstart.data.flips import flip_warnings
 from headstart.data.place import place_boxes
-from headstart.data.sheet import Picture, Section, describe, draw_sheet, fit
-from headstart.data.source import read_source
+from headstart.data.sources.source import read_source
 from headstart.data.targets import Targets
 from headstart.errors import DataError, ImageError
 from headstart.images.decode import decode, image_size

@@ -11,7 +11,7 @@ from headstart.columns import counted
 from headstart.cores import num_cores
 from headstart.data.split import likely_counts
 from headstart.features.prefix import OnnxPrefix
-from headstart.runtime import map_images
+from headstart.inference.runtime import map_images
 from headstart.training.probe import ProbeSetup
 from headstart.training.run.run_folder import RunFolder, likely_folder
 from headstart.training.watch.terminal import in_words

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from headstart import tasks
+from headstart.augment.flips import flip_warnings
 from headstart.columns import counted
 from headstart.config import PhaseConfig
-from headstart.data.flips import flip_warnings
 from headstart.data.split import Splits
 from headstart.records import Dataset, Listing
 from headstart.training.run.history import EpochRecord, shown

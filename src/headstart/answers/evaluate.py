@@ -1,0 +1,248 @@
+"""A model file on labelled photos: the path that predicting takes, from bytes to probabilities."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart import tasks
+from headstart.answers.scores import scores_of
+from headstart.answers.table import Answers, Source
+from headstart.data.check import refuse_missing_classes
+from headstart.data.place import place_boxes
+from headstart.data.sources.source import read_source
+from headstart.errors import ConfigError, DataError, ImageError, did_you_mean
+from headstart.images.photo_file import read_bytes
+from headstart.inference.model_file import ModelInfo
+from headstart.inference.predictor import Predictor
+from headstart.inference.runtime import map_in_order
+from headstart.records import Candidate, Listing, Quarantined, Record
+from headstart.tasks.prediction import Prediction
+from headstart.tasks.task import Scores
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model file made of a folder of labelled photos.
+
+    Attributes:
+        split: ``"train"``, ``"val"`` or ``"test"`` if these photos alone were taken; None for all.
+        paths: Of these photos.
+        scores: Over those that can be read.
+        unreadable: The photos that cannot, with their ``error``.
+        quarantined: What is left out for what is wrong with its label.
+        notes: Sentences that a user should read.
+    """
+
+    split: str | None
+    paths: tuple[str, ...]
+    scores: Scores
+    unreadable: tuple[Prediction, ...]
+    quarantined: tuple[Quarantined, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """The paths of the photos that could be read."""
+        unreadable = {photo.path for photo in self.unreadable}
+        return tuple(path for path in self.paths if path not in unreadable)
+
+    @property
+    def num_photos(self) -> int:
+        """How many photos were scored."""
+        return len(self.scored)
+
+
+def evaluate_folder(
+    predictor: Predictor,
+    data: str | os.PathLike[str],
+    split: str | None = None,
+    *,
+    target: str | None = None,
+    **options: Any,
+) -> Evaluation:
+    """Score a model on labelled photos, by class name. There need not be photos of every class.
+
+    Args:
+        predictor: The model.
+        data: As for training: a folder of class folders, a table, Pascal VOC or COCO.
+        split: Which split to take; by default test, or else val, or else everything.
+        target: The columns of the table that hold the model's numbers, in its order, with commas between; by
+            default those of its own names.
+        options: As for ``read_source``: ``boxes``, ``image_column``, ``label_column``, ``split_column``.
+
+    Raises:
+        DataError: The folder cannot be used, has no such split, or has a class that the model does not know.
+        ConfigError: ``target`` does not fit the model.
+    """
+    info = predictor.info
+    _refuse_other_targets(target, info)
+    listing = read_source(
+        data, task=info.task, target=target or ",".join(info.targets) or None, for_training=False, **options
+    )
+    split = _split_of(listing, split, data)
+    photos = [c for c in listing.candidates if split is None or c.split == split]
+    index = {name: i for i, name in enumerate(predictor.class_names)}
+    task = tasks.of(info.task)
+    if task.has_box and not info.num_box_classes:  # the model does not tell them
+        photos = [dataclasses.replace(photo, class_name="") for photo in photos]
+    else:
+        refuse_missing_classes(listing, predictor.class_names)
+    _refuse_unknown_classes(photos, index, data)
+    records = [_record(photo, index) for photo in photos]
+    quarantined, notes = list(listing.quarantined), list(listing.notes)
+    if task.has_box:
+        records, done_to_boxes = place_boxes(records, {photo.path: photo for photo in photos}, quarantined)
+        notes += done_to_boxes
+    scores, unreadable = score_photos(predictor, records)
+    paths = tuple(record.path for record in records)
+    return Evaluation(split, paths, scores, tuple(unreadable), tuple(quarantined), tuple(notes))
+
+
+def _refuse_other_targets(target: str | None, info: ModelInfo) -> None:
+    """Refuse columns that are not as many as the model's numbers."""
+    if target is not None and len(target.split(",")) != len(info.targets):
+        numbers = f"predicts {', '.join(info.targets)}" if info.targets else f"is for the task {info.task}"
+        advice = "Name one column for each number" if info.targets else "Leave target out"
+        raise ConfigError([f"target is {target!r}, but the model {numbers}. {advice}."])
+
+
+def _split_of(listing: Listing, split: str | None, data: str | os.PathLike[str]) -> str | None:
+    """Return the split to score: the named one, or else test, or val, or None for everything."""
+    there = {candidate.split for candidate in listing.candidates} - {None}
+    if split is None:
+        return next((name for name in ("test", "val") if name in there), None)
+    if split not in there:
+        has = ", ".join(sorted(name for name in there if name))
+        has = f"{has}. Name one of these" if has else "no splits. Leave split out, to score all photos"
+        raise DataError(f"{os.fsdecode(data)!r} has no {split!r} photos; it has {has}.")
+    return split
+
+
+def _refuse_unknown_classes(
+    photos: Sequence[Candidate], index: Mapping[str, int], data: str | os.PathLike[str]
+) -> None:
+    named = {name for photo in photos for name in (photo.class_name, *photo.labels) if name}
+    if unknown := sorted(named - index.keys()):
+        raise DataError(
+            f"{os.fsdecode(data)!r} has a class {unknown[0]!r} that the model does not know."
+            f"{did_you_mean(unknown[0], index)} It knows {', '.join(index)}. "
+            "Leave these photos out, or train with them."
+        )
+
+
+def _record(photo: Candidate, index: Mapping[str, int]) -> Record:
+    return Record(
+        photo.path,
+        index[photo.class_name] if photo.class_name else 0,
+        photo.split,
+        sha256="",  # nothing here asks for it
+        labels=tuple(index[name] for name in photo.labels),
+        numbers=photo.numbers,
+        box=photo.box,
+    )
+
+
+def num_seen_by(run: str | os.PathLike[str], paths: Sequence[str]) -> dict[str, int]:
+    """Count the photos that had a part in a run, byte for byte, wherever they lie now.
+
+    Args:
+        run: The run folder.
+        paths: Photos; those that cannot be read are not counted.
+
+    Returns:
+        ``train``: how many of them the run was trained on; ``val``: how many others it was validated on. 0 if
+        the run has no ``photos.csv`` that can be read.
+    """
+    seen: dict[str, set[str]] = {"train": set(), "val": set()}
+    try:
+        text = Path(run, "photos.csv").read_text("utf-8", errors="surrogateescape")
+        for row in csv.DictReader(io.StringIO(text, newline="")):
+            if row["split"] in seen:
+                seen[row["split"]].add(row["sha256"])
+    except (OSError, KeyError, csv.Error):
+        return dict.fromkeys(seen, 0)
+    seen["val"] -= seen["train"]
+    digests = list(map_in_order(_sha256, paths))
+    return {split: sum(digest in of_split for digest in digests) for split, of_split in seen.items()}
+
+
+def chosen_on_validation(run: str | os.PathLike[str]) -> str:
+    """Name what the validation photos of a run have chosen, which makes scores on them too optimistic.
+
+    Args:
+        run: The run folder.
+
+    Returns:
+        ``"weights"``, where there were several epochs to choose from; ``"thresholds"``, with several labels;
+        both, or neither. ``"weights"`` if there is no ``metrics.json`` that can be read.
+    """
+    try:
+        metrics = json.loads(Path(run, "metrics.json").read_text("utf-8"))
+        num_epochs = sum(len(phase["epochs"]) for phase in metrics["phases"])
+        chosen = {"weights": num_epochs > 1, "thresholds": tasks.of(metrics["task"]).has_labels}
+    except (OSError, ValueError, KeyError, TypeError):
+        return "weights"
+    return " and ".join(name for name, was_chosen in chosen.items() if was_chosen)
+
+
+def _sha256(path: str) -> str:
+    try:
+        return hashlib.sha256(read_bytes(path)).hexdigest()
+    except ImageError:
+        return ""
+
+
+def score_photos(predictor: Predictor, photos: Sequence[Record]) -> tuple[Scores, list[Prediction]]:
+    """Predict photos and compare with their labels.
+
+    Args:
+        predictor: The model.
+        photos: Their labels as indices into the model's classes; of boxes, with their sizes.
+
+    Returns:
+        The scores over what can be read, and the predictions of what cannot.
+
+    Raises:
+        DataError: None of the photos can be read.
+    """
+    answers, unreadable = answer_photos(predictor, photos, "test")
+    if not len(answers):
+        raise DataError(f"None of the {len(photos)} photos can be read; the first: {unreadable[0].error}.")
+    return scores_of(answers, predictor.info), unreadable
+
+
+def answer_photos(
+    predictor: Predictor, photos: Sequence[Record], source: Source, *, root: str = ""
+) -> tuple[Answers, list[Prediction]]:
+    """Run the model on labelled photos, from their bytes.
+
+    Args:
+        predictor: The model.
+        photos: Their labels as indices into the model's classes; of boxes, with their sizes.
+        source: What the photos are for: ``"val"`` or ``"test"``.
+        root: The data folder.
+
+    Returns:
+        The rows of those that can be read, and the predictions, with their ``error``, of those that cannot.
+    """
+    records, outputs, unreadable = [], [], []
+    for photo, row in zip(photos, predictor.outputs(photo.path for photo in photos), strict=True):
+        if isinstance(row, Exception):
+            reason = row.reason if isinstance(row, ImageError) else str(row)
+            unreadable.append(Prediction(photo.path, error=reason))
+        else:
+            records.append(photo)
+            outputs.append(row)
+    found = np.array(outputs, np.float32).reshape(len(records), predictor.info.num_outputs)
+    return Answers.from_outputs(records, found, predictor.info, source, root=root), unreadable

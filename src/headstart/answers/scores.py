@@ -1,0 +1,62 @@
+"""The scores of a finished model, computed from its answers alone."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from headstart import tasks
+from headstart.answers.table import Answers
+from headstart.errors import UsageError
+from headstart.inference.model_file import ModelInfo
+from headstart.tasks.task import Scores
+
+
+def scores_of(answers: Answers, info: ModelInfo) -> Scores:
+    """Return all scores of the task, those of single classes and targets among them.
+
+    Args:
+        answers: At least one, such as ``answers.of_source("test")``.
+        info: Of the model: its classes or targets, and its thresholds.
+
+    Raises:
+        UsageError: There are no answers, or they are those of another model.
+    """
+    _refuse_others(answers, info)
+    try:
+        return tasks.of(info.task).scores(answers.label, answers.outputs, answers.loss, info)
+    except ValueError as error:
+        raise UsageError(f"The answers do not fit the model: {error}.") from error
+
+
+def summary_of(answers: Answers, info: ModelInfo) -> dict[str, float]:
+    """Return the scores that training is judged by, under their names in ``history.csv`` without ``val_``.
+
+    Args:
+        answers: At least one, such as ``answers.of_source("val")``.
+        info: As for ``scores_of``.
+
+    Returns:
+        ``loss``, and: one class: ``accuracy``; several classes: ``accuracy`` (of single decisions at a
+        probability of 0.5), ``map`` and ``f1``; numbers: ``mae``, ``rmse`` and ``r2``; boxes: ``iou`` and
+        ``iou50``, and ``accuracy`` if they have classes. What is undefined is 0, as in training.
+
+    Raises:
+        UsageError: There are no answers, or they are those of another model.
+    """
+    scores = scores_of(answers, info)
+    names = tasks.of(info.task).metrics_of(info.num_box_classes)
+    found = {name: scores.summary[name] for name in names}
+    defined = {name: 0.0 if math.isnan(value) else value for name, value in found.items()}
+    return {"loss": float(answers.loss.mean(dtype=np.float64)), **defined}
+
+
+def _refuse_others(answers: Answers, info: ModelInfo) -> None:
+    if answers.output_names != (names := tasks.of(info.task).columns(info)):
+        raise UsageError(
+            f"The answers have the outputs {', '.join(answers.output_names)}, but the model has "
+            f"{', '.join(names)}. Take the model and the answers.csv of one run folder."
+        )
+    if not len(answers):
+        raise UsageError("There are no answers to score. Choose another source or split.")

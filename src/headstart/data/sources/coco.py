@@ -1,0 +1,281 @@
+"""COCO files: photos, objects and categories in one JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from headstart import tasks
+from headstart.data.sources.groups import below, group_finder
+from headstart.data.sources.split_names import SPLIT_OF_FOLDER
+from headstart.data.sources.written import (
+    Labels,
+    Object,
+    Options,
+    Written,
+    box_fault,
+    clean_class,
+    declared_size,
+    labels_of_objects,
+)
+from headstart.errors import DataError, did_you_mean
+from headstart.records import TaskName
+
+_HEAD_BYTES: Final = 2**16
+_SPLIT_IN_NAME: Final = re.compile(
+    r"(?:^|[^a-z])(training|train|validation|valid|val|testing|test)(?![a-z])", re.I
+)
+
+
+def is_coco(path: str) -> bool:
+    """Tell a COCO file from JSON lines: one object, which more than one line or an ``images`` list shows."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError:
+        return True  # reading it will tell
+    first, _, rest = head.lstrip(b"\xef\xbb\xbf \t\r\n").partition(b"\n")
+    try:
+        whole = isinstance(json.loads(first), dict)
+    except (ValueError, RecursionError):
+        return True  # an object over many lines, or no JSON at all: the reader of COCO says so
+    return (
+        not whole
+        or b'"images"' in first
+        or b'"annotations"' in first
+        or (not rest.strip() and b'"image' not in first)
+    )
+
+
+def find_coco(root: str) -> list[str]:
+    """Return the COCO files of a folder.
+
+    They are ``_annotations.coco.json`` in it or in the folders of its splits, and what looks like one of the
+    .json files in it and in ``annotations``.
+    """
+    below_root = Path(root)
+    folders = [below_root, below_root / "annotations"]
+    folders += [each for each in _folders(below_root) if each.name.lower() in SPLIT_OF_FOLDER]
+    found = []
+    for folder in folders:
+        for path in sorted(folder.glob("*.json")):
+            in_splits = folder not in folders[:2]
+            if path.name.startswith(".") or (in_splits and path.name != "_annotations.coco.json"):
+                continue
+            if path.is_file() and (path.name == "_annotations.coco.json" or _has_lists(path)):
+                found.append(str(path))
+    return found
+
+
+def _folders(root: Path) -> list[Path]:
+    try:
+        return sorted(each for each in root.iterdir() if each.is_dir())
+    except OSError as error:
+        raise DataError(
+            f"The folder {str(root)!r} cannot be listed: {error.strerror}. Make it readable."
+        ) from error
+
+
+def _has_lists(path: Path) -> bool:
+    """Tell whether a file has COCO's two lists, without parsing it: it may hold a gigabyte."""
+    needed = {b'"images"', b'"annotations"'}
+    try:
+        with open(path, "rb") as file:
+            last = b""
+            while needed and (chunk := file.read(2**20)):
+                needed -= {each for each in needed if each in last + chunk}
+                last = chunk[-16:]
+    except OSError:
+        return False
+    return not needed
+
+
+def read_coco(paths: Sequence[str], root: str, options: Options, split: str | None = None) -> Labels:
+    """Say what COCO files mean; they are read when ``written`` is.
+
+    Args:
+        paths: The files; several only if each name, or its folder's, says a split of its own.
+        root: The folder that was asked for.
+        options: The task (``box``, unless it is said otherwise) and how groups are found.
+        split: What all photos are for, where it is not the files that say it.
+
+    Raises:
+        DataError: There are several files, and it is not said which is for what.
+    """
+    splits: dict[str, str | None] = dict.fromkeys(paths, split)
+    if len(paths) > 1:
+        splits = {path: _split_of(path, root) for path in paths}
+        if None in splits.values() or len(set(splits.values())) < len(paths) or split is not None:
+            shown = ", ".join(map(repr, paths[:5]))
+            raise DataError(f"{root!r} holds {len(paths)} COCO files: {shown}. Name the file that is meant.")
+    task = options.chosen(tasks.BOX)
+    labels = Labels(root, task)
+    labels.written = _written(splits, labels, options)
+    return labels
+
+
+def _split_of(path: str, root: str) -> str | None:
+    """Return the split that a file's name or its folder's says."""
+    parts = Path(path).relative_to(root).parts
+    for part in reversed(parts):
+        if match := _SPLIT_IN_NAME.search(Path(part).stem):
+            return SPLIT_OF_FOLDER[match[1].lower()]
+    return None
+
+
+def _written(splits: dict[str, str | None], labels: Labels, options: Options) -> Iterator[Written]:
+    find_group = group_finder(options.group_by) if options.group_by else None
+    for path, split in splits.items():
+        photos = _Photos(path, labels.root)
+        for written in _file(path, split, photos, labels):
+            group = None
+            if find_group is not None:
+                seen = below(written.path, labels.root)
+                group = find_group(seen)
+                if group is None:
+                    labels.errors.append(
+                        f"{written.source}: the expression of group_by finds no group in {seen!r}; it must "
+                        "in every path"
+                    )
+            yield dataclasses.replace(written, group=group)
+
+
+def _file(path: str, split: str | None, photos: _Photos, labels: Labels) -> Iterator[Written]:
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        labels.errors.append(f"{path}: cannot be read: {error.strerror or error}")
+        return
+    except (ValueError, RecursionError) as error:  # with the line and the column
+        labels.errors.append(f"{path}: not JSON: {error}. Repair it, or make it anew")
+        return
+    if not isinstance(content, dict):
+        labels.errors.append(
+            f"{path}: a list, not a COCO file. Write JSON lines, an object per line, and call it .jsonl"
+        )
+        return
+    lists: dict[str, list[Any]] = {}
+    for name in ("images", "annotations", "categories"):
+        value = content.get(name)
+        if isinstance(value, list):
+            lists[name] = value
+        else:
+            what = "is not a list" if name in content else "is missing"
+            labels.errors.append(f"{path}: {name!r} {what}.{did_you_mean(name, content)}")
+    if len(lists) < 3:
+        return
+
+    categories = _categories(path, lists["categories"], labels)
+    images = _images(path, lists["images"], labels)
+    objects: dict[Any, list[Object]] = {key: [] for key in images}
+    faults: dict[Any, str] = {}
+    for number, entry in enumerate(lists["annotations"]):
+        place = f"{path}, annotations[{number}]"
+        missing = [key for key in ("image_id", "category_id") if not _is_id(entry, key)]
+        if missing:
+            labels.errors.append(f"{place}: no {' and no '.join(missing)}")
+            continue
+        image_id, category = entry["image_id"], entry["category_id"]
+        if image_id not in images:
+            labels.errors.append(f"{place}: image_id is {image_id!r}, which no image has")
+        elif category not in categories:
+            labels.errors.append(f"{place}: category_id is {category!r}, which no category has")
+        elif entry.get("iscrowd") not in (1, True):  # a crowd's box is around many objects
+            each, fault = _object(entry, categories[category], labels.task)
+            if fault:
+                faults.setdefault(image_id, f"annotations[{number}]: {fault}")
+            if each is not None:
+                objects[image_id].append(each)
+    for key, (number, file_name) in images.items():
+        labels.found += 1
+        fault, size, image = faults.get(key, ""), None, lists["images"][number]
+        try:
+            classes, placed = labels_of_objects(labels.task, objects[key])
+            if tasks.of(labels.task).has_box:
+                size = declared_size(image.get("width"), image.get("height"))
+        except ValueError as error:
+            classes, placed, fault = (), (), fault or str(error)
+        source = f"{path}, images[{number}]"
+        yield Written(
+            photos.of(file_name), source, split, None, classes, (), placed, fault, declared_size=size
+        )
+
+
+def _is_id(entry: Any, key: str) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get(key), (int, str))
+
+
+def _categories(path: str, entries: list[Any], labels: Labels) -> dict[Any, str]:
+    categories: dict[Any, str] = {}
+    for number, entry in enumerate(entries):
+        place = f"{path}, categories[{number}]"
+        if not _is_id(entry, "id"):
+            labels.errors.append(f"{place}: no id")
+        elif not isinstance(entry.get("name"), str) or not clean_class(entry["name"]):
+            labels.errors.append(f"{place}: no name")
+        elif entry["id"] in categories:
+            labels.errors.append(f"{place}: id is {entry['id']!r}, which another category has")
+        else:
+            categories[entry["id"]] = clean_class(entry["name"])
+    return categories
+
+
+def _images(path: str, entries: list[Any], labels: Labels) -> dict[Any, tuple[int, str]]:
+    images: dict[Any, tuple[int, str]] = {}
+    for number, entry in enumerate(entries):
+        place = f"{path}, images[{number}]"
+        if not _is_id(entry, "id"):
+            labels.errors.append(f"{place}: no id")
+        elif not isinstance(entry.get("file_name"), str) or not entry["file_name"].strip():
+            labels.errors.append(f"{place}: no file_name")
+        elif entry["id"] in images:
+            labels.errors.append(f"{place}: id is {entry['id']!r}, which another image has")
+        else:
+            images[entry["id"]] = (number, entry["file_name"])
+    return images
+
+
+def _object(entry: dict[str, Any], class_name: str, task: TaskName) -> tuple[Object | None, str]:
+    """Read one object's box, and say what is wrong with it."""
+    if not tasks.of(task).has_box:
+        return Object(class_name, (0, 0, 1, 1)), ""
+    box = entry.get("bbox")
+    numbers = isinstance(box, list) and len(box) == 4
+    if not numbers or not all(
+        isinstance(each, (int, float)) and not isinstance(each, bool) for each in box or ()
+    ):
+        return None, f"bbox is {box!r}; it must be four numbers: left, top, width and height"
+    left, top, width, height = (float(each) for each in box or ())
+    if not all(map(math.isfinite, (left, top, width, height))):
+        return None, f"bbox is {box!r}; it must be finite numbers"
+    if width <= 0 or height <= 0:
+        return None, f"bbox is {box!r}; its width and height must be above 0"
+    corners = (left, top, left + width, top + height)
+    return Object(class_name, corners), box_fault(corners)
+
+
+class _Photos:
+    """Finds photos where COCO's and its exporters' habits put them, looking first where the last one was."""
+
+    def __init__(self, path: str, root: str) -> None:
+        own, above = Path(path).parent, Path(path).parent.parent
+        places = [own, own / "images", Path(root), Path(root) / "images"]
+        if own.name.lower() in ("annotations", "labels") or own != Path(root):
+            last = Path(path).stem.rpartition("_")[2]  # instances_train2017
+            places += [above, above / "images", above / last, above / "images" / last]
+        self._places = list(dict.fromkeys(places))
+
+    def of(self, file_name: str) -> str:
+        """Return a photo's path; where there is none, the one beside the file."""
+        for place in self._places:
+            if (place / file_name).exists():
+                if place != self._places[0]:
+                    self._places.remove(place)
+                    self._places.insert(0, place)
+                return str(place / file_name)
+        return str(self._places[0] / file_name)

@@ -1,0 +1,341 @@
+"""Folders of class folders, with or without train/val/test above them: which files are there, and whose.
+
+Only names and, where a name says nothing, first bytes are read here; ``check.py`` reads the photos.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from headstart.columns import counted
+from headstart.data.sources.similar import similar_classes
+from headstart.data.sources.split_names import SPLIT_OF_FOLDER, split_in_name
+from headstart.data.sources.tree import Image, Tree, tree_of
+from headstart.errors import DataError, did_you_mean
+from headstart.records import Candidate, Listing
+
+_MOST_NAMED: Final = 10  # in one error message
+
+_MOST_COMPARED: Final = 100  # folders with one subfolder's name, so that many classes take no time
+
+
+def read_folder(
+    root: str | os.PathLike[str],
+    val: str | os.PathLike[str] | None = None,
+    *,
+    for_training: bool = True,
+    classes_on_top: bool = False,
+) -> Listing:
+    """List the photos of a folder and their classes.
+
+    The folder holds class folders, or train, val and test folders (also training, valid, validation,
+    testing) with class folders in them. Folders whose names say a split in other words, such as
+    ``training_set`` or ``seg_test``, are splits if the one to train on holds class folders. A folder that
+    holds nothing but another one of the same name is passed through. Photos may lie in further folders below
+    their class folder. Symbolic links are followed, but no folder is entered twice. What is hidden, and the
+    folders of training runs, are never data. Classes are matched across splits by name.
+
+    Args:
+        root: The folder.
+        val: Another folder of class folders, with the validation photos.
+        for_training: Also require what learning takes: training photos of two or more classes, none of them
+            empty, and no class in another split that training has not.
+        classes_on_top: Whether folders that hold the same subfolders are classes all the same. Otherwise they
+            are refused, as they may be domains or folds, and the subfolders the classes.
+
+    Raises:
+        DataError: The folders cannot be used as they are; the message names every problem.
+    """
+    root, val = os.fsdecode(root), None if val is None else os.fsdecode(val)
+    for folder in (root, val):
+        if folder is not None:
+            _require_folder(folder)
+    if val is not None and Path(root).samefile(val):
+        raise DataError(f"{val!r} cannot be both the photos and the validation photos.")
+
+    tree, val_tree = _walked(root, val)
+    trees = [tree] if val_tree is None else [tree, val_tree]
+    sources, notes = _sources(tree, val_tree, classes_on_top)
+    if for_training:
+        _require_learnable(sources)
+    elif not any(source.photos for source in sources):
+        raise DataError(_no_class_folders(sources[0]))
+
+    candidates = [
+        Candidate(image.path, name, source.split) for source in sources for name, image in source.photos
+    ]
+    with_class = {candidate.path for candidate in candidates}
+    without_class = [image.path for each in trees for image in each.images if image.path not in with_class]
+    to_learn = [candidate for candidate in candidates if candidate.split in (None, "train")]
+    return Listing(
+        root=root,
+        candidates=tuple(candidates),
+        class_names=tuple(sorted({candidate.class_name for candidate in to_learn or candidates})),
+        ignored=(*without_class, *(path for each in trees for path in each.ignored)),
+        without_class=tuple(without_class),
+        found=sum(each.found for each in trees),
+        notes=tuple(notes + similar_classes(candidates)),
+    )
+
+
+def _walked(root: str, val: str | None) -> tuple[Tree, Tree | None]:
+    """Return the trees of all photos and, where they lie elsewhere, of the validation photos."""
+    entered: set[tuple[int, int]] = set()
+    val_tree = None if val is None else tree_of(val, entered)  # first, as it may lie inside the root
+    tree = tree_of(root, entered)
+    if not tree.images and not (val_tree and val_tree.images):
+        raise DataError(
+            f"No images in {root!r}: {counted(tree.found, 'file')} found, none with an image's suffix or "
+            "first bytes. Headstart wants a folder of class folders, such as photos/cat and photos/dog."
+        )
+    return tree, val_tree
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A folder of class folders.
+
+    Attributes:
+        path: The folder.
+        split: What its photos are for; None if the data do not say.
+        photos: (class name, image).
+        folders_of: The class folders, by class name.
+    """
+
+    path: str
+    split: str | None
+    photos: list[tuple[str, Image]]
+    folders_of: dict[str, list[str]]
+
+    @classmethod
+    def of(cls, tree: Tree, above: Sequence[str], split: str | None) -> _Source:
+        """Take the class folders below the folder with the names ``above``."""
+        above, depth = tuple(above), len(above)
+        folders_of = defaultdict(list)
+        for names in tree.folders:
+            if len(names) == depth + 1 and names[:depth] == above:
+                folders_of[_class_name(names[depth])].append(names[depth])
+        photos = [
+            (_class_name(image.names[depth]), image)
+            for image in tree.images
+            if len(image.names) > depth + 1 and image.names[:depth] == above
+        ]
+        return cls(str(Path(tree.root, *above)), split, photos, dict(folders_of))
+
+
+def _class_name(folder: str) -> str:
+    """Return a folder's name as valid Unicode, in the one form that macOS, zip files and Linux agree on."""
+    return unicodedata.normalize("NFC", os.fsencode(folder).decode("utf-8", "backslashreplace"))
+
+
+def _sources(tree: Tree, val_tree: Tree | None, classes_on_top: bool) -> tuple[list[_Source], list[str]]:
+    """Tell class folders from split folders; in the order train, val, test. Also say what was not obvious."""
+    notes: list[str] = []
+    above = _passed_through(tree, (), Path(tree.root).resolve().name)
+    if above:
+        notes.append(f"The folders in {str(Path(tree.root, *above))!r} are used, as nothing lies beside it.")
+    depth = len(above)
+    top = [names[depth] for names in tree.folders if len(names) == depth + 1 and names[:depth] == above]
+    with_images = set(tree.subfolders[above])
+    inner = {name: _passed_through(tree, (*above, name), name) for name in with_images}
+    classes_in = {name: tree.subfolders[names] for name, names in inner.items()}
+    splits: dict[str, list[str]] = defaultdict(list)
+    for name in top:
+        if name.lower() in SPLIT_OF_FOLDER:
+            splits[SPLIT_OF_FOLDER[name.lower()]].append(name)
+    in_other_words = _splits_in_other_words(top, classes_in)
+    for split, names in in_other_words.items():
+        splits[split] += [name for name in names if name not in splits[split]]
+    neighbours = sorted(with_images - {name for names in splits.values() for name in names})
+
+    with_folders = {
+        names[depth] for names in tree.folders if len(names) > depth + 1 and names[:depth] == above
+    }
+    if neighbours and list(splits) == ["train"] and not with_folders & set(splits["train"]):
+        splits.clear()  # photos of trains, between the buses and the cars
+    _refuse_same_subfolders(tree, above, classes_in, neighbours, notes, classes_on_top and not splits)
+    if not splits:
+        sources = [_Source.of(tree, above, None if val_tree is None else "train")]
+    elif neighbours and ("train" not in splits or len(splits) == 1):
+        name = next(iter(splits.values()))[0]
+        raise DataError(
+            f"In {tree.root!r}, {name!r} is the name of a split, but its neighbours hold photos too: "
+            f"{_named(neighbours)}. Move them into a 'train' folder beside {name!r}; "
+            f"or, if {name!r} is a class, give its folder another name."
+        )
+    else:
+        for split, names in splits.items():
+            if len(names) > 1:
+                raise DataError(f"In {tree.root!r}, {_named(names)} both stand for {split}. Keep one.")
+        folders = {split: names[0] for split, names in splits.items()}
+        sources = [
+            _Source.of(tree, inner.get(folders[split], (*above, folders[split])), split)
+            for split in ("train", "val", "test")
+            if split in folders
+        ]
+        if in_other_words:
+            taken = ", ".join(f"{folders[split]!r} is for {split}" for split in folders)
+            notes.append(f"Folders are taken by their names: {taken}.")
+    if val_tree is not None:
+        if "val" in splits:
+            own = Path(tree.root, *above, *splits["val"])
+            raise DataError(
+                f"There are two validation sets, {str(own)!r} and {val_tree.root!r}. Leave one out."
+            )
+        passed = _passed_through(val_tree, (), Path(val_tree.root).resolve().name)
+        sources.append(_Source.of(val_tree, passed, "val"))
+    return sources, notes
+
+
+def _passed_through(tree: Tree, names: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """Return the folder that holds the classes: further in where a folder holds only one of its own name.
+
+    Archives are often unpacked so: ``seg_train/seg_train/...``.
+    """
+    while not tree.num_photos_in[names] and len(tree.subfolders[names]) == 1:
+        inner = (*names, next(iter(tree.subfolders[names])))
+        if tree.num_photos_in[inner] or inner[-1].casefold() != name.casefold():
+            break  # a class, or whatever it is
+        names = inner
+    return names
+
+
+def _splits_in_other_words(
+    top: Sequence[str], classes_in: Mapping[str, Counter[str]]
+) -> dict[str, list[str]]:
+    """Return top folders by the split that words in their names say.
+
+    Words may say anything: ``train_station`` and ``test_tube`` are classes. So it takes one folder to train
+    on with class folders in it, and another one for something else.
+    """
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in top:
+        if split := split_in_name(name):
+            found[split].append(name)
+    is_to_learn = any(len(classes_in.get(name, ())) > 1 for name in found.get("train", ()))
+    if len(found) < 2 or not is_to_learn:
+        return {}
+    if all(name.lower() in SPLIT_OF_FOLDER for names in found.values() for name in names):
+        return {}
+    return dict(found)
+
+
+def _refuse_same_subfolders(
+    tree: Tree,
+    above: tuple[str, ...],
+    classes_in: Mapping[str, Counter[str]],
+    neighbours: Sequence[str],
+    notes: list[str],
+    classes_on_top: bool,
+) -> None:
+    """Refuse top folders that hold the same subfolders: nobody knows which of the two are the classes."""
+    holders: dict[str, list[str]] = defaultdict(list)
+    for name, subfolders in classes_in.items():
+        for subfolder in subfolders:
+            holders[subfolder].append(name)
+    alike: set[str] = set()
+    for name, subfolders in classes_in.items():
+        if not tree.is_made_of_folders((*above, name)):
+            continue
+        shared = Counter(
+            other for each in subfolders for other in holders[each][:_MOST_COMPARED] if other != name
+        )
+        alike.update(
+            name
+            for other, count in shared.items()
+            if count > 1 and 2 * count >= min(len(subfolders), len(classes_in[other]))
+        )
+    if not alike & set(neighbours):
+        return  # but for splits
+    counts = Counter(each for name in alike for each in classes_in[name])
+    common = sorted(each for each, count in counts.items() if count > 1)
+    folders = sorted(alike)
+    what = f"In {tree.root!r}, the folders {_named(folders)} hold the same subfolders: {_named(common)}."
+    if classes_on_top:
+        notes.append(f"{what} The folders above are taken as the classes: each photo has one class.")
+        return
+    first, second = (str(Path(tree.root, *above, name)) for name in folders[:2])
+    if all(split_in_name(each) for each in common):
+        advice = (
+            "Splits belong above the classes: make folders train and test, each with the class folders in it."
+        )
+    else:
+        advice = (
+            "So the subfolders may be the classes, and the folders above them splits, domains or folds. "
+            f"Train on one and validate on another: headstart train {first} --val {second}. Or rename them "
+            "train, val and test; or list all photos in a table with the columns image, label and group (or "
+            "split). Subfolders with no photos to learn from, such as masks, have to be moved away."
+        )
+    if alike <= set(neighbours):
+        advice += " If the folders above are the classes, say so: --task classification"
+    raise DataError(f"{what} {advice}")
+
+
+def _no_class_folders(source: _Source) -> str:
+    return (
+        f"{source.path!r} holds photos, but no class folders. Put the photos of each class into a folder of "
+        "its own, such as photos/cat and photos/dog."
+    )
+
+
+def _require_learnable(sources: list[_Source]) -> None:
+    """Name everything that keeps these class folders from being learned from."""
+    train = sources[0]
+    if train.split not in (None, "train"):
+        raise DataError(f"{train.path!r} is there, but no 'train' folder beside it to learn from.")
+    learnable = {name for name, _ in train.photos}
+    problems = []
+    if not train.folders_of:
+        problems.append(_no_class_folders(train))
+    if empty := sorted(train.folders_of.keys() - learnable):
+        problems.append(
+            f"{train.path!r} has no photos of {_named(empty)}. Fill or remove these class folders."
+        )
+    if len(train.folders_of) == 1:
+        only = Path(train.path, *next(iter(train.folders_of.values())))
+        deeper = any(Path(image.path).parent != only for _, image in train.photos)
+        hint = (
+            f" If the classes lie deeper, name the folder that holds them: {str(only)!r}." if deeper else ""
+        )
+        problems.append(
+            f"{train.path!r} holds a single class, {only.name!r}, and a model has to choose between two "
+            f"or more. Add a folder of another class.{hint}"
+        )
+    for source in sources:
+        problems += [
+            f"{source.path!r} has {len(folders)} folders of one class, {name!r}: their names look alike and "
+            "differ in bytes. Merge them or rename one."
+            for name, folders in source.folders_of.items()
+            if len(folders) > 1
+        ]
+    for source in sources[1:]:
+        unknown = sorted({name for name, _ in source.photos} - train.folders_of.keys())
+        problems += [
+            f"{source.path!r} has a class {name!r}, which {train.path!r} does not have."
+            + (did_you_mean(name, train.folders_of) or " Add training photos of it, or leave it out.")
+            for name in unknown[:_MOST_NAMED]
+        ]
+        if len(unknown) > _MOST_NAMED:
+            problems.append(f"... and {len(unknown) - _MOST_NAMED} more classes of {source.path!r}.")
+        if source.split == "val" and not source.photos:
+            problems.append(f"{source.path!r} holds no photos in class folders. Fill or remove it.")
+    if problems:
+        raise DataError("\n".join(problems))
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:_MOST_NAMED])
+    return shown if len(names) <= _MOST_NAMED else f"{shown} and {len(names) - _MOST_NAMED} more"
+
+
+def _require_folder(path: str) -> None:
+    if not Path(path).exists():
+        raise DataError(f"There is no folder {path!r}.")
+    if not Path(path).is_dir():
+        raise DataError(f"{path!r} is a file. Headstart wants a folder of class folders.")

@@ -1,0 +1,112 @@
+"""Written labels, brought together: one listing of photos, or all of their faults at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+from headstart import tasks
+from headstart.data.quarantine import MOST_NAMED, and_more, too_many
+from headstart.data.sources.learnable import refuse_unlearnable
+from headstart.data.sources.similar import similar_classes
+from headstart.data.sources.sorted_out import SortedOut
+from headstart.data.sources.written import Labels, Options, Written, classes_of
+from headstart.errors import DataError
+from headstart.records import Candidate, Listing
+
+
+def listing_of(labels: Labels, val: Labels | None, options: Options) -> Listing:
+    """Read labels, bring those of one photo together, and name everything that is wrong with them.
+
+    Args:
+        labels: Of all photos.
+        val: Of the validation photos, where they are written elsewhere.
+        options: How they are to be read.
+
+    Raises:
+        DataError: The labels cannot be used as they are; the message names every problem.
+    """
+    sources = [labels] if val is None else [labels, val]
+    sorted_out = _sorted_out(labels, val, options)
+    found = sum(each.found for each in sources)
+    problems = _of_structure(sources)
+    problems += too_many(
+        sorted_out.quarantined, found, options.allow_quarantined, "have labels that cannot be used"
+    )
+    problems += sorted_out.several(found)
+    if problems:
+        raise DataError("\n".join(problems))
+
+    candidates = tuple(sorted_out.candidates)
+    refuse_unlearnable(candidates, labels, sorted_out, options)
+    to_learn = [c for c in candidates if c.split in (None, "train")] or candidates
+    without_label = [path for each in sources for path in each.ignored]
+    notes = [
+        *(note for each in sources for note in each.notes),
+        *_remarks(labels, candidates, without_label),
+        *sorted_out.notes(),
+        *similar_classes(candidates),
+    ]
+    return Listing(
+        root=labels.root,
+        candidates=candidates,
+        class_names=tuple(sorted({name for candidate in to_learn for name in classes_of(candidate)})),
+        ignored=(*sorted_out.ignored, *without_label),
+        without_class=(),
+        found=found,
+        task=labels.task,
+        targets=labels.targets,
+        quarantined=tuple(sorted_out.quarantined),
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _sorted_out(labels: Labels, val: Labels | None, options: Options) -> SortedOut:
+    """Read all labels and sort them out, photo by photo."""
+    sorted_out = SortedOut(options.boxes)
+    if val is None:
+        _sort_out(sorted_out, labels, None)
+        return sorted_out
+    _sort_out(sorted_out, labels, "train")
+    if any(candidate.split == "val" for candidate in sorted_out.candidates):
+        labels.errors.append(
+            f"{labels.root!r}: there are two validation sets, its own and {val.root!r}. Leave one out."
+        )
+    _sort_out(sorted_out, val, "val")
+    return sorted_out
+
+
+def _sort_out(sorted_out: SortedOut, labels: Labels, own_split: str | None) -> None:
+    by_photo: dict[str, list[Written]] = {}
+    for written in labels.written:
+        by_photo.setdefault(os.path.normpath(written.path), []).append(written)
+    for rows in by_photo.values():
+        sorted_out.add(rows, labels, own_split)
+
+
+def _remarks(labels: Labels, candidates: Sequence[Candidate], without_label: Sequence[str]) -> Iterator[str]:
+    """Yield what may not be as it was meant, though the labels can be used."""
+    if tasks.of(labels.task).has_class and _are_measured({c.class_name for c in candidates}):
+        yield (
+            "All classes are numbers with decimals, each of them a class of its own. To predict numbers, "
+            "name their column: --target NAME"
+        )
+    if without_label:
+        yield f"{len(without_label)} photos have no label and are ignored, such as {without_label[0]!r}."
+
+
+def _are_measured(class_names: set[str]) -> bool:
+    """Tell classes that seem to be measured values from those that are counted or numbered."""
+    try:
+        values = [float(name) for name in class_names]  # all of them, for a set has no order
+    except ValueError:
+        return False
+    return not all(value.is_integer() for value in values)
+
+
+def _of_structure(sources: Sequence[Labels]) -> list[str]:
+    errors = [error for each in sources for error in each.errors]
+    if not errors:
+        return []
+    head = [f"{len(errors)} entries cannot be interpreted:"] if len(errors) > 1 else []
+    return [*head, *errors[:MOST_NAMED], *and_more(errors)]

@@ -1,0 +1,73 @@
+"""Whether there is something to learn from labels, and what keeps them from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headstart import tasks
+from headstart.data.quarantine import MOST_NAMED, named
+from headstart.data.sources.sorted_out import SortedOut
+from headstart.data.sources.written import Labels, Options, classes_of
+from headstart.errors import DataError, did_you_mean
+from headstart.records import Candidate
+
+
+def refuse_unlearnable(
+    candidates: Sequence[Candidate], labels: Labels, sorted_out: SortedOut, options: Options
+) -> None:
+    """Name everything that keeps these labels from being learned from."""
+    if not candidates:
+        lines = ["No photo with a label that can be used.", *named(sorted_out.quarantined)]
+        if not labels.found:
+            lines[0] = "There is no photo and no label: nothing is listed. Add photos with their labels."
+        if sorted_out.ignored:
+            lines.append(
+                f"{len(sorted_out.ignored)} photos or rows are left out. " + " ".join(sorted_out.notes())
+            )
+        raise DataError("\n".join(lines))
+    task = tasks.of(labels.task)
+    if task.has_box and all(max(c.box) <= 1 for c in candidates if c.box):
+        raise DataError(
+            "No box reaches further than 1, so they seem to be fractions of the photos. Headstart wants "
+            "pixels: multiply xmin and xmax by the photo's width, ymin and ymax by its height."
+        )
+    if not options.for_training:
+        return
+    to_learn = [candidate for candidate in candidates if candidate.split in (None, "train")]
+    if not to_learn:
+        raise DataError(
+            "All photos are for validation or test, and none is for training. Name some of them train."
+        )
+    known = {name for candidate in to_learn for name in classes_of(candidate)}
+    problems = []
+    if task.has_class and len(known) == 1:
+        problems.append(
+            f"There is a single class, {next(iter(known))!r}, and a model has to choose between two or more. "
+            "Add photos of another class."
+        )
+    if task.has_labels and not known:
+        problems.append("No photo has a label, so there is nothing to learn.")
+    if lost := sorted(sorted_out.classes.keys() - known) if sorted_out.quarantined else []:
+        problems.append(
+            f"None of the photos of {_listed(lost)} can be used. Repair their labels, or remove the class."
+        )
+        problems += named(sorted_out.quarantined)
+    unknown = {name for candidate in candidates for name in classes_of(candidate)} - known - set(lost)
+    for name in sorted(unknown)[:MOST_NAMED]:
+        problems.append(
+            f"There is no training photo of class {name!r}, only for validation or "
+            f"test.{did_you_mean(name, known)} Add training photos of it, or leave it out."
+        )
+    for number, target in enumerate(labels.targets):
+        if len({candidate.numbers[number] for candidate in to_learn}) == 1:
+            problems.append(
+                f"The target {target!r} is {to_learn[0].numbers[number]:g} for all training photos, so "
+                "there is nothing to learn."
+            )
+    if problems:
+        raise DataError("\n".join(problems))
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"class {', '.join(repr(name) for name in names[:MOST_NAMED])}{more}"

@@ -1,0 +1,247 @@
+"""Labelled photos in any form: what is there is recognised, or said by an option.
+
+A folder of class folders (``folder.py``); a table (``table.py``); Pascal VOC's XML files (``voc.py``); a COCO
+file (``coco.py``). All become the same ``Listing``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from headstart import tasks
+from headstart.data.sources.coco import find_coco, is_coco, read_coco
+from headstart.data.sources.folder import read_folder
+from headstart.data.sources.groups import below, group_finder
+from headstart.data.sources.labelled import listing_of
+from headstart.data.sources.table import read_table
+from headstart.data.sources.table_file import TABLE_SUFFIXES
+from headstart.data.sources.voc import find_voc, has_xml, read_voc
+from headstart.data.sources.written import Labels, Options
+from headstart.errors import ConfigError, DataError, did_you_mean
+from headstart.records import Listing
+
+BOXES: Final = ("refuse", "skip", "largest")
+
+# Folders that hold all photos of a set of annotations, so their names are no classes.
+_HOLDS_ALL: Final = re.compile(
+    r"(images?|jpegimages|photos|annotations?|labels|segmentation(class|object)|(images[-_]?)?"
+    r"(train|training|val|valid|validation|test|testing|unlabeled)[-_]?\d*)",
+    re.IGNORECASE,
+)
+
+
+def read_source(
+    data: str | os.PathLike[str],
+    val: str | os.PathLike[str] | None = None,
+    *,
+    task: str = "auto",
+    target: str | None = None,
+    image_column: str = "image",
+    label_column: str | None = None,
+    split_column: str | None = None,
+    group_by: str | None = None,
+    boxes: str = "refuse",
+    allow_quarantined: float | None = None,
+    for_training: bool = True,
+) -> Listing:
+    """List labelled photos; no photo is read.
+
+    Args:
+        data: A folder of class folders, a table (.csv, .tsv, .parquet, .jsonl), a COCO file or a folder with
+            one, or a folder with Pascal VOC's XML files.
+        val: The same in another place, with the validation photos.
+        task: What is predicted; ``"auto"``: what the data hold.
+        target: A table's columns of numbers to predict, with commas between them.
+        image_column: A table's column of paths.
+        label_column: A table's column of classes; by default ``label``, or ``labels`` for several.
+        split_column: A table's column of train, val and test; by default ``split``, if there is one.
+        group_by: A table's column, or a regular expression whose first group finds a photo's group in its
+            path; by default a table's column ``group``, if there is one.
+        boxes: What becomes of photos with several objects where one box is predicted: ``"refuse"``,
+            ``"skip"`` or ``"largest"``.
+        allow_quarantined: Fraction of the photos whose labels may be wrong, 0..1; by default a small share.
+        for_training: Also require what learning takes.
+
+    Raises:
+        DataError: The photos or labels cannot be used as they are; the message names every problem.
+        ConfigError: An option is wrong, or does not go with the data.
+    """
+    data, val = os.fsdecode(data), None if val is None else os.fsdecode(val)
+    _refuse_unknown("task", task, ("auto", *tasks.TASKS))
+    _refuse_unknown("boxes", boxes, BOXES)
+    options = Options(
+        task,
+        _names_of(target),
+        image_column,
+        label_column,
+        split_column,
+        group_by,
+        boxes,
+        allow_quarantined,
+        for_training,
+    )
+    _refuse_missing(data, val)
+    labels = _labels(data, options)
+    if labels is None:
+        return _class_folders(data, val, options)
+    val_labels = None if val is None else _labels(val, options, "val")
+    if val is not None:
+        _refuse_another_form(data, labels, val, val_labels)
+    return listing_of(labels, val_labels, options)
+
+
+def _refuse_another_form(data: str, labels: Labels, val: str, val_labels: Labels | None) -> None:
+    """Refuse validation photos whose labels are for another task, or are class folders."""
+    if val_labels is None or val_labels.task != labels.task:
+        kind = "class folders" if val_labels is None else f"labels for the task {val_labels.task}"
+        raise DataError(
+            f"{data!r} has labels for the task {labels.task}, but {val!r} has {kind}. Give both in the same "
+            "form."
+        )
+
+
+def _refuse_unknown(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ConfigError(
+            [f"{name} is {value!r};{did_you_mean(value, allowed)} allowed are {', '.join(allowed)}."]
+        )
+
+
+def _names_of(target: str | None) -> tuple[str, ...]:
+    """Return the names of the columns of numbers, each once."""
+    targets = tuple(dict.fromkeys(part.strip() for part in (target or "").split(",") if part.strip()))
+    if target is not None and not targets:
+        raise ConfigError([f"target is {target!r}; it must name a column of numbers."])
+    return targets
+
+
+def _refuse_missing(data: str, val: str | None) -> None:
+    """Refuse places that are not there, or that are the same."""
+    wanted = "Name a folder of class folders, a table, or annotations of Pascal VOC or COCO."
+    for path, option, otherwise in (
+        (data, "", ""),
+        (val, ", which val names", " Or give val as a fraction."),
+    ):
+        if path is not None and not Path(path).exists():
+            raise DataError(f"There is no file or folder {path!r}{option}. {wanted}{otherwise}")
+    if val is not None and Path(data).samefile(val):
+        raise DataError(f"{data!r} cannot be both the photos and the validation photos.")
+
+
+def _labels(path: str, options: Options, split: str | None = None) -> Labels | None:
+    """Open the labels of a file or folder; None for a folder of class folders."""
+    if Path(path).is_dir():
+        return _labels_of_folder(path, options, split)
+    suffix = Path(path).suffix.lower()
+    if suffix in TABLE_SUFFIXES or (suffix == ".json" and not is_coco(path)):
+        return read_table(path, options, split)
+    if suffix == ".json":
+        _refuse_table_options(path, "a COCO file", options)
+        return read_coco([path], str(Path(path).parent), options, split)
+    if suffix == ".xml":
+        raise DataError(f"{path!r} is one annotation. Name the folder that holds it and the photos.")
+    advice = "Name one of these, or a folder of class folders."
+    if suffix in (".xlsx", ".xls", ".ods", ".numbers"):
+        advice = "Save the spreadsheet as CSV (UTF-8), and name that."
+    raise DataError(
+        f"{path!r} is neither a table ({', '.join(sorted(TABLE_SUFFIXES))}) nor a COCO file (.json). {advice}"
+    )
+
+
+def _labels_of_folder(path: str, options: Options, split: str | None) -> Labels | None:
+    """Tell what a folder is, by what lies in it and, where that could be two things, by the task."""
+    coco = find_coco(path)
+    if not coco and not has_xml(path):
+        return None
+    voc = find_voc(path)
+    folders = _class_like(path, voc.images)
+    kinds = []
+    if coco:
+        kinds.append(f"COCO (its file {coco[0]!r}: name it instead of the folder)")
+    if voc.annotations:
+        kinds.append(
+            f"Pascal VOC ({len(voc.annotations)} XML files, such as {voc.annotations[0]!r}: --task box)"
+        )
+    if not kinds or (len(folders) > 1 and options.wants.has_class):
+        return None
+    if len(folders) > 1 and (options.is_open or options.wants.has_labels):
+        shown = ", ".join(map(repr, folders[:3]))
+        kinds.append(f"a folder of class folders ({shown}: --task classification)")
+    if len(kinds) > 1:
+        raise DataError(f"{path!r} could be {' or '.join(kinds)}. Say which.")
+    if coco:
+        _refuse_table_options(path, "a folder with a COCO file", options)
+        return read_coco(coco, path, options, split)
+    _refuse_table_options(path, "a folder with Pascal VOC's XML files", options)
+    return read_voc(voc, options, split)
+
+
+def _class_like(root: str, images: list[str]) -> list[str]:
+    """Return names of folders that hold photos and could be classes, below those of splits."""
+    names = set()
+    for image in images:
+        parts = [part for part in Path(image).relative_to(root).parts[:-1] if not _HOLDS_ALL.fullmatch(part)]
+        names.update(parts[:1])
+    return sorted(names)
+
+
+def _class_folders(data: str, val: str | None, options: Options) -> Listing:
+    """Read class folders; of a folder without them, say which table lies in it."""
+    _refuse_table_options(data, "a folder of class folders", options)
+    if not (options.is_open or options.wants.has_class):
+        raise DataError(
+            f"{data!r} is a folder without labels for the task {options.task}: class folders give one class "
+            "per photo. Name a table, a COCO file, or a folder with Pascal VOC's XML files."
+        )
+    find = group_finder(options.group_by) if options.group_by else None
+    try:
+        listing = read_folder(
+            data,
+            val,
+            for_training=options.for_training,
+            classes_on_top=options.wants.has_class,
+        )
+    except DataError as error:
+        tables = sorted(each.name for each in Path(data).iterdir() if each.suffix.lower() in TABLE_SUFFIXES)
+        if not tables:
+            raise
+        table = str(Path(data, tables[0]))
+        raise DataError(f"{error}\nIf the labels stand in {table!r}, name that file.") from error
+    listing = dataclasses.replace(listing, task=options.chosen(tasks.CLASSIFICATION))
+    if find is None:
+        return listing
+    groups = {each.path: find(below(each.path, data)) for each in listing.candidates}
+    if without := [path for path, group in groups.items() if group is None]:
+        raise ConfigError(
+            [
+                f"group_by is {options.group_by!r}, which finds no group in {len(without)} of {len(groups)} "
+                f"paths, such as {below(without[0], data)!r}. It must find one in every path."
+            ]
+        )
+    candidates = tuple(dataclasses.replace(each, group=groups[each.path]) for each in listing.candidates)
+    return dataclasses.replace(listing, candidates=candidates)
+
+
+def _refuse_table_options(path: str, kind: str, options: Options) -> None:
+    """Columns are a table's: naming one for anything else is a mistake, not something to pass over."""
+    given = {
+        "target": ",".join(options.targets),
+        "image_column": options.image_column if options.image_column != "image" else "",
+        "label_column": options.label_column,
+        "split_column": options.split_column,
+    }
+    problems = [
+        f"{name} is {value!r}, but {path!r} is {kind}, which has no columns. Leave {name} out, or name a "
+        "table."
+        for name, value in given.items()
+        if value
+    ]
+    if options.wants.has_numbers and kind != "a folder of class folders":
+        problems.append(f"task is 'regression', but {path!r} is {kind}, which has no numbers. Name a table.")
+    if problems:
+        raise ConfigError(problems)

@@ -1,0 +1,117 @@
+"""Tables of labels: what their columns mean, and what each row says of its photo."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from headstart.data.sources.groups import below
+from headstart.data.sources.split_names import SPLIT_OF_WORD
+from headstart.data.sources.table_cells import FaultError, answer_of, number_in, size_in, text_of
+from headstart.data.sources.table_columns import Columns
+from headstart.data.sources.table_file import Table, open_table
+from headstart.data.sources.written import Labels, Options, Written
+from headstart.errors import DataError, did_you_mean
+
+
+def read_table(path: str, options: Options, split: str | None = None) -> Labels:
+    """Open a table and say what its columns mean; its rows are read when ``written`` is.
+
+    Args:
+        path: A .csv, .tsv, .parquet or .jsonl file.
+        options: Which columns are what.
+        split: What all rows are for, where it is not the table that says it.
+
+    Raises:
+        DataError: It is no such table, or a column is missing.
+        ConfigError: The task, the target and the columns do not go together.
+    """
+    table = open_table(path, options.image_column)
+    repeated = [name for name, count in Counter(table.columns).items() if count > 1]
+    if repeated:
+        raise DataError(f"{path!r} has several columns called {repeated[0]!r}. Rename all but one.")
+    columns = Columns.of(path, table.columns, options, split)
+    if columns.size and _sizes_are_the_boxes(table, columns):
+        columns = dataclasses.replace(columns, size=())
+    unused = [name for name in table.columns if name not in columns.used()]
+    root = str(Path(path).parent)
+    labels = Labels(root, columns.task, targets=columns.targets, one_object_each=True)
+    if unused:
+        shown = ", ".join(repr(name) for name in unused)
+        labels.notes.append(f"Columns of {path!r} that are not used: {shown}.")
+    labels.written = _written(path, table, columns, labels, split)
+    return labels
+
+
+def _written(
+    path: str, table: Table, columns: Columns, labels: Labels, split: str | None
+) -> Iterator[Written]:
+    """Read each row as it is meant, and say what is wrong with it."""
+    folder = Path(path).parent
+    for number, cells in table.rows(columns.used(), labels.errors):
+        labels.found += 1
+        source = f"{path}, {table.place} {number}"
+        given = cells.get(columns.image)
+        if not isinstance(given, str) or not given.strip() or "\0" in given:
+            labels.errors.append(
+                f"{source}: {columns.image} is {given!r}; it must be the path of a photo, from the table's "
+                "folder"
+            )
+            continue
+        photo = _photo(folder, given)
+        row_split = split
+        if columns.split is not None and split is None:
+            name = text_of(cells.get(columns.split))
+            row_split = SPLIT_OF_WORD.get(name.lower()) if name else None
+            if name and row_split is None:
+                nearest = did_you_mean(name.lower(), SPLIT_OF_WORD)
+                labels.errors.append(
+                    f"{source}: {columns.split} is {name!r};{nearest} it must be train, val or test, or empty"
+                )
+        group, fault = None, ""
+        if columns.find_group is not None:
+            seen = below(photo, str(folder))
+            group = columns.find_group(seen)
+            if group is None:
+                labels.errors.append(
+                    f"{source}: the expression of group_by finds no group in {seen!r}; it must in every path"
+                )
+        elif columns.group is not None:
+            group = text_of(cells.get(columns.group))
+            fault = "" if group else f"the group ({columns.group}) is empty"
+        size = None
+        try:
+            answer = answer_of(cells, columns)
+            size = size_in(cells, columns)
+        except FaultError as error:
+            answer, fault = error.known, str(error)
+        yield Written(photo, source, row_split, group, *answer, fault, size)
+
+
+def _sizes_are_the_boxes(table: Table, columns: Columns) -> bool:
+    """Tell whether all rows have the width and height of the box in the columns that could be the photo's."""
+    num_equal = 0
+    for _, cells in table.rows([*columns.box, *columns.size], []):
+        try:
+            xmin, ymin, xmax, ymax = (number_in(name, cells.get(name)) for name in columns.box)
+            size = size_in(cells, columns)
+        except FaultError:  # a wrong row, or one without a box, says nothing of the others
+            continue
+        if size is not None:
+            if abs(xmax - xmin - size[0]) > 1 or abs(ymax - ymin - size[1]) > 1:
+                return False
+            num_equal += 1
+    return num_equal > 0
+
+
+def _photo(folder: Path, given: str) -> str:
+    """Return the path that a table means, whatever separators and spaces around it it was written with."""
+    path = os.path.join(folder, given)  # noqa: PTH118  # keeps what pathlib would tidy away
+    others = {given.strip(): None, given.strip().replace("\\", "/"): None}
+    others.pop(given, None)
+    if others and not Path(path).exists():
+        return next((str(folder / other) for other in others if (folder / other).exists()), path)
+    return path

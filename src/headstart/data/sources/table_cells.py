@@ -1,0 +1,112 @@
+"""What the cells of a row say of a photo, or what is wrong with them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from headstart import tasks
+from headstart.data.sources.table_columns import Columns
+from headstart.data.sources.written import Object, box_fault, clean_class, declared_size
+
+
+class FaultError(Exception):
+    """A label is wrong; ``known`` is what can be said of it all the same."""
+
+    def __init__(self, what: str, known: _Answer = ((), (), ())) -> None:
+        self.known = known
+        super().__init__(what)
+
+
+_Answer = tuple[tuple[str, ...], tuple[float, ...], tuple[Object, ...]]
+
+
+def answer_of(cells: dict[str, Any], columns: Columns) -> _Answer:
+    """Return labels, numbers and objects of a row."""
+    task = tasks.of(columns.task)
+    if task.has_numbers:
+        return (), tuple(number_in(name, cells.get(name)) for name in columns.targets), ()
+    if task.has_labels:
+        return _several(columns.label, cells.get(columns.label or "")), (), ()
+    if task.has_box and all(_is_empty(cells.get(name)) for name in columns.box):
+        return (), (), ()
+    class_name = ""
+    if columns.label is not None:
+        class_name = _class(columns.label, cells.get(columns.label))
+    if task.has_class:
+        return (class_name,), (), ()
+    try:
+        xmin, ymin, xmax, ymax = (number_in(name, cells.get(name)) for name in columns.box)
+    except FaultError as error:
+        raise FaultError(str(error), ((class_name,) if class_name else (), (), ())) from None
+    box = (xmin, ymin, xmax, ymax)
+    if fault := box_fault(box):
+        raise FaultError(fault, ((), (), (Object(class_name, box),)))
+    return (), (), (Object(class_name, box),)
+
+
+def _class(column: str | None, value: Any) -> str:
+    if isinstance(value, (list, tuple, dict)):
+        raise FaultError(f"{column} is {value!r}; it must be one class. For several: --task multilabel")
+    text = clean_class(text_of(value))
+    if not text or (isinstance(value, float) and math.isnan(value)):
+        raise FaultError(f"the label ({column}) is {'not a number' if text else 'empty'}")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise FaultError(f"the label ({column}) is {text!r}, which is not UTF-8. Save the table as UTF-8")
+    return text
+
+
+def _several(column: str | None, value: Any) -> tuple[str, ...]:
+    if value is None or isinstance(value, (dict, float)):
+        raise FaultError(f"{column} is {value!r}; it must be a list of classes, which may be empty")
+    parts = value if isinstance(value, (list, tuple)) else text_of(value).split("|") if text_of(value) else []
+    return tuple(sorted({_class(column, part) for part in parts}))
+
+
+def number_in(column: str, value: Any) -> float:
+    """Return the finite number in a cell.
+
+    Raises:
+        FaultError: It is empty or anything else.
+    """
+    if _is_empty(value):
+        raise FaultError(f"{column} is empty; it must be a number")
+    try:
+        if isinstance(value, (bool, list, dict)) or "_" in str(value):  # float() takes 1_000 for a thousand
+            raise ValueError
+        number = float(value)
+    except (ValueError, TypeError, OverflowError):
+        point = ", with a point for the decimals" if "," in str(value) else ""
+        raise FaultError(f"{column} is {value!r}; it must be a number{point}") from None
+    if not math.isfinite(number):
+        raise FaultError(f"{column} is {value!r}; it must be a finite number")
+    return number
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def text_of(value: Any) -> str:
+    """Return a cell as text: what stands in a CSV file stays as it is, 7 and 7.0 are the same class."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def size_in(cells: dict[str, Any], columns: Columns) -> tuple[float, float] | None:
+    """Return the photo's width and height as a row declares them; None if it does not.
+
+    Raises:
+        FaultError: They are not numbers of pixels.
+    """
+    if not columns.size:
+        return None
+    try:
+        return declared_size(*(cells.get(name) for name in columns.size))
+    except ValueError as error:
+        raise FaultError(str(error)) from None

@@ -1,0 +1,133 @@
+"""Which column of a table is what, and which task a table's columns are made for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from headstart import tasks
+from headstart.data.sources.groups import group_finder
+from headstart.data.sources.written import Options
+from headstart.errors import ConfigError, DataError, did_you_mean
+from headstart.records import TaskName
+
+BOX_COLUMNS: Final = ("xmin", "ymin", "xmax", "ymax")
+
+SIZE_COLUMNS: Final = (("image_width", "image_height"), ("img_width", "img_height"), ("width", "height"))
+"""Pairs of columns that declare the size of the photo in which a box was drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which column is what; None or empty for what the table does not have or the task does not need."""
+
+    task: TaskName
+    image: str
+    label: str | None = None
+    box: tuple[str, ...] = ()
+    size: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    split: str | None = None
+    group: str | None = None
+    find_group: Callable[[str], str | None] | None = None
+
+    def used(self) -> list[str]:
+        """Return the names of the columns to read, each once."""
+        single = (self.image, self.label, self.split, self.group)
+        return list(dict.fromkeys([*(name for name in single if name), *self.box, *self.size, *self.targets]))
+
+    @classmethod
+    def of(cls, path: str, names: Sequence[str], options: Options, split: str | None) -> Columns:
+        """Find the columns that the task needs and the options name, and refuse a table without them."""
+        task = _task(path, names, options)
+        missing = []
+        label = options.label_column
+        kind = tasks.of(task)
+        if label is None and not kind.has_numbers:
+            usual = ("labels", "label") if kind.has_labels else ("label",)
+            label = next((name for name in usual if name in names), None)
+            if label is None and not kind.has_box:
+                missing.append((usual[0], "--label-column"))
+        box = BOX_COLUMNS if kind.has_box else ()
+        split_column = None if split else options.split_column
+        if split_column is None and split is None and "split" in names:
+            split_column = "split"
+        group = options.group_by if options.group_by in names else None
+        if options.group_by is None and "group" in names:
+            group = "group"
+        find = group_finder(options.group_by, names) if options.group_by and group is None else None
+
+        named = [(options.image_column, "--image-column"), (label, "--label-column")]
+        named += [(split_column, "--split-column"), *((name, "--target") for name in options.targets)]
+        missing += [(name, option) for name, option in named if name is not None and name not in names]
+        missing += [(name, "") for name in box if name not in names]
+        if missing:
+            raise DataError(_missing(path, names, missing))
+        if kind.has_numbers:
+            label = None
+        size = next((pair for pair in SIZE_COLUMNS if box and set(pair) <= set(names)), ())
+        return cls(task, options.image_column, label, box, size, options.targets, split_column, group, find)
+
+
+def _task(path: str, names: Sequence[str], options: Options) -> TaskName:
+    """Tell what is predicted by the columns, where it is not said."""
+    if options.targets and not (options.is_open or options.wants.has_numbers):
+        raise ConfigError(
+            [
+                f"target is {','.join(options.targets)!r}, but task is {options.task!r}. Numbers are "
+                "predicted by the task regression: leave task or target out."
+            ]
+        )
+    if options.targets:
+        return "regression"
+    if options.wants.has_numbers:
+        raise ConfigError(
+            [
+                "task is 'regression', but target names no column. Add --target with one of: "
+                f"{', '.join(names)}."
+            ]
+        )
+    if not options.is_open:
+        return options.chosen(options.wants)
+    boxes = [name for name in BOX_COLUMNS if name in names]
+    if options.label_column is not None:
+        if len(boxes) == len(BOX_COLUMNS):
+            return "box"
+        return "multilabel" if options.label_column == "labels" else "classification"
+    kinds = []
+    if "label" in names and len(boxes) < len(BOX_COLUMNS):
+        kinds.append(("'label' (one class per photo: --task classification)", "classification"))
+    if "labels" in names:
+        kinds.append(("'labels' (several classes per photo: --task multilabel)", "multilabel"))
+    if boxes:
+        kinds.append((f"{', '.join(map(repr, boxes))} (a box: --task box)", "box"))
+    if len(kinds) == 1:
+        return kinds[0][1]
+    if kinds:
+        raise DataError(
+            f"{path!r} has columns for several tasks: {'; '.join(words for words, _ in kinds)}. Say which: "
+            "--task NAME"
+        )
+    if not options.for_training and options.image_column in names:
+        return "regression"  # of no numbers: photos without labels, of which nothing is learned
+    raise DataError(
+        _missing(path, names, [(options.image_column, "--image-column")])
+        if options.image_column not in names
+        else f"{path!r} has no column with an answer: 'label' (one class), 'labels' (several, as in a|b) or "
+        f"{', '.join(BOX_COLUMNS)} (a box).{did_you_mean('label', names)} Columns are {_shown(names)}. Name "
+        "it: --label-column NAME for classes, --target NAME for numbers"
+    )
+
+
+def _missing(path: str, names: Sequence[str], missing: Sequence[tuple[str, str]]) -> str:
+    lines = []
+    for name, option in dict.fromkeys(missing):
+        say = f" Name the right one: {option} NAME" if option else " A box takes xmin, ymin, xmax and ymax."
+        lines.append(f"{path!r} has no column {name!r}.{did_you_mean(name, names)}{say}")
+    return "\n".join([*lines, f"Columns, as the first line names them, are {_shown(names)}."])
+
+
+def _shown(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name[:40]) for name in names[:20])
+    return f"{shown} and {len(names) - 20} more" if len(names) > 20 else shown

@@ -1,0 +1,366 @@
+"""What a model file says of itself, and the seals of ``model.onnx``, ``model.safetensors`` and checkpoints.
+
+A seal is a SHA-256 over everything in the file, stored in the file, where other readers of the format expect
+metadata: any ONNX runtime and any safetensors library reads a sealed file. It notices damage, not forgery.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from headstart import tasks
+from headstart.errors import ConfigError, DamagedFileError, HeadstartError, UsageError, shell_command
+from headstart.images.settings import Preprocessing
+
+FORMAT: Final = 2
+"""Raised whenever an entry is added to ``ModelInfo``, so that an older Headstart says what it needs."""
+
+PLACEHOLDER: Final = "0" * 64
+"""Stands in a safetensors file's metadata as ``"sha256"`` while the file is hashed."""
+
+
+HEAD: Final = ("head.weight", "head.bias")
+"""Names of the tensors of a ``model.safetensors`` that holds a head alone: its backbone's are elsewhere."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model file says of itself. It holds no time, path or host name: equal training, equal files.
+
+    Attributes:
+        task: What the outputs mean, such as ``"classification"``.
+        backbone: Full name with the tag of its official weights, such as ``"resnet18.IMAGENET1K_V1"``.
+        class_names: One per output, in the outputs' order.
+        preprocessing: How photos become the network's input.
+        weights: SHA-256 of the file whose weights training began with, or ``"random"``.
+        head: ``"linear"``, ``"spatial"``, or ``"own"`` for a network that a user wrote.
+        targets: Names of the predicted numbers, where numbers are predicted.
+        scale: Their means and standard deviations in training, which the network's outputs are in.
+        thresholds: By class, where a photo may have several: the probability from which on it has it.
+        versions: Of Python and the packages that made the file, by name.
+        format: Of this description.
+    """
+
+    task: str
+    backbone: str
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    weights: str = ""
+    head: str = "linear"
+    targets: tuple[str, ...] = ()
+    scale: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+    thresholds: tuple[float, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    format: int = FORMAT
+
+    @property
+    def num_outputs(self) -> int:
+        """How many numbers the network gives for a photo: a box comes before the logits of its class."""
+        return tasks.of(self.task).num_outputs(len(self.class_names), len(self.targets))
+
+    @property
+    def num_box_classes(self) -> int:
+        """How many classes a box may have; 0 where there is nothing to tell apart."""
+        return tasks.of(self.task).num_box_classes(len(self.class_names))
+
+    def to_json(self) -> str:
+        """Return compact JSON, the same for equal values; ASCII, so any class name survives any file."""
+        fields = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        fields |= {"preprocessing": self.preprocessing.to_dict(), "versions": dict(self.versions)}
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelInfo:
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            UsageError: A newer Headstart wrote it.
+            DamagedFileError: It is no such description.
+        """
+        try:
+            fields = json.loads(text)
+            if fields["format"] > FORMAT:
+                raise UsageError(
+                    f"The model was written by a newer Headstart, in format {fields['format']}; this one "
+                    f"reads up to {FORMAT}. Upgrade with: pip install --upgrade headstart"
+                )
+            fields["preprocessing"] = Preprocessing.from_dict(fields["preprocessing"])
+            for name in ("class_names", "targets", "thresholds"):
+                fields[name] = tuple(fields.get(name, ()))
+            mean, std = fields.get("scale", ((), ()))
+            fields["scale"] = tuple(mean), tuple(std)
+            return cls(**fields)
+        except (ValueError, KeyError, TypeError, ConfigError) as error:
+            raise DamagedFileError(
+                f"The model's description is not as Headstart writes it: {error}"
+            ) from error
+
+
+# ONNX. A file is one protobuf message: fields, one after the other, each a tag (field number and wire type)
+# and a value. Appending a field needs no parsing. `metadata_props`, field 14, repeats: each is a message of
+# its own, with the key as field 1 and the value as field 2.
+# Source: https://protobuf.dev/programming-guides/encoding/ and onnx/onnx.proto
+
+_VARINT, _FIXED_64, _LENGTH_DELIMITED, _FIXED_32 = 0, 1, 2, 5
+_KEY, _VALUE, _METADATA_PROPS = (number << 3 | _LENGTH_DELIMITED for number in (1, 2, 14))
+_INFO_KEY: Final = b"headstart"
+_HASH_KEY: Final = b"sha256"
+
+
+def seal_onnx(model: bytes, info: ModelInfo) -> bytes:
+    """Append a description and the checksum of all bytes before it to an ONNX file.
+
+    Args:
+        model: A serialised ONNX model, not sealed.
+        info: What the file shall say of itself.
+    """
+    described = model + _metadata_field(_INFO_KEY, info.to_json().encode())
+    return described + _onnx_seal(described)
+
+
+def open_onnx(path: str | os.PathLike[str]) -> tuple[bytes, ModelInfo]:
+    """Read and verify a sealed ONNX file.
+
+    Returns:
+        The file's bytes, for ``runtime.open_session``, and what it says of itself.
+
+    Raises:
+        UsageError: It cannot be read, is no Headstart model, or a newer Headstart wrote it.
+        DamagedFileError: Any bit of it is not as it was written.
+    """
+    model = _read(path)
+    return model, verify_onnx(model, name=os.fsdecode(path))
+
+
+def verify_onnx(model: bytes, *, name: str) -> ModelInfo:
+    """Verify the bytes of a sealed ONNX file and return what it says of itself.
+
+    Args:
+        model: What ``seal_onnx`` returned.
+        name: Names the file in errors.
+
+    Raises:
+        UsageError: It is no Headstart model, or a newer Headstart wrote it.
+        DamagedFileError: Any bit of it is not as it was written.
+    """
+    seal_at = max(0, len(model) - _ONNX_SEAL_BYTES)
+    with memoryview(model) as view:
+        whole = view[seal_at:] == _onnx_seal(view[:seal_at])
+    if not whole:
+        # One flipped bit cannot hit both marks of a Headstart model.
+        marks = (bytes([len(_INFO_KEY)]) + _INFO_KEY, bytes([len(_HASH_KEY)]) + _HASH_KEY)
+        if not any(mark in model for mark in marks):
+            raise UsageError(
+                f"{name} is not a Headstart model, or is cut short: it has no checksum at its end. A run "
+                "folder's model.onnx is one; networks trained elsewhere cannot be used here."
+            )
+        raise DamagedFileError(
+            f"{name} is damaged: its content does not match its checksum. {_repair(Path(name))}"
+        )
+    return ModelInfo.from_json(_metadata_value(model, _INFO_KEY).decode())
+
+
+def _repair(file: Path) -> str:
+    """Say what to do about a damaged model file."""
+    if file.name == "model.onnx" and file.with_name("model.safetensors").is_file():
+        return f"Write it again with: {shell_command('export', file.parent, '--to', 'onnx')}"
+    return "Copy it from its run folder again."
+
+
+def is_headstart_model(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file is a ``model.onnx`` that Headstart has written, damaged since then or not."""
+    try:
+        open_onnx(path)
+    except DamagedFileError:
+        return True
+    except (HeadstartError, OSError):
+        return False
+    return True
+
+
+def _onnx_seal(content: bytes | memoryview) -> bytes:
+    return _metadata_field(_HASH_KEY, hashlib.sha256(content).hexdigest().encode())
+
+
+def _metadata_field(key: bytes, value: bytes) -> bytes:
+    entry = _delimited(_KEY, key) + _delimited(_VALUE, value)
+    return _delimited(_METADATA_PROPS, entry)
+
+
+def _delimited(tag: int, value: bytes) -> bytes:
+    size, varint = len(value), bytearray()
+    while size > 0x7F:
+        varint.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes([tag, *varint, size]) + value
+
+
+_ONNX_SEAL_BYTES: Final = len(_onnx_seal(b""))
+
+
+def _metadata_value(model: bytes, key: bytes) -> bytes:
+    """Return the last value of a key among a verified model's ``metadata_props``."""
+    found = [
+        value
+        for tag, entry in _fields(memoryview(model))
+        if tag == _METADATA_PROPS and (value := dict(_fields(entry)))[_KEY] == key
+    ]
+    return bytes(found[-1][_VALUE])
+
+
+def _fields(message: memoryview) -> list[tuple[int, memoryview]]:
+    """Return tag and value of each length-delimited field of a protobuf message; skip numbers."""
+    fields, at = [], 0
+    while at < len(message):
+        tag, at = _varint(message, at)
+        if tag & 7 == _LENGTH_DELIMITED:
+            size, at = _varint(message, at)
+            fields.append((tag, message[at : at + size]))
+            at += size
+        elif tag & 7 == _VARINT:
+            _, at = _varint(message, at)
+        else:
+            at += {_FIXED_64: 8, _FIXED_32: 4}[tag & 7]
+    return fields
+
+
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+
+
+# safetensors. Eight bytes with the length of the header (little-endian), the header (JSON, filled up with
+# spaces), the tensors' bytes. The header's `__metadata__` maps strings to strings.
+# Source: https://github.com/huggingface/safetensors#format
+
+_MOST_HEADER_BYTES: Final = 10**8  # as in the library
+_SHA256_ENTRY: Final = re.compile(rb'"sha256":"([0-9a-f]{64})"')  # a quote inside a string has a backslash
+
+
+def seal_safetensors(data: bytes) -> bytes:
+    """Put the checksum of everything in a safetensors file into its metadata, as ``"sha256"``.
+
+    The header is written anew with sorted metadata: the library's own order differs from process to process,
+    and equal content shall give equal files.
+
+    Args:
+        data: A safetensors file; an entry ``"sha256"`` in its metadata is replaced.
+    """
+    start, tensors = _split_safetensors(data)
+    header = json.loads(start[8:])
+    metadata = header.pop("__metadata__", {}) | {"sha256": PLACEHOLDER}
+    text = json.dumps(
+        {"__metadata__": dict(sorted(metadata.items())), **header}, separators=(",", ":")
+    ).encode()
+    text += b" " * (-len(text) % 8)
+    start = len(text).to_bytes(8, "little") + text
+    seal, digest = _safetensors_seal(start, tensors)
+    return b"".join((start[: seal.start], digest, start[seal.stop :], tensors))
+
+
+def open_safetensors(path: str | os.PathLike[str]) -> tuple[bytes, dict[str, str]]:
+    """Read and verify a sealed safetensors file.
+
+    Returns:
+        The file's bytes, for ``safetensors.torch.load``, and its metadata.
+
+    Raises:
+        UsageError: It cannot be read.
+        DamagedFileError: Any bit of it is not as it was written, or it was never sealed.
+    """
+    data = _read(path)
+    return data, verify_safetensors(data, name=os.fsdecode(path))
+
+
+def verify_safetensors(data: bytes, *, name: str) -> dict[str, str]:
+    """Verify the bytes of a sealed safetensors file and return its metadata.
+
+    Args:
+        data: What ``seal_safetensors`` returned.
+        name: Names the file in errors.
+
+    Raises:
+        DamagedFileError: Any bit of it is not as it was written, or it was never sealed.
+    """
+    start, tensors = _split_safetensors(data)
+    seal, digest = _safetensors_seal(start, tensors)
+    if start[seal] != digest:
+        raise DamagedFileError(
+            f"{name} is damaged, or not written by Headstart: its content does not match its checksum. "
+            "Restore it from a copy, or train again."
+        )
+    metadata: dict[str, str] = json.loads(start[8:])["__metadata__"]
+    return metadata
+
+
+def info_of_safetensors(path: str | os.PathLike[str]) -> ModelInfo | None:
+    """Return what a ``model.safetensors`` says of itself, not verified; None for any other file.
+
+    Raises:
+        UsageError: A newer Headstart wrote it.
+        DamagedFileError: Its description is not as Headstart writes it.
+    """
+    try:
+        with open(path, "rb") as file:
+            header = file.read(min(int.from_bytes(file.read(8), "little"), _MOST_HEADER_BYTES))
+        text = json.loads(header)["__metadata__"]["headstart"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # reading it whole will tell
+        return None
+    return ModelInfo.from_json(text)
+
+
+def refuse_to_build(path: str | os.PathLike[str], info: ModelInfo | None) -> None:
+    """Raise ``UsageError`` if no library's network is the one whose weights a ``model.safetensors`` holds.
+
+    Args:
+        path: The file, for the message.
+        info: What it says of itself.
+    """
+    if info is None:
+        return
+    if info.head == "own":
+        raise UsageError(
+            f"{os.fsdecode(path)} holds the weights of a network that its user wrote, so Headstart cannot "
+            f"build it. Build it, and load them with safetensors.torch.load_file; model.onnx beside it needs "
+            f"nothing."
+        )
+    if info.backbone.lower().endswith(".onnx"):
+        raise UsageError(
+            f"{os.fsdecode(path)} holds the head of a run on {info.backbone}, which PyTorch cannot build. "
+            f"model.onnx beside it is the whole model."
+        )
+
+
+def _split_safetensors(data: bytes) -> tuple[bytes, memoryview]:
+    """Return the length with the header, and the tensors' bytes without copying them."""
+    header_end = 8 + int.from_bytes(data[:8], "little")
+    return data[:header_end], memoryview(data)[header_end:]
+
+
+def _safetensors_seal(start: bytes, tensors: memoryview) -> tuple[slice, bytes]:
+    """Return where the seal stands, and what it should be: the file's hash with zeros in that place."""
+    entry = _SHA256_ENTRY.search(start)
+    seal = slice(*entry.span(1)) if entry else slice(0, 0)
+    digest = hashlib.sha256(start[: seal.start] + PLACEHOLDER.encode() + start[seal.stop :])
+    digest.update(tensors)
+    return seal, digest.hexdigest().encode()
+
+
+def _read(path: str | os.PathLike[str]) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{os.fsdecode(path)} cannot be read: {error.strerror}.") from error

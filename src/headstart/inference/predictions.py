@@ -1,0 +1,119 @@
+"""Predictions as CSV, as JSON lines and as a table, written one by one as they come."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import TextIO
+
+from headstart import tasks
+from headstart.columns import align, width_of
+from headstart.inference.model_file import ModelInfo
+from headstart.tasks.prediction import Prediction
+
+_WIDEST_CLASS = 30  # longer names of classes are kept whole, out of line
+
+
+def write_csv(file: TextIO, predictions: Iterable[Prediction], info: ModelInfo, *, top_k: int = 1) -> int:
+    """Write predictions as CSV with a header.
+
+    The columns are ``path``, the answer's, ``error``, and what there is to say beside the answer. A class is
+    ``label``, ``probability``, and beside it ``label_2``, ``probability_2`` and so on for the next most
+    probable ones; several classes are ``labels``, with ``|`` between them, and beside it each class's
+    probability under its name; numbers are their targets' names; a box is ``xmin``, ``ymin``, ``xmax`` and
+    ``ymax``, and its class, if it may have several.
+
+    Args:
+        file: Opened with ``newline=""``, and ``errors="surrogateescape"`` for file names that are not UTF-8.
+        predictions: Consumed as they are written.
+        info: Of the model.
+        top_k: How many classes get columns, whatever the number a prediction has.
+
+    Returns:
+        How many photos could not be read.
+    """
+    task = tasks.of(info.task)
+    answer, beside = task.csv_columns(info, top_k)
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["path", *answer, "error", *beside])
+    num_errors = 0
+    for prediction in predictions:
+        num_errors += prediction.error is not None
+        answer_cells, beside_cells = task.csv_cells(prediction)
+        said = [answer_cells.get(name, "") for name in answer]
+        writer.writerow(
+            [prediction.path, *said, prediction.error, *(beside_cells.get(name, "") for name in beside)]
+        )
+    return num_errors
+
+
+def write_jsonl(file: TextIO, predictions: Iterable[Prediction]) -> int:
+    """Write predictions as JSON lines: one object a photo, with the attributes of ``Prediction`` as keys.
+
+    Args:
+        file: An open text file; only ASCII is written.
+        predictions: Consumed as they are written.
+
+    Returns:
+        How many photos could not be read.
+    """
+    num_errors = 0
+    for prediction in predictions:
+        num_errors += prediction.error is not None
+        file.write(json.dumps(asdict(prediction)) + "\n")
+    return num_errors
+
+
+def write_table(file: TextIO, predictions: Iterable[Prediction], info: ModelInfo, *, top_k: int = 1) -> int:
+    """Write predictions for people: aligned columns, the photo last, as only its width is not known before.
+
+    Args:
+        file: An open text file.
+        predictions: Consumed as they are written.
+        info: Of the model.
+        top_k: How many classes get columns.
+
+    Returns:
+        How many photos could not be read.
+    """
+    if not tasks.of(info.task).has_class:
+        return _write_plain_table(file, predictions, info)
+    longest = min(max(width_of(name) for name in info.class_names), _WIDEST_CLASS)
+    header, widths = [], []
+    for rank in range(1, top_k + 1):
+        names = ["probability", "class"] if rank == 1 else [f"probability {rank}", f"class {rank}"]
+        header += names
+        widths += [len(names[0]), -max(longest, len(names[1]))]
+    widths.append(0)
+    print(align([*header, "photo"], widths), file=file)
+    num_errors = 0
+    for prediction in predictions:
+        num_errors += prediction.error is not None
+        cells = [cell for name, share in prediction.probabilities.items() for cell in (f"{share:.3f}", name)]
+        cells = (cells + ["–", "–"] * top_k)[: 2 * top_k]
+        photo = [prediction.path, prediction.error]
+        print(align([*cells, ": ".join(part for part in photo if part)], widths), file=file)
+    return num_errors
+
+
+def _write_plain_table(file: TextIO, predictions: Iterable[Prediction], info: ModelInfo) -> int:
+    task = tasks.of(info.task)
+    header, _ = task.csv_columns(info, 1)
+    # Several classes have as much room as two of them; who has more is kept whole, out of line.
+    words = {"labels": 2 * max(map(width_of, info.class_names), default=0) + 1}
+    words["label"] = max(map(width_of, info.class_names), default=0)
+    widths = [
+        -max(min(words[name], _WIDEST_CLASS), len(name)) if name in words else max(10, width_of(name))
+        for name in header
+    ]
+    print(align([*header, "photo"], [*widths, 0]), file=file)
+    num_errors = 0
+    for prediction in predictions:
+        num_errors += prediction.error is not None
+        cells, _ = task.csv_cells(prediction)
+        shown = [cells.get(name) or "–" for name in header]
+        photo = ": ".join(part for part in (prediction.path, prediction.error) if part)
+        print(align([*shown, photo], [*widths, 0]), file=file)
+    return num_errors

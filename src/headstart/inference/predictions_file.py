@@ -1,0 +1,297 @@
+"""A file of predictions that is written over hours and continued by the same command when interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import secrets
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Final, TextIO, cast
+
+from headstart.columns import counted
+from headstart.errors import FileWriteError, ImageError, UsageError
+from headstart.files import delete, retried, try_lock
+from headstart.images.photo_file import read_bytes
+from headstart.inference.runtime import map_in_order
+from headstart.tasks.prediction import Prediction
+
+_STATE: Final = "headstart predictions"  # how the first line of a state begins
+
+
+class PredictionsFile:
+    """A file of predictions that grows while they are made, and is continued when it was interrupted.
+
+    Until it is complete, there are two files beside it: ``OUT.TOKEN.part`` has the rows so far and becomes
+    the file, and ``OUT.state`` records the prediction of each photo, by path and SHA-256. Each row is written
+    at once, so that not even SIGKILL costs more than the row that is being written. Another call with the
+    same settings reuses predictions of photos that have not changed, in any order. No other program's file is
+    ever used or replaced: the part's name is in the state, and the state has checksums.
+
+    Use it as a context manager that gives the file to write to.
+
+    Args:
+        out: The file. It is replaced when the new one is complete, not before.
+        settings: Everything that decides a prediction and its number of classes; plain JSON values.
+
+    Attributes:
+        num_known: Predictions of an interrupted call.
+
+    Raises:
+        UsageError: ``OUT.state`` is another program's, is in use, or is of other settings.
+    """
+
+    def __init__(self, out: Path, settings: Mapping[str, Any]) -> None:
+        self._state: io.FileIO | None = None
+        self._out = out
+        self._state_path = out.with_name(f"{out.name}.state")
+        self._settings = json.loads(json.dumps(settings))
+        self._known: dict[bytes, int] = {}  # offset of a photo's prediction in the state
+        self._num_written = 0
+        self._token = secrets.token_hex(4)
+        if self._state_path.exists():
+            self._open_state()
+
+    @property
+    def num_known(self) -> int:
+        return len(self._known)
+
+    def predictions(
+        self, photos: Iterable[str], predict: Callable[[Iterable[str]], Iterable[Prediction]]
+    ) -> Iterator[Prediction]:
+        """Yield the predictions of photos in their order, those that are known and new ones.
+
+        Args:
+            photos: Paths; read only a bounded number ahead.
+            predict: Predicts the photos whose predictions are not known, in their order.
+        """
+        hashed = map_in_order(lambda path: (path, _sha256(path)), photos)
+        waiting: deque[tuple[str, int | None]] = deque()  # SHA-256, and offset of a known prediction
+
+        for path, sha256 in hashed:
+            place = self._known.get(_key(path, sha256))
+            if place is None:
+                hashed_rest = chain([(path, sha256)], hashed)
+                break
+            yield self._read(place)
+        else:
+            return
+
+        def unknown() -> Iterator[str]:
+            for path, sha256 in hashed_rest:
+                place = self._known.get(_key(path, sha256))
+                waiting.append((sha256, place))
+                if place is None:
+                    yield path
+
+        def known() -> Iterator[Prediction]:
+            while waiting and waiting[0][1] is not None:
+                yield self._read(waiting.popleft()[1] or 0)
+
+        for prediction in predict(unknown()):
+            yield from known()
+            sha256, _ = waiting.popleft()
+            self._append({"sha256": sha256, **asdict(prediction)})
+            yield prediction
+        yield from known()
+
+    def __enter__(self) -> TextIO:
+        if self._state is None:
+            self._open_state()
+        try:
+            self._part = _Part(self._part_path)
+        except OSError as error:
+            raise FileWriteError(str(self._part_path), error.strerror or str(error), 0) from error
+        part = cast(BinaryIO, self._part)
+        # Kept here, for it closes the file when it is forgotten.
+        self._text = io.TextIOWrapper(
+            part, encoding="utf-8", errors="surrogateescape", newline="", write_through=True
+        )
+        return self._text
+
+    def __del__(self) -> None:
+        self._close_state()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._finish()
+            return
+        self._part.close()
+        self._close_state()
+        if self._num_written or self._known:
+            so_far = counted(self._num_written + len(self._known), "prediction")
+            print(
+                f"headstart: {self._out} is not complete. {so_far} are kept in {self._part_path}; give the "
+                f"same command again to continue.",
+                file=sys.stderr,
+            )
+        else:
+            delete(self._part_path)
+            delete(self._state_path)
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            reason = error.strerror or str(error)
+            raise FileWriteError(str(self._part_path), reason, 0) from error
+
+    def _finish(self) -> None:
+        try:
+            self._part.complete()
+            retried(lambda: self._part_path.replace(self._out))
+        except OSError as error:
+            self._close_state()
+            reason = error.strerror or str(error)
+            raise FileWriteError(str(self._out), reason, 0, kept=str(self._part_path)) from error
+        self._close_state()
+        delete(self._state_path, patience=1.0)
+
+    def _close_state(self) -> None:
+        if self._state is not None:
+            self._state.close()
+        self._state = None
+
+    @property
+    def _part_path(self) -> Path:
+        return self._out.with_name(f"{self._out.name}.{self._token}.part")
+
+    # The state: a line of JSON for each prediction, behind a checksum; the first line holds the settings.
+
+    def _open_state(self) -> None:
+        try:
+            self._state = _open(self._state_path)
+        except OSError as error:
+            raise FileWriteError(str(self._state_path), error.strerror or str(error), 0) from error
+        try:
+            if not try_lock(self._state):
+                raise UsageError(f"Another process is predicting into {self._out}. Wait until it has ended.")
+            self._read_state(self._state)
+        except BaseException:
+            self._close_state()
+            raise
+
+    def _read_state(self, state: io.FileIO) -> None:
+        end = 0
+        with open(self._state_path, "rb") as lines:
+            for number, line in enumerate(lines):
+                content = _content_of(line)
+                if number == 0:
+                    self._take_header(content)
+                elif not line.endswith(b"\n"):  # it was being written
+                    break
+                elif content is not None and content["sha256"]:  # what is damaged is predicted again
+                    self._known[_key(content["path"], content["sha256"])] = end
+                end += len(line)
+        state.seek(end)
+        state.truncate()
+        if end == 0:
+            self._append({_STATE: 1, "settings": self._settings, "token": self._token})
+            self._num_written = 0
+
+    def _take_header(self, header: Any) -> None:
+        if not isinstance(header, dict) or header.get(_STATE) != 1:
+            raise UsageError(
+                f"{self._state_path} exists and was not written by headstart predict, which needs a file of "
+                f"that name. Move it, or name another file with --out."
+            )
+        then = header["settings"]
+        names = sorted(then.keys() | self._settings.keys())
+        if changed := [name for name in names if then.get(name) != self._settings.get(name)]:
+            raise UsageError(
+                f"{self._state_path} belongs to an interrupted prediction with other settings "
+                f"({', '.join(changed)}). Run that command again to complete it, delete the file, or name "
+                f"another file with --out."
+            )
+        self._token = header["token"]
+
+    def _append(self, content: Mapping[str, Any]) -> None:
+        assert self._state is not None
+        text = json.dumps(content).encode()
+        _write_all(self._state, _check(text) + b" " + text + b"\n")
+        self._num_written += 1
+
+    def _read(self, place: int) -> Prediction:
+        with open(self._state_path, "rb") as file:
+            file.seek(place)
+            fields = _content_of(file.readline())
+        del fields["sha256"]
+        fields["labels"] = tuple(fields["labels"])
+        fields["box"] = tuple(fields["box"]) if fields["box"] is not None else None
+        return Prediction(**fields)
+
+
+class _Part(io.RawIOBase):
+    """A file that is written anew from its beginning, and touched only from where it differs."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._file = _open(path)
+        self._is_same = True
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        data = bytes(data)
+        if self._is_same:
+            place = self._file.tell()
+            if self._file.read(len(data)) == data:
+                return len(data)
+            self._file.seek(place)
+            self._file.truncate()
+            self._is_same = False
+        _write_all(self._file, data)
+        return len(data)
+
+    def complete(self) -> None:
+        """Bring it to the disk and close it."""
+        self._file.truncate()
+        os.fsync(self._file.fileno())
+        self.close()
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
+def _open(path: Path) -> io.FileIO:
+    """Open a file to read and write, unbuffered, and make it if it is not there."""
+    with contextlib.suppress(FileExistsError):
+        return io.FileIO(path, "x+")
+    return io.FileIO(path, "r+")
+
+
+def _write_all(file: io.FileIO, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+def _check(text: bytes) -> bytes:
+    return hashlib.sha256(text).hexdigest()[:16].encode()
+
+
+def _content_of(line: bytes) -> Any:
+    """The content of a line of a state; None if its checksum is wrong."""
+    check, _, text = line.rstrip(b"\n").partition(b" ")
+    return json.loads(text) if check == _check(text) else None
+
+
+def _key(path: str, sha256: str) -> bytes:
+    return hashlib.sha256(f"{path}\0{sha256}".encode("utf-8", "surrogateescape")).digest()[:16]
+
+
+def _sha256(path: str) -> str:
+    """The SHA-256 of a photo's file; empty if it cannot be read."""
+    try:
+        return hashlib.sha256(read_bytes(path)).hexdigest()
+    except (ImageError, OSError):
+        return ""

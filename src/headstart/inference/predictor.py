@@ -1,0 +1,273 @@
+"""``model.onnx`` to predictions, without PyTorch."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, cast
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+from headstart import tasks
+from headstart.errors import HeadstartError, ImageError, RunFolderError, UsageError, shell_command
+from headstart.images.colour import to_srgb
+from headstart.images.decode import decode, image_size
+from headstart.images.find import walk
+from headstart.images.given import Given, Photo, each_given, is_one_photo
+from headstart.images.photo_file import read_bytes
+from headstart.images.preprocess import load_pixels, preprocess
+from headstart.inference.model_file import ModelInfo, open_onnx, verify_onnx
+from headstart.inference.runtime import Failure, Provider, Row, fastest_providers, map_images, open_session
+from headstart.tasks.prediction import Prediction
+
+# One photo a call: nothing is computed on padding, and 4 a call would be only 2 % faster with ResNet-18 or
+# MobileNetV2, 7 % with MobileNetV3-Small.
+_BATCH_SIZE_ON_CPU: Final = 1
+_BATCH_SIZE_ON_GPU: Final = 32
+
+_MOST_NAMED: Final = 10  # classes or models, in a message
+
+_ORIENTATION, _FIRST_SIDEWAYS = 0x0112, 5  # the EXIF tag, and the first of its values that turn a photo
+
+
+def load(path: str | os.PathLike[str]) -> Predictor:
+    """Open a trained model.
+
+    Args:
+        path: A run folder, or the ``model.onnx`` of one.
+
+    Raises:
+        RunFolderError: There is no finished run.
+        UsageError: The file is not a Headstart model, or a newer Headstart wrote it.
+        DamagedFileError: Any bit of the file is not as it was written.
+    """
+    return Predictor(*open_onnx(_model_in(Path(path))))
+
+
+class Predictor:
+    """A trained model, ready to predict. Several threads may use it at once; it can be pickled and copied.
+
+    Attributes:
+        info: What the model file says of itself.
+    """
+
+    def __init__(self, model: bytes, info: ModelInfo, *, providers: Sequence[Provider] | None = None) -> None:
+        """
+        Args:
+            model: The content of a ``model.onnx``, verified.
+            info: What it says of itself.
+            providers: What computes, as in ``open_session``; by default a GPU where ONNX Runtime has one.
+        """
+        self.info = info
+        self._providers = providers
+        self._model = model  # to make copies of: ONNX Runtime's session cannot be copied
+        try:
+            self._session = open_session(model, fastest_providers() if providers is None else providers)
+        except Exception as error:  # ONNX Runtime's exceptions have no base class of their own
+            raise HeadstartError(
+                f"The model is undamaged, but ONNX Runtime {onnxruntime.__version__} cannot run it: {error}\n"
+                f"It was made with {info.versions.get('onnxruntime', 'another version')}. "
+                "Try: pip install --upgrade onnxruntime"
+            ) from error
+        on_cpu = self._session.get_providers() == ["CPUExecutionProvider"]
+        self._all_outputs = [output.name for output in self._session.get_outputs()]
+        self._outputs = [name for name in self._all_outputs if name != "logits"]
+        self._batch_size = _BATCH_SIZE_ON_CPU if on_cpu else _BATCH_SIZE_ON_GPU
+        self._pillow_lock = threading.Lock()
+
+    @classmethod
+    def from_bytes(cls, model: bytes, *, providers: Sequence[Provider] | None = None) -> Predictor:
+        """Open the content of a ``model.onnx``.
+
+        Args:
+            model: The content.
+            providers: As for the class.
+
+        Raises:
+            UsageError: It is not a Headstart model, or a newer Headstart wrote it.
+            DamagedFileError: Any bit of it is not as it was written.
+        """
+        return cls(model, verify_onnx(model, name="The model"), providers=providers)
+
+    def __reduce__(self) -> tuple[Callable[[bytes, ModelInfo], Predictor], tuple[bytes, ModelInfo]]:
+        """Pickle and copy the model file; a copy opens it in its own process, with the same providers."""
+        return partial(type(self), providers=self._providers), (self._model, self.info)
+
+    def __repr__(self) -> str:
+        names = self.info.targets or self.info.class_names
+        more = ", ..." if len(names) > _MOST_NAMED else ""
+        of = f" of {', '.join(names[:_MOST_NAMED])}{more}" if names else ""
+        return f"<Predictor: {self.info.task}{of}; {self.info.backbone}>"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of the model's outputs."""
+        return self.info.class_names
+
+    def predict(self, photos: Photo | Iterable[Photo], *, top_k: int | None = None) -> list[Prediction]:
+        """Predict one photo or several.
+
+        Args:
+            photos: One photo or a collection of photos: paths, files' contents (bytes), files opened in
+                binary mode (read from their current position), Pillow images, or uint8 pixels: RGB (H, W, 3),
+                RGBA (H, W, 4) or grey (H, W), of PyTorch also (3, H, W).
+            top_k: How many of the most probable classes to tell; by default all.
+
+        Returns:
+            One prediction for each photo, in their order. One that cannot be read has its ``error`` set; the
+            others are predicted nevertheless.
+
+        Raises:
+            UsageError: ``top_k`` is not positive.
+            InputError: Something is not a photo by its Python type, or by its array's type or shape. It is a
+                ``UsageError``, a ``TypeError`` and a ``ValueError``.
+        """
+        collection = [photos] if is_one_photo(photos) else photos
+        return list(self.predict_iter(cast("Iterable[Photo]", collection), top_k=top_k))
+
+    def predict_iter(self, photos: Iterable[Photo], *, top_k: int | None = None) -> Iterator[Prediction]:
+        """Predict any number of photos, as ``predict`` does, reading and answering them one after the other.
+
+        Only a few photos are in memory at any time, so there may be millions, or no end of them.
+        """
+        if top_k is not None and top_k < 1:
+            raise UsageError(f"top_k is {top_k}; it must be at least 1.")
+        rows = map_images(each_given(photos), self._pixels, self._answers, batch_size=self._batch_size)
+        return (self._prediction(photo, row, top_k) for photo, row in rows)
+
+    def outputs(self, photos: Iterable[Photo]) -> Iterator[np.ndarray | Failure]:
+        """Yield what the model file gives for each photo before it is turned into an answer.
+
+        Args:
+            photos: As in ``predict``.
+
+        Yields:
+            (D,) float32: logits; or numbers in their own units; or a box, xmin, ymin, xmax, ymax in 0..1 of
+            the network's input, and the logits of its class if there are several. For a photo that cannot
+            be read, why.
+        """
+        names = [name for name in self._all_outputs if name != "probabilities"]
+
+        def run(pixels: np.ndarray) -> np.ndarray:
+            return np.concatenate(self._session.run(names, {"images": pixels}), axis=1)
+
+        for _, row in map_images(each_given(photos), self._pixels, run, batch_size=self._batch_size):
+            assert row is not None  # every photo is computed on
+            yield row
+
+    def _pixels(self, photo: Given) -> np.ndarray:
+        settings, content = self.info.preprocessing, photo.content
+        if isinstance(content, ImageError):
+            raise content
+        if isinstance(content, str):
+            return load_pixels(read_bytes(content), settings, path=content)
+        if isinstance(content, bytes):
+            return load_pixels(content, settings, path="the photo")
+        if isinstance(content, np.ndarray):
+            if content.shape[2:] == (3,):
+                return preprocess(Image.fromarray(content), settings)
+            content = Image.fromarray(content)
+        return self._pixels_of_pillow(content)
+
+    def _pixels_of_pillow(self, photo: Image.Image) -> np.ndarray:
+        try:
+            with self._pillow_lock:  # it may be decoded only now, and stand twice in the list
+                image = ImageOps.exif_transpose(photo)
+            if image.mode != "RGB" or image.has_transparency_data:
+                # Transparency, 16 bits and the like are treated in one place, which takes a file.
+                file = io.BytesIO()
+                image.save(file, "PNG" if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA") else "TIFF")
+                image = decode(file.getvalue(), path="the photo")
+            else:
+                image = to_srgb(image, image.info.get("icc_profile"))
+        except ImageError:
+            raise
+        except Exception as error:  # as in decode: Pillow raises almost anything on damaged files
+            raise ImageError("the photo", f"cannot be decoded: {error or type(error).__name__}") from error
+        return preprocess(image, self.info.preprocessing)
+
+    def _answers(self, pixels: np.ndarray) -> np.ndarray:
+        """All outputs, one after the other: (B, D)."""
+        return np.concatenate(self._session.run(self._outputs, {"images": pixels}), axis=1)
+
+    def _prediction(self, photo: Given, row: Row, top_k: int | None) -> Prediction:
+        path = photo.path
+        if isinstance(row, Exception):
+            return Prediction(path, error=row.reason if isinstance(row, ImageError) else str(row))
+        assert row is not None  # every photo is computed on
+        try:
+            return tasks.of(self.info.task).prediction(
+                path, row, self.info, partial(_size, photo.content), top_k
+            )
+        except ImageError as error:  # it has been read a moment ago
+            return Prediction(path, error=error.reason)
+
+
+def _size(photo: str | bytes | Image.Image | np.ndarray | ImageError) -> tuple[int, int]:
+    """Width and height of a photo as a viewer shows it."""
+    if isinstance(photo, np.ndarray):
+        return int(photo.shape[1]), int(photo.shape[0])
+    if isinstance(photo, Image.Image):
+        width, height = photo.size
+        return (height, width) if photo.getexif().get(_ORIENTATION, 1) >= _FIRST_SIDEWAYS else (width, height)
+    assert not isinstance(photo, ImageError)  # that has no answer
+    return image_size(photo)
+
+
+def find_images(path: str | os.PathLike[str]) -> Iterator[str]:
+    """Yield the photos in a folder and in the folders below it; of a file, the file itself.
+
+    What is a photo is decided as for training, see ``images.find.walk``. They come folder by folder, ordered
+    by their names. A folder that cannot be listed is yielded itself, so that reading it becomes the error.
+    """
+    path = os.fsdecode(path)
+    if not _is_folder(path):
+        yield path
+        return
+    for entry in walk(path, into_hidden=False):
+        if entry.kind == "image" or entry.error is not None:
+            yield entry.path
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except OSError:  # in a folder that may not be entered
+        return False
+
+
+def _model_in(path: Path) -> Path:
+    """Return the model file that a path means."""
+    if path.is_file():
+        return path
+    model = path / "model.onnx"
+    if model.is_file():
+        return model
+    if (path / "config.toml").is_file() and (path / "checkpoints").is_dir():
+        raise RunFolderError(
+            f"The run in {path} has no model.onnx: its training did not finish. Finish it first: "
+            f"{shell_command('resume', path)}"
+        )
+    if (path / "config.toml").is_file():
+        raise RunFolderError(
+            f"The run in {path} has no model.onnx. If it has a model.safetensors, write it again with: "
+            f"{shell_command('export', path, '--to', 'onnx')} (needs headstart[train]). Else train again."
+        )
+    if path.is_dir():
+        wrong, around = f"{path} is not a run folder: it has no model.onnx.", path
+    else:
+        wrong, around = f"There is no file or folder {str(path)!r}.", path.parent
+        if around == Path() and Path("runs").is_dir():  # a name without the folder that training makes
+            around = Path("runs")
+    runs = [str(model.parent) for model in sorted(around.glob("*/model.onnx"))]
+    some = ", ".join(runs[:_MOST_NAMED]) + (", ..." if len(runs) > _MOST_NAMED else "")
+    found = f"Models in {str(around)!r}: {some}." if runs else f"No models are in {str(around)!r}."
+    raise RunFolderError(
+        f"{wrong} A model is the run folder that headstart train makes, or its model.onnx. {found}"
+    )

@@ -1,0 +1,76 @@
+"""``model.safetensors``: the weights in native names, a JSON of everything else, one checksum over both."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+from torch import Tensor, nn
+
+from headstart import tasks
+from headstart.files import write_whole
+from headstart.inference.model_file import (
+    HEAD,
+    PLACEHOLDER,
+    ModelInfo,
+    open_safetensors,
+    refuse_to_build,
+    seal_safetensors,
+)
+from headstart.model.backbones import create_native, resolve
+from headstart.model.head import put_head
+from headstart.model.weights import create_for_head
+
+
+def save_network(path: Path, network: nn.Module, info: ModelInfo) -> None:
+    """Write a trained network; equal networks give equal files."""
+    write_tensors(path, network.state_dict(), {"headstart": info.to_json()})
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors and metadata as a sealed safetensors file, whole or not at all.
+
+    Tensors that share memory (tied weights) are written once each: the format has no other way, and every
+    name can then be loaded.
+    """
+    seen: set[int] = set()
+    apart: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        values = tensor.detach().cpu().contiguous()
+        storage = values.untyped_storage().data_ptr()
+        apart[name] = values.clone() if storage in seen else values
+        seen.add(storage)
+    data = safetensors.torch.save(apart, {**metadata, "sha256": PLACEHOLDER})
+    write_whole(path, seal_safetensors(data))
+
+
+def load_network(path: Path) -> tuple[nn.Module, ModelInfo]:
+    """Read a trained network, in evaluation mode.
+
+    Raises:
+        UsageError: Its network cannot be built from it.
+        DamagedFileError: Any bit of the file is not as it was written.
+    """
+    data, metadata = open_safetensors(path)
+    info = ModelInfo.from_json(metadata["headstart"])
+    refuse_to_build(path, info)
+    state = OrderedDict(safetensors.torch.load(data))
+    is_head_alone = set(state) == set(HEAD)
+    native = create_for_head(path, info)[0] if is_head_alone else create_native(resolve(info.backbone))
+    network = put_head(
+        native,
+        info.head,  # type: ignore[arg-type]  # the file has been verified
+        info.num_outputs,
+        is_box=tasks.of(info.task).has_box,
+        size_px=info.preprocessing.size_px,
+    )
+    if is_head_alone:
+        whole = network.state_dict()
+        whole.update(zip(list(whole)[-2:], (state[name] for name in HEAD), strict=True))
+        state = OrderedDict(whole)
+    # The format has no place for the layers' versions, which torchvision's MNASNet asks for.
+    state._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]
+    network.load_state_dict(state, strict=True)
+    return network.eval(), info

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from colours import INFO, colours_model
+from headstart.answers.evaluate import (
+    answer_photos,
+    chosen_on_validation,
+    evaluate_folder,
+    num_seen_by,
+)
+from headstart.answers.scores import scores_of
+from headstart.errors import DataError
+from headstart.inference.model_file import seal_onnx
+from headstart.inference.predictor import Predictor
+from headstart.records import Record
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return Predictor.from_bytes(seal_onnx(colours_model(), INFO))
+
+
+Paint = Callable[[dict[str, str]], Path]
+
+
+@pytest.fixture
+def paint(tmp_path: Path) -> Paint:
+    """Make photos of one colour by path; "" makes a folder, "broken" a file that is no photo."""
+
+    def make(files: dict[str, str]) -> Path:
+        for name, colour in files.items():
+            path = tmp_path / "photos" / name
+            if not colour:
+                path.mkdir(parents=True)
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if colour == "broken":
+                path.write_text("<html>")
+            else:
+                Image.new("RGB", (16, 16), colour).save(path)
+        return tmp_path / "photos"
+
+    return make
+
+
+# By class name (blue, red), which is not the order of the model's outputs (red, green, blue).
+MIXED = {"blue/1.png": "blue", "blue/2.png": "red", "red/3.png": "red", "red/4.png": "red"}
+
+
+def test_photos_are_scored_by_class_name(predictor: Predictor, paint: Paint) -> None:
+    result = evaluate_folder(predictor, paint(MIXED))
+    scores = result.scores
+    assert (result.split, result.unreadable) == (None, ())
+    assert scores.class_names == ("red", "green", "blue")
+    assert scores.accuracy == 0.75
+    assert scores.support == (2, 0, 2)
+    assert scores.confusion == ((2, 0, 0), (0, 0, 0), (1, 0, 1))
+    assert scores.recall[0] == 1
+    assert math.isnan(scores.recall[1])
+    right, wrong = math.log(2 + math.exp(5)) - 5, math.log(2 + math.exp(5))  # of logits 5, 0, 0
+    assert scores.loss == pytest.approx((3 * right + wrong) / 4, rel=1e-5)
+
+
+def test_scores_are_those_of_the_predictions(predictor: Predictor, paint: Paint) -> None:
+    root = paint(MIXED)
+    paths = [str(path) for path in sorted(root.rglob("*.png"))]
+    labels = [Path(path).parent.name for path in paths]
+    records = [
+        Record(path, INFO.class_names.index(label), None, "")
+        for path, label in zip(paths, labels, strict=True)
+    ]
+    answers, unreadable = answer_photos(predictor, records, "test", root=str(root))
+    predictions = predictor.predict(paths)
+    assert not unreadable
+    assert answers.path == ["blue/1.png", "blue/2.png", "red/3.png", "red/4.png"]
+    assert (answers.label, answers.prediction) == (labels, [p.label for p in predictions])
+    accuracy = np.mean([p.label == label for p, label in zip(predictions, labels, strict=True)])
+    assert scores_of(answers, INFO).accuracy == accuracy == evaluate_folder(predictor, root).scores.accuracy
+
+
+SPLITS = {
+    "train/red/1.png": "red",
+    "val/red/2.png": "blue",
+    "test/red/3.png": "red",
+    "test/blue/4.png": "red",
+}
+
+
+@pytest.mark.parametrize(
+    ("left_out", "asked", "taken", "accuracy"),
+    [
+        ((), None, "test", 0.5),
+        ((), "val", "val", 0.0),
+        ((), "train", "train", 1.0),
+        (("test",), None, "val", 0.0),
+        (("val", "test"), None, None, 1.0),
+    ],
+)
+def test_the_test_split_is_taken_unless_another_is_asked_for(
+    left_out: tuple[str, ...],
+    asked: str | None,
+    taken: str | None,
+    accuracy: float,
+    predictor: Predictor,
+    paint: Paint,
+) -> None:
+    files = {name: colour for name, colour in SPLITS.items() if not name.startswith(left_out or "-")}
+    result = evaluate_folder(predictor, paint(files), asked)
+    assert (result.split, result.scores.accuracy) == (taken, accuracy)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"red/1.png": "red"},
+        {"test/red/1.png": "red"},
+        {"red/1.png": "red", "green": ""},
+        {"train/red": "", "test/red/1.png": "red", "val": ""},
+    ],
+    ids=str,
+)
+def test_a_folder_that_could_not_be_trained_on_is_scored(
+    files: dict[str, str], predictor: Predictor, paint: Paint
+) -> None:
+    scores = evaluate_folder(predictor, paint(files)).scores
+    assert (scores.accuracy, sum(scores.support)) == (1.0, 1)
+
+
+def test_unreadable_photos_are_told_and_do_not_count(predictor: Predictor, paint: Paint) -> None:
+    root = paint({**MIXED, "blue/0.jpg": "broken"})
+    result = evaluate_folder(predictor, root)
+    assert result.scores.accuracy == 0.75
+    (unreadable,) = result.unreadable
+    assert unreadable.path in result.paths
+    assert unreadable.path not in result.scored
+    assert len(result.scored) == result.num_photos
+    assert unreadable.path == str(root / "blue" / "0.jpg")
+    assert "HTML page" in str(unreadable.error)
+
+
+@pytest.mark.parametrize(
+    ("files", "split", "message"),
+    [
+        ({**MIXED, "bleu/5.png": "blue"}, None, "class 'bleu' that the model does not know.*mean 'blue'"),
+        (MIXED, "test", "has no 'test' photos; it has no splits. Leave split out"),
+        (SPLITS, "tets", "has no 'tets' photos; it has test, train, val. Name one"),
+        (
+            {"red/1.jpg": "broken", "blue/2.jpg": "broken"},
+            None,
+            "None of the 2 photos can be read.*HTML page",
+        ),
+        ({"1.png": "red"}, None, "no class folders"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_with_the_reason(
+    files: dict[str, str], split: str | None, message: str, predictor: Predictor, paint: Paint
+) -> None:
+    with pytest.raises(DataError, match=message):
+        evaluate_folder(predictor, paint(files), split)
+
+
+def test_a_run_knows_the_photos_that_had_a_part_in_it_wherever_they_lie(paint: Paint, tmp_path: Path) -> None:
+    photos, run = paint({**MIXED, "green/5.png": "green"}), tmp_path / "run"
+    paths = [os.fspath(path) for path in sorted(photos.rglob("*.png"))]
+    run.mkdir()
+    assert num_seen_by(run, paths) == {"train": 0, "val": 0}
+    blue, red, green = (
+        hashlib.sha256((photos / name).read_bytes()).hexdigest()
+        for name in ("blue/1.png", "blue/2.png", "green/5.png")
+    )
+    rows = [
+        f"a photo that was moved,red,train,{red}",
+        f"b.png,blue,val,{blue}",
+        f"a copy of a training photo,red,val,{red}",  # counts once
+        f"c.png,green,test,{green}",  # had no part
+    ]
+    (run / "photos.csv").write_text("\n".join(["path,class,split,sha256", *rows]))
+    assert num_seen_by(run, [*paths, "gone.png"]) == {"train": 3, "val": 1}
+    for content in ("another program's", "path,split\na.png,train"):
+        (run / "photos.csv").write_text(content)
+        assert num_seen_by(run, paths) == {"train": 0, "val": 0}
+
+
+@pytest.mark.parametrize(
+    ("task", "epochs", "chosen"),
+    [
+        ("classification", [1], ""),
+        ("classification", [1, 3], "weights"),
+        ("multilabel", [1], "thresholds"),
+        ("multilabel", [2], "weights and thresholds"),
+    ],
+)
+def test_validation_photos_of_a_solved_head_choose_nothing_but_thresholds(
+    task: str, epochs: list[int], chosen: str, tmp_path: Path
+) -> None:
+    assert chosen_on_validation(tmp_path) == "weights"  # nobody knows
+    metrics = {"task": task, "phases": [{"epochs": [{}] * number} for number in epochs]}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    assert chosen_on_validation(tmp_path) == chosen
