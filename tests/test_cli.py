@@ -778,8 +778,8 @@ def test_epochs_and_set_reach_the_phases_of_a_run(photos: Path, tmp_path: Path) 
             ["finetune, full, classic, or a FILE.toml", "timm/NAME, or NAME.TAG"],
             ["FILE.onnx", "probe"],
         ),
-        ("augment", ["Decides the views, as in training, and which photos"], ["split, the order"]),
-        ("features", ["Groups to write: a table's column", "kept in the cache too"], ["side of the split"]),
+        ("augment", ["Random seed of the views, as in training"], ["split, order"]),
+        ("features", ["Groups to write: a table's column", "also kept in the cache"], ["side of the split"]),
     ],
 )
 def test_the_help_of_a_command_is_about_that_command(

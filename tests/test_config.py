@@ -56,7 +56,10 @@ WRONG = [
     ({"phases": [{"optimizer": "exact", "momentum": 0.8}]}, ["momentum is 0.8", "'exact'"]),
     ({"phases": [{"optimizer": "exact", "gamma": 0.5}]}, ["gamma is 0.5", "'exact'"]),
     ({"phases": [{"optimizer": "exact", "warmup_epochs": 0.5}]}, ["warmup_epochs is 0.5", "'exact'"]),
-    ({"phases": [{"milestones": [5, 2], "schedule": "multistep"}]}, ["[5, 2]", "mean [2, 5]", "must rise"]),
+    (
+        {"phases": [{"milestones": [5, 2], "schedule": "multistep"}]},
+        ["[5, 2]", "mean [2, 5]", "must increase"],
+    ),
     ({"phases": [{"milestones": [2, 2], "schedule": "multistep"}]}, ["[2, 2]", "mean [2]"]),
     (
         {"phases": [{"milestones": [3, 10, 12], "schedule": "multistep"}]},
@@ -93,7 +96,7 @@ WRONG = [
             ({"head": "spatial"}, "head is 'spatial'"),
         )
     ),
-    ({"backbone": "f.onnx", "weights": "random"}, ["weights is 'random'", "holds its own"]),
+    ({"backbone": "f.onnx", "weights": "random"}, ["weights is 'random'", "contains its own"]),
     ({"phases": [{"batch_size": 8}]}, ["'batch_size'", "a setting of the run", "--set batch_size=VALUE"]),
 ]
 

@@ -50,4 +50,4 @@ def program(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
-    """What goes before a command."""
+    """Options of the program itself, before a command."""

@@ -16,9 +16,9 @@ def cache(
         bool, typer.Option("--clear", help="Delete all stored features and exported networks.")
     ] = False,
 ) -> None:
-    """Show or clear the stored outputs of frozen stages. What is deleted is computed again when needed.
+    """Show or clear the feature cache. Deleted features are computed again when they are needed.
 
-    Exported networks are kept beside them, and are cleared too.
+    The cache holds outputs of frozen stages, and exported networks.
     """
     from datetime import datetime
 

@@ -18,16 +18,16 @@ from headstart.files import EXPORTS, refuse_to_write
 
 
 class ExportFormat(StrEnum):
-    """What a trained model can be written as."""
+    """Formats in which a trained model can be written."""
 
     ONNX = "onnx"
     PTH = "pth"
 
 
 def inspect(
-    what: Annotated[str, typer.Argument(metavar="NAME|RUN", help="A backbone's name, or a run folder.")],
+    what: Annotated[str, typer.Argument(metavar="NAME|RUN", help="Name of a backbone, or a run folder.")],
 ) -> None:
-    """Show a network's stages. With shapes, parameters, multiply-adds, and what is frozen.
+    """Show the stages of a network. Prints shapes, parameters, multiply-adds, and which are frozen.
 
     Needs headstart[train].
     """
@@ -78,10 +78,10 @@ def inspect(
 
 def backbones(
     installed: Annotated[
-        bool, typer.Option("--installed", help="Only those whose weights are here.")
+        bool, typer.Option("--installed", help="List only backbones with weights on this machine.")
     ] = False,
 ) -> None:
-    """List backbones. With size, input, where the weights come from, and whether they are on this machine."""
+    """List backbones. Prints size, input, source of the weights, and whether they are on this machine."""
     from headstart.environment import has_pytorch
 
     if not has_pytorch():
@@ -107,8 +107,8 @@ def backbones(
         ],
     )
     print(
-        "Most other networks of timm work too, as timm/NAME; one that cannot be cut before its head is "
-        "refused before any photo is read."
+        "Most other networks of timm work too, as timm/NAME. One that cannot be cut before its head is "
+        "reported as an error before any photo is read."
     )
 
 
@@ -137,10 +137,10 @@ def _print_backbones_without_pytorch(installed: bool) -> None:
 
 def export(
     model: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
-    to: Annotated[ExportFormat, typer.Option(help="What to write.")],
+    to: Annotated[ExportFormat, typer.Option(help="Format to write.")],
     out: Annotated[Path | None, option("File to write.", "model.onnx or model.pth in the run folder")] = None,
 ) -> None:
-    """Write a trained model in another form. For pth, prints the lines that load it without Headstart.
+    """Write a trained model in another format. For pth, also prints code that loads it without Headstart.
 
     Needs headstart[train].
     """

@@ -20,7 +20,7 @@ _SET = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Set any option of train by name, or with PHASE.KEY=VALUE a setting of a phase, as in "
+        help="Set any option of train by name, or a setting of a phase with PHASE.KEY=VALUE, for example "
         "finetune.epochs=20. Repeatable; overrides the option itself.",
     ),
 ]
@@ -56,7 +56,7 @@ def _sentence(text: str) -> str:
 
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help=_sentence(_SETTINGS["data"].text))]
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A run folder, or a .onnx file from one.")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A run folder, or its model.onnx.")]
 
 
 def with_settings(

@@ -13,7 +13,7 @@ from headstart.columns import counted
 from headstart.files import FEATURES, refuse_to_write
 
 
-@with_settings("augment", seed={"text": "decides the views, as in training, and which photos are shown"})
+@with_settings("augment", seed={"text": "random seed of the views, as in training, and of the photos shown"})
 def augment(
     data: Data,
     settings: dict[str, Any],
@@ -22,12 +22,16 @@ def augment(
     ),
     augment: Annotated[
         str | None,
-        option("A preset to look at (none, light, medium, strong).", "what the phases say", metavar="PRESET"),
+        option(
+            "A preset to show (none, light, medium, strong).",
+            "the augmentation of the recipe's phases",
+            metavar="PRESET",
+        ),
     ] = None,
-    views: Annotated[int, typer.Option(min=1, max=20, help="Views of each photo.")] = 6,
-    photos: Annotated[int, typer.Option(min=1, max=50, help="Photos on the picture.")] = 8,
+    views: Annotated[int, typer.Option(min=1, max=20, help="Augmented views of each photo.")] = 6,
+    photos: Annotated[int, typer.Option(min=1, max=50, help="Number of photos in the picture.")] = 8,
 ) -> None:
-    """Show photos beside their augmented views. The picture has the views that training would make."""
+    """Draw photos beside their augmented views. The views are those that training would use."""
     from headstart.training.tools.preview import write_sheet
 
     result = write_sheet(data, out, augment=augment, num_views=views, num_photos=photos, **settings)
@@ -43,24 +47,24 @@ def augment(
     has_set=False,
     val={"text": "folder or file of validation photos", "shown": "none", "metavar": "FOLDER"},
     group_by={
-        "text": "groups to write: a table's column, or a regular expression whose first parentheses find the "
-        "group in the path"
+        "text": "groups to write: a table's column, or a regular expression that finds the group in the path "
+        "with its first parentheses"
     },
-    features={"text": "whether the features are kept in the cache too (store) or not (live)"},
-    allow_quarantined={"text": "fraction of the photos whose labels may be unusable"},
+    features={"text": "whether the features are also kept in the cache (store) or not (live)"},
+    allow_quarantined={"text": "largest fraction of photos that may have unusable labels"},
 )
 def features(
     data: Annotated[
         Path,
         typer.Argument(
             metavar="DATA",
-            help="Folder of photos, in class folders or not; a table, Pascal VOC or COCO.",
+            help="Folder of photos, with or without class folders; a table, Pascal VOC or COCO.",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="File to write: .parquet or .npz.")],
     settings: dict[str, Any],
 ) -> None:
-    """Write the features of photos to a file. They are the input of a network's head; paths, labels and
+    """Write the features of photos to a file. Features are the inputs of a network's head. Paths, labels and
     splits are written with them.
     """
     from headstart.features.extract import extract_features

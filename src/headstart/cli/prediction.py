@@ -38,20 +38,23 @@ def predict(
         list[str],
         typer.Argument(metavar="IMAGE|FOLDER|-", help="Photos, folders, or - for paths from stdin."),
     ],
-    top_k: Annotated[int, typer.Option(min=1, help="Most probable classes to show.")] = 1,
+    top_k: Annotated[int, typer.Option(min=1, help="Number of most probable classes to show.")] = 1,
     format_: Annotated[
         Format | None,
-        typer.Option("--format", help="How to print. [default: table; csv when piped; by the name of --out]"),
+        typer.Option(
+            "--format",
+            help="Output format. [default: by the ending of --out; else table in a terminal, csv in a pipe]",
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write here instead of to standard output.")
+        Path | None, typer.Option(metavar="FILE", help="Output file. [default: standard output]")
     ] = None,
     draw: Annotated[
         Path | None,
-        typer.Option(help="A new folder for the photos with their boxes or answers drawn.", metavar="FOLDER"),
+        typer.Option(help="New folder for copies of the photos with predictions drawn.", metavar="FOLDER"),
     ] = None,
 ) -> None:
-    """Predict what photos show. The exit code is 1 if one of them cannot be read."""
+    """Predict classes, numbers or boxes of photos. The exit code is 1 if a photo cannot be read."""
     from headstart import tasks
     from headstart.inference.drawings import draw_each
     from headstart.inference.predictions import write_csv, write_jsonl, write_table
@@ -65,7 +68,7 @@ def predict(
     _refuse_without_photos(images)
     top_k = max(1, min(top_k, len(predictor.class_names)))
     photos = (photo for path in _paths(images) for photo in find_images(path))
-    # Several classes are told by their thresholds; the others' probabilities stand beside them.
+    # Several labels are decided by thresholds, so that all probabilities are kept; else the top k are.
     shown = None if tasks.of(predictor.info.task).has_labels else top_k
     predict_iter = partial(predictor.predict_iter, top_k=shown)
     unfinished = None
@@ -99,8 +102,8 @@ def predict(
     "evaluate",
     has_set=False,
     target={
-        "text": "a table's columns of the model's numbers, in its order",
-        "shown": "its own names",
+        "text": "a table's columns of the numbers to compare, in the order of the model's targets",
+        "shown": "the names of the model's targets",
     },
 )
 def evaluate(
@@ -108,10 +111,11 @@ def evaluate(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Labelled photos, as for training.")],
     settings: dict[str, Any],
     split: Annotated[
-        str | None, option("train, val or test.", "test, or else val, or else everything", metavar="SPLIT")
+        str | None,
+        option("Split to score: train, val or test.", "test, else val, else all photos", metavar="SPLIT"),
     ] = None,
 ) -> None:
-    """Score a model on labelled photos. The scores are those of its task, by class or by target."""
+    """Score a model on labelled photos. Prints the scores of its task, overall and per class or target."""
     from headstart.answers.evaluate import chosen_on_validation, evaluate_folder, num_seen_by
     from headstart.inference.predictor import load
 

@@ -21,7 +21,7 @@ def demo(
         Path | None, option("New folder for the photos and the run.", "headstart-demo", metavar="FOLDER")
     ] = None,
 ) -> None:
-    """Real photos, offline, in a few seconds: train, score, predict."""
+    """Train, score and predict on real photos. Works offline and takes a few seconds."""
     from headstart.demo import run_demo
 
     run_demo(out)
@@ -34,7 +34,7 @@ def train(
     out: Annotated[Path | None, option("Run folder.", "runs/NAME-OF-DATA", metavar="RUN")] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Say what would be done, and about how long it takes; do nothing."),
+        typer.Option("--dry-run", help="Show the plan and an estimate of the time, without training."),
     ] = False,
 ) -> None:
     """Train a model on labelled photos."""
@@ -52,21 +52,23 @@ def train(
 
 
 def resume(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run that was stopped.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of an interrupted run.")],
     data: Annotated[
         Path | None,
         typer.Option(
             "--data",
             metavar="DATA",
-            help="Where the photos are now, if moved. They are compared by their hashes.",
+            help="New location of the photos, if they have been moved. They are compared by their hashes.",
         ),
     ] = None,
     val: Annotated[
         Path | None,
-        typer.Option("--val", metavar="DATA", help="Where the validation photos are now, if moved."),
+        typer.Option(
+            "--val", metavar="DATA", help="New location of the validation photos, if they have been moved."
+        ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Resume although code, settings or photos have changed.")
+        bool, typer.Option("--force", help="Resume even if code, packages, settings or photos have changed.")
     ] = False,
 ) -> None:
     """Resume an interrupted run. The result is the same as without the interruption."""
@@ -95,7 +97,7 @@ def lr_find(
         str | None, option("Name of the phase to test.", "the last one that takes steps", metavar="NAME")
     ] = None,
 ) -> None:
-    """Look for a phase's learning rate. Takes 100 steps at growing rates, draws the loss, suggests a rate.
+    """Find a learning rate for a phase. Takes 100 steps at growing rates, plots the loss, suggests a rate.
 
     Needs headstart[train].
     """

@@ -1,4 +1,4 @@
-"""What a training run is told: settings, their checking, and the operations that photos are varied by."""
+"""The settings of a training run, their checking, and the operations of augmentation."""
 
 from headstart.config.backbone import file_is_not_trained
 from headstart.config.checking import Need

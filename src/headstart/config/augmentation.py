@@ -1,4 +1,4 @@
-"""The checking of augmentations as a user writes them: a preset's name, or a list of operations."""
+"""Checks augmentations as users write them: the name of a preset, or a list of operations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from headstart.config.checking import RefusedError, Setting, checked, is_number
 from headstart.config.operations import OPERATIONS, PRESETS, Augment, Operation
 from headstart.errors import did_you_mean
 
-# Which operations do the same and would undo each other's limits.
+# Pairs of operations that serve the same purpose, so that only one of them may be used.
 _ALTERNATIVES: Final = (
     ("resized-crop", "padded-crop", "two crops"),
     ("randaugment", "trivialaugment", "two policies"),
@@ -22,14 +22,14 @@ def check_augment(value: Any, where: str, problems: list[str]) -> Augment:
     """Check an augmentation as a user writes it.
 
     Args:
-        value: A preset's name, or a list of tables such as ``{op = "rotation", degrees = 15}``; operations as
-            objects are welcome too.
-        where: Begins each problem: the phase.
-        problems: Every problem is added to it, as a sentence with the value and what is allowed.
+        value: The name of a preset, or a list of tables such as ``{op = "rotation", degrees = 15}`` or of
+            ``Operation`` objects.
+        where: Text at the beginning of each problem, such as the phase.
+        problems: Problems are appended to this list, each a sentence with the value and what is allowed.
 
     Returns:
-        The preset's name, or operations with pairs for ranges, in the order in which they are applied. Where
-        there are problems, what could be read.
+        The name of the preset, or the operations in the order in which they are applied, with ranges as
+        pairs. If there are problems, only the operations without problems.
     """
     if isinstance(value, str):
         if value not in PRESETS:
@@ -54,7 +54,7 @@ def check_augment(value: Any, where: str, problems: list[str]) -> Augment:
         if operation is None:
             continue
         if operation.op in found:
-            problems.append(f"{where}augment: {operation.op} stands there twice. Give it once.")
+            problems.append(f"{where}augment: {operation.op} occurs twice. Give it once.")
         found[operation.op] = operation
     for one, other, what in _ALTERNATIVES:
         if one in found and other in found:
@@ -82,7 +82,7 @@ def _check_table(table: Any, where: str, problems: list[str]) -> Operation | Non
 
 
 def _unknown(name: Any) -> str:
-    """Say what is wrong with an operation's name; torchvision's names lead to ours."""
+    """Return a message about an unknown operation; torchvision's names get ours as a suggestion."""
     if name is None:
         return 'no operation is named. Write op = "rotation", for example.'
     kebab = re.sub(r"(?<=[a-z])(?=[A-Z])|[_ ]", "-", str(name)).lower().removeprefix("random-")
@@ -103,7 +103,7 @@ def _unknown(name: Any) -> str:
 
 
 def _converted(given: Any, annotation: str, about: Setting) -> Any:
-    """Bring a value to the kind of its parameter, or raise ``RefusedError`` with what was probably meant."""
+    """Convert a value to the kind of its parameter, or raise ``RefusedError`` with a suggestion."""
     if about.kind == "one":
         if not is_number(given) or (annotation == "int" and given != int(given)):
             raise RefusedError("it must be a whole number" if annotation == "int" else "it must be a number")
@@ -122,25 +122,28 @@ def _converted(given: Any, annotation: str, about: Setting) -> Any:
         _check_limits(given, about)
         low, high = map(float, given)
         if low > high:
-            raise RefusedError("it goes from the lower to the higher", f" Did you mean [{high:g}, {low:g}]?")
+            raise RefusedError("the lower number must come first", f" Did you mean [{high:g}, {low:g}]?")
         return low, high
     if given < 0:
-        raise RefusedError("a single number is the way to both sides", f" Did you mean {-given:g}?")
-    # A factor's way down ends at 0, so its single number ends at 1.
+        raise RefusedError(
+            "a single number is the largest change in either direction, so it must not be negative",
+            f" Did you mean {-given:g}?",
+        )
+    # A factor cannot fall below 0, so its largest change is 1.
     middle, largest = (0.0, about.at_most) if about.kind == "around 0" else (1.0, 1.0)
     _check_limits(values, dataclasses.replace(about, at_least=0, at_most=largest))
     return middle - given, middle + given
 
 
 def _check_limits(values: Sequence[float], about: Setting) -> None:
-    """Refuse what lies outside of the limits, and small numbers that are likely another unit."""
+    """Refuse values outside the limits, and values that were probably meant in another unit."""
     largest, low, high = max(map(abs, values)), about.at_least, about.at_most
     assert low is not None
     assert high is not None
     if about.unit == "degrees" and 0 < largest < 1:
         raise RefusedError(f"that is {largest:g} degrees", f" Did you mean {largest * 100:g}?")
     if about.unit == "grey level" and 0 < largest < 1:
-        raise RefusedError("grey levels go from 0 to 255", f" Did you mean {largest * 255:.0f}?")
+        raise RefusedError("grey levels range from 0 to 255", f" Did you mean {largest * 255:.0f}?")
     if all(low <= value <= high for value in values):
         return
     hint = ""
@@ -149,4 +152,4 @@ def _check_limits(values: Sequence[float], about: Setting) -> None:
     elif about.unit == "share" and 1 < largest <= 100:
         shares = ", ".join(f"{value / 100:g}" for value in values)
         hint = f" Did you mean {shares if len(values) == 1 else f'[{shares}]'} ({largest:g} %)?"
-    raise RefusedError(f"it must lie in {low:g} to {high:g}", hint)
+    raise RefusedError(f"it must be from {low:g} to {high:g}", hint)

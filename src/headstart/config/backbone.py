@@ -1,4 +1,4 @@
-"""What of a run's settings goes with its backbone: a network by name, or an ONNX file of the user's."""
+"""Which settings are allowed with which kind of backbone: a network by name, or an ONNX file of the user."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from headstart.config.phase import PhaseConfig
 
 
 def contradictions_of_backbone(config: Any) -> list[str]:
-    """Name the settings that do not go with the kind of backbone, each of them right by itself.
+    """Return a sentence for each setting that contradicts the kind of backbone.
 
     Args:
-        config: A ``TrainConfig``, which is made of files below this one.
+        config: A ``TrainConfig``. Untyped, because its module imports this one.
     """
     if not config.backbone_is_file:
         return [
-            f"{name} is {getattr(config, name)!r}, but it is a setting of backbones that are ONNX files, and "
-            f"backbone is {config.backbone!r}, which knows it. Leave {name} out."
+            f"{name} is {getattr(config, name)!r}, but only a backbone in an ONNX file has this setting, and "
+            f"backbone is {config.backbone!r}. Leave {name} out."
             for name in ("mean", "std", "output_name")
             if getattr(config, name) is not None
         ]
     problems = []
     if config.weights != "default":
         problems.append(
-            f"weights is {config.weights!r}, but the backbone {config.backbone!r} holds its own. Leave "
-            f"weights out."
+            f"weights is {config.weights!r}, but the file {config.backbone!r} contains its own weights. "
+            f"Leave weights out."
         )
     problems += [
         f"{name} is {getattr(config, name)!r}, but the features of an ONNX file are computed on the CPU, in "
@@ -43,7 +43,7 @@ def contradictions_of_backbone(config: Any) -> list[str]:
 
 
 def file_is_not_trained(file: str) -> str:
-    """Say what to do where training in steps is asked of an ONNX file."""
+    """Return a sentence on what to do instead of fine-tuning an ONNX file."""
     return (
         f"An ONNX file cannot be fine-tuned, and {file!r} is one. Train a probe on it, with --recipe probe, "
         f"or choose a backbone by its name: headstart backbones lists them."

@@ -1,7 +1,7 @@
-"""The checking of values that a user gives: types, limits, choices, unknown names, all problems at once.
+"""Checks values from a user: types, limits, choices and unknown names. Reports all problems at once.
 
-A class of settings is a frozen dataclass whose fields are made by ``setting``: each holds what its value
-means and may be, written down once, for messages and for the help of the command line.
+A class of settings is a frozen dataclass with fields made by ``setting``. Each field holds the meaning and
+the limits of its value, written down once, for messages and for the help of the command line.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from headstart.errors import did_you_mean
 
-# What other programs call a setting; where there are two names here, the first that is known is meant.
+# Names that other programs use for a setting, with ours; of two, the first known one is suggested.
 _OTHER_NAMES = {
     "lr": ("head_lr",),
     "learning_rate": ("lr", "head_lr"),
@@ -32,25 +32,25 @@ _OTHER_NAMES = {
 Need = Literal["steps", "boxes", "split"]
 
 
-@dataclass(frozen=True, eq=False, repr=False)  # which the command line would have to wait for
+@dataclass(frozen=True, eq=False, repr=False)  # generating these methods would slow the command line down
 class Setting:
-    """What a setting means, and what it may be.
+    """The meaning of a setting and the values it may have.
 
     Attributes:
-        text: Its meaning, without a full stop; it follows the value in messages and begins the help.
-        choices: The only values allowed, if there are any.
+        text: Its meaning, without a full stop: in messages after the value, in the help at the beginning.
+        choices: The allowed values; empty if it is not a choice.
         at_least, above, at_most, below: Limits of its number or numbers.
-        kind: ``one`` value as the annotation says. Of operations on photos: ``range`` is two numbers, from
-            and to; of ``around 0`` and ``around 1`` a single number is the way to both sides, as in
-            torchvision: 15 stands for [-15, 15], 0.2 for [0.8, 1.2].
-        unit: What people mix up, as shares with per cent: a value that looks so gets a hint.
-        check: Checks and converts the value, instead of ``converted``: given the value, what begins each
-            problem, and the list of problems.
-        shown: What the help shows as the default, where the value alone says too little.
-        metavar: What stands for the value in the help; by default CHOICE or NUMBER.
-        commands: Other commands than ``train`` with this option.
-        needs: What a run must have for the setting to matter: training steps, boxes to learn, or photos that
-            it splits itself.
+        kind: ``one``: a single value of the annotated type. The others are for operations on photos.
+            ``range``: two numbers, lowest and highest. ``around 0`` and ``around 1``: two numbers, or, as in
+            torchvision, a single number for both directions: 15 means [-15, 15], 0.2 means [0.8, 1.2].
+        unit: The unit of a number; a value that looks like another unit gets a hint.
+        check: Checks and converts the value instead of ``converted``. It is called with the value, the text
+            at the beginning of each problem, and the list of problems.
+        shown: The default in the help, where the value alone does not explain it.
+        metavar: The placeholder for the value in the help; by default CHOICE or NUMBER.
+        commands: Commands besides ``train`` that have this option.
+        needs: A run without this ignores the setting: training steps, boxes to learn, or photos that
+            Headstart splits.
         section: Its heading in the help. Empty: the setting is not an option of the command line.
     """
 
@@ -71,12 +71,18 @@ class Setting:
 
 
 def setting(default: Any, text: str, **about: Any) -> Any:
-    """Return a dataclass field that knows what it means: see ``Setting``."""
+    """Return a dataclass field with a ``Setting`` as its metadata.
+
+    Args:
+        default: The default value.
+        text: As in ``Setting``.
+        about: Other attributes of ``Setting``.
+    """
     return dataclasses.field(default=default, metadata={"setting": Setting(text, **about)})
 
 
 def settings_of(cls: Any) -> dict[str, Setting]:
-    """Return what each setting of a class means and may be, by its name."""
+    """Return the ``Setting`` of each field of a class of settings, by name."""
     return {f.name: f.metadata["setting"] for f in dataclasses.fields(cls) if "setting" in f.metadata}
 
 
@@ -84,8 +90,8 @@ class RefusedError(ValueError):
     """A value is not allowed.
 
     Args:
-        reason: Why, as "it must be ...".
-        hint: A sentence with a space before it, such as what was probably meant.
+        reason: Why, such as "it must be a whole number".
+        hint: A space and a sentence, such as " Did you mean 16?".
     """
 
     def __init__(self, reason: str, hint: str = "") -> None:
@@ -102,18 +108,18 @@ def checked(
     convert: Callable[[Any, str, Setting], Any] | None = None,
     elsewhere: tuple[Collection[str], str] = ((), ""),
 ) -> dict[str, Any]:
-    """Check values by the settings of a class, and bring each to the type of its field.
+    """Check values against a class of settings, and convert each to the type of its field.
 
     Args:
         cls: The class of settings.
         given: Values by name.
-        where: Begins each problem.
-        problems: Every problem is added to it, with the value, what is allowed, and what was probably meant.
+        where: Text at the beginning of each problem.
+        problems: Problems are appended to this list, each with the value, what is allowed, and a suggestion.
         convert: Used instead of ``converted``.
-        elsewhere: Names of settings that belong to another class, and where they are to be written.
+        elsewhere: Names of settings of another class, and where the user has to write them.
 
     Returns:
-        The values that are right.
+        The values without problems, converted.
     """
     known = settings_of(cls)
     annotations = {f.name: str(f.type) for f in dataclasses.fields(cls)}
@@ -135,13 +141,13 @@ def checked(
 
 
 def check_fields(settings: Any, problems: list[str], where: str = "", **how: Any) -> None:
-    """Check each value of settings by itself, and give it the type of its field: 16 for "16".
+    """Check each value of an object of settings, and convert it to the type of its field: "16" becomes 16.
 
     Args:
-        settings: An object of a class of settings, which is changed.
-        problems: As of ``checked``, like the arguments that follow.
-        where: Begins each problem.
-        how: Further arguments of ``checked``.
+        settings: An object of a class of settings. It is changed in place.
+        problems: Problems are appended to this list.
+        where: Text at the beginning of each problem.
+        how: Other arguments of ``checked``.
     """
     given = {name: getattr(settings, name) for name in settings_of(settings)}
     given = {name: os.fspath(v) if isinstance(v, os.PathLike) else v for name, v in given.items()}
@@ -150,13 +156,13 @@ def check_fields(settings: Any, problems: list[str], where: str = "", **how: Any
 
 
 def hint_at(name: str, known: Collection[str], others: Collection[str] = (), place: str = "") -> str:
-    """Return a hint at what a name that is not known was meant to be, or an empty string.
+    """Return a suggestion for an unknown name, or an empty string.
 
     Args:
         name: As the user wrote it.
-        known: What would have been right.
-        others: Names that are right elsewhere.
-        place: Where, with ``{}`` for the name.
+        known: The allowed names.
+        others: Names that are allowed in another place.
+        place: That place in words, with ``{}`` for the name.
     """
     meanings = (name, *_OTHER_NAMES.get(name, ()))
     for meant in meanings:
@@ -170,16 +176,16 @@ def hint_at(name: str, known: Collection[str], others: Collection[str] = (), pla
 
 
 def converted(value: Any, annotation: str, about: Setting, *, text: bool = True) -> Any:
-    """Bring a value to its type, and check its limits.
+    """Convert a value to the type of its field, and check its limits.
 
     Args:
         value: As the user gave it.
-        annotation: The type of its field, such as ``float | str``.
+        annotation: The type of the field, such as ``float | str``.
         about: Its limits.
         text: Whether numbers may be text, as on a command line.
 
     Raises:
-        RefusedError: It has another type, or lies outside of its limits.
+        RefusedError: The value has the wrong type, or is outside its limits.
     """
     result = _typed(value, annotation, text=text)
     check_limits(result, about)
@@ -195,7 +201,7 @@ _WORDS = {"int": "a whole number", "float": "a number", "str": "text", "None": "
 
 
 def _typed(value: Any, annotation: str, *, text: bool) -> Any:
-    """Bring a value to one of the types of an annotation, numbers before text."""
+    """Convert a value to one of the types of an annotation, preferring numbers to text."""
     if hasattr(value, "tolist"):  # NumPy's numbers and arrays
         value = value.tolist()
     if annotation == "bool":
@@ -209,7 +215,7 @@ def _typed(value: Any, annotation: str, *, text: bool) -> Any:
         if annotation.startswith("tuple[str"):
             if isinstance(parts, (list, tuple)) and all(isinstance(part, str) for part in parts):
                 return tuple(part.strip() for part in parts if part.strip())
-            raise RefusedError("it must be names, with commas between them")
+            raise RefusedError("it must be names, separated by commas")
         wanted = 3 if annotation.startswith("tuple[float") else None
         if isinstance(parts, (list, tuple)) and wanted in (None, len(parts)):
             with contextlib.suppress(RefusedError):
@@ -232,7 +238,7 @@ def _typed(value: Any, annotation: str, *, text: bool) -> Any:
 
 
 def check_limits(value: Any, about: Setting) -> None:
-    """Raise ``RefusedError`` if a value, or one of several, is outside of the limits of its setting."""
+    """Raise ``RefusedError`` if a value, or one of several, is outside the limits of its setting."""
     it = "each" if isinstance(value, tuple) else "it"
     for each in value if isinstance(value, tuple) else (value,):
         if about.choices and each is not None and each not in about.choices:

@@ -10,7 +10,7 @@ from headstart.config.phase import PhaseConfig
 
 
 class TrainSettings(TypedDict, total=False):
-    """Settings of a run by name: the fields of ``TrainConfig``, but ``data`` and ``watch``."""
+    """Settings of a run as keywords: all fields of ``TrainConfig`` except ``data`` and ``watch``."""
 
     val: float | str | os.PathLike[str]
     task: str

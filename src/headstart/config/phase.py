@@ -27,36 +27,36 @@ _of_steps = partial(setting, needs="steps")
 
 @dataclass(frozen=True)
 class PhaseConfig:
-    """One phase of training: what is unfrozen, for how long, and how fast.
+    """One phase of training: which stages are trained, for how many epochs, and at which learning rates.
 
-    Each value is checked when a phase is made; whether values go together is checked by ``TrainConfig``.
+    Each value is checked when a phase is created. ``TrainConfig`` checks combinations of values.
 
     Raises:
-        ConfigError: Names every wrong value at once, with what is allowed.
+        ConfigError: One or more values are wrong; the message lists all of them, with what is allowed.
     """
 
-    name: str = setting("phase", "what history.csv and metrics.json call it")
+    name: str = setting("phase", "name of the phase in history.csv and metrics.json")
     unfreeze: str | int = setting(
-        "head", "first trained stage: its name, a number of last stages (0: the head alone), or 'all'"
+        "head", "first trained stage: its name, a number of last stages (0: only the head), or 'all'"
     )
     epochs: int = setting(10, "passes over the training photos", at_least=1)
     augment: str | tuple[Operation, ...] = setting(
         "none",
-        "how training photos vary: none, light, medium, strong, or a list of operations",
+        "augmentation of training photos: none, light, medium, strong, or a list of operations",
         check=_check_augment,
     )
     views: int = setting(
         0,
-        "different augmented versions of each photo, in turns; 0: a new one in each epoch",
+        "number of augmented versions of each photo, used in turn; 0: a new version in each epoch",
         at_least=0,
     )
 
     optimizer: str = setting(
         "adam",
-        "exact solves a linear head as L2 logistic regression, in place of epochs",
+        "exact solves a linear head without gradient steps, as L2 logistic or ridge regression",
         choices=("adam", "adamw", "sgd", "exact"),
     )
-    momentum: float = _of_steps(0.9, "of sgd", at_least=0, below=1)
+    momentum: float = _of_steps(0.9, "momentum of sgd", at_least=0, below=1)
     head_lr: float = _of_steps(1e-3, "largest learning rate of the head", above=0)
     backbone_lr: float | None = setting(
         None, "largest learning rate of the other stages; default: head_lr", above=0
@@ -68,52 +68,64 @@ class PhaseConfig:
         at_most=1,
     )
     weight_decay: float = _of_steps(
-        0.0, "decoupled for adamw, L2 for adam and sgd; never of biases and norms", at_least=0
+        0.0, "decoupled for adamw, L2 for adam and sgd; not applied to biases and norms", at_least=0
     )
-    clip_norm: float | None = _of_steps(None, "largest norm of a step's gradients", above=0)
+    clip_norm: float | None = _of_steps(None, "gradients are clipped to this norm", above=0)
     accumulate: int = _of_steps(1, "batches per step of the optimiser", at_least=1)
 
     schedule: str = _of_steps(
         "constant",
-        "how the learning rate changes: step, multistep, exponential after epochs, the others in each step",
+        "learning-rate schedule: step, multistep and exponential change it between epochs, the others in "
+        "each step",
         choices=("constant", "step", "multistep", "exponential", "cosine", "one-cycle"),
     )
-    step_epochs: int = _of_steps(7, "schedule step: every this many epochs ...", at_least=1)
-    milestones: tuple[int, ...] = setting((), "schedule multistep: after each of these epochs ...", above=0)
-    gamma: float = _of_steps(0.9, "... the learning rate is multiplied by this", above=0, at_most=1)
+    step_epochs: int = _of_steps(7, "schedule step: epochs between changes of the learning rate", at_least=1)
+    milestones: tuple[int, ...] = setting(
+        (), "schedule multistep: epochs after which the learning rate changes", above=0
+    )
+    gamma: float = _of_steps(
+        0.9, "schedules step, multistep, exponential: factor of each change", above=0, at_most=1
+    )
     warmup_epochs: float = _of_steps(
-        0.0, "number of epochs in which the learning rate rises from 0", at_least=0
+        0.0, "epochs during which the learning rate rises linearly from 0", at_least=0
     )
 
     norm: str = setting(
         "frozen",
-        "pretrained batch norms of the trained stages: frozen, or trained with the batch's statistics; new "
-        "ones always learn",
+        "statistics of pretrained batch norms in the trained stages: frozen, or updated from the batches "
+        "(train); new batch norms always update theirs",
         choices=("frozen", "train"),
     )
-    label_smoothing: float = _of_steps(0.0, "share of each target given to all classes", at_least=0, below=1)
+    label_smoothing: float = _of_steps(
+        0.0, "fraction of each target that is spread over all classes", at_least=0, below=1
+    )
     class_weights: str = _of_steps(
-        "none", "balanced: a photo counts more the rarer its class", choices=("none", "balanced")
+        "none", "balanced: photos of rare classes have more weight in the loss", choices=("none", "balanced")
     )
     sampling: str = _of_steps(
         "shuffled",
-        "shuffled: each photo once an epoch; balanced: each class as often, rare photos repeated",
+        "shuffled: each photo once per epoch; balanced: each class equally often, repeating photos of rare "
+        "classes",
         choices=("shuffled", "balanced"),
     )
-    mixup: float = _of_steps(0.0, "alpha of Beta(alpha, alpha), the share of a second photo", at_least=0)
-    cutmix: float = _of_steps(0.0, "alpha of Beta(alpha, alpha), the area from a second photo", at_least=0)
+    mixup: float = _of_steps(
+        0.0, "weight of a second photo is drawn from Beta(alpha, alpha); this is alpha", at_least=0
+    )
+    cutmix: float = _of_steps(
+        0.0, "area from a second photo is drawn from Beta(alpha, alpha); this is alpha", at_least=0
+    )
 
     ema: float | None = _of_steps(
         None,
-        "what is scored and kept is an average of the weights that keeps this much of itself per step",
+        "decay per step of an exponential moving average of the weights, which is scored and kept",
         above=0,
         below=1,
     )
     patience: int | None = _of_steps(
-        None, "the phase ends after this many epochs without improvement", at_least=1
+        None, "early stopping: number of epochs without improvement after which the phase ends", at_least=1
     )
     wise_ft: bool = _of_steps(
-        False, "try mixtures of the weights before and after the phase on the validation photos"
+        False, "try averages of the weights before and after the phase; keep the best on validation photos"
     )
 
     def __post_init__(self) -> None:
@@ -130,7 +142,7 @@ class PhaseConfig:
         return 1 if self.augment in ("none", ()) else self.epochs
 
     def to_table(self) -> dict[str, Any]:
-        """Return the settings as a recipe file has them; ``views`` only if it is not what it would be."""
+        """Return the settings as a recipe file has them; ``views`` only if it differs from its default."""
         table = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         if self.views == self._default_views():
             del table["views"]

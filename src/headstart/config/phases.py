@@ -1,4 +1,4 @@
-"""The phases of a run: read from a recipe file, changed by what is set beside them, and checked together."""
+"""The phases of a run: read from a recipe file, changed by settings of the run, and checked together."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ RECIPES: Final[dict[str, tuple[str, ...]]] = {
     "full": ("probe", "full"),
     "classic": ("head", "all"),
 }
-"""The recipes, with the names of their phases; what is in these, ``recipe.py`` decides."""
+"""The recipes with the names of their phases. ``recipe.py`` decides the settings of each phase."""
 
 OF_A_PHASE: Final = (
     settings_of(PhaseConfig).keys() - {"name"},
     "a phase: write it below [[phases]] in a recipe file, or use --set PHASE.{}=VALUE",
 )
-"""For ``checking.checked``: which settings are a phase's, and where they are to be written."""
+"""For ``checking.checked``: settings of a phase, and where the user has to write them."""
 
 
 def phases_of(
@@ -35,17 +35,17 @@ def phases_of(
     changes: Mapping[str, Mapping[str, Any]] | None = None,
     run_settings: Collection[str] = (),
 ) -> tuple[PhaseConfig, ...]:
-    """Check phases as a user or a recipe gives them, each by itself and all together.
+    """Check the phases of a user or a recipe, one by one and all together.
 
     Args:
         tables: A list of ``PhaseConfig`` or of mappings.
-        where: Begins each problem.
-        problems: Every problem is added to it.
-        changes: Settings that take the place of a phase's own, by its name; "" stands for the last phase.
+        where: Text at the beginning of each problem.
+        problems: Problems are appended to this list.
+        changes: Settings that replace those of a phase, by phase name; the key "" means the last phase.
         run_settings: Names of settings of the whole run, for hints.
 
     Returns:
-        Those without problems.
+        The phases without problems.
     """
     if not isinstance(tables, (list, tuple)):
         problems.append(f"{where}phases is {tables!r}; write each phase as a [[phases]] table.")
@@ -84,7 +84,7 @@ def phases_of(
 
 
 def unknown_phases(changes: Collection[str], names: Collection[str]) -> list[str]:
-    """Name the phases that are to be changed and that there are not."""
+    """Return a problem for each phase in ``changes`` that does not exist."""
     return [
         f"There is no phase {name!r}.{did_you_mean(name, names)} The phases are {', '.join(names)}."
         for name in changes
@@ -104,7 +104,7 @@ def _in_steps(phase: PhaseConfig) -> str:
 
 
 def _contradictions(phase: PhaseConfig) -> list[str]:
-    """Name the settings of a phase that do not go with each other, each of them right by itself."""
+    """Return a problem for each setting of a phase that contradicts another."""
     problems, defaults = _contradictions_of_schedule(phase), PhaseConfig()
     names = [f.name for f in dataclasses.fields(phase)]
     changed = {name for name in names if getattr(phase, name) != getattr(defaults, name)}
@@ -117,7 +117,7 @@ def _contradictions(phase: PhaseConfig) -> list[str]:
         )
     if phase.class_weights == phase.sampling == "balanced":
         problems.append(
-            "class_weights and sampling are both 'balanced', so that rare classes would count twice over. "
+            "class_weights and sampling are both 'balanced', so rare classes would be weighted twice. "
             "Choose one of the two."
         )
     if phase.optimizer == "exact":
@@ -130,8 +130,8 @@ def _contradictions(phase: PhaseConfig) -> list[str]:
     elif phase.patience is not None and phase.patience >= phase.epochs - 1:
         remedy = f"Make it at most {phase.epochs - 2}, or leave" if phase.epochs > 2 else "Leave"
         problems.append(
-            f"patience is {phase.patience}, but epochs is {phase.epochs}, so that it could never end the "
-            f"phase early. {remedy} patience out."
+            f"patience is {phase.patience}, but epochs is {phase.epochs}, so it could never end the phase "
+            f"early. {remedy} patience out."
         )
     return problems
 
@@ -140,7 +140,7 @@ def _contradictions_of_schedule(phase: PhaseConfig) -> list[str]:
     problems = []
     if phase.milestones and phase.schedule != "multistep":
         problems.append(
-            f"milestones is {list(phase.milestones)}, which schedule {phase.schedule!r} does not have. Set "
+            f"milestones is {list(phase.milestones)}, but schedule {phase.schedule!r} does not use them. Set "
             f"schedule to 'multistep', or leave milestones out."
         )
     if phase.schedule == "multistep" and not phase.milestones:
@@ -149,23 +149,23 @@ def _contradictions_of_schedule(phase: PhaseConfig) -> list[str]:
             "falls, as in milestones = [20, 50], or choose 'constant'."
         )
     if list(phase.milestones) != (rising := sorted(set(phase.milestones))):
-        problems.append(f"milestones is {list(phase.milestones)}; did you mean {rising}? They must rise.")
+        problems.append(f"milestones is {list(phase.milestones)}; they must increase. Did you mean {rising}?")
     elif phase.schedule == "multistep" and (late := [m for m in phase.milestones if m >= phase.epochs]):
         problems.append(
-            f"milestones is {list(phase.milestones)}, but epochs is {phase.epochs}, so the phase is over "
-            f"before the learning rate falls at {', '.join(map(str, late))}. Name epochs below "
-            f"{phase.epochs}, or make epochs larger."
+            f"milestones is {list(phase.milestones)}, but epochs is {phase.epochs}, so the phase ends "
+            f"before the learning rate falls at {', '.join(map(str, late))}. Use milestones below "
+            f"{phase.epochs}, or more epochs."
         )
     if phase.warmup_epochs >= phase.epochs and phase.warmup_epochs > 0:
         problems.append(
             f"warmup_epochs is {phase.warmup_epochs:g}, but epochs is {phase.epochs}, so the phase "
-            f"would never come to its largest learning rate. Make it less than {phase.epochs}."
+            f"would never reach its largest learning rate. Make it less than {phase.epochs}."
         )
     return problems
 
 
 def read_recipe(path: str, problems: list[str]) -> Any:
-    """Read a recipe: a TOML file with ``[[phases]]`` and nothing else."""
+    """Read a recipe file, TOML with ``[[phases]]`` and nothing else; append problems to ``problems``."""
     try:
         content = read_toml(path)
     except ConfigError as error:
@@ -185,16 +185,16 @@ def read_recipe(path: str, problems: list[str]) -> Any:
 def changes_of(
     named: Any, last: Mapping[str, Any], run_settings: Collection[str], problems: list[str]
 ) -> dict[str, dict[str, Any]]:
-    """Check what is set beside the phases; whether there are phases of these names, ``phases_of`` finds.
+    """Check settings that change phases. ``phases_of`` checks later whether phases of these names exist.
 
     Args:
-        named: Settings by the phase's name, as the user gave them, or None.
-        last: Settings of the last phase, checked already; None stands for nothing set.
-        run_settings: As of ``phases_of``.
-        problems: Every problem is added to it.
+        named: Settings by phase name, as the user gave them, or None.
+        last: Settings of the last phase, already checked; None means not set.
+        run_settings: Names of settings of the whole run, for hints.
+        problems: Problems are appended to this list.
 
     Returns:
-        Settings by the phase's name; "" stands for the last phase.
+        Settings by phase name; the key "" means the last phase.
     """
     named = named or {}
     if not isinstance(named, Mapping) or not all(isinstance(each, Mapping) for each in named.values()):

@@ -1,4 +1,4 @@
-"""The settings of a training run: checked whole when they are made, TOML in and out."""
+"""The settings of a training run: checked together when they are created, read from and written to TOML."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from headstart.config.phases import OF_A_PHASE, RECIPES, changes_of, phases_of, 
 from headstart.config.toml import read_toml
 from headstart.errors import ConfigError, did_you_mean
 
-# How settings are grouped in the help, and the commands that have most of a group's beside train.
+# Groups of settings in the help, and the commands besides train that have most settings of the group.
 _labels = partial(
     setting, section="Photos and labels", commands=("features", "augment", "lr-find", "evaluate")
 )
@@ -31,12 +31,12 @@ _computing = partial(_machine, commands=("features",))
 
 
 def _as_it_is(value: Any, where: str, problems: list[str]) -> Any:
-    """Leave a value for later: phases are checked together."""
+    """Return a value unchecked: phases are checked together, later."""
     return value
 
 
 def _of_last_phase(name: str) -> Any:
-    """A setting of the run that stands for a setting of its last phase."""
+    """Return a setting of the run that sets one of its last phase."""
     about = settings_of(PhaseConfig)[name]
     return field(
         default=None,
@@ -57,13 +57,13 @@ class TrainConfig:
     """Everything that decides what a training run computes.
 
     Every field is a key of ``config.toml``, an option of ``headstart train`` and a keyword of ``hs.train``.
-    All values are checked when a configuration is made. Numbers may be text, as on a command line; paths may
-    be ``Path`` objects; ``phases`` may be a list of ``PhaseConfig`` or of mappings. A recipe file is read at
-    once, so that ``phases`` holds what it contained then. ``epochs``, ``lr`` and ``phase_settings`` change
-    phases; they are None as soon as ``phases`` is filled in, and holds them.
+    All values are checked when a configuration is created. Numbers may be text, as on a command line; paths
+    may be ``Path`` objects; ``phases`` may be a list of ``PhaseConfig`` or of mappings. A recipe file is read
+    immediately, so later changes to the file have no effect. ``epochs``, ``lr`` and ``phase_settings`` are
+    applied to the phases and become None when ``phases`` is filled in.
 
     Raises:
-        ConfigError: Names every wrong setting at once, with its value and what is allowed.
+        ConfigError: One or more settings are wrong; the message lists all of them, with what is allowed.
     """
 
     data: str = setting(
@@ -82,36 +82,36 @@ class TrainConfig:
         "auto",
         "what is predicted",
         choices=("auto", "classification", "multilabel", "regression", "box"),
-        shown="auto, by the labels that there are",
+        shown="auto, from the kind of labels",
         commands=("features", "augment", "lr-find"),
     )
     target: str | None = _column(
-        None, "a table's columns of numbers to predict, with commas between", shown="none"
+        None, "a table's columns of numbers to predict, separated by commas", shown="none"
     )
-    image_column: str = _column("image", "a table's column of paths, absolute or from the table's folder")
+    image_column: str = _column("image", "a table's column of paths, absolute or relative to the table")
     label_column: str | None = _column(
         None, "a table's column of classes", shown="label, or labels where a photo may have several"
     )
     split_column: str | None = _column(
-        None, "a table's column of train, val and test", shown="split, if there is one"
+        None, "a table's column with the values train, val and test", shown="split, if it exists"
     )
     group_by: str | None = _labels(
         None,
-        "keeps the photos of a group on one side of the split: a table's column, or a regular expression "
-        "whose first parentheses find the group in the path",
-        shown="the column group, if there is one",
+        "keep photos of the same group on one side of the split: a table's column, or a regular expression "
+        "that finds the group in the path with its first parentheses",
+        shown="the column group, if it exists",
         metavar="COLUMN|REGEX",
         commands=("features",),
     )
     boxes: str = _labels(
         "refuse",
-        "photos with several objects are an error, left out, or keep their largest box",
+        "photos that show several objects are an error, are skipped, or are learned with their largest box",
         choices=("refuse", "skip", "largest"),
         needs="boxes",
     )
     min_visible: float = _labels(
         0.5,
-        "share of a box that an augmented view must show; a view that shows less is replaced",
+        "minimum visible fraction of a box in an augmented view; views with less are replaced",
         at_least=0,
         at_most=1,
         metavar="FRACTION",
@@ -130,62 +130,62 @@ class TrainConfig:
         commands=("features", "lr-find"),
     )
     resize: str | None = _network(
-        None, "how photos become square", choices=("crop", "pad", "squash"), shown="the backbone's"
+        None, "how photos are made square", choices=("crop", "pad", "squash"), shown="the backbone's"
     )
     size_px: int | None = _network(
-        None, "side of the network's input", at_least=8, shown="the backbone's", metavar="PIXELS"
+        None, "height and width of the network's input", at_least=8, shown="the backbone's", metavar="PIXELS"
     )
     mean: tuple[float, float, float] | None = _file(
         None,
-        "mean of each channel that a FILE.onnx expects; pixels are 0 to 1",
+        "mean of each channel for normalising the input of a FILE.onnx; pixels are 0 to 1",
         shown="ImageNet's",
         metavar="R,G,B",
     )
     std: tuple[float, float, float] | None = _file(
         None,
-        "standard deviation of each channel, like the mean",
+        "standard deviation of each channel, for normalising in the same way",
         above=0,
         shown="ImageNet's",
         metavar="R,G,B",
     )
     output_name: str | None = _file(
         None,
-        "output or inner tensor of a FILE.onnx to take as features",
-        shown="the likeliest output",
+        "output or inner tensor of a FILE.onnx to use as features",
+        shown="the most likely output",
         metavar="TENSOR",
     )
     head: str = _network(
         "auto",
-        "one linear layer on the pooled features, a spatial head that looks for a box on the map before the "
-        "pooling, or the network's own, of hs.train(network=...)",
+        "one linear layer on the pooled features; a spatial head, which finds a box on the feature map "
+        "before pooling; or the head of a network of your own, given to hs.train(network=...)",
         choices=("auto", "linear", "spatial", "own"),
-        shown="auto, what the task needs",
+        shown="auto, by the task",
         commands=(),
     )
     recipe: str = _recipe(
         "auto",
         f"the phases of training: {', '.join(RECIPES)}, or a FILE.toml of [[phases]]",
-        shown="auto, which is finetune with PyTorch, else probe",
+        shown="auto: finetune with PyTorch, else probe",
         metavar="NAME|FILE",
     )
     epochs: int | None = _of_last_phase("epochs")
     lr: float | None = _of_last_phase("head_lr")
     seed: int = _recipe(
-        0, "decides the split, the order, the views and the dropout", at_least=0, at_most=2**63 - 1
+        0, "random seed of the split, order, augmentation and dropout", at_least=0, at_most=2**63 - 1
     )
     batch_size: int = _training(
-        32, "photos per training step, over all processes", at_least=1, commands=("lr-find",)
+        32, "photos per training step, in all processes together", at_least=1, commands=("lr-find",)
     )
     select: str = _training(
         "val_loss",
-        "what the best weights are chosen by, the loss or a score of the task",
+        "validation score by which the best weights are chosen",
         choices=tuple(
             f"val_{score}" for score in ("loss", "accuracy", "map", "f1", "mae", "rmse", "r2", "iou", "iou50")
         ),
     )
     features: str = _computing(
         "auto",
-        "whether the frozen part's output is kept on disk (store) or computed anew (live)",
+        "whether outputs of frozen stages are kept on disk (store) or computed again (live)",
         choices=("auto", "store", "live"),
     )
     device: str = _machine(
@@ -218,22 +218,22 @@ class TrainConfig:
     )
     watch: tuple[str, ...] = _machine(
         (),
-        "experiment trackers that record the run, separated by commas",
+        "experiment trackers to record the run in, separated by commas",
         choices=("tensorboard", "mlflow", "wandb"),
         shown="none",
         metavar="NAMES",
     )
     allow_quarantined: float | None = _computing(
         None,
-        "train although up to this fraction of the photos or their labels cannot be used; each class needs "
-        "one that can",
+        "largest fraction of photos that may be unreadable or wrongly labelled; each class needs at least "
+        "one usable photo",
         at_least=0,
         at_most=1,
-        shown="0.01, or five files",
+        shown="0.01, or five photos",
         metavar="FRACTION",
     )
     phase_settings: Mapping[str, Mapping[str, Any]] | None = setting(
-        None, "settings of phases by their names, in place of the recipe's", check=_as_it_is
+        None, "settings of phases by phase name, which replace those of the recipe", check=_as_it_is
     )
     phases: tuple[PhaseConfig, ...] = setting(
         (), "filled in by the recipe, or a list of phases", check=_as_it_is
@@ -272,15 +272,15 @@ class TrainConfig:
     def from_settings(
         cls, data: str | os.PathLike[str] | None = None, config: TrainConfig | None = None, **settings: Any
     ) -> Self:
-        """Make a configuration of what ``hs.train`` is given: settings by name, or a whole configuration.
+        """Create a configuration from the arguments of ``hs.train``: settings by name, or ``config``.
 
         Args:
-            data: The folder of photos, or a table, Pascal VOC or COCO; needed unless ``config`` names it.
-            config: All settings together; then no others may be given by name.
+            data: The folder of photos, or a table, Pascal VOC or COCO; required unless ``config`` has it.
+            config: All settings together; no others may then be given by name.
             settings: Any other field by name.
 
         Raises:
-            ConfigError: Names every wrong setting at once, with its value and what is allowed.
+            ConfigError: One or more settings are wrong; the message lists all of them.
         """
         if config is not None:
             return cls._from_config(data, config, settings)
@@ -327,13 +327,13 @@ class TrainConfig:
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a run's ``config.toml``."""
+        """Read the ``config.toml`` of a run."""
         content = read_toml(path)
         return cls.from_settings(content.pop("data", ""), **content)
 
     @property
     def backbone_is_file(self) -> bool:
-        """Whether the backbone is an ONNX file of the user's."""
+        """Whether the backbone is an ONNX file of the user."""
         return self.backbone.lower().endswith(".onnx")
 
     @property
@@ -343,17 +343,17 @@ class TrainConfig:
 
     @property
     def source_options(self) -> dict[str, Any]:
-        """What ``data.source.read_source`` is told besides the data and the validation photos."""
+        """Keyword arguments for ``read_source`` that concern photos and labels."""
         names = ("task", "target", "image_column", "label_column", "split_column", "group_by", "boxes")
         return {name: getattr(self, name) for name in (*names, "allow_quarantined")}
 
     @property
     def val_fraction(self) -> float:
-        """The share of photos held out where the data brings no validation photos of its own."""
+        """Fraction of the photos held out for validation; 0 if ``val`` names a folder or file."""
         return 0.0 if isinstance(self.val, str) else self.val
 
     def absolute(self) -> Self:
-        """Return the same with absolute paths, so that a run can be resumed from any folder."""
+        """Return a copy with absolute paths, so that a run can be resumed from any folder."""
         is_path = self.weights not in ("default", "random") and Path(self.weights).exists()
         return dataclasses.replace(
             self,
@@ -364,7 +364,7 @@ class TrainConfig:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, without those that are None, as TOML has no word for it."""
+        """Return plain values for TOML, without settings that are None, which TOML cannot express."""
         values = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
         phases = [{k: v for k, v in phase.items() if v is not None} for phase in values["phases"]]
         return {**values, "phases": phases}

@@ -18,7 +18,11 @@ _NOT_BY_SET: Final = {
 
 
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a TOML file; a missing or malformed one is a ``ConfigError``."""
+    """Read a TOML file.
+
+    Raises:
+        ConfigError: The file is missing or is not valid TOML.
+    """
     import tomllib  # where it is used: the help of the command line needs none
 
     try:
@@ -32,13 +36,13 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def settings_from_pairs(pairs: Iterable[str]) -> dict[str, Any]:
-    """Read what is given to ``--set``: ``KEY=VALUE``, or ``PHASE.KEY=VALUE`` for a setting of a phase.
+    """Read the values of ``--set``: ``KEY=VALUE``, or ``PHASE.KEY=VALUE`` for a setting of a phase.
 
-    A value that begins with a quote or a bracket is TOML; every other one is text, which is brought to its
-    type when it is checked. Of a key that is given twice, the last value counts.
+    A value that begins with a quote or a bracket is read as TOML. Any other value is text, and is converted
+    when the settings are checked. If a key is given twice, the last value is used.
 
     Raises:
-        ConfigError: Names every pair that is none, or that is no setting but an argument of the command.
+        ConfigError: A pair is malformed, or its key cannot be set in this way; the message lists all.
     """
     import tomllib
 

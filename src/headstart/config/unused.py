@@ -1,4 +1,4 @@
-"""Settings that have no effect in a run, so that a user is told."""
+"""Finds settings that have no effect in a run, so that the user can be warned."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _LACKING: Final[dict[Need, str]] = {
 
 
 def unused_settings(config: TrainConfig, lacking: Set[Need]) -> list[str]:
-    """Name the settings that differ from their defaults and have no effect in a run, a sentence each.
+    """Return a warning for each setting that the user has changed and that has no effect in the run.
 
     Args:
-        config: As the user gave it.
-        lacking: What the run does not have.
+        config: The settings as the user gave them.
+        lacking: Needs that the run does not fulfil: see ``Setting.needs``.
     """
     notes = []
     for name, about in settings_of(config).items():
