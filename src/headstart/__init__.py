@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from headstart.model.stages import cut, stages
     from headstart.tasks.prediction import Prediction
     from headstart.training.run.result import TrainResult
-    from headstart.training.tools.lr_find import LrRange, lr_find
+    from headstart.training.tools.lr_find import lr_find
+    from headstart.training.tools.lr_range import LrRange
     from headstart.training.train import resume, train
     from headstart.training.watch.watcher import Watcher
 
@@ -94,7 +95,7 @@ _MODULES = {
     "HeadstartError": "headstart.errors",
     "ImageError": "headstart.errors",
     "InputError": "headstart.errors",
-    "LrRange": "headstart.training.tools.lr_find",
+    "LrRange": "headstart.training.tools.lr_range",
     "MissingPackageError": "headstart.errors",
     "NetworkError": "headstart.errors",
     "ParityError": "headstart.errors",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
@@ -31,6 +31,13 @@ def align(cells: Sequence[str], widths: Sequence[int]) -> str:
         for text, width in zip(map(printable, cells), widths, strict=True)
         for padding in [" " * (abs(width) - width_of(text))]
     ).rstrip()
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of a table: the first column at the left, the others, mostly numbers, at the right."""
+    widths = [max(map(width_of, column)) for column in zip(header, *rows, strict=True)]
+    widths[0] = -widths[0]
+    return (align(row, widths) for row in (header, *rows))
 
 
 def width_of(text: str) -> int:

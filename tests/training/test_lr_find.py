@@ -21,7 +21,8 @@ from headstart.errors import TrainingError, UsageError
 from headstart.model.freeze import digest
 from headstart.training.steps.trainer import Trainer
 from headstart.training.tools import lr_find as module
-from headstart.training.tools.lr_find import NUM_STEPS, draw, suggest
+from headstart.training.tools.lr_curve import draw
+from headstart.training.tools.lr_range import NUM_STEPS, suggest
 
 TINY: dict[str, Any] = {"backbone": "timm/test_resnet", "weights": "random", "size_px": 32, "batch_size": 8}
 PHASES: list[dict[str, Any]] = [
@@ -161,7 +162,7 @@ def test_the_weights_come_back_after_an_error_too(
         setup.network.fc.weight.data.fill_(math.nan)
         raise RuntimeError
 
-    monkeypatch.setattr(module, "_test", fail)
+    monkeypatch.setattr(module, "range_test", fail)
     with pytest.raises(RuntimeError):
         hs.lr_find(photos, tmp_path / "a.png", phases=PHASES, **TINY)
     assert not seen[0].fc.weight.any()  # a new head is zero
@@ -329,7 +330,7 @@ def test_a_low_first_loss_does_not_hide_the_curve(tmp_path: Path, monkeypatch: p
     smoothed = [0.005, *(0.03 for _ in range(59))]
     limits: list[tuple[float, float]] = []
     monkeypatch.setattr(
-        "headstart.training.tools.lr_find.write_picture",
+        "headstart.training.tools.lr_curve.write_picture",
         lambda path, figure, command: limits.append(figure.axes[0].get_ylim()),
     )
     phases = TrainConfig.from_settings("x", phases=PHASES).phases

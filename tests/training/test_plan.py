@@ -13,7 +13,7 @@ import headstart as hs
 from headstart.config import PhaseConfig
 from headstart.features.cache import cache_folder
 from headstart.training.steps.schedule import lr_factor
-from headstart.training.tools.plan import epoch_axis, sparkline
+from headstart.training.tools.plan_text import epoch_axis, sparkline
 from headstart.training.train import plan
 
 TINY: dict[str, Any] = {"backbone": "timm/test_resnet", "weights": "random", "size_px": 32, "batch_size": 8}

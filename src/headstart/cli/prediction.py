@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -19,6 +19,10 @@ from headstart.cli.printing import cell, print_columns
 from headstart.columns import counted, score_text
 from headstart.errors import UsageError
 from headstart.files import TEXT, refuse_to_write, sha256_of_file
+
+if TYPE_CHECKING:
+    from headstart.inference.model_file import ModelInfo
+    from headstart.tasks.prediction import Prediction
 
 _CSV = (".csv", ".txt", "")
 _JSON_LINES = (".jsonl", ".ndjson")
@@ -57,7 +61,6 @@ def predict(
     """Predict classes, numbers or boxes of photos. The exit code is 1 if a photo cannot be read."""
     from headstart import tasks
     from headstart.inference.drawings import draw_each
-    from headstart.inference.predictions import write_csv, write_jsonl, write_table
     from headstart.inference.predictions_file import PredictionsFile
     from headstart.inference.predictor import find_images, load
 
@@ -87,12 +90,7 @@ def predict(
         is_continued = unfinished is not None and unfinished.num_known > 0
         predictions = draw_each(predictions, predictor.info, draw, is_continued=is_continued)
     with unfinished or nullcontext(sys.stdout) as file:
-        if format_ is Format.CSV:
-            num_errors = write_csv(file, predictions, predictor.info, top_k=top_k)
-        elif format_ is Format.JSONL:
-            num_errors = write_jsonl(file, predictions)
-        else:
-            num_errors = write_table(file, predictions, predictor.info, top_k=top_k)
+        num_errors = _write(file, format_, predictions, predictor.info, top_k)
     if num_errors:
         print(f"headstart: {counted(num_errors, 'photo')} could not be read", file=sys.stderr)
         raise typer.Exit(1)
@@ -159,6 +157,21 @@ def evaluate(
         print(f"headstart: {photo.path}: {photo.error}", file=sys.stderr)
     if result.unreadable:
         raise typer.Exit(1)
+
+
+def _write(
+    file: TextIO, format_: Format, predictions: Iterable[Prediction], info: ModelInfo, top_k: int
+) -> int:
+    """Write predictions as they come, and return how many photos could not be read."""
+    from headstart.inference.predictions import write_csv, write_jsonl, write_table
+
+    match format_:
+        case Format.CSV:
+            return write_csv(file, predictions, info, top_k=top_k)
+        case Format.JSONL:
+            return write_jsonl(file, predictions)
+        case Format.TABLE:
+            return write_table(file, predictions, info, top_k=top_k)
 
 
 def _usual_format(out: Path | None) -> Format:

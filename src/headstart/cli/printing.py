@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from headstart.columns import align, score_text, width_of
+from headstart.columns import score_text, table
 
 
 def print_columns(header: list[str], rows: list[list[str]]) -> None:
-    """Print aligned columns, the first to the left, the others, which are mostly numbers, to the right."""
-    widths = [max(map(width_of, column)) for column in zip(header, *rows, strict=True)]
-    widths[0] = -widths[0]
-    for row in [header, *rows]:
-        print(align(row, widths))
+    """Print aligned columns: see ``columns.table``."""
+    for line in table(header, rows):
+        print(line)
 
 
 def cell(name: str, value: Any) -> str:

@@ -87,19 +87,7 @@ def write_sheet(
     shown = _by_phase(config, len(candidates), listing.task)
     if augment is not None:
         shown = [_Shown(f"preset {augment}", augment, num_views)]
-    warnings = [text for each in shown for text in flip_warnings(listing.class_names, each.augment)]
-    if not any(operations_of(each.augment) for each in shown):
-        presets = ", ".join(list(PRESETS)[1:])
-        warnings.append(
-            f"No phase of recipe {config.recipe!r} varies photos. Look at a preset with --augment: "
-            f'{presets}. Train with one by augment = "light" in a recipe file.'
-        )
-    warnings += [
-        f"{each.heading}: all epochs see the same view of a photo. Leave views out, and each "
-        f"epoch has a new one, or write views = 5, for example, and they take turns."
-        for each in shown
-        if operations_of(each.augment) and each.num_views == 1 and augment is None
-    ]
+    warnings = _warnings(config, listing.class_names, shown, is_chosen=augment is not None)
     unreadable: list[tuple[str, str]] = []
     photos = list(islice(_readable(_in_turns(candidates, config.seed), unreadable), num_photos))
     if not photos:
@@ -122,6 +110,27 @@ def write_sheet(
     title = f"{Path(config.data).absolute().name}: views for {backbone} ({size}), seed {config.seed}"
     write_picture(Path(out), draw_sheet(title, sections), _COMMAND)
     return Preview(len(photos), tuple(dict.fromkeys(warnings)), tuple(unreadable))
+
+
+def _warnings(
+    config: TrainConfig, class_names: tuple[str, ...], shown: Sequence[_Shown], *, is_chosen: bool
+) -> list[str]:
+    """Say what a user should know of the views, unless a preset was chosen to be looked at."""
+    warnings = [text for each in shown for text in flip_warnings(class_names, each.augment)]
+    varied = [each for each in shown if operations_of(each.augment)]
+    if not varied:
+        presets = ", ".join(list(PRESETS)[1:])
+        warnings.append(
+            f"No phase of recipe {config.recipe!r} varies photos. Look at a preset with --augment: "
+            f'{presets}. Train with one by augment = "light" in a recipe file.'
+        )
+    warnings += [
+        f"{each.heading}: all epochs see the same view of a photo. Leave views out, and each "
+        f"epoch has a new one, or write views = 5, for example, and they take turns."
+        for each in varied
+        if each.num_views == 1 and not is_chosen
+    ]
+    return warnings
 
 
 @dataclass(frozen=True)

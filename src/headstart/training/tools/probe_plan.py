@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import time
-
-import numpy as np
 
 from headstart.columns import counted
-from headstart.cores import num_cores
 from headstart.data.split import likely_counts
 from headstart.features.prefix import OnnxPrefix
-from headstart.inference.runtime import map_images
 from headstart.training.probe import ProbeSetup
 from headstart.training.run.run_folder import RunFolder, likely_folder
+from headstart.training.tools.plan_text import NOTHING_DONE, line
+from headstart.training.tools.rate import photos_per_second
 from headstart.training.watch.terminal import in_words
 
 
@@ -36,8 +33,8 @@ def plan_probe(setup: ProbeSetup, out: str | os.PathLike[str] | None = None) -> 
     num_test = sum(photo.split == "test" for photo in listing.candidates)
     num_views = 1 if phase.augment == "none" else phase.views
     num_read = num_views * num_train + num_val + num_test
-    seconds = num_read / _rate(setup)
     size_px = backbone.preprocessing.size_px
+    seconds = num_read / photos_per_second(OnnxPrefix(backbone.graph), size_px, config.workers)
     views = "photos as they are"
     if phase.augment != "none":
         views = f"{counted(num_views, 'augmented view')} of each training photo"
@@ -53,28 +50,4 @@ def plan_probe(setup: ProbeSetup, out: str | os.PathLike[str] | None = None) -> 
         ("time", f"about {seconds:.0f} s for {num_read:,} photos through the backbone, less what is stored"),
         ("", "already, and a few seconds for the head"),
     ]
-    text = [f"  {name:<10} {value}".rstrip() for name, value in lines]
-    return "\n".join(["A plan: nothing has been trained, and nothing written.", "", *text])
-
-
-def _rate(setup: ProbeSetup) -> float:
-    """Return how many black photos a second go through the backbone, with as many threads as in training."""
-    prefix, size_px = OnnxPrefix(setup.backbone.graph), setup.backbone.preprocessing.size_px
-    black = np.zeros((size_px, size_px, 3), np.uint8)
-    num_photos = prefix.batch_size * (1 if setup.config.workers == 0 else num_cores())
-
-    def run() -> float:
-        begun = time.perf_counter()
-        photos = map_images(
-            range(num_photos),
-            lambda _: black,
-            prefix,
-            batch_size=prefix.batch_size,
-            workers=setup.config.workers,
-        )
-        for _ in photos:
-            pass
-        return max(time.perf_counter() - begun, 1e-9)
-
-    run()  # opens the session
-    return num_photos / run()
+    return "\n".join([NOTHING_DONE, "", *(line(name, text) for name, text in lines)])

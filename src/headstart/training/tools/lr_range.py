@@ -1,0 +1,156 @@
+"""What a learning rate range test has seen, and what follows from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import tomli_w
+
+from headstart.config import PhaseConfig
+
+START_LR: Final = 1e-7
+END_LR: Final = 10.0
+NUM_STEPS: Final = 100
+
+_SHARE: Final = 0.02  # a fall by less than this share of the loss says little ...
+LEAST: Final = 0.005  # ... and so does a smaller one than this: what was trained before has learned it all
+STILL: Final = NUM_STEPS // 4  # steps, up to a rate of 1e-5: what the loss does there is chance
+
+
+@dataclass(frozen=True)
+class LrRange:
+    """What a range test has seen.
+
+    Attributes:
+        phase: Name of the phase that was tested.
+        phases: All phases of the recipe.
+        lrs: (N,) the head's learning rate in each step, growing.
+        losses: (N,) each step's mean loss over its photos.
+        smoothed: (N,) their average, recent ones weighing more.
+        valley: Learning rate halfway down the longest fall of the smoothed loss; the suggestion. None if the
+            test ended too early to tell.
+        steepest: Learning rate where the smoothed loss falls fastest.
+        ended: Why the test ended, in words.
+        picture: The file with its drawing; None where it could not be written.
+    """
+
+    phase: str
+    phases: tuple[PhaseConfig, ...]
+    lrs: tuple[float, ...]
+    losses: tuple[float, ...]
+    smoothed: tuple[float, ...]
+    valley: float | None
+    steepest: float | None
+    ended: str
+    picture: Path | None = None
+
+    @property
+    def level(self) -> float:
+        """The loss before the rates are large enough to change it."""
+        return float(np.mean(self.losses[:STILL]))
+
+    @property
+    def floor(self) -> float:
+        """The smallest smoothed loss after that."""
+        return min(self.smoothed[STILL:], default=self.level)
+
+    @property
+    def hardly_fell(self) -> bool:
+        """Whether the loss fell by no more than chance would have it, so that the curve suggests nothing."""
+        chance = 2 * float(np.std(self.losses[:STILL])) / math.sqrt(len(self.losses[:STILL]))
+        return self.level - self.floor < max(LEAST, _SHARE * self.level, chance)
+
+    @property
+    def rises_at(self) -> float | None:
+        """Learning rate from which on the smoothed loss stands clearly above its first level, if it does."""
+        chance = 3 * float(np.std(self.losses[:STILL])) / math.sqrt(len(self.losses[:STILL]))
+        limit = self.level + max(LEAST, _SHARE * self.level, chance)
+        above = [loss > limit for loss in self.smoothed]
+        last = len(above) - above[::-1].index(False) if False in above else 0
+        return self.lrs[last] if last < len(above) else None
+
+    @property
+    def suggestion(self) -> dict[str, float]:
+        """What to set in the phase: ``head_lr``, and where it has a ``backbone_lr``, that in proportion.
+
+        Empty where the test ended too early, and where the loss hardly fell: the valley is one of noise then.
+        """
+        if self.valley is None or self.hardly_fell:
+            return {}
+        (tested,) = (each for each in self.phases if each.name == self.phase)
+        rates = {"head_lr": self.valley}
+        if tested.backbone_lr is not None:
+            rates["backbone_lr"] = self.valley * tested.backbone_lr / tested.head_lr
+        return {name: float(f"{rate:.1e}") for name, rate in rates.items()}
+
+    @property
+    def recipe(self) -> str:
+        """The phases as a recipe file, TOML, with the suggestion in it."""
+        defaults, tables = asdict(PhaseConfig()), []
+        for each in self.phases:
+            values = asdict(each) | (self.suggestion if each.name == self.phase else {})
+            shown = ("name", "unfreeze", "epochs") + (("head_lr",) if each.optimizer != "exact" else ())
+            tables.append({k: v for k, v in values.items() if k in shown or v != defaults[k]})
+        return tomli_w.dumps({"phases": tables})
+
+    def __str__(self) -> str:
+        if self.valley is None or self.steepest is None:
+            return f"Phase {self.phase}: no suggestion, for {self.ended} after {len(self.lrs)} steps."
+        if self.hardly_fell:
+            return self._without_fall()
+        settings = ", ".join(f"{name} = {value:g}" for name, value in self.suggestion.items())
+        return (
+            f"Phase {self.phase}: try {settings} (valley: halfway down the longest fall of the loss).\n"
+            f"The loss fell fastest at {self.steepest:.2g}; the smaller of the two is the safer."
+        )
+
+    def _without_fall(self) -> str:
+        names = [each.name for each in self.phases]
+        tested = self.phases[names.index(self.phase)]
+        solved = [each.name for each in self.phases[: names.index(self.phase)] if each.optimizer == "exact"]
+        why = f": phase {solved[-1]} has solved the head, so it began near its floor" if solved else ""
+        advice = f"Keep head_lr = {tested.head_lr:g}."
+        if self.rises_at is not None:
+            advice = f"It rises at {self.rises_at:.1e}: stay well below. "
+            advice += (
+                f"head_lr = {tested.head_lr:g} does."
+                if tested.head_lr <= self.rises_at / 3
+                else f"Try head_lr = {self.rises_at / 10:.1e} instead of {tested.head_lr:g}."
+            )
+        return (
+            f"Phase {self.phase}: no suggestion. The loss hardly fell in this test, from {self.level:.3g} to "
+            f"{self.floor:.3g}{why}.\n{advice}"
+        )
+
+
+def suggest(lrs: Sequence[float], smoothed: Sequence[float]) -> tuple[float | None, float | None]:
+    """Return fastai's two suggestions, valley and steepest; None where there are too few steps.
+
+    The valley is the longest falling subsequence of the losses; suggested is the middle of its second third.
+
+    Args:
+        lrs: (N,) growing learning rates.
+        smoothed: (N,) the smoothed loss at each.
+
+    Source:
+        ``valley``, ``steep`` and ``Learner.lr_find`` in fastai's ``callback/schedule.py``, which leave out
+        the first tenth of all steps and the last five.
+    """
+    rates, losses = np.array(lrs[NUM_STEPS // 10 : -5]), np.array(smoothed[NUM_STEPS // 10 : -5])
+    if len(rates) < 2:
+        return None, None
+    lengths = np.ones(len(losses), int)  # of the longest falling subsequence that ends at each step
+    for end in range(1, len(losses)):
+        higher = losses[:end] > losses[end]
+        if higher.any():
+            lengths[end] = lengths[:end][higher].max() + 1
+    end = int(lengths.argmax())
+    third = int(lengths[end]) / 3
+    valley = max(0, end - int(lengths[end]) + int(third) + int(third / 2))
+    slopes = np.diff(losses) / np.diff(np.log(rates))
+    return float(rates[valley]), float(rates[int(slopes.argmin())])

@@ -1,0 +1,168 @@
+"""A phase gone through on black photos, so that its time and its sizes are known before training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from headstart.config import PhaseConfig
+from headstart.features.activations import Activations
+from headstart.model.freeze import freeze, make_trainable
+from headstart.model.prefix import NetworkPrefix
+from headstart.model.stages import cut
+from headstart.records import Record
+from headstart.training.setup import Setup
+from headstart.training.steps.batches import Batches
+from headstart.training.steps.device import memory_format
+from headstart.training.steps.epoch import evaluate
+from headstart.training.steps.optim import parameter_groups
+from headstart.training.steps.trainer import Trainer
+from headstart.training.tools.phase_plan import PhasePlan
+from headstart.training.tools.rate import photos_per_second, seconds
+
+
+def rehearse(setup: Setup, phase: PhaseConfig, accelerator: Accelerator) -> PhasePlan:
+    """Freeze, group and time as training would, with zeros for photos; the weights stay as they are."""
+    config, network, source = setup.config, setup.network, setup.source
+    size_px = setup.preprocessing.size_px
+    prefix, suffix = source.cut(phase)
+    freeze(prefix.stages)
+    make_trainable(suffix, phase.norm, setup.new_norms)
+    layout = memory_format(config.memory_format, suffix)
+    suffix.to(memory_format=layout)
+    records = _unread(setup)
+    batches = _BlackBatches(setup, phase, accelerator, prefix, layout)
+    steps_per_epoch = batches.of(records[: source.num_train]).steps_per_epoch
+    groups = parameter_groups(network, suffix, phase)
+    best_bytes = _best_bytes(setup, phase)
+    epoch_seconds, state_bytes = 0.0, 0
+    if phase.optimizer != "exact":
+        trainer = _trainer_of_nothing(setup, phase, accelerator, suffix, records, steps_per_epoch)
+        epoch_seconds = _epoch_seconds(setup, accelerator, trainer, batches, records)
+        state_bytes = sum(tensor.nbytes for tensor in trainer.tensors().values())
+    suffix.to(memory_format=torch.contiguous_format)
+    return PhasePlan(
+        phase=phase,
+        frozen=prefix.stages.names,
+        trained=[
+            str(stage.name)
+            for stage in cut(network, phase.unfreeze)[1]
+            if next(stage.parameters(), None) is not None
+        ],
+        groups=groups,
+        storage=source.storage(phase, prefix),
+        steps_per_epoch=steps_per_epoch,
+        prefix_rate=(photos_per_second(prefix, size_px, config.workers) if prefix.stages else float("inf")),
+        epoch_seconds=epoch_seconds,
+        checkpoint_bytes=best_bytes + state_bytes,
+        best_bytes=best_bytes,
+    )
+
+
+def _unread(setup: Setup) -> list[Record]:
+    """Return the photos that may be trained on, with what is known of them before any is read."""
+    labels = {name: label for label, name in enumerate(setup.listing.class_names)}
+    return [
+        Record(
+            each.path,
+            labels[each.class_name] if each.class_name else 0,
+            each.split,
+            sha256="",
+            labels=tuple(labels[name] for name in each.labels),
+            numbers=each.numbers,
+            box=(0, 0, 1, 1),
+            size=(1, 1),
+        )
+        for each in setup.listing.candidates
+        if each.split in (None, "train")
+    ]
+
+
+@dataclass(frozen=True)
+class _BlackBatches:
+    """Makes a phase's batches, all of whose photos are black."""
+
+    setup: Setup
+    phase: PhaseConfig
+    accelerator: Accelerator
+    prefix: NetworkPrefix
+    layout: torch.memory_format
+
+    def of(self, photos: Sequence[Record]) -> Batches:
+        return Batches(
+            cast(Activations, _Zeros(self.prefix.row(self.setup.preprocessing.size_px))),
+            photos,
+            self.setup.targets,
+            self.setup.config.batch_size,
+            self.accelerator,
+            accumulate=self.phase.accumulate,
+            memory_format=self.layout,
+        )
+
+
+@dataclass(frozen=True)
+class _Zeros:
+    """Activations without photos: one row of black, as often as it is asked for."""
+
+    row: np.ndarray
+
+    def rows(self, photos: Any) -> Iterator[np.ndarray]:
+        return (np.zeros_like(self.row) for _ in photos)
+
+
+def _trainer_of_nothing(
+    setup: Setup,
+    phase: PhaseConfig,
+    accelerator: Accelerator,
+    suffix: nn.Module,
+    records: Sequence[Record],
+    steps_per_epoch: int,
+) -> Trainer:
+    """Return a trainer whose learning rates are all zero."""
+    num_classes = len(setup.listing.class_names)
+    return Trainer(
+        phase,
+        setup.network,
+        suffix,
+        setup.criterion,
+        torch.bincount(torch.tensor([record.label for record in records]), minlength=num_classes),
+        steps_per_epoch,
+        accelerator,
+        setup.config.seed,
+        schedule=lambda phase, step, steps_per_epoch: 0.0,
+    )
+
+
+def _epoch_seconds(
+    setup: Setup,
+    accelerator: Accelerator,
+    trainer: Trainer,
+    batches: _BlackBatches,
+    records: Sequence[Record],
+) -> float:
+    """Time one step and the scoring of as many photos, and return what an epoch takes of both."""
+    one_step = records[: setup.config.batch_size * batches.phase.accumulate]
+
+    def step() -> None:
+        totals = torch.zeros(3, device=accelerator.device)
+        for _ in trainer.steps(batches.of(one_step).epoch(), 1, totals):
+            pass
+
+    def score() -> None:
+        evaluate(trainer.suffix, batches.of(one_step).epoch(), setup.criterion, accelerator)
+
+    trained = seconds(step) * setup.source.num_train
+    return (trained + seconds(score) * setup.source.num_val) / len(one_step)
+
+
+def _best_bytes(setup: Setup, phase: PhaseConfig) -> int:
+    """Return the size of what the phases so far train, which a file of best weights holds."""
+    phases, state = setup.config.phases, setup.network.state_dict()
+    trained = {name for each in phases[: phases.index(phase) + 1] for name in setup.trained_names(each)}
+    return sum(state[name].nbytes for name in trained)
