@@ -1,8 +1,8 @@
-"""Random views of photos, drawn without hidden state.
+"""Draws random views of photos, without hidden state.
 
-A view is a function of (seed, view number, sha256 of the photo's bytes): the same with any number of threads
-or processes, resumed or not, cached or not, and adding photos changes no other photo's views. Each operation
-draws from a generator of its own, so that adding one to a list changes nothing that the others do.
+A view is a function of (seed, view number, SHA-256 of the photo). It does not depend on the number of threads
+or processes, on resuming or on caching, and adding photos does not change the views of others. Each operation
+has a random generator of its own, so that adding one to a list does not change the others.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ from headstart.images.view import WARPS, Step, View
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How photos vary, and a seed.
+    """A source of random views: operations and a seed.
 
     Attributes:
-        augment: A preset's name, or operations.
-        seed: Another seed, other views.
+        augment: The name of a preset, or operations.
+        seed: Random seed.
 
     Raises:
-        ConfigError: An operation is unknown, or a value out of its limits; all are named at once.
+        ConfigError: An operation is unknown, or a value is outside its limits; the message lists all.
     """
 
     augment: Augment
@@ -69,15 +69,15 @@ class Augmentation:
 
     @property
     def operations(self) -> tuple[Operation, ...]:
-        """In the order in which they are applied."""
+        """The operations in the order in which they are applied."""
         return operations_of(self.augment)
 
     def view(self, sha256: str, number: int) -> View:
         """Draw one view of a photo.
 
         Args:
-            sha256: Of the photo's bytes, hexadecimal.
-            number: Which view, from 1; 0 is the photo as it is.
+            sha256: SHA-256 of the photo's bytes, hexadecimal.
+            number: Number of the view, from 1; 0 is the photo without augmentation.
         """
         if number == 0:
             return View()
@@ -89,7 +89,7 @@ class Augmentation:
         )
 
     def steps(self, sha256: str, number: int) -> list[tuple[str, list[Step]]]:
-        """Return the operations that a view gets, each with what it does: see ``view``."""
+        """Return the operations of a view with the parameters drawn for them; arguments as for ``view``."""
         drawn = []
         for operation in self.operations:
             key = hashlib.sha256(f"view {self.seed} {number} {sha256} {operation.op}".encode()).digest()
@@ -99,7 +99,7 @@ class Augmentation:
         return drawn
 
     def fingerprint(self) -> str:
-        """Return a text that differs whenever views differ; a preset's is that of its list."""
+        """Return a text that identifies the views; a preset and the same list of operations share it."""
         operations = [dataclasses.asdict(operation) for operation in self.operations]
         return json.dumps({"seed": self.seed, "operations": operations}, sort_keys=True)
 
@@ -108,7 +108,7 @@ _Draw = Callable[[], float]  # a number in [0, 1)
 
 
 def _steps(operation: Operation, draw: _Draw) -> list[Step]:
-    """Draw an operation's numbers: always as many, so that one parameter's range changes no other's value."""
+    """Draw the parameters of an operation, always the same number, so that they are independent."""
     match operation:
         case ResizedCrop():
             area, aspect = _between(operation.area, draw), _between_logarithms(operation.aspect, draw)
@@ -164,7 +164,7 @@ def _between(limits: tuple[float, float], draw: _Draw) -> float:
 
 
 def _between_logarithms(limits: tuple[float, float], draw: _Draw) -> float:
-    """So that as many parts are twice as wide as high as the other way round."""
+    """Draw log-uniformly, so that an aspect ratio and its inverse are equally likely."""
     low, high = limits
     return min(max(math.exp(_between((math.log(low), math.log(high)), draw)), low), high)
 
@@ -174,7 +174,7 @@ def _tangent(degrees: tuple[float, float], draw: _Draw) -> float:
 
 
 def _rectangle(operation: Erasing, draw: _Draw) -> tuple[float, float, float, float]:
-    """Left, top, right, bottom as shares of the sides; a rectangle that is too long is cut off."""
+    """Draw left, top, right, bottom as fractions of the sides; a rectangle that is too long is clipped."""
     area, aspect = _between(operation.area, draw), _between_logarithms(operation.aspect, draw)
     width, height = min(1.0, math.sqrt(area * aspect)), min(1.0, math.sqrt(area / aspect))
     left, top = draw() * (1 - width), draw() * (1 - height)
@@ -182,17 +182,17 @@ def _rectangle(operation: Erasing, draw: _Draw) -> tuple[float, float, float, fl
 
 
 NUM_MAGNITUDES: Final = 31
-"""A policy's strengths are numbered from 0 to 30."""
+"""Largest magnitude of the operations of a policy; the smallest is 0."""
 
 
 @dataclass(frozen=True)
 class _Strength:
-    """How strong an operation of a policy is, from magnitude 0 to 30.
+    """Range of the strength of an operation in a policy.
 
     Attributes:
-        kind: ``signed`` is a way from 0 to either side, ``factor`` such a way from 1, ``falling`` whole
-            numbers downwards, ``none`` an operation without numbers.
-        first, last: At magnitude 0 and 30.
+        kind: ``signed``: a number with a random sign; ``factor``: 1 plus such a number; ``falling``: an
+            integer that decreases with the magnitude; ``none``: no parameter.
+        first, last: The strength at magnitude 0 and at magnitude 30.
     """
 
     kind: str
@@ -243,7 +243,7 @@ TRIVIALAUGMENT: Final = {
 
 
 def _of_table(table: dict[str, _Strength], name: str, magnitude: int, draw: _Draw) -> list[Step]:
-    """One operation of a policy; the sign is drawn whether it has one or not."""
+    """Draw the parameter of one operation of a policy; the sign is drawn even if it is not used."""
     strength, sign = table[name], -1 if draw() < 0.5 else 1
     value = strength.first + (strength.last - strength.first) * magnitude / (NUM_MAGNITUDES - 1)
     if name == "identity":

@@ -1,4 +1,4 @@
-"""Flips that would make one class look like another: told from the classes' names, before training."""
+"""Detects flips that would turn one class into another, by the names of the classes."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ _DO: Final = "If so, write augment as a list of operations without it."
 
 
 def flip_warnings(class_names: tuple[str, ...], augment: Augment) -> list[str]:
-    """Say which classes a flip would turn into each other.
+    """Return warnings about flips that would turn classes into each other.
 
     Args:
-        class_names: Of the dataset.
-        augment: A preset's name, or operations.
+        class_names: Names of the classes.
+        augment: The name of a preset, or operations.
 
     Returns:
-        A sentence for each flip that does so, with the classes and what to do.
+        A sentence for each such flip, with the classes and advice.
     """
     flips = {operation.op for operation in operations_of(augment) if operation.p > 0}
     warnings = []
@@ -98,7 +98,7 @@ def flip_warnings(class_names: tuple[str, ...], augment: Augment) -> list[str]:
 
 
 def _exchanged(class_names: tuple[str, ...], pairs: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
-    """Classes whose names are equal but for one word and its mirror image."""
+    """Return pairs of classes whose names differ only in one word that is the mirror image of the other."""
     words_of = {name: _words(name) for name in class_names}
     name_of = {words: name for name, words in words_of.items()}
     found = []
@@ -121,9 +121,9 @@ def _has_direction(name: str) -> bool:
 
 
 def _words(name: str) -> tuple[str, ...]:
-    """A name's words: turn_left, TurnLeft and "turn left" are the same. Signs are words.
+    """Return the words of a name: turn_left, TurnLeft and "turn left" are the same. Symbols are words.
 
-    Single letters keep their case: b and d are mirror images, B and D are not.
+    Single letters keep their case, because b and d are mirror images, but B and D are not.
     """
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
     words = re.findall(r"[^\W\d_]+|\d+|[^\w\s\-.]", spaced)

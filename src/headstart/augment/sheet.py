@@ -1,4 +1,4 @@
-"""A picture of photos beside their views: what a configuration makes of the data, to be looked at."""
+"""Draws a picture of photos beside their augmented views."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Picture:
 
     Attributes:
         pixels: (H, W, 3) uint8, as ``fit`` makes it.
-        title: The line below.
-        text: More lines, in small print.
+        title: Caption below the picture.
+        text: Further lines of the caption, in small print.
     """
 
     pixels: np.ndarray
@@ -40,9 +40,9 @@ class Section:
     """Rows of pictures under a heading.
 
     Attributes:
-        heading: What they show.
-        lines: More about it, in small print.
-        rows: Each begins with the original, set apart by a wider gap.
+        heading: Heading of the section.
+        lines: Further lines of the heading, in small print.
+        rows: Rows of pictures; each begins with the original, followed by a wider gap.
     """
 
     heading: str
@@ -80,7 +80,7 @@ def draw_sheet(title: str, sections: Iterable[Section]) -> Image.Image:
 
 
 def fit(image: np.ndarray | Image.Image) -> np.ndarray:
-    """Shrink an image to a cell, if it is larger; at once, as a sheet may have a thousand."""
+    """Scale an image down to the size of a cell, to save memory: a sheet may have a thousand cells."""
     image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
     if max(image.size) > _CELL:
         image = ImageOps.contain(image, (_CELL, _CELL), Image.Resampling.LANCZOS)
@@ -88,11 +88,11 @@ def fit(image: np.ndarray | Image.Image) -> np.ndarray:
 
 
 def describe(operations: Iterable[tuple[str, Sequence[Step]]], share: float) -> str:
-    """Say in a few words what a view does, by the names that users write; what cannot be seen is left out.
+    """Describe a view in a few words, by the names of operations; invisible changes are left out.
 
     Args:
-        operations: As they were drawn: ``Augmentation.steps``.
-        share: How much of the photo's area its part has become.
+        operations: The result of ``Augmentation.steps``.
+        share: Area of the visible part as a fraction of the photo.
     """
     told = []
     for op, steps in operations:
@@ -111,7 +111,7 @@ def describe(operations: Iterable[tuple[str, Sequence[Step]]], share: float) -> 
 
 
 def _in_words(name: str, numbers: Sequence[float], share: float) -> str | None:
-    """The numbers of one step, if they can be seen; empty if there are none to tell."""
+    """Return the parameters of one operation as text; empty if it has no visible effect."""
     match name:
         case "part":
             return f"{100 * share:.0f} %"
@@ -154,7 +154,7 @@ def _small_print(section: Section, width: int) -> list[str]:
 
 
 def _row_height(row: Sequence[Picture]) -> int:
-    """As high as the picture with the longest caption needs it."""
+    """Return the height of a row, including the longest caption."""
     heights = [17 * len(_wrap(p.title, 13, _CELL)) + 14 * len(_wrap(p.text, 11, _CELL)) for p in row]
     return _CELL + 4 + max(heights) + _GAP
 
@@ -162,7 +162,7 @@ def _row_height(row: Sequence[Picture]) -> int:
 def _write(
     draw: ImageDraw.ImageDraw, at: tuple[int, int], lines: Iterable[str], size: int, fill: str, height: int
 ) -> int:
-    """Write lines below each other, ``height`` pixels each; return where the next one would stand."""
+    """Write lines below each other, each ``height`` pixels high; return the y position of the next."""
     x, y = at
     for line in lines:
         draw.text((x, y), line, font=_font(size), fill=fill)
@@ -171,7 +171,7 @@ def _write(
 
 
 def _wrap(text: str, size: int, width: int) -> list[str]:
-    """Break a text between words, and a word that is wider than the line, as a file's name, within it."""
+    """Wrap a text between words; words wider than a line, such as file names, are broken."""
     text = "".join(c if c.isprintable() or c == "\N{NO-BREAK SPACE}" else "�" for c in text)
     font, lines = _font(size), [""]
     for word in text.split(" "):
@@ -189,7 +189,7 @@ def _wrap(text: str, size: int, width: int) -> list[str]:
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Matplotlib's DejaVu Sans, which knows Greek and Cyrillic, where it is installed; else Pillow's own."""
+    """Return matplotlib's DejaVu Sans, if installed, for Greek and Cyrillic; else Pillow's own font."""
     package = importlib.util.find_spec("matplotlib")  # found, not imported
     if package is not None and package.origin is not None:
         path = Path(package.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"

@@ -1,8 +1,8 @@
-"""What changes colours and pixels of a photo at network size, by given numbers: nothing is random here.
+"""Changes colours and pixels of a photo at network size, with given parameters: nothing is random here.
 
-Pillow's operations throughout, but not ``ImageEnhance``, whose blending holds Python's lock. Equal results,
-rounded once, come from a table of values, a matrix of colours or a small kernel, as fast or faster, and let
-other threads work.
+Everything uses Pillow, except ``ImageEnhance``, because its blending holds Python's global lock. Lookup
+tables, colour matrices and small kernels compute the same results, rounded once, at least as fast, and let
+other threads run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from headstart.images.view import Step
 # Close to zero after every usual normalisation, like the zeros that convolutions pad with; one value, so that
 # the pixels do not depend on mean and std.
 GREY: Final = (128, 128, 128)
-"""What is seen where there is no photo."""
+"""Colour of padding and of erased rectangles."""
 
 _VALUES: Final = np.arange(256)
 _LUMA: Final = np.array([0.299, 0.587, 0.114])  # as in convert("L"), ITU-R 601-2
@@ -29,8 +29,8 @@ def adjust(image: Image.Image, steps: Iterable[Step]) -> Image.Image:
     """Apply adjustments, one after the other.
 
     Args:
-        image: Of mode ``"RGB"``; it is not changed.
-        steps: Keys of ``ADJUSTMENTS`` with their numbers.
+        image: Mode ``"RGB"``; it is not changed.
+        steps: Keys of ``ADJUSTMENTS`` with their parameters.
     """
     for name, numbers in steps:
         image = ADJUSTMENTS[name](image, *numbers)
@@ -52,13 +52,13 @@ def _contrast(image: Image.Image, factor: float) -> Image.Image:
 
 
 def _saturation(image: Image.Image, factor: float) -> Image.Image:
-    """Between each pixel's colour and its grey level, or beyond."""
+    """Blend each pixel's colour with its grey level; a factor above 1 extrapolates."""
     matrix = factor * np.eye(3) + (1 - factor) * _LUMA
     return image.convert("RGB", tuple(np.pad(matrix, ((0, 0), (0, 1))).ravel().tolist()))
 
 
 def _hue(image: Image.Image, turn: float) -> Image.Image:
-    """Pillow's colour circle has 255 steps: 255 is 0 again."""
+    """Rotate hues. Pillow's colour circle has 255 steps, so 255 equals 0."""
     table = [*((_VALUES + round(255 * turn)) % 255).tolist(), *range(256), *range(256)]
     return image.convert("HSV").point(table).convert("RGB")
 
@@ -68,19 +68,19 @@ def _greyscale(image: Image.Image) -> Image.Image:
 
 
 def _sharpness(image: Image.Image, factor: float) -> Image.Image:
-    """Between the image and itself smoothed (Pillow's ``SMOOTH``), or beyond."""
+    """Blend the image with its smoothed version (Pillow's ``SMOOTH``); a factor above 1 extrapolates."""
     kernel = (1 - factor) * _SMOOTH
     kernel[4] += factor
     return image.filter(ImageFilter.Kernel((3, 3), kernel.tolist(), scale=1))
 
 
 def _blur(image: Image.Image, sigma: float) -> Image.Image:
-    """Sigma is in pixels of a 224 px input, so that it looks the same at every size."""
+    """Blur. Sigma is in pixels of a 224 px input and is scaled to the size of the image."""
     return image.filter(ImageFilter.GaussianBlur(sigma * image.width / 224))
 
 
 def _noise(image: Image.Image, std: float, key: float) -> Image.Image:
-    """Noise is drawn by NumPy's Philox from a key that is part of the view."""
+    """Add noise, drawn by NumPy's Philox generator from a key that is part of the view."""
     pixels = np.asarray(image)
     generator = np.random.Generator(np.random.Philox(int(key)))
     noise = generator.standard_normal(pixels.shape, np.float32)
@@ -90,7 +90,7 @@ def _noise(image: Image.Image, std: float, key: float) -> Image.Image:
 
 
 def _erase(image: Image.Image, left: float, top: float, right: float, bottom: float) -> Image.Image:
-    """The rectangle is given in shares of the sides."""
+    """Fill a rectangle, given as fractions of the sides, with grey."""
     box = (
         round(left * image.width),
         round(top * image.height),
@@ -117,4 +117,4 @@ ADJUSTMENTS: Final[dict[str, Callable[..., Image.Image]]] = {
     "noise": _noise,
     "erase": _erase,
 }
-"""What changes pixels: each takes an RGB image and its numbers, and gives another RGB image."""
+"""Adjustments by name: functions of an RGB image and parameters that return another RGB image."""

@@ -1,4 +1,4 @@
-"""Boxes: where a view moves them, and how well two agree."""
+"""Boxes: transforming them with a view, and their overlap."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 def to_input(box: Box, size: tuple[int, int], view: View, settings: Preprocessing) -> tuple[Box, float]:
-    """Move a box along with its photo into the network's input.
+    """Transform a box from its photo to the network's input.
 
     Args:
-        box: xmin, ymin, xmax, ymax in pixels of the photo as a viewer shows it.
-        size: The photo's width and height.
-        view: Which version of the photo the network sees.
+        box: xmin, ymin, xmax, ymax in pixels of the photo as a viewer displays it.
+        size: Width and height of the photo.
+        view: The version of the photo that the network gets.
         settings: How photos become the network's input.
 
     Returns:
-        The upright box around what the view made of it, in shares of the input's sides and cut off at them;
-        and the share of its area that is left after that, in 0..1.
+        The axis-aligned bounding box of the transformed box, as fractions of the input's sides, clipped to
+        the input; and the fraction of its area that remains after clipping, in 0..1.
     """
     moved = _moved(box, np.linalg.inv(view.matrix(*size, settings))) / settings.size_px
     seen = np.clip(moved, 0, 1)
@@ -31,15 +31,15 @@ def to_input(box: Box, size: tuple[int, int], view: View, settings: Preprocessin
 
 
 def to_photo(shares: Box | np.ndarray, size: tuple[int, int], settings: Preprocessing) -> Box:
-    """Move a predicted box from the network's input, seen without augmentation, into its photo.
+    """Transform a predicted box from the network's input, without augmentation, to its photo.
 
     Args:
-        shares: Of the input's sides.
-        size: The photo's width and height.
+        shares: xmin, ymin, xmax, ymax as fractions of the input's sides.
+        size: Width and height of the photo.
         settings: How photos become the network's input.
 
     Returns:
-        The box in pixels of the photo, cut off at its sides.
+        The box in pixels of the photo, clipped to the photo.
     """
     moved = _moved(np.asarray(shares) * settings.size_px, View().matrix(*size, settings))
     cut = np.clip(moved, 0, np.tile(size, 2))
@@ -47,11 +47,11 @@ def to_photo(shares: Box | np.ndarray, size: tuple[int, int], settings: Preproce
 
 
 def turned_upright(box: Box, size: tuple[float, float], orientation: int) -> Box:
-    """Move a box from the pixels as they are stored to the photo as a viewer shows it.
+    """Transform a box from the stored pixels to the photo as a viewer displays it.
 
     Args:
-        box: xmin, ymin, xmax, ymax in the photo as it is stored.
-        size: Width and height as stored.
+        box: xmin, ymin, xmax, ymax in the stored pixels.
+        size: Width and height of the stored pixels.
         orientation: The EXIF orientation, 1..8.
     """
     xmin, ymin, xmax, ymax = box
@@ -64,17 +64,17 @@ def turned_upright(box: Box, size: tuple[float, float], orientation: int) -> Box
 
 
 def area(boxes: np.ndarray) -> np.ndarray:
-    """Return the areas, (...), of boxes (..., 4)."""
+    """Return the areas (...) of boxes (..., 4)."""
     product: np.ndarray = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
     return product
 
 
 def iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return each pair's intersection over union, (N,) in 0..1; 0 where a box is inverted or empty.
+    """Return the intersection over union of each pair, (N,) in 0..1; 0 if a box is inverted or empty.
 
     Args:
         first: (N, 4), xmin, ymin, xmax, ymax.
-        second: Likewise, in the same unit.
+        second: (N, 4), in the same unit.
     """
     inner = np.concatenate(
         [np.maximum(first[:, :2], second[:, :2]), np.minimum(first[:, 2:], second[:, 2:])], 1

@@ -1,7 +1,7 @@
-"""Colours as they are meant: pixels with an ICC profile become sRGB, which is what networks were trained on.
+"""Converts pixels with an ICC profile to sRGB, the colour space that networks are trained on.
 
-A phone's photo in Display P3, or a camera's in Adobe RGB, looks paler than it is if its numbers are taken for
-sRGB. Pixels without a profile are sRGB by convention, and most profiles are sRGB's: both stay as they are.
+A phone's photo in Display P3, or a camera's in Adobe RGB, looks too pale if its values are interpreted as
+sRGB. Pixels without a profile are sRGB by convention, and most profiles are sRGB; neither needs a conversion.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MODES: Final = {"RGB": "RGB ", "L": "GRAY", "CMYK": "CMYK"}
 
 
 def library() -> str:
-    """Return the name and version of what converts colours: another one may round in another way."""
+    """Return name and version of the library that converts colours; versions may round differently."""
     return f"littlecms {features.version('littlecms2') or 'missing'}"
 
 
@@ -34,12 +34,11 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Convert pixels to sRGB.
 
     Args:
-        image: Of mode ``"RGB"``, ``"L"`` or ``"CMYK"``; others are returned as they are.
-        profile: The ICC profile that belongs to it, if any. One that is damaged, or is another colour
-            space's, says nothing about the pixels and is ignored.
+        image: Mode ``"RGB"``, ``"L"`` or ``"CMYK"``; other modes are returned unchanged.
+        profile: Its ICC profile, if any. A damaged profile, or one of another colour space, is ignored.
 
     Returns:
-        An image of mode ``"RGB"``, or the image itself where nothing has to be converted.
+        An image of mode ``"RGB"``, or the image itself if no conversion is necessary.
     """
     if not profile or image.mode not in _MODES or len(profile) > _MAX_PROFILE_BYTES:
         return image
@@ -49,7 +48,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 @lru_cache(_CACHED)
 def profile_name(profile: bytes) -> str:
-    """Return an ICC profile's own name, such as ``"Display P3"``; empty if it cannot be read."""
+    """Return the name in an ICC profile, such as ``"Display P3"``; empty if it cannot be read."""
     if not profile or len(profile) > _MAX_PROFILE_BYTES:
         return ""
     try:
@@ -62,7 +61,7 @@ def profile_name(profile: bytes) -> str:
 
 @lru_cache(_CACHED)
 def _conversion(profile: bytes, mode: str) -> Callable[[Image.Image], Image.Image] | None:
-    """Return what converts a mode's pixels from a profile to sRGB; None if there is nothing to convert."""
+    """Return the transform from a profile to sRGB; None if no conversion is necessary."""
     try:
         from PIL import ImageCms
 
@@ -99,7 +98,7 @@ def _looked_up(levels: tuple[int, ...], image: Image.Image) -> Image.Image:
 
 
 def _probe(mode: str) -> Image.Image:
-    """Return every level of grey, or every 15th of each channel with those of all others."""
+    """Return test pixels: every grey level, or all combinations of every 15th value of each channel."""
     if mode == "L":
         return Image.fromarray(np.arange(256, dtype=np.uint8)[np.newaxis])
     levels = np.arange(0, 256, 15, dtype=np.uint8)

@@ -1,7 +1,7 @@
-"""Bytes to pixels: one upright RGB image from whatever file a user has, or an error that says why not.
+"""Decodes the bytes of a photo into an upright RGB image, or raises an error with the reason.
 
-The bytes decide, never the file's name. Everything here is thread-safe and leaves Pillow's settings alone;
-Pillow's ``ImageFile.LOAD_TRUNCATED_IMAGES`` stays off, so that a truncated photo is an error.
+The format is recognised by the bytes, never by the file name. All functions are thread-safe and do not change
+Pillow's settings; ``ImageFile.LOAD_TRUNCATED_IMAGES`` stays off, so that a truncated photo is an error.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from headstart.images.formats import HEAD_BYTES, READERS, format_of, why_not_an_
 from headstart.images.pillow_warnings import pillow_warnings_off
 
 MAX_PIXELS: Final = 100_000_000
-"""Largest photo that is decoded, in pixels (up to 1.5 GB of memory); a JPEG may have more."""
+"""Largest photo that is decoded, in pixels (up to 1.5 GB of memory). A JPEG may be larger."""
 
 # A JPEG is decoded at reduced scale, so a phone's 108 or 200 megapixels are welcome: since no side exceeds
 # 65,535 pixels, what is held stays below MAX_PIXELS for any reduce_to_px up to 760. The limit bounds the
 # time, and the coefficients of a progressive JPEG, which libjpeg keeps at full scale.
 MAX_JPEG_PIXELS: Final = 250_000_000
-"""Largest JPEG that is decoded, in pixels of its full scale."""
+"""Largest JPEG that is decoded, in pixels at full scale."""
 
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -48,11 +48,11 @@ _SIDES_SWAPPED: Final = {_UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a photo's header says of its size.
+    """Size and orientation from the header of a photo.
 
     Attributes:
-        size: Width and height in pixels as a viewer shows the photo (the EXIF orientation has been applied).
-        orientation: The EXIF orientation, 1..8: how the stored pixels are turned or mirrored to get there.
+        size: Width and height in pixels as a viewer displays the photo, with the EXIF orientation applied.
+        orientation: The EXIF orientation, 1..8.
     """
 
     size: tuple[int, int]
@@ -60,21 +60,21 @@ class Header:
 
     @property
     def stored_size(self) -> tuple[int, int]:
-        """Width and height of the pixels as they are stored."""
+        """Width and height of the stored pixels, before the EXIF orientation is applied."""
         width, height = self.size
         return (height, width) if _UPRIGHT.get(self.orientation) in _SIDES_SWAPPED else self.size
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A decoded photo, and what its file says of itself.
+    """A decoded photo with the metadata of its file.
 
     Attributes:
-        image: Upright, of mode ``"RGB"``.
+        image: Upright, mode ``"RGB"``.
         header: Size of the whole photo, and its orientation.
         format: One of ``FORMATS``.
         profile: The file's ICC profile; empty if it has none.
-        reduction: 1, 2, 4 or 8: at which fraction of its size a JPEG has been decoded.
+        reduction: 1, 2, 4 or 8: a JPEG has been decoded at 1/reduction of its size.
     """
 
     image: Image.Image
@@ -91,25 +91,25 @@ class Decoded:
 
 
 def decode(data: bytes, *, path: str, reduce_to_px: int | None = None) -> Image.Image:
-    """Return the pixels of ``decode_photo``: an upright image of mode ``"RGB"``."""
+    """Decode a photo like ``decode_photo``, and return only its upright RGB image."""
     return decode_photo(data, path=path, reduce_to_px=reduce_to_px).image
 
 
 def decode_photo(data: bytes, *, path: str, reduce_to_px: int | None = None) -> Decoded:
-    """Decode a photo, whole: of an animation or a file of many pages the first picture.
+    """Decode a photo; of an animation or a file with several pages, the first image.
 
-    Transparency is laid over white. 16-bit pixels are scaled to 8 bits, floating-point ones from 0..1. Pixels
-    with an ICC profile are converted to sRGB.
+    Transparent pixels are composited over white. 16-bit pixels are scaled to 8 bits, floating-point pixels
+    from 0..1. Pixels with an ICC profile are converted to sRGB.
 
     Args:
-        data: The file's content: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
-        path: Names the photo in errors; it is not opened.
-        reduce_to_px: Decode a JPEG at 1/2, 1/4 or 1/8 of its size, as far as its shorter side stays at
-            least this long; the other formats have no such short cut.
+        data: The content of a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file.
+        path: Name of the photo in errors; it is not opened.
+        reduce_to_px: Decode a JPEG at 1/2, 1/4 or 1/8 of its size, provided that its shorter side has at
+            least this many pixels; ignored for other formats.
 
     Raises:
-        ImageError: The bytes are no such photo, are truncated or damaged, or would decode to more than
-            ``MAX_PIXELS`` (a JPEG: ``MAX_JPEG_PIXELS``).
+        ImageError: The bytes are not a photo in one of these formats, are truncated or damaged, or have more
+            than ``MAX_PIXELS`` pixels (a JPEG: ``MAX_JPEG_PIXELS``).
     """
     format_name = format_of(data[:HEAD_BYTES])
     if format_name not in READERS:
@@ -135,18 +135,18 @@ def decode_photo(data: bytes, *, path: str, reduce_to_px: int | None = None) -> 
 
 
 def image_size(photo: str | bytes) -> tuple[int, int]:
-    """Return width and height as a viewer shows a photo, as ``image_header`` does."""
+    """Return width and height of a photo as a viewer displays it; see ``image_header``."""
     return image_header(photo).size
 
 
 def image_header(photo: str | bytes) -> Header:
-    """Read a photo's size and orientation; no pixel is read.
+    """Read the size and orientation of a photo without decoding its pixels.
 
     Args:
         photo: A path, or the content of a file.
 
     Raises:
-        ImageError: It is not a photo that Headstart reads, by its header.
+        ImageError: According to its header, it is not a photo that Headstart can read.
     """
     path = photo if isinstance(photo, str) else "photo"
     try:
@@ -177,7 +177,7 @@ def _header(size: tuple[int, int], orientation: int, format_name: str) -> Header
 
 
 def _has_exif(png: BinaryIO) -> bool:
-    """Tell by the names of a PNG's chunks whether one may hold EXIF; the file stays where it stands."""
+    """Return whether a PNG has a chunk that may contain EXIF; the position in the file does not change."""
     stands, found = png.tell(), False
     png.seek(8)
     while not found and len(chunk := png.read(8)) == 8:
@@ -225,7 +225,7 @@ def _to_rgb(image: Image.Image, path: str) -> Image.Image:
 
 
 def _grey_8_bit(image: Image.Image, path: str) -> np.ndarray:
-    """Scale grey pixels of 12, 16 or 32 bits to (H, W) uint8; Pillow's ``convert`` would clip them."""
+    """Scale grey pixels of 12, 16 or 32 bits to (H, W) uint8, where Pillow's ``convert`` would clip them."""
     values = np.asarray(image)
     tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
     white = 1.0 if image.mode == "F" else 0xFFFF

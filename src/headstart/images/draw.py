@@ -1,4 +1,4 @@
-"""A photo with something said of it, as a picture: boxes, and words below."""
+"""Draws predictions on photos: boxes, and a line of text below."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _COLOURS: Final = ("#d4380d", "#1f6feb")
 
 
 def annotate(photo: Image.Image, words: str, boxes: Sequence[Box] = ()) -> Image.Image:
-    """Draw boxes on a photo and write below it; a large photo is made smaller first.
+    """Draw boxes on a photo and text below it; a large photo is scaled down first.
 
     Args:
-        photo: RGB; left as it is.
-        words: One line; what is too long for the photo's width is cut off.
-        boxes: In pixels of the photo; the first is red, the second, such as the true one, blue.
+        photo: RGB; it is not changed.
+        words: One line of text, truncated to the width of the photo.
+        boxes: In pixels of the photo. The first is red; the second, usually the true box, is blue.
     """
     scale = min(1, _LONGEST_SIDE_PX / max(photo.size))
     width, height = (max(1, round(scale * side)) for side in photo.size)
@@ -42,7 +42,7 @@ def annotate(photo: Image.Image, words: str, boxes: Sequence[Box] = ()) -> Image
 
 
 def outline(pixels: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Draw a box on pixels, (H, W, 3) uint8, and return the copy."""
+    """Return a copy of pixels, (H, W, 3) uint8, with the outline of a box."""
     picture = Image.fromarray(pixels)
     limits = np.array([picture.width - 1, picture.height - 1] * 2)
     sides = np.clip(np.round(box), 0, limits).tolist()

@@ -1,4 +1,4 @@
-"""Which files below a folder are photos: the same for training as for predicting."""
+"""Finds the photos in a folder and its subfolders, in the same way for training and prediction."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Entry:
     """A file or a folder below the root, or the root itself.
 
     Attributes:
-        path: Opens it.
-        names: Its own name, after those of the folders from the root to it; empty for the root.
-        kind: ``"image"`` for what is meant as a photo, ``"other"`` for all other files, ``"folder"`` for a
-            folder that may hold photos, ``"run"`` for one that a training run has written.
+        path: Path that opens it.
+        names: Names of the folders from the root to it, and its own; empty for the root.
+        kind: ``"image"`` for a file that is meant as a photo, ``"other"`` for any other file, ``"folder"``
+            for a folder that may contain photos, ``"run"`` for the folder of a training run.
         error: Why a folder cannot be listed; None if it can.
     """
 
@@ -39,16 +39,16 @@ class Entry:
 def walk(
     root: str, entered: set[tuple[int, int]] | None = None, *, into_hidden: bool = True
 ) -> Iterator[Entry]:
-    """Yield each folder, then its files, before its subfolders; linked folders come after all others.
+    """Yield each folder, then its files, then its subfolders; linked folders come after all others.
 
-    Images are files with an image's suffix or first bytes. Nothing is one that is hidden, or lies in a hidden
-    folder or below a run's. Links are followed, but no folder is entered twice. Names are ordered by their
-    bytes, so that the order is the same on every file system.
+    Images are files with the suffix or the first bytes of an image, unless they are hidden, in a hidden
+    folder, or in the folder of a run. Links are followed, but no folder is entered twice. Names are sorted by
+    their bytes, so that the order is the same on every file system.
 
     Args:
-        root: The folder. Whatever it is called or holds, it is searched.
-        entered: Folders not to enter, by device and inode; grows by those that are.
-        into_hidden: Whether the files in hidden folders are yielded too, at the end, as ``"other"``.
+        root: The folder; it is searched even if it is hidden or a run.
+        entered: Folders not to enter, by device and inode; those that are entered are added.
+        into_hidden: Whether files in hidden folders are also yielded, at the end, as ``"other"``.
     """
     entered = set() if entered is None else entered
     waiting: list[tuple[int, tuple[bytes, ...], tuple[str, ...], str]] = [(_REAL, (), (), root)]
@@ -85,7 +85,7 @@ def walk(
 
 
 def _is_run(names: Collection[str]) -> bool:
-    """Tell by the names in a folder whether a training run has written it; it may have been stopped early."""
+    """Return whether a folder with these file names was written by a training run, finished or not."""
     return "config.toml" in names and not {"checkpoints", "metrics.json", "model.onnx"}.isdisjoint(names)
 
 

@@ -1,4 +1,4 @@
-"""Which format a file is of, by its first bytes, and which files are meant as photos."""
+"""Recognises image formats by the first bytes of a file, and decides which files are meant as photos."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ READERS: Final[dict[str, type[ImageFile]]] = {
 }
 
 FORMATS: Final = tuple(READERS)
-"""The formats that are read. An MPO is read as the JPEG that its first picture is."""
+"""The formats that can be read. An MPO is read as a JPEG, which its first image is."""
 
 _READ_SUFFIXES = ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .bmp .dib .tif .tiff .avif .avifs"
 
@@ -38,10 +38,10 @@ _MEANT_AS_PHOTOS = (
 )
 
 IMAGE_SUFFIXES: Final = frozenset(f"{_READ_SUFFIXES} {_MEANT_AS_PHOTOS}".split())
-"""Lower-case suffixes of the files that are taken for images, readable or not."""
+"""Lower-case suffixes of files that are meant as images, whether the format can be read or not."""
 
 HEAD_BYTES: Final = 32
-"""How many first bytes of a file tell its format."""
+"""Number of bytes at the beginning of a file that identify its format."""
 
 _SIGNATURES: Final = {
     name: re.compile(pattern, re.DOTALL)
@@ -69,14 +69,14 @@ _ADVICE: Final = {
 
 
 def looks_like_image(head: bytes) -> bool:
-    """Tell by a file's first ``HEAD_BYTES`` bytes whether it is an image, in a format that is read or not."""
+    """Return whether the first ``HEAD_BYTES`` bytes of a file are those of an image, readable or not."""
     return format_of(head) is not None
 
 
 def is_meant_as_image(path: str) -> bool:
-    """Tell whether a file is a photo by its suffix or its first bytes.
+    """Return whether a file is meant as a photo, by its suffix or its first bytes.
 
-    What cannot be looked at, as a link that leads nowhere, is one by its suffix.
+    For a file that cannot be opened, such as a broken link, only the suffix counts.
     """
     has_suffix = Path(path).suffix.lower() in IMAGE_SUFFIXES
     try:
@@ -93,12 +93,12 @@ def is_meant_as_image(path: str) -> bool:
 
 
 def format_of(head: bytes) -> str | None:
-    """Return the name of the format that first bytes show, read or not; None if they show none."""
+    """Return the name of the format with these first bytes, readable or not; None if it is unknown."""
     return next((name for name, pattern in _SIGNATURES.items() if pattern.match(head)), None)
 
 
 def why_not_an_image(data: bytes, format_name: str | None) -> str:
-    """Return why bytes are not decoded, by the format that their first bytes show."""
+    """Return the reason why a file of this format cannot be decoded."""
     if not data:
         return "empty file"
     if format_name is not None:

@@ -1,4 +1,4 @@
-"""Photos as Python programs hand them over: paths, bytes, open files, Pillow images, arrays, tensors."""
+"""Photos as arguments of Python functions: paths, bytes, open files, Pillow images, arrays, tensors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from headstart.images.photo_file import MAX_FILE_BYTES
 
 
 class Readable(Protocol):
-    """A file that was opened for reading bytes, such as ``io.BytesIO`` or a member of a zip archive."""
+    """A file opened for reading bytes, such as ``io.BytesIO`` or a member of a zip archive."""
 
     def read(self, size: int = -1, /) -> bytes:
         """Return at most ``size`` bytes from the current position."""
@@ -51,18 +51,19 @@ Photo: TypeAlias = (
     | np.ndarray
     | HasArray
 )
-"""A path; a file's content; a file opened in binary mode; a Pillow image; or uint8 pixels from 0 to 255: RGB
-(H, W, 3), RGBA (H, W, 4), or grey (H, W) or (H, W, 1); of PyTorch also (3, H, W), (4, H, W) and (1, H, W)."""
+"""A path; the content of a file; a file opened in binary mode; a Pillow image; or uint8 pixels: RGB (H, W,
+3), RGBA (H, W, 4), or grey (H, W) or (H, W, 1); as a PyTorch tensor also (3, H, W), (4, H, W) or (1, H, W).
+"""
 
 _CHANNELS: Final = (1, 3, 4)
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A photo that was handed over, in one of the few forms that are read.
+    """A photo from an argument, converted to one of a few types.
 
     Attributes:
-        path: As it was given; None for what is not a path.
+        path: The path that was given; None if the photo was not given as a path.
         content: A path, a file's content, a Pillow image, (H, W), (H, W, 3) or (H, W, 4) uint8 pixels, or why
             an open file could not be read.
     """
@@ -72,7 +73,7 @@ class Given:
 
 
 def is_one_photo(photos: object) -> bool:
-    """Tell one photo from a collection of photos."""
+    """Return whether an argument is a single photo rather than a collection of photos."""
     if isinstance(photos, np.ndarray) and photos.ndim == 1 and photos.dtype.kind in "OU":
         return False  # of paths or other photos
     return (
@@ -84,14 +85,14 @@ def is_one_photo(photos: object) -> bool:
 
 
 def each_given(photos: Iterable[Photo]) -> Iterator[Given]:
-    """Yield photos in one of the few forms that are read, one after the other, in the calling thread.
+    """Yield the photos of an argument one by one, in the calling thread.
 
-    An open file is read here, as whoever opened it may close it before the next one. What an iterator yields
-    is copied if it can be changed: a program that reads frames into one buffer would otherwise overwrite a
-    photo that waits for its turn.
+    Open files are read here, because the caller may close them before the next photo is requested. Mutable
+    buffers from an iterator are copied; otherwise a program that reads frames into one buffer would overwrite
+    photos that have not been processed yet.
 
     Raises:
-        InputError: Something is not a photo by its Python type, or by its array's type or shape.
+        InputError: An item is not a photo, by its Python type or by the dtype or shape of its array.
     """
     if isinstance(photos, Mapping):
         raise InputError(
@@ -163,7 +164,7 @@ def _copied(image: Image.Image) -> Image.Image | ImageError:
 
 
 def _is_array(photo: object) -> bool:
-    """Tell an array of any library by its attributes; a table's column, of one dimension, is not a photo."""
+    """Return whether an object is an array of any library; one-dimensional arrays are not photos."""
     has_all = all(hasattr(photo, name) for name in ("shape", "dtype", "__array__"))
     return has_all and not isinstance(photo, type) and len(getattr(photo, "shape", ())) > 1
 
@@ -172,7 +173,7 @@ def _pixels(photo: Any) -> np.ndarray:
     """Return (H, W), (H, W, 3) or (H, W, 4) uint8.
 
     Raises:
-        InputError: It has another type or shape; the message says how to convert it.
+        InputError: The array has another dtype or shape; the message says how to convert it.
     """
     is_torch = callable(getattr(photo, "detach", None)) and callable(getattr(photo, "cpu", None))
     what = f"An array of {photo.dtype} {tuple(photo.shape)}"

@@ -1,4 +1,4 @@
-"""A photo's bytes from its file, or why there are none."""
+"""Reads the bytes of a photo from its file."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MAX_FILE_BYTES: Final = 2**30
 
 
 def read_bytes(path: str) -> bytes:
-    """Return a photo's bytes.
+    """Return the bytes of a photo.
 
     Raises:
-        ImageError: There is no such file, it may not be read, or it is no photo by its kind or size.
+        ImageError: The file does not exist, cannot be read, is not a regular file, or is too large.
     """
     try:
         status = Path(path).stat()

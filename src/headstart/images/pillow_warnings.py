@@ -1,4 +1,4 @@
-"""Pillow's warnings kept from the user while a photo is decoded, in one thread only."""
+"""Suppresses Pillow's warnings while a photo is decoded, in one thread only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final, cast
 
 
 class _WhileDecoding(threading.local):
-    """The message pattern of a warnings filter: matches in a thread that is decoding, and nowhere else."""
+    """Message pattern of a warnings filter that matches only in threads that are decoding."""
 
     active = False
 
@@ -32,12 +32,12 @@ _warnings_lock: Final = threading.Lock()
 
 @contextmanager
 def pillow_warnings_off() -> Iterator[None]:
-    """Keep Pillow's warnings from the user, in this thread only.
+    """Suppress Pillow's warnings in this thread only.
 
-    They are about metadata that is not used (a damaged EXIF block, a wrong APNG header); what concerns the
-    pixels is an exception. ``warnings.catch_warnings`` swaps a list that all threads share, so one thread
-    would switch another's warnings off, or leave them off for good. A filter that stays, and only matches in
-    a thread that asks for it, has no such race.
+    They concern metadata that is not used (a damaged EXIF block, a wrong APNG header); problems with pixels
+    raise exceptions. ``warnings.catch_warnings`` replaces a list that all threads share, so one thread could
+    turn off another's warnings, even permanently. A permanent filter that matches only in threads that ask
+    for it has no such race.
     """
     _put_filter_first(cast("list[object]", warnings.filters))
     _while_decoding.active = True
@@ -48,9 +48,9 @@ def pillow_warnings_off() -> Iterator[None]:
 
 
 def _put_filter_first(filters: list[object]) -> None:
-    """Put a filter of ours before those that others have added, and remove ours from behind them.
+    """Move our filter before filters that other libraries have added.
 
-    The new one is inserted before the old one is removed, as other threads may be decoding meanwhile.
+    The new filter is inserted before the old one is removed, because other threads may be decoding.
     """
     if filters and filters[0] in _WARNINGS_FILTERS:
         return

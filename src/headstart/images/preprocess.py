@@ -1,4 +1,4 @@
-"""Pixels to network size: the one preprocessing of training, validation, prediction and export."""
+"""Preprocessing from decoded photo to network size, shared by training, validation and prediction."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _WARP_MARGIN_PX: Final = 3  # what a warp's filter reads beyond the corners
 
 
 def load_pixels(data: bytes, settings: Preprocessing, *, path: str, view: View | None = None) -> np.ndarray:
-    """Turn a photo's bytes into the network's input: the pixels of ``load_photo``."""
+    """Convert the bytes of a photo into the network's input: the pixels of ``load_photo``."""
     return load_photo(data, settings, path=path, view=view)[1]
 
 
 def load_photo(
     data: bytes, settings: Preprocessing, *, path: str, view: View | None = None
 ) -> tuple[Decoded, np.ndarray]:
-    """Decode a photo once, and turn it into the network's input.
+    """Decode a photo and convert it into the network's input.
 
     Args:
-        data: The file's content, in any format of ``headstart.images.formats.FORMATS``.
+        data: The content of a file in any format of ``headstart.images.formats.FORMATS``.
         settings: The network's preprocessing.
-        path: Names the photo in errors; it is not opened.
-        view: An augmented version to make; None for the photo as it is.
+        path: Name of the photo in errors; it is not opened.
+        view: The augmented version to render; None for no augmentation.
 
     Returns:
         The decoded photo, and (size_px, size_px, 3) uint8, RGB, C-contiguous.
@@ -52,12 +52,12 @@ def load_photo(
 
 
 def preprocess(image: Image.Image, settings: Preprocessing, view: View | None = None) -> np.ndarray:
-    """Bring a decoded photo to network size: geometry in one resampling, then a view's adjustments.
+    """Convert a decoded photo to network size: geometry in one resampling, then adjustments of pixels.
 
     Args:
         image: An upright image of mode ``"RGB"``.
         settings: The network's preprocessing.
-        view: An augmented version to make. None, and a view that moves nothing, are what prediction sees.
+        view: The augmented version to render; None for no augmentation, as in prediction.
 
     Returns:
         (size_px, size_px, 3) uint8, RGB, C-contiguous.
@@ -98,13 +98,13 @@ def _resized(
 def _warped(
     image: Image.Image, view: View, settings: Preprocessing, resample: Image.Resampling
 ) -> Image.Image:
-    """Make a view that is turned, sheared or slanted.
+    """Render a view with rotation, shear or perspective.
 
-    Pillow's ``transform`` reads a few pixels around each point, so of a photo of many pixels it would alias.
-    The part that is seen is therefore first resized, with the backbone's filter, to about as many pixels per
-    side as it will be seen in, and then transformed by the bicubic filter: against eightfold supersampling
-    0.6 grey levels off on average and as sharp; bilinear, 2 ms faster, 1.0 and a sixth softer
-    (docs/measurements.md).
+    Pillow's ``transform`` reads only a few pixels around each point, so it would alias on a large photo. The
+    visible part is therefore first resized with the backbone's filter to about the resolution of the result,
+    and then transformed with the bicubic filter. Compared with eightfold supersampling, the result is off by
+    0.6 grey levels on average and equally sharp; bilinear filtering takes 2 ms less, but is off by 1.0 and a
+    sixth softer (docs/measurements.md).
     """
     size_px, matrix = settings.size_px, view.matrix(*image.size, settings)
     # With pad, what lies around the part is bars; else the photo goes on there, and is seen in the corners.

@@ -1,4 +1,4 @@
-"""How photos become a network's input, as settings that every model file carries."""
+"""Settings of preprocessing, stored in every model file."""
 
 from __future__ import annotations
 
@@ -25,19 +25,18 @@ _STRICTLY: Final = partial(converted, text=False)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How photos become the network's input. Stored in every model file.
+    """How photos are converted into the network's input. Stored in every model file.
 
     Attributes:
         size_px: Side of the square input, 1 to ``MAX_SIZE_PX``.
         crop_fraction: With ``resize="crop"``, the input's side as a fraction of the shorter side of the
             resized photo, in (0, 1]: 0.875 at 224 px is the usual "resize to 256, crop 224".
         interpolation: The filter that the backbone was trained with.
-        resize: ``"crop"`` shows the middle, ``"pad"`` the whole photo with grey bars, ``"squash"`` the whole
-            photo distorted.
+        resize: ``"crop"`` keeps the centre, ``"pad"`` adds grey bars, ``"squash"`` changes the aspect ratio.
         mean, std: Per channel, of pixels scaled to 0..1; applied in the network's graph, not here.
 
     Raises:
-        ConfigError: A value is wrong; all wrong values are named at once.
+        ConfigError: One or more values are wrong; the message lists all of them.
     """
 
     size_px: int = setting(224, "side of the square input in pixels", at_least=1, at_most=MAX_SIZE_PX)
@@ -56,7 +55,7 @@ class Preprocessing:
             raise ConfigError(problems)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as JSON has them: one key per attribute."""
+        """Return the settings as a dictionary for JSON, with one key per attribute."""
         return {**dataclasses.asdict(self), "mean": list(self.mean), "std": list(self.std)}
 
     @classmethod

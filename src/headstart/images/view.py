@@ -1,4 +1,4 @@
-"""One augmented version of a photo, as numbers, and its geometry as one matrix."""
+"""One augmented version of a photo as parameters, and its geometry as one matrix."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ import numpy as np
 from headstart.images.settings import Preprocessing
 
 Step: TypeAlias = tuple[str, tuple[float, ...]]
-"""An operation's name and its numbers."""
+"""Name of an operation, and its parameters."""
 
 Box: TypeAlias = tuple[float, float, float, float]
-"""Left, top, right and bottom, in pixels; whole numbers are the lines between pixels."""
+"""Left, top, right, bottom in pixels; integers are the boundaries between pixels."""
 
 
 @dataclass(frozen=True)
 class View:
-    """One augmented version of a photo: what to show of it, and how. As it stands, the photo unchanged.
+    """One augmented version of a photo. With the default values, the photo is not changed.
 
     Attributes:
-        part: What replaces the centre crop: its share of the photo's area and its width over its height,
-            and where it lies (0 at the left or top, 1 at the right or bottom). None for what prediction sees.
-        geometry: Keys of ``WARPS`` with their numbers, as the photo is moved, one after the other.
-        pixels: Keys of ``images.adjust.ADJUSTMENTS`` with their numbers, in the order of application.
+        part: The crop that replaces the centre crop: its area as a fraction of the photo's, its aspect ratio
+            (width / height), and its position (0 is left or top, 1 is right or bottom). None for the crop
+            that prediction uses.
+        geometry: Keys of ``WARPS`` with their parameters, in the order of application.
+        pixels: Keys of ``images.adjust.ADJUSTMENTS`` with their parameters, in the order of application.
     """
 
     part: tuple[float, float, float, float] | None = None
@@ -34,11 +35,11 @@ class View:
     pixels: tuple[Step, ...] = ()
 
     def box(self, width: int, height: int, settings: Preprocessing) -> Box:
-        """Return what is shown of a photo of this size, before ``geometry`` moves it.
+        """Return the visible part of a photo of this size, before ``geometry`` is applied.
 
-        The part keeps its aspect: where it would not fit into the photo, it becomes smaller. With ``squash``
-        and ``pad``, the aspect is relative to the photo's own, as prediction will show photos distorted, or
-        between bars, like that.
+        The part keeps its aspect ratio and is made smaller if it does not fit into the photo. With ``squash``
+        and ``pad``, the aspect ratio is relative to that of the photo, because prediction distorts or pads
+        photos in the same way.
         """
         if self.part is None:
             if settings.resize != "crop":
@@ -61,9 +62,9 @@ class View:
         )  # whatever rounding does
 
     def warp(self) -> np.ndarray:
-        """Return (3, 3) float64: from what is seen to what was there before ``geometry`` moved it.
+        """Return the matrix (3, 3) float64 of ``geometry``, from output to input.
 
-        Both are squares from -1 to 1, x to the right and y down, as homogeneous coordinates.
+        Both are squares from -1 to 1, x to the right and y down, in homogeneous coordinates.
         """
         matrix = np.eye(3)
         for name, numbers in self.geometry:
@@ -71,10 +72,10 @@ class View:
         return matrix
 
     def matrix(self, width: int, height: int, settings: Preprocessing) -> np.ndarray:
-        """Return (3, 3) float64: from the network's input to a photo of this size, both in pixels.
+        """Return the matrix (3, 3) float64 from the network's input to a photo of this size, in pixels.
 
-        A point of the input (column, row, 1) becomes, divided by its third number, a point of the photo. The
-        inverse moves boxes along with their photo.
+        It maps a point (column, row, 1) of the input to homogeneous coordinates of the photo. Its inverse
+        transforms boxes.
         """
         box, half = self.box(width, height, settings), settings.size_px / 2
         to_square, to_pixels = _scaling(1 / half, 1 / half, -1, -1), _scaling(half, half, half, half)
@@ -82,9 +83,9 @@ class View:
         return matrix
 
     def magnification(self) -> float:
-        """Return how many times larger than in the whole photo details are seen, at most.
+        """Return the largest magnification of details compared with the whole photo.
 
-        It bounds what must be kept of the photo's resolution, before its size is known.
+        It determines the resolution at which a photo must be decoded, before its size is known.
         """
         area, aspect = (1.0, 1.0) if self.part is None else self.part[:2]
         smallest_side = min(math.sqrt(area * min(aspect, 1 / aspect)), aspect, 1 / aspect)
@@ -95,7 +96,7 @@ class View:
 
 
 def rectangle(box: Box, settings: Preprocessing) -> Box:
-    """Return the pixels of the input that a part of a photo fills: all, or with ``pad`` a bar of them."""
+    """Return the rectangle of the input that a part of a photo fills: all of it, or less with ``pad``."""
     size_px = settings.size_px
     if settings.resize != "pad":
         return 0, 0, size_px, size_px
@@ -107,7 +108,7 @@ def rectangle(box: Box, settings: Preprocessing) -> Box:
 
 
 def jacobian(matrix: np.ndarray, x: float, y: float) -> np.ndarray:
-    """Return (2, 2): how the image of a point moves as the point does."""
+    """Return the Jacobian (2, 2) of a homogeneous transformation at a point."""
     u, v, w = matrix @ (x, y, 1)
     moves: np.ndarray = (matrix[:2, :2] - np.outer((u / w, v / w), matrix[2, :2])) / w
     return moves
@@ -118,7 +119,7 @@ def _scaling(x: float, y: float, shift_x: float = 0, shift_y: float = 0) -> np.n
 
 
 def _placing(source: Box, target: Box) -> np.ndarray:
-    """The map that takes one box to another."""
+    """Return the matrix that maps one box to another."""
     x = (target[2] - target[0]) / (source[2] - source[0])
     y = (target[3] - target[1]) / (source[3] - source[1])
     return _scaling(x, y, target[0] - x * source[0], target[1] - y * source[1])
@@ -128,13 +129,13 @@ def _placing(source: Box, target: Box) -> np.ndarray:
 
 
 def _rotate(degrees: float) -> np.ndarray:
-    """Counter-clockwise, as people see it; y points down, so the signs are not the textbook's."""
+    """Counter-clockwise on the screen. As y points down, the signs differ from the textbook's."""
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     return np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1.0]])
 
 
 def _shear(along_x: float, along_y: float) -> np.ndarray:
-    """First along x, then along y; numbers are tangents, shares of a side per side."""
+    """Shear first along x, then along y; the parameters are tangents of the angles."""
     matrix: np.ndarray = np.array([[1, -along_x, 0], [0, 1, 0], [0, 0, 1]]) @ np.array(
         [[1, 0, 0], [-along_y, 1, 0], [0, 0, 1.0]]
     )
@@ -142,9 +143,9 @@ def _shear(along_x: float, along_y: float) -> np.ndarray:
 
 
 def _perspective(*moves: float) -> np.ndarray:
-    """Corners move towards the middle, by so many shares of half a side: x and y of each.
+    """Move each corner towards the centre by fractions of half a side: x and y of each corner.
 
-    They come clockwise from above left. The four corners determine the eight numbers of the matrix.
+    Corners are in clockwise order from the top left. They determine the eight parameters of the matrix.
     """
     corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1.0)])
     seen = corners * (1 - np.reshape(moves, (4, 2)))
@@ -165,4 +166,4 @@ WARPS: Final[dict[str, Callable[..., np.ndarray]]] = {
     "translate": lambda x, y: _scaling(1, 1, -2 * x, -2 * y),
     "perspective": _perspective,
 }
-"""What moves a photo: the matrix of each, from what is seen to what was there before, on -1..1 squares."""
+"""Geometric operations by name: functions that return the matrix from output to input, on -1..1 squares."""
