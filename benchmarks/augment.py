@@ -18,13 +18,13 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from headstart.augment.augmentation import Augmentation
 from headstart.config.operations import OPERATIONS, PRESETS, Augment
 from headstart.data.sources.folder import read_folder
 from headstart.images.photo_file import read_bytes
 from headstart.images.preprocess import load_pixels, preprocess
 from headstart.images.settings import Preprocessing
 from headstart.images.view import View
+from headstart.views.augmentation import Augmentation
 
 SETTINGS = Preprocessing(size_px=224, crop_fraction=0.875, interpolation="bicubic")
 

@@ -16,11 +16,11 @@ import onnx.numpy_helper
 import torch
 from torch import nn
 
-from headstart.features.own_graphs import OWN_GRAPHS, RECIPE_KEY, Recipe, graph_file_name
+from headstart.frozen.own_graphs import OWN_GRAPHS, RECIPE_KEY, Recipe, graph_file_name
 from headstart.model.backbones import Backbone, create_native, resolve
 from headstart.model.to_backbone import prefix_graph
 
-FOLDER = Path(__file__).parents[1] / "src" / "headstart" / "features" / "graphs"
+FOLDER = Path(__file__).parents[1] / "src" / "headstart" / "frozen" / "graphs"
 
 
 def make_graph(full_name: str) -> onnx.ModelProto:

@@ -26,9 +26,9 @@ tasks
 inference
 weight_files
 recipe
-augment
+views
 data
-features
+frozen
 probe
 answers
 """
@@ -70,7 +70,7 @@ WITHOUT_TORCH = {
 }
 TORCH = {"torch", "torchvision", "timm", "accelerate", "sklearn", "scipy"}
 NETWORKS = {"onnx", "safetensors"}  # files of networks: what reads and makes them, which prediction does not
-WITH_NETWORKS = {"features", "probe"}
+WITH_NETWORKS = {"frozen", "probe"}
 
 FILES = {
     str(path.relative_to(SOURCE).with_suffix("")).removesuffix("/__init__"): path

@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from headstart.augment.augmentation import NUM_MAGNITUDES, RANDAUGMENT, TRIVIALAUGMENT, Augmentation
 from headstart.config.operations import OPERATIONS, PRESETS, RandAugment, TrivialAugment
 from headstart.errors import ConfigError
 from headstart.images.adjust import ADJUSTMENTS
@@ -25,6 +24,7 @@ from headstart.images.preprocess import load_pixels, preprocess
 from headstart.images.settings import Preprocessing
 from headstart.images.view import WARPS, View
 from headstart.inference.runtime import map_in_order
+from headstart.views.augmentation import NUM_MAGNITUDES, RANDAUGMENT, TRIVIALAUGMENT, Augmentation
 
 PHOTO = "ab" * 32
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from headstart.augment.flips import flip_warnings
 from headstart.config.operations import HorizontalFlip, Rotation, VerticalFlip
+from headstart.views.flips import flip_warnings
 
 HORIZONTAL, VERTICAL = (HorizontalFlip(),), (VerticalFlip(),)
 

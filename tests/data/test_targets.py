@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headstart.augment.augmentation import Augmentation
 from headstart.config.augmentation import check_augment
 from headstart.data.targets import Scale, Targets
 from headstart.errors import DataError
 from headstart.images.settings import Preprocessing
 from headstart.images.view import View
 from headstart.records import Record
+from headstart.views.augmentation import Augmentation
 
 SQUASH = Preprocessing(resize="squash")
 

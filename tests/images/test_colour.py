@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from headstart.features.fingerprint import Fingerprint
+from headstart.frozen.fingerprint import Fingerprint
 from headstart.images.decode import decode
 from headstart.images.settings import Preprocessing
 

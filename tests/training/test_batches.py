@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from accelerate import Accelerator
 
-from headstart.augment.augmentation import Augmentation
 from headstart.data.targets import Targets
 from headstart.images.settings import Preprocessing
 from headstart.records import Record
 from headstart.training.steps.batches import Batches
+from headstart.views.augmentation import Augmentation
 
 NUM_PHOTOS = 200
 

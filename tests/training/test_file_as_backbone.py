@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.features.test_onnx_file import network, saved
+from tests.frozen.test_onnx_file import network, saved
 
 import headstart as hs
 from headstart.config import TrainConfig
 from headstart.errors import ConfigError, NetworkError
-from headstart.features.extract import extract_features
+from headstart.frozen.extract import extract_features
 from headstart.training.tools.extractor import open_extractor
 
 FILE: dict[str, Any] = {"backbone": "net.onnx", "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 import headstart as hs
 from headstart.errors import ExportError, FileWriteError, NetworkError, ParityError, UsageError
-from headstart.features.cache import Room, list_stores
-from headstart.features.graph import function_hashes
-from headstart.features.store import FeatureStore
+from headstart.frozen.cache import Room, list_stores
+from headstart.frozen.graph import function_hashes
+from headstart.frozen.store import FeatureStore
 from headstart.training import finish
 
 SIZE = {"size_px": 32, "batch_size": 8}

@@ -166,7 +166,7 @@ if place == "saving":
 
     RunDir.record = slow
 else:
-    import headstart.features.activations as activations
+    import headstart.frozen.activations as activations
 
     def slow(path):
         open(marker, "w").close()

@@ -11,7 +11,7 @@ import torch
 
 import headstart as hs
 from headstart.config import PhaseConfig
-from headstart.features.cache import cache_folder
+from headstart.frozen.cache import cache_folder
 from headstart.training.steps.schedule import lr_factor
 from headstart.training.tools.plan_text import epoch_axis, sparkline
 from headstart.training.train import plan
@@ -121,7 +121,7 @@ def test_a_plan_writes_nothing_deletes_nothing_and_reads_no_photo(
     monkeypatch.chdir(tmp_path / "here")
     cache_folder().mkdir(parents=True)
     (cache_folder() / "old.sqlite").write_bytes(bytes(10**6))
-    monkeypatch.setattr("headstart.features.cache.BUDGET_BYTES", 10**6)  # storing more would evict that
+    monkeypatch.setattr("headstart.frozen.cache.BUDGET_BYTES", 10**6)  # storing more would evict that
     torch.manual_seed(5)
     state = torch.get_rng_state()
     before = files_below(tmp_path, cache_folder())

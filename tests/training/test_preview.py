@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.augment.sheet import Picture, Section, describe, draw_sheet, fit
 from headstart.errors import ConfigError, DataError, UsageError
 from headstart.images.view import Step
 from headstart.training.tools.preview import write_sheet
+from headstart.views.sheet import Picture, Section, describe, draw_sheet, fit
 
 RESNET = {"backbone": "resnet18", "size_px": 32}
 
@@ -75,9 +75,9 @@ def test_the_views_are_those_that_training_makes(
     # The same as what a phase's features are made from.
     from hashlib import sha256
 
-    from headstart.augment.augmentation import Augmentation
     from headstart.images.preprocess import load_pixels
     from headstart.model.backbones import resolve
+    from headstart.views.augmentation import Augmentation
 
     preprocessing = replace(resolve("resnet18").preprocessing, size_px=32)
     original, _, _, second = light.rows[1]

@@ -20,7 +20,7 @@ from headstart.config import TrainConfig
 from headstart.data.check import check_images
 from headstart.data.sources.source import read_source
 from headstart.data.targets import Targets
-from headstart.features.cache import Room
+from headstart.frozen.cache import Room
 from headstart.images.settings import Preprocessing
 from headstart.model.backbones import create_native, resolve
 from headstart.model.to_onnx import to_onnx
@@ -101,7 +101,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     import headstart.data.check
     import headstart.data.place
-    import headstart.features.activations as activations
+    import headstart.frozen.activations as activations
 
     monkeypatch.setattr(activations, "read_bytes", counting(activations.read_bytes))
     monkeypatch.setattr(headstart.data.check, "read_bytes", counting(headstart.data.check.read_bytes))

@@ -22,9 +22,9 @@ def cache(
     """
     from datetime import datetime
 
-    from headstart.features import prefixes
-    from headstart.features.cache import budget_bytes, cache_folder, list_stores
-    from headstart.features.store import delete_store
+    from headstart.frozen import prefixes
+    from headstart.frozen.cache import budget_bytes, cache_folder, list_stores
+    from headstart.frozen.store import delete_store
 
     stores = list_stores()
     total = sum(store.num_bytes for store in stores)

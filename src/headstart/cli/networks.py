@@ -113,7 +113,7 @@ def backbones(
 
 
 def _print_backbones_without_pytorch(installed: bool) -> None:
-    from headstart.features.backbones import listed
+    from headstart.frozen.backbones import listed
 
     rows = [row for row in listed() if row.source or not installed]
     print_columns(

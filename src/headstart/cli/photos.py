@@ -67,7 +67,7 @@ def features(
     """Write the features of photos to a file. Features are the inputs of a network's head. Paths, labels and
     splits are written with them.
     """
-    from headstart.features.extract import extract_features
+    from headstart.frozen.extract import extract_features
     from headstart.training.tools.extractor import open_extractor
 
     refuse_to_write(out, FEATURES)

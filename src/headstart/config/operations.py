@@ -1,6 +1,6 @@
 """The operations of augmentation with their parameters, units and limits, and presets made of them.
 
-This is plain data: ``config/augmentation.py`` checks it, ``augment/augmentation.py`` draws random views from
+This is plain data: ``config/augmentation.py`` checks it, ``views/augmentation.py`` draws random views from
 it, and ``images/`` renders them. The order of application is fixed by ``OPERATIONS``, not by the user:
 geometry in one resampling, then colours, sharpness and blur, and finally noise and erasing.
 """

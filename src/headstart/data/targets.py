@@ -9,11 +9,11 @@ from typing import Final
 import numpy as np
 
 from headstart import tasks
-from headstart.augment.augmentation import Augmentation
 from headstart.errors import DataError
 from headstart.images.settings import Preprocessing
 from headstart.images.view import View
 from headstart.records import Record, TaskName
+from headstart.views.augmentation import Augmentation
 
 _ATTEMPTS: Final = 20  # to draw a view that shows enough of a box, before the photo is taken as it is
 _NEXT_ATTEMPT: Final = 2**20  # far above any number of an epoch, so that no view is drawn under two numbers

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from headstart.errors import NetworkError
-from headstart.features.graph import function_hashes
-from headstart.features.prefix import ACTIVATIONS, BATCH_SIZE, RUNTIME, OnnxPrefix, Pair
+from headstart.frozen.graph import function_hashes
+from headstart.frozen.prefix import ACTIVATIONS, BATCH_SIZE, RUNTIME, OnnxPrefix, Pair
 from headstart.images.settings import Preprocessing
 from headstart.model.code import code_digest
 from headstart.model.memory import is_out_of_memory, memory_explained, release_memory

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from headstart.config import TrainConfig
 from headstart.errors import NetworkError
-from headstart.features import prefixes
-from headstart.features.backbones import find_backbone
-from headstart.features.exported import Export, keep_prefix, kept_prefix
-from headstart.features.onnx_backbone import OnnxBackbone
 from headstart.files import own_code_digest
+from headstart.frozen import prefixes
+from headstart.frozen.backbones import find_backbone
+from headstart.frozen.exported import Export, keep_prefix, kept_prefix
+from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.images.settings import Preprocessing
 from headstart.inference.runtime import open_session
 from headstart.model.backbones import Backbone, resolve

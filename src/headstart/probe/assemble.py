@@ -9,8 +9,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from headstart import tasks
-from headstart.features.onnx_backbone import OnnxBackbone
-from headstart.features.prefix import ACTIVATIONS
+from headstart.frozen.onnx_backbone import OnnxBackbone
+from headstart.frozen.prefix import ACTIVATIONS
 from headstart.inference.model_file import ModelInfo
 
 _WEIGHT, _BIAS = "head.weight", "head.bias"

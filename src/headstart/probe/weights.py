@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
-from headstart.features.onnx_backbone import OnnxBackbone
 from headstart.files import write_whole
+from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.inference.model_file import HEAD, PLACEHOLDER, ModelInfo, seal_safetensors
 
 

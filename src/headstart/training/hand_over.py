@@ -21,8 +21,8 @@ from headstart.answers.scores import scores_of, summary_of
 from headstart.answers.table import Answers
 from headstart.data.split import Splits
 from headstart.errors import ImageError, TrainingError, shell_command
-from headstart.features.activations import Activations
-from headstart.features.graph import function_hashes, part_of
+from headstart.frozen.activations import Activations
+from headstart.frozen.graph import function_hashes, part_of
 from headstart.inference.model_file import ModelInfo
 from headstart.inference.predictor import Predictor
 from headstart.inference.runtime import open_session
@@ -99,7 +99,7 @@ def tensor_of(model: bytes, function: str) -> str | None:
 
     Args:
         model: The content of ``model.onnx``.
-        function: Hash of what made the rows: see ``features.graph``.
+        function: Hash of what made the rows: see ``frozen.graph``.
 
     Returns:
         Its name; None if the graph does not contain what made the rows.

@@ -19,18 +19,17 @@ import numpy as np
 from headstart import tasks
 from headstart.answers.scores import summary_of
 from headstart.answers.table import Answers
-from headstart.augment.augmentation import Augmentation
 from headstart.config import PhaseConfig, TrainConfig
 from headstart.data.check import check_images
 from headstart.data.split import Splits, split_dataset
 from headstart.data.targets import Scale, Targets
 from headstart.errors import ParityError, shell_command
-from headstart.features.activations import Activations
-from headstart.features.cache import Room, should_keep
-from headstart.features.onnx_backbone import OnnxBackbone
-from headstart.features.onnx_file.check import check_on_files
-from headstart.features.opened import open_backbone_features
-from headstart.features.prefix import ACTIVATIONS
+from headstart.frozen.activations import Activations
+from headstart.frozen.cache import Room, should_keep
+from headstart.frozen.onnx_backbone import OnnxBackbone
+from headstart.frozen.onnx_file.check import check_on_files
+from headstart.frozen.opened import open_backbone_features
+from headstart.frozen.prefix import ACTIVATIONS
 from headstart.inference.model_file import ModelInfo, seal_onnx
 from headstart.inference.predictor import Predictor
 from headstart.inference.runtime import CPU
@@ -52,6 +51,7 @@ from headstart.training.run.stopwatch import Stopwatch
 from headstart.training.solved import solve_photos
 from headstart.training.watch.watcher import RunStart
 from headstart.training.watch.watchers import Watchers
+from headstart.views.augmentation import Augmentation
 
 _PARITY_PHOTOS: Final = 4  # in one batch: the file has the very operations that made the rows
 _TOLERANCE: Final = 1e-3  # of an answer: a probability, or a number in standard deviations

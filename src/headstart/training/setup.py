@@ -17,8 +17,8 @@ from headstart.data.sources.source import read_source
 from headstart.data.split import likely_counts
 from headstart.data.targets import Scale, Targets
 from headstart.errors import ConfigError, NetworkError, UsageError
-from headstart.features.cache import Room
-from headstart.features.graph import function_hash
+from headstart.frozen.cache import Room
+from headstart.frozen.graph import function_hash
 from headstart.images.settings import Preprocessing
 from headstart.model.backbones import Backbone, resolve
 from headstart.model.check import check_export, check_stages, check_tensors

@@ -13,9 +13,9 @@ from headstart.config import TrainConfig, file_is_not_trained, unused_settings
 from headstart.data.sources.source import read_source
 from headstart.environment import has_pytorch, may_have_gpu
 from headstart.errors import ConfigError, MissingPackageError, NetworkError, WeightsError, requires_extra
-from headstart.features.backbones import find_backbone, refuse_unknown
-from headstart.features.onnx_backbone import OnnxBackbone
-from headstart.features.onnx_file.open import open_backbone
+from headstart.frozen.backbones import find_backbone, refuse_unknown
+from headstart.frozen.onnx_backbone import OnnxBackbone
+from headstart.frozen.onnx_file.open import open_backbone
 from headstart.training.probe import ProbeSetup
 from headstart.training.run.history import refuse_other_head, refuse_other_scores
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from headstart.config import TrainConfig
-from headstart.features.fingerprint import machine
 from headstart.files import own_code_digest
+from headstart.frozen.fingerprint import machine
 
 if TYPE_CHECKING:
     import torch

@@ -13,12 +13,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from headstart.augment.augmentation import Augmentation
 from headstart.data.targets import Targets
-from headstart.features.activations import Activations
+from headstart.frozen.activations import Activations
 from headstart.records import Record
 from headstart.training.steps.device import to_device
 from headstart.training.steps.sampler import shards
+from headstart.views.augmentation import Augmentation
 
 
 @dataclass(frozen=True)

@@ -14,20 +14,20 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from headstart.augment.augmentation import Augmentation
 from headstart.config import PhaseConfig, TrainConfig
 from headstart.data.check import CheckedPhoto
 from headstart.data.targets import Targets
-from headstart.features.activations import MEMORY_LIMIT_BYTES, Activations
-from headstart.features.cache import Room, budget_bytes, should_keep, store_path, used_bytes
-from headstart.features.fingerprint import Fingerprint
-from headstart.features.store import StoreError
+from headstart.frozen.activations import MEMORY_LIMIT_BYTES, Activations
+from headstart.frozen.cache import Room, budget_bytes, should_keep, store_path, used_bytes
+from headstart.frozen.fingerprint import Fingerprint
+from headstart.frozen.store import StoreError
 from headstart.images.settings import Preprocessing
 from headstart.model.freeze import digest, freeze
 from headstart.model.prefix import NetworkPrefix, cut_for_training
 from headstart.model.to_onnx import export_untrained
 from headstart.records import Candidate, Record
 from headstart.training.steps.device import gathered
+from headstart.views.augmentation import Augmentation
 
 ONE_PASS_MIN_PHOTOS: Final = 200
 """For fewer photos, two passes take less time than showing that one gives the same bits."""

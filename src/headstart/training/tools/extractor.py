@@ -7,8 +7,8 @@ from collections.abc import Callable
 from headstart.config import TrainConfig
 from headstart.environment import may_have_gpu
 from headstart.errors import requires_extra
-from headstart.features.extract import Extractor
-from headstart.features.prefix import OnnxPrefix
+from headstart.frozen.extract import Extractor
+from headstart.frozen.prefix import OnnxPrefix
 from headstart.images.settings import Preprocessing
 from headstart.training.story import (
     find_without_pytorch,

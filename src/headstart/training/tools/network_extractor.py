@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from headstart.config import TrainConfig
-from headstart.features.extract import Extractor
+from headstart.frozen.extract import Extractor
 from headstart.model.backbones import resolve
 from headstart.model.check import check_stages
 from headstart.model.network import feature_extractor

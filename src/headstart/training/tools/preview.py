@@ -14,9 +14,6 @@ from typing import Any
 import numpy as np
 
 from headstart import recipe
-from headstart.augment.augmentation import Augmentation
-from headstart.augment.flips import flip_warnings
-from headstart.augment.sheet import Picture, Section, describe, draw_sheet, fit
 from headstart.config import PhaseConfig, TrainConfig
 from headstart.config.operations import PRESETS, Augment, operations_of
 from headstart.data.place import place_boxes
@@ -33,6 +30,9 @@ from headstart.training.steps.sampler import key
 from headstart.training.story import decide_recipe
 from headstart.training.tools.extractor import input_of
 from headstart.training.tools.picture import refuse_picture, write_picture
+from headstart.views.augmentation import Augmentation
+from headstart.views.flips import flip_warnings
+from headstart.views.sheet import Picture, Section, describe, draw_sheet, fit
 
 _COMMAND = "headstart augment"
 _ORIGINAL_PX = 400  # an original is decoded to at least so many pixels

@@ -6,7 +6,7 @@ import os
 
 from headstart.columns import counted
 from headstart.data.split import likely_counts
-from headstart.features.prefix import OnnxPrefix
+from headstart.frozen.prefix import OnnxPrefix
 from headstart.training.probe import ProbeSetup
 from headstart.training.run.run_folder import RunFolder, likely_folder
 from headstart.training.tools.plan_text import NOTHING_DONE, line

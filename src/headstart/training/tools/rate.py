@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from headstart.cores import num_cores
-from headstart.features.prefix import Prefix
+from headstart.frozen.prefix import Prefix
 from headstart.inference.runtime import map_images
 
 

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from headstart.config import PhaseConfig
-from headstart.features.activations import Activations
+from headstart.frozen.activations import Activations
 from headstart.model.freeze import freeze, make_trainable
 from headstart.model.prefix import NetworkPrefix
 from headstart.model.stages import cut

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from headstart import tasks
-from headstart.augment.flips import flip_warnings
 from headstart.columns import counted
 from headstart.config import PhaseConfig
 from headstart.data.split import Splits
 from headstart.records import Dataset, Listing
 from headstart.training.run.history import EpochRecord, shown
 from headstart.training.watch.watcher import PhotoCount, RunStart, Watcher
+from headstart.views.flips import flip_warnings
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.errors import WeightsError
-from headstart.features.pth import read_pth
+from headstart.frozen.pth import read_pth
 
 
 def saved(content: Any, *, is_zip: bool = False, **options: Any) -> bytes:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from headstart.environment import has_pytorch
-from headstart.features import prefixes
-from headstart.features.onnx_backbone import OnnxBackbone
-from headstart.features.own_graphs import is_same_name
 from headstart.files import sha256_of_file
+from headstart.frozen import prefixes
+from headstart.frozen.onnx_backbone import OnnxBackbone
+from headstart.frozen.own_graphs import is_same_name
 from headstart.images.settings import Preprocessing
 from headstart.weight_files import (
     WeightsSource,

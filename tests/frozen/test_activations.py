@@ -13,16 +13,15 @@ import torch
 from accelerate import Accelerator
 
 import headstart as hs
-from headstart.augment.augmentation import Augmentation
 from headstart.config import TrainConfig
 from headstart.data.check import check_images
 from headstart.data.sources.folder import read_folder
 from headstart.data.targets import Targets
 from headstart.errors import DataError
-from headstart.features.activations import Activations
-from headstart.features.cache import Room, list_stores
-from headstart.features.fingerprint import Fingerprint
-from headstart.features.store import StoreError
+from headstart.frozen.activations import Activations
+from headstart.frozen.cache import Room, list_stores
+from headstart.frozen.fingerprint import Fingerprint
+from headstart.frozen.store import StoreError
 from headstart.images.settings import Preprocessing
 from headstart.model.backbones import create_native, resolve
 from headstart.model.freeze import freeze
@@ -30,6 +29,7 @@ from headstart.model.prefix import NetworkPrefix, cut_for_training
 from headstart.model.stage import StageSequence
 from headstart.records import Candidate, Record
 from headstart.training.steps.features import FeatureSource
+from headstart.views.augmentation import Augmentation
 
 PREPROCESSING = Preprocessing(size_px=32)
 PROVEN = 4  # so many rows of a store that was there already are computed again and compared
@@ -176,7 +176,7 @@ def test_a_store_that_fails_is_given_up_and_training_goes_on(
     def full(*_: object) -> None:
         raise StoreError("The feature store cannot be written: database or disk is full")
 
-    monkeypatch.setattr(f"headstart.features.store.FeatureStore.{failing}", full)
+    monkeypatch.setattr(f"headstart.frozen.store.FeatureStore.{failing}", full)
     activations, said = activations_of(prefix, memory_bytes=40 * 512 if failing != "get" else 0)
     assert rows_of(activations, photos / "train").tobytes() == expected.tobytes()
     assert any("disk is full" in words for words in said)
@@ -329,7 +329,7 @@ def test_two_outputs_that_change_a_bit_come_from_two_graphs(
     pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
     expected = prefix(pixels)
     half = NetworkPrefix(StageSequence(list(prefix.stages)[:3]), PREPROCESSING, torch.device("cpu"))
-    monkeypatch.setattr("headstart.features.prefix.np.array_equal", lambda *_: False)
+    monkeypatch.setattr("headstart.frozen.prefix.np.array_equal", lambda *_: False)
     both = NetworkPrefix(prefix.stages, PREPROCESSING, torch.device("cpu"), halfway=3)
     rows, halves = zip(*both.pairs(pixels), strict=True)
     assert np.stack(rows).tobytes() == expected.tobytes()

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Literal, NoReturn
 
 from headstart.errors import UnknownBackboneError, did_you_mean
-from headstart.features import prefixes
-from headstart.features.exported import exported_backbone
-from headstart.features.onnx_backbone import OnnxBackbone
-from headstart.features.own_graphs import OWN_GRAPHS, official_weights, own_backbone, own_graph, own_name
+from headstart.frozen import prefixes
+from headstart.frozen.exported import exported_backbone
+from headstart.frozen.onnx_backbone import OnnxBackbone
+from headstart.frozen.own_graphs import OWN_GRAPHS, official_weights, own_backbone, own_graph, own_name
 from headstart.images.settings import Resize
 from headstart.weight_files import (
     short_name,

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from headstart.features.graph import function_hashes, part_of
+from headstart.frozen.graph import function_hashes, part_of
 from headstart.inference.runtime import open_session
 
 Pair = tuple[np.ndarray, np.ndarray | None]

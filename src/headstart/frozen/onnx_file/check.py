@@ -13,9 +13,9 @@ import onnx.numpy_helper
 
 from headstart.cores import num_cores
 from headstart.errors import ImageError, NetworkError
-from headstart.features.onnx_backbone import OnnxBackbone
-from headstart.features.onnx_file.batch import close
-from headstart.features.onnx_file.surgery import SCALE, SHIFT, serialised, set_normalisation
+from headstart.frozen.onnx_backbone import OnnxBackbone
+from headstart.frozen.onnx_file.batch import close
+from headstart.frozen.onnx_file.surgery import SCALE, SHIFT, serialised, set_normalisation
 from headstart.images.preprocess import load_pixels
 from headstart.inference.runtime import open_session
 

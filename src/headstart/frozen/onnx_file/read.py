@@ -13,7 +13,7 @@ import google.protobuf.message
 import onnx
 
 from headstart.errors import NetworkError, UnknownBackboneError
-from headstart.features.graph import bodies_of
+from headstart.frozen.graph import bodies_of
 
 LIMIT_BYTES: Final = 2**31 - 2**24
 """The largest model that fits into one ONNX file, 2 GiB, less some room for what is not weights."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
-from headstart.features.graph import function_hashes
+from headstart.frozen.graph import function_hashes
 from headstart.images.settings import Preprocessing
 from headstart.weight_files import (
     WeightsSource,

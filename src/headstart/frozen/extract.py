@@ -22,13 +22,13 @@ from headstart.data.sources.source import read_source
 from headstart.data.sources.table_file import TABLE_SUFFIXES
 from headstart.data.sources.voc import has_xml
 from headstart.errors import ConfigError, DataError, requires
-from headstart.features.activations import Activations
-from headstart.features.cache import Room, should_keep
-from headstart.features.feature_file import WRITERS, columns_of
-from headstart.features.fingerprint import Fingerprint
-from headstart.features.onnx_backbone import OnnxBackbone
-from headstart.features.onnx_file.check import check_on_files
-from headstart.features.prefix import Prefix
+from headstart.frozen.activations import Activations
+from headstart.frozen.cache import Room, should_keep
+from headstart.frozen.feature_file import WRITERS, columns_of
+from headstart.frozen.fingerprint import Fingerprint
+from headstart.frozen.onnx_backbone import OnnxBackbone
+from headstart.frozen.onnx_file.check import check_on_files
+from headstart.frozen.prefix import Prefix
 from headstart.images.settings import Preprocessing
 from headstart.inference.predictor import find_images
 from headstart.records import Candidate, Listing, Quarantined, Record

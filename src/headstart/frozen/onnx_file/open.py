@@ -1,7 +1,7 @@
 """A user's feature extractor in an ONNX file as a backbone: normalisation before it, pooling behind it.
 
 What the file says is taken from it: the layout of its input, its size, its outputs. What it does not say is
-an option or a guess, and every guess is reported; ``features/onnx_file/check.py`` tries the result on photos.
+an option or a guess, and every guess is reported; ``frozen/onnx_file/check.py`` tries the result on photos.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import onnx
 
 from headstart import tasks
 from headstart.errors import ConfigError, NetworkError, did_you_mean
-from headstart.features.onnx_backbone import OnnxBackbone
-from headstart.features.onnx_file.batch import for_batches
-from headstart.features.onnx_file.input import fitted, image_input
-from headstart.features.onnx_file.output import chosen_output, pooling_of, refuse_answers
-from headstart.features.onnx_file.read import OnnxFile, read_onnx
-from headstart.features.onnx_file.surgery import (
+from headstart.frozen.onnx_backbone import OnnxBackbone
+from headstart.frozen.onnx_file.batch import for_batches
+from headstart.frozen.onnx_file.input import fitted, image_input
+from headstart.frozen.onnx_file.output import chosen_output, pooling_of, refuse_answers
+from headstart.frozen.onnx_file.read import OnnxFile, read_onnx
+from headstart.frozen.onnx_file.surgery import (
     taken_out,
     with_pooling,
 )
-from headstart.features.onnx_file.words import described
+from headstart.frozen.onnx_file.words import described
 from headstart.images.settings import Preprocessing, Resize
 from headstart.inference.model_file import ModelInfo, verify_onnx
 from headstart.weight_files import WeightsSource

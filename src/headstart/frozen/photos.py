@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image
 
 from headstart.errors import DataError, ImageError
-from headstart.features.cache import Room, cache_folder
-from headstart.features.fingerprint import DECODER
-from headstart.features.store import FeatureStore, StoreError
+from headstart.frozen.cache import Room, cache_folder
+from headstart.frozen.fingerprint import DECODER
+from headstart.frozen.store import FeatureStore, StoreError
 from headstart.images.colour import profile_name
 from headstart.images.decode import Decoded, decode_photo
 from headstart.images.photo_file import read_bytes

@@ -1,4 +1,4 @@
-"""Headstart's own graphs, which lie in ``features/graphs`` without weights, filled from a file of weights.
+"""Headstart's own graphs, which lie in ``frozen/graphs`` without weights, filled from a file of weights.
 
 ``scripts/make_graphs.py`` makes them. A filled graph has the operations and weights of PyTorch's own export,
 bit for bit, so both share stored features.
@@ -19,8 +19,8 @@ import onnx
 import safetensors.numpy
 
 from headstart.errors import WeightsError
-from headstart.features.onnx_backbone import OnnxBackbone
-from headstart.features.pth import read_pth
+from headstart.frozen.onnx_backbone import OnnxBackbone
+from headstart.frozen.pth import read_pth
 from headstart.images.settings import Preprocessing
 from headstart.inference.model_file import verify_safetensors
 from headstart.weight_files import (
@@ -93,14 +93,14 @@ def is_same_name(name: str, full_name: str) -> bool:
 
 def own_graph(full_name: str) -> tuple[onnx.ModelProto, Recipe]:
     """Return one of Headstart's own graphs without its weights, and how to fill it."""
-    file = resources.files("headstart.features") / "graphs" / graph_file_name(full_name)
+    file = resources.files("headstart.frozen") / "graphs" / graph_file_name(full_name)
     model = onnx.load_from_string(file.read_bytes())
     (text,) = (each.value for each in model.metadata_props if each.key == RECIPE_KEY)
     return model, Recipe.from_json(text)
 
 
 def graph_file_name(full_name: str) -> str:
-    """Return the file name of an own graph in ``features/graphs``."""
+    """Return the file name of an own graph in ``frozen/graphs``."""
     return full_name.replace("/", "_") + ".onnx"
 
 

@@ -12,12 +12,12 @@ import onnx
 import onnxruntime
 
 from headstart.errors import ConfigError, NetworkError, UsageError
-from headstart.features.onnx_file.batch import noise, run
-from headstart.features.onnx_file.surgery import (
+from headstart.frozen.onnx_file.batch import noise, run
+from headstart.frozen.onnx_file.surgery import (
     serialised,
     with_normalisation,
 )
-from headstart.features.onnx_file.words import described
+from headstart.frozen.onnx_file.words import described
 from headstart.images.settings import Preprocessing
 from headstart.inference.runtime import open_session
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from tests.windows import HeldFiles, is_open_here
 
-from headstart.features.cache import Room, cache_folder, list_stores, make_room, should_keep, store_path
-from headstart.features.fingerprint import Fingerprint, photo_key
-from headstart.features.store import FeatureStore, StoreError, delete_store
 from headstart.files import delete
+from headstart.frozen.cache import Room, cache_folder, list_stores, make_room, should_keep, store_path
+from headstart.frozen.fingerprint import Fingerprint, photo_key
+from headstart.frozen.store import FeatureStore, StoreError, delete_store
 from headstart.images.settings import Preprocessing
 
 FINGERPRINT = Fingerprint(
@@ -202,13 +202,13 @@ def test_stores_are_listed_and_the_least_recently_opened_goes_first(monkeypatch:
         paths.append(store.path)
     listed = list_stores()
     assert [(each.about["backbone"], each.num_rows) for each in listed] == [("a", 1), ("b", 1), ("c", 1)]
-    monkeypatch.setattr("headstart.features.cache.BUDGET_BYTES", sum(each.num_bytes for each in listed))
+    monkeypatch.setattr("headstart.frozen.cache.BUDGET_BYTES", sum(each.num_bytes for each in listed))
     make_room(listed[0].num_bytes)
     assert [path.exists() for path in paths] == [False, True, True]
 
 
 def test_the_decision_to_keep_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstart.features.cache.BUDGET_BYTES", 10**6)
+    monkeypatch.setattr("headstart.frozen.cache.BUDGET_BYTES", 10**6)
     assert should_keep("auto", 10**5, 10, 100)[0]
     keep, why = should_keep("auto", 10**7, 10, 100)
     assert not keep
@@ -246,7 +246,7 @@ def stored(backbone: str, num_bytes: int = 400_000) -> Path:
 
 
 def allow(monkeypatch: pytest.MonkeyPatch, num_bytes: int) -> None:
-    monkeypatch.setattr("headstart.features.cache.BUDGET_BYTES", num_bytes)
+    monkeypatch.setattr("headstart.frozen.cache.BUDGET_BYTES", num_bytes)
 
 
 def test_a_damaged_file_is_repaired_where_nothing_that_is_open_can_be_deleted(
@@ -292,7 +292,7 @@ def test_a_damaged_file_that_another_process_holds_is_an_error_and_stays(
     path = tmp_path / "store.sqlite"
     path.write_bytes(b"not a database at all" * 100)
     HeldFiles(monkeypatch, path.__eq__)
-    monkeypatch.setattr("headstart.features.store._REPAIR_SECONDS", 0.1)
+    monkeypatch.setattr("headstart.frozen.store._REPAIR_SECONDS", 0.1)
     with pytest.raises(StoreError, match="not a database"):
         FeatureStore(path, FINGERPRINT)
     assert path.exists()
@@ -308,7 +308,7 @@ def test_a_store_that_is_open_is_not_deleted(other: str, tmp_path: Path) -> None
         store.close()
     else:
         code = (
-            "import sys; from pathlib import Path; from tests.features.test_store import *\n"
+            "import sys; from pathlib import Path; from tests.frozen.test_store import *\n"
             "store = FeatureStore(Path(sys.argv[1]), FINGERPRINT); print('open', flush=True); input()"
         )
         root = Path(__file__).parents[2]
@@ -336,7 +336,7 @@ def test_deleting_a_store_leaves_the_lock_of_whoever_opens_it_meanwhile(
             opened.append(FeatureStore(path, FINGERPRINT))
         return is_gone
 
-    monkeypatch.setattr("headstart.features.store.delete", delete_and_open)
+    monkeypatch.setattr("headstart.frozen.store.delete", delete_and_open)
     assert delete_store(path)
     assert not delete_store(path)
     opened[0].close()

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from headstart.errors import ConfigError, DataError, UsageError
-from headstart.features import extract as features_extract
-from headstart.features.extract import Extracted
+from headstart.frozen import extract as features_extract
+from headstart.frozen.extract import Extracted
 from headstart.images.preprocess import load_pixels
 from headstart.model.backbones import resolve
 from headstart.model.network import feature_extractor
@@ -208,7 +208,7 @@ def test_the_cache_stays_within_its_budget(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
-    monkeypatch.setattr("headstart.features.cache.BUDGET_BYTES", 20_000)  # less than 12 rows of 512
+    monkeypatch.setattr("headstart.frozen.cache.BUDGET_BYTES", 20_000)  # less than 12 rows of 512
     out = tmp_path / "features.npz"
     result = extract_features(photos / "test", out, "resnet18", weights="random", size_px=32, say=told.append)
     assert result.num_rows == 12

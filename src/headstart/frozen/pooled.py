@@ -9,7 +9,7 @@ import onnx
 import onnx.helper
 import onnx.shape_inference
 
-from headstart.features.prefix import ACTIVATIONS
+from headstart.frozen.prefix import ACTIVATIONS
 
 POOLED: Final = "pooled"
 """Name of the output that holds the pooled outputs of all stages."""

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from headstart.errors import NetworkError
-from headstart.features.cache import Room
-from headstart.features.fingerprint import Fingerprint
-from headstart.features.prefix import Prefix
-from headstart.features.store import FeatureStore, StoreError
+from headstart.frozen.cache import Room
+from headstart.frozen.fingerprint import Fingerprint
+from headstart.frozen.prefix import Prefix
+from headstart.frozen.store import FeatureStore, StoreError
 
 
 class KeptRows:

@@ -22,11 +22,11 @@ from torch import nn
 
 from headstart import weight_files
 from headstart.errors import DamagedFileError, NetworkError, UnknownBackboneError, WeightsError
-from headstart.features import exported, prefixes
-from headstart.features.backbones import available, find_backbone, refuse_unknown
-from headstart.features.exported import Export, keep_prefix, kept_prefix
-from headstart.features.onnx_backbone import OnnxBackbone
-from headstart.features.own_graphs import OWN_GRAPHS, own_graph
+from headstart.frozen import exported, prefixes
+from headstart.frozen.backbones import available, find_backbone, refuse_unknown
+from headstart.frozen.exported import Export, keep_prefix, kept_prefix
+from headstart.frozen.onnx_backbone import OnnxBackbone
+from headstart.frozen.own_graphs import OWN_GRAPHS, own_graph
 from headstart.images.settings import Preprocessing
 from headstart.inference.model_file import ModelInfo
 from headstart.inference.runtime import open_session
@@ -240,7 +240,7 @@ def test_a_known_backbone_without_weights_is_refused_with_the_place_for_them() -
 def test_nothing_imports_torch() -> None:
     program = (
         "import sys; sys.modules['torch'] = None\n"
-        "from headstart.features.backbones import find_backbone, available\n"
+        "from headstart.frozen.backbones import find_backbone, available\n"
         "find_backbone('resnet18'), available()"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

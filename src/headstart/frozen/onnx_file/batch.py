@@ -10,11 +10,11 @@ import onnx
 import onnxruntime
 
 from headstart.errors import NetworkError
-from headstart.features.onnx_file.surgery import (
+from headstart.frozen.onnx_file.surgery import (
     photo_by_photo,
     serialised,
 )
-from headstart.features.onnx_file.words import described
+from headstart.frozen.onnx_file.words import described
 from headstart.inference.runtime import open_session
 
 TOLERANCE: Final = 5e-3

@@ -10,7 +10,7 @@ import onnx
 import onnx.helper
 import onnx.numpy_helper
 
-from headstart.features.graph import bodies_of, leading_to
+from headstart.frozen.graph import bodies_of, leading_to
 from headstart.images.settings import Preprocessing
 
 SCALE: Final = "headstart/scale"

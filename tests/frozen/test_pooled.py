@@ -12,11 +12,11 @@ import pytest
 
 from headstart.data.check import check_images
 from headstart.data.sources.folder import read_folder
-from headstart.features.cache import list_stores
-from headstart.features.onnx_backbone import OnnxBackbone
-from headstart.features.opened import OpenedBackbone, open_backbone_features
-from headstart.features.pooled import POOLED, pooled_widths, with_pooled
-from headstart.features.prefix import OnnxPrefix
+from headstart.frozen.cache import list_stores
+from headstart.frozen.onnx_backbone import OnnxBackbone
+from headstart.frozen.opened import OpenedBackbone, open_backbone_features
+from headstart.frozen.pooled import POOLED, pooled_widths, with_pooled
+from headstart.frozen.prefix import OnnxPrefix
 from headstart.images.settings import Preprocessing
 from headstart.records import Dataset
 from headstart.weight_files import WeightsSource
@@ -85,7 +85,7 @@ def test_pooled_outputs_that_change_a_bit_come_from_a_graph_of_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     expected = OnnxPrefix(with_pooled(GRAPH, STAGES), second=POOLED).outputs(PIXELS)
-    monkeypatch.setattr("headstart.features.prefix.np.array_equal", lambda *_: False)
+    monkeypatch.setattr("headstart.frozen.prefix.np.array_equal", lambda *_: False)
     prefix = OnnxPrefix(with_pooled(GRAPH, STAGES), second=POOLED)
     assert [each.tobytes() for each in prefix.outputs(PIXELS)] == [each.tobytes() for each in expected]
     assert len(prefix._sessions) == 2

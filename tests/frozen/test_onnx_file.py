@@ -13,8 +13,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from headstart.errors import DamagedFileError, HeadstartError, NetworkError, UnknownBackboneError
-from headstart.features.onnx_file.check import check_on_photos
-from headstart.features.onnx_file.open import open_backbone
+from headstart.frozen.onnx_file.check import check_on_photos
+from headstart.frozen.onnx_file.open import open_backbone
 from headstart.images.settings import Preprocessing
 from headstart.inference.model_file import ModelInfo, seal_onnx
 from headstart.inference.runtime import open_session

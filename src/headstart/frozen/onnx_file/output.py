@@ -11,10 +11,10 @@ import numpy as np
 import onnx
 
 from headstart.errors import NetworkError
-from headstart.features.onnx_file.surgery import (
+from headstart.frozen.onnx_file.surgery import (
     last_layer,
 )
-from headstart.features.onnx_file.words import described, shown_shape
+from headstart.frozen.onnx_file.words import described, shown_shape
 from headstart.inference.model_file import ModelInfo
 
 # Vectors for a whole photo, as published encoders call them, the best first.

@@ -15,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 
 from headstart.environment import own_cache
-from headstart.features.fingerprint import Fingerprint
-from headstart.features.store import BESIDE, About, FeatureStore, StoreError, delete_store
+from headstart.frozen.fingerprint import Fingerprint
+from headstart.frozen.store import BESIDE, About, FeatureStore, StoreError, delete_store
 
 BUDGET_FRACTION: Final = 0.1
 BUDGET_BYTES: Final = 20 * 10**9

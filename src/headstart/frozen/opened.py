@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headstart.augment.augmentation import Augmentation
-from headstart.features.activations import Activations
-from headstart.features.cache import Room
-from headstart.features.fingerprint import Fingerprint
-from headstart.features.onnx_backbone import OnnxBackbone
-from headstart.features.pooled import POOLED, pooled_widths, with_pooled
-from headstart.features.prefix import OnnxPrefix, Pair, Prefix
+from headstart.frozen.activations import Activations
+from headstart.frozen.cache import Room
+from headstart.frozen.fingerprint import Fingerprint
+from headstart.frozen.onnx_backbone import OnnxBackbone
+from headstart.frozen.pooled import POOLED, pooled_widths, with_pooled
+from headstart.frozen.prefix import OnnxPrefix, Pair, Prefix
 from headstart.records import Record
+from headstart.views.augmentation import Augmentation
 
 CUT = "pool"
 """The last stage of what ends before the head, as ``Fingerprint.cut`` names it."""

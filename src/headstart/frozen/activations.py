@@ -17,20 +17,20 @@ from typing import Final
 
 import numpy as np
 
-from headstart.augment.augmentation import Augmentation
 from headstart.data.check import CHECK_REDUCE_TO_PX, CheckedPhoto, not_finite_error
 from headstart.errors import DataError, ImageError
-from headstart.features.cache import Room
-from headstart.features.fingerprint import Fingerprint, photo_key
-from headstart.features.kept_rows import KeptRows
-from headstart.features.photos import FACTS_PX, PhotoStore, facts_of
-from headstart.features.prefix import Pair, Prefix
+from headstart.frozen.cache import Room
+from headstart.frozen.fingerprint import Fingerprint, photo_key
+from headstart.frozen.kept_rows import KeptRows
+from headstart.frozen.photos import FACTS_PX, PhotoStore, facts_of
+from headstart.frozen.prefix import Pair, Prefix
 from headstart.images.decode import Decoded, Header, decode_photo, image_header
 from headstart.images.photo_file import read_bytes
 from headstart.images.preprocess import load_photo
 from headstart.images.settings import Preprocessing
 from headstart.inference.runtime import Row, map_images
 from headstart.records import Candidate, Record
+from headstart.views.augmentation import Augmentation
 
 MEMORY_LIMIT_BYTES: Final = 2**30
 """Rows are kept in memory too, as long as they come to less than this."""

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image, ImageCms, ImageFilter
 
 from headstart.errors import DataError, ImageError
-from headstart.features.activations import Activations
-from headstart.features.cache import Room, cache_folder, list_stores
-from headstart.features.fingerprint import Fingerprint
-from headstart.features.photos import FACTS_PX, PhotoFacts, PhotoStore, facts_of, photo_facts
-from headstart.features.prefix import Pair
-from headstart.features.store import StoreError
+from headstart.frozen.activations import Activations
+from headstart.frozen.cache import Room, cache_folder, list_stores
+from headstart.frozen.fingerprint import Fingerprint
+from headstart.frozen.photos import FACTS_PX, PhotoFacts, PhotoStore, facts_of, photo_facts
+from headstart.frozen.prefix import Pair
+from headstart.frozen.store import StoreError
 from headstart.images.decode import decode_photo
 from headstart.images.settings import Preprocessing
 from headstart.records import Candidate
@@ -174,7 +174,7 @@ def test_where_nothing_is_kept_no_facts_are(folder: Path) -> None:
 def test_a_store_of_facts_that_fails_is_reported_once_and_breaks_nothing(
     failing: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from headstart.features.store import FeatureStore
+    from headstart.frozen.store import FeatureStore
 
     whole = getattr(FeatureStore, failing)
 
