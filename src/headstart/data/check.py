@@ -1,4 +1,4 @@
-"""Read every photo once: what is used, what is quarantined and why, and whether that is too much."""
+"""Reads every photo once, and decides which are used and which are quarantined."""
 
 from __future__ import annotations
 
@@ -28,14 +28,13 @@ CHECK_REDUCE_TO_PX: Final = 64  # whether a photo decodes does not depend on the
 
 @dataclass(frozen=True, slots=True)
 class CheckedPhoto:
-    """What one reading of a photo tells.
+    """The result of reading a photo once.
 
     Attributes:
-        sha256: Of the file's bytes, lower-case hexadecimal; empty if they could not be read.
+        sha256: SHA-256 of the file's bytes, lower-case hexadecimal; empty if they could not be read.
         reason: Why the photo cannot be used; None if it can.
-        header: Its size and orientation, where boxes are predicted and something else than ``check_images``
-            has read the photo.
-        is_finite: Whether the network's features of the photo are finite; True where they are not computed.
+        header: Its size and orientation, if boxes are predicted and a pass over features has read the photo.
+        is_finite: Whether the network's features of the photo are finite; True if they are not computed.
     """
 
     sha256: str
@@ -57,7 +56,7 @@ def not_finite_error(paths: Sequence[str]) -> DataError:
 
 
 def check_photo(path: str, reduce_to_px: int = CHECK_REDUCE_TO_PX) -> CheckedPhoto:
-    """Read, hash and decode one photo. Depends on nothing but the file, so it can run anywhere."""
+    """Read, hash and decode one photo. The result depends only on the file."""
     digest = ""
     try:
         data = read_bytes(path)
@@ -76,22 +75,22 @@ def check_images(
 ) -> Dataset:
     """Read and decode every photo of a listing, and quarantine those that fail.
 
-    Where boxes are predicted, each record gets its photo's size, and boxes are turned, scaled and cut off as
-    ``place_boxes`` says; one that does not fit its photo is a fault like a photo that does not decode.
+    If boxes are predicted, each record gets the size of its photo, and its box is transformed and clipped by
+    ``place_boxes``. A photo whose box does not fit is quarantined, like a photo that cannot be decoded.
 
     Args:
-        listing: What ``read_source`` found.
-        allow_quarantined: Fraction of the photos that may fail, 0..1. By default more than 1 % and more than
-            five files are too many, and so is every photo of a class. Where it is given, a class may lose all
-            its val or test photos, but never all that it is learned from: a model that silently knows a class
-            less would not be the one that was asked for.
+        listing: The result of ``read_source``.
+        allow_quarantined: Fraction of the photos that may fail, 0..1. By default, the limit is five photos or
+            1 %, whichever is more, and no class may lose all its photos. If a fraction is given, a class may
+            lose all its val or test photos, but never all its training photos, because the model would then
+            lack a class that the user asked for.
         progress: Called once per photo, in this thread.
-        checks: What became of each candidate, in order, where something else reads the photos on the way;
-            by default they are read here.
+        checks: The result for each candidate, in order, if the photos are read elsewhere; by default they
+            are read here.
 
     Raises:
-        DataError: Features of some photos are not finite, or too many photos cannot be read. A class without
-            any training photo and a split without any photo are too many whatever is allowed.
+        DataError: Features of some photos are not finite, or too many photos cannot be read. Losing all
+            training photos of a class, or all photos of a split, is always an error.
         ConfigError: ``allow_quarantined`` is not a fraction.
     """
     if allow_quarantined is not None and not 0 <= allow_quarantined <= 1:
@@ -126,7 +125,7 @@ def check_images(
 def _readable(
     listing: Listing, checks: Iterator[CheckedPhoto], progress: Callable[[], object] | None
 ) -> tuple[list[Record], list[Quarantined], dict[str, Header]]:
-    """Return the photos that can be read, the others, and headers by path, where they are known.
+    """Return the photos that can be read, the others, and the known headers by path.
 
     Raises:
         DataError: Features of some photos are not finite.
@@ -166,7 +165,7 @@ def _record(candidate: Candidate, labels: Mapping[str, int], sha256: str) -> Rec
 
 
 def _under_two_labels(records: Sequence[Record], listing: Listing) -> list[str]:
-    """Name photos that are byte for byte the same and have different labels: one of them is wrong."""
+    """Return warnings about identical photos with different labels, of which at least one is wrong."""
 
     def answer(record: Record) -> tuple[object, ...]:
         return record.label, record.labels, record.numbers, record.box
@@ -198,10 +197,10 @@ def _under_two_labels(records: Sequence[Record], listing: Listing) -> list[str]:
 
 
 def refuse_missing_classes(listing: Listing, class_names: Sequence[str]) -> None:
-    """Refuse photos without a class where classes are told apart.
+    """Refuse photos without a class, if the task needs classes.
 
     Raises:
-        DataError: There are some; the first is named.
+        DataError: There is such a photo; the message names the first.
     """
     if not _has_single_class(listing) or len(class_names) < 2:
         return
@@ -215,16 +214,16 @@ def refuse_missing_classes(listing: Listing, class_names: Sequence[str]) -> None
 
 
 def _has_single_class(listing: Listing) -> bool:
-    """Tell whether photos, or their boxes, may have one class each."""
+    """Return whether each photo, or its box, has at most one class."""
     task = tasks.of(listing.task)
     return task.has_class or task.has_box
 
 
 def quarantine_csv(dataset: Dataset) -> str:
-    """Return the columns path, split and reason: one row per quarantined photo, and the header in any case.
+    """Return a CSV with the columns path, split and reason, with one row per quarantined photo.
 
-    Every value is quoted, so that names with line breaks stay whole; names that are not UTF-8 are written as
-    the bytes they are.
+    Every value is quoted, so that names may contain line breaks. Names that are not UTF-8 are written as
+    their bytes. The header is always present.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")

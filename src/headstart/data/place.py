@@ -1,7 +1,7 @@
-"""Boxes into photos: the size that a label file declares for a photo is compared with the photo's own.
+"""Transforms boxes to their photos, by comparing the size that a label file declares with the photo's size.
 
-A box is right only in the photo in which it was drawn. Many annotation tools ignore the EXIF orientation, and
-many people make their photos smaller after they have annotated them. The declared size shows both.
+A box is correct only in the photo in which it was drawn. Many annotation tools ignore the EXIF orientation,
+and many people resize their photos after annotating them. The declared size reveals both.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from headstart.inference.runtime import map_in_order
 from headstart.records import Candidate, Quarantined, Record
 
 Frame: TypeAlias = Literal["shown", "stored"]
-"""Where a box was drawn: in the photo as a viewer shows it, or as it is stored, without its orientation."""
+"""Coordinates of a box: of the photo as a viewer displays it, or of the stored pixels, before orientation."""
 
 _ROUNDING_PX: Final = 1.0  # by how much a resized photo's sides, or a box's, may be off
 
@@ -30,20 +30,20 @@ def place_boxes(
     quarantined: list[Quarantined],
     headers: Mapping[str, Header] | None = None,
 ) -> tuple[list[Record], list[str]]:
-    """Give records the sizes of their photos, and boxes in pixels of the photos as a viewer shows them.
+    """Add the sizes of photos to records, and convert boxes to pixels of photos as a viewer displays them.
 
-    A box that was drawn in the photo as it is stored is turned with the photo, one that was drawn in a larger
-    or smaller copy is scaled, and what reaches beyond the photo is cut off. A photo is quarantined if the
-    declared size fits it in no such way, or if the box lies wholly outside.
+    A box drawn in the stored pixels is rotated with its photo, a box drawn in a resized copy is scaled, and
+    every box is clipped to its photo. A photo is quarantined if the declared size cannot be explained in this
+    way, or if the box lies completely outside.
 
     Args:
-        records: Photos that decode, with the boxes as the labels give them.
-        candidates: By path; they hold the declared sizes.
-        quarantined: Grows by the photos that cannot be used.
-        headers: By path, of photos that have been read; the others' headers are read here.
+        records: Photos that can be decoded, with the boxes of the label files.
+        candidates: Candidates by path, with the declared sizes.
+        quarantined: Photos that cannot be used are appended to this list.
+        headers: Headers by path, of photos that have been read; other headers are read here.
 
     Returns:
-        The other records, and a sentence for whatever has been done to boxes.
+        The usable records, and a sentence for each kind of change to boxes.
     """
     read = headers or {}
     found = list(
@@ -74,10 +74,10 @@ def place_boxes(
 
 
 def frames_of(candidate: Candidate, header: Header) -> set[Frame]:
-    """Return where a box can have been drawn by its photo's header and by the size that is declared.
+    """Return the frames in which a box may have been drawn, by its photo's header and the declared size.
 
-    Both where nothing tells them apart: as in a photo that was upside down. None where the declared size is
-    another photo's.
+    Both frames if they have the same size, as for a photo that is upside down; none if the declared size is
+    not explained by either.
     """
     sizes: dict[Frame, tuple[int, int]] = {"shown": header.size, "stored": header.stored_size}
     if header.orientation == 1:
@@ -92,9 +92,9 @@ def frames_of(candidate: Candidate, header: Header) -> set[Frame]:
 
 
 def usual_frame(known: Iterable[tuple[int, set[Frame]]]) -> Frame | None:
-    """Return the frame of all photos whose orientation matters and that tell it; None if they differ.
+    """Return the common frame of all photos for which it is certain; None if they differ.
 
-    All boxes of a data set mostly come from one tool, which respects the EXIF orientation or does not.
+    The boxes of a data set usually come from one tool, which either respects the EXIF orientation or not.
 
     Args:
         known: The orientation and possible frames of each photo.
@@ -104,10 +104,10 @@ def usual_frame(known: Iterable[tuple[int, set[Frame]]]) -> Frame | None:
 
 
 def _placed(candidate: Candidate, header: Header, frame: Frame | None, done: Counter[str]) -> Box:
-    """Return a box in pixels of the photo as shown, and count what has been done to it.
+    """Return a box in pixels of the photo as a viewer displays it, and count the changes in ``done``.
 
     Raises:
-        ValueError: There is no such box; the message says why.
+        ValueError: The box cannot be placed; the message says why.
     """
     assert candidate.box is not None
     (width, height), given = header.size, candidate.box
@@ -149,7 +149,7 @@ def _advice(declared: tuple[float, float], header: Header) -> str:
 
 
 def _notes(done: Counter[str], undecided: list[str]) -> list[str]:
-    """Say what has been done to boxes, and what could not be told."""
+    """Return sentences about the changes to boxes, and about photos with an unknown frame."""
     words = {
         "turned": "boxes were drawn in the photo as it is stored, before its EXIF orientation turns it "
         "upright; they are turned with their photos.",
@@ -175,7 +175,7 @@ def _header_or_reason(path: str) -> Header | str:
 
 
 def _have_same_proportions(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    """Tell whether a size is another one times some factor, with each side rounded."""
+    """Return whether two sizes have the same aspect ratio, with each side rounded."""
 
     def is_copy(whole: tuple[float, float], copy: tuple[float, float]) -> bool:
         lowest = max((side - _ROUNDING_PX) / of for side, of in zip(copy, whole, strict=True))

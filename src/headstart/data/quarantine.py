@@ -1,8 +1,8 @@
-"""Photos in quarantine, whose labels or bytes are wrong: how many there may be, and how they are named.
+"""Quarantine for photos with wrong labels or damaged files: its limit, and messages about it.
 
-What cannot be read as it is meant (a row with too many cells, an unknown split) is an error, always. A label
-that is wrong by itself (an empty one, a box without an area, a photo that is not there) puts its photo into
-quarantine; more than a small share of those is an error too.
+A label file that cannot be interpreted safely (a row with too many cells, an unknown split) is always an
+error. A single wrong label (empty, a box without area, a missing photo) puts its photo into quarantine, and
+more than a small fraction of these is an error too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from headstart.records import Quarantined
 QUARANTINE_FRACTION: Final = 0.01
 
 QUARANTINE_FILES: Final = 5
-"""More photos in quarantine than both of these stop a run, unless the user allows a fraction."""
+"""A run stops if more photos are in quarantine than both limits allow, unless the user sets a fraction."""
 
 NO_SUCH_PHOTO: Final = "no such photo"
 
@@ -26,13 +26,13 @@ MOST_NAMED: Final = 20  # in one error message
 def too_many(
     quarantined: Sequence[Quarantined], num_photos: int, allowed: float | None, what: str
 ) -> list[str]:
-    """Return a message that names the photos in quarantine if there are too many, else nothing.
+    """Return the lines of a message about photos in quarantine if there are too many, else none.
 
     Args:
         quarantined: The photos.
-        num_photos: Of how many.
-        allowed: Fraction of the photos that may be in quarantine; None for the usual small share.
-        what: What is the matter with them, as in ``"cannot be read"``.
+        num_photos: Total number of photos.
+        allowed: Fraction of the photos that may be in quarantine; None for the default limits.
+        what: What is wrong with them, such as ``"cannot be read"``.
     """
     num_failed = len(quarantined)
     if allowed is None:
@@ -67,5 +67,5 @@ def named(quarantined: Sequence[Quarantined]) -> list[str]:
 
 
 def and_more(lines: Sequence[object]) -> list[str]:
-    """Return a line that counts those of many that a message does not name; nothing for a few."""
+    """Return a line with the number of items that a message does not list; empty if it lists all."""
     return [f"  ... and {len(lines) - MOST_NAMED} more"] if len(lines) > MOST_NAMED else []

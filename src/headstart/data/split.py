@@ -1,4 +1,4 @@
-"""Train, validation and test photos: given splits stay, a missing validation split is made."""
+"""Splits photos into train, val and test. Given splits are kept; a missing validation split is made."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from headstart.records import Candidate, Dataset, Record, TaskName
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """Which photos are for what, each in the order of the dataset.
+    """The photos of each split, in the order of the dataset.
 
     Attributes:
-        train: To learn from.
-        val: To choose the best weights with.
-        test: To be scored once, at the end; empty where the data have none.
-        shared: The val and test photos that are, byte for byte, train photos too. Only given splits can
-            share photos.
-        straddling: How many groups have photos in more than one of the three. Only given splits can do that.
+        train: Training photos.
+        val: Validation photos, by which the best weights are chosen.
+        test: Test photos, scored once at the end; empty if the data have none.
+        shared: Val and test photos that are exact copies of train photos; only given splits can have any.
+        straddling: Number of groups with photos in more than one split; only given splits can have any.
     """
 
     train: tuple[Record, ...]
@@ -33,24 +32,23 @@ class Splits:
 
 
 def split_dataset(dataset: Dataset, *, val_fraction: float, seed: int) -> Splits:
-    """Return the dataset's own splits; without a val split, hold back a fraction of the training photos.
+    """Return the splits of the dataset; if it has no val split, hold out a fraction of the training photos.
 
-    That is a fraction of each class, of the photos of each label, or of each part of a number's range; of
-    photos with a box and no class, of all. Photos of one group, and identical ones, stay on one side, so that
-    with groups the fractions are kept as nearly as whole groups allow. The validation photos are the same
-    whatever the files are called and in whatever order they come, and few of them change when photos are
-    added.
+    The split is stratified: the fraction applies to each class, to the photos of each label, or to each
+    range of a number; for boxes without classes, to all photos. Identical photos and photos of one group stay
+    on one side, so with groups the fractions are approximate. The choice does not depend on file names or
+    order, and adding photos changes few validation photos.
 
     Args:
         dataset: The photos.
-        val_fraction: Fraction to hold back, above 0 and below 1; without effect where the data have a val
-            split. Each class keeps a photo in train, and has one in val if it has two different ones, of two
-            groups (those that stand under another class too do not count). So does each label, unless the
-            photos that it shares with other labels leave no room for it.
-        seed: Another seed, another choice.
+        val_fraction: Fraction to hold out, above 0 and below 1; ignored if the data have a val split. Each
+            class keeps a photo in train, and gets one in val if it has two different photos in two groups
+            (photos that also occur under another class do not count). The same holds for each label, unless
+            photos shared with other labels prevent it.
+        seed: Random seed of the choice.
 
     Raises:
-        DataError: No class has two different photos or groups, so there is nothing to hold back.
+        DataError: No class has two different photos or groups, so nothing can be held out.
     """
     records = dataset.records
     train = tuple(record for record in records if record.split in (None, "train"))
@@ -93,10 +91,10 @@ def split_dataset(dataset: Dataset, *, val_fraction: float, seed: int) -> Splits
 
 
 def likely_counts(photos: Sequence[Candidate], val_fraction: float) -> tuple[int, int]:
-    """Estimate how many photos will be trained on and validated on, before any of them has been read.
+    """Estimate the numbers of training and validation photos, before any photo has been read.
 
     Args:
-        photos: As they are listed; copies, groups and photos that cannot be read are not known yet.
+        photos: The listed photos; copies, groups and unreadable photos are not known yet.
         val_fraction: As for ``split_dataset``.
     """
     splits = Counter(photo.split for photo in photos)
@@ -109,19 +107,19 @@ def likely_counts(photos: Sequence[Candidate], val_fraction: float) -> tuple[int
 
 
 def _share(fraction: float, num_photos: int) -> int:
-    """How many photos of a stratum are held back: one or more, and one or more stay."""
+    """Return how many photos of a stratum are held out: at least one, and at least one stays."""
     return min(max(int(fraction * num_photos + 0.5), 1), num_photos - 1)
 
 
 @dataclass(slots=True)
 class _Unit:
-    """Photos that stay on one side: identical ones, and those of one group.
+    """Photos that stay on one side of the split: identical ones, or those of one group.
 
     Attributes:
         photos: The SHA-256 of each of its photos.
-        counts: How many of its photos are of each stratum.
-        may_leave: Whether it may be held back. Photos with two answers have no right one: they stay in train,
-            where they cannot spoil a score.
+        counts: Number of its photos in each stratum.
+        may_leave: Whether it may be held out. Identical photos with contradictory labels stay in train,
+            where they cannot distort a score.
         is_group: Whether it is a group of different photos.
     """
 
@@ -137,9 +135,9 @@ class _Unit:
 def _hold_back(records: Sequence[Record], task: TaskName, fraction: float, seed: int) -> set[str]:
     """Choose photos for validation by their bytes and groups.
 
-    Strata are dealt one after the other, those of fewest photos first, as long as there is room for them;
-    each unit goes at most once. Where each photo is of one stratum, that is a stratified split; where photos
-    are of several, it is iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011), whose order is
+    Strata are processed one by one, beginning with the smallest, until the fraction of each is reached; each
+    unit is chosen at most once. If each photo belongs to one stratum, this is a stratified split; if photos
+    belong to several, it is iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011). The order is
     that of the hashes, so that an added photo moves few others.
     """
     names = unit_names(records)
@@ -155,7 +153,7 @@ def _hold_back(records: Sequence[Record], task: TaskName, fraction: float, seed:
     held_back: set[str] = set()
 
     def over(unit: _Unit) -> int:
-        """How many photos more than wanted there would be."""
+        """Return by how many photos a unit would exceed the number still wanted."""
         return sum(max(in_val[each] + num - wanted[each], 0) for each, num in unit.counts.items())
 
     def leaves_some(unit: _Unit) -> bool:
@@ -186,7 +184,7 @@ def _hold_back(records: Sequence[Record], task: TaskName, fraction: float, seed:
 
 
 def unit_names(records: Sequence[Record]) -> list[str]:
-    """Name each photo's unit: by its bytes, or by its group, the first of several that share a photo."""
+    """Return the unit of each photo: its hash or its group; of groups that share a photo, the first."""
     name_of: dict[str, str] = {}
 
     def first(name: str) -> str:
@@ -210,7 +208,7 @@ def _units(
     task: TaskName,
     seed: int,
 ) -> list[_Unit]:
-    """Bring together what must stay together, in the order of the hashes."""
+    """Return the units of the photos, in the order of their hashes."""
     answers = _answers(records, task)
     units: dict[str, _Unit] = {}
     for name, record, of_record in zip(names, records, strata, strict=True):
@@ -228,7 +226,7 @@ def _units(
 
 
 def _answers(records: Sequence[Record], task: TaskName) -> dict[str, set[object]]:
-    """Return what is said of each photo; of the same bytes, different things may be."""
+    """Return all labels of each photo, by its hash; identical photos may have different labels."""
     answers: dict[str, set[object]] = defaultdict(set)
     for record in records:
         answers[record.sha256].add(tasks.of(task).answer(record))

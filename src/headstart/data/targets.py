@@ -1,4 +1,4 @@
-"""What a photo is to be learned as, as numbers: the rows that training compares a network's outputs with."""
+"""Targets: the rows of numbers that the loss compares with the outputs of a network."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _NEXT_ATTEMPT: Final = 2**20  # far above any number of an epoch, so that no vie
 
 @dataclass(frozen=True)
 class Scale:
-    """What makes numbers of any unit alike: subtract the mean, divide by the standard deviation.
+    """Standardisation of numbers: subtract the mean, divide by the standard deviation.
 
     Attributes:
-        mean, std: By target, over the photos that are trained on.
+        mean, std: Mean and standard deviation of each target over the training photos.
     """
 
     mean: tuple[float, ...] = ()
@@ -36,15 +36,15 @@ class Scale:
 
     @classmethod
     def of(cls, records: Sequence[Record], targets: Sequence[str]) -> Scale:
-        """Return the mean and the standard deviation of the photos that are trained on.
+        """Compute the mean and the standard deviation over the training photos.
 
         Args:
-            records: These photos: neither held out for validation or test, nor in quarantine.
-            targets: Names of the numbers; none for other tasks, which have no scale.
+            records: The training photos, without those held out or in quarantine.
+            targets: Names of the numbers; empty for other tasks, which have no scale.
 
         Raises:
-            DataError: A number is the same for all photos, so there is nothing to learn; or so large that its
-                standard deviation is not finite.
+            DataError: A number is the same for all photos, so there is nothing to learn; or it is so large
+                that its standard deviation is not finite.
         """
         if not targets:
             return cls()
@@ -66,20 +66,20 @@ class Scale:
 
     @classmethod
     def unknown(cls, num_targets: int) -> Scale:
-        """Return what stands for the scale until it is known which photos are trained on."""
+        """Return a placeholder for use before the training photos are known."""
         return cls((0.0,) * num_targets, (1.0,) * num_targets)
 
 
 @dataclass(frozen=True)
 class Targets:
-    """Makes a photo's row.
+    """Computes the target of a photo.
 
     Attributes:
-        task: What is predicted.
-        class_names: Of the dataset.
-        preprocessing: How photos become the network's input.
-        scale: Of the numbers, where numbers are predicted.
-        min_visible: The share of a box that an augmented view must show.
+        task: Name of the task.
+        class_names: Class names of the dataset.
+        preprocessing: How photos are converted into the network's input.
+        scale: Standardisation of the numbers, if numbers are predicted.
+        min_visible: Minimum fraction of a box that must be visible in an augmented view.
     """
 
     task: TaskName
@@ -90,23 +90,23 @@ class Targets:
 
     @property
     def num_outputs(self) -> int:
-        """How many numbers a network answers with: logits, standardised numbers, or a box before logits."""
+        """Number of outputs of the network: logits, standardised numbers, or a box followed by logits."""
         return tasks.of(self.task).num_outputs(len(self.class_names), len(self.scale.mean))
 
     @property
     def num_box_classes(self) -> int:
-        """How many classes a box may have; a single one is not worth predicting."""
+        """Number of classes that are predicted for a box; 0 if there is only one class."""
         return tasks.of(self.task).num_box_classes(len(self.class_names))
 
     def row(self, record: Record) -> np.ndarray:
-        """Return what the photo as it is is to be learned as: see ``Task.row``."""
+        """Return the target of a photo without augmentation: see ``Task.row``."""
         return self._row(record, View())[0]
 
     def view(self, record: Record, number: int, augmentation: Augmentation | None) -> tuple[int, np.ndarray]:
-        """Return the number of the view that really stands for ``number``, and the photo's row in it.
+        """Return the number of the view that is used for ``number``, and the photo's target in it.
 
-        They differ where a view would show too little of a box: then another one is drawn in its place, and
-        where none of many shows enough, the photo is taken as it is.
+        The two numbers differ if the view would show too little of a box. Another view is then drawn instead;
+        if none of many shows enough, the photo is used without augmentation.
         """
         if not tasks.of(self.task).has_box or augmentation is None or number == 0:
             return number, self.row(record)
@@ -118,10 +118,10 @@ class Targets:
         return 0, self.row(record)
 
     def refuse_hidden(self, records: Sequence[Record]) -> None:
-        """Refuse photos of which the network would not see the object.
+        """Refuse photos whose object would be outside the network's input.
 
         Raises:
-            DataError: The crop loses more of some boxes than ``min_visible`` allows.
+            DataError: The crop removes more of some boxes than ``min_visible`` allows.
         """
         if not tasks.of(self.task).has_box or self.preprocessing.resize != "crop":
             return
@@ -138,5 +138,5 @@ class Targets:
 
 
 def strata(records: Sequence[Record]) -> np.ndarray:
-    """Return (N,) int64, the classes that balanced sampling and class weights go by."""
+    """Return the classes for balanced sampling and class weights, (N,) int64."""
     return np.array([record.label for record in records], np.int64)

@@ -1,4 +1,4 @@
-"""A photo's path and its label as text, as ``photos.csv`` and ``answers.csv`` hold them."""
+"""Path and label of a photo as text, for ``photos.csv`` and ``answers.csv``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from headstart.records import Record
 
 
 def path_below(path: str, root: str) -> str:
-    """Return a photo's path below the data folder, with slashes; its whole path if it is elsewhere."""
+    """Return the path of a photo relative to the data folder, with slashes; its full path if elsewhere."""
     below = path.removeprefix(f"{root}{os.sep}")
     if below != path and os.altsep is None and "//" not in below and "/./" not in f"/{below}":
         return below  # without a Path, which takes a tenth of a millisecond
@@ -22,6 +22,6 @@ def path_below(path: str, root: str) -> str:
 
 
 def label_text(record: Record, task: str, class_names: Sequence[str]) -> str:
-    """Write a photo's label: see ``Task.text``."""
+    """Return the label of a photo as text: see ``Task.text``."""
     numbers = list(map(repr, record.numbers if record.box is None else record.box))
     return tasks.of(task).text(class_names, record.label, record.labels, numbers)

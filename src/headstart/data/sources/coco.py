@@ -1,4 +1,4 @@
-"""COCO files: photos, objects and categories in one JSON."""
+"""Reads COCO files: photos, objects and categories in one JSON file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ _SPLIT_IN_NAME: Final = re.compile(
 
 
 def is_coco(path: str) -> bool:
-    """Tell a COCO file from JSON lines: one object, which more than one line or an ``images`` list shows."""
+    """Return whether a JSON file is COCO rather than JSON lines: one object, over several lines or with
+    ``images``.
+    """
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES)
@@ -55,8 +57,8 @@ def is_coco(path: str) -> bool:
 def find_coco(root: str) -> list[str]:
     """Return the COCO files of a folder.
 
-    They are ``_annotations.coco.json`` in it or in the folders of its splits, and what looks like one of the
-    .json files in it and in ``annotations``.
+    These are ``_annotations.coco.json`` in the folder or in folders of its splits, and .json files in the
+    folder and in ``annotations`` that look like COCO.
     """
     below_root = Path(root)
     folders = [below_root, below_root / "annotations"]
@@ -82,7 +84,7 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _has_lists(path: Path) -> bool:
-    """Tell whether a file has COCO's two lists, without parsing it: it may hold a gigabyte."""
+    """Return whether a file has COCO's two lists, without parsing it, as it may be very large."""
     needed = {b'"images"', b'"annotations"'}
     try:
         with open(path, "rb") as file:
@@ -96,16 +98,16 @@ def _has_lists(path: Path) -> bool:
 
 
 def read_coco(paths: Sequence[str], root: str, options: Options, split: str | None = None) -> Labels:
-    """Say what COCO files mean; they are read when ``written`` is.
+    """Return the labels of COCO files. The files are read when ``written`` is iterated over.
 
     Args:
-        paths: The files; several only if each name, or its folder's, says a split of its own.
-        root: The folder that was asked for.
-        options: The task (``box``, unless it is said otherwise) and how groups are found.
-        split: What all photos are for, where it is not the files that say it.
+        paths: The files; several only if the name of each, or of its folder, contains a split.
+        root: The folder that the user named.
+        options: The task (by default ``box``) and how groups are found.
+        split: The split of all photos, if the files do not determine it.
 
     Raises:
-        DataError: There are several files, and it is not said which is for what.
+        DataError: There are several files, and their names do not determine their splits.
     """
     splits: dict[str, str | None] = dict.fromkeys(paths, split)
     if len(paths) > 1:
@@ -120,7 +122,7 @@ def read_coco(paths: Sequence[str], root: str, options: Options, split: str | No
 
 
 def _split_of(path: str, root: str) -> str | None:
-    """Return the split that a file's name or its folder's says."""
+    """Return the split in the name of a file or its folder."""
     parts = Path(path).relative_to(root).parts
     for part in reversed(parts):
         if match := _SPLIT_IN_NAME.search(Path(part).stem):
@@ -241,7 +243,7 @@ def _images(path: str, entries: list[Any], labels: Labels) -> dict[Any, tuple[in
 
 
 def _object(entry: dict[str, Any], class_name: str, task: TaskName) -> tuple[Object | None, str]:
-    """Read one object's box, and say what is wrong with it."""
+    """Return the object of an entry, and what is wrong with it; the object is None if it has no valid box."""
     if not tasks.of(task).has_box:
         return Object(class_name, (0, 0, 1, 1)), ""
     box = entry.get("bbox")
@@ -260,7 +262,7 @@ def _object(entry: dict[str, Any], class_name: str, task: TaskName) -> tuple[Obj
 
 
 class _Photos:
-    """Finds photos where COCO's and its exporters' habits put them, looking first where the last one was."""
+    """Finds photos in the folders that COCO and its exporters use, trying the last successful one first."""
 
     def __init__(self, path: str, root: str) -> None:
         own, above = Path(path).parent, Path(path).parent.parent
@@ -271,7 +273,7 @@ class _Photos:
         self._places = list(dict.fromkeys(places))
 
     def of(self, file_name: str) -> str:
-        """Return a photo's path; where there is none, the one beside the file."""
+        """Return the path of a photo; if it does not exist, the path beside the COCO file."""
         for place in self._places:
             if (place / file_name).exists():
                 if place != self._places[0]:

@@ -1,6 +1,6 @@
-"""Folders of class folders, with or without train/val/test above them: which files are there, and whose.
+"""Lists the photos of class folders, with or without train/val/test folders above them.
 
-Only names and, where a name says nothing, first bytes are read here; ``check.py`` reads the photos.
+Only names are read here and, for unknown suffixes, first bytes; ``data/check.py`` reads the photos.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ def read_folder(
 ) -> Listing:
     """List the photos of a folder and their classes.
 
-    The folder holds class folders, or train, val and test folders (also training, valid, validation,
-    testing) with class folders in them. Folders whose names say a split in other words, such as
-    ``training_set`` or ``seg_test``, are splits if the one to train on holds class folders. A folder that
-    holds nothing but another one of the same name is passed through. Photos may lie in further folders below
-    their class folder. Symbolic links are followed, but no folder is entered twice. What is hidden, and the
-    folders of training runs, are never data. Classes are matched across splits by name.
+    The folder contains class folders, or train, val and test folders (also training, valid, validation,
+    testing) with class folders in them. Folders with other names of splits, such as ``training_set`` or
+    ``seg_test``, are splits if the training folder contains class folders. A folder that contains only a
+    folder of the same name is skipped. Photos may be in further folders below their class folder. Symbolic
+    links are followed, but no folder is entered twice. Hidden files and folders, and the folders of training
+    runs, are ignored. Classes are matched across splits by name.
 
     Args:
         root: The folder.
         val: Another folder of class folders, with the validation photos.
-        for_training: Also require what learning takes: training photos of two or more classes, none of them
-            empty, and no class in another split that training has not.
-        classes_on_top: Whether folders that hold the same subfolders are classes all the same. Otherwise they
-            are refused, as they may be domains or folds, and the subfolders the classes.
+        for_training: Also check that a model can be trained: training photos of at least two classes, no
+            empty class, and no class that occurs only in another split.
+        classes_on_top: Accept folders with the same subfolders as classes. By default they are refused,
+            because they may be domains or folds, and the subfolders the classes.
 
     Raises:
-        DataError: The folders cannot be used as they are; the message names every problem.
+        DataError: The folders cannot be used; the message lists every problem.
     """
     root, val = os.fsdecode(root), None if val is None else os.fsdecode(val)
     for folder in (root, val):
@@ -85,7 +85,7 @@ def read_folder(
 
 
 def _walked(root: str, val: str | None) -> tuple[Tree, Tree | None]:
-    """Return the trees of all photos and, where they lie elsewhere, of the validation photos."""
+    """Return the trees of all photos and, if they are elsewhere, of the validation photos."""
     entered: set[tuple[int, int]] = set()
     val_tree = None if val is None else tree_of(val, entered)  # first, as it may lie inside the root
     tree = tree_of(root, entered)
@@ -103,9 +103,9 @@ class _Source:
 
     Attributes:
         path: The folder.
-        split: What its photos are for; None if the data do not say.
-        photos: (class name, image).
-        folders_of: The class folders, by class name.
+        split: The split of its photos; None if the data do not determine it.
+        photos: Pairs of class name and image.
+        folders_of: The class folders by class name.
     """
 
     path: str
@@ -115,7 +115,7 @@ class _Source:
 
     @classmethod
     def of(cls, tree: Tree, above: Sequence[str], split: str | None) -> _Source:
-        """Take the class folders below the folder with the names ``above``."""
+        """Collect the class folders below the folder with the path ``above``."""
         above, depth = tuple(above), len(above)
         folders_of = defaultdict(list)
         for names in tree.folders:
@@ -130,12 +130,12 @@ class _Source:
 
 
 def _class_name(folder: str) -> str:
-    """Return a folder's name as valid Unicode, in the one form that macOS, zip files and Linux agree on."""
+    """Return the name of a folder as valid Unicode in normal form NFC, the same on all systems."""
     return unicodedata.normalize("NFC", os.fsencode(folder).decode("utf-8", "backslashreplace"))
 
 
 def _sources(tree: Tree, val_tree: Tree | None, classes_on_top: bool) -> tuple[list[_Source], list[str]]:
-    """Tell class folders from split folders; in the order train, val, test. Also say what was not obvious."""
+    """Find the class folders of each split; return them in the order train, val, test, and notes."""
     notes: list[str] = []
     above = _passed_through(tree, (), Path(tree.root).resolve().name)
     if above:
@@ -194,9 +194,9 @@ def _sources(tree: Tree, val_tree: Tree | None, classes_on_top: bool) -> tuple[l
 
 
 def _passed_through(tree: Tree, names: tuple[str, ...], name: str) -> tuple[str, ...]:
-    """Return the folder that holds the classes: further in where a folder holds only one of its own name.
+    """Return the folder with the classes, skipping a folder that contains only one of its own name.
 
-    Archives are often unpacked so: ``seg_train/seg_train/...``.
+    Archives are often unpacked in this way: ``seg_train/seg_train/...``.
     """
     while not tree.num_photos_in[names] and len(tree.subfolders[names]) == 1:
         inner = (*names, next(iter(tree.subfolders[names])))
@@ -209,10 +209,10 @@ def _passed_through(tree: Tree, names: tuple[str, ...], name: str) -> tuple[str,
 def _splits_in_other_words(
     top: Sequence[str], classes_in: Mapping[str, Counter[str]]
 ) -> dict[str, list[str]]:
-    """Return top folders by the split that words in their names say.
+    """Return top folders by the split that their names suggest.
 
-    Words may say anything: ``train_station`` and ``test_tube`` are classes. So it takes one folder to train
-    on with class folders in it, and another one for something else.
+    Such names can be classes too: ``train_station``, ``test_tube``. They are splits only if there is one
+    training folder with class folders in it, and a folder for another split.
     """
     found: dict[str, list[str]] = defaultdict(list)
     for name in top:
@@ -234,7 +234,7 @@ def _refuse_same_subfolders(
     notes: list[str],
     classes_on_top: bool,
 ) -> None:
-    """Refuse top folders that hold the same subfolders: nobody knows which of the two are the classes."""
+    """Refuse top folders with the same subfolders, because either level could be the classes."""
     holders: dict[str, list[str]] = defaultdict(list)
     for name, subfolders in classes_in.items():
         for subfolder in subfolders:
@@ -285,7 +285,7 @@ def _no_class_folders(source: _Source) -> str:
 
 
 def _require_learnable(sources: list[_Source]) -> None:
-    """Name everything that keeps these class folders from being learned from."""
+    """Raise DataError with every reason why no model can be trained on these class folders."""
     train = sources[0]
     if train.split not in (None, "train"):
         raise DataError(f"{train.path!r} is there, but no 'train' folder beside it to learn from.")

@@ -1,4 +1,4 @@
-"""Groups of photos, found in their paths."""
+"""Finds the groups of photos in their paths."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from headstart.errors import ConfigError, did_you_mean
 
 
 def group_finder(group_by: str, columns: Sequence[str] = ()) -> Callable[[str], str | None]:
-    """Return what finds a photo's group in its path: the first parentheses of a regular expression.
+    """Return a function that finds the group in a path, by the first parentheses of a regular expression.
 
     Args:
-        group_by: The expression.
-        columns: Names of a table's columns, for the message.
+        group_by: The regular expression.
+        columns: Names of the table's columns, for the error message.
 
     Raises:
-        ConfigError: It is no regular expression, or has no parentheses.
+        ConfigError: It is not a regular expression, or has no parentheses.
     """
     kinds = "a regular expression with parentheses around the group, such as 'plant([0-9]+)'"
     if columns:
@@ -38,5 +38,5 @@ def group_finder(group_by: str, columns: Sequence[str] = ()) -> Callable[[str], 
 
 
 def below(path: str, root: str) -> str:
-    """Return a photo's path as a regular expression of groups sees it: below the root, with ``/``."""
+    """Return the path that the regular expression is applied to: relative to the root, with ``/``."""
     return Path(os.path.relpath(path, root)).as_posix()

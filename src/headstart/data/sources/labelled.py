@@ -1,4 +1,4 @@
-"""Written labels, brought together: one listing of photos, or all of their faults at once."""
+"""Combines labels into one listing of photos, or reports everything that is wrong with them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from headstart.records import Candidate, Listing
 
 
 def listing_of(labels: Labels, val: Labels | None, options: Options) -> Listing:
-    """Read labels, bring those of one photo together, and name everything that is wrong with them.
+    """Read labels, combine those of the same photo, and report everything that is wrong with them.
 
     Args:
-        labels: Of all photos.
-        val: Of the validation photos, where they are written elsewhere.
-        options: How they are to be read.
+        labels: The labels of all photos.
+        val: The labels of the validation photos, if they are in another place.
+        options: How labels are read.
 
     Raises:
-        DataError: The labels cannot be used as they are; the message names every problem.
+        DataError: The labels cannot be used; the message lists every problem.
     """
     sources = [labels] if val is None else [labels, val]
     sorted_out = _sorted_out(labels, val, options)
@@ -62,7 +62,7 @@ def listing_of(labels: Labels, val: Labels | None, options: Options) -> Listing:
 
 
 def _sorted_out(labels: Labels, val: Labels | None, options: Options) -> SortedOut:
-    """Read all labels and sort them out, photo by photo."""
+    """Read all labels and decide for each photo whether it is used."""
     sorted_out = SortedOut(options.boxes)
     if val is None:
         _sort_out(sorted_out, labels, None)
@@ -85,7 +85,7 @@ def _sort_out(sorted_out: SortedOut, labels: Labels, own_split: str | None) -> N
 
 
 def _remarks(labels: Labels, candidates: Sequence[Candidate], without_label: Sequence[str]) -> Iterator[str]:
-    """Yield what may not be as it was meant, though the labels can be used."""
+    """Yield notes about usable labels that may contain a mistake."""
     if tasks.of(labels.task).has_class and _are_measured({c.class_name for c in candidates}):
         yield (
             "All classes are numbers with decimals, each of them a class of its own. To predict numbers, "
@@ -96,7 +96,7 @@ def _remarks(labels: Labels, candidates: Sequence[Candidate], without_label: Seq
 
 
 def _are_measured(class_names: set[str]) -> bool:
-    """Tell classes that seem to be measured values from those that are counted or numbered."""
+    """Return whether class names look like measured values rather than counts or numbered classes."""
     try:
         values = [float(name) for name in class_names]  # all of them, for a set has no order
     except ValueError:

@@ -1,4 +1,4 @@
-"""Whether there is something to learn from labels, and what keeps them from it."""
+"""Checks that a model can be trained on the labels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from headstart.records import Candidate
 def refuse_unlearnable(
     candidates: Sequence[Candidate], labels: Labels, sorted_out: SortedOut, options: Options
 ) -> None:
-    """Name everything that keeps these labels from being learned from."""
+    """Raise DataError with every reason why no model can be trained on these labels."""
     if not candidates:
         lines = ["No photo with a label that can be used.", *named(sorted_out.quarantined)]
         if not labels.found:

@@ -1,4 +1,4 @@
-"""Classes that may be one class, written in several ways."""
+"""Detects classes that may be the same class in different spellings."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _MOST_NAMED: Final = 10
 
 
 def similar_classes(candidates: Iterable[Candidate]) -> list[str]:
-    """Return a sentence for classes that differ only in case, spaces, hyphens or underscores, with photos.
+    """Return a warning about classes that differ only in case, spaces, hyphens or underscores, with photos.
 
-    Which of them are meant to be one only their owner knows, so they stay apart.
+    They stay separate, because only the user knows whether they are meant to be the same.
     """
     counts: Counter[str] = Counter()
     first_photo: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Where each written label goes: to the photos that are used, into quarantine, or out."""
+"""Decides for each label whether its photo is used, quarantined or ignored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from headstart.records import Candidate, Quarantined
 
 
 class SortedOut:
-    """Where each label has gone: candidates, quarantine or ignored."""
+    """Photos by outcome: candidates, quarantined or ignored."""
 
     def __init__(self, boxes: str) -> None:
         self.boxes = boxes
@@ -26,7 +26,7 @@ class SortedOut:
         self._num_empty = self._num_repeated = 0
 
     def add(self, rows: list[Written], labels: Labels, own_split: str | None) -> None:
-        """Take all that is written of one photo; ``own_split`` is for those that name none."""
+        """Add all labels of one photo; ``own_split`` is used for labels without a split."""
         first = rows[0]
         split = first.split or own_split
         if split in (None, "train"):
@@ -81,7 +81,7 @@ class SortedOut:
         ]
 
     def notes(self) -> list[str]:
-        """Return what became of labels that are not used as they stand."""
+        """Return notes about labels that are ignored or changed."""
         notes = []
         if self._several:
             kept = "are left out" if self.boxes == "skip" else "keep their largest box alone"
@@ -95,7 +95,7 @@ class SortedOut:
 
 
 def _fault(rows: list[Written], one_object_each: bool) -> str:
-    """Return what keeps the labels of one photo from being used; empty if nothing does."""
+    """Return why the labels of one photo cannot be used; empty if they can."""
     for row in rows:
         if row.fault:
             elsewhere = "" if row is rows[0] else f"another label of this photo, {row.source}: "

@@ -1,7 +1,7 @@
-"""Labelled photos in any form: what is there is recognised, or said by an option.
+"""Reads labels in any format, and recognises the format.
 
-A folder of class folders (``folder.py``); a table (``table.py``); Pascal VOC's XML files (``voc.py``); a COCO
-file (``coco.py``). All become the same ``Listing``.
+A folder of class folders (``folder.py``), a table (``table.py``), Pascal VOC XML files (``voc.py``) or a COCO
+file (``coco.py``): all are converted to the same ``Listing``.
 """
 
 from __future__ import annotations
@@ -49,27 +49,27 @@ def read_source(
     allow_quarantined: float | None = None,
     for_training: bool = True,
 ) -> Listing:
-    """List labelled photos; no photo is read.
+    """List labelled photos, without reading any photo.
 
     Args:
         data: A folder of class folders, a table (.csv, .tsv, .parquet, .jsonl), a COCO file or a folder with
-            one, or a folder with Pascal VOC's XML files.
-        val: The same in another place, with the validation photos.
-        task: What is predicted; ``"auto"``: what the data hold.
-        target: A table's columns of numbers to predict, with commas between them.
+            one, or a folder with Pascal VOC XML files.
+        val: Validation photos in another place, in the same format.
+        task: What is predicted; ``"auto"`` chooses the task by the labels.
+        target: A table's columns of numbers to predict, separated by commas.
         image_column: A table's column of paths.
         label_column: A table's column of classes; by default ``label``, or ``labels`` for several.
-        split_column: A table's column of train, val and test; by default ``split``, if there is one.
-        group_by: A table's column, or a regular expression whose first group finds a photo's group in its
-            path; by default a table's column ``group``, if there is one.
-        boxes: What becomes of photos with several objects where one box is predicted: ``"refuse"``,
-            ``"skip"`` or ``"largest"``.
-        allow_quarantined: Fraction of the photos whose labels may be wrong, 0..1; by default a small share.
-        for_training: Also require what learning takes.
+        split_column: A table's column with train, val and test; by default ``split``, if it exists.
+        group_by: A table's column, or a regular expression whose first parentheses find the group in the
+            path; by default a table's column ``group``, if it exists.
+        boxes: How to treat photos with several objects if one box is predicted: ``"refuse"``, ``"skip"`` or
+            ``"largest"``.
+        allow_quarantined: Fraction of the photos that may have wrong labels, 0..1; None for the default.
+        for_training: Also check that a model can be trained on the labels.
 
     Raises:
-        DataError: The photos or labels cannot be used as they are; the message names every problem.
-        ConfigError: An option is wrong, or does not go with the data.
+        DataError: The photos or labels cannot be used; the message lists every problem.
+        ConfigError: An option is wrong, or does not apply to the data.
     """
     data, val = os.fsdecode(data), None if val is None else os.fsdecode(val)
     _refuse_unknown("task", task, ("auto", *tasks.TASKS))
@@ -96,7 +96,7 @@ def read_source(
 
 
 def _refuse_another_form(data: str, labels: Labels, val: str, val_labels: Labels | None) -> None:
-    """Refuse validation photos whose labels are for another task, or are class folders."""
+    """Refuse validation photos whose labels are for another task or in another format."""
     if val_labels is None or val_labels.task != labels.task:
         kind = "class folders" if val_labels is None else f"labels for the task {val_labels.task}"
         raise DataError(
@@ -113,7 +113,7 @@ def _refuse_unknown(name: str, value: str, allowed: Sequence[str]) -> None:
 
 
 def _names_of(target: str | None) -> tuple[str, ...]:
-    """Return the names of the columns of numbers, each once."""
+    """Return the names of the target columns, each once."""
     targets = tuple(dict.fromkeys(part.strip() for part in (target or "").split(",") if part.strip()))
     if target is not None and not targets:
         raise ConfigError([f"target is {target!r}; it must name a column of numbers."])
@@ -121,7 +121,7 @@ def _names_of(target: str | None) -> tuple[str, ...]:
 
 
 def _refuse_missing(data: str, val: str | None) -> None:
-    """Refuse places that are not there, or that are the same."""
+    """Refuse paths that do not exist, or that are the same."""
     wanted = "Name a folder of class folders, a table, or annotations of Pascal VOC or COCO."
     for path, option, otherwise in (
         (data, "", ""),
@@ -134,7 +134,7 @@ def _refuse_missing(data: str, val: str | None) -> None:
 
 
 def _labels(path: str, options: Options, split: str | None = None) -> Labels | None:
-    """Open the labels of a file or folder; None for a folder of class folders."""
+    """Open the labels of a file or folder; return None for a folder of class folders."""
     if Path(path).is_dir():
         return _labels_of_folder(path, options, split)
     suffix = Path(path).suffix.lower()
@@ -154,7 +154,7 @@ def _labels(path: str, options: Options, split: str | None = None) -> Labels | N
 
 
 def _labels_of_folder(path: str, options: Options, split: str | None) -> Labels | None:
-    """Tell what a folder is, by what lies in it and, where that could be two things, by the task."""
+    """Recognise the format of a folder by its content and, if that is ambiguous, by the task."""
     coco = find_coco(path)
     if not coco and not has_xml(path):
         return None
@@ -182,7 +182,7 @@ def _labels_of_folder(path: str, options: Options, split: str | None) -> Labels 
 
 
 def _class_like(root: str, images: list[str]) -> list[str]:
-    """Return names of folders that hold photos and could be classes, below those of splits."""
+    """Return names of folders with photos that could be classes, looking inside split folders."""
     names = set()
     for image in images:
         parts = [part for part in Path(image).relative_to(root).parts[:-1] if not _HOLDS_ALL.fullmatch(part)]
@@ -191,7 +191,7 @@ def _class_like(root: str, images: list[str]) -> list[str]:
 
 
 def _class_folders(data: str, val: str | None, options: Options) -> Listing:
-    """Read class folders; of a folder without them, say which table lies in it."""
+    """Read class folders; the error for a folder without them mentions a table in it."""
     _refuse_table_options(data, "a folder of class folders", options)
     if not (options.is_open or options.wants.has_class):
         raise DataError(
@@ -228,7 +228,7 @@ def _class_folders(data: str, val: str | None, options: Options) -> Listing:
 
 
 def _refuse_table_options(path: str, kind: str, options: Options) -> None:
-    """Columns are a table's: naming one for anything else is a mistake, not something to pass over."""
+    """Refuse options for columns if the data are not a table."""
     given = {
         "target": ",".join(options.targets),
         "image_column": options.image_column if options.image_column != "image" else "",

@@ -1,4 +1,4 @@
-"""What people call the parts of a data set: train, val and test, in many ways and languages."""
+"""Names of splits in several languages and spellings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SPLIT_OF_FOLDER: Final = {
     "test": "test",
     "testing": "test",
 }
-"""What a top folder of one of these names (in any case) stands for, whatever lies in it."""
+"""Split of a top folder with one of these names (in any case), whatever it contains."""
 
 SPLIT_OF_WORD: Final = {
     **SPLIT_OF_FOLDER,
@@ -34,7 +34,7 @@ SPLIT_OF_WORD: Final = {
     **dict.fromkeys(("testdaten", "essai", "prueba", "pruebas", "teste", "testes", "prova"), "test"),
     **dict.fromkeys(("тест", "测试", "測試", "テスト", "테스트"), "test"),
 }
-"""What a word stands for in the name of a folder that holds the same class folders as another one."""
+"""Split meant by a word in the name of a folder that has the same class folders as another one."""
 
 _SUFFIXES: Final = re.compile(
     "(ing)?(_?(data)?set|data|images?|imgs?|photos?|pictures?|pics|folder|split)s?$"
@@ -42,9 +42,9 @@ _SUFFIXES: Final = re.compile(
 
 
 def split_in_name(name: str) -> str | None:
-    """Return the split that the words of a name say, as in ``training_set``, ``seg_test`` or ``TrainData``.
+    """Return the split in the words of a name, as in ``training_set``, ``seg_test`` or ``TrainData``.
 
-    None if they say none, or more than one.
+    Returns None if the name contains none, or more than one.
     """
     text = unicodedata.normalize("NFC", name)
     words = re.split(r"[\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text).casefold())

@@ -1,4 +1,4 @@
-"""Tables of labels: what their columns mean, and what each row says of its photo."""
+"""Reads labels from tables."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from headstart.errors import DataError, did_you_mean
 
 
 def read_table(path: str, options: Options, split: str | None = None) -> Labels:
-    """Open a table and say what its columns mean; its rows are read when ``written`` is.
+    """Return the labels of a table. Its rows are read when ``written`` is iterated over.
 
     Args:
         path: A .csv, .tsv, .parquet or .jsonl file.
-        options: Which columns are what.
-        split: What all rows are for, where it is not the table that says it.
+        options: Names of columns, and the task.
+        split: The split of all rows, if the table does not determine it.
 
     Raises:
-        DataError: It is no such table, or a column is missing.
-        ConfigError: The task, the target and the columns do not go together.
+        DataError: The file is not a table of labels, or a column is missing.
+        ConfigError: The task, the target and the columns contradict each other.
     """
     table = open_table(path, options.image_column)
     repeated = [name for name, count in Counter(table.columns).items() if count > 1]
@@ -49,7 +49,7 @@ def read_table(path: str, options: Options, split: str | None = None) -> Labels:
 def _written(
     path: str, table: Table, columns: Columns, labels: Labels, split: str | None
 ) -> Iterator[Written]:
-    """Read each row as it is meant, and say what is wrong with it."""
+    """Yield the label of each row, with what is wrong with it, if anything."""
     folder = Path(path).parent
     for number, cells in table.rows(columns.used(), labels.errors):
         labels.found += 1
@@ -92,7 +92,7 @@ def _written(
 
 
 def _sizes_are_the_boxes(table: Table, columns: Columns) -> bool:
-    """Tell whether all rows have the width and height of the box in the columns that could be the photo's."""
+    """Return whether the columns of the photo's size contain the size of the box in all rows."""
     num_equal = 0
     for _, cells in table.rows([*columns.box, *columns.size], []):
         try:
@@ -108,7 +108,7 @@ def _sizes_are_the_boxes(table: Table, columns: Columns) -> bool:
 
 
 def _photo(folder: Path, given: str) -> str:
-    """Return the path that a table means, whatever separators and spaces around it it was written with."""
+    """Return the path of a photo in a table, allowing other separators and surrounding spaces."""
     path = os.path.join(folder, given)  # noqa: PTH118  # keeps what pathlib would tidy away
     others = {given.strip(): None, given.strip().replace("\\", "/"): None}
     others.pop(given, None)

@@ -1,4 +1,4 @@
-"""What the cells of a row say of a photo, or what is wrong with them."""
+"""Interprets the cells of a table's row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from headstart.data.sources.written import Object, box_fault, clean_class, decla
 
 
 class FaultError(Exception):
-    """A label is wrong; ``known`` is what can be said of it all the same."""
+    """A label is wrong; ``known`` holds the parts of it that could be read."""
 
     def __init__(self, what: str, known: _Answer = ((), (), ())) -> None:
         self.known = known
@@ -22,7 +22,7 @@ _Answer = tuple[tuple[str, ...], tuple[float, ...], tuple[Object, ...]]
 
 
 def answer_of(cells: dict[str, Any], columns: Columns) -> _Answer:
-    """Return labels, numbers and objects of a row."""
+    """Return the labels, numbers and objects of a row."""
     task = tasks.of(columns.task)
     if task.has_numbers:
         return (), tuple(number_in(name, cells.get(name)) for name in columns.targets), ()
@@ -67,7 +67,7 @@ def number_in(column: str, value: Any) -> float:
     """Return the finite number in a cell.
 
     Raises:
-        FaultError: It is empty or anything else.
+        FaultError: The cell is empty, or is not a finite number.
     """
     if _is_empty(value):
         raise FaultError(f"{column} is empty; it must be a number")
@@ -88,7 +88,7 @@ def _is_empty(value: Any) -> bool:
 
 
 def text_of(value: Any) -> str:
-    """Return a cell as text: what stands in a CSV file stays as it is, 7 and 7.0 are the same class."""
+    """Return a cell as text. Text of a CSV is not changed; the numbers 7 and 7.0 are the same class."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -99,10 +99,10 @@ def text_of(value: Any) -> str:
 
 
 def size_in(cells: dict[str, Any], columns: Columns) -> tuple[float, float] | None:
-    """Return the photo's width and height as a row declares them; None if it does not.
+    """Return the width and height of the photo that a row declares; None if it declares none.
 
     Raises:
-        FaultError: They are not numbers of pixels.
+        FaultError: Width or height is not a number of pixels.
     """
     if not columns.size:
         return None

@@ -1,4 +1,4 @@
-"""Which column of a table is what, and which task a table's columns are made for."""
+"""The meaning of a table's columns, and the task that they are for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZE_COLUMNS: Final = (("image_width", "image_height"), ("img_width", "img_heigh
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which column is what; None or empty for what the table does not have or the task does not need."""
+    """Names of a table's columns by meaning; None or empty if the column is missing or not needed."""
 
     task: TaskName
     image: str
@@ -39,7 +39,7 @@ class Columns:
 
     @classmethod
     def of(cls, path: str, names: Sequence[str], options: Options, split: str | None) -> Columns:
-        """Find the columns that the task needs and the options name, and refuse a table without them."""
+        """Find the columns that the task or the options require; refuse a table without them."""
         task = _task(path, names, options)
         missing = []
         label = options.label_column
@@ -71,7 +71,7 @@ class Columns:
 
 
 def _task(path: str, names: Sequence[str], options: Options) -> TaskName:
-    """Tell what is predicted by the columns, where it is not said."""
+    """Return the task; if the options do not name it, by the columns."""
     if options.targets and not (options.is_open or options.wants.has_numbers):
         raise ConfigError(
             [

@@ -1,4 +1,4 @@
-"""Files of tables: CSV with any usual separator, Parquet, JSON lines. Read row by row, never whole."""
+"""Reads table files row by row: CSV with any usual separator, Parquet, JSON lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from headstart.columns import counted
 from headstart.errors import DataError, requires
 
 TABLE_SUFFIXES: Final = frozenset({".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson"})
-"""Lower-case suffixes of the files that are taken for tables."""
+"""Lower-case suffixes of table files."""
 
 _BATCH_ROWS: Final = 4096
 
@@ -23,9 +23,10 @@ class Table:
     """A table whose columns are known.
 
     Attributes:
-        columns: Their names.
-        place: What a row's number counts: ``"line"`` or ``"row"``.
-        rows: From the columns that are used and the errors, which grow, to (number, cells by column).
+        columns: Names of the columns.
+        place: What the number of a row counts: ``"line"`` or ``"row"``.
+        rows: Function of the columns to read and a list, to which errors are appended; yields rows as
+            (number, cells by column).
     """
 
     columns: list[str]
@@ -34,14 +35,14 @@ class Table:
 
 
 def open_table(path: str, image_column: str) -> Table:
-    """Find a table's columns by its suffix's format.
+    """Open a table and find its columns.
 
     Args:
         path: A .csv, .tsv, .parquet or .jsonl file.
-        image_column: The column that must be there, by which the separator of a CSV is found.
+        image_column: A required column, by which the separator of a CSV is recognised.
 
     Raises:
-        DataError: It cannot be read, or has no columns.
+        DataError: The file cannot be read, or has no columns.
     """
     suffix = Path(path).suffix.lower()
     try:
@@ -57,9 +58,9 @@ def open_table(path: str, image_column: str) -> Table:
 
 
 def _open_text(path: str) -> TextIO:
-    """Open a text in UTF-8, or in UTF-16 if its first bytes say so, with or without a byte order mark.
+    """Open a text file in UTF-8, with or without a byte order mark, or in UTF-16 if its first bytes say so.
 
-    Bytes that are not UTF-8 come as surrogates: in a path they open the file that they name.
+    Bytes that are not UTF-8 become surrogate escapes, so that paths with such bytes can be opened.
     """
     with open(path, "rb") as file:
         utf_16 = file.read(2) in (b"\xff\xfe", b"\xfe\xff")

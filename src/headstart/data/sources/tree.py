@@ -32,7 +32,7 @@ class Tree:
 
     @cached_property
     def subfolders(self) -> dict[tuple[str, ...], Counter[str]]:
-        """By folder: its subfolders with photos somewhere in them, and how many."""
+        """Subfolders of each folder that contain photos at any depth, with the number of photos."""
         found: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
         for image in self.images:
             for depth in range(len(image.names) - 1):
@@ -41,17 +41,17 @@ class Tree:
 
     @cached_property
     def num_photos_in(self) -> Counter[tuple[str, ...]]:
-        """By folder: how many photos lie in itself."""
+        """Number of photos directly in each folder."""
         return Counter(image.names[:-1] for image in self.images)
 
     def is_made_of_folders(self, names: tuple[str, ...]) -> bool:
-        """Tell whether hardly a photo lies in a folder itself."""
+        """Return whether nearly all photos of a folder are in its subfolders."""
         direct = self.num_photos_in[names]
         return direct <= _FEW * (direct + self.subfolders[names].total())
 
 
 def tree_of(root: str, entered: set[tuple[int, int]]) -> Tree:
-    """List what is below a root, without the folders in ``entered``, which grows by those that are listed."""
+    """List all files below a root except in the folders of ``entered``; add the listed folders to it."""
     tree = Tree(root)
     runs = []
     for entry in walk(root, entered):

@@ -1,4 +1,4 @@
-"""Folders with Pascal VOC annotations: an XML file per photo, beside it or in a folder of its own."""
+"""Reads folders with Pascal VOC annotations: an XML file per photo, beside it or in a separate folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from headstart.errors import DataError
 from headstart.images.find import walk
 
 MAX_XML_BYTES: Final = 2**24
-"""Largest annotation that is read: a photo with a hundred thousand objects."""
+"""Largest annotation file that is read, in bytes: enough for a hundred thousand objects."""
 
 _HEAD_BYTES: Final = 1024
 _MASKS: Final = {"SegmentationClass", "SegmentationObject"}  # Pascal VOC's own folders, which hold no photos
@@ -37,7 +37,7 @@ _BOX: Final = ("xmin", "ymin", "xmax", "ymax")
 
 @dataclass(slots=True)
 class VocFolder:
-    """What a folder with annotations holds.
+    """Content of a folder with annotations.
 
     Attributes:
         root: The folder.
@@ -51,7 +51,7 @@ class VocFolder:
 
 
 def find_voc(root: str) -> VocFolder:
-    """List the annotations and photos below a folder, in the order of their names; nothing is parsed.
+    """List the annotations and photos below a folder, sorted by name, without parsing them.
 
     Raises:
         DataError: A folder cannot be listed.
@@ -78,7 +78,7 @@ def find_voc(root: str) -> VocFolder:
 
 
 def has_xml(root: str) -> bool:
-    """Tell whether an XML file lies below a folder: by names alone, so that class folders cost little."""
+    """Return whether a folder contains an XML file at any depth. Only names are read, for speed."""
     entered: set[tuple[int, int]] = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         try:
@@ -99,7 +99,7 @@ def _is_xml(name: str) -> bool:
 
 
 def _is_annotation(path: str) -> bool | None:
-    """Tell by the first bytes; None of what is empty, cannot be read, or begins with a DOCTYPE."""
+    """Decide by the first bytes; None if the file is empty, unreadable, or begins with a DOCTYPE."""
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES).replace(b"\0", b"").lower()
@@ -111,14 +111,14 @@ def _is_annotation(path: str) -> bool | None:
 
 
 def read_voc(found: VocFolder, options: Options, split: str | None = None) -> Labels:
-    """Say what a folder's annotations mean; they are read when ``written`` is.
+    """Return the labels of annotations. The files are read when ``written`` is iterated over.
 
-    A photo is found by the ``filename`` of its XML file, then by the name of that itself.
+    A photo is found by the ``filename`` in its XML file, then by the name of the XML file.
 
     Args:
-        found: What ``find_voc`` found.
-        options: The task (``box``, unless it is said otherwise) and how groups are found.
-        split: What all photos are for; otherwise folders called train, val and test say it.
+        found: The result of ``find_voc``.
+        options: The task (by default ``box``) and how groups are found.
+        split: The split of all photos; None if folders called train, val and test determine it.
     """
     task = options.chosen(tasks.BOX)
     labels = Labels(found.root, task)
@@ -185,10 +185,10 @@ def _written(
 
 
 def _counted_from_zero(written: list[Written], labels: Labels) -> list[Written]:
-    """Move boxes from Pascal VOC's pixels, counted from 1 with both ends included, to edges counted from 0.
+    """Convert boxes from Pascal VOC's pixels, counted from 1 with both ends included, to edges from 0.
 
-    Some tools count from 0 instead. A single 0 shows that, as their boxes come from one tool: then all boxes
-    stay as they are.
+    Some tools count from 0 instead. All boxes usually come from one tool, so if any coordinate is 0, no box
+    is changed.
     """
     boxed = [each for each in written if each.objects and not each.fault]
     from_zero = next((w for w in boxed if min(min(each.box[:2]) for each in w.objects) < 1), None)
@@ -223,13 +223,13 @@ def _split_of(path: str, root: str) -> str | None:
 
 
 def parse_xml(path: str) -> ET.Element:
-    """Parse an annotation. Entities cannot be declared in it, as that takes a DOCTYPE, which is refused.
+    """Parse an annotation. A DOCTYPE is refused, so that no entities can be declared.
 
-    No annotation needs one, so the check of the bytes does what the package defusedxml would be needed for:
-    expat reads nothing but ASCII's relatives and UTF-16, where markup is ASCII once zero bytes are out.
+    Annotations need no DOCTYPE. Checking the bytes replaces the package defusedxml: expat reads only
+    encodings related to ASCII and UTF-16, in which markup is ASCII after zero bytes are removed.
 
     Raises:
-        DataError: It cannot be read, is no XML, or has a DOCTYPE; with the line.
+        DataError: The file cannot be read, is not valid XML, or has a DOCTYPE; the message has the line.
     """
     try:
         if Path(path).stat().st_size > MAX_XML_BYTES:
@@ -257,7 +257,7 @@ def parse_xml(path: str) -> ET.Element:
 
 
 def _object(element: ET.Element) -> Object:
-    """Read one object; ValueError says what is wrong with it."""
+    """Read one object; raise ValueError with the reason if it is wrong."""
     name = clean_class(element.findtext("name") or "")
     if not name:
         raise ValueError("its <name> is empty")
@@ -278,7 +278,7 @@ def _object(element: ET.Element) -> Object:
 
 
 class _Photos:
-    """Finds the photo that an annotation means among all that are there."""
+    """Finds the photo of an annotation among all photos of the folder."""
 
     def __init__(self, images: Sequence[str]) -> None:
         self._by_name: dict[str, list[str]] = defaultdict(list)
@@ -288,7 +288,7 @@ class _Photos:
             self._by_stem[Path(path).stem].append(path)
 
     def of(self, annotation: str, filename: str) -> tuple[str, str]:
-        """Return the path of a photo and what is wrong with it; a guess where there is no such photo."""
+        """Return the path of a photo, and a fault; if it does not exist, the path is a guess."""
         name = PureWindowsPath(filename).name if "\\" in filename else PurePosixPath(filename).name
         stem = Path(annotation).stem
         places = [self._by_name.get(name), self._by_stem.get(name), self._by_stem.get(stem)]
@@ -304,7 +304,7 @@ class _Photos:
 
 
 def _nearest(annotation: str, paths: Sequence[str]) -> list[str]:
-    """Return the photos whose folder shares most with the annotation's; nearer ones before deeper ones."""
+    """Return the photos that share most folders with the annotation; of these, the least deep ones."""
     folders = Path(annotation).parent.parts
 
     def nearness(path: str) -> tuple[int, int]:

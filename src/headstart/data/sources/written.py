@@ -1,4 +1,4 @@
-"""What is written of photos in tables and annotation files, one label at a time."""
+"""Labels as they are written in tables and annotation files, one at a time."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from headstart.tasks.task import Task
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How labels are to be read: the fields of ``TrainConfig`` of the same names.
+    """How labels are read; most attributes are the settings of ``TrainConfig`` with the same names.
 
     Attributes:
-        task: ``"auto"``, or what is predicted.
-        targets: The columns that ``target`` names.
-        image_column, label_column, split_column: Names of a table's columns; None for the usual ones.
-        group_by: A table's column, or a regular expression whose first group finds a photo's group in its
+        task: The task, or ``"auto"``.
+        targets: The columns that the setting ``target`` names.
+        image_column, label_column, split_column: Names of a table's columns; None for the default names.
+        group_by: A table's column, or a regular expression whose first parentheses find the group in the
             path.
-        boxes: What becomes of photos with several objects: ``"refuse"``, ``"skip"`` or ``"largest"``.
-        allow_quarantined: Fraction of the photos whose labels may be wrong; None for the usual small share.
-        for_training: Also require what learning takes.
+        boxes: How to treat photos with several objects: ``"refuse"``, ``"skip"`` or ``"largest"``.
+        allow_quarantined: Fraction of the photos that may have wrong labels; None for the default limits.
+        for_training: Also check that a model can be trained on the labels.
     """
 
     task: str = "auto"
@@ -40,22 +40,22 @@ class Options:
 
     @property
     def is_open(self) -> bool:
-        """Whether the labels are to show what is predicted."""
+        """Whether the task is to be recognised by the labels."""
         return self.task not in tasks.TASKS
 
     @property
     def wants(self) -> Task:
-        """What is predicted, where it is said; else a task without labels of any kind."""
+        """The task that the options name; else a placeholder without any kind of label."""
         return tasks.TASKS.get(self.task, tasks.ANY)
 
     def chosen(self, usual: Task) -> TaskName:
-        """Return the name of the task that is said, or of the usual one."""
+        """Return the name of the task that the options name, or ``usual``."""
         return usual.name if self.is_open else self.task
 
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """Something in a photo: its class, empty where it has none, and where it is."""
+    """An object in a photo: its class, which may be empty, and its box."""
 
     class_name: str
     box: Box
@@ -63,16 +63,16 @@ class Object:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What one row, one XML file or one entry says of a photo.
+    """The content of one row, XML file or entry: the label of one photo, or of one object in it.
 
     Attributes:
-        path: Of the photo.
-        source: Where it is written, as in ``labels.csv, line 7``.
-        split, group: As in a candidate.
-        labels: The class; of several labels, all, sorted.
+        path: The photo.
+        source: Place of the label, such as ``labels.csv, line 7``.
+        split, group: As in ``Candidate``.
+        labels: The class; or all labels, sorted.
         numbers: The values of the targets.
-        objects: Where the task is to find a box.
-        declared_size: Width and height of the photo in which the objects' boxes were drawn, if it is said.
+        objects: Objects with boxes, if the task is to find a box.
+        declared_size: Width and height of the photo in which the boxes were drawn, if declared.
         fault: What is wrong with the label; empty if nothing is.
     """
 
@@ -87,26 +87,26 @@ class Written:
     declared_size: tuple[float, float] | None = None
 
     def class_names(self) -> Iterator[str]:
-        """Every class that the label names."""
+        """All classes in the label."""
         yield from self.labels
         yield from (each.class_name for each in self.objects if each.class_name)
 
 
 @dataclass(slots=True)
 class Labels:
-    """A source of written labels. Lists and counts grow while ``written`` is read, which is once.
+    """A stream of labels. ``written`` can be read once; lists and counts are complete when it ends.
 
     Attributes:
-        root: The folder that paths in messages and reports are below.
-        task: What is predicted.
+        root: The folder to which paths in messages and reports are relative.
+        task: Name of the task.
         targets: Names of the numbers.
-        written: The labels, as a stream.
-        one_object_each: Several labels of one photo are several objects, as rows of a table are; otherwise
-            each says everything about its photo.
-        found: How many labels there are, and photos without one.
-        errors: What cannot be read as it is meant.
-        ignored: Photos that no label names.
-        notes: Sentences that a user should read.
+        written: The labels.
+        one_object_each: True if each label is one object of a photo, as in rows of a table; False if each
+            label describes the whole photo.
+        found: Number of labels, and of photos without one.
+        errors: Messages about content that cannot be interpreted safely.
+        ignored: Photos without a label.
+        notes: Notes for the user.
     """
 
     root: str
@@ -121,17 +121,17 @@ class Labels:
 
 
 def classes_of(candidate: Candidate) -> tuple[str, ...]:
-    """Return the classes that a candidate is of: one, several or none."""
+    """Return the classes of a candidate: one, several or none."""
     return (candidate.class_name,) if candidate.class_name else candidate.labels
 
 
 def clean_class(text: str) -> str:
-    """Return a class's name in the one form of Unicode that all systems agree on, without space around it."""
+    """Return the name of a class in Unicode's normal form NFC, without surrounding spaces."""
     return unicodedata.normalize("NFC", text.strip())
 
 
 def box_fault(box: Box) -> str:
-    """Return what is wrong with a box by itself; whether it lies in its photo is seen when that is read."""
+    """Return what is wrong with a box, empty if nothing. Its position in the photo is checked later."""
     xmin, ymin, xmax, ymax = box
     shown = f"the box {', '.join(f'{value:g}' for value in box)}"
     if not all(math.isfinite(value) for value in box):
@@ -144,12 +144,12 @@ def box_fault(box: Box) -> str:
 
 
 def declared_size(width: object, height: object) -> tuple[float, float] | None:
-    """Return the size of a photo as a file of labels declares it.
+    """Return the size of a photo that a label file declares; None if it is 0 or missing.
 
-    Many tools write 0 where they do not know it, or leave it out: then nothing is declared.
+    Many tools write 0 if they do not know the size.
 
     Raises:
-        ValueError: One of them is something else than a number of pixels.
+        ValueError: Width or height is not a number of pixels.
     """
     sides = []
     for name, value in (("width", width), ("height", height)):
@@ -168,10 +168,10 @@ def declared_size(width: object, height: object) -> tuple[float, float] | None:
 def labels_of_objects(
     task: TaskName, objects: Sequence[Object]
 ) -> tuple[tuple[str, ...], tuple[Object, ...]]:
-    """Return what annotated objects mean for a task: labels, or objects with boxes.
+    """Convert annotated objects to what a task needs: labels, or objects with boxes.
 
     Raises:
-        ValueError: A photo of one class is wanted, and there are objects of none or of several.
+        ValueError: The task needs one class per photo, and the objects have none or several.
     """
     found = tasks.of(task)
     return found.labels_of([each.class_name for each in objects]), tuple(objects) if found.has_box else ()
