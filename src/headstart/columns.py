@@ -1,4 +1,4 @@
-"""Text for people to read: aligned columns, counted things."""
+"""Formats text for people: aligned columns, numbers with nouns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 
 def score_text(name: str, value: float, decimals: int = 3) -> str:
-    """Return a score for people; an error in the unit of its target keeps its digits, however small it is."""
+    """Format a score. Errors in the unit of a target keep their significant digits."""
     in_its_unit = name in ("mae", "rmse") and not 0.1 <= abs(value) < 1e7
     return f"{value:.{decimals}{'g' if in_its_unit else 'f'}}"
 
@@ -19,12 +19,12 @@ def score_text(name: str, value: float, decimals: int = 3) -> str:
 def align(cells: Sequence[str], widths: Sequence[int]) -> str:
     """Return one line of cells, two spaces apart.
 
-    Characters that would move the cursor or cannot be shown, as file names may have them, become escapes.
+    Control characters and characters that cannot be displayed, as file names may contain them, are escaped.
 
     Args:
-        cells: One text per column.
-        widths: How many characters wide each column is on a terminal; below zero, as for printf, if its text
-            stands at the left. A longer text is kept whole.
+        cells: Text of each column.
+        widths: Width of each column in characters on a terminal; negative to align at the left, as in printf.
+            Longer text is not truncated.
     """
     return "  ".join(
         text + padding if width < 0 else padding + text
@@ -41,12 +41,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]
 
 
 def width_of(text: str) -> int:
-    """Return how many characters wide a text is on a terminal, where 猫 and 🐶 take the place of two."""
+    """Return the width of a text on a terminal in characters; 猫 and 🐶 take two."""
     from rich.cells import cell_len
 
     return cell_len(printable(text))
 
 
 def printable(text: str) -> str:
-    """Return a text with escapes in the place of line breaks, control characters and undecodable bytes."""
+    """Return a text with line breaks, control characters and undecodable bytes as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,6 +1,6 @@
-"""What is read from the environment, and what is set in it before other libraries are loaded.
+"""Reads environment variables, and sets some before other libraries are loaded.
 
-A value that the user has set always stays. What is set here is inherited by child processes, too.
+Variables that the user has set are never changed. Child processes inherit what is set here.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ _OF_STEPS: Final = ("torch", "torchvision", "timm", "accelerate", "matplotlib")
 
 
 def set_defaults() -> None:
-    """Keep waiting threads from spinning for long, and ONNX Runtime from reporting to its makers.
+    """Limit spinning of waiting threads, and disable the telemetry of ONNX Runtime.
 
-    Nothing is set for a library that is loaded already, nor where the user has decided on spinning.
+    Nothing is set for a library that is already loaded, or if the user has set a variable about spinning.
     """
     decided = [name for name in ("OMP_WAIT_POLICY", *_SPIN_BRIEFLY) if name in os.environ]
     if "torch" not in sys.modules and not decided:
@@ -57,12 +57,12 @@ def set_defaults() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep up to 256 MB that the process has freed, instead of asking for it again in every step.
+    """Let glibc keep up to 256 MB of freed memory instead of requesting it again in each training step.
 
-    Each training step frees tensors that the next one allocates again; clearing those pages took the system
-    6 % of the processor time of fine-tuning on a CPU. Only commands that train call this: the memory of a
-    host program is its own. Nothing happens on other systems than Linux with glibc, or where the user has
-    set one of the two thresholds, by ``MALLOC_*_`` or ``GLIBC_TUNABLES``.
+    Each training step frees tensors that the next step allocates again. Clearing these pages took the system
+    6 % of the processor time of fine-tuning on a CPU. Only commands that train call this function, because
+    the memory of a host program is its own. It does nothing on systems other than Linux with glibc, or if the
+    user has set one of the two thresholds with ``MALLOC_*_`` or ``GLIBC_TUNABLES``.
     """
     tunables = os.environ.get("GLIBC_TUNABLES", "")
     decided = any(
@@ -80,7 +80,7 @@ def keep_freed_memory() -> None:
 
 
 def _has_name() -> bool:
-    """Tell whether ``getpass.getuser`` finds the user's name."""
+    """Return whether ``getpass.getuser`` finds the user's name."""
     if sys.platform == "win32" or any(
         os.environ.get(name) for name in ("LOGNAME", "USER", "LNAME", "USERNAME")
     ):
@@ -94,14 +94,14 @@ def _has_name() -> bool:
 
 
 def has_pytorch() -> bool:
-    """Return whether PyTorch is installed with all that steps need beside it, without importing any of it."""
+    """Return whether PyTorch and the packages for training in steps are installed, without importing them."""
     return all(importlib.util.find_spec(name) is not None for name in _OF_STEPS)
 
 
 def may_have_gpu() -> bool:
-    """Return whether PyTorch could find a GPU of NVIDIA's or AMD's, without importing it.
+    """Return whether PyTorch could find a GPU of NVIDIA or AMD, without importing it.
 
-    PyTorch has to be built for it, its driver has to be there, and no variable may hide all devices.
+    PyTorch must be built for the GPU, the driver must be present, and no variable may hide all devices.
     """
     if not has_pytorch():
         return False
@@ -115,7 +115,7 @@ def may_have_gpu() -> bool:
 
 
 def _builds_of_pytorch() -> list[str]:
-    """Return what PyTorch is built for besides the CPU, by the file that says so."""
+    """Return the kinds of GPU that PyTorch is built for, read from its version file."""
     package = importlib.util.find_spec("torch")
     assert package is not None
     assert package.origin is not None
@@ -127,7 +127,7 @@ def _builds_of_pytorch() -> list[str]:
 
 
 def _hides_all(devices: str) -> bool:
-    """Tell whether a list of visible devices is empty: it ends before the first that cannot be one."""
+    """Return whether a list of visible devices is empty; it ends before the first invalid entry."""
     return re.match(r"\s*\+?\d|GPU-|MIG-", devices) is None
 
 
@@ -140,7 +140,7 @@ def home() -> Path | None:
 
 
 def expanded(path: str) -> Path:
-    """Return a path of the environment, with ``~`` as the user's home folder."""
+    """Return a path from an environment variable, with ``~`` replaced by the user's home folder."""
     return Path(path).expanduser() if home() else Path(path)
 
 

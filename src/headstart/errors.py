@@ -4,18 +4,18 @@
 
     HeadstartError                  exit code 1: the work failed
     ├── UsageError                  exit code 2: the command, the configuration or the data is wrong
-    │   ├── ConfigError             one or more settings are wrong; all of them are named at once
-    │   ├── DataError               the folder of photos cannot be used as it is
+    │   ├── ConfigError             one or more settings are wrong; the message lists all of them
+    │   ├── DataError               the photos or labels cannot be used
     │   ├── UnknownBackboneError    no network, stage or weights of that name
-    │   ├── InputError              what was given to predict is not a photo
+    │   ├── InputError              the argument of predict is not a photo
     │   ├── NetworkError            a network cannot be trained or exported as it is
     │   ├── MissingPackageError     an optional package is not installed
-    │   └── RunFolderError          a run folder is missing, unfinished or somebody else's
+    │   └── RunFolderError          a run folder is missing, unfinished, or not Headstart's
     ├── ImageError                  one photo cannot be read: path and reason
     ├── WeightsError                pretrained weights are not available
-    ├── TrainingError               training went wrong: a loss is not finite, a frozen part moved
+    ├── TrainingError               training failed: a loss is not finite, a frozen part changed
     ├── DamagedFileError            a file's checksum does not match its content
-    ├── FileWriteError              a file cannot be written: path, reason and the bytes that it takes
+    ├── FileWriteError              a file cannot be written: path, reason and size
     ├── ExportError                 the trained network cannot be written in another format
     └── ParityError                 the exported model disagrees with the trained one
 
@@ -35,7 +35,7 @@ from typing import ClassVar
 
 
 class HeadstartError(Exception):
-    """The work failed, for a reason that the message names."""
+    """The work failed; the message gives the reason."""
 
     exit_code: ClassVar[int] = 1
 
@@ -47,7 +47,7 @@ class UsageError(HeadstartError):
 
 
 class ConfigError(UsageError):
-    """One or more settings are wrong; all of them are named at once.
+    """One or more settings are wrong; the message lists all of them.
 
     Args:
         problems: One sentence per wrong setting.
@@ -62,7 +62,7 @@ class ConfigError(UsageError):
 
 
 class DataError(UsageError):
-    """The folder of photos cannot be used as it is."""
+    """The photos or their labels cannot be used."""
 
 
 class UnknownBackboneError(UsageError):
@@ -70,7 +70,7 @@ class UnknownBackboneError(UsageError):
 
 
 class InputError(UsageError, TypeError, ValueError):
-    """What was given to predict is not a photo, by its Python type or by its array's type or shape."""
+    """The argument of predict is not a photo, by its Python type or by the dtype or shape of its array."""
 
 
 class NetworkError(UsageError):
@@ -78,18 +78,18 @@ class NetworkError(UsageError):
 
 
 class MissingPackageError(UsageError):
-    """An optional package is not installed; the message holds the pip command that installs it."""
+    """An optional package is not installed; the message contains the pip command that installs it."""
 
 
 class RunFolderError(UsageError):
-    """A run folder is missing, unfinished or somebody else's."""
+    """A run folder is missing, unfinished, or not Headstart's."""
 
 
 class ImageError(HeadstartError):
     """One photo cannot be read.
 
     Args:
-        path: The photo, as it was asked for.
+        path: Path of the photo, as the caller gave it.
         reason: What is wrong with it, without the path.
     """
 
@@ -107,7 +107,7 @@ class WeightsError(HeadstartError):
 
 
 class TrainingError(HeadstartError):
-    """Training went wrong: a loss is not finite, or a frozen part moved."""
+    """Training failed: a loss is not finite, or a frozen part changed."""
 
 
 class DamagedFileError(HeadstartError):
@@ -115,13 +115,13 @@ class DamagedFileError(HeadstartError):
 
 
 class FileWriteError(HeadstartError):
-    """A file cannot be written; if there was one of that name, it is still there.
+    """A file cannot be written; an existing file of that name is unchanged.
 
     Args:
-        path: The file.
-        reason: What the system reports.
-        num_bytes: How many bytes it takes; 0 if that is not known.
-        kept: The file that holds the new content instead; None if there is none.
+        path: Path of the file.
+        reason: The message of the operating system.
+        num_bytes: Size of the content; 0 if unknown.
+        kept: Path of a file that contains the new content instead; None if there is none.
     """
 
     def __init__(self, path: str, reason: str, num_bytes: int, kept: str | None = None) -> None:
@@ -150,10 +150,10 @@ class ParityError(HeadstartError):
 
 
 def shell_command(*words: str | os.PathLike[str]) -> str:
-    """Return a command of Headstart's as a user can paste it: quoted for the shell of this system.
+    """Return a Headstart command that a user can paste, quoted for the shell of this system.
 
     Args:
-        words: What comes after ``headstart``. A path that begins with a dash gets ``./`` before it.
+        words: Arguments after ``headstart``. A path that begins with a dash gets ``./`` before it.
     """
     texts = [os.fspath(word) for word in words]
     texts = [f"./{text}" if text.startswith("-") and Path(text).exists() else text for text in texts]
@@ -171,12 +171,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def requires_extra(extra: str, what: str = "This", otherwise: str = "") -> AbstractContextManager[None]:
-    """Turn a failing import of a package of one of Headstart's extras into the pip command that installs it.
+    """Convert a failed import of an optional package into an error with the pip command of an extra.
 
     Args:
-        extra: Its name.
-        what: What needs it, as the beginning of the message.
-        otherwise: What works without it, as a sentence at the end of the message.
+        extra: Name of the extra.
+        what: What needs the package; the beginning of the message.
+        otherwise: A sentence at the end of the message about what works without it.
 
     Raises:
         MissingPackageError: A package other than Headstart itself could not be found.
@@ -186,12 +186,12 @@ def requires_extra(extra: str, what: str = "This", otherwise: str = "") -> Abstr
 
 @contextmanager
 def requires(requirement: str, what: str = "This", otherwise: str = "") -> Iterator[None]:
-    """Turn a failing import of an optional package into the pip command that installs it.
+    """Convert a failed import of an optional package into an error with its pip command.
 
     Args:
-        requirement: What pip is to install, quoted for a shell where it has to be.
-        what: What needs it, as the beginning of the message.
-        otherwise: What works without it, as a sentence at the end of the message.
+        requirement: Argument for pip, quoted for a shell if necessary.
+        what: What needs the package; the beginning of the message.
+        otherwise: A sentence at the end of the message about what works without it.
 
     Raises:
         MissingPackageError: A package other than Headstart itself could not be found.

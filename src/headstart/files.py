@@ -1,8 +1,8 @@
-"""Files that are written whole or not at all, even if another program has them open.
+"""Writes files completely or not at all, even if another program has them open.
 
-Windows neither replaces nor deletes a file that any program has open: a spreadsheet, a viewer, an indexer, a
-virus scanner. Most close it within a second, so everything here that replaces or deletes tries again for a
-while. If that fails, the result depends on the purpose of the file:
+Windows cannot replace or delete a file that any program has open: a spreadsheet, a viewer, an indexer, a
+virus scanner. Most programs close a file within a second, so replacing and deleting are repeated for a while.
+If that fails, the consequence depends on the purpose of the file:
 
 - Files that hold work (weights, checkpoints, results): ``write_whole`` leaves the new content beside the
   file, and its error says where.
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 PATIENCE_SECONDS: Final = 2.0
-"""How long another program may have a file open before it is given up to replace or delete it."""
+"""Seconds for which replacing or deleting is repeated while another program has the file open."""
 
 _PATIENCE_TO_LOOK_AT: Final = 0.2  # such a file is written often, so the next time may do
 
@@ -54,21 +54,21 @@ def write_whole(
     patience: float = PATIENCE_SECONDS,
     keep: bool = True,
 ) -> None:
-    """Write a file so that a reader, or a machine that loses power, sees the old file or the new one.
+    """Write a file so that readers see either the old file or the new one, even after a power cut.
 
-    The bytes go to a temporary file beside the target, reach the disk (fsync), and take the target's name
-    in one step (rename); then the folder's entry reaches the disk too.
+    The bytes are written to a temporary file beside the target, flushed to disk (fsync), and moved to the
+    target's name in one step (rename); then the folder's entry is flushed too.
 
     Args:
         path: The file to write; its folder must exist.
-        content: Bytes, text (written as UTF-8; lone surrogates, as Python has them in file names that are
-            not UTF-8, as those bytes) or a function that writes to the open binary file.
-        patience: Seconds for which another program may have the old file open.
-        keep: Where the old file cannot be replaced, leave the new content beside it (``model-2.onnx``).
+        content: Bytes, text (encoded as UTF-8, with surrogate escapes as their bytes) or a function that
+            writes to the open binary file.
+        patience: Seconds to wait while another program has the old file open.
+        keep: If the old file cannot be replaced, leave the new content beside it (``model-2.onnx``).
 
     Raises:
-        FileWriteError: The disk is full, or the like; the old file is as it was. If its ``kept`` is set, that
-            file holds the whole new content.
+        FileWriteError: The disk is full, for example; the old file is unchanged. If ``kept`` of the error is
+            set, that file contains the whole new content.
     """
     path = Path(path)
     temporary = path.with_name(f".{secrets.token_hex(8)}.part")
@@ -108,10 +108,10 @@ def write_whole(
 def write_to_look_at(
     path: str | os.PathLike[str], content: bytes | str | Callable[[BinaryIO], object]
 ) -> FileWriteError | None:
-    """Write a file that nothing depends on, if that is possible: history, curves, lists for people.
+    """Try to write a file that only people read: history, curves, lists.
 
     Returns:
-        Why it could not be written; the old file is then as it was. None if it was written.
+        Why it could not be written, in which case the old file is unchanged; None if it was written.
     """
     try:
         write_whole(path, content, patience=_PATIENCE_TO_LOOK_AT, keep=False)
@@ -121,11 +121,11 @@ def write_to_look_at(
 
 
 def delete(path: str | os.PathLike[str], *, patience: float = 0.0) -> bool:
-    """Delete a file if that is possible, and return whether it no longer exists.
+    """Delete a file if possible, and return whether it no longer exists.
 
     Args:
-        path: The file, there or not.
-        patience: Seconds for which another program may have it open.
+        path: The file, which need not exist.
+        patience: Seconds to wait while another program has it open.
     """
     try:
         retried(lambda: Path(path).unlink(missing_ok=True), patience)
@@ -135,7 +135,7 @@ def delete(path: str | os.PathLike[str], *, patience: float = 0.0) -> bool:
 
 
 def delete_parts(folder: Path) -> None:
-    """Delete what ``write_whole`` has left half-written in a folder because its process was killed."""
+    """Delete incomplete files that ``write_whole`` has left in a folder because its process was killed."""
     with contextlib.suppress(OSError):
         for file in folder.iterdir():
             if _PART.fullmatch(file.name):
@@ -143,11 +143,11 @@ def delete_parts(folder: Path) -> None:
 
 
 def retried(function: Callable[[], Result], patience: float = PATIENCE_SECONDS) -> Result:
-    """Call a function that replaces, renames or deletes a file; again, while another program has it open.
+    """Call a function that replaces, renames or deletes a file, repeatedly if another program has it open.
 
     Args:
-        function: Raises PermissionError in that case, as Windows has it.
-        patience: Seconds after which its error is final.
+        function: Raises PermissionError while another program has the file open, as Windows does.
+        patience: Seconds after which the error is raised.
     """
     deadline, pause = time.monotonic() + patience, 0.01
     while True:
@@ -161,15 +161,15 @@ def retried(function: Callable[[], Result], patience: float = PATIENCE_SECONDS) 
 
 
 def try_lock(file: FileDescriptorLike, *, shared: bool = False) -> bool:
-    """Lock an open file against other processes, without waiting, until it is closed.
+    """Lock an open file against other processes until it is closed, without waiting.
 
     Args:
         file: Open for reading and writing.
-        shared: Together with others that share it.
+        shared: Whether other processes may hold shared locks at the same time.
 
     Returns:
-        Whether it is locked now. Also True where files cannot be locked: on Windows, where a file that is
-        open cannot be deleted anyway, and on file systems without locks.
+        Whether the file is locked now. Also True if files cannot be locked: on Windows, where open files
+        cannot be deleted anyway, and on file systems without locks.
     """
     if sys.platform == "win32":
         return True
@@ -183,12 +183,13 @@ def try_lock(file: FileDescriptorLike, *, shared: bool = False) -> bool:
 
 
 class FilesToLookAt:
-    """Files of a folder that people look at, and that nothing depends on.
+    """Files in a folder that only people read, and that training does not depend on.
 
-    One that cannot be written, because another program has it open, costs a warning, and is tried again.
+    If a file cannot be written because another program has it open, a warning is given and writing is tried
+    again later.
 
     Attributes:
-        folder: Where they are written.
+        folder: The folder of the files.
     """
 
     def __init__(self, say: Callable[[str], object]) -> None:
@@ -202,7 +203,7 @@ class FilesToLookAt:
         self._warned: set[str] = set()
 
     def show(self, name: str, content: str | bytes) -> None:
-        """Write a file, or warn, once, that it is out of date."""
+        """Write a file; if that fails, warn once that it is out of date."""
         path = self.folder / name
         self._outdated.pop(name, None)
         with contextlib.suppress(OSError):
@@ -221,14 +222,14 @@ class FilesToLookAt:
         self._warned.add(name)
 
     def show_again(self) -> None:
-        """Try again to write what could not be written, for the last time, and warn again."""
+        """Write outdated files again, for the last time, and warn again if that fails."""
         self._warned.clear()
         for name, content in list(self._outdated.items()):
             self.show(name, content)
 
 
 class _File(io.FileIO):
-    """A new file that notes why it cannot be written: libraries make errors of their own of that."""
+    """A new file that records write errors, because libraries replace them by their own."""
 
     def __init__(self, path: Path, faults: list[OSError]) -> None:
         super().__init__(path, "x")
@@ -245,22 +246,23 @@ class _File(io.FileIO):
 TEXT: Final = re.compile(rb"[^\0]*")
 FEATURES: Final = re.compile(rb"(PAR1|PK).*", re.DOTALL)
 EXPORTS: Final = re.compile(rb"(\x08|PK|\x80).*", re.DOTALL)
-"""How files begin that a command may replace: text, features (Parquet, npz), networks (ONNX, pth)."""
+"""First bytes of files that a command may replace: text, features (Parquet, npz), networks (ONNX, pth)."""
 
 _OF_A_RUN: Final = frozenset({"answers.csv", "history.csv", "photos.csv", "quarantine.csv"})
 
 
 def refuse_to_write(path: str | os.PathLike[str], kind: re.Pattern[bytes] | None = None) -> None:
-    """Report, before long work, that a file could not be written.
+    """Raise an error before long work if a file could not be written at its end.
 
     Args:
-        path: As the user has named it. A file that is there is replaced, if it is of the same kind.
-        kind: Matches the first bytes of files of that kind; None for files of any kind.
+        path: The output file that the user has named. An existing file may be replaced if it is of the same
+            kind.
+        kind: Matches the first bytes of files of the same kind; None to allow any file.
 
     Raises:
-        UsageError: Its folder does not exist or may not be written to, or the name is taken by something that
-            is not a regular file, by a file of another kind, such as a photo named after ``--out`` by
-            mistake, or by a table of a run.
+        UsageError: The folder does not exist or is not writable; or the path exists and is not a regular
+            file, is a file of another kind (such as a photo given as ``--out`` by mistake), or is a table of
+            a run.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
@@ -304,7 +306,7 @@ def own_code_digest() -> str:
 
 
 def _put_beside(temporary: Path, path: Path) -> Path:
-    """Give a temporary file a name like its target's, and return it; the name that it has if it has to."""
+    """Rename a temporary file to a name like its target's, if possible, and return its path."""
     for number in itertools.count(2):
         beside = path.with_name(f"{path.stem}-{number}{path.suffix}")
         if not beside.exists():

@@ -1,4 +1,4 @@
-"""A model file on labelled photos: the path that predicting takes, from bytes to probabilities."""
+"""Evaluates a model file on labelled photos, by the same path as prediction: from bytes to outputs."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ from headstart.tasks.task import Scores
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model file made of a folder of labelled photos.
+    """The result of evaluating a model file on labelled photos.
 
     Attributes:
-        split: ``"train"``, ``"val"`` or ``"test"`` if these photos alone were taken; None for all.
-        paths: Of these photos.
-        scores: Over those that can be read.
-        unreadable: The photos that cannot, with their ``error``.
-        quarantined: What is left out for what is wrong with its label.
-        notes: Sentences that a user should read.
+        split: ``"train"``, ``"val"`` or ``"test"`` if only this split was scored; None for all photos.
+        paths: Paths of these photos.
+        scores: Scores over the photos that can be read.
+        unreadable: Predictions of the photos that cannot be read, with their ``error``.
+        quarantined: Photos that were left out because their labels are wrong.
+        notes: Notes for the user.
     """
 
     split: str | None
@@ -53,13 +53,13 @@ class Evaluation:
 
     @property
     def scored(self) -> tuple[str, ...]:
-        """The paths of the photos that could be read."""
+        """Paths of the photos that could be read."""
         unreadable = {photo.path for photo in self.unreadable}
         return tuple(path for path in self.paths if path not in unreadable)
 
     @property
     def num_photos(self) -> int:
-        """How many photos were scored."""
+        """Number of photos that were scored."""
         return len(self.scored)
 
 
@@ -71,19 +71,20 @@ def evaluate_folder(
     target: str | None = None,
     **options: Any,
 ) -> Evaluation:
-    """Score a model on labelled photos, by class name. There need not be photos of every class.
+    """Score a model on labelled photos. Classes are matched by name; not every class needs photos.
 
     Args:
         predictor: The model.
-        data: As for training: a folder of class folders, a table, Pascal VOC or COCO.
-        split: Which split to take; by default test, or else val, or else everything.
-        target: The columns of the table that hold the model's numbers, in its order, with commas between; by
-            default those of its own names.
+        data: Labelled photos as for training: a folder of class folders, a table, Pascal VOC or COCO.
+        split: Split to score; by default test, else val, else all photos.
+        target: Columns of a table with the model's numbers, in its order, separated by commas; by default the
+            columns with the names of the model's targets.
         options: As for ``read_source``: ``boxes``, ``image_column``, ``label_column``, ``split_column``.
 
     Raises:
-        DataError: The folder cannot be used, has no such split, or has a class that the model does not know.
-        ConfigError: ``target`` does not fit the model.
+        DataError: The data cannot be used, do not have the split, or have a class that is unknown to the
+            model.
+        ConfigError: ``target`` does not match the model.
     """
     info = predictor.info
     _refuse_other_targets(target, info)
@@ -110,7 +111,7 @@ def evaluate_folder(
 
 
 def _refuse_other_targets(target: str | None, info: ModelInfo) -> None:
-    """Refuse columns that are not as many as the model's numbers."""
+    """Refuse a number of columns that differs from the number of targets."""
     if target is not None and len(target.split(",")) != len(info.targets):
         numbers = f"predicts {', '.join(info.targets)}" if info.targets else f"is for the task {info.task}"
         advice = "Name one column for each number" if info.targets else "Leave target out"
@@ -118,7 +119,7 @@ def _refuse_other_targets(target: str | None, info: ModelInfo) -> None:
 
 
 def _split_of(listing: Listing, split: str | None, data: str | os.PathLike[str]) -> str | None:
-    """Return the split to score: the named one, or else test, or val, or None for everything."""
+    """Return the split to score: the named one, else test, else val, else None for all photos."""
     there = {candidate.split for candidate in listing.candidates} - {None}
     if split is None:
         return next((name for name in ("test", "val") if name in there), None)
@@ -154,15 +155,15 @@ def _record(photo: Candidate, index: Mapping[str, int]) -> Record:
 
 
 def num_seen_by(run: str | os.PathLike[str], paths: Sequence[str]) -> dict[str, int]:
-    """Count the photos that had a part in a run, byte for byte, wherever they lie now.
+    """Count photos that a run has used, by the hash of their bytes, wherever they are now.
 
     Args:
         run: The run folder.
-        paths: Photos; those that cannot be read are not counted.
+        paths: Paths of photos; unreadable ones are not counted.
 
     Returns:
-        ``train``: how many of them the run was trained on; ``val``: how many others it was validated on. 0 if
-        the run has no ``photos.csv`` that can be read.
+        ``train``: the number of training photos among them; ``val``: the number of validation photos. Both
+        are 0 if the run has no readable ``photos.csv``.
     """
     seen: dict[str, set[str]] = {"train": set(), "val": set()}
     try:
@@ -178,14 +179,14 @@ def num_seen_by(run: str | os.PathLike[str], paths: Sequence[str]) -> dict[str, 
 
 
 def chosen_on_validation(run: str | os.PathLike[str]) -> str:
-    """Name what the validation photos of a run have chosen, which makes scores on them too optimistic.
+    """Return what was chosen on the validation photos of a run, which makes scores on them too optimistic.
 
     Args:
         run: The run folder.
 
     Returns:
-        ``"weights"``, where there were several epochs to choose from; ``"thresholds"``, with several labels;
-        both, or neither. ``"weights"`` if there is no ``metrics.json`` that can be read.
+        ``"weights"`` if there were several epochs to choose from; ``"thresholds"`` for several labels; both,
+        or neither. ``"weights"`` if there is no readable ``metrics.json``.
     """
     try:
         metrics = json.loads(Path(run, "metrics.json").read_text("utf-8"))
@@ -204,14 +205,14 @@ def _sha256(path: str) -> str:
 
 
 def score_photos(predictor: Predictor, photos: Sequence[Record]) -> tuple[Scores, list[Prediction]]:
-    """Predict photos and compare with their labels.
+    """Predict photos and compare the predictions with their labels.
 
     Args:
         predictor: The model.
-        photos: Their labels as indices into the model's classes; of boxes, with their sizes.
+        photos: Photos with labels as indices into the model's classes and, for boxes, with their sizes.
 
     Returns:
-        The scores over what can be read, and the predictions of what cannot.
+        The scores over the readable photos, and the predictions of the unreadable ones.
 
     Raises:
         DataError: None of the photos can be read.
@@ -229,12 +230,12 @@ def answer_photos(
 
     Args:
         predictor: The model.
-        photos: Their labels as indices into the model's classes; of boxes, with their sizes.
-        source: What the photos are for: ``"val"`` or ``"test"``.
+        photos: Photos with labels as indices into the model's classes and, for boxes, with their sizes.
+        source: Split of the photos: ``"val"`` or ``"test"``.
         root: The data folder.
 
     Returns:
-        The rows of those that can be read, and the predictions, with their ``error``, of those that cannot.
+        The rows of readable photos, and the predictions of unreadable ones, with their ``error``.
     """
     records, outputs, unreadable = [], [], []
     for photo, row in zip(photos, predictor.outputs(photo.path for photo in photos), strict=True):

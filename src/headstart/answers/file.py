@@ -1,4 +1,4 @@
-"""``answers.csv``, written and read in memory that does not grow with the number of rows."""
+"""Writes and reads ``answers.csv`` part by part, in memory that does not grow with the number of rows."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ _ROWS_AT_ONCE: Final = 1024  # in memory, as text
 
 
 def write_answers(path: str | os.PathLike[str], parts: Answers | Iterable[Answers]) -> None:
-    """Write ``answers.csv``, whole or not at all, in memory that does not grow with the number of rows.
+    """Write ``answers.csv`` completely or not at all, in memory that does not grow with the number of rows.
 
-    Numbers are written in the shortest form that gives the same float32 again.
+    Numbers are written in the shortest form that converts to the same float32.
 
     Args:
         path: The file; its folder must exist.
-        parts: Consumed as they are written; at least one, with the same outputs.
+        parts: At least one part, all with the same outputs; consumed one by one.
 
     Raises:
-        FileWriteError: The disk is full, or the like; the old file is as it was.
+        FileWriteError: The disk is full, for example; the old file is unchanged.
     """
     write_whole(path, lambda file: _write(file, [parts] if isinstance(parts, Answers) else parts))
 
 
 def read_answers(path: str | os.PathLike[str]) -> Answers:
-    """Read a whole ``answers.csv``. For files that are too large for that, see ``read_parts``.
+    """Read a whole ``answers.csv``. For files that do not fit into memory, see ``read_parts``.
 
     Raises:
         UsageError: The file cannot be read, or its columns are not those of an ``answers.csv``.
-        DamagedFileError: A row is not as Headstart writes it.
+        DamagedFileError: A row does not have the format that Headstart writes.
     """
     return Answers.concatenate(read_parts(path))
 
@@ -54,11 +54,11 @@ def read_parts(path: str | os.PathLike[str], num_rows: int = _ROWS_AT_ONCE) -> I
 
     Args:
         path: The file.
-        num_rows: Of a part; the last one may have fewer. A file without rows has one part without rows.
+        num_rows: Rows per part; the last part may have fewer. A file without rows has one empty part.
 
     Raises:
         UsageError: The file cannot be read, or its columns are not those of an ``answers.csv``.
-        DamagedFileError: A row is not as Headstart writes it.
+        DamagedFileError: A row does not have the format that Headstart writes.
     """
     name = os.fsdecode(path)
     try:
@@ -134,7 +134,7 @@ def _read_header(reader: Iterator[list[str]], name: str) -> list[str]:
 
 
 def _first_output(header: Sequence[str]) -> int:
-    """Return the place of the first output, after the numbers of the label, which older files do not have."""
+    """Return the index of the first output column, after the label's numbers (missing in older files)."""
     place = len(FIXED)
     while place < len(header) and header[place].startswith(LABEL):
         place += 1
@@ -175,7 +175,7 @@ def _answers(rows: Sequence[Sequence[str]], header: Sequence[str]) -> Answers:
 
 
 def _fault(cells: Sequence[str], header: Sequence[str]) -> str | None:
-    """What is wrong with a row, if anything."""
+    """Return what is wrong with a row, if anything."""
     if len(cells) != len(header):
         return f"{counted(len(cells), 'cell')}, but there are {counted(len(header), 'column')}"
     for name, cell in zip(header, cells, strict=True):
@@ -218,7 +218,7 @@ _ALLOWED: Final = {
 
 
 def _refuse_cut(path: str | os.PathLike[str], name: str) -> None:
-    """Notice a file that ends within the last number of a row."""
+    """Detect a file that is truncated within the last number of a row."""
     with open(path, "rb") as file:
         if file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) and file.read(1) not in b"\r\n":
             raise DamagedFileError(f"{name} is cut short: its last line has no end. {_REPAIR}")

@@ -1,4 +1,4 @@
-"""The scores of a finished model, computed from its answers alone."""
+"""Computes the scores of a finished model from its answers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from headstart.tasks.task import Scores
 
 
 def scores_of(answers: Answers, info: ModelInfo) -> Scores:
-    """Return all scores of the task, those of single classes and targets among them.
+    """Return all scores of the task, including those of each class or target.
 
     Args:
-        answers: At least one, such as ``answers.of_source("test")``.
-        info: Of the model: its classes or targets, and its thresholds.
+        answers: At least one row, for example ``answers.of_source("test")``.
+        info: Description of the model: classes or targets, and thresholds.
 
     Raises:
-        UsageError: There are no answers, or they are those of another model.
+        UsageError: There are no answers, or they belong to another model.
     """
     _refuse_others(answers, info)
     try:
@@ -31,19 +31,19 @@ def scores_of(answers: Answers, info: ModelInfo) -> Scores:
 
 
 def summary_of(answers: Answers, info: ModelInfo) -> dict[str, float]:
-    """Return the scores that training is judged by, under their names in ``history.csv`` without ``val_``.
+    """Return the main scores, with their names in ``history.csv`` without ``val_``.
 
     Args:
-        answers: At least one, such as ``answers.of_source("val")``.
-        info: As for ``scores_of``.
+        answers: At least one row, for example ``answers.of_source("val")``.
+        info: Description of the model.
 
     Returns:
-        ``loss``, and: one class: ``accuracy``; several classes: ``accuracy`` (of single decisions at a
+        ``loss``, and for one class: ``accuracy``; several labels: ``accuracy`` (of single decisions at a
         probability of 0.5), ``map`` and ``f1``; numbers: ``mae``, ``rmse`` and ``r2``; boxes: ``iou`` and
-        ``iou50``, and ``accuracy`` if they have classes. What is undefined is 0, as in training.
+        ``iou50``, and ``accuracy`` if they have classes. Undefined scores are 0, as in training.
 
     Raises:
-        UsageError: There are no answers, or they are those of another model.
+        UsageError: There are no answers, or they belong to another model.
     """
     scores = scores_of(answers, info)
     names = tasks.of(info.task).metrics_of(info.num_box_classes)

@@ -1,11 +1,11 @@
-"""One row per photo: what a model answers for each labelled photo, and ``answers.csv``, which keeps that.
+"""A table with one row per labelled photo: the outputs of a model for it. ``answers.csv`` is its file format.
 
 The columns are ``path`` (below the data folder, as in ``photos.csv``), ``sha256``, ``split``, ``group``,
-``fold``, ``source``, ``label``, ``prediction``, ``loss``, and then one per output: ``logit:CLASS``,
-``number:TARGET``, or ``box:xmin`` to ``box:ymax`` before the logits of the box's class. Before the outputs,
-``label:TARGET``, or ``label:xmin`` to ``label:ymax``, repeat the numbers of the label one by one, so that a
-spreadsheet can calculate with them; scores are computed from ``label``. The prefixes keep the names apart,
-whatever classes are called. Outputs are those before calibration and thresholds.
+``fold``, ``source``, ``label``, ``prediction``, ``loss``, then ``label:TARGET`` or ``label:xmin`` to
+``label:ymax``, and finally one column per output: ``logit:CLASS``, ``number:TARGET``, or ``box:xmin`` to
+``box:ymax`` followed by the logits of the box's class. The prefixes prevent conflicts with the names of
+classes. ``label:...`` repeats the numbers of ``label`` in separate columns for spreadsheets; scores are
+computed from ``label``. Outputs are those before calibration and thresholds.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from headstart.inference.model_file import ModelInfo
 from headstart.records import Record
 
 Source: TypeAlias = Literal["out-of-fold", "val", "test"]
-"""Whose outputs a row holds: ``"out-of-fold"`` for a training photo (of a head that was solved without it),
-``"val"`` and ``"test"`` for outputs of the model file."""
+"""Origin of a row: ``"out-of-fold"`` for a training photo (outputs of a head that was solved without it),
+``"val"`` or ``"test"`` for outputs of the model file.
+"""
 
 SPLIT_OF: Final = {"out-of-fold": "train", "val": "val", "test": "test"}
 
@@ -35,25 +36,25 @@ LABEL: Final = "label:"  # begins the names of columns that repeat a label's num
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Answers:
-    """The answers for N photos, as columns.
+    """The answers for N photos, by column.
 
-    ``answers["path"]`` is a column by its name in the file, ``answers[:100]`` are rows, and
-    ``pandas.DataFrame(answers.to_dict())`` is all of it.
+    ``answers["path"]`` is a column by its name in the file, ``answers[:100]`` selects rows, and
+    ``pandas.DataFrame(answers.to_dict())`` converts the whole table.
 
     Attributes:
-        path: N paths below the data folder, with slashes; of photos from elsewhere, whole paths.
-        sha256: Of the photos' bytes.
+        path: N paths below the data folder, with slashes; full paths of photos elsewhere.
+        sha256: SHA-256 of each photo.
         split: ``"train"``, ``"val"`` or ``"test"``.
-        group: What stays on one side of a split with the photo; empty where there is nothing.
-        fold: (N,) int32, the part of the cross-validation that the photo was in; -1 for val and test photos.
-        source: See ``Source``.
-        label: What the photo is labelled with, as in ``photos.csv``: a class, a JSON list of classes, numbers
-            with a space between them, or a box's class and its sides in pixels.
-        prediction: What the model says, in the same form; several classes by the model's thresholds.
+        group: Group of each photo, which stays on one side of a split; empty if it has none.
+        fold: (N,) int32, fold of the cross-validation; -1 for val and test photos.
+        source: Origin of each row: see ``Source``.
+        label: Label as in ``photos.csv``: a class, a JSON list of classes, numbers separated by spaces, or
+            the class of a box and its sides in pixels.
+        prediction: Prediction in the same format; several labels are decided by the model's thresholds.
         loss: (N,) float32, as in training, without label smoothing.
-        outputs: (N, D) float32: logits; numbers in their own units; a box's sides in pixels of the photo as a
-            viewer shows it, and the logits of its class if there are several.
-        output_names: D names of the outputs' columns, such as ``"logit:cat"``.
+        outputs: (N, D) float32: logits; numbers in their own units; or the sides of a box in pixels of the
+            photo as a viewer displays it, followed by the logits of its class if there are several classes.
+        output_names: Names of the D output columns, such as ``"logit:cat"``.
     """
 
     path: Sequence[str]
@@ -79,19 +80,20 @@ class Answers:
         root: str = "",
         folds: Sequence[int] | np.ndarray | None = None,
     ) -> Answers:
-        """Make the rows of photos from a model's outputs for them.
+        """Make rows from the outputs of a model.
 
         Args:
-            records: N labelled photos; of boxes, with their sizes.
-            outputs: (N, D), in the form of ``Predictor.outputs``: logits; numbers in their own units; boxes
-                as fractions of the input's sides, before the logits of their classes if there are several.
-            info: Of the model.
-            source: Whose outputs they are.
+            records: N labelled photos; for boxes, with their sizes.
+            outputs: (N, D), as returned by ``Predictor.outputs``: logits; numbers in their own units; or
+                boxes as fractions of the input's sides, followed by the logits of their classes if there are
+                several.
+            info: Description of the model.
+            source: Origin of the outputs.
             root: The data folder.
-            folds: N numbers of the cross-validation's folds, for outputs out of fold.
+            folds: Fold of each photo, for out-of-fold outputs.
 
         Raises:
-            ValueError: Shapes do not fit together.
+            ValueError: The shapes are inconsistent.
         """
         outputs = np.asarray(outputs, np.float32)
         expected = (len(records), info.num_outputs)
@@ -116,7 +118,7 @@ class Answers:
 
     @classmethod
     def concatenate(cls, parts: Iterable[Answers]) -> Answers:
-        """Join parts, of which there is at least one, with the same outputs."""
+        """Join at least one part; all parts have the same outputs."""
         whole = list(parts)
         refuse_other_outputs(whole)
         values = {name: [getattr(part, name) for part in whole] for name in _COLUMNS}
@@ -129,22 +131,22 @@ class Answers:
         return cls(**joined, output_names=whole[0].output_names)
 
     def of_source(self, source: Source) -> Answers:
-        """Return the rows of one source."""
+        """Return the rows with this source."""
         return self[np.array([each == source for each in self.source], bool)]
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of all columns, in the order of the file."""
+        """Names of all columns, in the order of the file."""
         return (*FIXED, *self.label_names, *self.output_names)
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """The names of the columns that repeat the numbers of the label: ``"label:TARGET"``."""
+        """Names of the columns that repeat the numbers of the label: ``"label:TARGET"``."""
         kinds_and_names = (name.split(":", 1) for name in self.output_names)
         return tuple(f"{LABEL}{name}" for kind, name in kinds_and_names if kind != "logit")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all columns by name, as ``pandas.DataFrame`` takes them; no fold is None."""
+        """Return all columns by name, for ``pandas.DataFrame``; a missing fold is None."""
         fold = [None if number < 0 else number for number in self.fold.tolist()]
         return {name: self[name] for name in self.columns} | {"fold": fold}
 
@@ -189,12 +191,12 @@ FIXED: Final = tuple(name for name in _COLUMNS if name != "outputs")  # of the f
 
 
 def losses_of(records: Sequence[Record], outputs: np.ndarray, info: ModelInfo) -> np.ndarray:
-    """Compare a model file's outputs with the photos' labels.
+    """Compute the losses of photos from the outputs of a model file.
 
     Args:
-        records: N photos; of boxes, with their sizes.
+        records: N photos; for boxes, with their sizes.
         outputs: (N, D), as in ``Answers.from_outputs``.
-        info: Of the model.
+        info: Description of the model.
 
     Returns:
         (N,) float64.
@@ -216,7 +218,7 @@ def refuse_other_outputs(parts: Sequence[Answers]) -> None:
     """Refuse to join answers with different outputs.
 
     Raises:
-        ValueError: Some outputs are different.
+        ValueError: The outputs differ.
     """
     if others := {part.output_names for part in parts} - {parts[0].output_names}:
         raise ValueError(f"answers with outputs {parts[0].output_names} and {others.pop()}: join equal ones.")

@@ -1,7 +1,7 @@
-"""What can be predicted: a file for each task.
+"""The tasks: what can be predicted, with one file per task.
 
-To add one, write a class like these, name it in ``TASKS``, and give training in steps its loss in
-``training/steps/criterion.py``.
+To add a task, write a class like the existing ones, add it to ``TASKS``, and add its loss for training in
+steps to ``training/steps/criterion.py``.
 """
 
 from __future__ import annotations

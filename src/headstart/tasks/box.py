@@ -1,4 +1,4 @@
-"""One box per photo, and its class where there are two or more."""
+"""The task ``box``: one box per photo, and its class if there are two or more classes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SIDES: Final = ("xmin", "ymin", "xmax", "ymax")
 
 
 class Box(Task):
-    """One box per photo: smooth L1 of its sides and GIoU; cross entropy of its class."""
+    """One box per photo. The loss is smooth L1 and GIoU of the box, plus cross entropy of its class."""
 
     name = "box"
     has_box = True
@@ -45,39 +45,39 @@ class Box(Task):
     fine_tuning = FineTuning(steps=300, most_epochs=12, lr_factor=1.5, augment="light", weight_decay=0.05)
 
     def labels_of(self, class_names: Sequence[str]) -> tuple[str, ...]:
-        """Return nothing: the objects' boxes have the classes."""
+        """Return nothing, because the classes belong to the boxes."""
         return ()
 
     def labelled(self, class_names: Sequence[str], targets: Sequence[str]) -> str:
-        """Say how many classes there are to tell apart."""
+        """Return a description of the labels: boxes, with the number of classes if there are several."""
         of = f" of {super().labelled(class_names, targets)}" if len(class_names) > 1 else ""
         return f"one box each{of}"
 
     def answer(self, record: Record) -> tuple[Any, ...]:
-        """Return its class and its box."""
+        """Return the class and the box."""
         return record.label, record.box
 
     def num_outputs(self, num_classes: int, num_targets: int) -> int:
-        """Return four sides, and the number of classes that are told."""
+        """Return 4 for the sides of the box, plus the number of predicted classes."""
         return 4 + self.num_box_classes(num_classes)
 
     def num_box_classes(self, num_classes: int) -> int:
-        """Return the number of classes; 0 for a single one."""
+        """Return the number of classes; 0 if there is only one."""
         return num_classes if num_classes > 1 else 0
 
     def metrics_of(self, num_box_classes: int) -> tuple[str, ...]:
-        """Return the scores of boxes, and the accuracy of their classes."""
+        """Return the scores of boxes and, if classes are predicted, their accuracy."""
         return self.metrics + (("accuracy",) if num_box_classes else ())
 
     def row(self, record: Record, view: View, info: Learned) -> tuple[np.ndarray, float]:
-        """Return the box as shares of the input's sides, (4,) float32, or with its class (5,)."""
+        """Return the box as fractions of the input's sides, (4,) float32, or with its class, (5,)."""
         assert record.box is not None and record.size is not None  # noqa: PT018
         box, visible = to_input(record.box, record.size, view, info.preprocessing)
         has_class = self.num_box_classes(len(info.class_names)) > 0
         return np.array([*box, record.label][: 4 + has_class], np.float32), visible
 
     def losses(self, outputs: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Return the smooth L1 of the sides and 1 - GIoU, and the cross entropy of the class."""
+        """Return the sum of smooth L1, 1 - GIoU, and the cross entropy of the class."""
         rows = rows.astype(np.float64)
         boxes, truth = outputs[:, :4], rows[:, :4]
         found = smooth_l1(boxes - truth, BOX_BETA).sum(1) + 1 - giou(boxes, truth)
@@ -86,11 +86,11 @@ class Box(Task):
         return np.asarray(found)
 
     def comparable(self, outputs: np.ndarray, info: Described) -> np.ndarray:
-        """Return the boxes and the probabilities of their classes."""
+        """Return the boxes, and the probabilities of their classes."""
         return np.concatenate([outputs[:, :4], softmax(outputs[:, 4:])], 1)
 
     def file_outputs(self, num_box_classes: int) -> tuple[str, ...]:
-        """Return boxes, and what tells their classes."""
+        """Return the names of the box and, if classes are predicted, of their logits and probabilities."""
         return ("boxes", *(super().file_outputs(num_box_classes) if num_box_classes else ()))
 
     def prediction(
@@ -112,16 +112,16 @@ class Box(Task):
     def text(
         self, class_names: Sequence[str], label: int, labels: Sequence[int], numbers: Sequence[str]
     ) -> str:
-        """Write the class, if there is one, and the sides."""
+        """Return the class, if there are classes, and the sides as text."""
         return " ".join([*class_names[label : label + 1], *numbers])
 
     def columns(self, info: Described) -> tuple[str, ...]:
-        """Return the four sides, and a logit for each class that is told."""
+        """Return the columns of the four sides, and of a logit for each predicted class."""
         classes = super().columns(info) if self.num_box_classes(len(info.class_names)) else ()
         return (*(f"box:{side}" for side in SIDES), *classes)
 
     def in_photo(self, outputs: np.ndarray, records: Sequence[Record], info: Described) -> np.ndarray:
-        """Return the boxes in pixels."""
+        """Return the boxes in pixels of their photos."""
         outputs = outputs.copy()
         for row, record in zip(outputs, records, strict=True):
             assert record.size is not None
@@ -131,7 +131,7 @@ class Box(Task):
     def said(
         self, outputs: np.ndarray, info: Described, texts: Callable[[np.ndarray], list[str]]
     ) -> list[str]:
-        """Return the class, if there is one, and the sides."""
+        """Return the predicted class, if classes are predicted, and the sides as text."""
         logits = outputs[:, 4:]
         best = logits.argmax(1).tolist() if logits.shape[1] else [0] * len(outputs)
         sides = map(texts, outputs[:, :4])
@@ -140,7 +140,7 @@ class Box(Task):
     def scores(
         self, labels: Sequence[str], outputs: np.ndarray, losses: np.ndarray, info: Described
     ) -> BoxScores:
-        """Return overlaps and errors, and the scores of the boxes' classes."""
+        """Return the overlap and errors of boxes, and the scores of their classes."""
         names, truth = boxes_of(labels)
         classes = None
         if self.num_box_classes(len(info.class_names)):
@@ -150,18 +150,18 @@ class Box(Task):
         return score_boxes(truth, outputs[:, :4].astype(np.float64), classes)
 
     def csv_columns(self, info: Described, top_k: int) -> tuple[list[str], list[str]]:
-        """Return the sides, label and probability; beside them the next most probable classes."""
+        """Return the columns of sides, label and probability, and those of the next most probable classes."""
         label, further = class_columns(top_k) if self.num_box_classes(len(info.class_names)) else ([], [])
         return [*SIDES, *label], further
 
     def csv_cells(self, prediction: Prediction) -> tuple[Mapping[str, str], Mapping[str, str]]:
-        """Return the cells of both."""
+        """Return the cells of these columns."""
         cells = dict(zip(SIDES, (f"{side:.1f}" for side in prediction.box or ()), strict=False))
         cells |= class_cells(prediction)
         return cells, cells
 
     def words(self, prediction: Prediction) -> str:
-        """Say the class, or the box that has none."""
+        """Return the class, or the box if no classes are predicted."""
         if prediction.label is not None:
             return super().words(prediction)
         return "box " + ", ".join(f"{side:.0f}" for side in prediction.box or ())

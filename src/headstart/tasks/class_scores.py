@@ -1,4 +1,4 @@
-"""How good predicted classes are, in the field's usual numbers."""
+"""Scores of predicted classes: accuracy, precision, recall, F1 and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ import numpy as np
 
 @dataclass(frozen=True)
 class ClassificationScores:
-    """Scores over N photos of K classes. What is undefined is NaN.
+    """Scores over N photos of K classes. Undefined scores are NaN.
 
     Attributes:
         class_names: The K classes.
-        loss: Cross-entropy, the mean of -log(probability of the true class).
-        accuracy: Share of photos whose most probable class is the true one, in 0..1.
-        precision: By class, the share of what was called so that is so; NaN if nothing was called so.
-        recall: By class, the share of what is so that was called so; NaN if there are no such photos.
-        f1: By class, the harmonic mean of the two; NaN if there are no such photos, and none were called so.
-        support: By class, how many photos are so.
+        loss: Mean cross entropy: -log(probability of the true class).
+        accuracy: Fraction of photos whose most probable class is the true class, in 0..1.
+        precision: Per class: the fraction of photos predicted as this class that belong to it; NaN if none
+            was predicted.
+        recall: Per class: the fraction of photos of this class that were predicted as it; NaN if it has no
+            photos.
+        f1: Per class: the harmonic mean of precision and recall; NaN if the class neither has photos nor was
+            predicted.
+        support: Per class: the number of its photos.
         confusion: (K, K), photos by true class (row) and predicted class (column).
     """
 
@@ -36,11 +39,11 @@ class ClassificationScores:
 
     @property
     def summary(self) -> dict[str, float]:
-        """The numbers that sum it up."""
+        """The overall scores by name."""
         return {"loss": self.loss, "accuracy": self.accuracy}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the scores as JSON has them: ``classes`` with one entry per class, null for undefined."""
+        """Return the scores for JSON: ``classes`` has one entry per class; undefined scores are null."""
         by_class = zip(self.class_names, self.precision, self.recall, self.f1, self.support, strict=True)
         return {
             "loss": self.loss,
@@ -65,13 +68,13 @@ def score(
     """Compute all scores of a classifier.
 
     Args:
-        labels: (N,) integers, the true classes as positions in ``class_names``; N at least 1.
-        predicted: (N,) likewise, the most probable classes.
-        losses: (N,) the photos' cross entropies.
-        class_names: The K classes.
+        labels: (N,) integers, indices of the true classes in ``class_names``; N at least 1.
+        predicted: (N,) integers, indices of the most probable classes.
+        losses: (N,) cross entropies of the photos.
+        class_names: Names of the K classes.
 
     Raises:
-        ValueError: Shapes do not fit together, or there are no photos.
+        ValueError: The shapes are inconsistent, or there are no photos.
     """
     if not 0 < len(labels) == len(predicted) == len(losses):
         raise ValueError(
@@ -99,7 +102,7 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int
 
     Args:
         labels: (N,) integers in 0..num_classes - 1.
-        predicted: (N,) likewise.
+        predicted: (N,) integers in 0..num_classes - 1.
         num_classes: K.
 
     Returns:

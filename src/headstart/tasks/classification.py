@@ -1,4 +1,4 @@
-"""One class per photo."""
+"""The task ``classification``: one class per photo."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from headstart.tasks.text import classes_of
 
 
 class Classification(Task):
-    """One class per photo: softmax and cross entropy."""
+    """One class per photo. The loss is softmax cross entropy."""
 
     name = "classification"
     has_class = True
@@ -36,7 +36,7 @@ class Classification(Task):
     answers = "a logit for each class"
 
     def labels_of(self, class_names: Sequence[str]) -> tuple[str, ...]:
-        """Return the one class of a photo's objects."""
+        """Return the one class of all objects of a photo."""
         names = tuple(sorted(set(class_names)))
         if len(names) != 1:
             shown = ", ".join(map(repr, names)) or "none"
@@ -44,15 +44,15 @@ class Classification(Task):
         return names
 
     def row(self, record: Record, view: View, info: Learned) -> tuple[np.ndarray, float]:
-        """Return the class, () int64."""
+        """Return the index of the class, () int64."""
         return np.array(record.label, np.int64), 1.0
 
     def losses(self, outputs: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Return the cross entropies."""
+        """Return the cross entropy of each photo."""
         return cross_entropy(outputs, rows)
 
     def comparable(self, outputs: np.ndarray, info: Described) -> np.ndarray:
-        """Return the probabilities."""
+        """Return the probabilities of the classes."""
         return softmax(outputs)
 
     def prediction(
@@ -71,14 +71,14 @@ class Classification(Task):
     def scores(
         self, labels: Sequence[str], outputs: np.ndarray, losses: np.ndarray, info: Described
     ) -> ClassificationScores:
-        """Return accuracy, confusion matrix, and scores of single classes."""
+        """Return accuracy, confusion matrix, and the scores of each class."""
         return score(classes_of(labels, info.class_names), outputs.argmax(1), losses, info.class_names)
 
     def csv_columns(self, info: Described, top_k: int) -> tuple[list[str], list[str]]:
-        """Return label and probability; beside them the next most probable classes."""
+        """Return the columns of label and probability, and those of the next most probable classes."""
         return class_columns(top_k)
 
     def csv_cells(self, prediction: Prediction) -> tuple[Mapping[str, str], Mapping[str, str]]:
-        """Return the cells of both."""
+        """Return the cells of these columns."""
         cells = class_cells(prediction)
         return cells, cells

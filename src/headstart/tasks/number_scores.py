@@ -1,4 +1,4 @@
-"""How far predicted numbers are from the true ones."""
+"""Scores of predicted numbers: MAE, RMSE and R²."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class RegressionScores:
-    """Scores over N photos and D targets, each in its target's own unit.
+    """Scores over N photos and D targets, in the units of the targets.
 
     Attributes:
         targets: Names of the D targets.
-        mae: By target, the mean absolute error.
-        rmse: By target, the root of the mean squared error.
-        r2: By target, the share of the variance that is explained; NaN where the true numbers do not vary.
+        mae: Mean absolute error of each target.
+        rmse: Root mean squared error of each target.
+        r2: Coefficient of determination of each target; NaN if the true numbers do not vary.
     """
 
     targets: tuple[str, ...]
@@ -28,13 +28,13 @@ class RegressionScores:
 
     @property
     def summary(self) -> dict[str, float]:
-        """The numbers that sum it up: means over the targets."""
+        """Means over the targets, by name of the score."""
         known = [value for value in self.r2 if not math.isnan(value)]
         r2 = float(np.mean(known)) if known else math.nan
         return {"mae": float(np.mean(self.mae)), "rmse": float(np.mean(self.rmse)), "r2": r2}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the scores as JSON has them, null for undefined."""
+        """Return the scores for JSON; undefined scores are null."""
         rows = zip(self.targets, self.mae, self.rmse, self.r2, strict=True)
         targets = [
             {"name": name, "mae": mae, "rmse": rmse, "r2": None if math.isnan(r2) else r2}
@@ -48,9 +48,9 @@ def score_regression(truth: np.ndarray, predicted: np.ndarray, targets: Sequence
     """Compute all scores.
 
     Args:
-        truth: (N, D); N at least 1.
-        predicted: (N, D).
-        targets: D names.
+        truth: (N, D), the true numbers; N at least 1.
+        predicted: (N, D), the predicted numbers.
+        targets: Names of the D targets.
     """
     errors = np.asarray(predicted, np.float64) - truth
     squares, variance = (errors**2).mean(0), truth.var(0)

@@ -1,7 +1,7 @@
-"""What every task answers: everything in which one kind of label differs from another, PyTorch apart.
+"""The base class of tasks: everything that depends on the kind of label, without PyTorch.
 
-A task is a stateless object. It is found by its name, which is what model files and settings hold: see
-``tasks.of``. What training in steps minimises is ``training/steps/criterion.py``'s.
+A task is a stateless object, which ``tasks.of`` finds by the name that model files and settings contain. The
+loss for training in steps is in ``training/steps/criterion.py``.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from headstart.records import Record
 from headstart.tasks.prediction import Prediction
 
 Solver: TypeAlias = Literal["classes", "labels", "numbers"]
-"""What a linear head learns where it is solved: see ``probe.solve``."""
+"""How a linear head is solved: see ``probe.solve``."""
 
 LOWER_IS_BETTER: Final = frozenset({"loss", "mae", "rmse"})
-"""Of all scores, those of which less is more."""
+"""Scores for which lower values are better."""
 
 
 class Learned(Protocol):
-    """What a task has to know of the photos that it learns from: ``data.targets.Targets`` is one."""
+    """The information about training data that a task needs; ``data.targets.Targets`` provides it."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The K classes, or none."""
+        """Names of the K classes, or empty."""
 
     @property
     def scale(self) -> Iterable[tuple[float, ...]]:
@@ -38,15 +38,15 @@ class Learned(Protocol):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How photos become the network's input."""
+        """How photos are converted into the network's input."""
 
 
 class Described(Learned, Protocol):
-    """What it has to know of a model: ``ModelInfo`` is one."""
+    """The information about a model that a task needs; ``ModelInfo`` provides it."""
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Names of the numbers, or none."""
+        """Names of the numbers, or empty."""
 
     @property
     def scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -54,31 +54,33 @@ class Described(Learned, Protocol):
 
     @property
     def thresholds(self) -> tuple[float, ...]:
-        """By class, where a photo may have several: the probability from which on it has it."""
+        """Per-class decision threshold (several labels only): a photo has the class if its probability is at
+        least this.
+        """
 
 
 class Scores(Protocol):
-    """All scores of a task over some photos."""
+    """The scores of a task over some photos."""
 
     @property
     def summary(self) -> dict[str, float]:
-        """The numbers that sum it up, by name."""
+        """The overall scores by name."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return them as JSON has them."""
+        """Return the scores for JSON."""
 
 
 @dataclass(frozen=True)
 class FineTuning:
-    """How recipes that unfreeze stages differ for a task.
+    """Defaults of a task for recipes that fine-tune stages.
 
     Attributes:
-        steps: How many are enough for the last stage.
-        most_epochs: Where there are so few photos that this many steps are many epochs.
-        lr_factor: What the learning rate for classes is multiplied by.
-        augment: Name of the augmentation.
-        weight_decay: Of AdamW.
-        solves_first: Whether fine-tuning begins with a solved head; else its head is trained in steps.
+        steps: Number of steps for the last stage.
+        most_epochs: Largest number of epochs, for data sets with few photos.
+        lr_factor: Factor on the learning rate that is used for classes.
+        augment: Name of the augmentation preset.
+        weight_decay: Weight decay of AdamW.
+        solves_first: Whether the head is solved before fine-tuning; otherwise it is trained in steps.
     """
 
     steps: int = 100
@@ -90,22 +92,23 @@ class FineTuning:
 
 
 class Task:
-    """One kind of label: what a network is to answer of a photo, and how that is judged and written.
+    """One kind of label: what a network predicts for a photo, and how predictions are scored and written.
 
     Attributes:
-        name: In settings, files and messages.
-        has_class: Every photo has exactly one class.
-        has_labels: A photo has any number of classes.
-        has_numbers: A photo has a number for each target.
-        has_box: A photo has a box, whose class is told where there are two or more.
-        solver: What a linear head on frozen features is solved as; None where it has to be trained in steps.
-        activation: What turns logits into probabilities, if anything.
-        metrics: The scores beside the loss, the headline first, which adds up photo by photo.
-        can_be_mixed: Whether a mixture of two photos has a label (mixup, CutMix).
-        can_be_smoothed: Whether labels can be smoothed.
-        resize: How photos become square, instead of the backbone's own way; None for that.
-        answers: What a network answers, for messages.
-        fine_tuning: See there.
+        name: Name of the task in settings, files and messages.
+        has_class: Each photo has exactly one class.
+        has_labels: Each photo has any number of classes.
+        has_numbers: Each photo has a number for each target.
+        has_box: Each photo has a box, whose class is predicted if there are two or more classes.
+        solver: How a linear head on frozen features is solved; None if it must be trained in steps.
+        activation: Function that converts logits into probabilities, if any.
+        metrics: Names of the scores besides the loss. The first is the main score, which is a mean over
+            photos.
+        can_be_mixed: Whether mixup and CutMix can mix the labels of two photos.
+        can_be_smoothed: Whether label smoothing is possible.
+        resize: How photos are made square; None for the backbone's default.
+        answers: What the network predicts, in words for messages.
+        fine_tuning: Defaults for fine-tuning.
     """
 
     name: str
@@ -125,97 +128,97 @@ class Task:
     # Labels.
 
     def labels_of(self, class_names: Sequence[str]) -> tuple[str, ...]:
-        """Return what the objects of a photo say of it, by the names of their classes, some of them equal.
+        """Return the labels of a photo by the class names of its objects, which may repeat.
 
         Raises:
-            ValueError: They say nothing that the task could learn.
+            ValueError: The task has no label for these objects.
         """
         return tuple(sorted(set(class_names)))
 
     def labelled(self, class_names: Sequence[str], targets: Sequence[str]) -> str:
-        """Say what photos are labelled with."""
+        """Return a description of the labels of a data set, for messages."""
         return counted(len(class_names), "class", "classes")
 
     def answer(self, record: Record) -> Any:
-        """Return what is learned of a photo, for comparing photos with each other."""
+        """Return the label of a photo, for comparing photos."""
         return record.label
 
     def strata(
         self, records: Sequence[Record], names: Sequence[str], fraction: float
     ) -> list[tuple[int, ...]]:
-        """Return what each photo is an example of, which a split is to have equal shares of.
+        """Return the strata of each photo, by which a split is stratified.
 
         Args:
             records: N photos.
-            names: N names of the units that stay on one side.
-            fraction: How much is held back, in 0..1.
+            names: Names of the N photos' units, which stay on one side of a split.
+            fraction: Fraction that is held out, in 0..1.
         """
         return [(record.label,) for record in records]
 
     # What a network learns and answers.
 
     def num_outputs(self, num_classes: int, num_targets: int) -> int:
-        """Return how many numbers a network answers with."""
+        """Return the number of outputs of the network."""
         return num_classes
 
     def num_box_classes(self, num_classes: int) -> int:
-        """Return how many classes a box may have; a single one is not worth predicting, and counts as 0."""
+        """Return the number of classes that are predicted for a box; 0 if there is only one class."""
         return 0
 
     def metrics_of(self, num_box_classes: int) -> tuple[str, ...]:
-        """Return the names of the scores beside the loss, the headline first."""
+        """Return the names of the scores besides the loss, with the main score first."""
         return self.metrics
 
     def row(self, record: Record, view: View, info: Learned) -> tuple[np.ndarray, float]:
-        """Return what a photo is to be learned as in a view, and the share of its object that is seen.
+        """Return the target of a photo in a view, and the fraction of its object that is visible.
 
         Returns:
-            A class: () int64. Several labels: (K,) float32 of 0 and 1. Numbers: (D,) float32, standardised. A
-            box: (4,) float32, shares of the input's sides, or with its class (5,).
+            For a class: () int64. Several labels: (K,) float32 of 0 and 1. Numbers: (D,) float32,
+            standardised. A box: (4,) float32, fractions of the input's sides, or with its class (5,).
         """
         raise NotImplementedError
 
     def losses(self, outputs: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Return each photo's loss, (N,) float64: that of training, without label smoothing.
+        """Return the loss of each photo as in training, without label smoothing, (N,) float64.
 
         Args:
-            outputs: (N, D) float64, in the form of the network: logits, standardised numbers, or boxes before
-                the logits of their classes.
-            rows: (N, ...): see ``row``.
+            outputs: (N, D) float64, outputs of the network: logits, standardised numbers, or boxes followed
+                by the logits of their classes.
+            rows: (N, ...), targets as returned by ``row``.
         """
         raise NotImplementedError
 
     def from_file(self, outputs: np.ndarray, info: Described) -> np.ndarray:
-        """Return outputs of a model file, (N, D), in the form of the network's: numbers standardised."""
+        """Convert outputs (N, D) of a model file to those of the network, with standardised numbers."""
         return outputs
 
     def to_file(self, outputs: np.ndarray, info: Described) -> np.ndarray:
-        """Return outputs of a network, (N, D), in the model file's form: numbers in their own units."""
+        """Convert outputs of a network, (N, D), to those of the model file, with numbers in their own units."""
         return outputs
 
     def comparable(self, outputs: np.ndarray, info: Described) -> np.ndarray:
-        """Turn outputs of a model file, (N, D), into answers whose differences say something.
+        """Convert outputs of a model file, (N, D), to values whose differences are comparable.
 
         Returns:
-            (N, D): probabilities; numbers in standard deviations of their targets; boxes as fractions of the
-            input's sides, before the probabilities of their classes.
+            (N, D): probabilities; numbers in standard deviations of their targets; or boxes as fractions of
+            the input's sides, followed by the probabilities of their classes.
         """
         raise NotImplementedError
 
     def first_thresholds(self, num_classes: int) -> tuple[float, ...]:
-        """Return each class's threshold before any is chosen, (K,); empty for tasks without thresholds."""
+        """Return the initial threshold of each class, (K,); empty for tasks without thresholds."""
         return ()
 
     def thresholds(
         self, records: Sequence[Record], outputs: np.ndarray, num_classes: int
     ) -> tuple[float, ...]:
-        """Choose thresholds on validation photos by the model file's outputs, (N, D)."""
+        """Choose thresholds on validation photos, by the outputs (N, D) of the model file."""
         return ()
 
     # Answers, as people and programs get them.
 
     def file_outputs(self, num_box_classes: int) -> tuple[str, ...]:
-        """Return the names of what a model file answers with."""
+        """Return the names of the outputs of a model file."""
         return ("logits", "probabilities")
 
     def prediction(
@@ -226,54 +229,54 @@ class Task:
         size: Callable[[], tuple[int, int]],
         top_k: int | None,
     ) -> Prediction:
-        """Turn what a model file answers of a photo into a prediction.
+        """Convert the outputs of a model file for one photo into a prediction.
 
         Args:
-            path: The photo's.
-            row: (D,): numbers, or a box's sides, and probabilities.
-            info: Of the model.
-            size: Returns the photo's width and height as a viewer shows it.
-            top_k: How many classes to name; None for all.
+            path: Path of the photo.
+            row: (D,): numbers, or the sides of a box, and probabilities.
+            info: Description of the model.
+            size: Function that returns width and height of the photo as a viewer displays it.
+            top_k: Number of classes to return; None for all.
 
         Raises:
-            ImageError: The size cannot be read any more.
+            ImageError: The size can no longer be read.
         """
         raise NotImplementedError
 
     def text(
         self, class_names: Sequence[str], label: int, labels: Sequence[int], numbers: Sequence[str]
     ) -> str:
-        """Write what a photo is labelled with, or predicted as.
+        """Return a label or a prediction as text.
 
         Args:
-            class_names: The K classes, or none.
-            label: Index of the class, where there is a single one.
-            labels: Indices of the classes, where there are several.
-            numbers: The numbers, or the sides of the box, each as it shall be written.
+            class_names: Names of the K classes, or empty.
+            label: Index of the class, if there is one class.
+            labels: Indices of the classes, if there may be several.
+            numbers: The numbers, or the sides of the box, already formatted.
 
         Returns:
-            The class; or a JSON list of classes; or numbers with a space between them; or the box's class, if
-            it has one, and xmin, ymin, xmax and ymax, with a space between them.
+            The class; or a JSON list of classes; or numbers separated by spaces; or the class of the box, if
+            it has one, and xmin, ymin, xmax and ymax, separated by spaces.
         """
         return "".join(class_names[label : label + 1])
 
     def columns(self, info: Described) -> tuple[str, ...]:
-        """Return the names of the outputs' columns in ``answers.csv``, in the order of the outputs."""
+        """Return the names of the output columns of ``answers.csv``, in the order of the outputs."""
         return tuple(f"logit:{name}" for name in info.class_names)
 
     def in_photo(self, outputs: np.ndarray, records: Sequence[Record], info: Described) -> np.ndarray:
-        """Return outputs of a model file as ``answers.csv`` has them: boxes in pixels of their photos."""
+        """Convert outputs of a model file to those of ``answers.csv``, with boxes in pixels of photos."""
         return outputs
 
     def said(
         self, outputs: np.ndarray, info: Described, texts: Callable[[np.ndarray], list[str]]
     ) -> list[str]:
-        """Return what a model says of photos, as ``text`` writes it.
+        """Return predictions as text, in the format of ``text``.
 
         Args:
-            outputs: (N, D), as ``answers.csv`` has them.
-            info: Of the model.
-            texts: Writes numbers.
+            outputs: (N, D), as in ``answers.csv``.
+            info: Description of the model.
+            texts: Function that formats numbers.
         """
         best = outputs.argmax(1).tolist() if outputs.shape[1] else [0] * len(outputs)
         return [self.text(info.class_names, label, (), ()) for label in best]
@@ -281,34 +284,34 @@ class Task:
     def scores(
         self, labels: Sequence[str], outputs: np.ndarray, losses: np.ndarray, info: Described
     ) -> Scores:
-        """Compute all scores.
+        """Compute the scores.
 
         Args:
-            labels: N texts, as ``text`` writes them; N at least 1.
-            outputs: (N, D), as ``answers.csv`` has them.
-            losses: (N,).
-            info: Of the model.
+            labels: N labels in the format of ``text``; N at least 1.
+            outputs: (N, D), as in ``answers.csv``.
+            losses: (N,), the loss of each photo.
+            info: Description of the model.
 
         Raises:
-            ValueError: The labels are not as ``text`` writes them, or not the model's.
+            ValueError: The labels are not in the format of ``text``, or are not labels of the model.
         """
         raise NotImplementedError
 
     def csv_columns(self, info: Described, top_k: int) -> tuple[list[str], list[str]]:
-        """Return the names of the answer's columns in a CSV file of predictions, and of those beside it."""
+        """Return the names of the main columns in a CSV of predictions, and of the additional ones."""
         raise NotImplementedError
 
     def csv_cells(self, prediction: Prediction) -> tuple[Mapping[str, str], Mapping[str, str]]:
-        """Return the texts of both by name; none where there is an error."""
+        """Return the cells of both kinds of columns by name; empty if the photo has an error."""
         raise NotImplementedError
 
     def words(self, prediction: Prediction) -> str:
-        """Say a prediction in one line."""
+        """Return a prediction as one line of text."""
         return f"{prediction.label} {prediction.probability:.0%}"
 
 
 def class_columns(top_k: int) -> tuple[list[str], list[str]]:
-    """Return the columns of the most probable class, and of the further ones."""
+    """Return the columns of the most probable class, and those of the following classes."""
     further = [name for rank in range(2, top_k + 1) for name in (f"label_{rank}", f"probability_{rank}")]
     return ["label", "probability"], further
 
@@ -323,7 +326,7 @@ def class_cells(prediction: Prediction) -> dict[str, str]:
 
 
 def most_probable(row: np.ndarray, info: Described, top_k: int | None) -> tuple[list[int], dict[str, float]]:
-    """Return the classes' indices, the most probable first, and the probabilities of the first by name."""
+    """Return the indices of the classes, sorted by probability, and the top probabilities by name."""
     best_first = np.argsort(-row, kind="stable").tolist()
     return best_first, {info.class_names[i]: float(row[i]) for i in best_first[:top_k]}
 
