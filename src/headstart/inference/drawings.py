@@ -1,4 +1,4 @@
-"""Predictions drawn on their photos."""
+"""Draws predictions on their photos."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from headstart.tasks.prediction import Prediction
 def draw_each(
     predictions: Iterable[Prediction], info: ModelInfo, folder: Path, *, is_continued: bool = False
 ) -> Iterator[Prediction]:
-    """Draw predictions as they pass by.
+    """Draw predictions while passing them on.
 
     Args:
-        predictions: Of files; those without a path or with an error are passed on only.
-        info: Of the model.
-        folder: Where; it is made, or must be empty. A picture has its photo's name, with a number before the
-            suffix where two photos have the same.
-        is_continued: Whether an interrupted call of the same settings has left pictures there, which are
-            drawn again.
+        predictions: Predictions of files; those without a path or with an error are only passed on.
+        info: Description of the model.
+        folder: Output folder, created if necessary; it must be empty. A picture has the name of its photo,
+            with a number before the suffix if two photos have the same name.
+        is_continued: Whether an interrupted call with the same settings has left pictures, which are drawn
+            again.
 
     Yields:
         The predictions.
 
     Raises:
-        UsageError: There are files in the folder.
+        UsageError: The folder contains other files.
     """
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not is_continued)):
         raise UsageError(f"{folder} already exists and is not an empty folder. Name a new one with --draw.")

@@ -1,7 +1,7 @@
-"""What a model file says of itself, and the seals of ``model.onnx``, ``model.safetensors`` and checkpoints.
+"""The description in model files, and the checksums of ``model.onnx``, ``model.safetensors`` and checkpoints.
 
-A seal is a SHA-256 over everything in the file, stored in the file, where other readers of the format expect
-metadata: any ONNX runtime and any safetensors library reads a sealed file. It notices damage, not forgery.
+A seal is a SHA-256 of everything in the file. It is stored in the file where other programs expect metadata,
+so any ONNX runtime and any safetensors library can read a sealed file. It detects damage, not forgery.
 """
 
 from __future__ import annotations
@@ -21,32 +21,36 @@ from headstart.errors import ConfigError, DamagedFileError, HeadstartError, Usag
 from headstart.images.settings import Preprocessing
 
 FORMAT: Final = 2
-"""Raised whenever an entry is added to ``ModelInfo``, so that an older Headstart says what it needs."""
+"""Increased whenever an attribute is added to ``ModelInfo``, so that an older Headstart can report what it
+needs.
+"""
 
 PLACEHOLDER: Final = "0" * 64
-"""Stands in a safetensors file's metadata as ``"sha256"`` while the file is hashed."""
+"""Placeholder for ``"sha256"`` in the metadata of a safetensors file while the file is hashed."""
 
 
 HEAD: Final = ("head.weight", "head.bias")
-"""Names of the tensors of a ``model.safetensors`` that holds a head alone: its backbone's are elsewhere."""
+"""Names of the tensors in a ``model.safetensors`` that contains only a head, without its backbone."""
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a model file says of itself. It holds no time, path or host name: equal training, equal files.
+    """The description in a model file. It contains no time, path or host name, so equal training gives equal
+    files.
 
     Attributes:
-        task: What the outputs mean, such as ``"classification"``.
+        task: Name of the task, such as ``"classification"``.
         backbone: Full name with the tag of its official weights, such as ``"resnet18.IMAGENET1K_V1"``.
-        class_names: One per output, in the outputs' order.
-        preprocessing: How photos become the network's input.
-        weights: SHA-256 of the file whose weights training began with, or ``"random"``.
-        head: ``"linear"``, ``"spatial"``, or ``"own"`` for a network that a user wrote.
-        targets: Names of the predicted numbers, where numbers are predicted.
-        scale: Their means and standard deviations in training, which the network's outputs are in.
-        thresholds: By class, where a photo may have several: the probability from which on it has it.
-        versions: Of Python and the packages that made the file, by name.
-        format: Of this description.
+        class_names: Names of the classes, in the order of the outputs.
+        preprocessing: How photos are converted into the network's input.
+        weights: SHA-256 of the pretrained weights, or ``"random"``.
+        head: ``"linear"``, ``"spatial"``, or ``"own"`` for a user's own network.
+        targets: Names of the predicted numbers, if numbers are predicted.
+        scale: Means and standard deviations of the numbers, by which the network's outputs are standardised.
+        thresholds: Per-class decision threshold (several labels only): a photo has the class if its
+            probability is at least this.
+        versions: Versions of Python and of the packages that created the file, by name.
+        format: Format number of this description.
     """
 
     task: str
@@ -63,27 +67,27 @@ class ModelInfo:
 
     @property
     def num_outputs(self) -> int:
-        """How many numbers the network gives for a photo: a box comes before the logits of its class."""
+        """Number of outputs of the network; a box comes before the logits of its class."""
         return tasks.of(self.task).num_outputs(len(self.class_names), len(self.targets))
 
     @property
     def num_box_classes(self) -> int:
-        """How many classes a box may have; 0 where there is nothing to tell apart."""
+        """Number of classes that are predicted for a box; 0 if there is only one class."""
         return tasks.of(self.task).num_box_classes(len(self.class_names))
 
     def to_json(self) -> str:
-        """Return compact JSON, the same for equal values; ASCII, so any class name survives any file."""
+        """Return compact JSON, the same for equal values, in ASCII so that it is safe in any file."""
         fields = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
         fields |= {"preprocessing": self.preprocessing.to_dict(), "versions": dict(self.versions)}
         return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> ModelInfo:
-        """Read what ``to_json`` wrote.
+        """Parse the result of ``to_json``.
 
         Raises:
-            UsageError: A newer Headstart wrote it.
-            DamagedFileError: It is no such description.
+            UsageError: It was written by a newer version of Headstart.
+            DamagedFileError: It is not a valid description.
         """
         try:
             fields = json.loads(text)
@@ -120,7 +124,7 @@ def seal_onnx(model: bytes, info: ModelInfo) -> bytes:
 
     Args:
         model: A serialised ONNX model, not sealed.
-        info: What the file shall say of itself.
+        info: Description to store in the file.
     """
     described = model + _metadata_field(_INFO_KEY, info.to_json().encode())
     return described + _onnx_seal(described)
@@ -130,26 +134,27 @@ def open_onnx(path: str | os.PathLike[str]) -> tuple[bytes, ModelInfo]:
     """Read and verify a sealed ONNX file.
 
     Returns:
-        The file's bytes, for ``runtime.open_session``, and what it says of itself.
+        The bytes of the file, for ``runtime.open_session``, and its description.
 
     Raises:
-        UsageError: It cannot be read, is no Headstart model, or a newer Headstart wrote it.
-        DamagedFileError: Any bit of it is not as it was written.
+        UsageError: The file cannot be read, is not a Headstart model, or was written by a newer version of
+            Headstart.
+        DamagedFileError: The checksum of the file is wrong.
     """
     model = _read(path)
     return model, verify_onnx(model, name=os.fsdecode(path))
 
 
 def verify_onnx(model: bytes, *, name: str) -> ModelInfo:
-    """Verify the bytes of a sealed ONNX file and return what it says of itself.
+    """Verify the bytes of a sealed ONNX file and return its description.
 
     Args:
-        model: What ``seal_onnx`` returned.
-        name: Names the file in errors.
+        model: Result of ``seal_onnx``.
+        name: Name of the file in errors.
 
     Raises:
-        UsageError: It is no Headstart model, or a newer Headstart wrote it.
-        DamagedFileError: Any bit of it is not as it was written.
+        UsageError: It is not a Headstart model, or was written by a newer version of Headstart.
+        DamagedFileError: The checksum is wrong.
     """
     seal_at = max(0, len(model) - _ONNX_SEAL_BYTES)
     with memoryview(model) as view:
@@ -169,14 +174,14 @@ def verify_onnx(model: bytes, *, name: str) -> ModelInfo:
 
 
 def _repair(file: Path) -> str:
-    """Say what to do about a damaged model file."""
+    """Return advice about a damaged model file."""
     if file.name == "model.onnx" and file.with_name("model.safetensors").is_file():
         return f"Write it again with: {shell_command('export', file.parent, '--to', 'onnx')}"
     return "Copy it from its run folder again."
 
 
 def is_headstart_model(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file is a ``model.onnx`` that Headstart has written, damaged since then or not."""
+    """Return whether a file is a ``model.onnx`` written by Headstart, even if it is damaged."""
     try:
         open_onnx(path)
     except DamagedFileError:
@@ -207,7 +212,7 @@ _ONNX_SEAL_BYTES: Final = len(_onnx_seal(b""))
 
 
 def _metadata_value(model: bytes, key: bytes) -> bytes:
-    """Return the last value of a key among a verified model's ``metadata_props``."""
+    """Return the last value of a key in the ``metadata_props`` of a verified model."""
     found = [
         value
         for tag, entry in _fields(memoryview(model))
@@ -217,7 +222,7 @@ def _metadata_value(model: bytes, key: bytes) -> bytes:
 
 
 def _fields(message: memoryview) -> list[tuple[int, memoryview]]:
-    """Return tag and value of each length-delimited field of a protobuf message; skip numbers."""
+    """Yield tag and value of each length-delimited field of a protobuf message, skipping numbers."""
     fields, at = [], 0
     while at < len(message):
         tag, at = _varint(message, at)
@@ -251,10 +256,10 @@ _SHA256_ENTRY: Final = re.compile(rb'"sha256":"([0-9a-f]{64})"')  # a quote insi
 
 
 def seal_safetensors(data: bytes) -> bytes:
-    """Put the checksum of everything in a safetensors file into its metadata, as ``"sha256"``.
+    """Store the checksum of a whole safetensors file in its metadata, as ``"sha256"``.
 
-    The header is written anew with sorted metadata: the library's own order differs from process to process,
-    and equal content shall give equal files.
+    The header is rewritten with sorted metadata, because the library's order differs between processes and
+    equal content must give equal files.
 
     Args:
         data: A safetensors file; an entry ``"sha256"`` in its metadata is replaced.
@@ -275,11 +280,11 @@ def open_safetensors(path: str | os.PathLike[str]) -> tuple[bytes, dict[str, str
     """Read and verify a sealed safetensors file.
 
     Returns:
-        The file's bytes, for ``safetensors.torch.load``, and its metadata.
+        The bytes of the file, for ``safetensors.torch.load``, and its metadata.
 
     Raises:
-        UsageError: It cannot be read.
-        DamagedFileError: Any bit of it is not as it was written, or it was never sealed.
+        UsageError: The file cannot be read.
+        DamagedFileError: The checksum of the file is wrong or missing.
     """
     data = _read(path)
     return data, verify_safetensors(data, name=os.fsdecode(path))
@@ -289,11 +294,11 @@ def verify_safetensors(data: bytes, *, name: str) -> dict[str, str]:
     """Verify the bytes of a sealed safetensors file and return its metadata.
 
     Args:
-        data: What ``seal_safetensors`` returned.
-        name: Names the file in errors.
+        data: Result of ``seal_safetensors``.
+        name: Name of the file in errors.
 
     Raises:
-        DamagedFileError: Any bit of it is not as it was written, or it was never sealed.
+        DamagedFileError: The checksum is wrong or missing.
     """
     start, tensors = _split_safetensors(data)
     seal, digest = _safetensors_seal(start, tensors)
@@ -307,11 +312,11 @@ def verify_safetensors(data: bytes, *, name: str) -> dict[str, str]:
 
 
 def info_of_safetensors(path: str | os.PathLike[str]) -> ModelInfo | None:
-    """Return what a ``model.safetensors`` says of itself, not verified; None for any other file.
+    """Return the description in a ``model.safetensors`` without verifying it; None for any other file.
 
     Raises:
-        UsageError: A newer Headstart wrote it.
-        DamagedFileError: Its description is not as Headstart writes it.
+        UsageError: It was written by a newer version of Headstart.
+        DamagedFileError: The description is not valid.
     """
     try:
         with open(path, "rb") as file:
@@ -323,11 +328,11 @@ def info_of_safetensors(path: str | os.PathLike[str]) -> ModelInfo | None:
 
 
 def refuse_to_build(path: str | os.PathLike[str], info: ModelInfo | None) -> None:
-    """Raise ``UsageError`` if no library's network is the one whose weights a ``model.safetensors`` holds.
+    """Raise ``UsageError`` if the network of a ``model.safetensors`` is not one of a library.
 
     Args:
-        path: The file, for the message.
-        info: What it says of itself.
+        path: Path of the file, for the message.
+        info: Description of the model.
     """
     if info is None:
         return
@@ -345,13 +350,13 @@ def refuse_to_build(path: str | os.PathLike[str], info: ModelInfo | None) -> Non
 
 
 def _split_safetensors(data: bytes) -> tuple[bytes, memoryview]:
-    """Return the length with the header, and the tensors' bytes without copying them."""
+    """Return the header with its length, and the bytes of the tensors without copying them."""
     header_end = 8 + int.from_bytes(data[:8], "little")
     return data[:header_end], memoryview(data)[header_end:]
 
 
 def _safetensors_seal(start: bytes, tensors: memoryview) -> tuple[slice, bytes]:
-    """Return where the seal stands, and what it should be: the file's hash with zeros in that place."""
+    """Return the position of the seal, and its correct value: the file's hash with zeros in its place."""
     entry = _SHA256_ENTRY.search(start)
     seal = slice(*entry.span(1)) if entry else slice(0, 0)
     digest = hashlib.sha256(start[: seal.start] + PLACEHOLDER.encode() + start[seal.stop :])

@@ -1,4 +1,4 @@
-"""Predictions as CSV, as JSON lines and as a table, written one by one as they come."""
+"""Writes predictions one by one as CSV, as JSON lines or as a table."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ _WIDEST_CLASS = 30  # longer names of classes are kept whole, out of line
 def write_csv(file: TextIO, predictions: Iterable[Prediction], info: ModelInfo, *, top_k: int = 1) -> int:
     """Write predictions as CSV with a header.
 
-    The columns are ``path``, the answer's, ``error``, and what there is to say beside the answer. A class is
-    ``label``, ``probability``, and beside it ``label_2``, ``probability_2`` and so on for the next most
-    probable ones; several classes are ``labels``, with ``|`` between them, and beside it each class's
-    probability under its name; numbers are their targets' names; a box is ``xmin``, ``ymin``, ``xmax`` and
-    ``ymax``, and its class, if it may have several.
+    The columns are ``path``, the prediction, ``error``, and details. One class: ``label`` and
+    ``probability``, and as details ``label_2``, ``probability_2`` and so on for the next most probable
+    classes. Several labels: ``labels``, separated by ``|``, and as details the probability of each class
+    under its name. Numbers: the names of their targets. A box: ``xmin``, ``ymin``, ``xmax`` and ``ymax``, and
+    the columns of its class if there are several classes.
 
     Args:
-        file: Opened with ``newline=""``, and ``errors="surrogateescape"`` for file names that are not UTF-8.
-        predictions: Consumed as they are written.
-        info: Of the model.
-        top_k: How many classes get columns, whatever the number a prediction has.
+        file: Text file opened with ``newline=""``, and with ``errors="surrogateescape"`` for file names that
+            are not UTF-8.
+        predictions: Consumed one by one.
+        info: Description of the model.
+        top_k: Number of classes with columns, whatever number a prediction has.
 
     Returns:
-        How many photos could not be read.
+        Number of photos that could not be read.
     """
     task = tasks.of(info.task)
     answer, beside = task.csv_columns(info, top_k)
@@ -50,14 +51,14 @@ def write_csv(file: TextIO, predictions: Iterable[Prediction], info: ModelInfo, 
 
 
 def write_jsonl(file: TextIO, predictions: Iterable[Prediction]) -> int:
-    """Write predictions as JSON lines: one object a photo, with the attributes of ``Prediction`` as keys.
+    """Write predictions as JSON lines: one object per photo, with the attributes of ``Prediction`` as keys.
 
     Args:
         file: An open text file; only ASCII is written.
-        predictions: Consumed as they are written.
+        predictions: Consumed one by one.
 
     Returns:
-        How many photos could not be read.
+        Number of photos that could not be read.
     """
     num_errors = 0
     for prediction in predictions:
@@ -67,16 +68,16 @@ def write_jsonl(file: TextIO, predictions: Iterable[Prediction]) -> int:
 
 
 def write_table(file: TextIO, predictions: Iterable[Prediction], info: ModelInfo, *, top_k: int = 1) -> int:
-    """Write predictions for people: aligned columns, the photo last, as only its width is not known before.
+    """Write predictions as a table for people. The path is the last column, as its width is not known before.
 
     Args:
         file: An open text file.
-        predictions: Consumed as they are written.
-        info: Of the model.
-        top_k: How many classes get columns.
+        predictions: Consumed one by one.
+        info: Description of the model.
+        top_k: Number of classes with columns.
 
     Returns:
-        How many photos could not be read.
+        Number of photos that could not be read.
     """
     if not tasks.of(info.task).has_class:
         return _write_plain_table(file, predictions, info)

@@ -1,4 +1,4 @@
-"""A file of predictions that is written over hours and continued by the same command when interrupted."""
+"""Writes a file of predictions that can be continued by the same command after an interruption."""
 
 from __future__ import annotations
 
@@ -28,25 +28,26 @@ _STATE: Final = "headstart predictions"  # how the first line of a state begins
 
 
 class PredictionsFile:
-    """A file of predictions that grows while they are made, and is continued when it was interrupted.
+    """An output file of predictions that can be continued after an interruption.
 
-    Until it is complete, there are two files beside it: ``OUT.TOKEN.part`` has the rows so far and becomes
-    the file, and ``OUT.state`` records the prediction of each photo, by path and SHA-256. Each row is written
-    at once, so that not even SIGKILL costs more than the row that is being written. Another call with the
-    same settings reuses predictions of photos that have not changed, in any order. No other program's file is
-    ever used or replaced: the part's name is in the state, and the state has checksums.
+    Until it is complete, there are two files beside it: ``OUT.TOKEN.part`` contains the rows so far and is
+    finally renamed to the output file; ``OUT.state`` records the prediction of each photo, by path and
+    SHA-256. Each row is written immediately, so that even SIGKILL loses at most the current row. Another call
+    with the same settings reuses the predictions of photos that have not changed, in any order. Files of
+    other programs are never used or replaced: the state contains the name of the part, and its lines have
+    checksums.
 
-    Use it as a context manager that gives the file to write to.
+    Use it as a context manager that returns the file to write to.
 
     Args:
-        out: The file. It is replaced when the new one is complete, not before.
-        settings: Everything that decides a prediction and its number of classes; plain JSON values.
+        out: The output file. It is replaced only when the new one is complete.
+        settings: Everything that predictions and their format depend on, as plain JSON values.
 
     Attributes:
-        num_known: Predictions of an interrupted call.
+        num_known: Number of predictions from an interrupted call.
 
     Raises:
-        UsageError: ``OUT.state`` is another program's, is in use, or is of other settings.
+        UsageError: ``OUT.state`` belongs to another program, is in use, or has other settings.
     """
 
     def __init__(self, out: Path, settings: Mapping[str, Any]) -> None:
@@ -67,11 +68,11 @@ class PredictionsFile:
     def predictions(
         self, photos: Iterable[str], predict: Callable[[Iterable[str]], Iterable[Prediction]]
     ) -> Iterator[Prediction]:
-        """Yield the predictions of photos in their order, those that are known and new ones.
+        """Yield the predictions of photos in their order, both reused and new ones.
 
         Args:
-            photos: Paths; read only a bounded number ahead.
-            predict: Predicts the photos whose predictions are not known, in their order.
+            photos: Paths; only a bounded number is read ahead.
+            predict: Predicts the remaining photos, in their order.
         """
         hashed = map_in_order(lambda path: (path, _sha256(path)), photos)
         waiting: deque[tuple[str, int | None]] = deque()  # SHA-256, and offset of a known prediction
@@ -228,7 +229,7 @@ class PredictionsFile:
 
 
 class _Part(io.RawIOBase):
-    """A file that is written anew from its beginning, and touched only from where it differs."""
+    """A file that is rewritten from its beginning, but changed only from the first difference on."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -251,7 +252,7 @@ class _Part(io.RawIOBase):
         return len(data)
 
     def complete(self) -> None:
-        """Bring it to the disk and close it."""
+        """Flush it to disk and close it."""
         self._file.truncate()
         os.fsync(self._file.fileno())
         self.close()
@@ -263,7 +264,7 @@ class _Part(io.RawIOBase):
 
 
 def _open(path: Path) -> io.FileIO:
-    """Open a file to read and write, unbuffered, and make it if it is not there."""
+    """Open a file for reading and writing, unbuffered, and create it if it does not exist."""
     with contextlib.suppress(FileExistsError):
         return io.FileIO(path, "x+")
     return io.FileIO(path, "r+")
@@ -280,7 +281,7 @@ def _check(text: bytes) -> bytes:
 
 
 def _content_of(line: bytes) -> Any:
-    """The content of a line of a state; None if its checksum is wrong."""
+    """Return the content of a line of the state; None if its checksum is wrong."""
     check, _, text = line.rstrip(b"\n").partition(b" ")
     return json.loads(text) if check == _check(text) else None
 
@@ -290,7 +291,7 @@ def _key(path: str, sha256: str) -> bytes:
 
 
 def _sha256(path: str) -> str:
-    """The SHA-256 of a photo's file; empty if it cannot be read."""
+    """Return the SHA-256 of a photo's file; empty if it cannot be read."""
     try:
         return hashlib.sha256(read_bytes(path)).hexdigest()
     except (ImageError, OSError):

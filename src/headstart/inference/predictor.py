@@ -1,4 +1,4 @@
-"""``model.onnx`` to predictions, without PyTorch."""
+"""Predicts with a ``model.onnx``, without PyTorch."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ def load(path: str | os.PathLike[str]) -> Predictor:
     """Open a trained model.
 
     Args:
-        path: A run folder, or the ``model.onnx`` of one.
+        path: A run folder, or its ``model.onnx``.
 
     Raises:
-        RunFolderError: There is no finished run.
-        UsageError: The file is not a Headstart model, or a newer Headstart wrote it.
-        DamagedFileError: Any bit of the file is not as it was written.
+        RunFolderError: The folder does not contain a finished run.
+        UsageError: The file is not a Headstart model, or was written by a newer version of Headstart.
+        DamagedFileError: The checksum of the file is wrong.
     """
     return Predictor(*open_onnx(_model_in(Path(path))))
 
 
 class Predictor:
-    """A trained model, ready to predict. Several threads may use it at once; it can be pickled and copied.
+    """A trained model for predictions. Several threads may use it at once; it can be pickled and copied.
 
     Attributes:
-        info: What the model file says of itself.
+        info: Description of the model.
     """
 
     def __init__(self, model: bytes, info: ModelInfo, *, providers: Sequence[Provider] | None = None) -> None:
@@ -83,20 +83,20 @@ class Predictor:
 
     @classmethod
     def from_bytes(cls, model: bytes, *, providers: Sequence[Provider] | None = None) -> Predictor:
-        """Open the content of a ``model.onnx``.
+        """Create a predictor from the content of a ``model.onnx``.
 
         Args:
-            model: The content.
-            providers: As for the class.
+            model: Content of the file.
+            providers: Execution providers, as for the class.
 
         Raises:
-            UsageError: It is not a Headstart model, or a newer Headstart wrote it.
-            DamagedFileError: Any bit of it is not as it was written.
+            UsageError: It is not a Headstart model, or was written by a newer version of Headstart.
+            DamagedFileError: The checksum of the file is wrong.
         """
         return cls(model, verify_onnx(model, name="The model"), providers=providers)
 
     def __reduce__(self) -> tuple[Callable[[bytes, ModelInfo], Predictor], tuple[bytes, ModelInfo]]:
-        """Pickle and copy the model file; a copy opens it in its own process, with the same providers."""
+        """Pickle and copy the model file; a copy opens it in its own process with the same providers."""
         return partial(type(self), providers=self._providers), (self._model, self.info)
 
     def __repr__(self) -> str:
@@ -114,27 +114,27 @@ class Predictor:
         """Predict one photo or several.
 
         Args:
-            photos: One photo or a collection of photos: paths, files' contents (bytes), files opened in
-                binary mode (read from their current position), Pillow images, or uint8 pixels: RGB (H, W, 3),
-                RGBA (H, W, 4) or grey (H, W), of PyTorch also (3, H, W).
-            top_k: How many of the most probable classes to tell; by default all.
+            photos: One photo or a collection of photos: paths, file contents (bytes), files opened in binary
+                mode (read from their current position), Pillow images, or uint8 pixels: RGB (H, W, 3), RGBA
+                (H, W, 4) or grey (H, W); as PyTorch tensors also (3, H, W).
+            top_k: Number of most probable classes to return; by default all.
 
         Returns:
-            One prediction for each photo, in their order. One that cannot be read has its ``error`` set; the
-            others are predicted nevertheless.
+            One prediction for each photo, in their order. If a photo cannot be read, its prediction has
+            ``error`` set; the other photos are predicted nevertheless.
 
         Raises:
             UsageError: ``top_k`` is not positive.
-            InputError: Something is not a photo by its Python type, or by its array's type or shape. It is a
-                ``UsageError``, a ``TypeError`` and a ``ValueError``.
+            InputError: An item is not a photo, by its Python type or by the dtype or shape of its array. The
+                error is also a ``TypeError`` and a ``ValueError``.
         """
         collection = [photos] if is_one_photo(photos) else photos
         return list(self.predict_iter(cast("Iterable[Photo]", collection), top_k=top_k))
 
     def predict_iter(self, photos: Iterable[Photo], *, top_k: int | None = None) -> Iterator[Prediction]:
-        """Predict any number of photos, as ``predict`` does, reading and answering them one after the other.
+        """Predict photos one by one, as ``predict`` does.
 
-        Only a few photos are in memory at any time, so there may be millions, or no end of them.
+        Only a few photos are in memory at any time, so the number of photos is not limited.
         """
         if top_k is not None and top_k < 1:
             raise UsageError(f"top_k is {top_k}; it must be at least 1.")
@@ -142,15 +142,15 @@ class Predictor:
         return (self._prediction(photo, row, top_k) for photo, row in rows)
 
     def outputs(self, photos: Iterable[Photo]) -> Iterator[np.ndarray | Failure]:
-        """Yield what the model file gives for each photo before it is turned into an answer.
+        """Yield the raw outputs of the model file for each photo.
 
         Args:
             photos: As in ``predict``.
 
         Yields:
-            (D,) float32: logits; or numbers in their own units; or a box, xmin, ymin, xmax, ymax in 0..1 of
-            the network's input, and the logits of its class if there are several. For a photo that cannot
-            be read, why.
+            (D,) float32: logits; or numbers in their own units; or a box, xmin, ymin, xmax, ymax as fractions
+            of the network's input, followed by the logits of its class if there are several classes. If a
+            photo cannot be read, the reason as text.
         """
         names = [name for name in self._all_outputs if name != "probabilities"]
 
@@ -193,7 +193,7 @@ class Predictor:
         return preprocess(image, self.info.preprocessing)
 
     def _answers(self, pixels: np.ndarray) -> np.ndarray:
-        """All outputs, one after the other: (B, D)."""
+        """Return all outputs, concatenated: (B, D)."""
         return np.concatenate(self._session.run(self._outputs, {"images": pixels}), axis=1)
 
     def _prediction(self, photo: Given, row: Row, top_k: int | None) -> Prediction:
@@ -210,7 +210,7 @@ class Predictor:
 
 
 def _size(photo: str | bytes | Image.Image | np.ndarray | ImageError) -> tuple[int, int]:
-    """Width and height of a photo as a viewer shows it."""
+    """Return width and height of a photo as a viewer displays it."""
     if isinstance(photo, np.ndarray):
         return int(photo.shape[1]), int(photo.shape[0])
     if isinstance(photo, Image.Image):
@@ -221,10 +221,10 @@ def _size(photo: str | bytes | Image.Image | np.ndarray | ImageError) -> tuple[i
 
 
 def find_images(path: str | os.PathLike[str]) -> Iterator[str]:
-    """Yield the photos in a folder and in the folders below it; of a file, the file itself.
+    """Yield the photos in a folder and its subfolders; for a file, the file itself.
 
-    What is a photo is decided as for training, see ``images.find.walk``. They come folder by folder, ordered
-    by their names. A folder that cannot be listed is yielded itself, so that reading it becomes the error.
+    Photos are recognised as in training, see ``images.find.walk``, and sorted by folder and name. A folder
+    that cannot be listed is yielded itself, so that reading it raises the error.
     """
     path = os.fsdecode(path)
     if not _is_folder(path):
@@ -243,7 +243,7 @@ def _is_folder(path: str) -> bool:
 
 
 def _model_in(path: Path) -> Path:
-    """Return the model file that a path means."""
+    """Return the path of the model file in a run folder, or the path itself if it is a file."""
     if path.is_file():
         return path
     model = path / "model.onnx"

@@ -1,8 +1,8 @@
-"""Many photos through one network: every core busy, memory flat, results in order.
+"""Runs many photos through one network, with all cores busy, constant memory, and results in order.
 
-One batch is one task: a thread loads its photos, then computes on them, while other threads do the same with
-other batches. Nothing is handed from loaders to computers, so no core waits for another. Decoding, resizing
-and ONNX Runtime all let go of Python's lock.
+One batch is one task: a thread loads its photos and then computes on them, while other threads process other
+batches. There are no separate loading and computing threads, so no core waits for another. Decoding, resizing
+and ONNX Runtime all release Python's global lock.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 Computed = TypeVar("Computed")
 Failure: TypeAlias = ImageError | OSError
 Provider: TypeAlias = str | tuple[str, dict[str, Any]]
-"""A provider of ONNX Runtime, and its options."""
+"""An execution provider of ONNX Runtime, and its options."""
 
 CPU: Final[tuple[Provider, ...]] = ("CPUExecutionProvider",)
 
@@ -41,23 +41,23 @@ def map_images(
     batch_size: int,
     workers: int | None = None,
 ) -> Iterator[tuple[Item, Computed | Failure | None]]:
-    """Load photos and compute on them in batches, in several threads at once.
+    """Load photos and compute on them in batches, in several threads.
 
     Args:
-        items: What ``load`` takes; read only as far as the results are, plus a bounded look-ahead.
-        load: Gives one photo's pixels, (H, W, 3) uint8, the same size for all, or None if there is nothing to
-            compute for it. Called in several threads.
-        compute: From (batch_size, H, W, 3) uint8 to one row per photo. Called in several threads at once; a
-            function that keeps all cores busy by itself should hold a lock, and photos are loaded meanwhile.
-            It always sees ``batch_size`` rows, black where photos are missing, so that no result depends on
-            which or how many photos stand beside it.
+        items: Arguments of ``load``; only a bounded number is read ahead.
+        load: Returns the pixels of one photo, (H, W, 3) uint8, the same size for all, or None if there is
+            nothing to compute for it. Called in several threads.
+        compute: Maps (batch_size, H, W, 3) uint8 to one row per photo. Called in several threads; a function
+            that uses all cores itself should hold a lock, so that only loading runs in parallel. The batch
+            always has ``batch_size`` rows, black where photos are missing, so that no result depends on the
+            other photos in the batch.
         batch_size: Photos per call of ``compute``.
-        workers: Threads; 0 computes in the caller's thread; by default one per core
-            (``cores.num_cores``), and one more.
+        workers: Number of threads; 0 computes in the caller's thread; by default one per core
+            (``cores.num_cores``), plus one.
 
     Yields:
-        Each item with its row of the result, with None if ``load`` gave None, or with the ImageError or
-        OSError that it raised, in the order of the items. Any other exception ends the iteration.
+        Each item with its row of the result, with None if ``load`` returned None, or with the ImageError or
+        OSError that ``load`` raised, in the order of the items. Any other exception ends the iteration.
     """
 
     # MobileNetV2, JPEGs, 2 cores: 212 photos a second, 1.03 times the limit, (CPU time of decoding + CPU time
@@ -90,13 +90,13 @@ def map_images(
 def map_in_order(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
 ) -> Generator[Result, None, None]:
-    """Map in threads, a bounded number of items ahead; results come in the order of the items.
+    """Map items in threads, a bounded number ahead, and yield the results in their order.
 
     Args:
-        function: Called in several threads at once; its first exception ends the iteration.
-        items: Read only as far as the results are, plus the look-ahead.
-        workers: Threads; 0 computes in the caller's thread; by default one per core
-            (``cores.num_cores``), and one more that works while another waits for the disk.
+        function: Called in several threads; its first exception ends the iteration.
+        items: Items; only a bounded number is read ahead.
+        workers: Number of threads; 0 computes in the caller's thread; by default one per core
+            (``cores.num_cores``), plus one that works while another waits for the disk.
     """
     if workers == 0:
         yield from map(function, items)
@@ -122,10 +122,11 @@ def open_session(
     """Open an ONNX model for ``map_images``.
 
     Args:
-        model: Verified bytes, as ``model_file.open_onnx`` returns them; weights in other files are refused.
-        providers: What computes, the first one that can: ``CPU``, or ``fastest_providers()``.
-        num_threads: Threads that share the work of one call. ``map_images`` makes one call per core at once.
-        is_trial: Whether the model may be one that cannot run. ONNX Runtime then prints no errors of its own.
+        model: Verified bytes, as returned by ``model_file.open_onnx``; weights in other files are refused.
+        providers: Execution providers; the first available one is used: ``CPU``, or ``fastest_providers()``.
+        num_threads: Threads that share the work of one call. ``map_images`` makes one call per core at the
+            same time.
+        is_trial: Whether the model may fail to run. ONNX Runtime then prints no errors itself.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
@@ -140,7 +141,7 @@ def open_session(
 
 
 def fastest_providers() -> tuple[Provider, ...]:
-    """Return CUDA, where the installed ONNX Runtime has it, and the CPU."""
+    """Return CUDA, if the installed ONNX Runtime supports it, and the CPU."""
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         # TensorFloat-32 would be further from the trained network than the parity check allows.
         return (("CUDAExecutionProvider", {"use_tf32": "0"}), *CPU)

@@ -1,4 +1,4 @@
-"""``model.onnx`` of a probe, put together from the backbone's graph and the solved head."""
+"""Builds the ``model.onnx`` of a probe from the backbone's graph and the solved head."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _OPERATORS: Final = {"softmax": "Softmax", "sigmoid": "Sigmoid"}
 
 
 def assemble(backbone: OnnxBackbone, weight: np.ndarray, bias: np.ndarray, info: ModelInfo) -> bytes:
-    """Put a linear head behind a backbone.
+    """Append a linear head to the graph of a backbone.
 
-    Equal arguments give equal bytes. The backbone's operations and weights stay as they are, so rows that it
-    has computed are rows of this model too.
+    Equal arguments give equal bytes. The operations and weights of the backbone are not changed, so that its
+    stored rows are also valid for this model.
 
     Args:
-        backbone: With D features.
+        backbone: A backbone with D features.
         weight: (K, D) float32.
-        bias: (K,) float32. Numbers are standardised; the graph answers in their own units.
-        info: Of the model: its task, its outputs, their scale.
+        bias: (K,) float32. The head predicts standardised numbers; the graph returns them in their own units.
+        info: Description of the model: task, outputs, scale.
 
     Returns:
-        The serialised model, not sealed: see ``model_file.seal_onnx``. Input ``images`` (N, H, W, 3) uint8.
-        Outputs float32: ``logits`` and ``probabilities`` (N, K), or ``numbers`` (N, K).
+        The serialised model, not yet sealed: see ``model_file.seal_onnx``. Input ``images`` (N, H, W, 3)
+        uint8. Outputs float32: ``logits`` and ``probabilities`` (N, K), or ``numbers`` (N, K).
     """
     model = onnx.load_from_string(backbone.graph)
     graph = model.graph

@@ -1,4 +1,4 @@
-"""Cross-validation: heads that are each trained without one fold, and the penalties that score best so."""
+"""Cross-validation: fits a head without each fold, and chooses the penalties with the best scores."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from headstart.probe.rotate import blocks
 
 @dataclass(frozen=True, eq=False)
 class RowsByFold:
-    """Rows in the order of their folds, so that all folds but one are two slices, not a copy.
+    """Rows sorted by fold, so that all folds but one are two slices and need no copy.
 
     Attributes:
         x: (N, R) float32, on principal axes.
-        targets: (N, ...), as ``loss`` takes them.
-        edges: Where each fold begins, and N.
-        is_scored: (N,) bool, which rows say something about the penalty.
-        loss: Of outputs and targets.
-        start: (R + 1, K) float32, the head that solving begins with.
-        num_penalties: G, how many penalties are chosen: K, or one for all outputs.
-        std: (K,), standard deviations of numbers, for the headline alone; None for one.
-        num_pairs: Pairs of vectors that L-BFGS remembers.
-        num_at_once: How many folds are solved at the same time.
-        threads: Solve them.
+        targets: (N, ...), in the form that ``loss`` requires.
+        edges: First row of each fold, and N.
+        is_scored: (N,) bool, rows that are used to choose the penalty.
+        loss: Loss of outputs and targets.
+        start: (R + 1, K) float32, the initial head.
+        num_penalties: G, number of penalties to choose: K, or one for all outputs.
+        std: (K,), standard deviations of numbers, used only for the main score; None means one.
+        num_pairs: Number of pairs of vectors that L-BFGS stores.
+        num_at_once: Number of folds that are solved at the same time.
+        threads: Thread pool that solves them.
     """
 
     x: np.ndarray
@@ -46,13 +46,13 @@ class RowsByFold:
 
     @property
     def num_folds(self) -> int:
-        """F, of folds."""
+        """F, number of folds."""
         return len(self.edges) - 1
 
     def fit_folds(
         self, starts: Sequence[np.ndarray], penalty: np.ndarray, accuracy: Accuracy
     ) -> list[np.ndarray]:
-        """Return F heads (R + 1, K), each solved without one fold."""
+        """Return F heads (R + 1, K), each fitted without one fold."""
         found: list[np.ndarray] = []
         for first in range(0, self.num_folds, self.num_at_once):
             together = range(first, min(first + self.num_at_once, self.num_folds))
@@ -69,7 +69,7 @@ class RowsByFold:
         return solution.astype(np.float32)
 
     def fit_all(self, start: np.ndarray, penalty: np.ndarray) -> np.ndarray:
-        """Return the head (R + 1, K) float64 that is solved with all rows."""
+        """Return the head (R + 1, K) float64 that is fitted to all rows."""
         everything = (slice(0, len(self.x)),)
         # In a thread that has solved folds, because its allocator reuses the memory that they have freed.
         solution = self.threads.submit(
@@ -78,7 +78,7 @@ class RowsByFold:
         return solution.result()
 
     def left_out(self, heads: Sequence[np.ndarray]) -> np.ndarray:
-        """Return (N, K) float32, of each row the output of the head that was trained without its fold."""
+        """Return the out-of-fold outputs, (N, K) float32."""
         outputs = np.empty((len(self.x), self.start.shape[1]), np.float32)
         for head, (first, last) in zip(heads, pairwise(self.edges), strict=True):
             for part in blocks([slice(first, last)], sum(head.shape), self.x.size):
@@ -86,7 +86,7 @@ class RowsByFold:
         return outputs
 
     def scores(self, outputs: np.ndarray) -> tuple[np.ndarray, float]:
-        """Return the mean loss by penalty, (G,), and the mean headline."""
+        """Return the mean loss for each penalty, (G,), and the mean of the main score."""
         losses, headline = np.zeros(1), 0.0
         for part in blocks([slice(0, len(self.x))], self.start.shape[1], self.x.size):
             rows = np.flatnonzero(self.is_scored[part]) + part.start
@@ -101,15 +101,15 @@ class RowsByFold:
 def choose_penalties(
     rows: RowsByFold, strengths: Sequence[float], default: float
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Find the penalties at which heads answer best of the rows that they were not trained on.
+    """Choose the penalties with the smallest out-of-fold loss.
 
     Args:
-        rows: In two or more folds.
+        rows: Rows in two or more folds.
         strengths: Penalties to try, strongest first.
-        default: The penalty where no row says anything about it.
+        default: The penalty if no row can be scored.
 
     Returns:
-        (G,) penalties, and roughly solved heads at these, one without each fold.
+        The penalties (G,), and approximate heads at these penalties, one without each fold.
     """
     penalty = np.full(rows.num_penalties, default)
     heads = best_heads = [rows.start] * rows.num_folds

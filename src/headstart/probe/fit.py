@@ -1,4 +1,4 @@
-"""The linear head of least loss at a given penalty."""
+"""Fits a linear head at a given penalty."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from headstart.probe.rotate import Precision, blocks
 
 @dataclass(frozen=True)
 class Accuracy:
-    """When a solution is good enough.
+    """Stopping criteria of a fit.
 
     Attributes:
-        max_steps: Of L-BFGS, at most.
-        decrease: Stops where a step decreases the mean loss by less, relative to the loss or to one.
-        gradient: Stops where no component of the preconditioned gradient is larger.
-        dtype: What the rows of a block are computed in; sums over blocks are float64.
+        max_steps: Largest number of L-BFGS steps.
+        decrease: Stop if a step decreases the mean loss by less than this, relative to the loss or to one.
+        gradient: Stop if no component of the preconditioned gradient is larger.
+        dtype: Precision of computations within a block of rows; sums over blocks are float64.
     """
 
     max_steps: int
@@ -31,10 +31,10 @@ class Accuracy:
 
 
 ROUGH: Final = Accuracy(10, 1e-6, 1e-6, np.float32)
-"""Enough to compare penalties, each from the solution of the one before it."""
+"""Accuracy that is sufficient to compare penalties, each starting from the previous solution."""
 
 FINE: Final = Accuracy(200, 1e-8, 1e-6, np.float32)
-"""Outputs to three digits."""
+"""Accuracy of the final head: outputs are correct to three digits."""
 
 FINAL: Final = Accuracy(300, 1e-9, 1e-6, np.float64)
 
@@ -49,17 +49,17 @@ def fit(
     accuracy: Accuracy,
     num_pairs: int,
 ) -> np.ndarray:
-    """Return the head of least mean loss plus half the penalty times its squared weights.
+    """Return the head that minimises the mean loss plus half the penalty times its squared weights.
 
     Args:
         x: (N, R) float32, on principal axes.
-        targets: (N, ...), as ``loss`` takes them.
-        parts: The rows that count.
+        targets: (N, ...), in the form that ``loss`` requires.
+        parts: The ranges of rows to use.
         start: (R + 1, K); not changed.
-        penalty: (K,), one per output, or (1,).
-        loss: Of outputs and targets.
-        accuracy: When to stop.
-        num_pairs: Pairs of vectors that L-BFGS remembers.
+        penalty: (K,), one penalty per output, or (1,).
+        loss: Loss of outputs and targets.
+        accuracy: Stopping criteria.
+        num_pairs: Number of pairs of vectors that L-BFGS stores.
 
     Returns:
         (R + 1, K) float64: weights and, in the last row, biases, which are not penalised.
@@ -102,7 +102,7 @@ def fit(
 
 
 def _with_constants(start: np.ndarray, constant: np.ndarray) -> np.ndarray:
-    """Return a start in which each output that has a constant answer, which is not NaN, gives it."""
+    """Return a start in which each output with a constant target (not NaN) predicts that constant."""
     is_constant = ~np.isnan(constant)
     if is_constant.any():
         start = start.copy()
@@ -120,9 +120,9 @@ def _preconditioner(
     n: int,
     dtype: Precision,
 ) -> np.ndarray:
-    """Return (R + 1, K) float64, the scales of weights and biases in which all directions are nearly alike.
+    """Return scales of weights and biases, (R + 1, K) float64, that improve the conditioning.
 
-    They are the inverse roots of the second derivatives along each direction, of n rows in blocks.
+    They are the inverse square roots of the second derivatives along each direction, over n rows in blocks.
     """
     curvature = np.zeros(head.shape)
     for block in of_blocks:
@@ -137,7 +137,7 @@ def _preconditioner(
 
 
 def outputs_of(x: np.ndarray, head: np.ndarray) -> np.ndarray:
-    """Return (N, K), in x's precision."""
+    """Return the outputs (N, K), in the precision of x."""
     outputs = x @ head[:-1].astype(x.dtype)
     outputs += head[-1].astype(x.dtype)
     return np.asarray(outputs)

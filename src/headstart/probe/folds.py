@@ -1,4 +1,4 @@
-"""Folds of a cross-validation: what belongs together stays together, and the folds are alike."""
+"""Folds of a cross-validation, which are stratified and keep units together."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _MOST_BINS: Final = 10  # parts of a number's range that are dealt each for itse
 
 
 def deal_folds(strata: np.ndarray, units: np.ndarray, num_folds: int = NUM_FOLDS) -> np.ndarray:
-    """Deal units to folds so that each fold has about the same number of rows of each stratum.
+    """Distribute units to folds so that each fold has about the same number of rows of each stratum.
 
-    The largest units come first, and of these the ones with the rarest strata, each to the fold that has the
-    fewest rows of its strata, and of several such folds to the smallest. Where each unit is of one class and
-    all are of one size, that deals the units of each class in turn; where rows have several labels, it is
-    iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011).
+    Units are processed from the largest to the smallest, and those of the same size from the rarest strata.
+    Each is assigned to the fold with the fewest rows of its strata; of several such folds, to the smallest.
+    If units have one class and one size, this distributes the units of each class in turn; if rows have
+    several labels, it is iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011).
 
     Args:
-        strata: (N,) class indices; or (N, S) bool, which strata each row belongs to.
+        strata: (N,) class indices; or (N, S) bool, the strata of each row.
         units: (N,) ints; rows of the same unit stay in one fold.
-        num_folds: At most.
+        num_folds: Largest number of folds.
 
     Returns:
-        (N,) folds, counted from 0; as many as there are units if these are fewer than ``num_folds``.
+        (N,), the fold of each row, counted from 0. There are fewer folds if there are fewer units.
     """
     names, unit_of_row = np.unique(units, return_inverse=True)
     num_folds = max(1, min(num_folds, len(names)))
@@ -56,18 +56,18 @@ def deal_folds(strata: np.ndarray, units: np.ndarray, num_folds: int = NUM_FOLDS
 
 
 def strata_of_labels(targets: np.ndarray) -> np.ndarray:
-    """Return (N, K + 1) bool: the labels of each row, (N, K) of 0 and 1, and whether it has none."""
+    """Return the strata of rows with labels, (N, K + 1) bool: each label, and no label at all."""
     has = targets > 0.5
     return np.concatenate([has, ~has.any(1, keepdims=True)], 1)
 
 
 def strata_of_numbers(targets: np.ndarray, num_units: int, num_folds: int = NUM_FOLDS) -> np.ndarray:
-    """Return (N, K × bins) bool: in which part of its range each number of a row lies, all alike in size.
+    """Return the strata of rows with numbers, (N, K × bins) bool: the range that contains each number.
 
     Args:
         targets: (N, K) numbers.
-        num_units: There are about as many in a part as there are folds, or more.
-        num_folds: To be dealt.
+        num_units: Number of units; each range contains about as many units as there are folds, or more.
+        num_folds: Number of folds.
     """
     num_bins = min(max(num_units // num_folds, 1), _MOST_BINS)
     limits = np.quantile(targets, np.arange(1, num_bins) / num_bins, axis=0, method="lower")

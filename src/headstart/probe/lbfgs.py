@@ -1,4 +1,4 @@
-"""L-BFGS for smooth convex functions, whose values may be rounded as coarsely as float32 rounds them.
+"""L-BFGS for smooth convex functions whose values may have the rounding errors of float32.
 
 Source: Nocedal and Wright, Numerical Optimization (2006), algorithms 7.4 and 7.5.
 """
@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 import numpy as np
 
 Objective: TypeAlias = Callable[[np.ndarray], tuple[float, np.ndarray]]
-"""Returns the value at a point (M,), and the gradient there, a new array (M,), float64."""
+"""Function of a point (M,) that returns the value and the gradient, a new array (M,), float64."""
 
 _ENOUGH_DECREASE: Final = 1e-4  # of what the slope promises (Armijo)
 _FLAT_ENOUGH: Final = 0.9  # slope at the end of a step, relative to the slope at its beginning (Wolfe)
@@ -29,15 +29,16 @@ def minimise(
     decrease_tolerance: float,
     noise: float,
 ) -> np.ndarray:
-    """Return the point of the least value found.
+    """Return the point with the smallest value found.
 
     Args:
         objective: Convex and differentiable; scaled so that its second derivatives are about one.
         start: (M,) float64; not changed.
-        max_steps: At most.
-        num_pairs: Pairs of vectors (M,) that approximate the second derivatives, the latest ones.
-        gradient_tolerance: Stops where no component of the gradient is larger.
-        decrease_tolerance: Stops where a step decreases the value by less, relative to the value or to one.
+        max_steps: Largest number of steps.
+        num_pairs: Number of latest pairs of vectors (M,) that approximate the second derivatives.
+        gradient_tolerance: Stop if no component of the gradient is larger.
+        decrease_tolerance: Stop if a step decreases the value by less than this, relative to the value or to
+            one.
         noise: Rounding error of the values, relative to the value or to one. Differences of this size do not
             count as an increase.
     """
@@ -71,7 +72,7 @@ def minimise(
 
 
 def _direction(gradient: np.ndarray, pairs: deque[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Return minus the gradient times the inverse second derivatives that the pairs stand for."""
+    """Return minus the gradient times the inverse Hessian that the pairs approximate."""
     direction = -gradient
     factors = []
     for moved, change in reversed(pairs):
@@ -93,13 +94,13 @@ def _search(
     direction: np.ndarray,
     noise: float,
 ) -> tuple[float, float, np.ndarray] | None:
-    """Return a step that meets the strong Wolfe conditions, with the value and the gradient at its end.
+    """Return a step that satisfies the strong Wolfe conditions, with the value and gradient at its end.
 
-    Along the direction a convex function's slope only grows, so that the slopes enclose the minimum; they are
-    far less affected by rounding than differences of values are.
+    The slope of a convex function along the direction only increases, so that slopes bracket the minimum.
+    They are far less affected by rounding than differences of values.
 
     Returns:
-        None if the direction does not lead down, as far as rounding lets one see.
+        None if the direction is not a descent direction, within rounding errors.
     """
     slope = float(direction @ gradient)
     if not slope < 0:

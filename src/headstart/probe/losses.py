@@ -1,4 +1,4 @@
-"""What a head may learn: its loss, by outputs and targets, and that loss's derivatives by the outputs.
+"""Losses of a linear head, with their derivatives by the outputs.
 
 Outputs are (N, K) in any precision, and may be overwritten by every function.
 """
@@ -14,27 +14,27 @@ class Loss(Protocol):
     """A convex loss."""
 
     def losses(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Return what is reported and what the penalty is chosen by.
+        """Return the loss that is reported and by which the penalty is chosen.
 
         Returns:
-            (N, G), a column for each penalty to choose: one per output, or one for all.
+            (N, G), one column for each penalty to choose: one per output, or one for all.
         """
         ...
 
     def slopes(self, outputs: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return the sum of what is minimised, over rows and outputs, and its first derivatives (N, K)."""
+        """Return the sum of the minimised loss over rows and outputs, and its first derivatives (N, K)."""
         ...
 
     def curvature(self, outputs: np.ndarray) -> np.ndarray:
-        """Return the second derivatives by each output alone, (N, K)."""
+        """Return the second derivative by each output, (N, K)."""
         ...
 
     def headline(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Return the task's headline for each row and output, (N, K), or for each row, (N, 1)."""
+        """Return the main score of the task for each row and output, (N, K), or for each row, (N, 1)."""
         ...
 
     def constant(self, targets: np.ndarray, num_outputs: int) -> np.ndarray:
-        """Return what to answer always where targets leave nothing to learn, (K,); elsewhere NaN."""
+        """Return the constant to predict for outputs without anything to learn, (K,); NaN for all others."""
         ...
 
 
@@ -62,11 +62,11 @@ class CrossEntropy:
         return np.asarray(p)
 
     def headline(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Return which rows are classified correctly, (N, 1)."""
+        """Return whether each row is classified correctly, (N, 1)."""
         return np.asarray((outputs.argmax(1) == targets)[:, None])
 
     def constant(self, targets: np.ndarray, num_outputs: int) -> np.ndarray:
-        """Return NaN: even of a class without examples it is learned that there are none."""
+        """Return NaN: of a class without examples, the head still learns that it does not occur."""
         return np.full(num_outputs, np.nan)
 
 
@@ -91,21 +91,21 @@ class BinaryCrossEntropy:
         return np.asarray(p)
 
     def headline(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Return which decisions are right."""
+        """Return whether each decision is correct."""
         return np.asarray((outputs > 0) == (targets > 0.5))
 
     def constant(self, targets: np.ndarray, num_outputs: int) -> np.ndarray:
-        """Return the smoothed log odds of labels that all rows or none have: half a row more of each kind."""
+        """Return the log odds of labels that all or no rows have, smoothed by half a row of each kind."""
         n, positives = len(targets), targets.sum(0, dtype=np.float64)
         log_odds = np.log((positives + 0.5) / (n - positives + 0.5))
         return np.asarray(np.where((positives == 0) | (positives == n), log_odds, np.nan))
 
 
 class SquaredError:
-    """Standardised numbers, targets (N, K): ridge regression, which is judged by smooth L1 as training is."""
+    """Standardised numbers, targets (N, K): ridge regression, scored by smooth L1 as in training."""
 
     def losses(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Return the smooth L1 of each number: half its square up to one, beyond that a line."""
+        """Return the smooth L1 of each number: quadratic up to one, linear beyond."""
         errors = np.abs(outputs - targets)
         return np.asarray(np.where(errors < 1, errors**2 / 2, errors - 0.5))
 
@@ -123,19 +123,19 @@ class SquaredError:
         return np.asarray(np.abs(outputs - targets))
 
     def constant(self, targets: np.ndarray, num_outputs: int) -> np.ndarray:
-        """Return NaN: a constant number is learned as any other is."""
+        """Return NaN, because a constant number needs no special treatment."""
         return np.full(num_outputs, np.nan)
 
 
 def _log_softmax(outputs: np.ndarray) -> np.ndarray:
-    """Log of the softmax, in place."""
+    """Replace outputs by the logarithm of their softmax, in place."""
     outputs -= outputs.max(1, keepdims=True)
     outputs -= np.log(np.exp(outputs).sum(1, keepdims=True))
     return outputs
 
 
 def _sigmoid(outputs: np.ndarray) -> np.ndarray:
-    """In place, and without overflow."""
+    """Replace outputs by their sigmoid, in place, without overflow."""
     outputs *= 0.5
     np.tanh(outputs, out=outputs)
     outputs += 1

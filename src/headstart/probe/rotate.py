@@ -1,4 +1,4 @@
-"""Features on their principal axes: an equivalent problem that is small and well conditioned."""
+"""Rotates features to their principal axes, for an equivalent problem that is small and well conditioned."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _LEAST_VARIANCE: Final = 1e-9  # relative to the largest direction's; what is be
 
 @dataclass(frozen=True)
 class WayBack:
-    """What turns a head for rotated features into a head for the features themselves.
+    """Converts a head for rotated features into a head for the original features.
 
     Attributes:
-        mean: (D,) float64, of the features.
-        weights: Takes weights (R, K) and returns weights (D, K), float64.
+        mean: (D,) float64, mean of the features.
+        weights: Function from weights (R, K) to weights (D, K), float64.
     """
 
     mean: np.ndarray
@@ -31,19 +31,19 @@ class WayBack:
 
 
 def rotate(features: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, WayBack]:
-    """Centre features, scale them to a mean variance of one, and turn them onto their principal axes.
+    """Centre features, scale them to a mean variance of one, and rotate them to their principal axes.
 
-    No centred copy of the features is made: they are taken block by block.
+    The features are processed block by block, without a centred copy.
 
     Args:
         features: (N, D) float32.
-        order: (N,) in which the rows are wanted.
+        order: (N,), the order of the rows in the result.
 
     Returns:
         The rotated features, (N, R) float32, R at most min(N, D), and the way back.
 
     Raises:
-        TrainingError: Features are not finite.
+        TrainingError: The features are not finite.
     """
     mean = features.mean(0, dtype=np.float64)
     if not np.isfinite(mean).all():
@@ -73,11 +73,11 @@ def rotate(features: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, WayBack
 
 
 def _principal(features: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Decompose the products of the centred features' rows, (N, N), or columns, (D, D), whichever are fewer.
+    """Decompose the Gram matrix (N, N) of the centred features, or their scatter matrix (D, D), if smaller.
 
     Returns:
-        The eigenvalues that count, (R,), their vectors, (min(N, D), R), and what the features are to be
-        multiplied by for a mean variance of one.
+        The significant eigenvalues (R,), their eigenvectors (min(N, D), R), and the factor that scales the
+        features to a mean variance of one.
     """
     n, d = features.shape
     products = np.zeros((min(n, d),) * 2)
@@ -93,12 +93,12 @@ def _principal(features: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def blocks(parts: Sequence[slice], width: int, total: int) -> Iterator[slice]:
-    """Divide ranges of rows into blocks that are small beside the whole.
+    """Divide ranges of rows into blocks that are small compared with the whole.
 
     Args:
         parts: The ranges.
-        width: Numbers per row.
-        total: Numbers in the whole.
+        width: Number of values per row.
+        total: Number of values in the whole.
     """
     least, most = _BLOCK_NUMBERS
     size = max(min(max(total // 8, least), most) // max(width, 1), 16)

@@ -1,8 +1,8 @@
-"""A linear head, solved, and what it answers of rows that it was not trained on.
+"""Solves a linear head, and predicts each row with a head that was trained without it.
 
-With the features at hand, training a linear head is a convex problem with one solution, found in less time
-than a few epochs of stochastic steps take. What has to be chosen is the strength of the L2 penalty;
-cross-validation on the training photos chooses it, so that the validation photos stay unseen.
+Given the features, training a linear head is a convex problem with one solution, found in less time than a
+few epochs of stochastic steps take. Only the strength of the L2 penalty has to be chosen. Cross-validation on
+the training photos chooses it, so that the validation photos remain unseen.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from headstart.probe.rotate import rotate
 Kind: TypeAlias = Literal["classes", "labels", "numbers"]
 
 STRENGTHS: Final = tuple(10 ** (-half / 2) for half in range(11))
-"""Penalties that are tried, strongest first, for features scaled to a mean variance of one."""
+"""Penalties to try, strongest first, for features scaled to a mean variance of one."""
 
 STRONGER: Final = tuple(10 ** (half / 2) for half in range(4, 0, -1))
-"""Penalties that are tried before these for labels and numbers, which features may say little about."""
+"""Stronger penalties to try first for labels and numbers, which may depend only weakly on the features."""
 
 _MOST_PAIRS: Final = 10  # of vectors that L-BFGS remembers
 _LOSSES: Final[dict[Kind, Loss]] = {
@@ -40,21 +40,21 @@ _LOSSES: Final[dict[Kind, Loss]] = {
 
 @dataclass(frozen=True)
 class SolvedHead:
-    """A linear layer, and how it was found.
+    """A solved linear layer, with the results of cross-validation.
 
     Attributes:
-        kind: What it learned.
+        kind: What the head predicts: see ``solve_head``.
         weight: (K, D) float32.
         bias: (K,) float32.
-        penalties: The penalties that were chosen: one for all classes, or one per label or number.
-        cv_loss: Mean loss of the out-of-fold outputs: cross entropy, binary cross entropy or smooth L1. Of
-            classes, only rows of those that other folds have too are scored. None if there are none.
-        cv_headline: Mean of the same rows' headline, or None: accuracy (0..1) of classes or of single
-            labels; mean absolute error of numbers, in their own units if ``std`` was given.
-        outputs: (N, K) float32, of each row: logits or standardised numbers by the head that was trained at
-            the chosen penalties without the row's fold. None if there is only one fold.
-        fold: (N,) int, the fold of each row, counted from 0, or None. -1 where no other fold has the row's
-            class: no head could have answered it, so its outputs mean nothing.
+        penalties: The chosen penalties: one for all classes, or one per label or number.
+        cv_loss: Mean loss of the out-of-fold outputs: cross entropy, binary cross entropy or smooth L1. Rows
+            of a class that occurs in only one fold are left out. None if no rows remain.
+        cv_headline: Mean of the main score over the same rows, or None: accuracy (0..1) of classes or of
+            single labels; mean absolute error of numbers, in their own units if ``std`` was given.
+        outputs: (N, K) float32, out-of-fold outputs: logits or standardised numbers of the head that was
+            trained at the chosen penalties without the fold of the row. None if there is only one fold.
+        fold: (N,) int, the fold of each row, counted from 0, or None. It is -1 if no other fold has the class
+            of the row, so that its outputs are meaningless.
         num_folds: Number of folds; 1 if the rows cannot be divided.
     """
 
@@ -69,7 +69,7 @@ class SolvedHead:
     num_folds: int
 
     def summary(self) -> dict[str, Any]:
-        """Return what ``metrics.json`` records of it."""
+        """Return the entries for ``metrics.json``."""
         penalty = (
             {"penalty": self.penalties[0]} if self.kind == "classes" else {"penalties": list(self.penalties)}
         )
@@ -87,10 +87,10 @@ def solve_head(
     std: np.ndarray | None = None,
     num_threads: int | None = None,
 ) -> SolvedHead:
-    """Find the linear head of least penalised loss.
+    """Find the linear head with the smallest penalised loss.
 
-    Takes at most about six times the memory of ``features``, them included, as long as there are some twenty
-    rows per output; ``recipe.solving_bytes`` estimates it for any shape.
+    Takes at most about six times the memory of ``features``, including them, if there are at least about
+    twenty rows per output; ``recipe.solving_bytes`` estimates it for any shape.
 
     Args:
         features: (N, D) float32, one row per photo and view; not changed.
@@ -99,9 +99,9 @@ def solve_head(
         units: (N,) ints; rows of the same unit stay in one fold: views of a photo, identical photos, a group.
         kind: "classes" is multinomial logistic regression, "labels" one logistic regression per label,
             "numbers" ridge regression.
-        num_outputs: K.
-        std: (K,), standard deviations of the numbers, for the scores alone.
-        num_threads: By default one per core; the solution has the same bits with any number.
+        num_outputs: K, number of outputs.
+        std: (K,), standard deviations of the numbers, used only for the scores.
+        num_threads: Number of threads, by default one per core; the result does not depend on it.
 
     Raises:
         TrainingError: The features are not finite.
@@ -171,7 +171,7 @@ def _solve(
 
 
 def _strata(targets: np.ndarray, units: np.ndarray, kind: Kind) -> np.ndarray:
-    """Return what folds are to be alike in."""
+    """Return the strata by which folds are balanced."""
     match kind:
         case "classes":
             return targets
@@ -182,9 +182,9 @@ def _strata(targets: np.ndarray, units: np.ndarray, kind: Kind) -> np.ndarray:
 
 
 def _is_scored(targets: np.ndarray, edges: list[int], kind: Kind) -> np.ndarray:
-    """Return (N,) bool, which rows say something about the penalty.
+    """Return which rows are used to choose the penalty, (N,) bool.
 
-    A class that is in no other fold cannot be predicted, so its rows do not.
+    A class that occurs in only one fold cannot be predicted there, so its rows are left out.
     """
     if kind != "classes":
         return np.ones(len(targets), bool)
@@ -197,7 +197,7 @@ def _is_scored(targets: np.ndarray, edges: list[int], kind: Kind) -> np.ndarray:
 
 
 def _affordable(x: np.ndarray, num_outputs: int, num_threads: int) -> tuple[int, int]:
-    """How much of L-BFGS' memory to use, by the size of the features alone, and how many folds at once.
+    """Return the number of L-BFGS pairs, by the size of the features, and the number of folds at once.
 
     Only the former changes bits, so it does not depend on the number of threads.
     """

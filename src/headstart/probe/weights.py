@@ -1,4 +1,4 @@
-"""``model.safetensors`` of a probe: the weights, a JSON of everything else, one checksum over both."""
+"""Writes the ``model.safetensors`` of a probe: weights, description and a checksum."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from headstart.inference.model_file import HEAD, PLACEHOLDER, ModelInfo, seal_sa
 def save_head(
     path: Path, backbone: OnnxBackbone, weight: np.ndarray, bias: np.ndarray, info: ModelInfo
 ) -> None:
-    """Write a solved head, with the backbone's weights in their native names where they are known.
+    """Write a solved head, and the weights of the backbone with their native names if they are known.
 
     Args:
         path: The file.
-        backbone: With the tensors of its state dict, or without.
+        backbone: The backbone, with or without the tensors of its state dict.
         weight: (K, D) float32.
         bias: (K,) float32.
-        info: Of the model; its ``weights`` say which backbone a head alone belongs to.
+        info: Description of the model; its ``weights`` identify the backbone if only the head is written.
     """
     tensors = dict(backbone.native)
     names = tuple(tensors)[-2:] if tensors else HEAD

@@ -16,7 +16,7 @@ from headstart.tasks.regression import Regression
 from headstart.tasks.task import Task
 
 ANY: Final = Task()
-"""Nothing is known of it."""
+"""Placeholder for a task that is not known yet."""
 
 CLASSIFICATION: Final = Classification()
 MULTILABEL: Final = Multilabel()
@@ -24,13 +24,13 @@ REGRESSION: Final = Regression()
 BOX: Final = Box()
 
 TASKS: Final[Mapping[str, Task]] = {task.name: task for task in (CLASSIFICATION, MULTILABEL, REGRESSION, BOX)}
-"""By name, as settings and files have it."""
+"""Tasks by their name in settings and files."""
 
 
 def of(name: str) -> Task:
-    """Return a task by its name.
+    """Return a task by name.
 
     Raises:
-        KeyError: There is no such task.
+        KeyError: No task has this name.
     """
     return TASKS[name]

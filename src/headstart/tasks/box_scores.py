@@ -1,4 +1,4 @@
-"""How well predicted boxes lie on the true ones."""
+"""Scores of predicted boxes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class BoxScores:
 
     Attributes:
         iou: Mean intersection over union, in 0..1.
-        iou50: Share of the photos where that is at least 0.5.
-        error_px: Mean absolute error of a coordinate, in pixels of the photos.
-        classes: Of the boxes' classes, where there are two or more.
+        iou50: Fraction of photos with an intersection over union of at least 0.5.
+        error_px: Mean absolute error of the coordinates, in pixels of the photos.
+        classes: Scores of the boxes' classes, if there are two or more classes.
     """
 
     iou: float
@@ -29,12 +29,12 @@ class BoxScores:
 
     @property
     def summary(self) -> dict[str, float]:
-        """The numbers that sum it up."""
+        """The overall scores by name."""
         numbers = {"iou": self.iou, "iou50": self.iou50, "error_px": self.error_px}
         return numbers | ({"accuracy": self.classes.accuracy} if self.classes else {})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the scores as JSON has them."""
+        """Return the scores for JSON."""
         of_classes = {} if self.classes is None else {"classes": self.classes.to_dict()["classes"]}
         return {**self.summary, **of_classes}
 
@@ -45,9 +45,9 @@ def score_boxes(
     """Compute all scores.
 
     Args:
-        truth: (N, 4), xmin, ymin, xmax, ymax in pixels; N at least 1.
-        predicted: (N, 4).
-        classes: Of the boxes' classes, where there are two or more.
+        truth: (N, 4), true boxes: xmin, ymin, xmax, ymax in pixels; N at least 1.
+        predicted: (N, 4), predicted boxes.
+        classes: Scores of the boxes' classes, if there are two or more classes.
     """
     overlaps = iou(truth, predicted)
     error_px = np.abs(truth - predicted).mean()

@@ -1,4 +1,4 @@
-"""How good a model is where a photo may have several classes."""
+"""Scores of predictions with several labels per photo."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ import numpy as np
 
 @dataclass(frozen=True)
 class MultilabelScores:
-    """Scores over N photos and K classes. What is undefined is NaN, and left out of means.
+    """Scores over N photos and K classes. Undefined scores are NaN, and are left out of means.
 
     Attributes:
         class_names: The K classes.
-        loss: Mean binary cross-entropy over photos and classes.
-        accuracy: Share of right decisions, one per photo and class, at a probability of one half.
-        map: Mean of the classes' average precisions.
-        f1: Mean of the classes' F1, of those that some photos have.
-        average_precision: By class, the area under its precision-recall steps; NaN without such photos.
-        precision, recall, f1_by_class: By class, at its threshold.
-        thresholds: By class: the probability from which on a photo is said to have it.
-        support: By class, how many photos have it.
+        loss: Mean binary cross entropy over photos and classes.
+        accuracy: Fraction of correct decisions, one per photo and class, at a probability of 0.5.
+        map: Mean average precision over the classes.
+        f1: Mean F1 over the classes that have photos.
+        average_precision: Per class: the area under the precision-recall steps; NaN without photos of the
+            class.
+        precision, recall, f1_by_class: Per class, at its threshold.
+        thresholds: Per class: a photo is predicted to have the class if its probability is at least this.
+        support: Per class: the number of photos that have it.
     """
 
     class_names: tuple[str, ...]
@@ -40,11 +41,11 @@ class MultilabelScores:
 
     @property
     def summary(self) -> dict[str, float]:
-        """The numbers that sum it up."""
+        """The overall scores by name."""
         return {"loss": self.loss, "accuracy": self.accuracy, "map": self.map, "f1": self.f1}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the scores as JSON has them, null for undefined."""
+        """Return the scores for JSON; undefined scores are null."""
         columns = {
             "name": self.class_names,
             "average_precision": self.average_precision,
@@ -70,9 +71,9 @@ def score_multilabel(
     Args:
         labels: (N, K) bool; N at least 1.
         probabilities: (N, K) in 0..1.
-        losses: (N,) the photos' binary cross entropies, each the mean over the classes.
+        losses: (N,), binary cross entropy of each photo, averaged over the classes.
         class_names: The K classes.
-        thresholds: K probabilities.
+        thresholds: Thresholds of the K classes.
     """
     said = probabilities >= np.asarray(thresholds)
     hits, support, claimed = (said & labels).sum(0), labels.sum(0), said.sum(0)
@@ -96,13 +97,13 @@ def score_multilabel(
 
 
 def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Return the mean, over the photos that have a class, of the precision down to them; NaN without any.
+    """Return the average precision of a ranking of photos; NaN if no photo has the class.
 
-    The same as scikit-learn's ``average_precision_score``: photos with equal scores come together.
+    Like scikit-learn's ``average_precision_score``: photos with equal scores have the same rank.
 
     Args:
         labels: (N,) bool.
-        scores: (N,), the more the likelier.
+        scores: (N,); higher means more likely.
     """
     if not labels.any():
         return math.nan
@@ -115,14 +116,14 @@ def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def choose_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> tuple[float, ...]:
-    """Choose each class's threshold: where its F1 is best; 0.5 for a class that all or no photos have.
+    """Choose the threshold of each class that maximises its F1; 0.5 for a class of all photos or none.
 
     Args:
-        labels: (N, K) bool, of photos that were not trained on.
+        labels: (N, K) bool, of photos that were not used for training.
         probabilities: (N, K) in 0..1.
 
     Returns:
-        K probabilities, each in the middle between two photos' probabilities, or of the lowest one and 0.
+        K thresholds, each halfway between the probabilities of two photos, or between the lowest and 0.
     """
     return tuple(_threshold(labels[:, k], probabilities[:, k]) for k in range(labels.shape[1]))
 

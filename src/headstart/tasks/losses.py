@@ -1,6 +1,6 @@
-"""Losses in NumPy, and what tasks share beside them.
+"""Losses in NumPy, and functions that several tasks share.
 
-They are the losses of ``training/steps/criterion.py``, without label smoothing, computed in float64.
+They equal the losses in ``training/steps/criterion.py`` without label smoothing, computed in float64.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from typing import Final
 import numpy as np
 
 BOX_BETA: Final = 0.05
-"""Where smooth L1 of a box's sides turns from a square to a line, as a fraction of the input's sides: about
-the error that remains after training."""
+"""Error of a box's side, as a fraction of the input, at which smooth L1 changes from quadratic to linear;
+about the error that remains after training.
+"""
 
 LEAST_AREA: Final = 1e-9
-"""The smallest area that is divided by, as a fraction of the input's area."""
+"""Lower limit of areas in a denominator, as a fraction of the input's area."""
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -31,7 +32,7 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def binary_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the loss of each photo and class, (N, K).
+    """Return the binary cross entropy of each photo and class, (N, K).
 
     Args:
         logits: (N, K).
@@ -42,18 +43,18 @@ def binary_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def smooth_l1(errors: np.ndarray, beta: float = 1.0) -> np.ndarray:
-    """Return a square up to ``beta`` and a line from there on, of each error."""
+    """Return the smooth L1 of each error: quadratic up to ``beta``, linear beyond."""
     sizes = np.abs(errors)
     found: np.ndarray = np.where(sizes < beta, 0.5 * sizes**2 / beta, sizes - 0.5 * beta)
     return found
 
 
 def giou(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Return the generalised IoU pair by pair, (N,) in -1..1. Source: arXiv 1902.09630.
+    """Return the generalised IoU of each pair, (N,) in -1..1. Source: arXiv 1902.09630.
 
     Args:
-        boxes: (N, 4), xmin, ymin, xmax, ymax, each side in order, as a model file answers.
-        truth: (N, 4), likewise.
+        boxes: (N, 4), xmin, ymin, xmax, ymax in the form of a model file's output, with min ≤ max.
+        truth: (N, 4), in the same form.
     """
     inner = np.minimum(boxes[:, 2:], truth[:, 2:]) - np.maximum(boxes[:, :2], truth[:, :2])
     outer = np.maximum(boxes[:, 2:], truth[:, 2:]) - np.minimum(boxes[:, :2], truth[:, :2])
@@ -65,7 +66,7 @@ def giou(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Return the probabilities of single classes, rounded to float32 as those of a model file are."""
+    """Return probabilities, rounded to float32 like those of a model file."""
     with np.errstate(over="ignore"):  # 1 / infinity is the right answer
         probabilities: np.ndarray = 1 / (1 + np.exp(-logits.astype(np.float64)))
     return probabilities.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Any number of classes per photo."""
+"""The task ``multilabel``: any number of classes per photo."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from headstart.tasks.text import class_sets_of
 
 
 class Multilabel(Task):
-    """Any number of classes per photo: a sigmoid and a threshold for each."""
+    """Any number of classes per photo, with a sigmoid and a decision threshold for each class."""
 
     name = "multilabel"
     has_labels = True
@@ -29,41 +29,41 @@ class Multilabel(Task):
     fine_tuning = FineTuning(solves_first=False)
 
     def labelled(self, class_names: Sequence[str], targets: Sequence[str]) -> str:
-        """Say how many classes there are."""
+        """Return a description of the labels: the number of classes."""
         return f"any of {super().labelled(class_names, targets)}"
 
     def answer(self, record: Record) -> tuple[int, ...]:
-        """Return its labels."""
+        """Return the labels of the photo."""
         return record.labels
 
     def strata(
         self, records: Sequence[Record], names: Sequence[str], fraction: float
     ) -> list[tuple[int, ...]]:
-        """Return the labels of each photo; photos of none are of a kind too."""
+        """Return the labels of each photo as strata; photos without labels form another stratum."""
         return [record.labels or (-1,) for record in records]
 
     def row(self, record: Record, view: View, info: Learned) -> tuple[np.ndarray, float]:
-        """Return which classes it has, (K,) float32 of 0 and 1."""
+        """Return the classes of the photo, (K,) float32 of 0 and 1."""
         row = np.zeros(len(info.class_names), np.float32)
         row[list(record.labels)] = 1
         return row, 1.0
 
     def losses(self, outputs: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Return the binary cross entropies, their mean over the classes."""
+        """Return the binary cross entropy, averaged over the classes."""
         return np.asarray(binary_cross_entropy(outputs, rows.astype(np.float64)).mean(1))
 
     def comparable(self, outputs: np.ndarray, info: Described) -> np.ndarray:
-        """Return the probabilities."""
+        """Return the probabilities of the classes."""
         return sigmoid(outputs)
 
     def first_thresholds(self, num_classes: int) -> tuple[float, ...]:
-        """Return a half for each."""
+        """Return 0.5 for each class."""
         return (0.5,) * num_classes
 
     def thresholds(
         self, records: Sequence[Record], outputs: np.ndarray, num_classes: int
     ) -> tuple[float, ...]:
-        """Choose where F1 is best on these photos, class by class."""
+        """Choose the threshold of each class that maximises F1 on these photos."""
         has = np.zeros((len(records), num_classes), bool)
         for row, record in zip(has, records, strict=True):
             row[list(record.labels)] = True
@@ -77,7 +77,7 @@ class Multilabel(Task):
         size: Callable[[], tuple[int, int]],
         top_k: int | None,
     ) -> Prediction:
-        """Return the classes that reach their thresholds, and the probabilities."""
+        """Return the classes with a probability of at least their threshold, and all probabilities."""
         best_first, probabilities = most_probable(row, info, top_k)
         labels = tuple(info.class_names[i] for i in best_first if row[i] >= info.thresholds[i])
         return Prediction(path, probabilities=probabilities, labels=labels)
@@ -85,34 +85,34 @@ class Multilabel(Task):
     def text(
         self, class_names: Sequence[str], label: int, labels: Sequence[int], numbers: Sequence[str]
     ) -> str:
-        """Write a JSON list of classes."""
+        """Return a JSON list of classes."""
         return json.dumps([class_names[each] for each in labels], ensure_ascii=False)
 
     def said(
         self, outputs: np.ndarray, info: Described, texts: Callable[[np.ndarray], list[str]]
     ) -> list[str]:
-        """Return the classes that reach their thresholds."""
+        """Return the classes with a probability of at least their threshold."""
         reached = sigmoid(outputs) >= np.array(info.thresholds)
         return [self.text(info.class_names, 0, np.flatnonzero(row).tolist(), ()) for row in reached]
 
     def scores(
         self, labels: Sequence[str], outputs: np.ndarray, losses: np.ndarray, info: Described
     ) -> MultilabelScores:
-        """Return average precisions, and F1, precision and recall at the thresholds."""
+        """Return average precision, and F1, precision and recall at the thresholds."""
         has = class_sets_of(labels, info.class_names)
         return score_multilabel(has, sigmoid(outputs), losses, info.class_names, info.thresholds)
 
     def csv_columns(self, info: Described, top_k: int) -> tuple[list[str], list[str]]:
-        """Return labels; beside them each class."""
+        """Return the column ``labels``, and additionally a column for each class."""
         return ["labels"], list(info.class_names)
 
     def csv_cells(self, prediction: Prediction) -> tuple[Mapping[str, str], Mapping[str, str]]:
-        """Return the labels, and the probability of each class, for a class may be called "labels"."""
+        """Return labels and probabilities separately, because a class may be called "labels"."""
         answer = {} if prediction.error else {"labels": "|".join(prediction.labels)}
         return answer, {name: f"{share:.6g}" for name, share in prediction.probabilities.items()}
 
     def words(self, prediction: Prediction) -> str:
-        """Say the labels with their probabilities."""
+        """Return the labels with their probabilities."""
         shares = prediction.probabilities
         said = [f"{name} {shares[name]:.0%}" if name in shares else name for name in prediction.labels]
         return ", ".join(said) or "none"

@@ -1,4 +1,4 @@
-"""What a model says of one photo."""
+"""The prediction for one photo."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from headstart.images.view import Box
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one photo: the fields of its task, the others empty.
+    """The prediction for one photo. Only the fields of the model's task are set.
 
     Attributes:
-        path: The photo, as it was asked for; None for one that is not a file.
-        label: The most probable class; None where photos have several classes or none, and if the photo
-            cannot be read.
-        probability: Of that class, in 0..1.
-        probabilities: By class name, the most probable first.
-        labels: Where a photo may have several classes: those whose probability reaches their threshold, the
-            most probable first.
-        numbers: By target, in the target's own unit.
+        path: Path of the photo, as it was given; None if it is not a file.
+        label: The most probable class; None if photos have several classes or none, or if the photo cannot be
+            read.
+        probability: Probability of ``label``, in 0..1.
+        probabilities: Probabilities by class name, sorted from the highest.
+        labels: For several labels: the classes with a probability of at least their threshold, sorted by
+            probability.
+        numbers: Predicted numbers by target, in the units of the targets.
         box: xmin, ymin, xmax, ymax in pixels of the photo with its EXIF orientation applied.
         error: Why the photo cannot be read; None if it can.
     """

@@ -1,4 +1,4 @@
-"""Numbers."""
+"""The task ``regression``: one or more numbers per photo."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_BINS: Final = 10  # parts of a number's range that are each split alike
 
 
 class Regression(Task):
-    """Numbers, standardised for the network; smooth L1."""
+    """One or more numbers per photo, standardised for the network. The loss is smooth L1."""
 
     name = "regression"
     has_numbers = True
@@ -32,17 +32,17 @@ class Regression(Task):
     fine_tuning = FineTuning(steps=300, most_epochs=20, lr_factor=5, solves_first=False)
 
     def labelled(self, class_names: Sequence[str], targets: Sequence[str]) -> str:
-        """Name the targets."""
+        """Return a description of the labels: the names of the targets."""
         return f"numbers: {', '.join(targets)}"
 
     def answer(self, record: Record) -> tuple[float, ...]:
-        """Return its numbers."""
+        """Return the numbers of the photo."""
         return record.numbers
 
     def strata(
         self, records: Sequence[Record], names: Sequence[str], fraction: float
     ) -> list[tuple[int, ...]]:
-        """Return a part of each number's range: of the number in the middle of the photo's unit."""
+        """Return the range that contains each number; all photos of a unit count with their median."""
         if not records:
             return []
         # At least two units of each part are held back: fewer parts, and an added photo moves fewer others.
@@ -71,16 +71,16 @@ class Regression(Task):
         return ((np.array(record.numbers) - mean) / std).astype(np.float32), 1.0
 
     def losses(self, outputs: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Return the smooth L1, its mean over the targets."""
+        """Return the smooth L1 loss, averaged over the targets."""
         return np.asarray(smooth_l1(outputs - rows.astype(np.float64)).mean(1))
 
     def from_file(self, outputs: np.ndarray, info: Described) -> np.ndarray:
-        """Standardise."""
+        """Standardise the numbers."""
         mean, std = (np.array(each, outputs.dtype) for each in info.scale)
         return np.asarray((outputs - mean) / std)
 
     def to_file(self, outputs: np.ndarray, info: Described) -> np.ndarray:
-        """Return the numbers in their own units."""
+        """Convert the numbers to their own units."""
         mean, std = (np.array(each, outputs.dtype) for each in info.scale)
         return np.asarray(outputs * std + mean)
 
@@ -89,7 +89,7 @@ class Regression(Task):
         return np.asarray(outputs / np.array(info.scale[1], np.float32))
 
     def file_outputs(self, num_box_classes: int) -> tuple[str, ...]:
-        """Return numbers."""
+        """Return the name of the output: ``numbers``."""
         return ("numbers",)
 
     def prediction(
@@ -106,7 +106,7 @@ class Regression(Task):
     def text(
         self, class_names: Sequence[str], label: int, labels: Sequence[int], numbers: Sequence[str]
     ) -> str:
-        """Write the numbers."""
+        """Return the numbers as text."""
         return " ".join(numbers)
 
     def columns(self, info: Described) -> tuple[str, ...]:
@@ -116,17 +116,17 @@ class Regression(Task):
     def said(
         self, outputs: np.ndarray, info: Described, texts: Callable[[np.ndarray], list[str]]
     ) -> list[str]:
-        """Return the numbers."""
+        """Return the numbers as text."""
         return [self.text((), 0, (), texts(row)) for row in outputs]
 
     def scores(
         self, labels: Sequence[str], outputs: np.ndarray, losses: np.ndarray, info: Described
     ) -> RegressionScores:
-        """Return mean absolute errors, root mean squared errors and R², of each target."""
+        """Return mean absolute error, root mean squared error and R² of each target."""
         return score_regression(numbers_of(labels, outputs.shape[1]), outputs, info.targets)
 
     def csv_columns(self, info: Described, top_k: int) -> tuple[list[str], list[str]]:
-        """Return the targets."""
+        """Return the names of the targets as columns."""
         return list(info.targets), []
 
     def csv_cells(self, prediction: Prediction) -> tuple[Mapping[str, str], Mapping[str, str]]:
@@ -134,5 +134,5 @@ class Regression(Task):
         return {name: f"{value:.6g}" for name, value in prediction.numbers.items()}, {}
 
     def words(self, prediction: Prediction) -> str:
-        """Say the numbers with their names."""
+        """Return the numbers with the names of their targets."""
         return ", ".join(f"{name} {value:.4g}" for name, value in prediction.numbers.items())

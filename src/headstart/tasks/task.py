@@ -193,11 +193,11 @@ class Task:
         return outputs
 
     def to_file(self, outputs: np.ndarray, info: Described) -> np.ndarray:
-        """Convert outputs of a network, (N, D), to those of the model file, with numbers in their own units."""
+        """Convert outputs (N, D) of a network to those of the model file, with numbers in their own units."""
         return outputs
 
     def comparable(self, outputs: np.ndarray, info: Described) -> np.ndarray:
-        """Convert outputs of a model file, (N, D), to values whose differences are comparable.
+        """Convert outputs (N, D) of a model file to values whose differences are comparable.
 
         Returns:
             (N, D): probabilities; numbers in standard deviations of their targets; or boxes as fractions of

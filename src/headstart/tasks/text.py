@@ -1,4 +1,4 @@
-"""Labels as text, as ``photos.csv`` and ``answers.csv`` hold them, read back."""
+"""Parses labels from the text in ``photos.csv`` and ``answers.csv``."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 
 
 def classes_of(texts: Sequence[str], class_names: Sequence[str]) -> np.ndarray:
-    """Read single classes: (N,) int64, positions in ``class_names``.
+    """Parse single classes; return (N,) int64, indices into ``class_names``.
 
     Raises:
-        ValueError: One is not a class.
+        ValueError: A text is not one of the classes.
     """
     index = {name: position for position, name in enumerate(class_names)}
     return np.array([_position(text, index) for text in texts], np.int64)
 
 
 def class_sets_of(texts: Sequence[str], class_names: Sequence[str]) -> np.ndarray:
-    """Read lists of classes: (N, K) bool, which photo has which classes.
+    """Parse lists of classes; return (N, K) bool, the classes of each photo.
 
     Raises:
-        ValueError: One is not a list of classes.
+        ValueError: A text is not a list of classes.
     """
     index = {name: position for position, name in enumerate(class_names)}
     has = np.zeros((len(texts), len(class_names)), bool)
@@ -35,16 +35,16 @@ def class_sets_of(texts: Sequence[str], class_names: Sequence[str]) -> np.ndarra
 
 
 def numbers_of(texts: Sequence[str], count: int) -> np.ndarray:
-    """Read numbers: (N, ``count``) float64.
+    """Parse numbers; return (N, ``count``) float64.
 
     Raises:
-        ValueError: A text does not hold ``count`` numbers.
+        ValueError: A text does not contain ``count`` numbers.
     """
     return np.array([_numbers(text, count) for text in texts], np.float64).reshape(len(texts), count)
 
 
 def boxes_of(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
-    """Read boxes: the N names of their classes, empty for a box without one, and (N, 4) float64.
+    """Parse boxes; return the N class names, empty for boxes without a class, and (N, 4) float64.
 
     Raises:
         ValueError: A text does not end in four numbers.
