@@ -20,7 +20,7 @@ from torchvision.transforms import v2
 
 from headstart.config.operations import OPERATIONS, PRESETS, Augment
 from headstart.data.sources.folder import read_folder
-from headstart.images.photo_file import read_bytes
+from headstart.images.photo import read_file
 from headstart.images.preprocess import load_pixels, preprocess
 from headstart.images.settings import Preprocessing
 from headstart.images.view import View
@@ -37,7 +37,7 @@ def main() -> None:
     arguments = parser.parse_args()
     candidates = read_folder(arguments.data).candidates
     paths = [each.path for each in candidates[:: max(1, len(candidates) // arguments.photos)]]
-    photos = [read_bytes(path) for path in paths]
+    photos = [read_file(path) for path in paths]
     torch.set_num_threads(1)
     cost(photos, arguments.repeats)
     quality(photos[:16])

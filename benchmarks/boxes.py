@@ -80,7 +80,7 @@ def main() -> None:
 
 def mean_boxes(photos: Sequence[Candidate], fold_of: np.ndarray, folds: int) -> np.ndarray:
     """Return, for each photo, the mean box (in shares of the sides) of the photos outside its fold."""
-    sizes = np.array([np.tile(image_size(photo.path), 2) for photo in photos])
+    sizes = np.array([np.tile(image_size(photo.photo), 2) for photo in photos])
     shares = np.array([photo.box for photo in photos]) / sizes
     means = np.array([shares[fold_of != fold].mean(0) for fold in range(folds)])
     boxes: np.ndarray = means[fold_of] * sizes

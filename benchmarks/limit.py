@@ -15,7 +15,7 @@ from torch import nn
 
 from headstart.cores import num_cores
 from headstart.data.sources.folder import read_folder
-from headstart.images.photo_file import read_bytes
+from headstart.images.photo import read_file
 from headstart.images.preprocess import load_pixels
 from headstart.inference.runtime import map_images, open_session
 from headstart.model.backbones import resolve
@@ -41,7 +41,7 @@ def main() -> None:
     paths = [candidate.path for candidate in read_folder(arguments.data).candidates]
 
     def load(path: str) -> np.ndarray:
-        return load_pixels(read_bytes(path), settings, path=path)
+        return load_pixels(read_file(path), settings, path=path)
 
     def compute(pixels: np.ndarray) -> np.ndarray:
         return np.asarray(session.run(None, {"images": pixels})[0])

@@ -51,7 +51,7 @@ def dataset_of(listing: Listing) -> Dataset:
     index = {name: number for number, name in enumerate(listing.class_names)}
     records = tuple(
         Record(
-            candidate.path,
+            candidate.photo,
             index.get(candidate.class_name, 0),
             candidate.split,
             hashlib.sha256(candidate.path.encode()).hexdigest(),

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from headstart.images.photo import Photo
 from headstart.images.settings import Preprocessing
 from headstart.inference.model_file import ModelInfo
 from headstart.records import Record
@@ -41,7 +42,7 @@ def photos(info: ModelInfo, number: int) -> tuple[list[Record], np.ndarray]:
     for row in range(number):
         left, top = rng.uniform(0, 30, 2).tolist()
         record = Record(
-            f"/data/photos/{row}, \udcff.jpg",
+            Photo(f"/data/photos/{row}, \udcff.jpg"),
             int(rng.integers(max(1, len(info.class_names)))),
             None,
             f"{row:064x}",

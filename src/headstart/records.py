@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from headstart.images.photo import Photo
 from headstart.images.view import Box
 
 TaskName: TypeAlias = str
@@ -13,10 +14,10 @@ TaskName: TypeAlias = str
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A file that is meant as a photo and has not been read yet.
+    """What is meant as a photo and has not been read yet.
 
     Attributes:
-        path: Path of the file (decoded with ``os.fsdecode``, so that any name works).
+        photo: The photo. The key of a file is decoded with ``os.fsdecode``, so that any name works.
         class_name: The class of the photo or of its box; empty if the task has no single class.
         split: ``"train"``, ``"val"`` or ``"test"`` if the data determine it, else None.
         labels: Its classes, sorted, if a photo may have several.
@@ -28,7 +29,7 @@ class Candidate:
         source: Place of the label, such as ``labels.csv, line 7``; empty if the label is a folder's name.
     """
 
-    path: str
+    photo: Photo
     class_name: str
     split: str | None
     labels: tuple[str, ...] = ()
@@ -37,6 +38,11 @@ class Candidate:
     group: str | None = None
     source: str = ""
     declared_size: tuple[float, float] | None = None
+
+    @property
+    def path(self) -> str:
+        """The photo's name in messages and tables."""
+        return self.photo.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +82,10 @@ class Record:
     """A photo that can be decoded, with its label.
 
     Attributes:
-        path: Path of the file.
+        photo: The photo.
         label: Index into the dataset's ``class_names``; 0 if the task has no single class.
         split: ``"train"``, ``"val"`` or ``"test"`` if the data determine it, else None.
-        sha256: SHA-256 of the file's bytes, lower-case hexadecimal.
+        sha256: SHA-256 of the photo's bytes, lower-case hexadecimal.
         labels: Indices of its classes, ascending, if a photo may have several.
         numbers: The values of the dataset's ``targets``, in their order.
         box: xmin, ymin, xmax, ymax in pixels of the photo as a viewer displays it.
@@ -87,7 +93,7 @@ class Record:
         group: Photos of the same group stay on one side of a split; None if it has no group.
     """
 
-    path: str
+    photo: Photo
     label: int
     split: str | None
     sha256: str
@@ -97,13 +103,18 @@ class Record:
     size: tuple[int, int] | None = None
     group: str | None = None
 
+    @property
+    def path(self) -> str:
+        """The photo's name in messages and tables."""
+        return self.photo.key
+
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
     """A photo that is left out because it cannot be read, or because its label cannot be used.
 
     Attributes:
-        path: Path of the file.
+        path: Key of the photo.
         split: Its split, if the data determine it.
         reason: What is wrong with it, without the path; for a wrong label, with the place of the label.
     """

@@ -13,6 +13,7 @@ from tests.labelled import INFO, INFOS, photos
 from headstart.answers.file import read_answers, read_parts, write_answers
 from headstart.answers.table import Answers
 from headstart.errors import DamagedFileError, UsageError
+from headstart.images.photo import Photo
 from headstart.inference.model_file import ModelInfo
 from headstart.records import Record
 
@@ -98,7 +99,8 @@ def test_labels_and_predictions_have_one_form(name: str, label: str, prediction:
     box = (6.0, 4.0, 30.5, 20.0) if info.task == "box" else None
     numbers = (7.25, -1e-07)[: len(info.targets)]
     labels = (0, 6) if info.task == "multilabel" else ()
-    record = Record("a.jpg", min(1, len(info.class_names) - 1), None, "", labels, numbers, box, (60, 40))
+    index = min(1, len(info.class_names) - 1)
+    record = Record(Photo("a.jpg"), index, None, "", labels, numbers, box, (60, 40))
     outputs = np.full(info.num_outputs, -1, np.float32)
     if info.task == "box":
         outputs[:4] = 0.1, 0.25, 0.5, 0.75

@@ -20,6 +20,7 @@ from headstart.answers.evaluate import (
 )
 from headstart.answers.scores import scores_of
 from headstart.errors import DataError
+from headstart.images.photo import Photo
 from headstart.inference.model_file import seal_onnx
 from headstart.inference.predictor import Predictor
 from headstart.records import Record
@@ -76,7 +77,7 @@ def test_scores_are_those_of_the_predictions(predictor: Predictor, paint: Paint)
     paths = [str(path) for path in sorted(root.rglob("*.png"))]
     labels = [Path(path).parent.name for path in paths]
     records = [
-        Record(path, INFO.class_names.index(label), None, "")
+        Record(Photo(path), INFO.class_names.index(label), None, "")
         for path, label in zip(paths, labels, strict=True)
     ]
     answers, unreadable = answer_photos(predictor, records, "test", root=str(root))
@@ -141,8 +142,8 @@ def test_unreadable_photos_are_told_and_do_not_count(predictor: Predictor, paint
     result = evaluate_folder(predictor, root)
     assert result.scores.accuracy == 0.75
     (unreadable,) = result.unreadable
-    assert unreadable.path in result.paths
-    assert unreadable.path not in result.scored
+    assert Photo(str(unreadable.path)) in result.photos
+    assert Photo(str(unreadable.path)) not in result.scored
     assert len(result.scored) == result.num_photos
     assert unreadable.path == str(root / "blue" / "0.jpg")
     assert "HTML page" in str(unreadable.error)
@@ -171,9 +172,9 @@ def test_what_cannot_be_scored_is_refused_with_the_reason(
 
 def test_a_run_knows_the_photos_that_had_a_part_in_it_wherever_they_lie(paint: Paint, tmp_path: Path) -> None:
     photos, run = paint({**MIXED, "green/5.png": "green"}), tmp_path / "run"
-    paths = [os.fspath(path) for path in sorted(photos.rglob("*.png"))]
+    used = [Photo(os.fspath(path)) for path in sorted(photos.rglob("*.png"))]
     run.mkdir()
-    assert num_seen_by(run, paths) == {"train": 0, "val": 0}
+    assert num_seen_by(run, used) == {"train": 0, "val": 0}
     blue, red, green = (
         hashlib.sha256((photos / name).read_bytes()).hexdigest()
         for name in ("blue/1.png", "blue/2.png", "green/5.png")
@@ -185,10 +186,10 @@ def test_a_run_knows_the_photos_that_had_a_part_in_it_wherever_they_lie(paint: P
         f"c.png,green,test,{green}",  # had no part
     ]
     (run / "photos.csv").write_text("\n".join(["path,class,split,sha256", *rows]))
-    assert num_seen_by(run, [*paths, "gone.png"]) == {"train": 3, "val": 1}
+    assert num_seen_by(run, [*used, Photo("gone.png")]) == {"train": 3, "val": 1}
     for content in ("another program's", "path,split\na.png,train"):
         (run / "photos.csv").write_text(content)
-        assert num_seen_by(run, paths) == {"train": 0, "val": 0}
+        assert num_seen_by(run, used) == {"train": 0, "val": 0}
 
 
 @pytest.mark.parametrize(

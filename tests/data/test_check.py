@@ -18,6 +18,7 @@ from headstart.data.sources.source import read_source
 from headstart.data.split import split_dataset
 from headstart.errors import ConfigError, DataError
 from headstart.files import write_whole
+from headstart.images.photo import Photo
 from headstart.records import Dataset, Quarantined
 
 
@@ -250,11 +251,11 @@ def test_a_bug_while_reading_is_not_taken_for_a_bad_photo(tree, monkeypatch):
 def test_check_photo_depends_on_the_file_alone(tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(JPEG)
-    assert check_photo(str(path)) == check_photo(str(path))
-    assert check_photo(str(path)).reason is None
+    assert check_photo(Photo(str(path))) == check_photo(Photo(str(path)))
+    assert check_photo(Photo(str(path))).reason is None
     path.write_bytes(b"hello")
-    assert check_photo(str(path)).sha256 == hashlib.sha256(b"hello").hexdigest()
-    assert check_photo(str(tmp_path / "b.jpg")).sha256 == ""
+    assert check_photo(Photo(str(path))).sha256 == hashlib.sha256(b"hello").hexdigest()
+    assert check_photo(Photo(str(tmp_path / "b.jpg"))).sha256 == ""
 
 
 NAMES = [

@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 
+from headstart.images.photo import Photo
 from headstart.records import Dataset, Quarantined, Record
 
-USED = Record("a/1.png", 0, None, "00")
+USED = Record(Photo("a/1.png"), 0, None, "00")
 DATASET = Dataset(
     root="a",
     records=(USED, USED),

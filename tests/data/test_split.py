@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from headstart.data.split import Splits, likely_counts, split_dataset
 from headstart.errors import DataError
+from headstart.images.photo import Photo
 from headstart.records import Candidate, Dataset, Record
 
 
@@ -22,7 +23,7 @@ def dataset_of(records: list[Record]) -> Dataset:
 def distinct(counts: list[int], split: str | None = None, prefix: str = "photos") -> list[Record]:
     """As many different photos per class as ``counts`` says."""
     return [
-        Record(f"{prefix}/{label}/{number}.jpg", label, split, f"{label:08x}{number:056x}")
+        Record(Photo(f"{prefix}/{label}/{number}.jpg"), label, split, f"{label:08x}{number:056x}")
         for label, count in enumerate(counts)
         for number in range(count)
     ]
@@ -53,16 +54,22 @@ def test_each_class_gives_its_fraction_exactly(fraction, counts, expected):
     assert len(splits.train) + len(splits.val) == sum(counts)
     assert splits.test == ()
     assert splits.shared == ()
-    listed = [Candidate(record.path, str(record.label), None) for record in distinct(counts)]
+    listed = [Candidate(record.photo, str(record.label), None) for record in distinct(counts)]
     assert likely_counts(listed, fraction) == (len(splits.train), len(splits.val))
-    assert likely_counts([*listed[1:], Candidate("v.jpg", "0", "val")], fraction) == (len(listed) - 1, 1)
+    assert likely_counts([*listed[1:], Candidate(Photo("v.jpg"), "0", "val")], fraction) == (
+        len(listed) - 1,
+        1,
+    )
 
 
 @st.composite
 def photo_lists(draw) -> list[Record]:
     """Photos with copies, some of them in two classes."""
     contents = draw(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 15)), min_size=4, max_size=60))
-    return [Record(f"{n}.jpg", label, None, f"{content:064x}") for n, (label, content) in enumerate(contents)]
+    return [
+        Record(Photo(f"{n}.jpg"), label, None, f"{content:064x}")
+        for n, (label, content) in enumerate(contents)
+    ]
 
 
 @settings(max_examples=300, deadline=None)
@@ -93,8 +100,10 @@ def test_identical_photos_never_straddle_the_split_and_every_class_can_be_learne
 
 
 def test_copies_count_towards_the_fraction():
-    copies = [Record(f"{n}.jpg", 0, None, f"{n // 5:064x}") for n in range(50)]  # ten photos, five times each
-    others = [Record(f"b{n}.jpg", 1, None, f"{1000 + n:064x}") for n in range(10)]
+    copies = [
+        Record(Photo(f"{n}.jpg"), 0, None, f"{n // 5:064x}") for n in range(50)
+    ]  # ten photos, five times each
+    others = [Record(Photo(f"b{n}.jpg"), 1, None, f"{1000 + n:064x}") for n in range(10)]
     splits = split_dataset(dataset_of(copies + others), val_fraction=0.2, seed=0)
     assert per_class(splits.val) == {0: 10, 1: 2}
 
@@ -134,15 +143,18 @@ def test_adding_photos_moves_few_others():
 
 def test_given_splits_stay_and_their_shared_photos_are_counted():
     train = distinct([5, 5], "train")
-    val = [Record("v1.jpg", 0, "val", train[0].sha256), Record("v2.jpg", 1, "val", "f" * 64)]
-    test = [Record("t1.jpg", 1, "test", train[7].sha256), Record("t2.jpg", 1, "test", train[7].sha256)]
+    val = [Record(Photo("v1.jpg"), 0, "val", train[0].sha256), Record(Photo("v2.jpg"), 1, "val", "f" * 64)]
+    test = [
+        Record(Photo("t1.jpg"), 1, "test", train[7].sha256),
+        Record(Photo("t2.jpg"), 1, "test", train[7].sha256),
+    ]
     splits = split_dataset(dataset_of(train + val + test), val_fraction=0.0, seed=0)
     assert (splits.train, splits.val, splits.test) == (tuple(train), tuple(val), tuple(test))
     assert [photo.path for photo in splits.shared] == ["v1.jpg", "t1.jpg", "t2.jpg"]
 
 
 def test_a_missing_val_split_is_made_from_train_and_the_test_split_stays():
-    train, test = distinct([10, 10], "train"), [Record("t.jpg", 0, "test", "e" * 64)]
+    train, test = distinct([10, 10], "train"), [Record(Photo("t.jpg"), 0, "test", "e" * 64)]
     splits = split_dataset(dataset_of(train + test), val_fraction=0.2, seed=0)
     assert splits.test == tuple(test)
     assert per_class(splits.val) == {0: 2, 1: 2}
@@ -151,20 +163,24 @@ def test_a_missing_val_split_is_made_from_train_and_the_test_split_stays():
 
 def test_where_every_photo_is_in_two_classes_that_is_what_is_told():
     photos = distinct([8])
-    copies = [dataclasses.replace(photo, path=f"copy/{photo.path}", label=1) for photo in photos]
+    copies = [dataclasses.replace(each, photo=Photo(f"copy/{each.path}"), label=1) for each in photos]
     with pytest.raises(DataError, match=r"16 of 16 photos .* different labels.*photos/0/0.jpg'.*Remove"):
         split_dataset(dataset_of(photos + copies), val_fraction=0.2, seed=0)
 
 
 def test_photos_of_two_classes_stay_in_train():
-    records = [*distinct([10, 10]), Record("x.jpg", 0, None, "a" * 64), Record("y.jpg", 1, None, "a" * 64)]
+    records = [
+        *distinct([10, 10]),
+        Record(Photo("x.jpg"), 0, None, "a" * 64),
+        Record(Photo("y.jpg"), 1, None, "a" * 64),
+    ]
     for seed in range(20):
         splits = split_dataset(dataset_of(records), val_fraction=0.5, seed=seed)
         assert "a" * 64 in digests(splits.train)
 
 
 def test_nothing_to_hold_back_is_an_error():
-    copies = [Record(f"{n}.jpg", n % 2, None, str(n % 2) * 64) for n in range(10)]
+    copies = [Record(Photo(f"{n}.jpg"), n % 2, None, str(n % 2) * 64) for n in range(10)]
     with pytest.raises(DataError, match="--val FOLDER"):
         split_dataset(dataset_of(copies), val_fraction=0.2, seed=0)
 
@@ -194,7 +210,7 @@ def records_for(task: str, num: int, *, group_size: int = 0, seed: int = 0) -> l
     draw = random.Random(seed)
     return [
         Record(
-            f"{number}.jpg",
+            Photo(f"{number}.jpg"),
             split=None,
             sha256=f"{number:064x}",
             group=f"plant {number // group_size}" if group_size else None,
@@ -226,7 +242,7 @@ def test_every_task_keeps_its_fraction_whatever_the_order(task, group_size):
 def test_groups_stay_on_one_side(task):
     records = records_for(task, 300, group_size=7)
     records += [
-        dataclasses.replace(records[0], group="plant 40", path="copy.jpg")
+        dataclasses.replace(records[0], group="plant 40", photo=Photo("copy.jpg"))
     ]  # ties two groups together
     splits = split_dataset(dataset_for(task, records), val_fraction=0.25, seed=2)
     groups = [{record.group for record in part} for part in (splits.train, splits.val)]
@@ -245,8 +261,8 @@ def test_photos_of_one_class_and_one_group_stay_in_train():
 def test_a_group_that_straddles_given_splits_is_counted():
     train = [dataclasses.replace(r, group=f"plant {n % 3}") for n, r in enumerate(distinct([5, 5], "train"))]
     val = [
-        Record("v.jpg", 0, "val", "f" * 64, group="plant 1"),
-        Record("w.jpg", 1, "val", "e" * 64, group="new"),
+        Record(Photo("v.jpg"), 0, "val", "f" * 64, group="plant 1"),
+        Record(Photo("w.jpg"), 1, "val", "e" * 64, group="new"),
     ]
     splits = split_dataset(dataset_of([*train, *val]), val_fraction=0.0, seed=0)
     assert splits.straddling == 1
@@ -296,7 +312,7 @@ def test_photos_with_two_answers_are_counted_and_stay_in_train(task):
         "regression": {"numbers": (9.0, 9.0)},
         "box": {"box": (0.0, 0.0, 9.0, 9.0)},
     }[task]
-    records.append(dataclasses.replace(records[0], path="other.jpg", **other))
+    records.append(dataclasses.replace(records[0], photo=Photo("other.jpg"), **other))
     for seed in range(10):
         splits = split_dataset(dataset_for(task, records), val_fraction=0.5, seed=seed)
         assert records[0].sha256 in digests(splits.train)
@@ -312,7 +328,7 @@ def test_photos_with_two_answers_are_counted_and_stay_in_train(task):
 def test_no_split_loses_a_photo_parts_a_group_or_takes_a_label_from_training(task, photos, fraction, seed):
     records = [
         Record(
-            f"{number}.jpg",
+            Photo(f"{number}.jpg"),
             split=None,
             sha256=f"{content:064x}",
             group=None if group < 0 else str(group),

@@ -6,6 +6,7 @@ import pytest
 from headstart.config.augmentation import check_augment
 from headstart.data.targets import Scale, Targets
 from headstart.errors import DataError
+from headstart.images.photo import Photo
 from headstart.images.settings import Preprocessing
 from headstart.images.view import View
 from headstart.records import Record
@@ -15,7 +16,7 @@ SQUASH = Preprocessing(resize="squash")
 
 
 def record(number: int = 0, **fields) -> Record:
-    return Record("a.jpg", fields.pop("label", 0), None, f"{number:064x}", **fields)
+    return Record(Photo("a.jpg"), fields.pop("label", 0), None, f"{number:064x}", **fields)
 
 
 def test_rows_of_every_task() -> None:

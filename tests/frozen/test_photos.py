@@ -18,6 +18,7 @@ from headstart.frozen.photos import FACTS_PX, PhotoFacts, PhotoStore, facts_of, 
 from headstart.frozen.prefix import Pair
 from headstart.frozen.store import StoreError
 from headstart.images.decode import decode_photo
+from headstart.images.photo import Photo
 from headstart.images.settings import Preprocessing
 from headstart.records import Candidate
 
@@ -76,7 +77,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def candidates(folder: Path) -> list[Candidate]:
-    return [Candidate(str(path), "a", None) for path in sorted(folder.iterdir())]
+    return [Candidate(Photo(str(path)), "a", None) for path in sorted(folder.iterdir())]
 
 
 def stored(folder: Path) -> list[PhotoFacts | None]:
@@ -187,21 +188,21 @@ def test_a_store_of_facts_that_fails_is_reported_once_and_breaks_nothing(
     monkeypatch.setattr(FeatureStore, failing, fails)
     said: list[str] = []
     each = activations(16, said.append)
-    rows = [row for _, row in each.stream(candidate.path for candidate in candidates(folder))]
+    rows = [row for _, row in each.stream(candidate.photo for candidate in candidates(folder))]
     assert len([row for row in rows if row is not None]) == 3
     assert len(said) == (0 if failing == "flush" else 1)  # closing loses a cache's last rows in silence
 
 
 def test_facts_of_a_list_come_from_the_store_or_the_photos(folder: Path) -> None:
-    photos = [(str(path), hashlib.sha256(path.read_bytes()).hexdigest()) for path in sorted(folder.iterdir())]
+    photos = [(photo, photo.sha256()) for photo in (Photo(str(path)) for path in sorted(folder.iterdir()))]
     expected = list(photo_facts(photos, Room(print)))
     assert all(isinstance(each, PhotoFacts) for each in expected)
-    nowhere = [("nowhere", sha256) for _, sha256 in photos]
+    nowhere = [(Photo("nowhere"), sha256) for _, sha256 in photos]
     for one, other in zip(photo_facts(nowhere, Room(print)), expected, strict=True):
         assert isinstance(one, PhotoFacts)
         assert isinstance(other, PhotoFacts)
         assert same(one, other)
-    (missing,) = photo_facts([("nowhere", "0" * 64)], Room(print))
+    (missing,) = photo_facts([(Photo("nowhere"), "0" * 64)], Room(print))
     assert isinstance(missing, ImageError)
     with pytest.raises(DataError, match="has been changed"):
         list(photo_facts([(photos[0][0], "0" * 64)], Room(print)))

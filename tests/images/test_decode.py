@@ -19,6 +19,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from headstart.errors import ImageError
 from headstart.images.decode import decode, image_size
 from headstart.images.formats import HEAD_BYTES, IMAGE_SUFFIXES, READERS, looks_like_image
+from headstart.images.photo import Photo
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 LOSSLESS = {"PNG": {}, "WEBP": {"lossless": True}, "BMP": {}, "TIFF": {}}
@@ -540,7 +541,7 @@ def test_the_size_is_told_without_decoding(tmp_path, monkeypatch, format_name, a
     path = tmp_path / "photo"
     Image.new("RGB", (48, 32)).save(path, format_name)
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("it has been decoded"))
-    assert image_size(path.read_bytes() if as_bytes else str(path)) == (48, 32)
+    assert image_size(path.read_bytes() if as_bytes else Photo(str(path))) == (48, 32)
 
 
 @pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
@@ -556,8 +557,8 @@ def test_the_size_is_that_of_the_upright_photo(format_name, orientation):
 def test_what_has_no_size_is_an_error(tmp_path, data):
     path = tmp_path / "photo"
     path.write_bytes(data)
-    for photo in (data, str(path)):
+    for photo in (data, Photo(str(path))):
         with pytest.raises(ImageError):
             image_size(photo)
     with pytest.raises(ImageError, match="No such file"):
-        image_size(str(tmp_path / "nothing"))
+        image_size(Photo(str(tmp_path / "nothing")))

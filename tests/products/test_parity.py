@@ -12,6 +12,7 @@ from torch import nn
 import headstart as hs
 from headstart import tasks
 from headstart.errors import ParityError
+from headstart.images.photo import Photo
 from headstart.images.settings import Preprocessing
 from headstart.inference.model_file import ModelInfo, seal_onnx
 from headstart.inference.predictor import Predictor
@@ -39,8 +40,8 @@ def exported(network: nn.Module) -> Predictor:
 
 
 def test_an_exported_model_agrees_with_its_network(network: nn.Module, photos: Path) -> None:
-    paths = [str(path) for path in sorted((photos / "test").rglob("*.jpg"))]
-    parity = check_parity(exported(network), network, paths)
+    test = [Photo(str(path)) for path in sorted((photos / "test").rglob("*.jpg"))]
+    parity = check_parity(exported(network), network, test)
     assert parity.num_photos == 12
     assert parity.max_difference < 1e-5
 
@@ -59,13 +60,13 @@ def test_a_task_may_have_other_outputs_than_one_for_each_class(
     monkeypatch.setattr(tasks, "TASKS", {"steps": Steps()})
     info = dataclasses.replace(INFO, task="steps", class_names=tuple("abcd"))
     predictor = Predictor.from_bytes(seal_onnx(onnx_graph(network, info), info))
-    paths = [str(photos / "test" / "red" / "red0.jpg")]
-    assert check_parity(predictor, network, paths).max_difference < 1e-5
+    red = [Photo(str(photos / "test" / "red" / "red0.jpg"))]
+    assert check_parity(predictor, network, red).max_difference < 1e-5
     with torch.no_grad():
         network.fc.bias[1] += 0.1
         try:
             with pytest.raises(ParityError, match=r"red0\.jpg an answer differs by 0\.0"):
-                check_parity(predictor, network, paths)
+                check_parity(predictor, network, red)
         finally:
             network.fc.bias[1] -= 0.1
 
@@ -76,7 +77,7 @@ def test_a_model_that_disagrees_is_an_error_that_names_the_photo(network: nn.Mod
         network.fc.bias[1] += 0.1
         try:
             with pytest.raises(ParityError, match=r"red0\.jpg an answer differs by 0\.0"):
-                check_parity(predictor, network, [str(photos / "test" / "red" / "red0.jpg")])
+                check_parity(predictor, network, [Photo(str(photos / "test" / "red" / "red0.jpg"))])
         finally:
             network.fc.bias[1] -= 0.1
 

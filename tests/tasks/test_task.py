@@ -11,6 +11,7 @@ import pytest
 from headstart import tasks
 from headstart.config import TrainConfig
 from headstart.data.targets import Scale, Targets
+from headstart.images.photo import Photo
 from headstart.images.settings import Preprocessing
 from headstart.inference.model_file import ModelInfo
 from headstart.records import Record
@@ -19,9 +20,9 @@ from headstart.tasks.task import LOWER_IS_BETTER, Task
 
 CLASSES = ("cat", "labels", "owl, brown")
 RECORDS = [
-    Record("a.jpg", 0, None, "1", (0, 2), (1.5, -20.0), (10.0, 10.0, 90.0, 60.0), (100, 80)),
-    Record("b.jpg", 2, None, "2", (), (2.5, 40.0), (0.0, 5.0, 50.0, 80.0), (100, 80)),
-    Record("c.jpg", 1, None, "3", (1,), (4.0, 10.0), (30.0, 20.0, 60.0, 50.0), (100, 80)),
+    Record(Photo("a.jpg"), 0, None, "1", (0, 2), (1.5, -20.0), (10.0, 10.0, 90.0, 60.0), (100, 80)),
+    Record(Photo("b.jpg"), 2, None, "2", (), (2.5, 40.0), (0.0, 5.0, 50.0, 80.0), (100, 80)),
+    Record(Photo("c.jpg"), 1, None, "3", (1,), (4.0, 10.0), (30.0, 20.0, 60.0, 50.0), (100, 80)),
 ]
 EACH_TASK = pytest.mark.parametrize("task", tasks.TASKS.values(), ids=tasks.TASKS)
 

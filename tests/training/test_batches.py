@@ -10,6 +10,7 @@ import pytest
 from accelerate import Accelerator
 
 from headstart.data.targets import Targets
+from headstart.images.photo import Photo
 from headstart.images.settings import Preprocessing
 from headstart.records import Record
 from headstart.training.steps.batches import Batches
@@ -43,7 +44,14 @@ SEEN: list[Record] = []
 def batches() -> Batches:
     SEEN.clear()
     records = [
-        Record(str(number), 0, None, f"{number:064x}", box=(2.0 + number % 5, 3.0, 9.0, 12.0), size=(16, 16))
+        Record(
+            Photo(str(number)),
+            0,
+            None,
+            f"{number:064x}",
+            box=(2.0 + number % 5, 3.0, 9.0, 12.0),
+            size=(16, 16),
+        )
         for number in range(NUM_PHOTOS)
     ]
     targets = CountedTargets("box", (), Preprocessing(size_px=16, resize="squash"))

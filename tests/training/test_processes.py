@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from headstart.data.check import check_images
 from headstart.data.sources.source import read_source
 from headstart.data.targets import Targets
 from headstart.frozen.cache import Room
+from headstart.images.photo import Photo, read_file
 from headstart.images.settings import Preprocessing
 from headstart.model.backbones import create_native, resolve
 from headstart.model.to_onnx import to_onnx
@@ -84,32 +86,30 @@ def in_processes(function: Callable[[Any], Result], num_processes: int) -> list[
         return [each.result() for each in [pool.submit(function, process) for process in processes]]
 
 
+class Reads:
+    """How often each photo is read, wholly or in part, by any of the processes."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def __call__(self, path: str) -> bytes:
+        with self._lock:
+            self.counts[path] += 1
+        return read_file(path)
+
+    def of(self, listing: Listing) -> Listing:
+        """Return a listing whose photos are read through this."""
+        candidates = (dataclasses.replace(each, photo=Photo(each.path, self)) for each in listing.candidates)
+        return dataclasses.replace(listing, candidates=tuple(candidates))
+
+
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each file is read, wholly or in part, by any of the processes."""
-    found: Counter[str] = Counter()
-    lock = threading.Lock()
-
-    def counting(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(photo: Any, *args: Any, **kwargs: Any) -> Any:
-            if isinstance(photo, str):
-                with lock:
-                    found[photo] += 1
-            return function(photo, *args, **kwargs)
-
-        return call
-
-    import headstart.data.check
-    import headstart.data.place
-    import headstart.frozen.activations as activations
-
-    monkeypatch.setattr(activations, "read_bytes", counting(activations.read_bytes))
-    monkeypatch.setattr(headstart.data.check, "read_bytes", counting(headstart.data.check.read_bytes))
-    monkeypatch.setattr(headstart.data.place, "image_header", counting(headstart.data.place.image_header))
+def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
     monkeypatch.setattr("headstart.model.to_onnx.to_onnx", exported_once)
     gathered = "headstart.training.steps.features.gathered"
     monkeypatch.setattr(gathered, lambda own, process: process.gathered(own))
-    return found
+    return Reads()
 
 
 def source_for(data: Path, listing: Listing, process: Any, **settings: Any) -> FeatureSource:
@@ -123,10 +123,10 @@ def source_for(data: Path, listing: Listing, process: Any, **settings: Any) -> F
 @pytest.mark.parametrize("augment", ["none", "light"])
 @pytest.mark.parametrize("features", ["store", "live"])
 def test_each_photo_is_read_by_one_of_the_processes(
-    features: str, augment: str, photos: Path, reads: Counter[str], monkeypatch: pytest.MonkeyPatch
+    features: str, augment: str, photos: Path, reads: Reads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     phases = [{"name": "head", "epochs": 2, "augment": augment, "views": 2 if augment != "none" else 1}]
-    listing = read_source(photos)
+    listing = reads.of(read_source(photos))
 
     def work(process: Any) -> tuple[Dataset, list[np.ndarray]]:
         phase = opened(source_for(photos, listing, process, features=features, phases=phases))
@@ -145,45 +145,45 @@ def test_each_photo_is_read_by_one_of_the_processes(
         return dataset, rows
 
     alone = in_processes(work, 1)[0]
-    num_alone = sum(reads.values())
-    reads.clear()
+    num_alone = sum(reads.counts.values())
+    reads.counts.clear()
     monkeypatch.setenv("HEADSTART_CACHE", str(photos.parent / f"other-{features}-{augment}"))
     together = in_processes(work, NUM_PROCESSES)
-    assert sum(reads.values()) == num_alone
+    assert sum(reads.counts.values()) == num_alone
     for dataset, rows in together:
         assert dataset == alone[0]
         assert len(rows) == len(alone[1])
         assert all(map(np.array_equal, rows, alone[1]))
 
 
-def test_sizes_of_photos_with_boxes_are_read_once_too(tmp_path: Path, reads: Counter[str]) -> None:
+def test_sizes_of_photos_with_boxes_are_read_once_too(tmp_path: Path, reads: Reads) -> None:
     lines = ["image,xmin,ymin,xmax,ymax"]
     for number in range(10):
         Image.new("RGB", (40, 30), (number * 20, 0, 0)).save(tmp_path / f"{number}.png")
         lines.append(f"{number}.png,4,4,{50 if number == 7 else 20},20")
     (tmp_path / "boxes.csv").write_text("\n".join(lines))
-    listing = read_source(tmp_path / "boxes.csv")
+    listing = reads.of(read_source(tmp_path / "boxes.csv"))
 
     def work(process: Any) -> Dataset:
         source = source_for(tmp_path / "boxes.csv", listing, process, phases=[{"unfreeze": "all"}])
         return check_images(listing, checks=opened(source).check(listing.candidates))
 
     (alone,) = in_processes(work, 1)
-    assert set(reads.values()) == {1}
-    reads.clear()
+    assert set(reads.counts.values()) == {1}
+    reads.counts.clear()
     together = in_processes(work, NUM_PROCESSES)
-    assert set(reads.values()) == {1}
-    assert len(reads) == 10
+    assert set(reads.counts.values()) == {1}
+    assert len(reads.counts) == 10
     assert together == [alone] * NUM_PROCESSES
     assert {record.size for record in alone.records} == {(40, 30)}
 
 
 def test_a_photo_that_one_process_cannot_read_is_quarantined_by_all(
-    tmp_path: Path, make_photos: Callable[..., Path], reads: Counter[str]
+    tmp_path: Path, make_photos: Callable[..., Path], reads: Reads
 ) -> None:
     data = make_photos(tmp_path / "photos", {"": 4})
     (data / "red" / "red1.jpg").write_bytes(b"\xff\xd8\xff\xe0 and then nothing")
-    listing = read_source(data)
+    listing = reads.of(read_source(data))
 
     def work(process: Any) -> Dataset:
         source = source_for(data, listing, process, phases=[{"unfreeze": "all"}])

@@ -75,11 +75,11 @@ def test_a_probe_of_the_default_backbone_is_a_network_and_can_be_fine_tuned_late
     probe = hs.train(data, tmp_path / "probe", recipe="probe", size_px=64)
     network, info = load_network(probe.path / "model.safetensors")
     photo = next((data / "val").rglob("*.jpg"))
-    from headstart.images.photo_file import read_bytes
+    from headstart.images.photo import read_file
     from headstart.images.preprocess import load_pixels
     from headstart.model.normalise import Normalise
 
-    pixels = torch.from_numpy(load_pixels(read_bytes(str(photo)), info.preprocessing, path="x"))[None]
+    pixels = torch.from_numpy(load_pixels(read_file(str(photo)), info.preprocessing, path="x"))[None]
     with torch.inference_mode():
         logits = network(Normalise(info.preprocessing)(pixels))[0].numpy()
     (row,) = probe.predictor.outputs([photo])

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from headstart.data.check import refuse_missing_classes
 from headstart.data.place import place_boxes
 from headstart.data.sources.source import read_source
 from headstart.errors import ConfigError, DataError, ImageError, did_you_mean
-from headstart.images.photo_file import read_bytes
+from headstart.images.photo import Photo
 from headstart.inference.model_file import ModelInfo
 from headstart.inference.predictor import Predictor
 from headstart.inference.runtime import map_in_order
@@ -37,7 +36,7 @@ class Evaluation:
 
     Attributes:
         split: ``"train"``, ``"val"`` or ``"test"`` if only this split was scored; None for all photos.
-        paths: Paths of these photos.
+        photos: These photos.
         scores: Scores over the photos that can be read.
         unreadable: Predictions of the photos that cannot be read, with their ``error``.
         quarantined: Photos that were left out because their labels are wrong.
@@ -45,17 +44,17 @@ class Evaluation:
     """
 
     split: str | None
-    paths: tuple[str, ...]
+    photos: tuple[Photo, ...]
     scores: Scores
     unreadable: tuple[Prediction, ...]
     quarantined: tuple[Quarantined, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
-    def scored(self) -> tuple[str, ...]:
-        """Paths of the photos that could be read."""
-        unreadable = {photo.path for photo in self.unreadable}
-        return tuple(path for path in self.paths if path not in unreadable)
+    def scored(self) -> tuple[Photo, ...]:
+        """The photos that could be read."""
+        unreadable = {prediction.path for prediction in self.unreadable}
+        return tuple(photo for photo in self.photos if photo.key not in unreadable)
 
     @property
     def num_photos(self) -> int:
@@ -106,8 +105,8 @@ def evaluate_folder(
         records, done_to_boxes = place_boxes(records, {photo.path: photo for photo in photos}, quarantined)
         notes += done_to_boxes
     scores, unreadable = score_photos(predictor, records)
-    paths = tuple(record.path for record in records)
-    return Evaluation(split, paths, scores, tuple(unreadable), tuple(quarantined), tuple(notes))
+    of_records = tuple(record.photo for record in records)
+    return Evaluation(split, of_records, scores, tuple(unreadable), tuple(quarantined), tuple(notes))
 
 
 def _refuse_other_targets(target: str | None, info: ModelInfo) -> None:
@@ -144,7 +143,7 @@ def _refuse_unknown_classes(
 
 def _record(photo: Candidate, index: Mapping[str, int]) -> Record:
     return Record(
-        photo.path,
+        photo.photo,
         index[photo.class_name] if photo.class_name else 0,
         photo.split,
         sha256="",  # nothing here asks for it
@@ -154,12 +153,12 @@ def _record(photo: Candidate, index: Mapping[str, int]) -> Record:
     )
 
 
-def num_seen_by(run: str | os.PathLike[str], paths: Sequence[str]) -> dict[str, int]:
+def num_seen_by(run: str | os.PathLike[str], photos: Iterable[Photo]) -> dict[str, int]:
     """Count photos that a run has used, by the hash of their bytes, wherever they are now.
 
     Args:
         run: The run folder.
-        paths: Paths of photos; unreadable ones are not counted.
+        photos: Unreadable ones are not counted.
 
     Returns:
         ``train``: the number of training photos among them; ``val``: the number of validation photos. Both
@@ -174,7 +173,7 @@ def num_seen_by(run: str | os.PathLike[str], paths: Sequence[str]) -> dict[str, 
     except (OSError, KeyError, csv.Error):
         return dict.fromkeys(seen, 0)
     seen["val"] -= seen["train"]
-    digests = list(map_in_order(_sha256, paths))
+    digests = list(map_in_order(Photo.sha256, photos))
     return {split: sum(digest in of_split for digest in digests) for split, of_split in seen.items()}
 
 
@@ -195,13 +194,6 @@ def chosen_on_validation(run: str | os.PathLike[str]) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         return "weights"
     return " and ".join(name for name, was_chosen in chosen.items() if was_chosen)
-
-
-def _sha256(path: str) -> str:
-    try:
-        return hashlib.sha256(read_bytes(path)).hexdigest()
-    except ImageError:
-        return ""
 
 
 def score_photos(predictor: Predictor, photos: Sequence[Record]) -> tuple[Scores, list[Prediction]]:
@@ -238,7 +230,7 @@ def answer_photos(
         The rows of readable photos, and the predictions of unreadable ones, with their ``error``.
     """
     records, outputs, unreadable = [], [], []
-    for photo, row in zip(photos, predictor.outputs(photo.path for photo in photos), strict=True):
+    for photo, row in zip(photos, predictor.outputs(photo.photo for photo in photos), strict=True):
         if isinstance(row, Exception):
             reason = row.reason if isinstance(row, ImageError) else str(row)
             unreadable.append(Prediction(photo.path, error=reason))

@@ -17,7 +17,7 @@ from headstart.data.quarantine import named, too_many
 from headstart.data.sources.written import classes_of
 from headstart.errors import ConfigError, DataError, ImageError
 from headstart.images.decode import Header, decode
-from headstart.images.photo_file import read_bytes
+from headstart.images.photo import Photo
 from headstart.inference.runtime import map_in_order
 from headstart.records import Candidate, Dataset, Listing, Quarantined, Record
 
@@ -55,13 +55,13 @@ def not_finite_error(paths: Sequence[str]) -> DataError:
     )
 
 
-def check_photo(path: str, reduce_to_px: int = CHECK_REDUCE_TO_PX) -> CheckedPhoto:
-    """Read, hash and decode one photo. The result depends only on the file."""
+def check_photo(photo: Photo, reduce_to_px: int = CHECK_REDUCE_TO_PX) -> CheckedPhoto:
+    """Read, hash and decode one photo. The result depends only on the photo."""
     digest = ""
     try:
-        data = read_bytes(path)
+        data = photo.content()
         digest = sha256(data).hexdigest()
-        decode(data, path=path, reduce_to_px=reduce_to_px)
+        decode(data, path=photo.key, reduce_to_px=reduce_to_px)
     except ImageError as error:
         return CheckedPhoto(digest, error.reason)
     return CheckedPhoto(digest, None)
@@ -97,7 +97,7 @@ def check_images(
         raise ConfigError([f"allow_quarantined is {allow_quarantined!r}; it must be a fraction from 0 to 1."])
     refuse_missing_classes(listing, listing.class_names)
     if checks is None:
-        checks = map_in_order(check_photo, (candidate.path for candidate in listing.candidates))
+        checks = map_in_order(check_photo, (candidate.photo for candidate in listing.candidates))
     records, unreadable, headers = _readable(listing, checks, progress)
     quarantined = [*listing.quarantined, *unreadable]
     notes = listing.notes
@@ -153,7 +153,7 @@ def _readable(
 
 def _record(candidate: Candidate, labels: Mapping[str, int], sha256: str) -> Record:
     return Record(
-        candidate.path,
+        candidate.photo,
         labels[candidate.class_name] if candidate.class_name else 0,
         candidate.split,
         sha256,

@@ -14,6 +14,7 @@ from typing import Final, Literal, TypeAlias
 from headstart.errors import ImageError
 from headstart.images.boxes import turned_upright
 from headstart.images.decode import Header, image_header
+from headstart.images.photo import Photo
 from headstart.images.view import Box
 from headstart.inference.runtime import map_in_order
 from headstart.records import Candidate, Quarantined, Record
@@ -47,7 +48,9 @@ def place_boxes(
     """
     read = headers or {}
     found = list(
-        map_in_order(lambda path: read.get(path) or _header_or_reason(path), (each.path for each in records))
+        map_in_order(
+            lambda photo: read.get(photo.key) or _header_or_reason(photo), (each.photo for each in records)
+        )
     )
     known = [
         (header.orientation, frames_of(candidates[record.path], header))
@@ -167,9 +170,9 @@ def _notes(done: Counter[str], undecided: list[str]) -> list[str]:
     return notes
 
 
-def _header_or_reason(path: str) -> Header | str:
+def _header_or_reason(photo: Photo) -> Header | str:
     try:
-        return image_header(path)
+        return image_header(photo)
     except ImageError as error:  # it has been read a moment ago
         return error.reason
 

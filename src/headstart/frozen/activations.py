@@ -25,7 +25,7 @@ from headstart.frozen.kept_rows import KeptRows
 from headstart.frozen.photos import FACTS_PX, PhotoStore, facts_of
 from headstart.frozen.prefix import Pair, Prefix
 from headstart.images.decode import Decoded, Header, decode_photo, image_header
-from headstart.images.photo_file import read_bytes
+from headstart.images.photo import Photo
 from headstart.images.preprocess import load_photo
 from headstart.images.settings import Preprocessing
 from headstart.inference.runtime import Row, map_images
@@ -39,10 +39,10 @@ _DAMAGED_ROW: Final = "The stored features of {} were damaged and are computed a
 
 
 @dataclass
-class _Photo:
-    """An item of a pass; ``sha256`` is known once its bytes have been read."""
+class _Item:
+    """A photo, or a view of one, in a pass; ``sha256`` is known once its bytes have been read."""
 
-    path: str
+    photo: Photo
     view: int = 0
     sha256: str = ""
     is_wanted: bool = True
@@ -120,16 +120,16 @@ class Activations:
         Yields:
             The result of each photo's check, in order.
         """
-        photos = (
-            _Photo(each.path, is_wanted=self._keep and wanted(each), has_box=each.box is not None)
+        items = (
+            _Item(each.photo, is_wanted=self._keep and wanted(each), has_box=each.box is not None)
             for each in candidates
         )
         with self._facts_kept():
-            for photo, row in self._pass(photos, self._load_unknown):
-                yield _checked(photo, row)
+            for item, row in self._pass(items, self._load_unknown):
+                yield _checked(item, row)
         self._flush()
 
-    def stream(self, paths: Iterable[str]) -> Iterator[tuple[CheckedPhoto, np.ndarray | None]]:
+    def stream(self, photos: Iterable[Photo]) -> Iterator[tuple[CheckedPhoto, np.ndarray | None]]:
         """Read photos and give their rows, in one pass and in flat memory.
 
         Yields:
@@ -140,12 +140,12 @@ class Activations:
             DataError: A photo has been changed or removed meanwhile.
         """
         with self._facts_kept():
-            for photo, row in self._pass((_Photo(path) for path in paths), self._load_unknown):
+            for item, row in self._pass(map(_Item, photos), self._load_unknown):
                 if row is None:
-                    row = self._kept.get(photo.key)
+                    row = self._kept.get(item.key)
                 if row is None:  # damaged since it was found
-                    row = self._compute_again(photo)
-                yield _checked(photo, row), row if isinstance(row, np.ndarray) else None
+                    row = self._compute_again(item)
+                yield _checked(item, row), row if isinstance(row, np.ndarray) else None
         self._flush()
 
     def fill(self, photos: Iterable[tuple[Record, int]]) -> Iterator[None]:
@@ -160,11 +160,11 @@ class Activations:
         if not self._keep:
             return
         not_finite: list[str] = []
-        for photo, row in self._pass(_photos(photos), self._load_missing):
+        for item, row in self._pass(_items(photos), self._load_missing):
             if isinstance(row, _NotFiniteError):
-                not_finite.append(photo.path)
+                not_finite.append(item.photo.key)
             else:
-                _readable(photo, row)
+                _readable(item, row)
             yield
         self._flush()
         if not_finite:
@@ -178,19 +178,19 @@ class Activations:
         Raises:
             DataError: A row is not finite, or a photo can no longer be read.
         """
-        wanted = _photos(photos)
-        for photo in wanted:
-            kept = self._kept.in_memory(photo.key)
+        wanted = _items(photos)
+        for item in wanted:
+            kept = self._kept.in_memory(item.key)
             if kept is None:
-                wanted = chain([photo], wanted)
+                wanted = chain([item], wanted)
                 break
             yield kept
-        for photo, row in self._pass(wanted, self._load_missing):
-            row = _readable(photo, row)
+        for item, row in self._pass(wanted, self._load_missing):
+            row = _readable(item, row)
             if row is None:
-                row = self._kept.get(photo.key)
+                row = self._kept.get(item.key)
             if row is None:  # damaged since it was found
-                row = self._compute_again(photo)
+                row = self._compute_again(item)
             yield row
         self._flush()
 
@@ -206,100 +206,100 @@ class Activations:
             self._second.close()
 
     def _pass(
-        self, photos: Iterable[_Photo], load: Callable[[_Photo], np.ndarray | None]
-    ) -> Iterator[tuple[_Photo, Row]]:
+        self, items: Iterable[_Item], load: Callable[[_Item], np.ndarray | None]
+    ) -> Iterator[tuple[_Item, Row]]:
         batch_size, workers = self._prefix.batch_size, self._workers
-        photos = iter(photos)
-        # Most rows of a store that was there already are proven by one call, for all photos of a batch.
-        first = list(islice(photos, batch_size)) if self._kept.unproven else []
-        for photo in first:
-            photo.proves = True
+        items = iter(items)
+        # Most rows of a store that was there already are proven by one call, for all items of a batch.
+        first = list(islice(items, batch_size)) if self._kept.unproven else []
+        for item in first:
+            item.proves = True
 
         def prove(pixels: np.ndarray) -> Sequence[Pair]:
-            if all(photo.is_stored for photo in first):  # then the graph of a second output need not open
+            if all(item.is_stored for item in first):  # then the graph of a second output need not open
                 return [(row, None) for row in self._prefix(pixels)]
             return self._prefix.pairs(pixels)
 
         passes = (
             map_images(each, load, compute, batch_size=batch_size, workers=workers)
-            for each, compute in ((first, prove), (photos, self._prefix.pairs))
+            for each, compute in ((first, prove), (items, self._prefix.pairs))
         )
-        for photo, pair in chain.from_iterable(passes):
+        for item, pair in chain.from_iterable(passes):
             row, other = pair if isinstance(pair, tuple) else (pair, None)
-            if photo.proves and isinstance(row, np.ndarray):
+            if item.proves and isinstance(row, np.ndarray):
                 with self._proving:
-                    is_in_memory = self._kept.in_memory(photo.key) is not None
-                    if self._kept.unproven and not is_in_memory and self._kept.has(photo.key):
-                        if self._kept.get(photo.key) is not None:
-                            self._kept.proves(photo.key, row)
+                    is_in_memory = self._kept.in_memory(item.key) is not None
+                    if self._kept.unproven and not is_in_memory and self._kept.has(item.key):
+                        if self._kept.get(item.key) is not None:
+                            self._kept.proves(item.key, row)
                         elif self._kept.has_store:
-                            self._say(_DAMAGED_ROW.format(photo.path))
+                            self._say(_DAMAGED_ROW.format(item.photo.key))
             # A row that is not finite is never kept, so that asking for it again gives the same error.
             if isinstance(row, np.ndarray) and not np.isfinite(row).all():
-                row = _NotFiniteError(photo.path, "its features are not finite (NaN or infinite)")
+                row = _NotFiniteError(item.photo.key, "its features are not finite (NaN or infinite)")
             if other is not None and not np.isfinite(other).all():
                 other = None
             if self._keep and row is not None and not isinstance(row, Exception):
-                self._kept.put(photo.key, row)
+                self._kept.put(item.key, row)
             if self._second is not None and other is not None:
-                self._second._kept.put(photo.key, other)
-            yield photo, row
+                self._second._kept.put(item.key, other)
+            yield item, row
 
-    def _compute_again(self, photo: _Photo) -> np.ndarray:
-        self._say(_DAMAGED_ROW.format(photo.path))
-        ((_, row),) = self._pass([photo], self._load_known)
-        return np.asarray(_readable(photo, row))
+    def _compute_again(self, item: _Item) -> np.ndarray:
+        self._say(_DAMAGED_ROW.format(item.photo.key))
+        ((_, row),) = self._pass([item], self._load_known)
+        return np.asarray(_readable(item, row))
 
-    def _load_unknown(self, photo: _Photo) -> np.ndarray | None:
-        data = read_bytes(photo.path)
-        photo.sha256 = hashlib.sha256(data).hexdigest()
-        if photo.has_box:
-            photo.header = image_header(data)
+    def _load_unknown(self, item: _Item) -> np.ndarray | None:
+        data = item.photo.content()
+        item.sha256 = hashlib.sha256(data).hexdigest()
+        if item.has_box:
+            item.header = image_header(data)
         photos = self._photos
-        needs_facts = photos is not None and photos.is_open and photo.sha256 not in photos
+        needs_facts = photos is not None and photos.is_open and item.sha256 not in photos
         decoded: Decoded | None = None
         pixels: np.ndarray | None = None
 
         def load() -> np.ndarray:
             nonlocal decoded
-            decoded, found = self._load(data, photo)
+            decoded, found = self._load(data, item)
             return found
 
-        if photo.is_wanted:
-            pixels = self._pixels_if_missing(photo, load)
-        if decoded is None and (needs_facts or not photo.is_wanted):
+        if item.is_wanted:
+            pixels = self._pixels_if_missing(item, load)
+        if decoded is None and (needs_facts or not item.is_wanted):
             reduce_to_px = FACTS_PX if needs_facts else CHECK_REDUCE_TO_PX
-            decoded = decode_photo(data, path=photo.path, reduce_to_px=reduce_to_px)
+            decoded = decode_photo(data, path=item.photo.key, reduce_to_px=reduce_to_px)
         if needs_facts and photos is not None and decoded is not None:
-            photos.put(facts_of(decoded, data, photo.sha256, path=photo.path))
+            photos.put(facts_of(decoded, data, item.sha256, path=item.photo.key))
         return pixels
 
-    def _load_missing(self, photo: _Photo) -> np.ndarray | None:
-        return self._pixels_if_missing(photo, lambda: self._load_known(photo))
+    def _load_missing(self, item: _Item) -> np.ndarray | None:
+        return self._pixels_if_missing(item, lambda: self._load_known(item))
 
-    def _pixels_if_missing(self, photo: _Photo, load: Callable[[], np.ndarray]) -> np.ndarray | None:
+    def _pixels_if_missing(self, item: _Item, load: Callable[[], np.ndarray]) -> np.ndarray | None:
         """Load a photo whose row is missing, or differs from what the prefix computes."""
-        photo.is_stored = self._keep and self._kept.has(photo.key)
-        if photo.proves or not photo.is_stored:
+        item.is_stored = self._keep and self._kept.has(item.key)
+        if item.proves or not item.is_stored:
             return load()
         with self._proving:
-            is_proven = not self._kept.unproven or self._kept.in_memory(photo.key) is not None
-            return None if is_proven or self._is_as_computed(photo.key, pixels := load()) else pixels
+            is_proven = not self._kept.unproven or self._kept.in_memory(item.key) is not None
+            return None if is_proven or self._is_as_computed(item.key, pixels := load()) else pixels
 
     def _is_as_computed(self, key: bytes, pixels: np.ndarray) -> bool:
         batch = np.zeros((self._prefix.batch_size, *pixels.shape), np.uint8)
         batch[0] = pixels
         return self._kept.proves(key, self._prefix(batch)[0])
 
-    def _load_known(self, photo: _Photo) -> np.ndarray:
-        data = read_bytes(photo.path)
-        if hashlib.sha256(data).hexdigest() != photo.sha256:
-            raise DataError(f"{photo.path} has been changed since this run began. Start the run again.")
-        return self._load(data, photo)[1]
+    def _load_known(self, item: _Item) -> np.ndarray:
+        data = item.photo.content()
+        if hashlib.sha256(data).hexdigest() != item.sha256:
+            raise DataError(f"{item.photo.key} has been changed since this run began. Start the run again.")
+        return self._load(data, item)[1]
 
-    def _load(self, data: bytes, photo: _Photo) -> tuple[Decoded, np.ndarray]:
-        view = self._augmentation.view(photo.sha256, photo.view) if self._augmentation else None
-        return load_photo(data, self._preprocessing, path=photo.path, view=view)
+    def _load(self, data: bytes, item: _Item) -> tuple[Decoded, np.ndarray]:
+        view = self._augmentation.view(item.sha256, item.view) if self._augmentation else None
+        return load_photo(data, self._preprocessing, path=item.photo.key, view=view)
 
     @contextmanager
     def _facts_kept(self) -> Iterator[None]:
@@ -318,24 +318,24 @@ class Activations:
         self._kept.flush()
 
 
-def _photos(photos: Iterable[tuple[Record, int]]) -> Iterator[_Photo]:
-    return (_Photo(record.path, view, record.sha256) for record, view in photos)
+def _items(photos: Iterable[tuple[Record, int]]) -> Iterator[_Item]:
+    return (_Item(record.photo, view, record.sha256) for record, view in photos)
 
 
-def _checked(photo: _Photo, row: Row) -> CheckedPhoto:
+def _checked(item: _Item, row: Row) -> CheckedPhoto:
     if isinstance(row, Exception):
         is_finite = not isinstance(row, _NotFiniteError)
         reason = getattr(row, "reason", None) or str(row)
-        return CheckedPhoto(photo.sha256, reason, is_finite=is_finite)
-    return CheckedPhoto(photo.sha256, None, photo.header)
+        return CheckedPhoto(item.sha256, reason, is_finite=is_finite)
+    return CheckedPhoto(item.sha256, None, item.header)
 
 
-def _readable(photo: _Photo, row: Row) -> np.ndarray | None:
+def _readable(item: _Item, row: Row) -> np.ndarray | None:
     if isinstance(row, _NotFiniteError):
-        raise not_finite_error([photo.path])
+        raise not_finite_error([item.photo.key])
     if isinstance(row, Exception):
         raise DataError(
-            f"{photo.path} could be read when this run began, and no longer can: "
+            f"{item.photo.key} could be read when this run began, and no longer can: "
             f"{getattr(row, 'reason', None) or row}. Put it back, or start the run again."
         )
     return row

@@ -29,6 +29,7 @@ from headstart.frozen.fingerprint import Fingerprint
 from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.frozen.onnx_file.check import check_on_files
 from headstart.frozen.prefix import Prefix
+from headstart.images.photo import Photo
 from headstart.images.settings import Preprocessing
 from headstart.inference.predictor import find_images
 from headstart.records import Candidate, Listing, Quarantined, Record
@@ -131,7 +132,7 @@ def extract_features(
 
     extractor = open_extractor(config, listing.task, say)
     if extractor.file is not None:
-        check_on_files(extractor.file, [candidate.path for candidate in candidates], say)
+        check_on_files(extractor.file, [candidate.photo for candidate in candidates], say)
     activations = _activations_of(extractor, config, len(candidates), say)
     rows = _Rows(unreadable)
     try:
@@ -211,7 +212,7 @@ class _Rows:
     ) -> Iterator[tuple[Candidate, np.ndarray]]:
         """Yield photos and their features, and report the progress every ten seconds."""
         begun = told = time.monotonic()
-        checked = activations.stream(candidate.path for candidate in candidates)
+        checked = activations.stream(candidate.photo for candidate in candidates)
         for done, (candidate, (photo, row)) in enumerate(zip(candidates, checked, strict=True)):
             if (now := time.monotonic()) - told > 10:
                 told = now
@@ -243,7 +244,7 @@ def _list_photos(config: TrainConfig, settings: Mapping[str, Any], say: Callable
                     f"The photos have no labels. If the labels are in {str(table)!r}, name that file as DATA."
                 )
             return Listing(
-                config.data, tuple(Candidate(path, "", None) for path in paths), (), (), (), len(paths)
+                config.data, tuple(Candidate(Photo(path), "", None) for path in paths), (), (), (), len(paths)
             )
     return read_source(config.data, config.val_folder, for_training=False, **config.source_options)
 
@@ -254,7 +255,7 @@ def _with_boxes_placed(listing: Listing) -> tuple[list[Candidate], list[tuple[st
         return list(listing.candidates), [], []
     by_path = {each.path: each for each in listing.candidates}
     quarantined: list[Quarantined] = []
-    records = [Record(each.path, 0, each.split, sha256="", box=each.box) for each in listing.candidates]
+    records = [Record(each.photo, 0, each.split, sha256="", box=each.box) for each in listing.candidates]
     placed, notes = place_boxes(records, by_path, quarantined)
     candidates = [dataclasses.replace(by_path[record.path], box=record.box) for record in placed]
     return candidates, [(each.path, each.reason) for each in quarantined], notes

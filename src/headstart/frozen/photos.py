@@ -21,7 +21,7 @@ from headstart.frozen.fingerprint import DECODER
 from headstart.frozen.store import FeatureStore, StoreError
 from headstart.images.colour import profile_name
 from headstart.images.decode import Decoded, decode_photo
-from headstart.images.photo_file import read_bytes
+from headstart.images.photo import Photo
 from headstart.inference.runtime import map_in_order
 
 THUMBNAIL_PX: Final = 96
@@ -125,12 +125,12 @@ def facts_of(photo: Decoded, data: bytes, sha256: str, *, path: str) -> PhotoFac
 
 
 def photo_facts(
-    photos: Iterable[tuple[str, str]], room: Room, *, workers: int | None = None
+    photos: Iterable[tuple[Photo, str]], room: Room, *, workers: int | None = None
 ) -> Iterator[PhotoFacts | ImageError]:
     """Return the facts of photos, in order and in flat memory; photos without stored ones are decoded.
 
     Args:
-        photos: Path and SHA-256 of each.
+        photos: Each with its SHA-256.
         room: Opens the store.
         workers: Threads, as in ``map_images``.
 
@@ -142,18 +142,18 @@ def photo_facts(
     """
     store = PhotoStore(room)
 
-    def look(photo: tuple[str, str]) -> PhotoFacts | ImageError:
-        path, sha256 = photo
+    def look(item: tuple[Photo, str]) -> PhotoFacts | ImageError:
+        photo, sha256 = item
         if (facts := store.get(sha256)) is not None:
             return facts
         try:
-            data = read_bytes(path)
+            data = photo.content()
             if hashlib.sha256(data).hexdigest() != sha256:
-                raise DataError(f"{path} has been changed since it was checked. Start the run again.")
-            decoded = decode_photo(data, path=path, reduce_to_px=FACTS_PX)
+                raise DataError(f"{photo.key} has been changed since it was checked. Start the run again.")
+            decoded = decode_photo(data, path=photo.key, reduce_to_px=FACTS_PX)
         except ImageError as error:
             return error
-        facts = facts_of(decoded, data, sha256, path=path)
+        facts = facts_of(decoded, data, sha256, path=photo.key)
         store.put(facts)
         return facts
 

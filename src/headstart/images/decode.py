@@ -22,6 +22,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from headstart.errors import ImageError
 from headstart.images.colour import to_srgb
 from headstart.images.formats import HEAD_BYTES, READERS, format_of, why_not_an_image
+from headstart.images.photo import Photo
 from headstart.images.pillow_warnings import pillow_warnings_off
 
 MAX_PIXELS: Final = 100_000_000
@@ -134,24 +135,24 @@ def decode_photo(data: bytes, *, path: str, reduce_to_px: int | None = None) -> 
         raise ImageError(path, _why_not_decoded(error, format_name)) from error
 
 
-def image_size(photo: str | bytes) -> tuple[int, int]:
+def image_size(photo: Photo | bytes) -> tuple[int, int]:
     """Return width and height of a photo as a viewer displays it; see ``image_header``."""
     return image_header(photo).size
 
 
-def image_header(photo: str | bytes) -> Header:
+def image_header(photo: Photo | bytes) -> Header:
     """Read the size and orientation of a photo without decoding its pixels.
 
     Args:
-        photo: A path, or the content of a file.
+        photo: A photo, or the content of its file.
 
     Raises:
         ImageError: According to its header, it is not a photo that Headstart can read.
     """
-    path = photo if isinstance(photo, str) else "photo"
+    path = photo.key if isinstance(photo, Photo) else "photo"
     try:
-        # Of a path, only the header is read; what is no regular file would have been refused before.
-        with open(photo, "rb") if isinstance(photo, str) else io.BytesIO(photo) as file:
+        # What is no regular file would have been refused before.
+        with photo.open() if isinstance(photo, Photo) else io.BytesIO(photo) as file:
             head = file.read(HEAD_BYTES)
             format_name = format_of(head)
             if format_name not in READERS:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import os
+import threading
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from headstart.errors import ImageError, InputError
-from headstart.images.photo_file import MAX_FILE_BYTES
+from headstart.images.colour import to_srgb
+from headstart.images.decode import image_size
+from headstart.images.photo import MAX_FILE_BYTES, Photo
 
 
 class Readable(Protocol):
@@ -39,7 +44,7 @@ class HasArray(Protocol):
     def __array__(self) -> np.ndarray: ...
 
 
-Photo: TypeAlias = (
+PhotoLike: TypeAlias = (
     str
     | os.PathLike[str]
     | bytes
@@ -50,26 +55,77 @@ Photo: TypeAlias = (
     | Image.Image
     | np.ndarray
     | HasArray
+    | Photo
 )
 """A path; the content of a file; a file opened in binary mode; a Pillow image; or uint8 pixels: RGB (H, W,
 3), RGBA (H, W, 4), or grey (H, W) or (H, W, 1); as a PyTorch tensor also (3, H, W), (4, H, W) or (1, H, W).
 """
 
 _CHANNELS: Final = (1, 3, 4)
+_ORIENTATION, _FIRST_SIDEWAYS = 0x0112, 5  # the EXIF tag, and the first of its values that turn a photo
+_UNNAMED: Final = "the photo"
+_PILLOW: Final = threading.Lock()  # an image may be decoded only now, and stand twice in a list
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Given:
-    """A photo from an argument, converted to one of a few types.
+    """The ``read`` of a photo that was passed as data, without a name.
 
     Attributes:
-        path: The path that was given; None if the photo was not given as a path.
-        content: A path, a file's content, a Pillow image, (H, W), (H, W, 3) or (H, W, 4) uint8 pixels, or why
-            an open file could not be read.
+        content: The content of a file; a Pillow image; (H, W), (H, W, 3) or (H, W, 4) uint8 pixels; or the
+            reason why an open file could not be read.
     """
 
-    path: str | None
-    content: str | bytes | Image.Image | np.ndarray | ImageError
+    content: bytes | Image.Image | np.ndarray | ImageError
+
+    def __call__(self, key: str) -> bytes:
+        """Return the content of a file; pixels are encoded without loss.
+
+        Raises:
+            ImageError: The file could not be read, or the Pillow image cannot be decoded.
+        """
+        if isinstance(self.content, ImageError):
+            raise self.content
+        if isinstance(self.content, bytes):
+            return self.content
+        file = io.BytesIO()
+        with _errors_named():
+            image = _upright(self.content)
+            image.save(file, "PNG" if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA") else "TIFF")
+        return file.getvalue()
+
+
+def rgb_given(photo: Photo) -> Image.Image | None:
+    """Return the upright sRGB image of a photo that was passed as RGB pixels; None for any other photo.
+
+    This saves encoding and decoding them. Other pixels (transparency, 16 bits, ...) are converted by
+    ``decode``, like those of files.
+
+    Raises:
+        ImageError: The Pillow image cannot be decoded.
+    """
+    content = photo.read.content if isinstance(photo.read, Given) else None
+    if isinstance(content, np.ndarray) and content.shape[2:] == (3,):
+        return Image.fromarray(content)
+    if not isinstance(content, Image.Image):
+        return None
+    with _errors_named():
+        image = _upright(content)
+        if image.mode != "RGB" or image.has_transparency_data:
+            return None
+        return to_srgb(image, image.info.get("icc_profile"))
+
+
+def size_of(photo: Photo) -> tuple[int, int]:
+    """Return width and height of a photo as a viewer displays it, without encoding pixels."""
+    content = photo.read.content if isinstance(photo.read, Given) else None
+    if isinstance(content, np.ndarray):
+        return int(content.shape[1]), int(content.shape[0])
+    if isinstance(content, Image.Image):
+        width, height = content.size
+        turned = content.getexif().get(_ORIENTATION, 1) >= _FIRST_SIDEWAYS
+        return (height, width) if turned else (width, height)
+    return image_size(photo)
 
 
 def is_one_photo(photos: object) -> bool:
@@ -84,7 +140,7 @@ def is_one_photo(photos: object) -> bool:
     )
 
 
-def each_given(photos: Iterable[Photo]) -> Iterator[Given]:
+def as_photos(photos: Iterable[PhotoLike]) -> Iterator[Photo]:
     """Yield the photos of an argument one by one, in the calling thread.
 
     Open files are read here, because the caller may close them before the next photo is requested. Mutable
@@ -106,7 +162,7 @@ def each_given(photos: Iterable[Photo]) -> Iterator[Given]:
     may_reuse = remaining is photos
     for number, photo in enumerate(remaining):
         try:
-            yield _given(photo, copy=may_reuse)
+            yield _as_photo(photo, copy=may_reuse)
         except InputError as error:
             raise InputError(f"photos[{number}]: {error}") from None
 
@@ -117,20 +173,25 @@ _WANTED: Final = (
 )
 
 
-def _given(photo: object, *, copy: bool) -> Given:
+def _as_photo(photo: object, *, copy: bool) -> Photo:
+    if isinstance(photo, Photo):
+        return photo
     if isinstance(photo, (str, os.PathLike)):
-        path = os.fsdecode(photo)
-        return Given(path, path)
+        return Photo(os.fsdecode(photo))
+    return Photo(_UNNAMED, Given(_content(photo, copy=copy)))
+
+
+def _content(photo: object, *, copy: bool) -> bytes | Image.Image | np.ndarray | ImageError:
     if isinstance(photo, (bytes, bytearray, memoryview)):
-        return Given(None, bytes(photo))
+        return bytes(photo)
     if isinstance(photo, Image.Image):
-        return Given(None, _copied(photo) if copy else photo)
+        return _copied(photo) if copy else photo
     if isinstance(photo, np.ndarray) or _is_array(photo):
         pixels = _pixels(photo)
-        return Given(None, pixels.copy() if copy else pixels)
+        return pixels.copy() if copy else pixels
     for method in ("read", "read_bytes"):
         if callable(read := getattr(photo, method, None)):
-            return Given(None, _read(photo, read, () if method == "read_bytes" else (MAX_FILE_BYTES + 1,)))
+            return _read(photo, read, () if method == "read_bytes" else (MAX_FILE_BYTES + 1,))
     raise InputError(f"{_shown(photo)} is {_WANTED}.")
 
 
@@ -140,7 +201,7 @@ def _read(file: object, read: Any, size: tuple[int, ...]) -> bytes | ImageError:
     except (TypeError, LookupError) as error:  # as of a ZipFile, which reads names
         raise InputError(f"{_shown(file)} cannot be read like an open file: {error}") from error
     except Exception as error:  # of the system, of a closed file, or of whichever library opened it
-        return ImageError("the photo", f"cannot be read: {getattr(error, 'strerror', None) or error}")
+        return ImageError(_UNNAMED, f"cannot be read: {getattr(error, 'strerror', None) or error}")
     if isinstance(data, (bytearray, memoryview)):
         data = bytes(data)
     if isinstance(data, str):
@@ -149,18 +210,35 @@ def _read(file: object, read: Any, size: tuple[int, ...]) -> bytes | ImageError:
         raise InputError(f"reading {_shown(file)} gives {type(data).__name__}; it must give bytes.")
     if not data:
         return ImageError(
-            "the photo", "empty file, or one that has been read to its end: rewind it with seek(0)"
+            _UNNAMED, "empty file, or one that has been read to its end: rewind it with seek(0)"
         )
     if len(data) > MAX_FILE_BYTES:
-        return ImageError("the photo", f"more than {MAX_FILE_BYTES / 2**30:.0f} GiB, which are not read")
+        return ImageError(_UNNAMED, f"more than {MAX_FILE_BYTES / 2**30:.0f} GiB, which are not read")
     return data
 
 
 def _copied(image: Image.Image) -> Image.Image | ImageError:
     try:
-        return image.copy()
-    except Exception as error:  # Pillow's decoders raise almost anything on damaged files
-        return ImageError("the photo", f"cannot be decoded: {error or type(error).__name__}")
+        with _errors_named():
+            return image.copy()
+    except ImageError as error:
+        return error
+
+
+def _upright(content: Image.Image | np.ndarray) -> Image.Image:
+    if isinstance(content, np.ndarray):
+        return Image.fromarray(content)
+    with _PILLOW:
+        return ImageOps.exif_transpose(content)
+
+
+@contextmanager
+def _errors_named() -> Iterator[None]:
+    """Convert what Pillow raises on damaged files, which is almost anything, to ImageError."""
+    try:
+        yield
+    except Exception as error:
+        raise ImageError(_UNNAMED, f"cannot be decoded: {error or type(error).__name__}") from error
 
 
 def _is_array(photo: object) -> bool:

@@ -10,7 +10,7 @@ from headstart.errors import UsageError
 from headstart.files import write_whole
 from headstart.images.decode import decode
 from headstart.images.draw import annotate
-from headstart.images.photo_file import read_bytes
+from headstart.images.photo import Photo
 from headstart.inference.model_file import ModelInfo
 from headstart.tasks.prediction import Prediction
 
@@ -44,7 +44,7 @@ def _drawn(predictions: Iterable[Prediction], info: ModelInfo, folder: Path) -> 
     taken: dict[str, int] = {}
     for prediction in predictions:
         if prediction.path is not None and prediction.error is None:
-            photo = decode(read_bytes(prediction.path), path=prediction.path)
+            photo = decode(Photo(prediction.path).content(), path=prediction.path)
             boxes = [] if prediction.box is None else [prediction.box]
             picture = annotate(photo, tasks.of(info.task).words(prediction), boxes)
             stem = Path(prediction.path).stem

@@ -18,9 +18,9 @@ from types import TracebackType
 from typing import Any, BinaryIO, Final, TextIO, cast
 
 from headstart.columns import counted
-from headstart.errors import FileWriteError, ImageError, UsageError
+from headstart.errors import FileWriteError, UsageError
 from headstart.files import delete, retried, try_lock
-from headstart.images.photo_file import read_bytes
+from headstart.images.photo import Photo
 from headstart.inference.runtime import map_in_order
 from headstart.tasks.prediction import Prediction
 
@@ -74,7 +74,7 @@ class PredictionsFile:
             photos: Paths; only a bounded number is read ahead.
             predict: Predicts the remaining photos, in their order.
         """
-        hashed = map_in_order(lambda path: (path, _sha256(path)), photos)
+        hashed = map_in_order(lambda path: (path, Photo(path).sha256()), photos)
         waiting: deque[tuple[str, int | None]] = deque()  # SHA-256, and offset of a known prediction
 
         for path, sha256 in hashed:
@@ -288,11 +288,3 @@ def _content_of(line: bytes) -> Any:
 
 def _key(path: str, sha256: str) -> bytes:
     return hashlib.sha256(f"{path}\0{sha256}".encode("utf-8", "surrogateescape")).digest()[:16]
-
-
-def _sha256(path: str) -> str:
-    """Return the SHA-256 of a photo's file; empty if it cannot be read."""
-    try:
-        return hashlib.sha256(read_bytes(path)).hexdigest()
-    except (ImageError, OSError):
-        return ""

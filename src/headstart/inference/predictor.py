@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,15 +10,12 @@ from typing import Final, cast
 
 import numpy as np
 import onnxruntime
-from PIL import Image, ImageOps
 
 from headstart import tasks
 from headstart.errors import HeadstartError, ImageError, RunFolderError, UsageError, shell_command
-from headstart.images.colour import to_srgb
-from headstart.images.decode import decode, image_size
 from headstart.images.find import walk
-from headstart.images.given import Given, Photo, each_given, is_one_photo
-from headstart.images.photo_file import read_bytes
+from headstart.images.given import Given, PhotoLike, as_photos, is_one_photo, rgb_given, size_of
+from headstart.images.photo import Photo
 from headstart.images.preprocess import load_pixels, preprocess
 from headstart.inference.model_file import ModelInfo, open_onnx, verify_onnx
 from headstart.inference.runtime import Failure, Provider, Row, fastest_providers, map_images, open_session
@@ -32,8 +27,6 @@ _BATCH_SIZE_ON_CPU: Final = 1
 _BATCH_SIZE_ON_GPU: Final = 32
 
 _MOST_NAMED: Final = 10  # classes or models, in a message
-
-_ORIENTATION, _FIRST_SIDEWAYS = 0x0112, 5  # the EXIF tag, and the first of its values that turn a photo
 
 
 def load(path: str | os.PathLike[str]) -> Predictor:
@@ -79,7 +72,6 @@ class Predictor:
         self._all_outputs = [output.name for output in self._session.get_outputs()]
         self._outputs = [name for name in self._all_outputs if name != "logits"]
         self._batch_size = _BATCH_SIZE_ON_CPU if on_cpu else _BATCH_SIZE_ON_GPU
-        self._pillow_lock = threading.Lock()
 
     @classmethod
     def from_bytes(cls, model: bytes, *, providers: Sequence[Provider] | None = None) -> Predictor:
@@ -110,7 +102,9 @@ class Predictor:
         """The classes, in the order of the model's outputs."""
         return self.info.class_names
 
-    def predict(self, photos: Photo | Iterable[Photo], *, top_k: int | None = None) -> list[Prediction]:
+    def predict(
+        self, photos: PhotoLike | Iterable[PhotoLike], *, top_k: int | None = None
+    ) -> list[Prediction]:
         """Predict one photo or several.
 
         Args:
@@ -129,19 +123,19 @@ class Predictor:
                 error is also a ``TypeError`` and a ``ValueError``.
         """
         collection = [photos] if is_one_photo(photos) else photos
-        return list(self.predict_iter(cast("Iterable[Photo]", collection), top_k=top_k))
+        return list(self.predict_iter(cast("Iterable[PhotoLike]", collection), top_k=top_k))
 
-    def predict_iter(self, photos: Iterable[Photo], *, top_k: int | None = None) -> Iterator[Prediction]:
+    def predict_iter(self, photos: Iterable[PhotoLike], *, top_k: int | None = None) -> Iterator[Prediction]:
         """Predict photos one by one, as ``predict`` does.
 
         Only a few photos are in memory at any time, so the number of photos is not limited.
         """
         if top_k is not None and top_k < 1:
             raise UsageError(f"top_k is {top_k}; it must be at least 1.")
-        rows = map_images(each_given(photos), self._pixels, self._answers, batch_size=self._batch_size)
+        rows = map_images(as_photos(photos), self._pixels, self._answers, batch_size=self._batch_size)
         return (self._prediction(photo, row, top_k) for photo, row in rows)
 
-    def outputs(self, photos: Iterable[Photo]) -> Iterator[np.ndarray | Failure]:
+    def outputs(self, photos: Iterable[PhotoLike]) -> Iterator[np.ndarray | Failure]:
         """Yield the raw outputs of the model file for each photo.
 
         Args:
@@ -157,67 +151,28 @@ class Predictor:
         def run(pixels: np.ndarray) -> np.ndarray:
             return np.concatenate(self._session.run(names, {"images": pixels}), axis=1)
 
-        for _, row in map_images(each_given(photos), self._pixels, run, batch_size=self._batch_size):
+        for _, row in map_images(as_photos(photos), self._pixels, run, batch_size=self._batch_size):
             assert row is not None  # every photo is computed on
             yield row
 
-    def _pixels(self, photo: Given) -> np.ndarray:
-        settings, content = self.info.preprocessing, photo.content
-        if isinstance(content, ImageError):
-            raise content
-        if isinstance(content, str):
-            return load_pixels(read_bytes(content), settings, path=content)
-        if isinstance(content, bytes):
-            return load_pixels(content, settings, path="the photo")
-        if isinstance(content, np.ndarray):
-            if content.shape[2:] == (3,):
-                return preprocess(Image.fromarray(content), settings)
-            content = Image.fromarray(content)
-        return self._pixels_of_pillow(content)
-
-    def _pixels_of_pillow(self, photo: Image.Image) -> np.ndarray:
-        try:
-            with self._pillow_lock:  # it may be decoded only now, and stand twice in the list
-                image = ImageOps.exif_transpose(photo)
-            if image.mode != "RGB" or image.has_transparency_data:
-                # Transparency, 16 bits and the like are treated in one place, which takes a file.
-                file = io.BytesIO()
-                image.save(file, "PNG" if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA") else "TIFF")
-                image = decode(file.getvalue(), path="the photo")
-            else:
-                image = to_srgb(image, image.info.get("icc_profile"))
-        except ImageError:
-            raise
-        except Exception as error:  # as in decode: Pillow raises almost anything on damaged files
-            raise ImageError("the photo", f"cannot be decoded: {error or type(error).__name__}") from error
-        return preprocess(image, self.info.preprocessing)
+    def _pixels(self, photo: Photo) -> np.ndarray:
+        if (image := rgb_given(photo)) is not None:
+            return preprocess(image, self.info.preprocessing)
+        return load_pixels(photo.content(), self.info.preprocessing, path=photo.key)
 
     def _answers(self, pixels: np.ndarray) -> np.ndarray:
         """Return all outputs, concatenated: (B, D)."""
         return np.concatenate(self._session.run(self._outputs, {"images": pixels}), axis=1)
 
-    def _prediction(self, photo: Given, row: Row, top_k: int | None) -> Prediction:
-        path = photo.path
+    def _prediction(self, photo: Photo, row: Row, top_k: int | None) -> Prediction:
+        path = None if isinstance(photo.read, Given) else photo.key
         if isinstance(row, Exception):
             return Prediction(path, error=row.reason if isinstance(row, ImageError) else str(row))
         assert row is not None  # every photo is computed on
         try:
-            return tasks.of(self.info.task).prediction(
-                path, row, self.info, partial(_size, photo.content), top_k
-            )
+            return tasks.of(self.info.task).prediction(path, row, self.info, partial(size_of, photo), top_k)
         except ImageError as error:  # it has been read a moment ago
             return Prediction(path, error=error.reason)
-
-
-def _size(photo: str | bytes | Image.Image | np.ndarray | ImageError) -> tuple[int, int]:
-    """Return width and height of a photo as a viewer displays it."""
-    if isinstance(photo, np.ndarray):
-        return int(photo.shape[1]), int(photo.shape[0])
-    if isinstance(photo, Image.Image):
-        width, height = photo.size
-        return (height, width) if photo.getexif().get(_ORIENTATION, 1) >= _FIRST_SIDEWAYS else (width, height)
-    assert not isinstance(photo, ImageError)  # that has no answer
-    return image_size(photo)
 
 
 def find_images(path: str | os.PathLike[str]) -> Iterator[str]:

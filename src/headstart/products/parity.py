@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +13,7 @@ from torch import nn
 from headstart import tasks
 from headstart.errors import ParityError
 from headstart.images.decode import image_size
-from headstart.images.photo_file import read_bytes
+from headstart.images.photo import Photo
 from headstart.images.preprocess import load_pixels
 from headstart.inference.model_file import ModelInfo
 from headstart.inference.predictor import Predictor
@@ -40,13 +40,13 @@ class Parity:
 
 
 @torch.inference_mode()
-def check_parity(predictor: Predictor, network: nn.Module, paths: Sequence[str]) -> Parity:
+def check_parity(predictor: Predictor, network: nn.Module, photos: Sequence[Photo]) -> Parity:
     """Run photos through the model file and through the network it was exported from.
 
     Args:
         predictor: The exported model.
         network: The trained network, on the CPU.
-        paths: Real photos, for instance of the validation split.
+        photos: Real ones, for instance of the validation split.
 
     Raises:
         ParityError: An answer differs by more than ``TOLERANCE``.
@@ -56,24 +56,26 @@ def check_parity(predictor: Predictor, network: nn.Module, paths: Sequence[str])
     task = tasks.of(predictor.info.task)
     network.eval()
     largest, worst = 0.0, ""
-    for prediction in predictor.predict_iter(paths):
-        path = str(prediction.path)
-        pixels = torch.from_numpy(load_pixels(read_bytes(path), settings, path=path))[None]
+    for photo, prediction in zip(photos, predictor.predict_iter(photos), strict=True):
+        pixels = torch.from_numpy(load_pixels(photo.content(), settings, path=photo.key))[None]
         row = told(network(normalise(pixels)), predictor.info)[0].numpy()
-        expected = task.prediction(path, row, predictor.info, partial(image_size, path), None)
-        difference = _difference(prediction, expected, predictor.info)
+        size = partial(image_size, photo)
+        expected = task.prediction(photo.key, row, predictor.info, size, None)
+        difference = _difference(prediction, expected, predictor.info, size)
         if not difference <= largest:  # NaN counts as a difference
-            largest, worst = difference, path
+            largest, worst = difference, photo.key
     if not largest <= TOLERANCE:
         raise ParityError(
             f"The exported model disagrees with the trained network: on {worst} an answer differs by "
             f"{largest:.2g}, and {TOLERANCE:g} is allowed. The weights in model.safetensors are good; please "
             f"report this with the backbone's name."
         )
-    return Parity(len(paths), largest)
+    return Parity(len(photos), largest)
 
 
-def _difference(actual: Prediction, expected: Prediction, info: ModelInfo) -> float:
+def _difference(
+    actual: Prediction, expected: Prediction, info: ModelInfo, size: Callable[[], tuple[int, int]]
+) -> float:
     """Return the largest difference of a number in two predictions of a photo: see ``Parity``."""
     differences = [actual.probabilities[name] - share for name, share in expected.probabilities.items()]
     differences += [
@@ -81,8 +83,8 @@ def _difference(actual: Prediction, expected: Prediction, info: ModelInfo) -> fl
         for name, std in zip(info.targets, info.scale[1], strict=True)
     ]
     if expected.box is not None:
-        assert actual.path is not None and actual.box is not None  # noqa: PT018
-        sides = np.tile(image_size(actual.path), 2)
+        assert actual.box is not None
+        sides = np.tile(size(), 2)
         # In shares, but never more than half a pixel.
         allowed = np.minimum(1.0, 0.5 / (TOLERANCE * sides))
         differences += ((np.array(expected.box) - actual.box) / sides / allowed).tolist()

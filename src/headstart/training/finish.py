@@ -105,7 +105,7 @@ def finish(
             save_network(run.path / "model.safetensors", network, info)
             predictor = Predictor.from_bytes(model, providers=providers)
         photos = splits.val[:: math.ceil(len(splits.val) / PARITY_PHOTOS)]
-        parity = check_parity(predictor, network, [photo.path for photo in photos])
+        parity = check_parity(predictor, network, [photo.photo for photo in photos])
         run.write_bytes("model.onnx", model)
     facts = {
         "seed": config.seed,

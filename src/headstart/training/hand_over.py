@@ -53,7 +53,7 @@ def outputs_of_file(predictor: Predictor, photos: Sequence[Record], run: Path) -
         TrainingError: A photo could be read before, and no longer can.
     """
     found = []
-    for photo, row in zip(photos, predictor.outputs(photo.path for photo in photos), strict=True):
+    for photo, row in zip(photos, predictor.outputs(photo.photo for photo in photos), strict=True):
         if isinstance(row, Exception):
             reason = row.reason if isinstance(row, ImageError) else str(row)
             raise TrainingError(

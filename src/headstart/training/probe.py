@@ -112,7 +112,7 @@ def train_probe(
         cleanup.enter_context(_told_how_to_go_on(run, watchers.say))
         watchers.say(f"Backbone {backbone.name}, weights: {backbone.source}")
         if backbone.is_file:
-            check_on_files(backbone, [photo.path for photo in setup.listing.candidates], watchers.say)
+            check_on_files(backbone, [photo.photo for photo in setup.listing.candidates], watchers.say)
 
         features = _open_features(setup, watchers)
         cleanup.callback(features.close)

@@ -9,6 +9,7 @@ import torch
 
 from headstart.config import PhaseConfig, TrainConfig
 from headstart.data.split import Splits
+from headstart.images.photo import Photo
 from headstart.records import Dataset, Listing, Record
 from headstart.training.run.history import EpochRecord
 from headstart.training.watch.counting import Counter
@@ -52,7 +53,9 @@ def test_a_flip_that_changes_labels_is_told_once(capsys: pytest.CaptureFixture[s
 def test_copies_of_training_photos_are_named(
     num_copies: int, told: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tell_photos(Terminal(), (), (), tuple(Record(f"{n}.jpg", 0, "val", "a") for n in range(num_copies)))
+    tell_photos(
+        Terminal(), (), (), tuple(Record(Photo(f"{n}.jpg"), 0, "val", "a") for n in range(num_copies))
+    )
     lines = [line for line in capsys.readouterr().err.splitlines() if "cop" in line]
     assert len(lines) == (told is not None)
     if told:

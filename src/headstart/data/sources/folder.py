@@ -18,6 +18,7 @@ from headstart.data.sources.similar import similar_classes
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER, split_in_name
 from headstart.data.sources.tree import Image, Tree, tree_of
 from headstart.errors import DataError, did_you_mean
+from headstart.images.photo import Photo
 from headstart.records import Candidate, Listing
 
 _MOST_NAMED: Final = 10  # in one error message
@@ -68,7 +69,9 @@ def read_folder(
         raise DataError(_no_class_folders(sources[0]))
 
     candidates = [
-        Candidate(image.path, name, source.split) for source in sources for name, image in source.photos
+        Candidate(Photo(image.path), name, source.split)
+        for source in sources
+        for name, image in source.photos
     ]
     with_class = {candidate.path for candidate in candidates}
     without_class = [image.path for each in trees for image in each.images if image.path not in with_class]

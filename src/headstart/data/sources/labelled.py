@@ -80,8 +80,8 @@ def _sort_out(sorted_out: SortedOut, labels: Labels, own_split: str | None) -> N
     by_photo: dict[str, list[Written]] = {}
     for written in labels.written:
         by_photo.setdefault(os.path.normpath(written.path), []).append(written)
-    for rows in by_photo.values():
-        sorted_out.add(rows, labels, own_split)
+    for path in list(by_photo):  # each is freed as it is sorted out, which keeps the peak of memory low
+        sorted_out.add(by_photo.pop(path), labels, own_split)
 
 
 def _remarks(labels: Labels, candidates: Sequence[Candidate], without_label: Sequence[str]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from headstart import tasks
 from headstart.columns import counted
 from headstart.data.quarantine import MOST_NAMED, NO_SUCH_PHOTO, and_more
 from headstart.data.sources.written import Labels, Written
+from headstart.images.photo import Photo
 from headstart.images.view import Box
 from headstart.records import Candidate, Quarantined
 
@@ -43,7 +44,14 @@ class SortedOut:
             answers = first.labels if task.has_labels else ()
             self.candidates.append(
                 Candidate(
-                    first.path, class_name, split, answers, first.numbers, None, first.group, first.source
+                    Photo(first.path),
+                    class_name,
+                    split,
+                    answers,
+                    first.numbers,
+                    None,
+                    first.group,
+                    first.source,
                 )
             )
             return
@@ -58,7 +66,7 @@ class SortedOut:
         largest = max(objects, key=lambda each: _area(each.box))  # of equal ones the first
         self.candidates.append(
             Candidate(
-                first.path,
+                Photo(first.path),
                 largest.class_name,
                 split,
                 box=largest.box,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -16,6 +15,7 @@ from headstart.errors import ImageError, NetworkError
 from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.frozen.onnx_file.batch import close
 from headstart.frozen.onnx_file.surgery import SCALE, SHIFT, serialised, set_normalisation
+from headstart.images.photo import Photo
 from headstart.images.preprocess import load_pixels
 from headstart.inference.runtime import open_session
 
@@ -83,13 +83,13 @@ def check_on_photos(backbone: OnnxBackbone, pixels: np.ndarray, say: Callable[[s
 
 
 def check_on_files(
-    backbone: OnnxBackbone, paths: Sequence[str], say: Callable[[str], object] = print
+    backbone: OnnxBackbone, photos: Sequence[Photo], say: Callable[[str], object] = print
 ) -> None:
-    """Do the same with photos from all over a list of files; those that cannot be read are left out."""
+    """Do the same with photos from all over a list; those that cannot be read are left out."""
     pixels = []
-    for path in paths[:: max(1, len(paths) // MAX_PHOTOS)][:MAX_PHOTOS]:
-        with contextlib.suppress(ImageError, OSError):
-            pixels.append(load_pixels(Path(path).read_bytes(), backbone.preprocessing, path=path))
+    for photo in photos[:: max(1, len(photos) // MAX_PHOTOS)][:MAX_PHOTOS]:
+        with contextlib.suppress(ImageError):
+            pixels.append(load_pixels(photo.content(), backbone.preprocessing, path=photo.key))
     if pixels:
         check_on_photos(backbone, np.stack(pixels), say)
 

@@ -22,7 +22,6 @@ from headstart.data.targets import Targets
 from headstart.errors import DataError, ImageError
 from headstart.images.decode import decode, image_size
 from headstart.images.draw import outline
-from headstart.images.photo_file import read_bytes
 from headstart.images.preprocess import load_pixels
 from headstart.images.view import View
 from headstart.records import Candidate, Quarantined, Record
@@ -202,13 +201,13 @@ def _readable(
     """Photos that can be used, boxes in their own pixels, with their bytes; the others are noted."""
     for candidate in candidates:
         try:
-            content = read_bytes(candidate.path)
+            content = candidate.photo.content()
             decode(content, path=candidate.path, reduce_to_px=_ORIGINAL_PX)
         except ImageError as error:
             unreadable.append((candidate.path, error.reason))
             continue
         if candidate.box is not None:
-            record = Record(candidate.path, 0, candidate.split, "", box=candidate.box)
+            record = Record(candidate.photo, 0, candidate.split, "", box=candidate.box)
             quarantined: list[Quarantined] = []
             records, _ = place_boxes([record], {candidate.path: candidate}, quarantined)
             if not records:
@@ -231,7 +230,7 @@ def _row(
     plain = load_pixels(content, preprocessing, path=photo.path)
     name = os.fsencode(Path(photo.path).name).decode("utf-8", "replace")
     augmentation, sha256 = Augmentation(augment, seed), hashlib.sha256(content).hexdigest()
-    record = Record(photo.path, 0, photo.split, sha256, box=photo.box, size=image_size(content))
+    record = Record(photo.photo, 0, photo.split, sha256, box=photo.box, size=image_size(content))
 
     def framed(pixels: np.ndarray, number: int) -> np.ndarray:
         if photo.box is None:

@@ -70,7 +70,7 @@ def _unread(setup: Setup) -> list[Record]:
     labels = {name: label for label, name in enumerate(setup.listing.class_names)}
     return [
         Record(
-            each.path,
+            each.photo,
             labels[each.class_name] if each.class_name else 0,
             each.split,
             sha256="",
