@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -55,17 +56,22 @@ class Counted:
     def __init__(self, prefix: NetworkPrefix) -> None:
         self._prefix = prefix
         self.count = 0
+        self._counting = threading.Lock()  # several threads compute
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._prefix, name)
 
     def __call__(self, pixels: np.ndarray) -> Any:
-        self.count += int((pixels.reshape(len(pixels), -1).max(1) > 0).sum())
+        self._see(pixels)
         return self._prefix(pixels)
 
     def pairs(self, pixels: np.ndarray) -> Any:
-        self.count += int((pixels.reshape(len(pixels), -1).max(1) > 0).sum())
+        self._see(pixels)
         return self._prefix.pairs(pixels)
+
+    def _see(self, pixels: np.ndarray) -> None:
+        with self._counting:
+            self.count += int((pixels.reshape(len(pixels), -1).max(1) > 0).sum())
 
 
 def activations_of(prefix: Any, **options: Any) -> tuple[Activations, list[str]]:
