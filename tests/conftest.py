@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,12 @@ from PIL import Image
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # each has a core: threads of several would wait for one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _old_objects_are_no_garbage() -> None:
+    """Let the garbage collection after each phase look at what is new, not at libraries and other tests."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

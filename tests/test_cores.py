@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import builtins
 import os
 import threading
@@ -157,15 +156,3 @@ def test_pytorch_has_as_many_threads_as_the_container_has_cores_or_the_user_want
     finally:
         torch.set_num_threads(before)
     assert seen == {threads}
-
-
-SOURCES = sorted(Path(headstart.__path__[0]).rglob("*.py"))
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(SOURCES[0].parent)))
-def test_nobody_else_counts_processors(path: Path) -> None:
-    if path.name == "cores.py":
-        return
-    tree = ast.parse(path.read_text("utf-8"))
-    names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    assert not names & {"cpu_count", "process_cpu_count", "sched_getaffinity"}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import atexit
 import os
 import signal
 import subprocess
 import sys
 import types
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -154,29 +152,6 @@ def test_a_home_that_is_read_only_costs_the_store_and_says_so_once(machine: Mach
     assert not list(machine.home.iterdir())
     assert (machine.run_folder / "model.onnx").is_file()
     assert not files_below(machine.temporary)
-
-
-SOURCES = sorted((Path(guard.__file__).parents[1] / "src").rglob("*.py"))
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
-def test_homes_and_matplotlib_are_asked_for_in_one_place(path: Path) -> None:
-    nodes = list(nodes_at_run_time(ast.parse(path.read_text("utf-8"))))
-    if path.name != "environment.py":
-        attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
-        assert not attributes & {"home", "expanduser", "getuser"}
-    if path.name != "figure.py":
-        imported = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
-        imported |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-        assert "matplotlib" not in {name.partition(".")[0] for name in imported}
-
-
-def nodes_at_run_time(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield all nodes but those below ``if TYPE_CHECKING``."""
-    yield node
-    for child in ast.iter_child_nodes(node):
-        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
-            yield from nodes_at_run_time(child)
 
 
 def figures(code: str, home: Path, **variables: str) -> str:

@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import pytest
-
 SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 
 # The house, from the ground up: files and rooms of ``src/headstart``. A file may import what stands in lines
@@ -122,15 +120,21 @@ def modules_of(names: Iterable[str]) -> set[str]:
     return {name if name in FILES else name.rpartition("/")[0] for name in ours} & FILES.keys()
 
 
-@pytest.mark.parametrize("module", FILES)
-def test_imports_go_one_way(module: str) -> None:
-    height = HOUSE.index(place_of(module))
-    above = {each for each in modules_of(imports_of(FILES[module])) if HOUSE.index(place_of(each)) > height}
-    assert not above, f"{module} imports {sorted(above)}, which stand above it"
+IMPORTS = {module: imports_of(path) for module, path in FILES.items()}
+
+
+def test_imports_go_one_way() -> None:
+    above = {
+        f"{module} imports {each}, which stands above it"
+        for module, names in IMPORTS.items()
+        for each in modules_of(names)
+        if HOUSE.index(place_of(each)) > HOUSE.index(place_of(module))
+    }
+    assert not above
 
 
 def test_no_imports_go_round_in_a_circle() -> None:
-    below = {module: modules_of(imports_of(path)) - {module} for module, path in FILES.items()}
+    below = {module: modules_of(names) - {module} for module, names in IMPORTS.items()}
     while leaves := {module for module, others in below.items() if not others}:
         below = {module: others - leaves for module, others in below.items() if module not in leaves}
     assert not below, f"these files import each other in a circle, or import one that does: {sorted(below)}"
@@ -141,18 +145,23 @@ def is_without_torch(module: str) -> bool:
     return any(f"{module}/".startswith(f"{place}/") for place in places) or FILES[module].stat().st_size == 0
 
 
-@pytest.mark.parametrize("module", [m for m in FILES if place_of(m) in GROUND_FLOOR.split()])
-def test_the_ground_floor_never_imports_torch(module: str) -> None:
-    refused = TORCH if module.partition("/")[0] in WITH_NETWORKS else TORCH | NETWORKS
-    assert not {name.partition(".")[0] for name in imports_of(FILES[module])} & refused
+def packages_of(names: Iterable[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names}
 
 
-@pytest.mark.parametrize("module", [m for m in FILES if is_without_torch(m)])
-def test_what_does_without_torch_imports_it_where_it_is_used_at_most(module: str) -> None:
-    names = imports_of(FILES[module], when_imported=True)
-    assert "safetensors.torch" not in names
-    assert not {each.partition(".")[0] for each in names} & TORCH
-    assert not {each for each in modules_of(names) if not is_without_torch(each)}
+def test_the_ground_floor_never_imports_torch() -> None:
+    for module, names in IMPORTS.items():
+        if place_of(module) in GROUND_FLOOR.split():
+            refused = TORCH if module.partition("/")[0] in WITH_NETWORKS else TORCH | NETWORKS
+            assert not packages_of(names) & refused, module
+
+
+def test_what_does_without_torch_imports_it_where_it_is_used_at_most() -> None:
+    for module in filter(is_without_torch, FILES):
+        names = imports_of(FILES[module], when_imported=True)
+        assert "safetensors.torch" not in names, module
+        assert not packages_of(names) & TORCH, module
+        assert not {each for each in modules_of(names) if not is_without_torch(each)}, module
 
 
 LOOKS = re.compile(r"""task["'\])]* *(==|!=|in) *[\[({"']|tasks\.[A-Z]+\.name|match .*task""")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import builtins
 import importlib
 import pickle
@@ -10,8 +9,6 @@ import pkgutil
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -114,27 +111,3 @@ except MissingPackageError as error:
     print(error)
 """
     assert "pip install 'headstart[train]'" in run(code)
-
-
-def without_docstring(node: ast.AST, where: str) -> Iterator[str]:
-    """Name the public functions, classes and methods of a module that say nothing of themselves."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, (ast.FunctionDef, ast.ClassDef)) and not child.name.startswith("_"):
-            name = f"{where}.{child.name}"
-            # A module's class says what forward does; a property is an attribute, whose name may say it all.
-            property_ = any(isinstance(d, ast.Name) and d.id == "property" for d in child.decorator_list)
-            if child.name != "forward" and not property_ and not ast.get_docstring(child):
-                yield name
-            if isinstance(child, ast.ClassDef):
-                yield from without_docstring(child, name)
-
-
-SOURCES = sorted(Path(headstart.__path__[0]).rglob("*.py"))
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(SOURCES[0].parent)))
-def test_everything_public_has_a_docstring(path: Path) -> None:
-    # Read, not imported: Python gives every dataclass a __doc__.
-    module = ast.parse(path.read_text("utf-8"))
-    assert ast.get_docstring(module) or not module.body
-    assert not list(without_docstring(module, path.stem))

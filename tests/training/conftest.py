@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,9 +23,3 @@ def _curves_are_drawn_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(curves, "curves_png", curves_png)
         yield
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _old_objects_are_no_garbage() -> None:
-    """Let the garbage collection after each phase look at what is new, not at libraries and other tests."""
-    gc.freeze()
