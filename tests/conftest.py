@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from headstart.training.watch import curves
+
 if "PYTEST_XDIST_WORKER" in os.environ:  # each has a core: threads of several would wait for one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _curves_are_drawn_once() -> Iterator[None]:
+    """Give every run the first one's picture; test_curves.py draws its own."""
+    draw, drawn = curves.curves_png, []
+
+    def curves_png(*arguments: Any, **named: Any) -> bytes:
+        if not drawn:
+            drawn.append(draw(*arguments, **named))
+        return drawn[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(curves, "curves_png", curves_png)
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

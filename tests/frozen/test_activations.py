@@ -310,14 +310,14 @@ def test_augmented_rows_are_those_of_their_view(prefix: NetworkPrefix, photos: P
         pytest.param("densenet121", 1, marks=pytest.mark.slow),
         pytest.param("convnext_tiny", 1, marks=pytest.mark.slow),
         ("timm/tf_efficientnet_lite0", 2),
-        ("timm/vit_tiny_patch16_224", 3),
+        ("timm/test_vit", 1),
     ],
 )
 def test_one_pass_gives_what_two_prefixes_give_bit_for_bit(name: str, at: int | str) -> None:
     torch.manual_seed(0)
     network = create_native(resolve(name)).eval()
     freeze(network)
-    size_px = 224 if "vit" in name else 64
+    size_px = 160 if "vit" in name else 32
     preprocessing, device = Preprocessing(size_px=size_px), torch.device("cpu")
     half, _ = cut_for_training(network, at, preprocessing, device)
     whole, _ = cut_for_training(network, "head", preprocessing, device)
