@@ -597,7 +597,6 @@ def test_a_mistake_gets_a_message_and_no_traceback(
     assert list(tmp_path.iterdir()) == []
 
 
-
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -749,7 +748,13 @@ def test_a_reader_that_goes_away_is_no_error(run: Path, photos: Path) -> None:
 
 
 def test_the_python_call_and_the_command_make_the_same_model(run: Path, photos: Path, tmp_path: Path) -> None:
-    settings = {"backbone": "timm/test_resnet", "weights": "random", "size_px": 32, "batch_size": 8, "seed": 3}
+    settings = {
+        "backbone": "timm/test_resnet",
+        "weights": "random",
+        "size_px": 32,
+        "batch_size": 8,
+        "seed": 3,
+    }
     result = hs.train(photos, tmp_path / "run", recipe="probe", **settings)
     assert (result.path / "model.onnx").read_bytes() == (run / "model.onnx").read_bytes()
 

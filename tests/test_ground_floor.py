@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -42,13 +44,57 @@ def find_spec(name, package=None):
         return None
 importlib.util.find_spec = find_spec
 """
+# Imports what nearly every command imports, once, and runs each code that it reads in a child of its own.
+SERVER = """
+import json, os, traceback
+import onnx, onnxruntime, pydantic.fields, headstart.cli, headstart.training.train, headstart.training.hand_over
+
+for line in sys.stdin:
+    code, folder, environment, out, err = json.loads(line)
+    if (child := os.fork()) == 0:
+        os.environ.clear()
+        os.environ.update(environment)
+        os.chdir(folder)
+        for number, path in ((1, out), (2, err)):
+            os.dup2(os.open(path, os.O_WRONLY), number)
+        status = 1
+        try:
+            exec(code, {"__name__": "__main__", "sys": sys})
+            status = 0
+        except SystemExit as ending:
+            status = ending.code or 0
+        except BaseException:
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@functools.cache
+def server() -> subprocess.Popen[str]:
+    """Return a process in which importing PyTorch, and all that comes with it, raises."""
+    command = [sys.executable, "-c", WITHOUT + SERVER]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _server_ends() -> Iterator[None]:
+    yield
+    server().communicate()
 
 
 def without_pytorch(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run code in a process in which importing PyTorch, and all that comes with it, raises."""
-    return subprocess.run(
-        [sys.executable, "-c", WITHOUT + code], cwd=folder, capture_output=True, text=True, check=False
-    )
+    """Run code in a fork of that process."""
+    process = server()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with tempfile.NamedTemporaryFile("r") as out, tempfile.NamedTemporaryFile("r") as err:
+        request = (code, str(folder), dict(os.environ), out.name, err.name)
+        print(json.dumps(request), file=process.stdin, flush=True)
+        status = int(process.stdout.readline())
+        return subprocess.CompletedProcess(code, status, out.read(), err.read())
 
 
 def command(*words: str) -> str:
