@@ -1,6 +1,6 @@
-"""The inputs of a phase's suffix, photo by photo: from memory, from the store, or computed.
+"""The inputs of a phase's trained stages for each photo, taken from memory or the store, or computed.
 
-The origin of a row changes the time, never the result: it is always the output of the same prefix on the
+The origin of a row affects only the time, not the result: it is always the output of the same prefix on the
 same runtime. The key of a store contains both, and the first rows taken from a store are computed again as a
 check.
 """
@@ -33,7 +33,7 @@ from headstart.records import Candidate, Record
 from headstart.views.augmentation import Augmentation
 
 MEMORY_LIMIT_BYTES: Final = 2**30
-"""Rows are kept in memory too, as long as they come to less than this."""
+"""Rows are also kept in memory up to this total size, in bytes."""
 
 _DAMAGED_ROW: Final = "The stored features of {} were damaged and are computed again."
 
@@ -57,7 +57,7 @@ class _Item:
 
 
 class _NotFiniteError(ImageError):
-    """The prefix does not return finite numbers for a photo."""
+    """The prefix returns NaN or infinite numbers for a photo."""
 
 
 class Activations:
@@ -65,16 +65,16 @@ class Activations:
 
     Args:
         prefix: The frozen stages.
-        preprocessing: How photos become pixels.
-        fingerprint: Of the features, given the runtime's name.
-        augmentation: Makes views 1, 2, ... of a photo; None if photos are taken as they are, as view 0.
-        second: Keeps the prefix's second output: the activations after its first stages, for a later phase,
-            or what is pooled of all its stages.
-        keep: Whether rows are kept in the store, or computed each time they are asked for.
-        memory_bytes: Rows that are kept are kept in memory too, up to this size.
-        workers: Threads that load photos, as in ``map_images``.
-        say: Called with a sentence for the user: a store that cannot be used, damaged rows.
-        room: Opens the store; shared within a run, so that no store of the run makes way for another.
+        preprocessing: How photos are converted to pixels.
+        fingerprint: Function of the runtime's name that returns the fingerprint of the features.
+        augmentation: Provides views 1, 2, ... of a photo; None to use photos without augmentation, as view 0.
+        second: Stores the second output of the prefix: the activations after its first stages, for a later
+            phase, or the pooled outputs of all its stages.
+        keep: Whether rows are kept in the store, or computed whenever they are requested.
+        memory_bytes: Rows that are kept are also held in memory, up to this size.
+        workers: Number of threads that load photos, as in ``map_images``.
+        say: Called with a sentence for the user about a store that cannot be used, or about damaged rows.
+        room: Opens the store. It is shared within a run, so that no store of the run is deleted for another.
     """
 
     def __init__(
@@ -108,14 +108,14 @@ class Activations:
     def check(
         self, candidates: Iterable[Candidate], wanted: Callable[[Candidate], bool]
     ) -> Iterator[CheckedPhoto]:
-        """Read, hash and decode photos, and compute what is missing for them, in one pass.
+        """Read, hash and decode photos, and compute their missing rows, in one pass.
 
-        A photo whose row and facts are stored is only read and hashed: it has been decoded, by the same
-        decoder, when they were made.
+        A photo whose row and facts are stored is only read and hashed, because the same decoder has already
+        decoded it.
 
         Args:
-            candidates: In the order of what is yielded.
-            wanted: Whether a photo's row will be needed; the others are only checked.
+            candidates: Candidates, in the order of the results.
+            wanted: Whether the row of a photo will be needed; other photos are only checked.
 
         Yields:
             The result of each photo's check, in order.
@@ -130,14 +130,14 @@ class Activations:
         self._flush()
 
     def stream(self, photos: Iterable[Photo]) -> Iterator[tuple[CheckedPhoto, np.ndarray | None]]:
-        """Read photos and give their rows, in one pass and in flat memory.
+        """Read photos and yield their rows, in one pass and with constant memory.
 
         Yields:
-            The result of each photo's check, in order, and its row, or None if it cannot be read or its row
-            is not finite.
+            For each photo, in order, the result of its check, and its row, or None if the photo cannot be
+            read or its row is not finite.
 
         Raises:
-            DataError: A photo has been changed or removed meanwhile.
+            DataError: A photo has been changed or removed in the meantime.
         """
         with self._facts_kept():
             for item, row in self._pass(map(_Item, photos), self._load_unknown):
@@ -149,13 +149,14 @@ class Activations:
         self._flush()
 
     def fill(self, photos: Iterable[tuple[Record, int]]) -> Iterator[None]:
-        """Compute and keep the missing rows of photos and views.
+        """Compute and store the missing rows of photos and views.
 
         Yields:
             None after each photo, for a progress bar.
 
         Raises:
-            DataError: Some rows are not finite, or a photo can no longer be read; the photos are named.
+            DataError: Some rows are not finite, or a photo can no longer be read; the message names the
+                photos.
         """
         if not self._keep:
             return
@@ -173,7 +174,7 @@ class Activations:
     def rows(self, photos: Iterable[tuple[Record, int]]) -> Iterator[np.ndarray]:
         """Yield the activations of photos and views in the given order, each without a batch dimension.
 
-        The iterable is read only a bounded number of photos ahead of the rows.
+        Only a bounded number of photos is read ahead.
 
         Raises:
             DataError: A row is not finite, or a photo can no longer be read.
@@ -196,11 +197,11 @@ class Activations:
 
     @property
     def keeps(self) -> bool:
-        """Whether rows are kept once they are computed."""
+        """Whether computed rows are stored."""
         return self._keep
 
     def close(self) -> None:
-        """Close the store and free the memory."""
+        """Close the store and release the memory."""
         self._kept.close()
         if self._second is not None:
             self._second.close()
@@ -278,7 +279,7 @@ class Activations:
         return self._pixels_if_missing(item, lambda: self._load_known(item))
 
     def _pixels_if_missing(self, item: _Item, load: Callable[[], np.ndarray]) -> np.ndarray | None:
-        """Load a photo whose row is missing, or differs from what the prefix computes."""
+        """Load a photo if its row is missing, or must be compared with a computed row."""
         item.is_stored = self._keep and self._kept.has(item.key)
         if item.proves or not item.is_stored:
             return load()
@@ -303,7 +304,7 @@ class Activations:
 
     @contextmanager
     def _facts_kept(self) -> Iterator[None]:
-        """Keep the facts of the photos of a pass, if rows are kept."""
+        """Store the facts of the photos of a pass, if rows are stored."""
         self._photos = PhotoStore(self._room) if self._keep else None
         try:
             yield

@@ -1,4 +1,4 @@
-"""Backbones that need no PyTorch: found by name, listed, refused with the ways on."""
+"""Finds, lists and refuses backbones that need no PyTorch."""
 
 from __future__ import annotations
 
@@ -25,23 +25,24 @@ def find_backbone(
     size_px: int | None = None,
     resize: Resize | None = None,
 ) -> OnnxBackbone | None:
-    """Find a backbone that needs no PyTorch: one of Headstart's own, or one that PyTorch has once exported.
+    """Find a backbone that needs no PyTorch: one of Headstart's own, or one that PyTorch has exported before.
 
-    Where PyTorch is installed, an export of other versions of PyTorch, torchvision or timm is not taken.
+    If PyTorch is installed, exports made by other versions of PyTorch, torchvision or timm are not used.
 
     Args:
         name: With or without the tag of its weights: ``"timm/tf_efficientnet_lite0"``, ``"mobilenet_v2"``.
-        weights: ``"default"`` for the official ones; or a file of the network's state dict (.pth or
-            .safetensors), or the folder of a run.
-        size_px: Side of the input, instead of the one that the weights were trained with.
-        resize: How a photo becomes a square, instead of the default.
+        weights: ``"default"`` for the official weights; or a file with the network's state dict (.pth or
+            .safetensors), or a run folder.
+        size_px: Size of the input; by default the size with which the weights were trained.
+        resize: How photos are made square; by default the backbone's own method.
 
     Returns:
-        The backbone; None if it is not known here at that size, or if its weights are not on this machine.
+        The backbone; None if it is unknown here at this size, or if its weights are not on this machine.
 
     Raises:
-        WeightsError: The file of weights cannot be found or read, or it is another network's.
-        DamagedFileError: The file is not the one that its name, its package or its checksum promises.
+        WeightsError: The file of weights cannot be found or read, or belongs to another network.
+        DamagedFileError: The file does not have the SHA-256 that its name, its package or its checksum
+            states.
     """
     found = own_backbone(name, weights, size_px) or exported_backbone(name, weights, size_px)
     if found and resize:
@@ -50,7 +51,7 @@ def find_backbone(
 
 
 def refuse_unknown(name: str) -> NoReturn:
-    """Raise the error for a backbone that ``find_backbone`` does not find, which names the ways on.
+    """Raise the error for a backbone that ``find_backbone`` does not find, with advice.
 
     Raises:
         UnknownBackboneError: Always.
@@ -78,7 +79,7 @@ def refuse_unknown(name: str) -> NoReturn:
 
 
 def available() -> list[str]:
-    """Return the full names of the backbones that ``find_backbone`` finds, Headstart's own first."""
+    """Return the full names of the backbones that ``find_backbone`` can find, Headstart's own first."""
     own = [name for name in OWN_GRAPHS if official_weights(own_graph(name)[1])]
     return list(dict.fromkeys([*own, *(about["name"] for about in prefixes.kept() if about["is_official"])]))
 
@@ -88,11 +89,11 @@ class Listed:
     """One row of ``headstart backbones`` without PyTorch.
 
     Attributes:
-        name: What to write: ``timm/tf_efficientnet_lite0``.
+        name: The name to use: ``timm/tf_efficientnet_lite0``.
         full_name: The name with the tag of its weights.
-        size_px: Side of the input.
+        size_px: Size of the input.
         source: Where the weights are on this machine: in an installed package, in torchvision's cache, or in
-            an earlier export of PyTorch's; None if they are not here.
+            an earlier export by PyTorch; None if they are not on this machine.
     """
 
     name: str
@@ -102,7 +103,7 @@ class Listed:
 
 
 def listed() -> list[Listed]:
-    """Return Headstart's own backbones, with their weights or without, and those that were once exported."""
+    """Return Headstart's own backbones, with or without weights, and earlier exports."""
     rows = {}
     for about in reversed(prefixes.kept()):
         if about["is_official"]:

@@ -1,4 +1,4 @@
-"""The folder that holds all feature stores, and how much disk it may use."""
+"""The folder of all feature stores, and its limit of disk space."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from headstart.frozen.store import BESIDE, About, FeatureStore, StoreError, dele
 
 BUDGET_FRACTION: Final = 0.1
 BUDGET_BYTES: Final = 20 * 10**9
-"""All stores together use at most this fraction of the free disk, and at most this many bytes."""
+"""Limits of all stores together: a fraction of the free disk space, and a number of bytes."""
 
 
 _CHOOSE: Final = "To store them, set HEADSTART_CACHE to a folder that can be written to"
@@ -28,14 +28,14 @@ _CHOOSE: Final = "To store them, set HEADSTART_CACHE to a folder that can be wri
 
 @dataclass(frozen=True)
 class StoredFeatures:
-    """A store as ``headstart cache`` shows it.
+    """A store, as listed by ``headstart cache``.
 
     Attributes:
-        path: Its file.
-        num_bytes: On disk.
-        opened: When it was last opened, in seconds since the epoch.
-        about: Its fingerprint's fields; empty if they cannot be read.
-        num_rows: How many rows it holds.
+        path: Path of its file.
+        num_bytes: Size on disk.
+        opened: Time when it was last opened, in seconds since the epoch.
+        about: Fields of its fingerprint; empty if they cannot be read.
+        num_rows: Number of rows.
     """
 
     path: Path
@@ -49,7 +49,7 @@ def cache_folder() -> Path:
     """Return the folder of the stores, in Headstart's cache: see ``environment.own_cache``.
 
     Raises:
-        StoreError: The user has no home folder, and no other is named.
+        StoreError: The user has no home folder, and no other folder is configured.
     """
     folder = own_cache()
     if folder is None:
@@ -58,12 +58,12 @@ def cache_folder() -> Path:
 
 
 def store_path(fingerprint: Fingerprint) -> Path:
-    """Return the file of a fingerprint's store, there or not."""
+    """Return the path of a fingerprint's store, which need not exist."""
     return cache_folder() / f"{fingerprint.hex}.sqlite"
 
 
 def list_stores() -> list[StoredFeatures]:
-    """Return all stores, the least recently opened first."""
+    """Return all stores, beginning with the least recently opened."""
     stores = []
     for opened, path in _by_age():
         about, num_rows = {}, 0
@@ -79,15 +79,15 @@ def list_stores() -> list[StoredFeatures]:
 
 
 def used_bytes() -> int:
-    """Return how much all stores together use."""
+    """Return the disk space of all stores together."""
     return sum(_size(path) for _, path in _by_age())
 
 
 def budget_bytes() -> int:
-    """Return how much all stores together may use, by the free disk and what they use already.
+    """Return the limit of all stores together, from the free disk space and their current size.
 
-    0 if the free disk cannot be determined. Without a cache folder the budget is whole: what would be stored
-    is kept in memory then.
+    It is 0 if the free disk space cannot be determined. Without a cache folder it is the full limit, because
+    rows are then kept in memory.
     """
     try:
         folder = cache_folder()
@@ -102,17 +102,17 @@ def budget_bytes() -> int:
 
 
 def should_keep(setting: str, num_bytes: int, num_kept: int, num_live: int) -> tuple[bool, str]:
-    """Decide whether a phase's activations are stored, or computed whenever they are needed.
+    """Decide whether the activations of a phase are stored, or computed whenever they are needed.
 
     Args:
         setting: ``"store"``, ``"live"`` or ``"auto"``.
-        num_bytes: What storing them takes.
-        num_kept: How many photos and views go through the prefix if what is computed is kept.
-        num_live: The same, if nothing is.
+        num_bytes: Disk space for storing them.
+        num_kept: Number of photos and views to compute if they are stored.
+        num_live: Number of photos and views to compute if they are not stored.
 
     Returns:
-        The decision, and the reason in a few words. It changes time only, never results. Nothing is written
-        or deleted: see ``make_room``.
+        The decision, and the reason in a few words. It affects only the time, not the results. Nothing is
+        written or deleted: see ``make_room``.
     """
     size, budget = f"{num_bytes / 1e6:,.1f} MB", budget_bytes()
     if setting == "live":
@@ -123,16 +123,16 @@ def should_keep(setting: str, num_bytes: int, num_kept: int, num_live: int) -> t
 
 
 def make_room(num_bytes: int, spare: Collection[Path] = ()) -> bool:
-    """Delete the least recently opened stores until ``num_bytes`` more fit into the budget.
+    """Delete the least recently opened stores until ``num_bytes`` more fit within the limit.
 
-    Stores that some process has open stay, and nothing is deleted where it would not help.
+    Stores that a process has open are kept. Nothing is deleted if that would not be enough.
 
     Args:
-        num_bytes: What is going to be written.
-        spare: Stores that stay too.
+        num_bytes: Number of bytes to be written.
+        spare: Stores that are not deleted.
 
     Returns:
-        Whether they fit now.
+        Whether the bytes fit now.
     """
     budget, used = budget_bytes(), used_bytes()
     paths = [path for _, path in _by_age() if path not in spare]
@@ -148,15 +148,15 @@ def make_room(num_bytes: int, spare: Collection[Path] = ()) -> bool:
 
 
 class Room:
-    """Opens the stores of one run and makes room for what it writes, never by deleting one of its own.
+    """Opens the stores of one run, and frees space for them without deleting any of them.
 
     Args:
-        say: Told once, in a sentence, if there is no room.
-        is_limited: Whether what does not fit into the budget is not stored. If not, the other stores make way
-            and everything is stored.
+        say: Called once with a sentence if there is no space.
+        is_limited: If true, rows beyond the limit are not stored. Otherwise other stores are deleted and all
+            rows are stored.
 
     Attributes:
-        stores: Files that the run uses or is going to use.
+        stores: Paths of the stores that the run uses or is going to use.
     """
 
     def __init__(self, say: Callable[[str], object], *, is_limited: bool = True) -> None:
@@ -170,22 +170,22 @@ class Room:
         """Open the store of a fingerprint.
 
         Raises:
-            StoreError: It cannot be opened.
+            StoreError: The store cannot be opened.
         """
         return self.open_file(store_path(fingerprint), fingerprint)
 
     def open_file(self, path: Path, about: About, dtype: type[np.generic] = np.float32) -> FeatureStore:
-        """Open a store of rows of another kind; see ``FeatureStore``.
+        """Open a store of another kind of rows; see ``FeatureStore``.
 
         Raises:
-            StoreError: It cannot be opened.
+            StoreError: The store cannot be opened.
         """
         _refuse_folder(path.parent)
         self.stores.add(path)
         return FeatureStore(path, about, self._make, dtype)
 
     def report(self, error: StoreError) -> None:
-        """Say that a store cannot be used: once, if all stores of the run have the same fault."""
+        """Report that a store cannot be used, once if all stores of the run have the same problem."""
         if str(error) not in self._reported:
             self._say(
                 f"{error}. The work continues without it: what does not fit into memory is computed whenever "
@@ -207,10 +207,10 @@ class Room:
 
 
 def _refuse_folder(folder: Path) -> None:
-    """See whether stores can be made in a folder.
+    """Check that stores can be created in a folder.
 
     Raises:
-        StoreError: They cannot: it is on a read-only disk, for example.
+        StoreError: They cannot, for example because the disk is read-only.
     """
     reason = "it is read-only"
     try:
@@ -223,7 +223,7 @@ def _refuse_folder(folder: Path) -> None:
 
 
 def _by_age() -> Iterator[tuple[float, Path]]:
-    """All stores with the time when they were last opened, the oldest first."""
+    """Return all stores with the time when they were last opened, oldest first."""
     found = []
     with contextlib.suppress(OSError, StoreError):
         for path in cache_folder().glob("*.sqlite"):

@@ -1,4 +1,4 @@
-"""Backbones that PyTorch has once exported, kept in Headstart's cache for runs without it."""
+"""Backbones that PyTorch has exported, kept in Headstart's cache for runs without PyTorch."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from headstart.weight_files import (
 
 @dataclass(frozen=True)
 class Export:
-    """What decides an exported prefix, all stages before the head: another value is another graph.
+    """Everything that determines an exported prefix (all stages before the head).
 
     Attributes:
         name: The backbone's full name.
         is_usual: Whether the name without its tag means the same weights.
-        weights: SHA-256 of the file that the weights come from.
-        is_official: Whether these are the weights that the tag names.
-        native: What the official weights were trained to see.
-        size_px: Side of the input.
-        versions: Of the libraries that have made and exported the network.
+        weights: SHA-256 of the file of weights.
+        is_official: Whether these are the official weights of the tag.
+        native: Preprocessing with which the official weights were trained.
+        size_px: Size of the input.
+        versions: Versions of the libraries that created and exported the network.
         code: Digest of the network's code.
     """
 
@@ -46,23 +46,23 @@ class Export:
     code: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON has them."""
+        """Return the fields for JSON."""
         return vars(self) | {"versions": dict(self.versions), "native": self.native.to_dict()}
 
 
 def keep_prefix(backbone: OnnxBackbone, export: Export) -> None:
-    """Keep an exported backbone in Headstart's cache, for ``find_backbone`` and ``kept_prefix``."""
+    """Store an exported backbone in Headstart's cache, for ``find_backbone`` and ``kept_prefix``."""
     prefixes.keep(export.to_dict() | {"stages": list(backbone.stages)}, backbone.graph)
 
 
 def kept_prefix(export: Export) -> OnnxBackbone | None:
-    """Return the backbone that ``keep_prefix`` has kept for exactly this export; None if there is none."""
+    """Return the backbone that ``keep_prefix`` has stored for exactly this export; None if there is none."""
     wanted = export.to_dict()
     return _from_cache(lambda about: wanted == {key: about.get(key) for key in wanted})
 
 
 def exported_backbone(name: str, weights: str | os.PathLike[str], size_px: int | None) -> OnnxBackbone | None:
-    """Find the newest export of a backbone; where PyTorch could make it anew, by the installed versions."""
+    """Find the newest export of a backbone; with PyTorch, only exports by the installed versions count."""
     sha256 = None
     if weights == "random":
         return None
@@ -83,7 +83,7 @@ def exported_backbone(name: str, weights: str | os.PathLike[str], size_px: int |
 
 
 def _is_by_installed(versions: Mapping[str, str]) -> bool:
-    """Compare versions of libraries with those that are installed, whatever hardware they are built for."""
+    """Return whether library versions equal the installed ones, ignoring the hardware they are built for."""
     return all(
         importlib.metadata.version(name).partition("+")[0] == version.partition("+")[0]
         for name, version in versions.items()

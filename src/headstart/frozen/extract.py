@@ -1,4 +1,4 @@
-"""``headstart features``: labelled photos to a file of vectors and labels, for other tools."""
+"""``headstart features``: writes features and labels of photos to a file, for other tools."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ _LABELS: Final = ("task", "target", "label_column", "split_column", "group_by", 
 
 @dataclass(frozen=True)
 class Extractor:
-    """What computes the features.
+    """A backbone that computes features.
 
     Attributes:
-        backbone: Its full name.
+        backbone: Full name of the backbone.
         cut: Name of its last stage before the head.
-        preprocessing: How photos become its input.
-        prefix: Everything before the head.
-        file: The backbone, if it is an ONNX file of the user's.
+        preprocessing: How photos are converted into its input.
+        prefix: All stages before the head.
+        file: The backbone, if it is an ONNX file of the user.
     """
 
     backbone: str
@@ -59,7 +59,7 @@ class Extractor:
     file: OnnxBackbone | None = None
 
     def fingerprint(self, runtime: str) -> Fingerprint:
-        """Return what its features depend on besides the photos, given what runs the prefix."""
+        """Return everything that the features depend on besides the photos, for a given runtime."""
         return Fingerprint(
             preprocessing=self.preprocessing,
             backbone=self.backbone,
@@ -73,13 +73,13 @@ class Extractor:
 
 @dataclass(frozen=True)
 class Extracted:
-    """What became of the photos.
+    """The result of ``extract_features``.
 
     Attributes:
-        num_rows: Photos in the file.
+        num_rows: Number of photos in the file.
         num_features: Length of each vector.
-        unreadable: Path and reason of the photos that are not in it: they cannot be read, their labels cannot
-            be used, or their features are not finite.
+        unreadable: Path and reason of each photo that is not in the file: it cannot be read, its label cannot
+            be used, or its features are not finite.
     """
 
     num_rows: int
@@ -96,26 +96,25 @@ def extract_features(
     say: Callable[[str], object] = lambda text: print(text, file=sys.stderr),
     **settings: Any,
 ) -> Extracted:
-    """Write the features of photos with their labels, in one pass and in flat memory.
+    """Write the features of photos with their labels, in one pass and with constant memory.
 
-    The columns are path, the labels, split, group (where there are any) and vector, float32. The labels are
+    The columns are path, the labels, split, group (if there are any) and vector (float32). The labels are
     ``label`` (one class), ``labels`` (several: lists of names; in ``.npz`` (N, K) bool, and ``class_names``),
     a column per target by its name (numbers, float64), or xmin, ymin, xmax and ymax in pixels of the photo as
-    a viewer shows it, with ``label`` if boxes have classes. What the data do not say is null (in ``.npz``
-    empty).
+    a viewer displays it, with ``label`` if boxes have classes. Missing values are null (in ``.npz`` empty).
 
     Args:
         data: As for training; or a folder of photos without classes, or a table without labels.
         out: A ``.parquet`` or ``.npz`` file.
-        backbone: Its name.
-        open_extractor: Opens the backbone, given the settings, the task, and ``say``.
-        say: Called with a sentence for the user, and every ten seconds with the progress.
-        settings: Those of ``SETTINGS``, as for training.
+        backbone: Name of the backbone.
+        open_extractor: Function of the settings, the task and ``say`` that opens the backbone.
+        say: Called with sentences for the user, and every ten seconds with the progress.
+        settings: Settings in ``SETTINGS``, as for training.
 
     Raises:
         ConfigError: A setting is wrong, or ``out`` has another suffix.
-        DataError: There are no photos, or their labels cannot be read as they are.
-        MissingPackageError: A ``.parquet`` file takes pyarrow, which is not installed.
+        DataError: There are no photos, or their labels cannot be used.
+        MissingPackageError: A ``.parquet`` file needs pyarrow, which is not installed.
     """
     path = Path(out)
     _refuse_wrong(path, settings)
@@ -146,11 +145,11 @@ def extract_features(
 
 
 def _refuse_wrong(path: Path, settings: Mapping[str, Any]) -> None:
-    """Refuse settings and a file that cannot be, before the work.
+    """Refuse wrong settings and file names before the work.
 
     Raises:
         ConfigError: A setting is wrong, or the file has another suffix.
-        MissingPackageError: A ``.parquet`` file takes pyarrow, which is not installed.
+        MissingPackageError: A ``.parquet`` file needs pyarrow, which is not installed.
     """
     problems = [
         f"features has no setting {name!r}.{hint_at(name, SETTINGS)} It has {', '.join(SETTINGS)}."
@@ -174,7 +173,7 @@ def _refuse_wrong(path: Path, settings: Mapping[str, Any]) -> None:
 def _activations_of(
     extractor: Extractor, config: TrainConfig, num_photos: int, say: Callable[[str], object]
 ) -> Activations:
-    """Return what computes the features of photos, or takes them from the cache."""
+    """Return an object that computes the features of photos, or takes them from the cache."""
     prefix, preprocessing = extractor.prefix, extractor.preprocessing
     num_bytes = prefix.row(preprocessing.size_px).nbytes * num_photos
     keep, why = should_keep(config.features, num_bytes, num_photos, num_photos)
@@ -193,14 +192,14 @@ def _activations_of(
 
 
 class _Rows:
-    """The photos that can be read with their features, counted as they are asked for.
+    """The readable photos with their features, counted while they are read.
 
     Args:
-        unreadable: Takes the path of each other photo, and why it cannot be read.
+        unreadable: The path of each other photo, and why it cannot be read, are added to it.
 
     Attributes:
-        num_rows: So far.
-        num_features: Of each row; 0 as long as there is none.
+        num_rows: Number of rows so far.
+        num_features: Length of each row; 0 before the first row.
     """
 
     def __init__(self, unreadable: list[tuple[str, str]]) -> None:
@@ -233,7 +232,7 @@ def _is_number(value: object) -> bool:
 
 
 def _list_photos(config: TrainConfig, settings: Mapping[str, Any], say: Callable[[str], object]) -> Listing:
-    """The photos and labels that training would read; where all lie side by side, photos without labels."""
+    """Return the photos and labels that training would read; for a flat folder, photos without labels."""
     is_plain = Path(config.data).is_dir() and not any(settings.get(name) is not None for name in _LABELS)
     if is_plain and not find_coco(config.data) and not has_xml(config.data):
         paths = list(find_images(config.data))
@@ -250,7 +249,7 @@ def _list_photos(config: TrainConfig, settings: Mapping[str, Any], say: Callable
 
 
 def _with_boxes_placed(listing: Listing) -> tuple[list[Candidate], list[tuple[str, str]], list[str]]:
-    """Return the photos with boxes as a viewer shows them, those that do not fit, and notes."""
+    """Return the photos with boxes as a viewer displays them, photos whose boxes do not fit, and notes."""
     if not tasks.of(listing.task).has_box:
         return list(listing.candidates), [], []
     by_path = {each.path: each for each in listing.candidates}

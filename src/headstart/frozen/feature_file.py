@@ -1,4 +1,4 @@
-"""Files of photos' features and labels: Parquet and NumPy's .npz."""
+"""Writes features and labels to Parquet files and NumPy's .npz files."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _BOX: Final = ("xmin", "ymin", "xmax", "ymax")
 
 @dataclass(frozen=True)
 class Column:
-    """What the file says of each photo under one name.
+    """A column of the file.
 
     Attributes:
-        name: Of the column.
-        kind: Of its values: text, a list of texts, or a float64 number.
-        value: Finds it; None where the data do not say it.
-        classes: Of a column of lists of names: all names.
+        name: Name of the column.
+        kind: Kind of its values: text, a list of texts, or a float64 number.
+        value: Returns the value for a photo; None if the data do not determine it.
+        classes: For a column of lists of names: all names.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Column:
     classes: tuple[str, ...] = ()
 
     def array(self, photos: Sequence[Candidate]) -> np.ndarray:
-        """Return the values for ``.npz``: nothing in it needs pickle."""
+        """Return the values for ``.npz``, without pickled objects."""
         values = [self.value(photo) for photo in photos]
         if self.kind == "texts":
             return np.array([[name in of_photo for name in self.classes] for of_photo in values], bool)
@@ -64,7 +64,7 @@ class Column:
 
 @dataclass(frozen=True)
 class _Number:
-    """Finds one of a photo's numbers."""
+    """Returns one of a photo's numbers."""
 
     place: int
 
@@ -74,7 +74,7 @@ class _Number:
 
 @dataclass(frozen=True)
 class _Side:
-    """Finds one side of a photo's box."""
+    """Returns one side of a photo's box."""
 
     place: int
 
@@ -87,7 +87,7 @@ def columns_of(listing: Listing, candidates: Sequence[Candidate]) -> list[Column
     """Return the columns besides the vectors.
 
     Raises:
-        ConfigError: A number's name is that of another column.
+        ConfigError: A number has the name of another column.
     """
     task, labels = tasks.of(listing.task), []
     if task.has_class or (task.has_box and any(photo.class_name for photo in candidates)):
@@ -186,7 +186,7 @@ def _write_npz(path: Path, rows: Iterable[tuple[Candidate, np.ndarray]], columns
 
 
 def _text(path: str) -> str:
-    """A path as valid Unicode, which both formats ask for."""
+    """Return a path as valid Unicode, which both formats require."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 

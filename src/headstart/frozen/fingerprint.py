@@ -1,4 +1,4 @@
-"""Everything that decides what a prefix makes of a photo's bytes."""
+"""The fingerprint of features: everything that they depend on besides the photo."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PROCESSOR_FIELDS: Final = frozenset(
 
 @functools.cache
 def machine() -> str:
-    """Name this machine's processor: see ``processor``."""
+    """Return a name of this machine's processor: see ``processor``."""
     try:
         text = Path("/proc/cpuinfo").read_text("utf-8", errors="replace")
     except OSError:  # not on macOS and Windows, where the processor's own name has to do
@@ -35,13 +35,12 @@ def machine() -> str:
 
 
 def processor(name: str, cpuinfo: str) -> str:
-    """Name a processor, so that those that add in another order have other names.
+    """Return a name of a processor that distinguishes processors with different rounding.
 
-    Libraries choose their kernels by the instructions that a processor has, and kernels differ in their last
-    bits.
+    Libraries choose kernels by the instructions of the processor, and kernels differ in the last bits.
 
     Args:
-        name: What the system calls it.
+        name: The operating system's name of the processor.
         cpuinfo: The content of Linux's ``/proc/cpuinfo``; empty elsewhere.
     """
     seen: dict[str, set[str]] = {}
@@ -56,7 +55,7 @@ def processor(name: str, cpuinfo: str) -> str:
 
 
 DECODER: Final = f"pillow {PIL.__version__}, {colour.library()}"
-"""What decodes photos, with its version."""
+"""Libraries that decode photos, with their versions."""
 
 # Raised when the code between bytes and activations changes what it computes.
 _CODE = 4
@@ -64,19 +63,19 @@ _CODE = 4
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """The part of a feature's key that is not the photo: another value in any field is another feature.
+    """The part of a feature's key that does not depend on the photo. Any difference means other features.
 
     Attributes:
         preprocessing: As in the model file.
-        backbone: Full name.
-        cut: The last stage of the prefix.
+        backbone: Full name of the backbone.
+        cut: Name of the last stage of the prefix.
         function: Hash of the prefix's operations, parameters and buffers: see ``graph.function_hashes``.
-        runtime: What runs the prefix, with its version.
+        runtime: Library that runs the prefix, with its version.
         device: ``cpu``, or the name of the accelerator.
         precision: ``fp32``, ``bf16`` or ``fp16``.
-        decoder: What decodes photos, with its version.
-        machine: The processor: another may add in another order.
-        augmentation: How views differ, with its seed; None where photos are taken as they are.
+        decoder: Libraries that decode photos, with their versions.
+        machine: The processor, because rounding may differ on another one.
+        augmentation: Fingerprint of the augmentation, with its seed; None without augmentation.
         code: Version of Headstart's own code between bytes and activations.
     """
 
@@ -98,15 +97,15 @@ class Fingerprint:
 
     @property
     def hex(self) -> str:
-        """32 hexadecimal digits, the store's name."""
+        """32 hexadecimal digits, the name of the store."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:32]
 
 
 def photo_key(sha256: str, view: int) -> bytes:
-    """Return the part of a feature's key that is the photo: 36 bytes.
+    """Return the part of a feature's key that depends on the photo: 36 bytes.
 
     Args:
-        sha256: Of the photo's bytes, hexadecimal.
-        view: Which augmented version; 0 for the photo as it is, views count from 1.
+        sha256: SHA-256 of the photo's bytes, hexadecimal.
+        view: Number of the augmented view, from 1; 0 for the photo without augmentation.
     """
     return bytes.fromhex(sha256) + view.to_bytes(4, "big")

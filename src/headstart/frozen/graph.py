@@ -1,4 +1,4 @@
-"""What an ONNX graph computes, as a hash of the operations and weights that lead to each of its tensors."""
+"""Hashes what an ONNX graph computes: the operations and weights that lead to each of its tensors."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import onnx.numpy_helper
 
 
 def function_hashes(model: onnx.ModelProto) -> dict[str, str]:
-    """Hash what leads to each tensor of a graph: operations, their attributes, weights and inputs.
+    """Hash the operations, attributes, weights and inputs that lead to each tensor of a graph.
 
-    Names do not count, nor does what else the graph computes, so that a part of a network has the same hash
-    in a graph of its own and in the graph of the whole network. Equal hashes mean the same function; the
-    reverse need not hold, for a function can be written in several ways.
+    Names and unrelated parts of the graph have no influence, so that a part of a network has the same hash in
+    a graph of its own and in the graph of the whole network. Equal hashes mean equal functions. The reverse
+    is not always true, because a function can be written in several ways.
 
     Args:
-        model: A model whose weights are all inside, its nodes in an order in which they can run.
+        model: A model that contains all its weights, with nodes in topological order.
 
     Returns:
         64 hexadecimal digits for each input, initializer and node output, by name.
@@ -48,23 +48,23 @@ def function_hashes(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def function_hash(model: bytes, output: str) -> str:
-    """Return the hash of what leads to one tensor of a serialised model; see ``function_hashes``."""
+    """Return the hash of one tensor of a serialised model; see ``function_hashes``."""
     return function_hashes(onnx.load_from_string(model))[output]
 
 
 def part_of(model: onnx.ModelProto, name: str, outputs: Sequence[str]) -> bytes:
-    """Cut a part out of a graph, as a model of its own.
+    """Extract a part of a graph as a separate model.
 
     Args:
-        model: The whole.
-        name: The tensor that the part begins with: an input or any float32 tensor within.
-        outputs: Names of outputs of the whole.
+        model: The whole model.
+        name: Tensor at which the part begins: an input or any inner float32 tensor.
+        outputs: Names of outputs of the whole model.
 
     Returns:
         The serialised model, whose only input is ``name``.
 
     Raises:
-        ValueError: The outputs need more than that tensor, such as the shape of the input of the whole.
+        ValueError: The outputs need other tensors too, such as the shape of the whole model's input.
     """
     whole = model.graph
     nodes, wanted = leading_to(whole, outputs, after=name)
@@ -89,12 +89,12 @@ def part_of(model: onnx.ModelProto, name: str, outputs: Sequence[str]) -> bytes:
 def leading_to(
     graph: onnx.GraphProto, outputs: Iterable[str], after: str | None = None
 ) -> tuple[list[onnx.NodeProto], set[str]]:
-    """Find what leads to some tensors of a graph.
+    """Find the nodes that lead to some tensors of a graph.
 
     Args:
-        graph: Its nodes in an order in which they can run.
-        outputs: Names of any tensors in it.
-        after: A tensor that is given, so that what leads to it is left out.
+        graph: A graph with nodes in topological order.
+        outputs: Names of any tensors of the graph.
+        after: A tensor that is given, so that nodes before it are left out.
 
     Returns:
         The nodes, in their order, and the names of all tensors that they and ``outputs`` use.
@@ -127,12 +127,12 @@ def _attributes(attributes: Iterable[onnx.AttributeProto], hashes: Mapping[str, 
 
 
 def _bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
-    """The graphs inside a node: of If and Loop."""
+    """Return the graphs inside a node, such as If and Loop."""
     return [graph for attribute in node.attribute for graph in bodies_of(attribute)]
 
 
 def _names_used(graph: onnx.GraphProto) -> list[str]:
-    """Names that a body uses, in order; some may be its own."""
+    """Return the names that a body uses, in order, possibly including its own."""
     names = [each.name for each in graph.output]
     for node in graph.node:
         names += node.input

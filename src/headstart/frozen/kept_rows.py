@@ -1,4 +1,4 @@
-"""Rows that are kept, in memory and in the store, and proven to be what the prefix computes now."""
+"""Rows in memory and in the store, verified against what the prefix computes now."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from headstart.frozen.store import FeatureStore, StoreError
 
 
 class KeptRows:
-    """The rows of one prefix by photo and view. Whatever fails in the store costs the store alone.
+    """The rows of one prefix by photo and view. If the store fails, the run continues without it.
 
     Args:
         prefix: The frozen stages.
-        fingerprint: Of the features, given the runtime's name.
+        fingerprint: Function of the runtime's name that returns the fingerprint of the features.
         room: Opens the store.
-        say: Called with a sentence for the user: a store that cannot be used, damaged rows.
-        memory_bytes: Rows are kept in memory too, up to this size.
-        keep: Whether the store is opened.
+        say: Called with a sentence for the user about a store that cannot be used, or about damaged rows.
+        memory_bytes: Rows are also kept in memory, up to this size.
+        keep: Whether the store is used.
 
     Attributes:
-        unproven: How many stored rows are still to be compared with what the prefix computes.
+        unproven: Number of stored rows that still have to be compared with the prefix.
     """
 
     def __init__(
@@ -52,15 +52,15 @@ class KeptRows:
 
     @property
     def has_store(self) -> bool:
-        """Whether there is a store; it may get lost at any time."""
+        """Whether there is a store; it may fail at any time."""
         return self._store is not None
 
     def in_memory(self, key: bytes) -> np.ndarray | None:
-        """Return a row if it is in memory."""
+        """Return a row if it is in memory, else None."""
         return self._memory.get(key)
 
     def has(self, key: bytes) -> bool:
-        """Tell whether a row is kept."""
+        """Return whether a row is kept."""
         if key in self._memory:
             return True
         store = self._store  # which another thread may lose meanwhile
@@ -87,7 +87,7 @@ class KeptRows:
         return row
 
     def put(self, key: bytes, row: np.ndarray) -> None:
-        """Keep a row that the prefix has computed."""
+        """Store a row that the prefix has computed."""
         self._remember(key, row)
         if self._prefix.runtime != self._runtime:  # ONNX Runtime failed on the first batch
             self._runtime = self._prefix.runtime
@@ -100,7 +100,7 @@ class KeptRows:
                 self._lose_store(error)
 
     def proves(self, key: bytes, computed: np.ndarray) -> bool:
-        """Compare a stored row with what the prefix computes now; if they differ, empty the store."""
+        """Compare a stored row with the computed one; if they differ, empty the store."""
         store = self._store
         if self._prefix.runtime != self._runtime or store is None:  # then it is another store's row
             return False
@@ -126,7 +126,7 @@ class KeptRows:
         return False
 
     def flush(self) -> None:
-        """Bring what has been kept to the disk."""
+        """Write all rows to the disk."""
         store = self._store
         if store is not None:
             try:
@@ -135,7 +135,7 @@ class KeptRows:
                 self._lose_store(error)
 
     def close(self) -> None:
-        """Close the store and free the memory."""
+        """Close the store and release the memory."""
         if self._store is not None:
             self._store.close()
         self._memory = {}

@@ -1,4 +1,4 @@
-"""What every backbone of the ground floor is: an ONNX graph with its weights and its preprocessing."""
+"""A backbone without PyTorch: an ONNX graph with weights and preprocessing."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from headstart.weight_files import (
 
 @dataclass(frozen=True)
 class OnnxBackbone:
-    """A pretrained network up to the input of its head, as an ONNX graph.
+    """A pretrained network without its head, as an ONNX graph.
 
     Attributes:
         name: Full name, such as ``"timm/tf_efficientnet_lite0.in1k"``; for a user's file, its file name.
-        graph: A serialised model with all weights inside: input ``images`` (N, size_px, size_px, 3) uint8,
-            output ``activations`` (N, D) float32. Normalisation is its first layer.
-        preprocessing: How photos become its input.
-        source: Where the weights come from.
-        stages: Tensors inside the graph, in order: the outputs (N, C, H, W) of the stages before the pooling.
-        is_file: Whether the user has named a file.
-        native: The state dict of the whole network in its own names, with the pretrained head as its last two
-            tensors; empty where it is not known.
+        graph: A serialised model that contains all its weights: input ``images`` (N, size_px, size_px, 3)
+            uint8, output ``activations`` (N, D) float32. Normalisation is its first layer.
+        preprocessing: How photos are converted into its input.
+        source: Origin of the weights.
+        stages: Names of inner tensors, in order: the outputs (N, C, H, W) of the stages before the pooling.
+        is_file: Whether it is an ONNX file of the user.
+        native: State dict of the whole network with its own names, ending with the two tensors of the
+            pretrained head; empty if unknown.
     """
 
     name: str
@@ -42,7 +42,7 @@ class OnnxBackbone:
 
     @property
     def weights(self) -> str:
-        """SHA-256 of the file that the weights come from, or ``"random"``."""
+        """SHA-256 of the file of weights, or ``"random"``."""
         return self.source.identity
 
     @functools.cached_property

@@ -1,4 +1,4 @@
-"""The features of one backbone, opened: what a head needs of photos, without PyTorch."""
+"""The stored features of one backbone, without PyTorch."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from headstart.records import Record
 from headstart.views.augmentation import Augmentation
 
 CUT = "pool"
-"""The last stage of what ends before the head, as ``Fingerprint.cut`` names it."""
+"""Value of ``Fingerprint.cut`` for a backbone that ends before the head."""
 
 
 @dataclass(frozen=True)
 class OpenedBackbone:
-    """A backbone whose rows are stored.
+    """A backbone with stored features.
 
     Attributes:
-        prefix: Of the backbone.
-        activations: The input of a head on the last stage, (D,) float32 per photo.
-        widths: Lengths of a photo's pooled outputs, stage by stage: 2 C each.
-        pooled_rows: All stages' pooled outputs, one after the other; None if they are not computed. What
-            ``activations`` computes fills it in the same pass.
+        prefix: The prefix of the backbone.
+        activations: The inputs of a linear head, (D,) float32 per photo.
+        widths: Lengths of the pooled outputs of each stage: 2 C each.
+        pooled_rows: The concatenated pooled outputs of all stages, computed in the same pass as
+            ``activations``; None if they are not computed.
     """
 
     prefix: OnnxPrefix
@@ -39,9 +39,9 @@ class OpenedBackbone:
     pooled_rows: Activations | None = None
 
     def pooled(self, photos: Iterable[tuple[Record, int]]) -> Iterator[list[np.ndarray]]:
-        """Yield the pooled outputs of photos and views: per stage (2 C,) float32, the means first.
+        """Yield the pooled outputs of photos and views: for each stage (2 C,) float32, with the means first.
 
-        Those that are not stored are computed.
+        Missing outputs are computed.
 
         Raises:
             DataError: They are not finite, or a photo can no longer be read.
@@ -53,7 +53,7 @@ class OpenedBackbone:
             yield np.split(row, ends)
 
     def close(self) -> None:
-        """Close the stores and free the memory."""
+        """Close the stores and release the memory."""
         self.activations.close()
 
 
@@ -71,13 +71,13 @@ def open_backbone_features(
     """Open the stored features of a backbone.
 
     Args:
-        backbone: From ``find_backbone`` or a user's file.
+        backbone: A backbone from ``find_backbone`` or from a user's file.
         say: Called with a sentence for the user.
-        augmentation: Makes views 1, 2, ... of a photo; None if photos are taken as they are, as view 0.
-        pooled: Whether the stages' pooled outputs are computed on the way too, where it names stages.
+        augmentation: Provides views 1, 2, ... of a photo; None to use photos without augmentation, as view 0.
+        pooled: Whether pooled outputs of stages are also computed, if the backbone names its stages.
         keep: Whether rows are stored.
-        cut: Name of its last stage.
-        workers: Threads that load photos.
+        cut: Name of the last stage.
+        workers: Number of threads that load photos.
         room: Opens the stores; shared within a run.
     """
     room = room or Room(say)
@@ -128,7 +128,7 @@ def _fingerprint(
 
 
 class _Second:
-    """The second output of a prefix as a prefix of its own."""
+    """The second output of a prefix as a separate prefix."""
 
     is_empty = False
 

@@ -1,7 +1,8 @@
-"""Headstart's own graphs, which lie in ``frozen/graphs`` without weights, filled from a file of weights.
+"""Headstart's own graphs without weights in ``frozen/graphs``, and how they are filled from a file of
+weights.
 
-``scripts/make_graphs.py`` makes them. A filled graph has the operations and weights of PyTorch's own export,
-bit for bit, so both share stored features.
+``scripts/make_graphs.py`` creates them. A filled graph has the same operations and weights as PyTorch's
+export, bit for bit, so both share stored features.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ OWN_GRAPHS: Final = (
 """Full names of the backbones whose graphs are in the package."""
 
 RECIPE_KEY: Final = "headstart"
-"""The entry in an own graph's metadata that holds its ``Recipe`` as JSON."""
+"""Key in the metadata of an own graph that contains its ``Recipe`` as JSON."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,12 @@ class Recipe:
     """How an own graph is filled from a state dict.
 
     Attributes:
-        name: The backbone's full name.
-        preprocessing: What its weights were trained to see.
-        file_name: What torchvision's cache calls the file of weights; None if it is in no such cache.
+        name: Full name of the backbone.
+        preprocessing: Preprocessing with which its weights were trained.
+        file_name: File name of the weights in torchvision's cache; None if they are not kept there.
         stages: As in ``OnnxBackbone``.
-        shapes: Name → shape of each tensor of the state dict, in its order.
-        weights: Initializer → the tensor of the state dict that it is.
+        shapes: Shapes of the tensors of the state dict by name, in order.
+        weights: Names of the state dict's tensors by name of the initializer.
     """
 
     name: str
@@ -72,7 +73,7 @@ class Recipe:
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
-        """Read what ``to_json`` wrote."""
+        """Parse the result of ``to_json``."""
         fields = json.loads(text)
         fields["preprocessing"] = Preprocessing.from_dict(fields["preprocessing"])
         fields["stages"] = tuple(fields["stages"])
@@ -81,12 +82,12 @@ class Recipe:
 
 
 def own_name(name: str) -> str | None:
-    """Return the full name of one of Headstart's own graphs; None if there is none for that name."""
+    """Return the full name of one of Headstart's own graphs; None if there is none with this name."""
     return next((each for each in OWN_GRAPHS if is_same_name(name, each) or name == short_name(each)), None)
 
 
 def is_same_name(name: str, full_name: str) -> bool:
-    """Compare names: case does not matter in torchvision's tags."""
+    """Compare names, ignoring the case of torchvision's tags."""
     network, _, tag = name.partition(".")
     return name == full_name or ("/" not in name and f"{network}.{tag.upper()}" == full_name)
 
@@ -173,10 +174,10 @@ def _read(data: bytes, path: str) -> dict[str, np.ndarray]:
 
 
 def _fitting(given: Mapping[str, np.ndarray], recipe: Recipe, file: WeightsFile) -> Mapping[str, np.ndarray]:
-    """Return a state dict under the network's own names.
+    """Return a state dict with the network's own names.
 
     Raises:
-        WeightsError: It is another network's, or some numbers are not finite.
+        WeightsError: It belongs to another network, or some numbers are not finite.
     """
     expected = dict(recipe.shapes)
     if file.keys == "order":

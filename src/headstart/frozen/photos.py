@@ -1,8 +1,8 @@
-"""Facts of each photo that do not depend on any network, kept from the pass that decodes it.
+"""Facts about each photo that do not depend on a network, stored while the photo is decoded.
 
-They are computed on the photo as it is decoded for a network of 224 px, at a scale that the photo alone
-decides, so that they are the same beside every network; in most runs that is the one decoding that the
-network needs anyway.
+They are computed at the scale at which the photo would be decoded for a network of 224 px. The scale depends
+only on the photo, so that the facts are the same with every network. In most runs the network needs the same
+scale, and the photo is decoded only once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from headstart.inference.runtime import map_in_order
 
 THUMBNAIL_PX: Final = 96
 FACTS_PX: Final = 512
-"""What a JPEG's shorter side keeps at least where it is decoded for its facts, as for most networks."""
+"""Smallest length of a JPEG's shorter side, in pixels, when it is decoded for its facts."""
 
 _VERSION: Final = 1  # raised when facts are computed otherwise
 _SCALE_PX: Final = 256  # longer side at which brightness, contrast and sharpness are measured
@@ -49,22 +49,23 @@ _ROW: Final = np.dtype(
 
 @dataclass(frozen=True, eq=False)
 class PhotoFacts:
-    """What is known of a photo without any network.
+    """Facts about a photo.
 
     Attributes:
-        sha256: Of the file's bytes, lower-case hexadecimal.
+        sha256: SHA-256 of the file's bytes, lower-case hexadecimal.
         num_bytes: Size of the file.
-        width_px, height_px: As a viewer shows the photo.
-        orientation: The EXIF orientation, 1..8. Above 4, the stored pixels have width and height exchanged.
+        width_px, height_px: As a viewer displays the photo.
+        orientation: The EXIF orientation, 1..8. Above 4, width and height of the stored pixels are exchanged.
         brightness: Mean of the grey levels, 0..1.
         contrast: Their standard deviation, 0..0.5.
-        sharpness: Variance of the Laplacian of the grey levels (0..255) where the longer side is 256 px, so
-            that it does not depend on the photo's size.
+        sharpness: Variance of the Laplacian of the grey levels (0..255), at a length of 256 px of the longer
+            side, so that it does not depend on the size of the photo.
         format: ``"JPEG"``, ``"PNG"``, ...
-        profile: The ICC profile's own name; empty if the file has none, which means sRGB.
-        thumbnail: (96, 96) uint8, grey, the whole photo squashed. Near-duplicates are searched with square
-            parts of it at 24 px: thumbnails of one shape lie in one array, a part of a photo is a rectangle
-            of its thumbnail, a photo that was stretched has the same one, and its true shape is known.
+        profile: Name in the ICC profile; empty if the file has none, which means sRGB.
+        thumbnail: (96, 96) uint8, grey, the whole photo without its aspect ratio. Near-duplicates can be
+            found with square parts of it at 24 px: all thumbnails fit into one array, a part of a photo is a
+            rectangle of its thumbnail, and a stretched copy has the same thumbnail, while the true aspect
+            ratio is known.
     """
 
     sha256: str
@@ -81,19 +82,19 @@ class PhotoFacts:
 
     @property
     def stored_size(self) -> tuple[int, int]:
-        """Width and height of the pixels as they are stored."""
+        """Width and height of the stored pixels."""
         size = self.width_px, self.height_px
         return size[::-1] if self.orientation > 4 else size
 
 
 def facts_of(photo: Decoded, data: bytes, sha256: str, *, path: str) -> PhotoFacts:
-    """Compute a photo's facts.
+    """Compute the facts of a photo.
 
     Args:
-        photo: Decoded, at any scale; where that is not the scale of the facts, it is decoded again.
-        data: The file's content.
-        sha256: Of the content.
-        path: Names the photo in errors; it is not opened.
+        photo: The photo decoded at any scale; if that is not the scale of the facts, it is decoded again.
+        data: Content of the file.
+        sha256: SHA-256 of the content.
+        path: Name of the photo in errors; it is not opened.
 
     Raises:
         ImageError: The photo cannot be decoded.
@@ -127,18 +128,18 @@ def facts_of(photo: Decoded, data: bytes, sha256: str, *, path: str) -> PhotoFac
 def photo_facts(
     photos: Iterable[tuple[Photo, str]], room: Room, *, workers: int | None = None
 ) -> Iterator[PhotoFacts | ImageError]:
-    """Return the facts of photos, in order and in flat memory; photos without stored ones are decoded.
+    """Yield the facts of photos, in order and with constant memory; photos without stored facts are decoded.
 
     Args:
         photos: Each with its SHA-256.
         room: Opens the store.
-        workers: Threads, as in ``map_images``.
+        workers: Number of threads, as in ``map_images``.
 
     Yields:
-        The facts, or why a photo cannot be decoded.
+        The facts, or the error if a photo cannot be decoded.
 
     Raises:
-        DataError: A photo's content has another SHA-256.
+        DataError: The SHA-256 of a photo differs.
     """
     store = PhotoStore(room)
 
@@ -164,9 +165,9 @@ def photo_facts(
 
 
 class PhotoStore:
-    """The facts of all photos, in one file of the cache; several threads may use it.
+    """The facts of all photos in one file of the cache. Several threads may use it.
 
-    Where the file cannot be used, that is reported once; then there are no facts in it, and it takes none.
+    If the file cannot be used, this is reported once; the store is then empty and stores nothing.
     """
 
     def __init__(self, room: Room) -> None:
@@ -181,7 +182,7 @@ class PhotoStore:
 
     @property
     def is_open(self) -> bool:
-        """Whether facts are kept."""
+        """Whether facts are stored."""
         return self._store is not None
 
     def __contains__(self, sha256: str) -> bool:
@@ -193,7 +194,7 @@ class PhotoStore:
             return False
 
     def get(self, sha256: str) -> PhotoFacts | None:
-        """Return a photo's facts, or None if there are none or they are damaged."""
+        """Return the facts of a photo, or None if they are missing or damaged."""
         store = self._store
         try:
             row = store.get(bytes.fromhex(sha256)) if store is not None else None
@@ -203,15 +204,15 @@ class PhotoStore:
         return None if row is None else _unpacked(sha256, row)
 
     def put(self, facts: PhotoFacts) -> None:
-        """Keep a photo's facts."""
+        """Store the facts of a photo."""
         self._try(lambda store: store.put(bytes.fromhex(facts.sha256), _packed(facts)))
 
     def flush(self) -> None:
-        """Write everything to the disk, if there is room for it."""
+        """Write everything to the disk, if there is space."""
         self._try(lambda store: store.flush())
 
     def close(self) -> None:
-        """Write what is left, and close the file."""
+        """Write remaining facts, and close the file."""
         if self._store is not None:
             self._store.close()
         self._store = None
@@ -235,7 +236,7 @@ class _About:
 
 
 def _moments(values: np.ndarray) -> tuple[float, float]:
-    """Return mean and variance of whole numbers, from sums that are exact on every machine."""
+    """Return mean and variance of integers, from sums that are exact on every machine."""
     if not values.size:
         return 0.0, 0.0
     total, squares = int(values.sum(dtype=np.int64)), int((values * values).sum(dtype=np.int64))
@@ -243,7 +244,7 @@ def _moments(values: np.ndarray) -> tuple[float, float]:
 
 
 def _shortened(name: str) -> str:
-    """Cut a name to what a row holds."""
+    """Truncate a name to the length that a row can hold."""
     return name.encode()[: _ROW["profile"].itemsize].decode("utf-8", "ignore")
 
 

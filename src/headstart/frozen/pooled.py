@@ -1,4 +1,4 @@
-"""Mean and standard deviation over positions of each stage's output, beside the activations of one graph."""
+"""Adds the mean and standard deviation over positions of each stage's output to a graph."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import onnx.shape_inference
 from headstart.frozen.prefix import ACTIVATIONS
 
 POOLED: Final = "pooled"
-"""Name of the output that holds the pooled outputs of all stages."""
+"""Name of the output with the pooled outputs of all stages."""
 
 
 def with_pooled(graph: bytes, stages: Sequence[str]) -> bytes:
-    """Add pooled outputs of stages to a graph, as its second output.
+    """Add the pooled outputs of stages to a graph as its second output.
 
     Args:
         graph: A serialised model with the output ``activations``.
-        stages: Names of tensors inside it, (N, C, H, W) float32.
+        stages: Names of inner tensors, (N, C, H, W) float32.
 
     Returns:
-        The model with the further output ``pooled``, (N, sum of 2 C) float32: for each stage the C means over
-        positions, then the C standard deviations. What leads to ``activations`` is as it was.
+        The model with the additional output ``pooled``, (N, sum of 2 C) float32: for each stage the C means
+        over positions, then the C standard deviations. The part that leads to ``activations`` is unchanged.
     """
     model = onnx.load_from_string(graph)
     parts: list[str] = []
@@ -56,10 +56,10 @@ def with_pooled(graph: bytes, stages: Sequence[str]) -> bytes:
 
 
 def pooled_widths(graph: bytes, stages: Sequence[str]) -> tuple[int, ...]:
-    """Return how many numbers of a photo's pooled outputs belong to each stage: 2 C.
+    """Return the length of each stage's pooled output: 2 C.
 
     Raises:
-        ValueError: The graph does not say how many channels a stage has.
+        ValueError: The graph does not declare the number of channels of a stage.
     """
     model = onnx.shape_inference.infer_shapes(onnx.load_from_string(graph))
     known = {each.name: each.type.tensor_type.shape.dim for each in model.graph.value_info}

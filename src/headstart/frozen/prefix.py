@@ -1,4 +1,4 @@
-"""The frozen part of a network as one function from pixels to activations, on ONNX Runtime."""
+"""The frozen part of a network as a function from pixels to activations, on ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -15,32 +15,34 @@ from headstart.frozen.graph import function_hashes, part_of
 from headstart.inference.runtime import open_session
 
 Pair = tuple[np.ndarray, np.ndarray | None]
-"""A photo's activations and the second output of its prefix, if there is one."""
+"""Activations of a photo, and the second output of its prefix, if any."""
 
 ACTIVATIONS: Final = "activations"
-"""Name of a graph's main output."""
+"""Name of the main output of a graph."""
 
 # One call is one thread's; with four photos it is as fast as with many (docs/measurements.md).
 BATCH_SIZE: Final = 4
 
 RUNTIME: Final = f"onnxruntime {onnxruntime.__version__} on the CPU"
-"""How ``Fingerprint.runtime`` names ONNX Runtime."""
+"""Value of ``Fingerprint.runtime`` for ONNX Runtime."""
 
 
 class Prefix(Protocol):
-    """What ``Activations`` needs of a frozen part, whatever runs it."""
+    """The interface of a frozen part that ``Activations`` uses, whatever library runs it."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is frozen, so that pixels pass through."""
+        """Whether nothing is frozen, so that pixels are returned unchanged."""
 
     @property
     def batch_size(self) -> int:
-        """Photos per call of ``pairs``."""
+        """Number of photos per call of ``pairs``."""
 
     @property
     def runtime(self) -> str:
-        """What runs it, with its version; another one after the first batch if the first choice failed."""
+        """Library that runs it, with its version; it may change after the first batch if the first choice
+        fails.
+        """
 
     @property
     def device_name(self) -> str:
@@ -59,30 +61,30 @@ class Prefix(Protocol):
         """
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """Compute activations alone, (B, ...) float32, from (B, H, W, 3) uint8: the bits of ``pairs``."""
+        """Compute only the activations, (B, ...) float32, from (B, H, W, 3) uint8; same bits as ``pairs``."""
 
     def pairs(self, pixels: np.ndarray) -> Sequence[Pair]:
-        """Compute each photo's float32 outputs, without a batch dimension, from (B, H, W, 3) uint8."""
+        """Compute the float32 outputs of each photo, without a batch dimension, from (B, H, W, 3) uint8."""
 
     def row(self, size_px: int) -> np.ndarray:
-        """Return the activations of one black photo, for their shape and size."""
+        """Return the activations of a black photo, to determine their shape and size."""
 
 
 class OnnxPrefix:
-    """An ONNX graph from pixels to activations; a photo always gives the same bits, whatever is beside it.
+    """An ONNX graph from pixels to activations. The bits for a photo do not depend on others in the batch.
 
-    The graph may have a second output. A graph with two outputs may be optimised otherwise than one with one,
-    so the first batch also runs on the main output's own graph. If any bit differs, each output comes from a
+    The graph may have a second output. A graph with two outputs may be optimised differently from a graph
+    with one, so the first batch also runs on separate graphs. If any bit differs, each output comes from a
     graph of its own.
 
-    What ONNX Runtime returns is taken as it is. It can hide NaN behind a ReLU, which only another
-    runtime shows: see ``model.prefix``.
+    The values of ONNX Runtime are not checked here. It can hide NaN behind a ReLU, which only a comparison
+    with another runtime reveals: see ``model.prefix``.
 
     Args:
-        graph: A serialised model whose weights are all inside: input ``images`` (N, H, W, 3) uint8, output
-            ``activations``, float32, batch first; then, if there is one, the second output.
-        second: Name of the second output, float32, batch first; None for none.
-        is_exact: Whether the second output too must have the bits that a graph of its own gives.
+        graph: A serialised model that contains all its weights: input ``images`` (N, H, W, 3) uint8, output
+            ``activations``, float32, batch first; and optionally a second output.
+        second: Name of the second output, float32, batch first; None if there is none.
+        is_exact: Whether the second output must also have the bits of a separate graph.
     """
 
     is_empty: Final = False
@@ -106,7 +108,7 @@ class OnnxPrefix:
 
     @property
     def second_function(self) -> str:
-        """The same for the second output, if there is one."""
+        """Hash of the operations and weights that lead to the second output, if there is one."""
         return self._functions[self._second or ""]
 
     @functools.cached_property
@@ -114,18 +116,18 @@ class OnnxPrefix:
         return function_hashes(onnx.load_from_string(self._graph))
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """Compute activations alone, (B, ...) float32, from (B, H, W, 3) uint8."""
+        """Compute only the activations, (B, ...) float32, from (B, H, W, 3) uint8."""
         with self._lock:
             main = self._open_main()
         return np.asarray(main.run(None, {"images": pixels})[0])
 
     def pairs(self, pixels: np.ndarray) -> list[Pair]:
-        """Compute each photo's outputs from (B, H, W, 3) uint8; the second is None if there is only one."""
+        """Compute the outputs of each photo from (B, H, W, 3) uint8; the second is None if there is none."""
         rows, *second = self.outputs(pixels)
         return list(zip(rows, second[0] if second else [None] * len(rows), strict=True))
 
     def outputs(self, pixels: np.ndarray) -> list[np.ndarray]:
-        """Compute the graph's one or two outputs, (B, ...) float32, from (B, H, W, 3) uint8."""
+        """Compute the one or two outputs of the graph, (B, ...) float32, from (B, H, W, 3) uint8."""
         with self._lock:
             if not self._sessions:
                 self._sessions = self._open(pixels)
@@ -133,7 +135,7 @@ class OnnxPrefix:
         return [np.asarray(output) for session in self._sessions for output in session.run(None, images)]
 
     def row(self, size_px: int) -> np.ndarray:
-        """Return the activations of one black photo, for their shape and size."""
+        """Return the activations of a black photo, to determine their shape and size."""
         black = np.zeros((1, size_px, size_px, 3), np.uint8)
         with self._lock:
             (rows,) = self._open_main().run(None, {"images": black})

@@ -1,9 +1,9 @@
-"""The cache of exported prefixes: one sealed file per graph, the least recently used deleted first.
+"""The cache of exported networks: one file with a checksum per graph; the least recently used are deleted.
 
-A file begins with a line that holds the SHA-256 of all bytes after it, and a line of JSON about the graph;
-the rest is the serialised model. A damaged file is deleted, as if it had never been written.
+The first line of a file is the SHA-256 of all bytes after it, the second line is JSON about the graph, and
+the rest is the serialised model. A damaged file is deleted and ignored.
 
-Beside them lies, for each network that cannot be exported, why not, so that no run tries it again in vain.
+For each network that cannot be exported, another file contains the reason, so that it is not tried again.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from headstart.files import delete, write_whole
 
 LIMIT_BYTES: Final = 2 * 10**9
 LIMIT_FRACTION: Final = 0.1
-"""All prefixes together use at most this many bytes, and at most this fraction of the free disk."""
+"""Limits of all exported networks together: bytes, and a fraction of the free disk space."""
 
 About = dict[str, Any]
 
 
 def keep(about: Mapping[str, Any], graph: bytes) -> Path | None:
-    """Keep a graph, in place of one about which the same is said.
+    """Store a graph, replacing an earlier one with the same description.
 
     Args:
-        about: What decides the graph, as JSON has it.
+        about: Everything that determines the graph, as values for JSON.
         graph: A serialised model.
 
     Returns:
-        The file; None if there is no room or no folder for it.
+        The path of the file; None if there is no space or no folder for it.
     """
     folder = _folder()
     if folder is None:
@@ -56,7 +56,7 @@ def keep(about: Mapping[str, Any], graph: bytes) -> Path | None:
 
 
 def newest(matches: Callable[[About], bool]) -> tuple[About, bytes] | None:
-    """Return the graph that was written last among those that match, and what is said about it."""
+    """Return the most recently written graph that matches, and its description."""
     for _, path, about in sorted(_all(), key=lambda each: each[0], reverse=True):
         with contextlib.suppress(OSError):
             if matches(about):
@@ -69,11 +69,11 @@ def newest(matches: Callable[[About], bool]) -> tuple[About, bytes] | None:
 
 
 def keep_refusal(about: Mapping[str, Any], reason: str) -> None:
-    """Remember why a network cannot be exported, in place of what was known of it at that size.
+    """Store the reason why a network cannot be exported, replacing earlier information for that size.
 
     Args:
-        about: What decides that, as JSON has it: ``name``, ``size_px`` and more.
-        reason: In a sentence.
+        about: Everything that the reason depends on, as values for JSON: ``name``, ``size_px`` and more.
+        reason: The reason in a sentence.
     """
     path = _refusal_file(about)
     if path is None:
@@ -84,7 +84,7 @@ def keep_refusal(about: Mapping[str, Any], reason: str) -> None:
 
 
 def refusal(about: Mapping[str, Any]) -> str | None:
-    """Return the reason that ``keep_refusal`` keeps for exactly this; None if there is none."""
+    """Return the reason that was stored for exactly this description; None if there is none."""
     path = _refusal_file(about)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # damaged, as if it were not there
         found = json.loads(path.read_bytes()) if path else None
@@ -94,12 +94,12 @@ def refusal(about: Mapping[str, Any]) -> str | None:
 
 
 def kept() -> list[About]:
-    """Return what is said about each graph, the last written first. The graphs are not verified."""
+    """Return the descriptions of all graphs, the most recently written first, without verifying the files."""
     return [about for *_, about in sorted(_all(), key=lambda each: each[0], reverse=True)]
 
 
 def used_bytes() -> int:
-    """Return how much all graphs together use."""
+    """Return the disk space of all graphs together."""
     total = 0
     for path in _files():
         with contextlib.suppress(OSError):
@@ -108,7 +108,7 @@ def used_bytes() -> int:
 
 
 def clear() -> int:
-    """Delete all graphs and refusals, and return how many graphs there were."""
+    """Delete all graphs and reasons, and return the number of graphs."""
     for path in _files(".refusal"):
         delete(path)
     return sum(delete(path) for path in _files())
@@ -120,7 +120,7 @@ def _folder() -> Path | None:
 
 
 def _all() -> Iterator[tuple[tuple[int, str], Path, About]]:
-    """Yield when each file was written, its path and what it says of itself."""
+    """Yield the time of writing, path and description of each file."""
     for path in _files():
         with contextlib.suppress(OSError, ValueError), open(path, "rb") as file:
             file.readline(100)
@@ -144,7 +144,7 @@ def _files(suffix: str = ".prefix") -> list[Path]:
 
 
 def _make_room(num_bytes: int, path: Path) -> bool:
-    """Delete the least recently used files until a new one fits, and return whether it does."""
+    """Delete the least recently used files until a new one fits; return whether it does."""
     sizes = {}
     for file in _files():
         with contextlib.suppress(OSError):

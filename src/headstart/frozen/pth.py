@@ -1,9 +1,9 @@
-"""PyTorch's files of weights without PyTorch: a state dict is read, and nothing in a file ever runs.
+"""Reads PyTorch's files of weights without PyTorch, and without running any code from them.
 
-``torch.save`` has written two forms. The legacy one is five pickles (a magic number, a version, facts about
-the machine, the state dict, the storages' keys), then each storage: its number of elements and its raw
-numbers. The other is a zip archive of one pickle and one uncompressed entry per storage. In the pickle, a
-tensor is a call of a function that rebuilds it, and its storage is a persistent id.
+``torch.save`` has used two formats. The legacy format consists of five pickles (a magic number, a version,
+information about the machine, the state dict, the keys of the storages), followed by the storages: number of
+elements and raw values. The other is a zip archive with one pickle and one uncompressed entry per storage. In
+the pickle, a tensor is a call of a function that rebuilds it, and its storage is a persistent id.
 
 Source: ``_legacy_load`` and ``_load`` in https://github.com/pytorch/pytorch/blob/main/torch/serialization.py
 """
@@ -40,18 +40,17 @@ _DTYPES: Final = {
 
 
 def read_pth(data: bytes, path: str) -> dict[str, np.ndarray]:
-    """Read a state dict, and nothing but a state dict, from what ``torch.save`` wrote.
+    """Read a state dict, and nothing else, from a file of ``torch.save``.
 
     Args:
-        data: The file's content, in the legacy form or as a zip archive.
-        path: Names the file in errors; it is not opened.
+        data: Content of the file, in the legacy format or as a zip archive.
+        path: Name of the file in errors; it is not opened.
 
     Returns:
-        The tensors by name, in the file's order. They are read-only views of ``data`` where they are
-        contiguous.
+        The tensors by name, in the order of the file. Contiguous tensors are read-only views of ``data``.
 
     Raises:
-        WeightsError: The file is damaged, or holds something else than named tensors.
+        WeightsError: The file is damaged, or contains something other than named tensors.
     """
     try:
         content, storages = (_read_zip if data.startswith(_ZIP) else _read_legacy)(data)
@@ -69,12 +68,12 @@ def read_pth(data: bytes, path: str) -> dict[str, np.ndarray]:
 
 
 class _RefusedError(Exception):
-    """The file holds something that is not read; the message says what."""
+    """The file contains something that is not allowed; the message names it."""
 
 
 @dataclass(frozen=True)
 class _Storage:
-    """A flat run of numbers that tensors are windows onto."""
+    """A flat array of numbers that tensors refer to."""
 
     key: str
     dtype: np.dtype[Any]
@@ -93,7 +92,7 @@ class _Tensor:
 
 @dataclass(frozen=True)
 class _Callable:
-    """What a pickle may call."""
+    """A function that a pickle may call."""
 
     function: Callable[..., Any]
 
@@ -138,11 +137,11 @@ _ALLOWED: Final = {
 }
 
 _PythonsOwn: Any = pickle._Unpickler
-"""Written in Python: the one in C allocates whatever size a damaged file names."""
+"""The pure Python unpickler, because the one in C allocates whatever size a damaged file names."""
 
 
 class _Unpickler(_PythonsOwn):  # type: ignore[misc]
-    """Knows tensors, numbers, texts, lists, tuples and dictionaries with texts as keys."""
+    """An unpickler for tensors, numbers, texts, lists, tuples and dictionaries with texts as keys."""
 
     dispatch: ClassVar[dict[int, Any]] = dict(_PythonsOwn.dispatch)
 
@@ -253,7 +252,7 @@ def _read_zip(data: bytes) -> tuple[Any, Mapping[str, np.ndarray]]:
 
 
 class _StorageCollector(_Unpickler):
-    """Notes the storages that tensors name."""
+    """Collects the storages that tensors refer to."""
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
@@ -267,7 +266,7 @@ class _StorageCollector(_Unpickler):
 
 
 def _array(tensor: Any, storages: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-    """Look at a storage as a tensor does."""
+    """Return a tensor as a view of its storage."""
     if not isinstance(tensor, _Tensor):
         raise _RefusedError(f"{name[:80]!r} in it is {type(tensor).__name__}, not a tensor")
     flat = storages[tensor.storage.key]

@@ -1,9 +1,8 @@
-"""Activations on disk, keyed by content: one SQLite file per fingerprint.
+"""Stores activations on disk: one SQLite file per fingerprint.
 
-SQLite, because it is part of Python, may be shared between processes, and calls a damaged file an error where
-a memory-mapped store would crash. A file per fingerprint, because deleting a file frees its disk. The journal
-is a rollback journal: the other kind, WAL, needs memory that processes share, which network file systems do
-not have.
+SQLite comes with Python, can be shared between processes, and reports a damaged file as an error, while a
+memory-mapped store would crash. Deleting the file of a fingerprint frees its disk space. The journal is a
+rollback journal, because WAL needs shared memory, which network file systems do not have.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ CREATE TABLE IF NOT EXISTS rows (key BLOB PRIMARY KEY, checksum BLOB NOT NULL, v
 _DAMAGE: Final = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR}
 
 BESIDE: Final = ("-journal", "-wal", "-shm")
-"""What SQLite keeps beside a store, here or where an older Headstart has written it."""
+"""Suffixes of files that SQLite creates beside a store, now or in older versions of Headstart."""
 
 
 class StoreError(HeadstartError):
@@ -44,23 +43,23 @@ class StoreError(HeadstartError):
 
 
 class About(Protocol):
-    """What decides the rows of a store, such as ``Fingerprint``."""
+    """The interface of a description of a store's rows, such as ``Fingerprint``."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values; ``backbone`` and ``cut`` are what ``headstart cache`` shows."""
+        """Return plain values; ``headstart cache`` shows ``backbone`` and ``cut``."""
 
 
 class FeatureStore:
-    """Rows of one shape and type by their photo: the activations of one prefix, float32, by ``photo_key``.
+    """Rows of one shape and type by photo: the float32 activations of one prefix, by ``photo_key``.
 
-    Rows are written in bursts, so that several processes can fill one store at once; a row is there for the
-    others when its burst has been written. Every row carries a checksum over key, shape and value: a damaged
-    one counts as missing. A file with other damage is deleted and created again, whenever that is noticed.
+    Rows are written in bursts, so that several processes can fill one store at the same time; others see a
+    row when its burst has been written. Every row has a checksum over key, shape and value; a damaged row
+    counts as missing. A file with other damage is deleted and created again as soon as the damage is noticed.
     Several threads may use a store.
 
     Attributes:
         path: The file.
-        num_damaged: Rows whose checksum was wrong; a damaged file counts once.
+        num_damaged: Number of rows with a wrong checksum; a damaged file counts once.
     """
 
     def __init__(
@@ -70,14 +69,14 @@ class FeatureStore:
         make_room: Callable[[int], bool] = lambda _: True,
         dtype: type[np.generic] = np.float32,
     ) -> None:
-        """Open the file, or make it.
+        """Open the file, or create it.
 
         Args:
-            path: The file; its folder is made.
-            about: What the rows depend on besides their key.
-            make_room: Called before each burst with its number of bytes; returns whether they may be
-                written. If not, the store takes no more rows, and still returns those that it has.
-            dtype: Of the rows.
+            path: Path of the file; its folder is created if necessary.
+            about: Everything that the rows depend on besides their key.
+            make_room: Called before each burst with its number of bytes; returns whether they may be written.
+                If not, the store accepts no more rows but still returns those it has.
+            dtype: Type of the rows.
 
         Raises:
             StoreError: The file can be neither opened nor created.
@@ -102,7 +101,7 @@ class FeatureStore:
             raise StoreError(f"The feature store {path} cannot be opened: {error}") from error
 
     def _open(self) -> None:
-        """Open the file; where it is damaged, make a new one in its place."""
+        """Open the file; if it is damaged, replace it by a new one."""
         deadline = time.monotonic() + _REPAIR_SECONDS
         while True:
             try:
@@ -145,17 +144,17 @@ class FeatureStore:
         self._db = self._hold = None
 
     def __contains__(self, key: bytes) -> bool:
-        """Tell whether there is a row; its checksum is verified when it is read."""
+        """Return whether a row exists; its checksum is verified when it is read."""
         with self._lock:
             return key in self._burst or bool(self._execute("SELECT 1 FROM rows WHERE key = ?", [key]))
 
     @property
     def has_rows(self) -> bool:
-        """Whether there are rows on the disk."""
+        """Whether there are rows on disk."""
         return bool(self._execute("SELECT 1 FROM rows LIMIT 1", []))
 
     def clear(self) -> None:
-        """Delete all rows, and what has not reached the disk yet."""
+        """Delete all rows, including those that have not been written yet."""
         with self._lock:
             self._burst, self._burst_bytes = {}, 0
 
@@ -180,7 +179,7 @@ class FeatureStore:
             return np.frombuffer(value, self._dtype).reshape(self._shape)
 
     def put(self, key: bytes, row: np.ndarray) -> None:
-        """Keep a row; it reaches the disk with its burst, or by ``flush``."""
+        """Store a row; it is written to disk with its burst, or by ``flush``."""
         value = np.ascontiguousarray(row, self._dtype).tobytes()
         with self._lock:
             if self._is_full:
@@ -192,7 +191,7 @@ class FeatureStore:
                 self.flush()
 
     def flush(self) -> None:
-        """Write everything to the disk, if there is room for it."""
+        """Write everything to the disk, if there is space."""
         with self._lock:
             rows = [(key, *row) for key, row in self._burst.items()]
             num_bytes = self._burst_bytes
@@ -212,7 +211,7 @@ class FeatureStore:
             self._run(write)
 
     def close(self) -> None:
-        """Flush and close the file. Rows that cannot be written are lost: this is a cache."""
+        """Flush and close the file. Rows that cannot be written are lost, as this is only a cache."""
         with self._lock:
             with contextlib.suppress(StoreError):
                 self.flush()
@@ -231,10 +230,10 @@ class FeatureStore:
         return rows
 
     def _run(self, function: Callable[[sqlite3.Connection], Any]) -> Any:
-        """Call a function on the database; once more, on a new one, where it shows that this one is damaged.
+        """Call a function with the database; if that shows damage, call it once more with a new database.
 
         Raises:
-            StoreError: It fails again, or fails for another reason.
+            StoreError: It fails again, or for another reason.
         """
         try:
             try:
@@ -268,7 +267,7 @@ def _checksum(key: bytes, shape: Sequence[int], value: bytes) -> bytes:
 
 
 def delete_store(path: Path) -> bool:
-    """Delete a store's file and SQLite's files beside it, unless some process has it open.
+    """Delete the file of a store and SQLite's files beside it, unless a process has it open.
 
     Returns:
         Whether it has been deleted.
@@ -291,9 +290,10 @@ def delete_store(path: Path) -> bool:
 
 
 class _Hold:
-    """Tells ``delete_store`` in all processes that a store is in use, until it is closed or forgotten.
+    """Shows ``delete_store`` in all processes that a store is in use, until it is closed or
+    garbage-collected.
 
-    A file of its own is locked, as SQLite's own locks and these are the same on some systems.
+    A separate file is locked, because on some systems SQLite's own locks would conflict with these.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A user's ONNX network for batches of photos: each photo's features are the same alone and beside others."""
+"""Makes a user's ONNX network process batches, with the same features for a photo alone and in a batch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from headstart.frozen.onnx_file.words import described
 from headstart.inference.runtime import open_session
 
 TOLERANCE: Final = 5e-3
-"""How far a photo's features alone and beside others may be apart, as a fraction of the largest feature."""
+"""Largest difference between the features of a photo alone and in a batch, relative to the largest feature.
+"""
 
 
 def for_batches(
@@ -29,10 +30,10 @@ def for_batches(
     file: str,
     say: Callable[[str], object],
 ) -> bytes:
-    """Return the graph, which takes any number of photos and gives for each what it gives for it alone.
+    """Return a graph that accepts any number of photos and computes for each what it computes for it alone.
 
     Raises:
-        NetworkError: It cannot be made so.
+        NetworkError: This is not possible.
     """
     slow = "so it runs photo by photo, which is slower."
     free = serialised(model)
@@ -64,10 +65,11 @@ def for_batches(
 
 
 def _is_row_by_row(model: bytes, num_features: int, size_px: int) -> bool:
-    """Tell whether a batch of photos gives the same features as each of them alone.
+    """Return whether a batch of photos has the same features as the single photos.
 
     Raises:
-        ValueError: It does not give a row of features for each photo. ONNX Runtime raises others.
+        ValueError: The network does not return a row of features for each photo. ONNX Runtime raises other
+            errors.
     """
     session, photos = open_session(model, is_trial=True), noise(3, size_px)
     together = run(session, photos)
@@ -77,16 +79,16 @@ def _is_row_by_row(model: bytes, num_features: int, size_px: int) -> bool:
 
 
 def close(features: np.ndarray, others: np.ndarray) -> bool:
-    """Tell whether features are equal up to rounding, within ``TOLERANCE``; NaN equals NaN."""
+    """Return whether features are equal within ``TOLERANCE``; NaN equals NaN."""
     largest = float(np.abs(others[np.isfinite(others)]).max(initial=0))
     return bool(np.allclose(features, others, rtol=0, atol=TOLERANCE * largest, equal_nan=True))
 
 
 def run(session: onnxruntime.InferenceSession, photos: np.ndarray) -> np.ndarray:
-    """Return a network's output for photos (N, H, W, 3) uint8."""
+    """Return the output of a network for photos (N, H, W, 3) uint8."""
     return np.asarray(session.run(None, {"images": photos})[0])
 
 
 def noise(num_photos: int, size_px: int) -> np.ndarray:
-    """Return photos (N, size_px, size_px, 3) of random pixels, always the same."""
+    """Return photos (N, size_px, size_px, 3) of random pixels, the same in every call."""
     return np.random.default_rng(0).integers(0, 256, (num_photos, size_px, size_px, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""A user's ONNX file as a backbone, tried on real photos: what its file cannot show, its features do."""
+"""Tries a user's ONNX file as a backbone on real photos, to detect problems that the file cannot show."""
 
 from __future__ import annotations
 
@@ -27,32 +27,33 @@ USUAL: Final = {
     "one for inputs from -1 to 1": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "one for inputs from 0 to 255": ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)),
 }
-"""Usual means and standard deviations. Others, such as CLIP's or 0..1, hardly differ from the first two."""
+"""Usual means and standard deviations. Others, such as CLIP's or 0..1, differ little from the first two."""
 
 SUSPICIOUS: Final = 1.5
-"""How many times as distinct photos must be under another normalisation before it is recommended.
+"""A normalisation is recommended if photos are this many times as distinct under it.
 
 The right one was always the most distinct; a wrong scale of 255 made photos 1.3 to 1,000 times less distinct,
 and others within 1.3 times (docs/measurements.md).
 """
 
 CONSTANT: Final = 1e-3
-"""Features whose relative differences between photos are all below this are the same for every photo."""
+"""Relative differences between photos below this count as equal features."""
 
 
 def check_on_photos(backbone: OnnxBackbone, pixels: np.ndarray, say: Callable[[str], object] = print) -> None:
-    """See whether a backbone of a user's file gives usable features, and whether its normalisation is right.
+    """Check that the features of a user's backbone are usable, and that its normalisation is right.
 
-    A wrong mean and std hardly shows in single features, but in how distinct they are: far from what a
-    network was trained on, different photos look alike to it.
+    A wrong mean and std hardly shows in single features, but in the differences between photos: far from its
+    training data, a network gives different photos similar features.
 
     Args:
-        backbone: From ``onnx_file.open_backbone``.
-        pixels: (N, size_px, size_px, 3) uint8, of the user's own photos. Up to ``MAX_PHOTOS`` are used.
+        backbone: A backbone from ``onnx_file.open_backbone``.
+        pixels: (N, size_px, size_px, 3) uint8, photos of the user, of which up to ``MAX_PHOTOS`` are used.
         say: Called with a warning if the normalisation looks wrong.
 
     Raises:
-        NetworkError: Features are not finite, the same for different photos, or depend on the photos beside.
+        NetworkError: Features are not finite, are the same for different photos, or depend on the other
+            photos in a batch.
     """
     pixels = np.unique(pixels[:MAX_PHOTOS], axis=0)
     if len(pixels) < 2:
@@ -85,7 +86,7 @@ def check_on_photos(backbone: OnnxBackbone, pixels: np.ndarray, say: Callable[[s
 def check_on_files(
     backbone: OnnxBackbone, photos: Sequence[Photo], say: Callable[[str], object] = print
 ) -> None:
-    """Do the same with photos from all over a list; those that cannot be read are left out."""
+    """Run ``check_on_photos`` with photos from a list of files, skipping unreadable ones."""
     pixels = []
     for photo in photos[:: max(1, len(photos) // MAX_PHOTOS)][:MAX_PHOTOS]:
         with contextlib.suppress(ImageError):
@@ -95,7 +96,7 @@ def check_on_files(
 
 
 def distinctness(features: np.ndarray) -> float:
-    """Return how different photos are by their features: the mean cosine distance of two; NaN if not finite.
+    """Return the mean cosine distance between the features of two photos; NaN if they are not finite.
 
     Args:
         features: (N, D).
@@ -108,7 +109,7 @@ def distinctness(features: np.ndarray) -> float:
 
 
 def _advice(backbone: OnnxBackbone, pixels: np.ndarray) -> Iterator[str]:
-    """Name a usual normalisation under which photos are far more distinct."""
+    """Return advice about a usual normalisation under which photos are far more distinct."""
     model = onnx.load_from_string(backbone.graph)
     if not {SCALE, SHIFT} <= {each.name for each in model.graph.initializer}:
         return  # normalisation is a part of the file

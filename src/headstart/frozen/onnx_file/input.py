@@ -1,4 +1,4 @@
-"""Which input of a user's ONNX file takes photos, and in which layout and size: found by running it."""
+"""Finds the input of a user's ONNX file that takes photos, its layout and its size, by running the file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def image_input(graph: onnx.GraphProto, file: str) -> onnx.ValueInfoProto:
     """Return the input that takes photos.
 
     Raises:
-        NetworkError: There is none, or there are further inputs, or it takes other numbers.
+        NetworkError: There is no such input, there are further inputs, or its type is not supported.
     """
     inputs = list(graph.input)
     images = [each for each in inputs if len(each.type.tensor_type.shape.dim) == 4]
@@ -68,16 +68,16 @@ def fitted(
     file: str,
     say: Callable[[str], object],
 ) -> tuple[onnx.ModelProto, np.ndarray, Preprocessing, bool]:
-    """Find the layout and the size that a network takes.
+    """Find the layout and the size of a network's input.
 
     Returns:
-        The network behind normalisation, its output for a batch, the preprocessing with the size, and whether
-        channels come first.
+        The network with normalisation before it, its output for a batch, the preprocessing with the size, and
+        whether channels come first.
 
     Raises:
-        ConfigError: The file takes another size than ``size_px``.
-        NetworkError: It cannot run, takes photos that are not square or not of three channels, or runs with
-            channels first and last.
+        ConfigError: The file requires another size than ``size_px``.
+        NetworkError: The network cannot run, its input is not square or does not have three channels, or it
+            accepts both layouts.
     """
     dims = [side.dim_value or None for side in image.type.tensor_type.shape.dim]
     layouts = {True: (dims[1], dims[2:]), False: (dims[3], dims[1:3])}
@@ -139,7 +139,7 @@ def _cannot_run(
     fixed: int | None,
     file: str,
 ) -> NetworkError:
-    """Say why a file cannot run, as far as that can be found out."""
+    """Return an error about why a file cannot run, as far as the reason can be found."""
     text = str(error)
     unknown = re.search(r"(\S+)\(-?\d+\) is not a registered|No Op registered for (\S+)", text)
     missing = re.search(r"Could not find an implementation for (\w+)", text)
@@ -190,7 +190,7 @@ def _not_square(file: str, image: onnx.ValueInfoProto) -> NetworkError:
 
 
 def _first_sentence(text: str) -> str:
-    """What ONNX Runtime says, without codes, places in its sources and further lines."""
+    """Return the message of ONNX Runtime without codes, source positions and further lines."""
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text.strip())
     text = re.sub(r"/\S+\.(?:cc|h):\d+ .*?\) (?=[A-Z])", "", text)
     text = (text.splitlines() or ["nothing"])[0][:300].rstrip(" .")

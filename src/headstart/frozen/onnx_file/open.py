@@ -1,7 +1,8 @@
-"""A user's feature extractor in an ONNX file as a backbone: normalisation before it, pooling behind it.
+"""Opens a user's ONNX file of a feature extractor as a backbone, with normalisation and pooling added.
 
-What the file says is taken from it: the layout of its input, its size, its outputs. What it does not say is
-an option or a guess, and every guess is reported; ``frozen/onnx_file/check.py`` tries the result on photos.
+The layout and size of the input and the outputs are taken from the file. If the file does not declare
+something, it is an option or a guess, and every guess is reported. ``frozen/onnx_file/check.py`` tries the
+result on photos.
 """
 
 from __future__ import annotations
@@ -43,28 +44,29 @@ def open_backbone(
     output_name: str | None = None,
     say: Callable[[str], object] = print,
 ) -> OnnxBackbone:
-    """Make a backbone of a user's ONNX file: a feature extractor with one input, photos.
+    """Open an ONNX file as a backbone: a feature extractor whose only input takes photos.
 
-    Its input may be float32, float16 or float64, normalised by ``mean`` and ``std``, or uint8, in which case
-    normalisation is part of the file; channels come first or last. Its output may be (N, D), a map
-    (N, D, H, W) or (N, H, W, D), whose mean over positions is taken, or tokens (N, T, D), of which the first
-    is taken, or the mean where T is a square number, so that there is no class token among them. Equal files
-    and options give equal graphs.
+    The input may be float32, float16 or float64, normalised by ``mean`` and ``std``, or uint8, in which case
+    the file contains the normalisation; channels may come first or last. The output may be (N, D); a map (N,
+    D, H, W) or (N, H, W, D), which is averaged over positions; or tokens (N, T, D), of which the first is
+    used, or the mean if T is a square number, because there is then no class token. Equal files and options
+    give equal graphs.
 
     Args:
-        path: The file. Weights in further files must lie beside it.
-        size_px: Side of the input, where the file leaves it open.
-        mean: Per channel, of pixels scaled to 0..1, as in the network's training; default: ImageNet's.
-        std: The same.
-        resize: How photos become square: ``"crop"``, ``"pad"`` or ``"squash"``.
-        output_name: Any tensor of the file to take as features, an output or not.
+        path: Path of the file. Other files with its weights must be in the same folder.
+        size_px: Size of the input, if the file does not determine it.
+        mean: Mean of each channel of pixels scaled to 0..1, as in the network's training; default:
+            ImageNet's.
+        std: Standard deviation of each channel; default: ImageNet's.
+        resize: How photos are made square: ``"crop"``, ``"pad"`` or ``"squash"``.
+        output_name: Name of a tensor of the file to use as features; it need not be an output.
         say: Called with a sentence for every choice and guess.
 
     Raises:
-        UnknownBackboneError: There is no such file.
-        ConfigError: An option does not fit the file.
-        NetworkError: The file is not an ONNX model, or not of a feature extractor for photos.
-        DamagedFileError: It is a ``model.onnx`` of Headstart's and damaged.
+        UnknownBackboneError: The file does not exist.
+        ConfigError: An option contradicts the file.
+        NetworkError: The file is not an ONNX model, or not a feature extractor for photos.
+        DamagedFileError: The file is a ``model.onnx`` of Headstart and is damaged.
     """
     file = read_onnx(path)
     name = Path(path).name
@@ -96,7 +98,7 @@ def open_backbone(
 
 
 def _own_info(file: OnnxFile, name: str) -> ModelInfo | None:
-    """Return what a ``model.onnx`` of Headstart's says of itself; None for other files."""
+    """Return the description in a ``model.onnx`` of Headstart; None for other files."""
     if not any(entry.key == "headstart" for entry in file.model.metadata_props):
         return None
     info = verify_onnx(file.data, name=name)
@@ -110,10 +112,10 @@ def _own_info(file: OnnxFile, name: str) -> ModelInfo | None:
 
 
 def _part(model: onnx.ModelProto, output: str, file: str) -> onnx.ModelProto:
-    """Take what leads to the features out of the model.
+    """Extract the part of the model that leads to the features.
 
     Raises:
-        ConfigError: There is no such tensor.
+        ConfigError: The tensor does not exist.
     """
     tensors = [name for node in model.graph.node for name in node.output if name]
     if output not in tensors:
@@ -127,9 +129,9 @@ def _part(model: onnx.ModelProto, output: str, file: str) -> onnx.ModelProto:
 
 
 def _preprocessing(is_uint8: bool, mean: Triple | None, std: Triple | None) -> Preprocessing:
-    """Return how photos become the input of a file that does not say it.
+    """Return the preprocessing for a file that does not declare it.
 
-    Bicubic, for most published encoders were trained with that.
+    It is bicubic, because most published encoders were trained with that.
     """
     usual = Preprocessing(interpolation="bicubic")
     if is_uint8:

@@ -1,4 +1,4 @@
-"""Which tensor of a user's ONNX file is its features, and how it becomes one vector per photo."""
+"""Finds the output of a user's ONNX file that contains features, and how to make it one vector per photo."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _FEW: Final = 64
 def chosen_output(
     graph: onnx.GraphProto, file: str, info: ModelInfo | None, say: Callable[[str], object]
 ) -> str:
-    """Return the name of the output to take as features; of a trained model, the input of its head."""
+    """Return the name of the output to use as features; for a trained model, the input of its head."""
     names = [each.name for each in graph.output]
     if not names:
         raise NetworkError(f"{file} is not a usable ONNX model: it has no outputs.")
@@ -71,10 +71,10 @@ def refuse_answers(
     shape: Sequence[int],
     say: Callable[[str], object],
 ) -> None:
-    """Refuse a classifier's answers as features; warn where they may be such.
+    """Refuse the predictions of a classifier as features; warn if they may be predictions.
 
     Raises:
-        NetworkError: They are, by their name, their number or the softmax before them.
+        NetworkError: They are predictions, by their name, their number, or a softmax before them.
     """
     layer = last_layer(graph, graph.output[0].name)
     num = math.prod(shape[1:])
@@ -101,13 +101,13 @@ def pooling_of(
     file: str,
     say: Callable[[str], object],
 ) -> tuple[int, dict[str, Any]]:
-    """Decide how an output becomes one vector per photo.
+    """Decide how an output is converted to one vector per photo.
 
     Returns:
         D, and the arguments of ``with_pooling``.
 
     Raises:
-        NetworkError: It has another number of dimensions.
+        NetworkError: The output has another number of dimensions.
     """
     shape = features.shape
     if features.dtype not in (np.float16, np.float32, np.float64):

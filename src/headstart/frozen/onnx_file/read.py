@@ -1,4 +1,4 @@
-"""A user's ONNX file, read with all of its weights; whatever else a file of that name may be is refused."""
+"""Reads a user's ONNX file with all its weights, and refuses other kinds of files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from headstart.errors import NetworkError, UnknownBackboneError
 from headstart.frozen.graph import bodies_of
 
 LIMIT_BYTES: Final = 2**31 - 2**24
-"""The largest model that fits into one ONNX file, 2 GiB, less some room for what is not weights."""
+"""Largest size of a model in one ONNX file: 2 GiB minus some space for everything but weights."""
 
 # How files begin that people name by mistake.
 _OTHER_KINDS: Final = {
@@ -31,13 +31,13 @@ _OTHER_KINDS: Final = {
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """An ONNX file as it was read.
+    """The content of an ONNX file.
 
     Attributes:
-        model: All of its weights are inside.
-        sha256: Of the file's bytes; with external data, of these and the SHA-256 of each further file, in the
-            order of their names.
-        data: The file's bytes.
+        model: The model, containing all its weights.
+        sha256: SHA-256 of the file's bytes; with external data, of these and of the SHA-256 of each further
+            file, sorted by name.
+        data: Bytes of the file.
     """
 
     model: onnx.ModelProto
@@ -46,15 +46,15 @@ class OnnxFile:
 
 
 def read_onnx(path: str | os.PathLike[str]) -> OnnxFile:
-    """Read an ONNX file, and the weights that it keeps in files beside it.
+    """Read an ONNX file, and its weights in files beside it.
 
-    External data are read from the folder of the file and from folders in it only, so that a model from
-    somewhere else cannot make other files of this machine a part of itself.
+    External data are read only from the folder of the file and its subfolders, so that a model from elsewhere
+    cannot include other files of this machine.
 
     Raises:
-        UnknownBackboneError: There is no such file.
-        NetworkError: It is not an ONNX model, is damaged, is too large, or its external data are missing, cut
-            short or outside its folder.
+        UnknownBackboneError: The file does not exist.
+        NetworkError: The file is not an ONNX model, is damaged or too large, or its external data are
+            missing, truncated or outside its folder.
     """
     path = Path(path)
     if not path.is_file():
@@ -97,10 +97,10 @@ def _parsed(data: bytes, path: Path) -> onnx.ModelProto:
 
 
 def _embed_external_data(model: onnx.ModelProto, path: Path, num_bytes: int) -> list[Path]:
-    """Put the weights that lie in other files into the model; return these files, in order of their names.
+    """Load weights from other files into the model; return these files, sorted by name.
 
     Raises:
-        NetworkError: They are missing, cut short, outside the folder of the model, or too large.
+        NetworkError: The files are missing, truncated, outside the folder of the model, or too large.
     """
     files: dict[str, Path] = {}
     for tensor in _tensors(model):
@@ -138,10 +138,10 @@ def _embed_external_data(model: onnx.ModelProto, path: Path, num_bytes: int) -> 
 
 
 def _beside(path: Path, location: str) -> Path:
-    """Return the file of external data that a model names.
+    """Return the path of an external data file.
 
     Raises:
-        NetworkError: It is not in the model's folder, or does not exist.
+        NetworkError: It is not in the folder of the model, or does not exist.
     """
     folder = path.absolute().parent
     names = PureWindowsPath(location)  # knows both kinds of slashes, and drives
@@ -166,7 +166,7 @@ def _beside(path: Path, location: str) -> Path:
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """All tensors that a model holds: weights and constants, also those in bodies and functions."""
+    """Yield all tensors in a model: weights and constants, also those in bodies and functions."""
     yield from _tensors_of(model.graph)
     for function in model.functions:
         yield from _tensors_of_nodes(function.node)

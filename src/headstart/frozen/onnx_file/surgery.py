@@ -1,4 +1,4 @@
-"""Parts taken out of ONNX models, and nodes put before and behind them, in the model's own opset."""
+"""Extracts parts of ONNX models, and adds nodes before and after them, in the model's own opset."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _AFTER_LINEAR: Final = {
 
 
 def taken_out(model: onnx.ModelProto, output: str) -> onnx.ModelProto:
-    """Take what leads to one tensor out of a model, as a model with that tensor as its only output.
+    """Extract the part of a model that leads to one tensor, as a model with this tensor as its only output.
 
-    Shapes that are noted inside it are left out, as they may be those of another batch size. Names that are
-    ours, such as ``images``, get another ending.
+    Declared shapes of inner tensors are left out, because they may be for another batch size. Names that
+    Headstart uses, such as ``images``, get a suffix.
 
     Args:
-        model: All of its weights inside.
-        output: Any tensor that one of its nodes computes.
+        model: A model that contains all its weights.
+        output: Name of a tensor that one of its nodes computes.
     """
     nodes, wanted = leading_to(model.graph, [output])
     weights = [tensor for tensor in model.graph.initializer if tensor.name in wanted]
@@ -55,14 +55,14 @@ def taken_out(model: onnx.ModelProto, output: str) -> onnx.ModelProto:
 def with_normalisation(
     part: onnx.ModelProto, preprocessing: Preprocessing, *, channels_first: bool
 ) -> onnx.ModelProto:
-    """Put pixels before a part: its input becomes ``images``, (N, size_px, size_px, 3) uint8.
+    """Add normalisation before a part; its input becomes ``images``, (N, size_px, size_px, 3) uint8.
 
-    Pixels are scaled and shifted to the part's mean and std, unless it takes uint8.
+    Pixels are normalised with the mean and std of the part, unless its input is uint8.
 
     Args:
-        part: Its only input takes photos.
-        preprocessing: Holds size, mean and std.
-        channels_first: Whether that input is (N, 3, H, W), not (N, H, W, 3).
+        part: A model whose only input takes photos.
+        preprocessing: Preprocessing with size, mean and std.
+        channels_first: Whether the input is (N, 3, H, W) rather than (N, H, W, 3).
     """
     (image,) = part.graph.input
     kind, begin = image.type.tensor_type.elem_type, _INPUT
@@ -89,7 +89,7 @@ def with_normalisation(
 
 
 def set_normalisation(model: onnx.ModelProto, mean: Sequence[float], std: Sequence[float]) -> None:
-    """Change the mean and std, of pixels scaled to 0..1, that ``with_normalisation`` has put into a model."""
+    """Change the mean and std (for pixels in 0..1) that ``with_normalisation`` has added to a model."""
     mean_of, std_of = np.array(mean, np.float32), np.array(std, np.float32)
     # (x / 255 - mean) / std as one multiplication and one addition.
     values = {SCALE: np.float32(1) / (np.float32(255) * std_of), SHIFT: -mean_of / std_of}
@@ -101,13 +101,13 @@ def set_normalisation(model: onnx.ModelProto, mean: Sequence[float], std: Sequen
 def with_pooling(
     model: onnx.ModelProto, num_features: int, *, mean_over: Sequence[int], first_of: int | None
 ) -> onnx.ModelProto:
-    """Put pooling behind a model, so that its output becomes ``activations``, (N, num_features) float32.
+    """Add pooling after a model; its output becomes ``activations``, (N, num_features) float32.
 
     Args:
-        model: Changed in place.
+        model: The model, which is changed in place.
         num_features: D.
-        mean_over: Axes whose mean is taken.
-        first_of: An axis of which the first entry is taken.
+        mean_over: Axes to average over.
+        first_of: Axis of which the first entry is used.
     """
     (output,) = model.graph.output
     end = _add_node(model, "Cast", [output.name], "headstart/features", to=onnx.TensorProto.FLOAT)
@@ -125,10 +125,10 @@ def with_pooling(
 
 
 def photo_by_photo(model: onnx.ModelProto, num_features: int) -> onnx.ModelProto:
-    """Make a model that runs another, which takes one photo at a time, on each photo of a batch.
+    """Return a model that runs a single-photo model on each photo of a batch.
 
     Args:
-        model: From ``images`` to ``activations``.
+        model: A model from ``images`` to ``activations`` for one photo.
         num_features: D.
     """
     (images,) = model.graph.input
@@ -157,7 +157,7 @@ def photo_by_photo(model: onnx.ModelProto, num_features: int) -> onnx.ModelProto
 
 
 def last_layer(graph: onnx.GraphProto, output: str) -> onnx.NodeProto | None:
-    """Return the linear layer whose result a tensor is, up to softmax and the like; None if it is not one."""
+    """Return the linear layer that computes a tensor, before softmax and the like; None without one."""
     made_by = {name: node for node in graph.node for name in node.output}
     node = made_by.get(output)
     while node is not None and node.op_type not in _LINEAR:
@@ -168,12 +168,12 @@ def last_layer(graph: onnx.GraphProto, output: str) -> onnx.NodeProto | None:
 
 
 def serialised(model: onnx.ModelProto) -> bytes:
-    """Return a model's bytes; equal models give equal bytes."""
+    """Return the bytes of a model; equal models give equal bytes."""
     return bytes(model.SerializeToString(deterministic=True))
 
 
 def _like(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A model of the same versions, with nothing in it."""
+    """Return an empty model with the same versions."""
     made = onnx.ModelProto(
         ir_version=max(model.ir_version, 4),  # before 4, weights had to be inputs too
         opset_import=model.opset_import,
@@ -212,7 +212,7 @@ def _free_name(name: str, taken: set[str]) -> str:
 
 
 def _names(graph: onnx.GraphProto) -> set[str]:
-    """All names of tensors in a graph and in its bodies."""
+    """Return all names of tensors in a graph and its bodies."""
     names = {each.name for each in (*graph.initializer, *graph.input, *graph.output)}
     for node in graph.node:
         names.update(node.input, node.output)
@@ -222,7 +222,7 @@ def _names(graph: onnx.GraphProto) -> set[str]:
 
 
 def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
-    """Rename tensors, also in bodies, which see those around them and have no others of the same name."""
+    """Rename tensors, including those in bodies, which share the names of the graph around them."""
     if not names:
         return
     for each in (*graph.initializer, *graph.input, *graph.output):

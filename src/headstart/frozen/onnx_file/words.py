@@ -1,4 +1,4 @@
-"""Tensors of ONNX files in messages: names, kinds and shapes."""
+"""Describes tensors of ONNX files in messages: names, kinds and shapes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import onnx
 
 
 def described(tensors: Iterable[onnx.ValueInfoProto]) -> str:
-    """Return names, kinds and shapes, as in ``pixel_values (batch, 3, 224, 224) float``."""
+    """Return names, kinds and shapes, such as ``pixel_values (batch, 3, 224, 224) float``."""
     texts = []
     for each in tensors:
         kind = each.type.tensor_type
@@ -19,5 +19,5 @@ def described(tensors: Iterable[onnx.ValueInfoProto]) -> str:
 
 
 def shown_shape(shape: Sequence[int]) -> str:
-    """Return a shape with N for the photos, as in ``(N, 768)``."""
+    """Return a shape with N for the number of photos, such as ``(N, 768)``."""
     return f"({', '.join(['N', *map(str, shape[1:])])})"
