@@ -1,9 +1,9 @@
-"""Names to networks: what a backbone is called, how it is built, what its input looks like.
+"""Finds and builds networks by name.
 
-A bare name is torchvision's classification network of that name with the weights IMAGENET1K_V1, or
-torchvision's default where there are none of that name. ``timm/NAME`` is timm's, with timm's default
-weights. ``NAME.TAG`` picks other weights. There is no file per network: both libraries know their networks,
-and the tables below hold the few things that they do not say.
+A name alone means torchvision's classification network of that name with the weights IMAGENET1K_V1, or with
+torchvision's default if these do not exist. ``timm/NAME`` means timm's network with timm's default weights.
+``NAME.TAG`` selects other weights. There is no file per network: both libraries describe their networks, and
+the tables below contain what they do not describe.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ _LISTED_TIMM = {
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network of torchvision's or timm's together with one set of pretrained weights.
+    """A network of torchvision or timm with one set of pretrained weights.
 
     Attributes:
         library: ``"torchvision"`` or ``"timm"``.
-        name: What the library calls the network: ``resnet18``, ``tf_efficientnet_lite0``.
-        tag: What the library calls the weights: ``IMAGENET1K_V1``, ``in1k``.
-        num_classes: Outputs of the pretrained head; 0 if it has none.
-        preprocessing: What the weights were trained to see.
-        url: Where the library offers the weights as a file; None if it does not.
-        hub_id: The Hugging Face repository that holds them, which goes before ``url``; None if there is none.
+        name: Name of the network in its library: ``resnet18``, ``tf_efficientnet_lite0``.
+        tag: Name of the weights in the library: ``IMAGENET1K_V1``, ``in1k``.
+        num_classes: Number of outputs of the pretrained head; 0 if it has no head.
+        preprocessing: Preprocessing with which the weights were trained.
+        url: Where the library provides the weights as a file; None if it does not.
+        hub_id: Hugging Face repository with the weights, preferred to ``url``; None if there is none.
     """
 
     library: Literal["torchvision", "timm"]
@@ -72,18 +72,19 @@ class Backbone:
 
     @property
     def full_name(self) -> str:
-        """The name with its tag: ``resnet18.IMAGENET1K_V1``, ``timm/tf_efficientnet_lite0.in1k``."""
+        """The name with the tag: ``resnet18.IMAGENET1K_V1``, ``timm/tf_efficientnet_lite0.in1k``."""
         return f"timm/{self.timm_name}" if self.library == "timm" else f"{self.name}.{self.tag}"
 
     def preprocessing_for(
         self, task: str, resize: str | None = None, size_px: int | None = None
     ) -> Preprocessing:
-        """Return how photos become the network's input for a task.
+        """Return the preprocessing for a task.
 
         Args:
-            task: What is predicted; for boxes, photos are squashed by default, as a crop may lose the object.
-            resize: ``"crop"``, ``"pad"`` or ``"squash"`` instead of the default.
-            size_px: Side of the input, instead of the one that the weights were trained with.
+            task: Name of the task; for boxes, photos are squashed by default, because a crop may lose the
+                object.
+            resize: ``"crop"``, ``"pad"`` or ``"squash"``; None for the default.
+            size_px: Size of the input; None for the size with which the weights were trained.
         """
         default = tasks.of(task).resize or self.preprocessing.resize
         return dataclasses.replace(
@@ -94,22 +95,24 @@ class Backbone:
 
     @property
     def timm_name(self) -> str:
-        """The name with its tag as timm wants it: networks may differ in classes or input size by tag."""
+        """The name with the tag in timm's format; by tag, networks may differ in classes or input size."""
         return f"{self.name}.{self.tag}" if self.tag else self.name
 
     @property
     def file_name(self) -> str | None:
-        """Last part of ``url``, which is the file's name in torch's cache."""
+        """Last part of ``url``, the name of the file in PyTorch's cache."""
         return self.url.rpartition("/")[2] if self.url else None
 
     @property
     def digest(self) -> str | None:
-        """The first digits of the file's SHA-256, which its name ends with: ``mobilenet_v2-b0353104.pth``."""
+        """SHA-256 digits at the end of the file name: ``mobilenet_v2-b0353104.pth``."""
         return digest_in_name(self.file_name or "")
 
     @functools.cached_property
     def num_params(self) -> int:
-        """Parameters with the pretrained head, as the library counts them (GoogLeNet: no auxiliaries)."""
+        """Number of parameters with the pretrained head, as the library counts them (GoogLeNet: no
+        auxiliaries).
+        """
         if self.library == "torchvision":
             return int(_torchvision_weights(self.name)[self.tag].meta["num_params"])
         with torch.device("meta"):  # shapes without numbers: quick, and no memory
@@ -123,15 +126,15 @@ class Backbone:
 
 
 def resolve(name: str) -> Backbone:
-    """Return the backbone that a name stands for.
+    """Return the backbone with a name.
 
     Args:
-        name: ``resnet18``, ``resnet50.IMAGENET1K_V2`` (case does not matter in torchvision's tags),
-            ``timm/NAME`` or ``timm/NAME.TAG``. A backbone's full name stands for itself.
+        name: ``resnet18``, ``resnet50.IMAGENET1K_V2`` (the case of torchvision's tags is ignored),
+            ``timm/NAME`` or ``timm/NAME.TAG``; the full name of a backbone is also accepted.
 
     Raises:
-        UnknownBackboneError: No such network or weights, or the network takes something else than square
-            images of three channels.
+        UnknownBackboneError: The network or the weights do not exist, or the network's input is not a square
+            image with three channels.
     """
     library, _, timm_name = name.rpartition("/")
     if library == "timm":
@@ -141,14 +144,14 @@ def resolve(name: str) -> Backbone:
 
 
 def create_native(backbone: Backbone, *, num_classes: int | None = None) -> nn.Module:
-    """Build the plain torchvision or timm network with random weights.
+    """Build the native torchvision or timm network with random weights.
 
-    The weights follow ``torch.manual_seed``, and torch's generator is left as it was found.
+    The weights depend on ``torch.manual_seed``; the state of PyTorch's generator is restored.
 
     Args:
-        backbone: What to build. Auxiliary classifiers (GoogLeNet, Inception) are kept, so that the state dict
-            is the plain network's.
-        num_classes: Outputs of the head; by default as many as the pretrained head has.
+        backbone: The backbone to build. Auxiliary classifiers (GoogLeNet, Inception) are kept, so that the
+            state dict has the native names.
+        num_classes: Number of outputs of the head; by default that of the pretrained head.
     """
     options: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
     with torch.random.fork_rng(devices=[]):
@@ -159,12 +162,12 @@ def create_native(backbone: Backbone, *, num_classes: int | None = None) -> nn.M
 
 
 def native_lines(backbone: Backbone, num_classes: int, path: str = "model.pth") -> str:
-    """Return the lines of plain torchvision or timm Python that load a state dict, without Headstart.
+    """Return Python code with torchvision or timm that loads a state dict without Headstart.
 
     Args:
         backbone: The network that was trained.
-        num_classes: Outputs of its head.
-        path: The file that ``torch.save(network.state_dict(), path)`` wrote.
+        num_classes: Number of outputs of its head.
+        path: A file written by ``torch.save(network.state_dict(), path)``.
     """
     if backbone.library == "timm":
         network = f"timm.create_model({backbone.timm_name!r}, num_classes={num_classes})"
@@ -181,13 +184,13 @@ def native_lines(backbone: Backbone, num_classes: int, path: str = "model.pth") 
 
 
 def listed() -> list[Backbone]:
-    """Return what ``headstart backbones`` lists: timm's usual staged networks, then all of torchvision's."""
+    """Return the backbones that ``headstart backbones`` lists: usual ones of timm, all of torchvision."""
     timm_names = [f"timm/{name}" for family in _LISTED_TIMM.values() for name in family]
     return [resolve(name) for name in [*timm_names, *_torchvision_names()]]
 
 
 def every() -> Iterator[Backbone]:
-    """Yield every backbone that has pretrained weights, with each of its tags."""
+    """Yield every backbone with pretrained weights, for each of its tags."""
     timm = libraries.timm()
     for name in _torchvision_names():
         for tag, entry in _torchvision_weights(name).items():
@@ -204,13 +207,13 @@ def _torchvision_names() -> list[str]:
 
 
 def _torchvision_weights(name: str) -> dict[str, Any]:
-    """Tag → torchvision's entry, best last; without those that are a detector's and have no classifier."""
+    """Return torchvision's weights by tag, best last, without those of detectors (no classifier)."""
     models = libraries.torchvision_models()
     return {entry.name: entry for entry in models.get_model_weights(name) if entry.meta["categories"]}
 
 
 def _torchvision_options(backbone: Backbone) -> dict[str, Any]:
-    """Keyword arguments of the constructor, besides the number of classes."""
+    """Return keyword arguments of the constructor besides the number of classes."""
     if backbone.name.startswith("vit_"):  # its position embedding has a fixed size, which differs by tag
         return {"image_size": backbone.preprocessing.size_px}
     return _TORCHVISION_OPTIONS.get(backbone.name, {})
@@ -301,7 +304,7 @@ def _timm_backbone(name: str, cfg: Any) -> Backbone:
 
 
 def _unknown_name(asked: str, name: str) -> UnknownBackboneError:
-    """The error for a bare name that is not torchvision's; it may be timm's."""
+    """Return the error for a name that torchvision does not have; timm may have it."""
     timm = libraries.timm()
     ours, theirs = set(_torchvision_names()), set(timm.list_models())
     if name in theirs:
@@ -317,7 +320,7 @@ def _unknown_name(asked: str, name: str) -> UnknownBackboneError:
 
 
 def _unknown_tag(name: str, tag: str, tags: Any) -> UnknownBackboneError:
-    """The error for weights that a known network does not have."""
+    """Return the error for weights that a known network does not have."""
     return UnknownBackboneError(
         f"{name} has no weights {tag!r}.{did_you_mean(tag, tags)} "
         f"It has: {', '.join(tags)}. Write {name}.TAG, or {name} alone for the usual ones."

@@ -1,4 +1,4 @@
-"""Whether a network can be cut and deployed as it is: seen before any photo is read."""
+"""Checks before any photo is read that a network can be cut and deployed."""
 
 from __future__ import annotations
 
@@ -26,17 +26,20 @@ _REGISTERED = frozenset({"_parameters", "_buffers", "_modules"})
 def check_stages(network: nn.Module, size_px: int) -> None:
     """Compare the composition of the stages with the network's own forward pass, on random images.
 
-    A network of a class that is not in the table may do more after its head than Headstart sees. That is also
-    looked for with other weights, for what a new layer does after the head may be nothing at first: a scale
-    of one, a bias of zero. Call this before ``replace_head``: behind a new head of zeros everything is equal.
+    A network of an unknown class may compute more after its head than Headstart can see. The comparison is
+    therefore repeated with other weights, because a new layer after the head may have no effect at first (a
+    scale of one, a bias of zero). Call this before ``replace_head``: with a new head of zeros, all outputs
+    are equal.
 
     Args:
-        network: Any network; its modes and weights are left as they are.
-        size_px: Side of the square input.
+        network: Any network; its modes and weights are not changed.
+        size_px: Height and width of the input.
 
     Raises:
-        UnknownBackboneError: The network does not take such images, or it cannot be cut, and why.
-        NetworkError: Its output for an image depends on the images beside it, or it changes itself.
+        UnknownBackboneError: The network does not accept such images, or cannot be cut; the message gives the
+            reason.
+        NetworkError: The output for an image depends on others in the batch, or the network changes its own
+            state.
     """
     images = made_up_images(network, 2, size_px)
     with evaluating(network):
@@ -118,17 +121,17 @@ def _run(network: nn.Module, images: Tensor, size_px: int) -> Tensor:
 
 
 def check_export(network: nn.Module, size_px: int) -> bytes:
-    """Export a whole network and compare what the exported one gives on images that the exporter did not see.
+    """Export a whole network and compare the exported model on other images than those used for the export.
 
     Args:
-        network: Takes normalised (B, 3, H, W) float32; gives one tensor, batch first.
-        size_px: Side of the square input.
+        network: Maps normalised (B, 3, H, W) float32 to one tensor, batch first.
+        size_px: Height and width of the input.
 
     Returns:
         The ONNX model, from ``images`` to ``outputs``.
 
     Raises:
-        NetworkError: It cannot be exported, or what is exported is another function.
+        NetworkError: The network cannot be exported, or the exported model computes something else.
     """
     with evaluating(network):
         example = made_up_images(network, 2, size_px)
@@ -158,10 +161,12 @@ def check_export(network: nn.Module, size_px: int) -> bytes:
 
 
 def check_tensors(network: nn.Module) -> None:
-    """See that every parameter and buffer belongs to exactly one stage: to be trained, frozen and saved.
+    """Check that every parameter and buffer belongs to exactly one stage, so that it is trained or frozen,
+    and saved.
 
     Raises:
-        NetworkError: One belongs to none or to several, or PyTorch itself does not see it; all are named.
+        NetworkError: A tensor belongs to no stage or several, or is not registered with PyTorch; the message
+            lists all.
     """
     homes: dict[int, list[str]] = {}
     for stage in stages(network):
@@ -197,7 +202,7 @@ def check_tensors(network: nn.Module) -> None:
 
 
 def _overlapping(network: nn.Module) -> list[str]:
-    """Find parameters that lie in the memory of another tensor: training one would change the other."""
+    """Return parameters that share memory with another tensor: training one would change the other."""
     spans: dict[int, list[tuple[int, int, str, Tensor]]] = {}  # by storage: first and last element
     for name, tensor in {id(each): (name, each) for name, each in named_tensors(network).items()}.values():
         first = int(tensor.storage_offset())
@@ -217,7 +222,7 @@ def _overlapping(network: nn.Module) -> list[str]:
 
 
 def _unregistered(network: nn.Module) -> list[str]:
-    """Find parameters, and modules with parameters, in plain lists and dicts, where nothing trains them."""
+    """Return parameters, and modules with parameters, in plain lists and dicts: nothing trains them."""
     known = {id(tensor) for tensor in named_tensors(network).values()}
     found = []
     for path, module in network.named_modules():

@@ -1,4 +1,4 @@
-"""Whether a network can be trained as it is: seen before any photo is read."""
+"""Checks before any photo is read that a network can be trained."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ from headstart.model.trial import disturbed, evaluating, made_up_images, restore
 
 
 def check_training(network: nn.Module, at: str | int, size_px: int) -> None:
-    """Run the forward and the backward pass of one step, and see that all that a phase trains can learn.
+    """Run the forward and backward pass of one step, and check that everything that a phase trains can learn.
 
-    Everything is as it was afterwards.
+    All state is restored afterwards.
 
     Args:
-        network: As ``check_stages`` accepts it, in evaluation mode.
-        at: The first stage that the phase trains, as in ``cut``.
-        size_px: Side of the square input.
+        network: A network that ``check_stages`` accepts, in evaluation mode.
+        at: The first stage that is trained, as in ``cut``.
+        size_px: Height and width of the input.
 
     Raises:
-        NetworkError: Training it fails, or would leave parameters untrained, or would change something that
-            is not saved.
+        NetworkError: Training fails, leaves parameters untrained, or changes state that is not saved.
     """
     name = type(network).__name__
     prefix, suffix = cut(network, at)
@@ -88,7 +87,7 @@ def _forward_and_backward(suffix: nn.Module, inputs: Tensor) -> object:
 
 
 def _refuse_other_outputs(name: str, outputs: object, expected: Tensor) -> None:
-    """Refuse a network that returns something else in training mode than in evaluation mode."""
+    """Refuse a network with other outputs in training mode than in evaluation mode."""
     if not isinstance(outputs, Tensor) or outputs.shape != expected.shape:
         what = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
         raise NetworkError(
@@ -106,7 +105,7 @@ def _refuse_replaced(name: str, replaced: Sequence[str]) -> None:
 
 
 def _refuse_unsaved_state(network: nn.Module, images: Tensor, expected: Tensor) -> None:
-    """Refuse a network whose step has changed what is neither a parameter nor a buffer."""
+    """Refuse a network that changes state in a step that is neither a parameter nor a buffer."""
     if not torch.equal(network(images), expected):
         raise NetworkError(
             f"{type(network).__name__} gives other outputs after a step, with the same parameters and "
@@ -122,7 +121,7 @@ def _refuse_cut_off(
     images: Tensor,
     expected: Tensor,
 ) -> None:
-    """Refuse a network with parameters that decide its outputs and that no gradient reaches."""
+    """Refuse a network with parameters that affect its outputs but receive no gradient."""
     cut_off = []
     for each, parameter in untrained.items():  # what has no gradient may also not be used at all
         with disturbed([parameter]):

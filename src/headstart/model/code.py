@@ -1,4 +1,4 @@
-"""The code of a network: what its exported graph does not show may decide what PyTorch runs."""
+"""Hashes the code of a network, because its exported graph does not show everything that PyTorch runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 
 
 def code_digest(module: nn.Module) -> str:
-    """Return a hash of the code of a module's classes: their files, and their methods as they are loaded."""
+    """Return a hash of the code of a module's classes: their files, and their methods as loaded."""
     sha256 = hashlib.sha256()
     classes = {cls for part in module.modules() for cls in type(part).__mro__ if cls is not object}
     for cls in sorted(classes, key=lambda cls: (cls.__module__, cls.__qualname__)):
@@ -28,7 +28,7 @@ def code_digest(module: nn.Module) -> str:
 
 
 def _constants(code: CodeType) -> list[object]:
-    """The constants of a function, in a form that is the same in every process."""
+    """Return the constants of a function in a form that is the same in every process."""
     constants: list[object] = []
     for each in code.co_consts:
         if isinstance(each, CodeType):  # a function inside it

@@ -1,6 +1,6 @@
-"""The stages of torchvision's and timm's networks: a function for each class of networks.
+"""The stages of known networks of torchvision and timm, with one function per class of networks.
 
-Classes are compared as text, so that neither library is imported to look at a network of the other.
+Classes are compared by name, so that looking at a network of one library does not import the other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from headstart.model.stage import Description
 
 
 def family_of(network: nn.Module) -> Callable[[Any], Description] | None:
-    """Return the function that knows this class; a subclass counts only if it runs the same forward pass."""
+    """Return the function for a network's class; a subclass counts only if it has the same forward pass."""
     for cls in type(network).__mro__:
         describe = FAMILIES.get(full_name(cls))
         if describe is not None and all(
@@ -28,13 +28,13 @@ def family_of(network: nn.Module) -> Callable[[Any], Description] | None:
 
 
 class Glue(nn.Module):
-    """A piece of a native forward pass that is no module there: reshaping, tokens, functional calls.
+    """A part of a native forward pass that is not a module: reshaping, tokens, functional calls.
 
     Args:
-        network: The native network; held without being registered, for not all of it belongs here.
-        function: (network, x) → x.
-        owns: Dotted names of the modules and parameters of the network that belong to this piece, so that
-            they are frozen, counted and optimised with their stage.
+        network: The native network. It is not registered as a child, because only parts of it belong here.
+        function: Function of (network, x) that returns x.
+        owns: Dotted names of the network's modules and parameters that belong to this part, so that they are
+            frozen, counted and optimised with its stage.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ def _vgg(net: Any) -> Description:
 
 
 def _classifier(net: Any, name: str, first: int = 1) -> Description:
-    """Linear layers before the head are stages of their own; the head may be any module."""
+    """Return linear layers before the head as separate stages, and the head, which may be any module."""
     head = net.get_submodule(head_module_name(net))
     layers = list(net.get_submodule(name))
     starts = [i for i, layer in enumerate(layers) if isinstance(layer, nn.Linear) or head in layer.modules()]
@@ -90,7 +90,7 @@ def _classifier(net: Any, name: str, first: int = 1) -> Description:
 
 
 def _by_stride(layers: Iterable[nn.Module]) -> Description:
-    """Group consecutive layers; a new stage begins with each layer that holds a strided convolution."""
+    """Group consecutive layers; each layer with a strided convolution begins a new stage."""
     groups: list[list[nn.Module]] = []
     for layer in layers:
         strided = any(isinstance(m, nn.Conv2d) and max(m.stride) > 1 for m in layer.modules())

@@ -1,12 +1,12 @@
-"""The one place that freezes.
+"""Freezes modules; no other module does.
 
-Two words are used here and everywhere. A module is *held* if it stays in evaluation mode (norm statistics
-do not change, nothing is dropped) whatever ``.train()`` says, on it or on what contains it. It is *frozen* if
-it is held and its parameters have no gradients.
+Two terms are used throughout. A module is *held* if it stays in evaluation mode (fixed norm statistics, no
+dropout) when ``.train()`` is called on it or on a module that contains it. It is *frozen* if it is held and
+its parameters have no gradients.
 
-A plain ``nn.Module`` has no place for being held, so every held module gets an instance attribute ``train``
-that hides its class's method. It is a ``functools.partial`` of a module-level function, so that a network can
-be pickled, and a deep copy holds the copied module, not the original.
+``nn.Module`` has no setting for this, so every held module gets an instance attribute ``train`` that hides
+the method of its class. It is a ``functools.partial`` of a module-level function, so that a network can be
+pickled, and a deep copy holds the copied module instead of the original.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def freeze(network: nn.Module, *, before: str | int | None = None) -> None:
 
     Args:
         network: Any module; with ``before``, a network that ``stages`` accepts.
-        before: The first stage that is left as it is: a name or a number of last stages, as in ``cut``.
+        before: The first stage that is not frozen: a name or a number of last stages, as in ``cut``.
     """
     part = network if before is None else cut(network, before)[0]
     for parameter in part.parameters():
@@ -39,10 +39,10 @@ def freeze(network: nn.Module, *, before: str | int | None = None) -> None:
 
 
 def unfreeze(network: nn.Module, *, from_stage: str | int | None = None) -> None:
-    """Give a module, or a network's stages from one on, their gradients and modes back.
+    """Restore the gradients and modes of a module, or of the stages of a network from one stage on.
 
-    What comes before ``from_stage`` stays as it is, and auxiliary classifiers are frozen: they never run. The
-    unfrozen modules are in evaluation mode until the next ``.train()``.
+    Stages before ``from_stage`` are not changed. Auxiliary classifiers are frozen, because they never run.
+    The unfrozen modules stay in evaluation mode until the next ``.train()``.
 
     Args:
         network: Any module; with ``from_stage``, a network that ``stages`` accepts.
@@ -62,12 +62,13 @@ def unfreeze(network: nn.Module, *, from_stage: str | int | None = None) -> None
 
 
 def make_trainable(suffix: nn.Module, norm: str, new_norms: Collection[nn.Module] = ()) -> None:
-    """Unfreeze what a phase trains.
+    """Unfreeze the stages that a phase trains.
 
     Args:
-        suffix: Its stages.
-        norm: ``"frozen"``: norms keep their pretrained statistics; ``"train"``: they learn from each batch.
-        new_norms: Those that have no pretrained statistics, and learn in either case.
+        suffix: The stages of the phase.
+        norm: ``"frozen"``: norms keep their pretrained statistics; ``"train"``: they update them from each
+            batch.
+        new_norms: Norms without pretrained statistics, which always update them.
     """
     unfreeze(suffix)
     if norm == "frozen":
@@ -75,19 +76,19 @@ def make_trainable(suffix: nn.Module, norm: str, new_norms: Collection[nn.Module
 
 
 def num_trainable(module: nn.Module) -> int:
-    """Return how many parameters are trained."""
+    """Return the number of trainable parameters."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
 def hold_norm_statistics(network: nn.Module, new_norms: Collection[nn.Module] = ()) -> None:
-    """Hold norms with running statistics until ``unfreeze``, their scale and shift still trainable.
+    """Hold norms with running statistics until ``unfreeze``; their scale and shift remain trainable.
 
-    This freezes nothing: frozen would be without gradients too. Small data gives noisy batch statistics; the
-    pretrained ones serve better.
+    These norms are not frozen, because they have gradients. Statistics of small batches are noisy, so the
+    pretrained ones are better.
 
     Args:
-        network: Holds the norms.
-        new_norms: Those that have no pretrained statistics; they are not held.
+        network: A module that contains the norms.
+        new_norms: Norms without pretrained statistics, which are not held.
     """
     for module in network.modules():
         if has_statistics(module) and module not in new_norms:
@@ -95,14 +96,14 @@ def hold_norm_statistics(network: nn.Module, new_norms: Collection[nn.Module] = 
 
 
 def is_held(module: nn.Module) -> bool:
-    """Tell whether a module stays in evaluation mode."""
+    """Return whether a module stays in evaluation mode."""
     return "train" in module.__dict__
 
 
 def is_frozen(module: nn.Module) -> bool:
-    """Tell whether no parameter of a module has gradients, and every module that owns parameters is held.
+    """Return whether no parameter of a module has gradients, and every module with parameters is held.
 
-    Works on native modules and on stages, which are views: made anew each time, they are not held
+    Works with native modules and with stages. Stages are created anew by each call, so they are not held
     themselves.
     """
     if any(parameter.requires_grad for parameter in module.parameters()):
@@ -112,7 +113,7 @@ def is_frozen(module: nn.Module) -> bool:
 
 
 def digest(module: nn.Module) -> str:
-    """Return the SHA-256 over a module's parameters and buffers: names, shapes, types and bytes."""
+    """Return the SHA-256 of a module's parameters and buffers: names, shapes, types and bytes."""
     sha256 = hashlib.sha256()
     for name, tensor in named_tensors(module).items():
         sha256.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
@@ -126,7 +127,7 @@ def _hold(module: nn.Module) -> None:
 
 
 def _train_children(module: nn.Module, mode: bool = True) -> nn.Module:
-    """Take the place of ``train`` in a held module: its children decide for themselves."""
+    """Replace ``train`` of a held module: set the mode of its children only."""
     for child in module.children():
         child.train(mode)
     return module

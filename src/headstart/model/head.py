@@ -1,4 +1,4 @@
-"""Replacing a network's head in its native place."""
+"""Replaces the head of a network in its native place."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ HeadKind = Literal["linear", "spatial"]
 
 
 def replace_head(network: nn.Module, head: int | nn.Module) -> nn.Module:
-    """Put a new head where the old one is, so that the state dict still fits the plain native network.
+    """Replace the head of a network so that the state dict still fits the native network.
 
     Args:
         network: A network that ``stages`` accepts; changed in place.
-        head: The number of classes, for a new layer of the old one's kind (where the head is a module of
-            several layers, as in some of timm's networks, for its last layer), or a module that takes the
-            old head's input ((B, D) in most networks).
+        head: The number of classes for a new layer of the same kind (if the head consists of several layers,
+            as in some networks of timm, for its last layer), or a module with the input of the old head ((B,
+            D) in most networks).
 
     Returns:
         The same network.
 
     Raises:
-        UnknownBackboneError: The network has no single head, or one without a layer that gives logits.
+        UnknownBackboneError: The network has no single head, or its head has no layer that computes logits.
     """
     name = head_module_name(network)
     if isinstance(head, nn.Module):
@@ -83,7 +83,7 @@ def feature_map(network: nn.Module) -> StageSequence:
     """Return the stages before the pooling.
 
     Raises:
-        UnknownBackboneError: The network's inside is not staged.
+        UnknownBackboneError: The inner stages of the network are not known.
     """
     sequence = stages(network)
     names = [stage.name for stage in sequence]
@@ -97,7 +97,7 @@ def feature_map(network: nn.Module) -> StageSequence:
 
 
 def _is_rectified(network: nn.Module, layer: str) -> bool:
-    """Tell whether a ReLU stands directly behind a layer with a bias, as in SqueezeNet."""
+    """Return whether a layer with a bias is directly followed by a ReLU, as in SqueezeNet."""
     siblings = list(network.get_submodule(layer.rpartition(".")[0]).children())
     module = network.get_submodule(layer)
     behind = siblings[siblings.index(module) + 1 :][:1]
@@ -107,8 +107,8 @@ def _is_rectified(network: nn.Module, layer: str) -> bool:
 def logit_layers(network: nn.Module) -> list[str]:
     """Return the dotted names of the layers with one output per class.
 
-    That is the head itself, or the last layer in it (RepViT averages two). Auxiliary classifiers never run,
-    but the plain network of as many classes has them, so theirs are in the list.
+    These are the head itself, or the last layer in it (RepViT averages two). Auxiliary classifiers never run,
+    but are included, because the native network with this number of classes has them.
     """
     head_name = head_module_name(network)
     num_logits = {
@@ -122,10 +122,10 @@ def logit_layers(network: nn.Module) -> list[str]:
 
 
 def _resized(old: Any, num_classes: int, name: str) -> nn.Module:
-    """A layer like the old one for another number of classes, all zeros.
+    """Return a layer like the old one for another number of classes, initialised with zeros.
 
-    Zeros, as in BiT (arXiv 1912.11370): every class is equally likely at first, the first gradient changes
-    nothing but the head, and no random generator is involved.
+    With zeros, as in BiT (arXiv 1912.11370), all classes are equally likely at first, the first gradient
+    changes only the head, and no random numbers are needed.
     """
     if not isinstance(old, (nn.Linear, nn.Conv2d)):
         raise UnknownBackboneError(

@@ -1,11 +1,11 @@
-"""torchvision and timm, imported where a name needs them and without PyTorch's compiler.
+"""Imports torchvision and timm when a name needs them, and without PyTorch's compiler.
 
 Importing torchvision or timm imports ``torch._dynamo``, the whole compiler, for a decorator and one function
-that no classifier calls: 1.0 of 1.1 seconds. So the compiler is kept away while they are imported, and
-comes with the first call that needs it.
+that no classifier calls; this takes 1.0 of 1.1 seconds. The import of the compiler is therefore delayed until
+the first call that needs it.
 
-This uses names that PyTorch does not promise to keep. Where one of them is missing or behaves differently,
-the compiler is imported as if this module did nothing: it costs the second, and nothing else.
+This uses private names of PyTorch. If one of them is missing or behaves differently, the compiler is imported
+as usual, which only costs the time.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ def _import(name: str) -> ModuleType:
 
 @contextmanager
 def _without_compiler() -> Iterator[None]:
-    """Put off what torchvision and timm ask of the compiler when they are imported.
+    """Delay what torchvision and timm request from the compiler when they are imported.
 
-    They ask for ``torch.compiler.disable`` and ``torch._dynamo.utils.is_compile_supported``. Whoever asks for
-    more meanwhile (another version of theirs, another thread) gets the real compiler, in its second.
+    They request ``torch.compiler.disable`` and ``torch._dynamo.utils.is_compile_supported``. Any other
+    request in the meantime (by another version, or another thread) imports the real compiler.
     """
     disable = getattr(getattr(torch, "compiler", None), "disable", None)
     if disable is None or (disable_later := _disable_later(disable)) is None or not _has_what_is_put_off():
@@ -71,7 +71,7 @@ def _without_compiler() -> Iterator[None]:
 
 
 def _disable_later(disable: Callable[..., Any]) -> Callable[..., Any] | None:
-    """Return PyTorch's own way of disabling the compiler without importing it, if it has one."""
+    """Return PyTorch's own way to disable the compiler without importing it, if it has one."""
     try:
         from torch._compile import _disable_dynamo
     except Exception:
@@ -87,7 +87,7 @@ def _disable_later(disable: Callable[..., Any]) -> Callable[..., Any] | None:
 
 
 def _has_what_is_put_off() -> bool:
-    """Tell whether this PyTorch has the function that the stand-in answers for, without importing it."""
+    """Return whether this PyTorch has the function that the stand-in replaces, without importing it."""
     try:
         source = Path(torch.__path__[0], "_dynamo", "utils.py").read_text("utf-8")
     except (OSError, ValueError):
@@ -96,7 +96,7 @@ def _has_what_is_put_off() -> bool:
 
 
 class _StandIn(ModuleType):
-    """``torch._dynamo.utils`` as long as only ``is_compile_supported`` is asked for, and not called."""
+    """A stand-in for ``torch._dynamo.utils`` until more than ``is_compile_supported`` is needed."""
 
     @staticmethod
     def is_compile_supported(device_type: Any) -> Any:
@@ -109,7 +109,7 @@ class _StandIn(ModuleType):
 
 
 class _MakesWay:
-    """Is asked before the real compiler is loaded, by whomever: nothing in there may see the stand-in."""
+    """Removes the stand-in before the real compiler is loaded by anyone."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
         if name == _COMPILER:

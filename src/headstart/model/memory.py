@@ -1,4 +1,4 @@
-"""Memory that runs out: known by whoever says it, and told in a sentence that says what to set."""
+"""Recognises errors about exhausted memory, and converts them into a message with advice."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _MESSAGES: Final = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an exception says that memory ran out, whatever raised it."""
+    """Return whether an exception means that memory ran out, whatever library raised it."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, Exception) and any(text in str(error).lower() for text in _MESSAGES)
 
 
 def release_memory() -> None:
-    """Give back what a failed pass has left behind."""
+    """Release the memory that a failed pass has left allocated."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -43,7 +43,7 @@ def release_memory() -> None:
 
 @contextmanager
 def memory_explained() -> Iterator[None]:
-    """Turn memory that runs out inside the block into a sentence.
+    """Convert errors about exhausted memory inside the block into an error with advice.
 
     Raises:
         TrainingError: Memory ran out.

@@ -1,4 +1,4 @@
-"""Which module of a native network is its head, and which are auxiliary classifiers."""
+"""Finds the head and the auxiliary classifiers of a native network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from headstart.errors import UnknownBackboneError
 from headstart.model.stage import StageSequence
 
 HEAD_MARK = "_headstart_head"
-"""The attribute of a network that holds its head's dotted name; a string survives pickle and deepcopy."""
+"""Attribute of a network with the dotted name of its head; a string survives pickle and deepcopy."""
 
 HEAD_IS_LAST = (
     "The last linear layer or convolution that a network registers is taken for its head, so register yours "
@@ -28,14 +28,14 @@ _AUXILIARY = {
 
 
 def head_module_name(network: nn.Module) -> str:
-    """Return the dotted name of the module that gives the logits, such as ``fc`` or ``classifier.6``.
+    """Return the dotted name of the module that computes the logits, such as ``fc`` or ``classifier.6``.
 
-    ``replace_head`` leaves it on the network, for a user's own head may be any module. timm's networks know
-    it themselves; elsewhere it is the last linear layer or convolution in the order of registration, which
-    for torchvision's networks is always the right one (a test goes through all).
+    ``replace_head`` stores it in the network, because a user's own head may be any module. timm's networks
+    know their head. In all others it is the last linear layer or convolution in the order of registration,
+    which is correct for all of torchvision's networks (a test checks them).
 
     Raises:
-        UnknownBackboneError: The network has no such layer, or several that are used together.
+        UnknownBackboneError: The network has no such layer, or combines several.
     """
     if base_of(network) is not None:
         raise UnknownBackboneError(
@@ -60,23 +60,23 @@ def head_module_name(network: nn.Module) -> str:
 
 
 def auxiliary_heads(network: nn.Module) -> dict[str, str]:
-    """Find the auxiliary classifiers (GoogLeNet, Inception) in a network or a part of one.
+    """Return the auxiliary classifiers (GoogLeNet, Inception) of a network or a part of one.
 
-    They help to train from scratch and never run here. They stay because the plain network's state dict has
-    them.
+    They are for training from scratch and never run here. They are kept because the native state dict
+    contains them.
 
     Returns:
-        The dotted name of each auxiliary classifier, with that of its layer that gives logits.
+        The dotted name of each auxiliary classifier, with that of its layer that computes logits.
     """
     kinds = {name: full_name(type(module)) for name, module in network.named_modules()}
     return {name: f"{name}.{_AUXILIARY[kind]}" for name, kind in kinds.items() if kind in _AUXILIARY}
 
 
 def base_of(network: nn.Module) -> StageSequence | None:
-    """Return the base of ``feature_extractor`` that somebody's own network is built on; None without one."""
+    """Return the ``feature_extractor`` that a user's own network is built on; None if there is none."""
     return next((child for child in network.children() if isinstance(child, StageSequence)), None)
 
 
 def full_name(cls: type) -> str:
-    """Return a class's module and name, as in ``torchvision.models.resnet.ResNet``."""
+    """Return module and name of a class, such as ``torchvision.models.resnet.ResNet``."""
     return f"{cls.__module__}.{cls.__qualname__}"

@@ -1,4 +1,4 @@
-"""Networks for a notebook: pretrained, with a new head, the base frozen; or the base alone."""
+"""Networks for use in Python: with a new head on a frozen base, or only the base."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from headstart.model.weights import create_pretrained
 def create_network(
     backbone: str, num_classes: int | None = None, *, head: nn.Module | None = None, weights: str = "default"
 ) -> nn.Module:
-    """Make a pretrained network with a new head, everything before the head frozen.
+    """Create a pretrained network with a new head; everything before the head is frozen.
 
     Args:
         backbone: A torchvision name, ``timm/NAME``, or ``NAME.TAG``.
-        num_classes: Outputs of the new head, a linear layer. Without this and ``head``, the pretrained head
-            stays.
-        head: A module to use as the head instead; it takes what the old one took, (B, D) in most networks.
+        num_classes: Number of outputs of the new head, a linear layer. Without this and ``head``, the
+            pretrained head is kept.
+        head: A module to use as the head instead, with the input of the old head, (B, D) in most networks.
         weights: ``"default"``, ``"random"`` or the path of a .pth or .safetensors file.
 
     Returns:
-        The plain torchvision or timm network: normalised (B, 3, H, W) float32 in, (B, num_classes) out.
+        The native torchvision or timm network, from normalised (B, 3, H, W) float32 to (B, num_classes).
 
     Raises:
-        UnknownBackboneError: There is no such network or tag, or it cannot be cut before its head.
+        UnknownBackboneError: The network or tag does not exist, or it cannot be cut before its head.
         WeightsError: The weights are not on this machine and cannot be downloaded.
-        ConfigError: Both ``num_classes`` and ``head`` are given, or fewer than one class is asked for.
+        ConfigError: Both ``num_classes`` and ``head`` are given, or ``num_classes`` is less than one.
     """
     if num_classes is not None and head is not None:
         raise ConfigError(["Both num_classes and head are given; the head decides the number of outputs."])
@@ -52,19 +52,20 @@ def create_network(
 def feature_extractor(
     network: str | nn.Module, *, pool: bool = True, weights: str = "default"
 ) -> StageSequence:
-    """Return a network without its head, frozen: the convolutional base.
+    """Return a network without its head, frozen, as a convolutional base.
 
     Args:
-        network: A backbone's name, or a network, whose parameters are then shared (and frozen).
-        pool: Whether to go as far as the head's input, (B, D), or to stop before the pooling, where
-            convolutional networks give a map (B, C, H', W') and transformers their tokens (B, N, D).
-        weights: As in ``create_network``; for a name only.
+        network: Name of a backbone, or a network, whose parameters are then shared (and frozen).
+        pool: Whether to include the pooling, for an output (B, D). Without it, convolutional networks return
+            a map (B, C, H', W') and transformers their tokens (B, N, D).
+        weights: As in ``create_network``; only for a name.
 
     Returns:
         A module that takes normalised (B, 3, H, W) float32.
 
     Raises:
-        UnknownBackboneError: No such network, or ``pool=False`` for one whose inside is not staged.
+        UnknownBackboneError: The network does not exist, or ``pool=False`` and its inner stages are not
+            known.
     """
     if isinstance(network, str):
         network, _ = create_pretrained(resolve(network), weights)

@@ -1,4 +1,4 @@
-"""Normalisation: first in every graph that Headstart trains or exports, and part of no stage."""
+"""Normalisation: the first layer of every graph that is trained or exported, and part of no stage."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from headstart.images.settings import Preprocessing
 
 
 class Normalise(nn.Module):
-    """Pixels (B, H, W, 3) uint8 to what native networks take: (B, 3, H, W) float32, normalised.
+    """Converts pixels (B, H, W, 3) uint8 to the input of native networks: normalised (B, 3, H, W) float32.
 
-    Its two constants are in no state dict: native networks do not have them.
+    Its two constants are not in the state dict, because native networks do not have them.
     """
 
     scale: Tensor

@@ -1,4 +1,4 @@
-"""Normalisation layers with running statistics: which are pretrained, and what they do with one photo."""
+"""Norm layers with running statistics: which are pretrained, and how they process a single photo."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from headstart.model.stages import cut
 
 
 def has_statistics(module: nn.Module) -> bool:
-    """Tell whether a module itself keeps running statistics: batch norms, instance norms, and their like."""
+    """Return whether a module has running statistics itself: batch norms, instance norms, and the like."""
     return bool(_statistics(module))
 
 
 def new_norms(network: nn.Module, weights: str) -> frozenset[nn.Module]:
-    """Find the norms whose statistics are not pretrained, and therefore have to be learned.
+    """Return the norms whose statistics are not pretrained and therefore have to be learned.
 
-    Those of the head always are. Those of the backbone are if its weights are random. In a network of the
-    user's own, whose weights came with it, those are new whose statistics are still what they began with,
-    means of 0 and variances of 1.
+    These are always the norms of the head; those of the backbone if its weights are random; and in a user's
+    own network, those whose statistics still have their initial values, means of 0 and variances of 1.
 
     Args:
-        network: Before any training: afterwards, new norms look like pretrained ones.
-        weights: Where they came from, as ``WeightsSource.kind``.
+        network: A network before training; afterwards, new norms cannot be distinguished from pretrained
+            ones.
+        weights: Origin of the weights, as ``WeightsSource.kind``.
     """
     head = set(cut(network, "head")[1].modules())
     return frozenset(
@@ -39,16 +39,16 @@ def new_norms(network: nn.Module, weights: str) -> frozenset[nn.Module]:
 
 @contextmanager
 def taking_one_photo(module: nn.Module) -> Iterator[None]:
-    """Let norms that train take one photo in the block, forward and backward.
+    """Let trained norms process a single photo in the block, forward and backward.
 
-    One photo has no statistics of its own: its variance is that of its pixels, or none at all where a map is
-    one pixel, and PyTorch then raises ``ValueError``. So it is normalised with the running statistics, as in
-    evaluation mode, and these learn from it at the end of the block: the mean moves towards the photo's, the
-    variance towards the photo's mean squared distance from the running mean.
+    One photo has no batch statistics: its variance is that of its own pixels, or undefined if a map has only
+    one pixel, for which PyTorch raises ``ValueError``. It is therefore normalised with the running
+    statistics, as in evaluation mode. At the end of the block, these are updated from it: the mean moves
+    towards the photo's mean, the variance towards its mean squared distance from the running mean.
 
     Args:
-        module: Holds the norms. Those that are in evaluation mode, or that share their statistics between
-            processes, are left as they are.
+        module: A module that contains the norms. Norms in evaluation mode, and norms that share statistics
+            between processes, are not changed.
     """
     norms = [m for m in module.modules() if m.training and has_statistics(m) and not _is_shared(m)]
     seen: list[tuple[nn.Module, Tensor]] = []

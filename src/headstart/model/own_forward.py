@@ -1,4 +1,4 @@
-"""Own forward passes: a network whose inside is not known, before its head or behind its base, as a stage."""
+"""Stages of networks whose forward pass is not known: before their head, or after a known base."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from headstart.model.stage import Description, Stage
 
 
 def on_base(net: nn.Module) -> Description:
-    """Describe somebody's own network on a ``feature_extractor``: the stages of its base, then the head."""
+    """Describe a user's own network on a ``feature_extractor``: the stages of its base, then the head."""
     base = base_of(net)
     assert base is not None
     description: Description = {stage.name: list(stage) for stage in base if isinstance(stage, Stage)}
@@ -21,10 +21,10 @@ def on_base(net: nn.Module) -> Description:
 
 
 class BehindBase(nn.Module):
-    """A network's own forward pass, in which its base gives back what it is given.
+    """The forward pass of a user's network, in which its base returns its input unchanged.
 
-    So whatever the network does with the base's output is its head; what it does with the images beside that
-    is noticed by ``check.check_stages``.
+    Everything that the network does with the output of the base is its head. If it also uses the images in
+    another way, ``check.check_stages`` detects it.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -59,7 +59,7 @@ class BehindBase(nn.Module):
 
 
 def holds_own_forward(module: nn.Module) -> bool:
-    """Tell whether a module is what a user's own network does behind its base."""
+    """Return whether a module is the part of a user's own network after its base."""
     return isinstance(module, BehindBase)
 
 
@@ -79,11 +79,11 @@ def two_stages(net: nn.Module) -> Description:
 
 
 class BackboneByHook(nn.Module):
-    """Everything before the head of a network whose inside is not known: the head's captured input.
+    """Everything before the head of a network with unknown stages: the captured input of the head.
 
-    The network's own ``training`` flag, and that of what contains its head, follow this module's, for their
-    forward passes may ask for it (``F.dropout(x, training=self.training)``). Where auxiliary classifiers hang
-    on it, which never run here, it stays off.
+    The ``training`` flag of the network, and of modules that contain the head, follows that of this module,
+    because their forward passes may use it (``F.dropout(x, training=self.training)``). It stays off if
+    auxiliary classifiers, which never run here, depend on it.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -137,7 +137,7 @@ class BackboneByHook(nn.Module):
 def _largest_modules_outside(
     network: nn.Module, head_name: str, prefix: str = ""
 ) -> Iterable[tuple[str, nn.Module]]:
-    """The largest submodules that neither are the head nor contain it, with their dotted names."""
+    """Return the largest submodules that do not contain the head, with their dotted names."""
     for name, child in network.named_children():
         path = prefix + name
         if path == head_name:

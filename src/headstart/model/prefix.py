@@ -1,4 +1,4 @@
-"""The frozen stages of a PyTorch network as a prefix, on the fastest runtime at hand."""
+"""The frozen stages of a PyTorch network as a prefix, on the fastest available runtime."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from headstart.model.stages import cut
 from headstart.model.to_onnx import export_untrained
 
 TOLERANCE: Final = 1e-3
-"""Largest difference between the two runtimes, as a fraction of the largest activation of the batch."""
+"""Largest difference between the two runtimes, relative to the largest activation of the batch."""
 
 _HALFWAY: Final = "halfway"
 _BATCH_SIZE_ON_TORCH: Final = 32
@@ -34,22 +34,22 @@ _AUTOCAST: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class NetworkPrefix:
-    """The frozen stages behind normalisation: pixels in, activations out, the same bits for a photo always.
+    """The frozen stages after normalisation, from pixels to activations, with reproducible bits for a photo.
 
-    On a CPU the stages are exported to ONNX Runtime, which is several times faster than eager PyTorch there.
-    The first batch runs on both; if they disagree, PyTorch is used. Elsewhere PyTorch runs them, in
-    channels_last and the run's precision. Eager PyTorch gives other last bits for other batch sizes, so it is
-    always called with ``batch_size`` photos (``runtime.map_images`` sees to it).
+    On a CPU the stages are exported to ONNX Runtime, which is several times faster there than eager PyTorch.
+    The first batch runs on both, and if they disagree, PyTorch is used. On other devices PyTorch runs them,
+    in channels_last and the precision of the run. The last bits of eager PyTorch depend on the batch size, so
+    it is always called with ``batch_size`` photos (by ``runtime.map_images``).
 
-    A later phase often freezes fewer stages. Its features are computed on the way, so one pass can serve
-    both: ``pairs``. Both outputs have the same bits as from a prefix of their own (``OnnxPrefix``).
+    A later phase often freezes fewer stages. Its features are intermediate results, so one pass can serve
+    both: ``pairs``. Both outputs have the same bits as a separate prefix (``OnnxPrefix``).
 
     Args:
         stages: The frozen stages.
-        preprocessing: Holds mean and std.
-        device: Where the stages are.
-        precision: Number format where PyTorch runs them on an accelerator.
-        halfway: How many of the stages a later phase freezes; 0 for none.
+        preprocessing: Preprocessing with mean and std.
+        device: Device of the stages.
+        precision: Number format if PyTorch runs the stages on an accelerator.
+        halfway: Number of stages that a later phase freezes; 0 for none.
 
     Attributes:
         stages: The frozen stages. Without any, the prefix hands the pixels through as they are.
@@ -87,7 +87,7 @@ class NetworkPrefix:
 
     @property
     def runtime(self) -> str:
-        """What runs the stages, with its version: a part of the features' fingerprint."""
+        """Library that runs the stages, with its version; part of the features' fingerprint."""
         if self._on_onnx:
             return RUNTIME
         # What is not in the graph that was exported may still run here.
@@ -119,7 +119,7 @@ class NetworkPrefix:
 
     @property
     def halfway_function(self) -> str:
-        """The same for the activations after ``halfway`` stages; only if ``halfway`` is not 0."""
+        """Hash for the activations after ``halfway`` stages; only if ``halfway`` is not 0."""
         return self._exported()[1][1]
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
@@ -134,9 +134,9 @@ class NetworkPrefix:
         return self._run(pixels)[0] if self.stages else pixels
 
     def pairs(self, pixels: np.ndarray) -> list[Pair]:
-        """Compute activations and those from halfway, photo by photo.
+        """Compute the final activations, and those after ``halfway`` stages, for each photo.
 
-        The latter are None where PyTorch runs the stages of a CPU.
+        The latter are None if PyTorch runs the stages on a CPU.
 
         Args:
             pixels: (B, H, W, 3) uint8.
@@ -163,10 +163,10 @@ class NetworkPrefix:
         return outputs
 
     def _is_finite(self, photo: np.ndarray) -> bool:
-        """Tell whether PyTorch returns finite numbers for a photo of one colour.
+        """Return whether PyTorch computes finite numbers for a photo of one colour.
 
-        ONNX Runtime may not show that it does not: its ReLU may make 0 of NaN, and a mean that is rounded
-        otherwise turns a division by zero into one by almost zero.
+        ONNX Runtime may hide that it does not: its ReLU may convert NaN to 0, and different rounding of a
+        mean turns a division by zero into one by almost zero.
         """
         colour = photo[0, 0].tobytes()
         if colour not in self._finite:
@@ -178,7 +178,7 @@ class NetworkPrefix:
         return self._finite[colour]
 
     def row(self, size_px: int) -> np.ndarray:
-        """Return the activations of one black photo, for their shape and size."""
+        """Return the activations of a black photo, to determine their shape and size."""
         pixels = np.zeros((1, size_px, size_px, 3), np.uint8)
         if not self.stages:
             return np.squeeze(pixels, 0)
@@ -188,7 +188,7 @@ class NetworkPrefix:
             return np.squeeze(self._by_torch(pixels)[0], 0)
 
     def _fit_into_memory(self, size_px: int) -> None:
-        """Halve the batch size until a batch fits, before anything is computed or stored with it."""
+        """Halve the batch size until a batch fits into memory, before any row is computed or stored."""
         while not self._fits and self.batch_size > 1:
             try:
                 self._forward(np.zeros((self.batch_size, size_px, size_px, 3), np.uint8))
@@ -201,7 +201,7 @@ class NetworkPrefix:
                 self.batch_size = math.ceil(self.batch_size / 2)
 
     def _exported(self) -> tuple[bytes, list[str]]:
-        """Export once; return the model, and the hash of each of its outputs."""
+        """Export the stages once; return the model, and the hash of each of its outputs."""
         with self._lock:
             if self._refused is not None:
                 raise self._refused
@@ -266,7 +266,7 @@ def library_versions() -> dict[str, str]:
 
 
 class _Halves(nn.Module):
-    """Normalised stages that give their output and, after it, that of the first ``halfway`` of them."""
+    """Normalised stages that return their output, and that of the first ``halfway`` stages."""
 
     def __init__(self, normalise: nn.Module, stages: StageSequence, halfway: int) -> None:
         super().__init__()
@@ -285,7 +285,7 @@ class _Halves(nn.Module):
 
 
 def _of_one_colour(pixels: np.ndarray) -> list[int]:
-    """Return which of (B, H, W, 3) photos show a single colour; a coarse look spares most the full one."""
+    """Return which of (B, H, W, 3) photos have a single colour; a coarse check spares most the full one."""
     step = max(pixels.shape[1] // 8, 1)
     coarse = pixels[:, ::step, ::step]
     likely = np.flatnonzero((coarse == coarse[:, :1, :1]).all((1, 2, 3)))
@@ -293,10 +293,10 @@ def _of_one_colour(pixels: np.ndarray) -> list[int]:
 
 
 def relative_error(activations: np.ndarray, expected: np.ndarray) -> float:
-    """Return the largest difference as a fraction of the largest number.
+    """Return the largest difference relative to the largest number.
 
-    A photo for which both runtimes return NaN says nothing about either; whoever reads its row reports it.
-    A photo for which only one of them does is a difference beyond all others.
+    Photos for which both runtimes return NaN are ignored; whoever reads their rows reports them. If only one
+    of them returns NaN, the error is infinite.
     """
     is_finite = np.isfinite(expected)
     if (is_finite != np.isfinite(activations)).any():
@@ -315,19 +315,19 @@ def cut_for_training(
     precision: str = "fp32",
     halfway: int = 0,
 ) -> tuple[NetworkPrefix, nn.Module]:
-    """Cut a network into what is computed once and what is trained.
+    """Cut a network into a frozen prefix, computed once, and a trained suffix.
 
     Args:
-        network: On the device.
+        network: The network, on the device.
         at: The first trained stage, as in ``cut``.
-        preprocessing: Holds mean and std.
-        device: Where the network is.
-        precision: Number format of the prefix where PyTorch runs it on an accelerator.
-        halfway: How many stages a later phase's prefix has, if it is to be computed on the way.
+        preprocessing: Preprocessing with mean and std.
+        device: Device of the network.
+        precision: Number format of the prefix if PyTorch runs it on an accelerator.
+        halfway: Number of stages in the prefix of a later phase, if it is computed in the same pass.
 
     Returns:
-        The prefix, and the suffix as one module that takes the prefix's output. Where nothing is frozen,
-        that output is pixels, a quarter of the size of normalised ones, and the suffix normalises.
+        The prefix, and the suffix as one module that takes the output of the prefix. If nothing is frozen,
+        that output is pixels, a quarter of the size of normalised values, and the suffix normalises them.
     """
     prefix, suffix = cut(network, at)
     trained: nn.Module = suffix

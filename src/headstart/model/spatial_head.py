@@ -1,4 +1,4 @@
-"""A head that knows where things are, and a network that puts any head on a convolutional base."""
+"""A head that predicts positions, and a network of a convolutional base with any head."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class OnBase(nn.Module):
     """A head on the convolutional base of a network.
 
     Args:
-        base: What ``feature_extractor`` returns.
-        head: Takes its output.
+        base: A result of ``feature_extractor``.
+        head: A module that takes the output of the base.
     """
 
     def __init__(self, base: StageSequence, head: nn.Module) -> None:
@@ -29,17 +29,16 @@ class OnBase(nn.Module):
 
 
 class SpatialHead(nn.Module):
-    """Looks for each side of a box on the map before the pooling.
+    """Predicts each side of a box from the feature map before the pooling.
 
-    Every position of the map says how likely each side of the box is to be told from there. The answer is
-    the mean position, weighted by how likely each is (a soft argmax), moved by as much as sides lie off what
-    tells them, which is the same for all photos. What class the box has, if it may have several, is said by
-    the mean of the map.
+    For each side of the box, every position of the map has a weight. The prediction is the mean position with
+    these weights (a soft argmax), plus an offset for each side that is the same for all photos. The class of
+    the box, if there are several, is predicted from the mean of the map.
 
     Args:
-        num_features: Channels of the map.
-        num_classes: 0 where there is nothing to tell apart.
-        channels_last: Whether maps are (B, H, W, C), as Swin's are.
+        num_features: Number of channels of the map.
+        num_classes: Number of classes; 0 if no class is predicted.
+        channels_last: Whether maps are (B, H, W, C), like those of Swin.
 
     Source:
         Soft argmax: arXiv 1603.09114.
@@ -59,11 +58,11 @@ class SpatialHead(nn.Module):
             self.shift.copy_(torch.tensor([-0.25, -0.25, 0.25, 0.25]))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Answer with xmin, ymin, xmax, ymax, in shares of the input's sides, before logits of the classes.
+        """Return xmin, ymin, xmax, ymax as fractions of the input's sides, followed by logits of the classes.
 
         Args:
-            features: (B, C, H, W), (B, H, W, C), or tokens (B, N, C), of which those before the last square
-                number are no positions.
+            features: (B, C, H, W), (B, H, W, C), or tokens (B, N, C), of which the last M form a map, with M
+                the largest square number up to N.
 
         Returns:
             (B, 4 + K) float32.
@@ -87,19 +86,19 @@ class SpatialHead(nn.Module):
 
 
 def upright(boxes: Tensor) -> Tensor:
-    """Return what lies between the sides of boxes, (B, 4), in whatever order a network gives these."""
+    """Return boxes (B, 4) with their sides in order, whatever order a network predicts."""
     low, high = torch.minimum(boxes[:, :2], boxes[:, 2:]), torch.maximum(boxes[:, :2], boxes[:, 2:])
     return torch.cat([low, high], 1)
 
 
 def _middles(number: int, like: Tensor) -> Tensor:
-    """Middles of so many equal parts of 0..1."""
+    """Return the centres of equal parts of 0..1."""
     return (torch.arange(number, device=like.device, dtype=like.dtype) + 0.5) / number
 
 
 @torch.no_grad()
 def spatial_head_for(base: nn.Module, size_px: int, num_classes: int) -> SpatialHead:
-    """Make the head that fits a base's map at an input size."""
+    """Return a spatial head that matches the feature map of a base at an input size."""
     device = next(base.parameters()).device
     modes = [(module, module.training) for module in base.modules()]
     base.eval()  # or the zeros would go into the norms' statistics

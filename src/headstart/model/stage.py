@@ -20,7 +20,7 @@ class Stage(nn.Sequential):
 class StageSequence(nn.Sequential):
     """Consecutive stages as one module; with no stages it is the identity.
 
-    A suffix that begins with the normalised pixels, or a prefix, is such a sequence.
+    Prefixes and suffixes are such sequences.
     """
 
     def __init__(self, stages: Iterable[Stage]) -> None:

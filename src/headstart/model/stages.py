@@ -1,13 +1,13 @@
-"""A network as an ordered list of named stages, and the cut between two of them.
+"""Represents a network as an ordered list of named stages, and cuts it between two of them.
 
-The composition of a network's stages equals its own forward pass. Stages are views: they hold the very
-modules and parameters of the native network, which stays as it is. A new stage begins where the resolution
-halves (in a plain transformer: at each block); what trails the last of them (a convolution, a norm) belongs
-to it; then comes ``pool``, then fully connected layers that are not the head (VGG: ``fc6``, ``fc7``), then
-``head`` with the dropout that stands directly before it.
+The composition of the stages equals the network's own forward pass. Stages contain the modules and parameters
+of the native network itself, which is not changed. A new stage begins where the resolution is halved (in a
+plain transformer: at each block); layers after the last of these (a convolution, a norm) belong to it. Then
+follow ``pool``, fully connected layers before the head (VGG: ``fc6``, ``fc7``), and ``head`` with the dropout
+directly before it.
 
-Stages are found by the module's class, so everything here works on networks that Headstart did not make.
-A class that is not in the table of ``families.py`` has two stages, ``backbone`` and ``head``
+Stages are found by the class of the module, so that all functions work with networks from other sources. A
+class that is not in the table of ``families.py`` has two stages, ``backbone`` and ``head``
 (``own_forward.py``).
 """
 
@@ -26,27 +26,27 @@ from headstart.model.stage import Description, Stage, StageSequence
 
 
 def stages(network: nn.Module) -> list[Stage]:
-    """Return the network's stages in order; their composition equals ``network(images)``.
+    """Return the stages of a network in order; their composition equals ``network(images)``.
 
     Args:
-        network: A torchvision, timm or any other classification network; images of (B, 3, H, W) float32,
-            normalised, in, logits of (B, K) out.
+        network: A classification network of torchvision, timm or any other source, from normalised images (B,
+            3, H, W) float32 to logits (B, K).
     """
     return [Stage(name, modules) for name, modules in _describer(network)(network).items()]
 
 
 def is_staged(network: nn.Module) -> bool:
-    """Tell whether the network's inside is known, so that it has more stages than backbone and head."""
+    """Return whether the inner stages of a network are known, so that it has more than backbone and head."""
     return _describer(network) is not two_stages
 
 
 def _describer(network: nn.Module) -> Callable[[Any], Description]:
-    """Return the function that describes this network's stages."""
+    """Return the function that describes the stages of this network."""
     return family_of(network) or (two_stages if base_of(network) is None else on_base)
 
 
 def is_view(module: nn.Module) -> bool:
-    """Tell whether a module was made here to look at a native network, and is no part of it."""
+    """Return whether a module was created here to represent a part of a native network."""
     return isinstance(module, (Stage, StageSequence, Glue, BackboneByHook, BehindBase))
 
 
@@ -56,19 +56,20 @@ def stage_names(network: nn.Module) -> list[str]:
 
 
 def cut(network: nn.Module, at: str | int) -> tuple[StageSequence, StageSequence]:
-    """Cut a network in two: what comes before a stage, and the rest.
+    """Cut a network into the stages before a given stage, and the rest.
 
     Args:
         network: Any network that ``stages`` accepts.
-        at: The first stage of the second part: a stage's name, ``"all"`` (the first part is empty), or a
-            number of stages counted backwards from ``pool``: 0 is the head alone, 1 is ResNet's ``layer4``.
+        at: The first stage of the second part: its name, ``"all"`` (the first part is then empty), or a
+            number of stages counted backwards from ``pool``: 0 means only the head, 1 means ResNet's
+            ``layer4`` and the rest.
 
     Returns:
         Prefix and suffix, sharing the network's parameters; ``suffix(prefix(images))`` equals
         ``network(images)``.
 
     Raises:
-        UnknownBackboneError: There is no such stage.
+        UnknownBackboneError: The stage does not exist.
     """
     sequence = stages(network)
     index = _cut_index([stage.name for stage in sequence], at)

@@ -1,6 +1,6 @@
-"""State dicts: parsed from a file's bytes, fitted to a network, compared with it where they do not fit.
+"""Parses state dicts from files, loads them into networks, and describes differences.
 
-Nothing is ever unpickled beyond tensors.
+Only tensors are unpickled.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ _PREFIXES = (
 
 
 def parse_state_dict(data: bytes, path: str) -> tuple[OrderedDict[str, Tensor], str]:
-    """Read tensors, and nothing but tensors, from a file's bytes.
+    """Read tensors, and nothing else, from the bytes of a file.
 
     Args:
-        data: The file's content: safetensors, or what ``torch.save`` wrote.
-        path: The file; the format is told by its ending. It is not opened.
+        data: Content of the file: safetensors, or written by ``torch.save``.
+        path: Path of the file, whose ending determines the format. It is not opened.
 
     Returns:
-        The state dict, and which one it is of several in the file, such as ``"'model_ema', not 'model'"``;
-        empty if there is only one.
+        The state dict, and a description of which one it is if the file has several, such as ``"'model_ema',
+        not 'model'"``; empty if there is only one.
 
     Raises:
-        WeightsError: The file is damaged, or holds something else than a state dict.
+        WeightsError: The file is damaged, or contains something other than a state dict.
     """
     try:
         if path.endswith(".safetensors"):
@@ -119,21 +119,21 @@ def load_state_dict(
     full_name: str,
     any_head: bool = False,
 ) -> str:
-    """Load a state dict strictly, also one with older or foreign names that the network's library knows.
+    """Load a state dict strictly, accepting older or foreign names that the network's library can convert.
 
     Args:
         network: Changed in place.
-        state_dict: What ``parse_state_dict`` returned.
-        path: Names the file in errors.
-        full_name: Names the backbone in errors.
-        any_head: Whether a head of another number of classes, or of none, is left out.
+        state_dict: A result of ``parse_state_dict``.
+        path: Name of the file in errors.
+        full_name: Name of the backbone in errors.
+        any_head: Whether to ignore a missing head, or one with another number of classes.
 
     Returns:
-        A note on what was left out; mostly empty.
+        A note about what was left out; usually empty.
 
     Raises:
-        WeightsError: It is another network's; the message says where they differ. Or some numbers are not
-            finite; the message names the tensors.
+        WeightsError: The state dict belongs to another network (the message describes the differences), or
+            some numbers are not finite (the message names the tensors).
     """
     own = network.state_dict()
     convert = _conversion(network)
@@ -167,10 +167,10 @@ def load_state_dict(
 def _without_prefixes(
     state_dict: Mapping[str, Tensor], own: Mapping[str, Tensor]
 ) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
-    """Yield a state dict as it is, then what is in it below the prefixes that a network may have in it.
+    """Yield a state dict, and then parts of it below prefixes that may contain the network.
 
-    A training script's own class holds the network as ``backbone``, ``model.encoder`` or ``0``, beside a head
-    and a loss. The prefix below which most of the network's names are found comes first.
+    The class of a training script contains the network as ``backbone``, ``model.encoder`` or ``0``, beside a
+    head and a loss. The prefix with most of the network's names comes first.
     """
     yield "", state_dict
     names = {name for name in own if not name.endswith("num_batches_tracked")}
@@ -200,7 +200,7 @@ def _without_prefixes(
 
 
 def _refuse_wrong_numbers(given: Mapping[str, Tensor], own: Mapping[str, Tensor], path: str) -> None:
-    """Raise ``WeightsError`` for tensors that are not finite, or of whole numbers where fractions belong."""
+    """Raise ``WeightsError`` for tensors that are not finite, or that are integers instead of floats."""
     kinds = [
         name for name, tensor in given.items() if own[name].is_floating_point() != tensor.is_floating_point()
     ]
@@ -220,10 +220,10 @@ def _refuse_wrong_numbers(given: Mapping[str, Tensor], own: Mapping[str, Tensor]
 def renamed_by_order(
     state_dict: Mapping[str, Tensor], network: nn.Module, path: str
 ) -> OrderedDict[str, Tensor]:
-    """Give tensors the network's names, by position; batch counters count only if they are there.
+    """Rename tensors to the network's names by position; batch counters are ignored if they are missing.
 
     Raises:
-        WeightsError: Number or shapes differ.
+        WeightsError: The number or the shapes of tensors differ.
     """
     own: Mapping[str, Tensor] = network.state_dict()
     if not any(name.endswith("num_batches_tracked") for name in state_dict):
@@ -243,7 +243,7 @@ def renamed_by_order(
 
 
 def _conversion(network: nn.Module) -> Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None:
-    """How the network's library reads state dicts with older or foreign names, where it does."""
+    """Return the function by which the network's library converts older or foreign names, if it has one."""
     if type(network).__module__ == "torchvision.models.densenet":
         old = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
         return lambda state_dict: {old.sub(r"\1\2", name): tensor for name, tensor in state_dict.items()}
@@ -257,7 +257,7 @@ def _conversion(network: nn.Module) -> Callable[[Mapping[str, Tensor]], Mapping[
 def _completed(
     candidate: Mapping[str, Tensor], own: Mapping[str, Tensor], original: Mapping[str, Tensor]
 ) -> OrderedDict[str, Tensor]:
-    """A copy of a state dict with what files may lack: batch counters, and the versions of the layers."""
+    """Return a copy of a state dict with what files may lack: batch counters, and the versions of layers."""
     given = OrderedDict(candidate)
     for name, tensor in own.items():
         if name.endswith("num_batches_tracked"):
@@ -269,7 +269,7 @@ def _completed(
 
 
 def _other_head(network: nn.Module, own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
-    """Names of the head's tensors if those given are of another size, missing, or not in the network."""
+    """Return names of the head's tensors that have another size, are missing, or are not in the network."""
     layers = logit_layers(network)
     names = [name for name in {**own, **given} if name.rpartition(".")[0] in layers]
     shapes = [
@@ -280,7 +280,7 @@ def _other_head(network: nn.Module, own: Mapping[str, Tensor], given: Mapping[st
 
 
 def _differences(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
-    """What differs between two state dicts, in a few lines."""
+    """Describe the differences between two state dicts in a few lines."""
     shapes = [
         f"{name} {tuple(given[name].shape)} for {tuple(own[name].shape)}"
         for name in own

@@ -1,4 +1,4 @@
-"""The stage table of ``headstart inspect``."""
+"""The table of stages for ``headstart inspect``."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from headstart.model.stages import stages
 
 @dataclass(frozen=True)
 class StageSummary:
-    """One row: a stage as it would run on one image.
+    """One row: a stage with its costs for one image.
 
     Attributes:
-        name: The stage's name.
-        modules: Native names of what is in it, shortened: ``features.0 … features.9``.
+        name: Name of the stage.
+        modules: Names of its native modules, shortened: ``features.0 … features.9``.
         output_shape: Without the batch dimension.
-        num_params: Parameters.
-        megabytes: Parameters and buffers, in 10⁶ bytes.
-        multiply_adds: Of convolutions, linear layers and attention.
-        frozen: No gradients, and evaluation mode whatever the network is in.
+        num_params: Number of parameters.
+        megabytes: Size of parameters and buffers, in 10⁶ bytes.
+        multiply_adds: Multiply-adds of convolutions, linear layers and attention.
+        frozen: Whether it has no gradients and stays in evaluation mode.
     """
 
     name: str
@@ -38,11 +38,11 @@ class StageSummary:
 
 
 def summarise(network: nn.Module, size_px: int) -> list[StageSummary]:
-    """Return one row per stage; nothing is computed but shapes, so that it takes no time.
+    """Return one row per stage. Only shapes are computed, so this is fast.
 
     Args:
         network: A network that ``stages`` accepts.
-        size_px: Side of the square input.
+        size_px: Height and width of the input.
     """
     rows: list[StageSummary] = []
     native_names = {id(module): name for name, module in network.named_modules()}
@@ -71,7 +71,7 @@ def summarise(network: nn.Module, size_px: int) -> list[StageSummary]:
 
 
 def _native_names(part: nn.Module, names: dict[int, str]) -> Iterator[str]:
-    """Names of the largest native modules in a view, in order."""
+    """Return the names of the largest native modules in a part of a network, in order."""
     for child in part.children():
         if id(child) in names:
             yield names[id(child)]

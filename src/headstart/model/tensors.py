@@ -1,4 +1,4 @@
-"""The parameters and buffers of a module, by name."""
+"""Names of the parameters and buffers of a module."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 def state_names(network: nn.Module, part: nn.Module) -> list[str]:
-    """Return the names, in the network's state dict, of the parameters and buffers that a part holds."""
+    """Return the names, in the state dict of the network, of the parameters and buffers of a part."""
     held = {id(tensor) for tensor in named_tensors(part).values()}
     return [name for name, tensor in named_tensors(network).items() if id(tensor) in held]
 

@@ -1,4 +1,4 @@
-"""A network's stages before its head as one ONNX graph, which then needs no PyTorch."""
+"""Exports the stages of a network before its head as one ONNX graph, for use without PyTorch."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ def export_backbone(
     resize: str | None = None,
     task: str = "classification",
 ) -> OnnxBackbone:
-    """Make a network of torchvision's or timm's a backbone that needs no PyTorch.
+    """Export a network of torchvision or timm as a backbone that needs no PyTorch.
 
-    It is kept in Headstart's cache, where ``find_backbone`` finds it, unless its weights are random.
+    It is stored in Headstart's cache, where ``find_backbone`` finds it, unless its weights are random.
 
     Args:
         name: A torchvision name, ``timm/NAME``, or ``NAME.TAG``.
         weights: As in ``create_pretrained``.
-        size_px: Side of the input, instead of the one that the weights were trained with.
-        resize: How a photo becomes a square, instead of the task's default.
-        task: What is predicted.
+        size_px: Size of the input; None for the size with which the weights were trained.
+        resize: How photos are made square; None for the default of the task.
+        task: Name of the task.
 
     Raises:
-        UnknownBackboneError: There is no such network or tag, or it cannot be cut before its head.
+        UnknownBackboneError: The network or tag does not exist, or it cannot be cut before its head.
         WeightsError: The weights are not on this machine and cannot be downloaded.
-        NetworkError: The network cannot be exported, its head takes something else than (N, D), or ONNX
-            Runtime computes something else than PyTorch.
+        NetworkError: The network cannot be exported, the input of its head is not (N, D), or ONNX Runtime
+            computes something else than PyTorch.
     """
     resolved = resolve(name)
     network, source = create_pretrained(resolved, weights)
@@ -82,12 +82,12 @@ def export_backbone(
 
 
 def keep_backbone(config: TrainConfig, task: str, say: Callable[[str], object]) -> None:
-    """Leave what PyTorch has used in Headstart's cache, for probes on a machine without PyTorch.
+    """Export the backbone of a PyTorch run to Headstart's cache, for probes without PyTorch.
 
     Args:
-        config: Names the backbone. Only official weights are kept.
-        task: What is predicted.
-        say: Called with a sentence for the user if that fails: the run is finished, and does not need it.
+        config: Settings that name the backbone. Only official weights are exported.
+        task: Name of the task.
+        say: Called with a sentence for the user if this fails; the run is finished and does not need it.
     """
     name, size_px = config.backbone, config.size_px
     try:
@@ -102,7 +102,7 @@ def keep_backbone(config: TrainConfig, task: str, say: Callable[[str], object]) 
 def _checked_graph(
     network: nn.Module, preprocessing: Preprocessing, export: Export, *, remember: bool
 ) -> tuple[bytes, tuple[str, ...]]:
-    """Check and export a network: see ``prefix_graph``. A refusal is remembered, so that it takes no time."""
+    """Check and export a network: see ``prefix_graph``. A failure is stored and not tried again."""
     versions = {name: importlib.metadata.version(name) for name in ("onnx", "onnxruntime")}
     decides = {**export.to_dict(), "tools": versions | {"headstart": own_code_digest()}}
     if remember and (reason := prefixes.refusal(decides)):
@@ -123,21 +123,21 @@ def _is_usual(backbone: Backbone) -> bool:
 
 
 def prefix_graph(network: nn.Module, preprocessing: Preprocessing) -> tuple[bytes, tuple[str, ...]]:
-    """Export all stages before the head, behind normalisation.
+    """Export normalisation and all stages before the head.
 
-    The operations and weights that lead to ``activations`` are those of ``model.prefix.NetworkPrefix``.
+    The operations and weights that lead to ``activations`` equal those of ``model.prefix.NetworkPrefix``.
 
     Args:
         network: On the CPU, in evaluation mode.
-        preprocessing: Holds size, mean and std.
+        preprocessing: Preprocessing with size, mean and std.
 
     Returns:
         The serialised model, from ``images`` (N, size_px, size_px, 3) uint8 to ``activations`` (N, D), and
         the names of the tensors in it that are outputs (N, C, H, W) of the stages before the pooling.
 
     Raises:
-        NetworkError: The network cannot be exported, its head takes something else than (N, D), or ONNX
-            Runtime computes something else than PyTorch.
+        NetworkError: The network cannot be exported, the input of its head is not (N, D), or ONNX Runtime
+            computes something else than PyTorch.
     """
     stages, _ = cut(network, "head")
     shape = (2, preprocessing.size_px, preprocessing.size_px, 3)
@@ -174,7 +174,7 @@ def prefix_graph(network: nn.Module, preprocessing: Preprocessing) -> tuple[byte
 
 
 class _WithStages(nn.Module):
-    """Normalised stages that give their output and, after it, those of the stages before the pooling."""
+    """Normalised stages that return their output, and the outputs of the stages before the pooling."""
 
     def __init__(self, normalise: nn.Module, stages: StageSequence) -> None:
         super().__init__()
@@ -194,5 +194,5 @@ class _WithStages(nn.Module):
 
 
 def _is_map(output: Tensor) -> bool:
-    """Return whether a tensor is (N, C, H, W): Swin's stages give (N, H, W, C), other transformers tokens."""
+    """Return whether a tensor is (N, C, H, W): Swin's stages return (N, H, W, C), transformers tokens."""
     return output.ndim == 4 and output.shape[2] == output.shape[3]

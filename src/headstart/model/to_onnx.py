@@ -1,4 +1,4 @@
-"""The one call of torch's ONNX exporter."""
+"""Exports modules to ONNX; this is the only call of PyTorch's exporter."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from headstart.errors import NetworkError
 from headstart.model.tensors import named_tensors
 
 MODEL_LIMIT_BYTES: Final = 2**31 - 2**24
-"""The largest model that fits into one ONNX file, 2 GiB, less some room for what is not weights."""
+"""Largest size of a model in one ONNX file: 2 GiB minus some space for everything but weights."""
 
 _log = logging.getLogger(__name__)
 
@@ -30,14 +30,14 @@ def to_onnx(
     input_name: str = "images",
     output_names: Sequence[str] = ("output",),
 ) -> bytes:
-    """Export a module to a serialised ONNX model whose first dimension, the batch, is free.
+    """Export a module to a serialised ONNX model with a dynamic batch dimension.
 
-    torch's older exporter comes first: it takes half a second where the newer takes ten, and the results run
-    at the same speed. It is deprecated, so the newer one stands behind it for what it cannot do.
+    PyTorch's older exporter is tried first: it takes half a second instead of ten, and the results are
+    equally fast. It is deprecated, so the newer one is used for what it cannot export.
 
     Args:
-        module: What to export, exported in evaluation mode.
-        example: An input, batch first.
+        module: The module, which is exported in evaluation mode.
+        example: An example input, batch first.
         input_name: Name of the ONNX input.
         output_names: Names of the ONNX outputs, in order.
     """
@@ -56,15 +56,15 @@ def to_onnx(
 
 
 def export_untrained(module: nn.Module, example: Tensor, output_names: Sequence[str]) -> bytes:
-    """Export what has not been trained yet, so that what cannot be deployed is refused in time.
+    """Export a module before it is trained, to detect in time that it cannot be deployed.
 
     Args:
         module: Frozen or not, on any device.
-        example: An input, on the same device.
+        example: An example input, on the same device.
         output_names: Names of the outputs; the input is ``images``.
 
     Raises:
-        NetworkError: It cannot be exported, or is too large for one file.
+        NetworkError: The module cannot be exported, or is too large for one file.
     """
     num_bytes = sum(each.numel() * each.element_size() for each in named_tensors(module).values())
     if num_bytes > MODEL_LIMIT_BYTES:
@@ -89,7 +89,7 @@ def export_untrained(module: nn.Module, example: Tensor, output_names: Sequence[
 
 @contextmanager
 def _without_graphs() -> Iterator[None]:
-    """Keep the older exporter from printing the whole graph where it fails: its own switch has no effect."""
+    """Prevent the older exporter from printing the whole graph if it fails; its own switch has no effect."""
     log = getattr(torch._C, "_jit_onnx_log", None)
     if log is None:
         yield

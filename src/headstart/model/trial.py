@@ -1,4 +1,4 @@
-"""A network tried on made-up images, and left as it was."""
+"""Runs a network on generated images for a trial, and restores its state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from headstart.model.tensors import named_tensors
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode, without gradients, inside the block."""
+    """Set a network to evaluation mode, without gradients, inside the block."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
@@ -26,7 +26,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def disturbed(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Give parameters other values inside the block, about a tenth away, and their own bits after it."""
+    """Change parameters by about a tenth inside the block, and restore their bits after it."""
     generator = torch.Generator().manual_seed(0)
     parameters = [parameter for parameter in parameters if parameter.is_floating_point()]
     kept = [parameter.detach().clone() for parameter in parameters]
@@ -42,7 +42,7 @@ def disturbed(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
 
 @contextmanager
 def restored(network: nn.Module) -> Iterator[None]:
-    """Restore modes, values, gradients and random numbers after the block."""
+    """Restore modes, values, gradients and random states after the block."""
     modes = [(module, module.training, module.__dict__.get("train")) for module in network.modules()]
     buffers = [(module, dict(module.named_buffers(recurse=False))) for module in network.modules()]
     parameters = [(each, each.requires_grad, each.grad) for each in network.parameters()]
@@ -72,12 +72,14 @@ def restored(network: nn.Module) -> Iterator[None]:
 
 
 def made_up_images(network: nn.Module, count: int, size_px: int, seed: int = 0) -> Tensor:
-    """Return (count, 3, size_px, size_px) float32, the same for the same seed, on the network's device."""
+    """Return random images (count, 3, size_px, size_px) float32, reproducible by seed, on the network's
+    device.
+    """
     images = torch.randn(count, 3, size_px, size_px, generator=torch.Generator().manual_seed(seed))
     return images.to(next(network.parameters()).device)
 
 
 def same_bits(one: Tensor, other: Tensor) -> bool:
-    """Tell whether two tensors are equal, bit for bit; NaN equals NaN."""
+    """Return whether two tensors are equal bit for bit; NaN equals NaN."""
     first, second = (each.detach().contiguous().view(-1).view(torch.uint8) for each in (one, other))
     return torch.equal(first, second)  # NaN equals itself

@@ -1,8 +1,8 @@
-"""PyTorch's files without their code: tensors and plain containers are read, and nothing in a file ever runs.
+"""Reads PyTorch's files without running code from them: only tensors and plain containers are loaded.
 
-A pickle can name any function and have it called. Here, a few functions that rebuild tensors may be called;
-an object of any other class (the ``argparse.Namespace`` of a training script, a configuration, a path, the
-state of a scheduler) becomes an empty stand-in; and a name that only an attack would use is refused.
+A pickle can call any function by name. Here, only a few functions that rebuild tensors may be called. An
+object of any other class (the ``argparse.Namespace`` of a training script, a configuration, a path, the state
+of a scheduler) becomes an empty stand-in, and names that only an attack would use are refused.
 """
 
 from __future__ import annotations
@@ -68,23 +68,24 @@ _HOSTILE_NAMES: Final = frozenset(
 
 
 class StandIn(dict[Any, Any]):
-    """An empty object in place of one whose class is not loaded; what is put into it as a mapping is kept."""
+    """An empty object in place of one whose class is not loaded; only items set as in a mapping are kept."""
 
     def append(self, item: object) -> None:
-        """Ignore what a list would take."""
+        """Ignore an item of a list."""
 
     def extend(self, items: object) -> None:
-        """Ignore what a list would take."""
+        """Ignore items of a list."""
 
     def add(self, item: object) -> None:
-        """Ignore what a set would take."""
+        """Ignore an item of a set."""
 
 
 def load_tensors(data: bytes) -> Any:
-    """Read what ``torch.save`` wrote; objects that are no tensors or plain containers become stand-ins.
+    """Read a file of ``torch.save``; objects other than tensors and plain containers become stand-ins.
 
     Raises:
-        Exception: The file is damaged, is TorchScript, or asks for what it must not; of any type.
+        Exception: The file is damaged, is TorchScript, or requests something forbidden. The exception may be
+            of any type.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about pickle's protocol, or storages of an old kind
@@ -103,7 +104,7 @@ _PythonsOwn: Any = pickle._Unpickler  # the one that is written in Python
 
 
 class _Unpickler(_PythonsOwn):  # type: ignore[misc]
-    """Calls only what is allowed, and restores no object's state but the versions of a state dict."""
+    """An unpickler that calls only allowed functions, and restores no state but a state dict's versions."""
 
     dispatch: ClassVar[dict[int, Any]] = dict(_PythonsOwn.dispatch)
 
@@ -160,7 +161,7 @@ def _made(kind: Any, args: Any) -> Any:
 
 
 class _PickleModule:
-    """What ``torch.load`` takes for the module pickle."""
+    """A replacement for the module ``pickle``, as an argument of ``torch.load``."""
 
     Unpickler = _Unpickler
 

@@ -1,8 +1,8 @@
-"""Where pretrained weights come from: a file, an installed package, a cache, a download; in this order.
+"""Loads pretrained weights from a file, an installed package, a cache or a download, in this order.
 
-A file whose SHA-256 is known (a package states it, torchvision and timm write its first digits into the
-file's name, the Hugging Face cache names its files by it) is hashed before every loading: torchvision itself
-hashes at the download only, so a bit that flips in its cache later is trained on in silence.
+If the SHA-256 of a file is known (a package states it; torchvision and timm put its first digits into the
+file name; the Hugging Face cache names files by it), the file is hashed every time it is loaded. torchvision
+itself hashes only downloads, so damage in its cache would go unnoticed.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class ListedBackbone:
     """One row of ``headstart backbones``.
 
     Attributes:
-        name: What to write: ``resnet18``, ``timm/tf_efficientnet_lite0``.
+        name: The name to use: ``resnet18``, ``timm/tf_efficientnet_lite0``.
         full_name: The name with the tag of its weights.
-        num_params: Parameters, with the pretrained head.
+        num_params: Number of parameters, including the pretrained head.
         megabytes: Size of the parameters as float32, in 10⁶ bytes.
-        size_px: Side of the input.
-        source: Where the weights come from, or would come from; None where nobody offers any.
+        size_px: Size of the input.
+        source: Where the weights come from, or would come from; None if nobody provides any.
         installed: Whether the weights are on this machine.
     """
 
@@ -66,23 +66,23 @@ class ListedBackbone:
 def create_pretrained(
     backbone: Backbone, weights: str | os.PathLike[str] = "default"
 ) -> tuple[nn.Module, WeightsSource]:
-    """Build the plain native network, with the head it was pretrained with, and load its weights.
+    """Build the native network with its pretrained head, and load its weights.
 
     Args:
-        backbone: What to build.
-        weights: ``"default"`` for the official weights that the backbone's tag names; ``"random"`` for none
-            (they follow ``torch.manual_seed``); the folder of a run, or its ``model.safetensors``, for the
-            run's backbone without its head; or a file of tensors: ``.safetensors``, or ``.pth`` with the
-            state dict alone or in the checkpoint of a trainer, whose average of the weights is preferred.
-            Prefixes of classes that hold the network are removed. A file of another number of classes, or of
-            none, is taken without its head; the network's head stays random, and ``note`` says so.
+        backbone: The backbone to build.
+        weights: ``"default"`` for the official weights of the backbone's tag; ``"random"`` for random weights
+            (which depend on ``torch.manual_seed``); a run folder, or its ``model.safetensors``, for the
+            backbone of the run without its head; or a file of tensors: ``.safetensors``, or ``.pth`` with a
+            state dict, alone or in a checkpoint, from which averaged weights are preferred. Prefixes of
+            wrapper classes are removed. If the file has no head, or one with another number of classes, the
+            network's head stays random, and ``note`` says so.
 
     Returns:
-        The network in training mode, as its library returns it, and where the weights came from.
+        The network in training mode, as its library returns it, and the origin of the weights.
 
     Raises:
-        WeightsError: The weights are not available, or they are another network's.
-        DamagedFileError: The file is not the one that its name or its package promises.
+        WeightsError: The weights are not available, or belong to another network.
+        DamagedFileError: The file does not have the SHA-256 that its name or package states.
     """
     if weights == "random":
         return create_native(backbone), WeightsSource("random")
@@ -101,7 +101,7 @@ def create_pretrained(
 
 
 def where(backbone: Backbone) -> WeightsSource | None:
-    """Tell where the official weights are on this machine, or None. Nothing is read or hashed."""
+    """Return where the official weights are on this machine, or None, without reading or hashing them."""
     file = _on_this_machine(backbone, in_packages())
     return WeightsSource(file.kind, file.path) if file else None
 
@@ -113,7 +113,7 @@ def installed() -> list[str]:
 
 
 def listing() -> list[ListedBackbone]:
-    """Return the rows of ``headstart backbones``: the usual networks, and where their weights are."""
+    """Return the rows of ``headstart backbones``: the usual networks, and the origin of their weights."""
     packages = in_packages()
     rows = []
     for backbone in listed():
@@ -185,14 +185,14 @@ def _download_from_hub(backbone: Backbone, hub_id: str) -> WeightsFile:
 
 
 def _file_of_hub(kind: Literal["cache", "download"], path: str) -> WeightsFile:
-    """A file in the Hugging Face cache: a link to one named by its SHA-256 (small files: by a git hash)."""
+    """Return a file of the Hugging Face cache: a link to a file named by SHA-256 (small files: git hash)."""
     blob = Path(path).resolve()
     digest = blob.name if re.fullmatch("[0-9a-f]{64}", blob.name) else None
     return WeightsFile(kind, path, digest, remedy=f"Delete {blob}, and it will be downloaded again.")
 
 
 def _torch_cache() -> Path:
-    """As ``weight_files.torch_cache``, unless a program has called ``torch.hub.set_dir``."""
+    """Return ``weight_files.torch_cache``, unless a program has called ``torch.hub.set_dir``."""
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
@@ -220,7 +220,7 @@ def _read(path: str, digest: str | None, remedy: str) -> tuple[OrderedDict[str, 
 
 
 def _create_by_timm(backbone: Backbone, state_dict: dict[str, Tensor], path: str) -> nn.Module:
-    """Let timm load its own official weights, by the rules and conversions that it keeps for each network."""
+    """Let timm load its own official weights, with its rules and conversions for each network."""
     timm = libraries.timm()
     with torch.random.fork_rng(devices=[]):
         try:
@@ -248,14 +248,14 @@ def _create_from_users_file(backbone: Backbone, weights: str) -> tuple[nn.Module
 
 
 def create_for_head(path: str | os.PathLike[str], info: ModelInfo) -> tuple[nn.Module, WeightsSource]:
-    """Build the network of a probe whose file holds the head alone, with the official weights.
+    """Build the network of a probe whose file contains only the head, with the official weights.
 
     Args:
-        path: The file, for messages.
-        info: What it says of itself.
+        path: Path of the file, for messages.
+        info: Description in the file.
 
     Raises:
-        WeightsError: The weights are not on this machine, or they are not those of the run.
+        WeightsError: The weights are not on this machine, or differ from those of the run.
     """
     network, source = create_pretrained(resolve(info.backbone))
     if source.sha256 != info.weights:
@@ -268,7 +268,7 @@ def create_for_head(path: str | os.PathLike[str], info: ModelInfo) -> tuple[nn.M
 
 
 def _create_from_run(backbone: Backbone, path: str, info: ModelInfo) -> tuple[nn.Module, WeightsSource]:
-    """Take the backbone of a run; its head is left out, as the new task has one of its own."""
+    """Return the backbone of a run without its head, because the new task has another one."""
     data, _ = open_safetensors(path)  # verifies the checksum
     state = safetensors.torch.load(data)
     if set(state) == set(HEAD):
