@@ -47,7 +47,8 @@ importlib.util.find_spec = find_spec
 # Imports what nearly every command imports, once, and runs each code that it reads in a child of its own.
 SERVER = """
 import json, os, traceback
-import onnx, onnxruntime, pydantic.fields, headstart.cli, headstart.training.train, headstart.training.hand_over
+import onnx, onnxruntime, pydantic.fields
+import headstart.cli, headstart.training.train, headstart.training.hand_over
 
 for line in sys.stdin:
     code, folder, environment, out, err = json.loads(line)
@@ -369,9 +370,9 @@ def test_a_probe_that_was_stopped_while_photos_were_read_says_how_to_go_on(
     runs: Path, tmp_path: Path
 ) -> None:
     code = """
-import headstart.training.probe as probe
+import headstart.training.train as story
 def fail(*_, **__): sys.exit(130)  # as the command line's handler of SIGINT
-probe.check_images = fail
+story.check_images = fail
 """
     done = without_pytorch(code + command("train", "photos", "--out", str(tmp_path / "run")), runs)
     assert done.returncode == 130
@@ -414,9 +415,9 @@ def test_a_probe_whose_photos_were_moved_says_how_to_resume_it(tmp_path: Path) -
 
 def test_a_probe_that_was_stopped_is_resumed(runs: Path, tmp_path: Path) -> None:
     code = f"""
-import headstart as hs, headstart.training.probe as probe
+import headstart as hs, headstart.training.train as story
 def fail(*_, **__): raise KeyboardInterrupt
-probe.hand_over = fail
+story.hand_over = fail
 try:
     hs.train("photos", {str(tmp_path / "run")!r}, size_px=64)
 except KeyboardInterrupt:

@@ -33,22 +33,22 @@ answers
 UPPER_FLOOR = """
 model
 products
-training/solved
 training/run/history
 training/tools/figure
 training/watch
 training/steps/tensors
 training/run
+training/floor
 training/hand_over
-training/probe
-training/story
+training/ground
 training/steps
 training/setup
 training/steps/phase
 training/steps/deployed
-training/tools
 training/finish
-training/finetune
+training/upper
+training/choose
+training/tools
 training/train
 demo
 cli
@@ -57,6 +57,17 @@ __main__
 HOUSE = [*GROUND_FLOOR.split(), *UPPER_FLOOR.split()]
 # On the upper floor, these can be imported without PyTorch too: they import it where they use it, at most.
 WITHOUT_TORCH = {
+    *("products/product", "products/outputs"),
+    *("training/choose", "training/floor", "training/ground", "training/hand_over", "training/train"),
+    *("training/run/history", "training/run/interrupt", "training/run/moved", "training/run/photos_csv"),
+    *("training/run/provenance", "training/run/result", "training/run/run_folder", "training/run/stopwatch"),
+    *("training/steps/sampler", "training/watch"),
+    *("training/tools/dry_run", "training/tools/extractor", "training/tools/figure"),
+    *("training/tools/picture", "training/tools/plan_text", "training/tools/preview"),
+    *("training/tools/probe_plan", "training/tools/rate"),
+    *("demo", "cli", "__main__"),
+}
+TORCH = {
     *("training/hand_over", "training/probe", "training/solved", "training/story", "training/train"),
     *("training/run/history", "training/run/interrupt", "training/run/moved", "training/run/photos_csv"),
     *("training/run/provenance", "training/run/result", "training/run/run_folder", "training/run/stopwatch"),
@@ -81,7 +92,7 @@ def place_of(module: str) -> str:
     """Return the longest entry of the house that a module stands in."""
     places = [place for place in HOUSE if f"{module}/".startswith(f"{place}/")]
     if not places and module == "training":
-        return "training/solved"  # its own __init__, which is empty
+        return "training/floor"  # its own __init__, which is empty
     assert places, f"{module} has no place in the house; give it one in GROUND_FLOOR or UPPER_FLOOR"
     return max(places, key=len)
 

@@ -147,7 +147,7 @@ def _classic(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
     )
 
 
-# What "auto" stands for is decided before, by what is installed: see training/story.py.
+# What "auto" stands for is decided before, by what is installed: see training/choose.py.
 _RECIPES = {
     "auto": _finetune,
     "probe": _probe,

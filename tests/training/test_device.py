@@ -215,7 +215,7 @@ def test_a_callers_accelerator_is_as_it_was(
         def fail(*arguments: Any, **named: Any) -> None:
             raise error("for this test")
 
-        monkeypatch.setattr("headstart.training.finetune.check_images", fail)
+        monkeypatch.setattr("headstart.training.train.check_images", fail)
         with pytest.raises(error):
             hs.train(photos, tmp_path / "run", **settings)
     assert accelerate_state() == before

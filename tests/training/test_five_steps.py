@@ -16,8 +16,9 @@ from torchvision import models
 
 import headstart as hs
 from headstart.model.freeze import digest, is_frozen
+from headstart.model.stage import Stage
 from headstart.model.stages import stages
-from headstart.training import finetune
+from headstart.training import upper
 from headstart.training.run.run_dir import RunDir
 
 # Trained norms, so that those of frozen stages have a reason to move. Random networks give huge gradients.
@@ -64,14 +65,19 @@ def test_what_is_frozen_stands_still_and_the_rest_moves(
     backbone: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
-    take_steps = finetune._take_steps
+    prepare, train_phase, end_phase = upper.prepare, upper.UpperFloor.train_phase, RunDir.end_phase
+    parts: list[Stage] = []
+    after: dict[str, str] = {}
 
-    def watched(setup: Any, features: Any, *others: Any) -> None:
-        parts = stages(setup.network)
+    def watched_prepare(*arguments: Any) -> Any:
+        setup = prepare(*arguments)
+        parts.extend(stages(setup.network))
+        return setup
+
+    def watched(self: upper.UpperFloor, phase: hs.PhaseConfig) -> None:
         before = {part.name: digest(part) for part in parts}
-        take_steps(setup, features, *others)
-        after = {part.name: digest(part) for part in parts}
-        frozen = FROZEN["vgg" if backbone == "vgg16" else "resnet"][features.phase.name]
+        train_phase(self, phase)
+        frozen = FROZEN["vgg" if backbone == "vgg16" else "resnet"][phase.name]
         for part in parts:
             if part.name in frozen:
                 assert is_frozen(part), part.name
@@ -79,12 +85,18 @@ def test_what_is_frozen_stands_still_and_the_rest_moves(
             elif list(part.parameters()):
                 assert not is_frozen(part), part.name
                 assert after[part.name] != before[part.name], part.name
-        seen.append(features.phase.name)
+        seen.append(phase.name)
 
-    monkeypatch.setattr(finetune, "_take_steps", watched)
+    def watched_end(self: RunDir) -> None:  # after which the network has its best weights
+        after.update({part.name: digest(part) for part in parts})
+        end_phase(self)
+
+    monkeypatch.setattr(upper, "prepare", watched_prepare)
+    monkeypatch.setattr(RunDir, "end_phase", watched_end)
+    monkeypatch.setattr(upper.UpperFloor, "train_phase", watched)
     # Neither checkpoints nor model files, which others test.
-    monkeypatch.setattr(RunDir, "checkpoint", lambda self, network, others=None: None)
-    monkeypatch.setattr(finetune, "finish", lambda *arguments: {})
+    monkeypatch.setattr(RunDir, "checkpoint", lambda self, others=None: None)
+    monkeypatch.setattr(upper, "finish", lambda *arguments: None)
     run = tmp_path / "run"
     settings: dict[str, Any] = {"size_px": 32, "batch_size": 10, "phases": PHASES}
     if backbone == "vgg16":

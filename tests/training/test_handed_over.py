@@ -180,7 +180,7 @@ def test_stored_rows_stand_for_the_file_only_if_it_begins_with_what_made_them(
     settings = {"backbone": "resnet18", "weights": "random", "phases": SOLVED, **SIZE}
     losses = {}
     for way, hashes in {"rows": function_hashes, "bytes": lambda _: {}}.items():
-        monkeypatch.setattr("headstart.training.hand_over.function_hashes", hashes)
+        monkeypatch.setattr("headstart.products.outputs.function_hashes", hashes)
         run = hs.train(photos, tmp_path / way, **settings)
         losses[way] = run.metrics["best"]["val_loss"]
         assert losses[way] == pytest.approx(loss_of_file(run, photos), rel=1e-5, abs=1e-6)
@@ -328,7 +328,7 @@ def test_tied_weights_stay_tied(
     settings = {"phases": [{**ALL[0], "ema": 0.9, "norm": "train"}], **SIZE}
     if stop:
         with monkeypatch.context() as patch:
-            patch.setattr("headstart.training.finetune.finish", _fail)
+            patch.setattr("headstart.training.upper.finish", _fail)
             with pytest.raises(ExportError):
                 hs.train(photos, tmp_path / "run", network=Tied(), **settings)
         run = hs.resume(tmp_path / "run", network=Tied())

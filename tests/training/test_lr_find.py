@@ -100,13 +100,13 @@ class Watched:
 @pytest.fixture(scope="module")
 def watched(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Watched:
     seen = Watched(tmp_path_factory.mktemp("watched"))
-    steps, prepare = Trainer.steps, module.prepare
+    step, prepare = Trainer.step, module.prepare
 
-    def watched_steps(self: Trainer, *arguments: Any) -> Any:
-        for batch in steps(self, *arguments):
-            if self._phase.name == "last":
-                seen.rates.append([group["lr"] for group in self._optimizer.param_groups])
-            yield batch
+    def watched_step(self: Trainer, *arguments: Any) -> Any:
+        batch = step(self, *arguments)
+        if self._phase.name == "last":
+            seen.rates.append([group["lr"] for group in self._optimizer.param_groups])
+        return batch
 
     def watched_prepare(*arguments: Any) -> Any:
         setup = prepare(*arguments)
@@ -115,7 +115,7 @@ def watched(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Watched:
 
     told = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(told):
-        patch.setattr(Trainer, "steps", watched_steps)
+        patch.setattr(Trainer, "step", watched_step)
         patch.setattr(module, "prepare", watched_prepare)
         patch.chdir(seen.folder)
         torch.manual_seed(5)
@@ -251,17 +251,17 @@ def test_a_picture_that_cannot_be_replaced_does_not_cost_the_numbers(
 
 def count_losses(monkeypatch: pytest.MonkeyPatch, finite_steps: int) -> None:
     """Let the loss be infinite after so many steps."""
-    steps = Trainer.steps
+    step = Trainer.step
     taken = {"steps": 0}
 
     def failing(self: Trainer, *arguments: Any) -> Any:
-        for batch in steps(self, *arguments):
-            if taken["steps"] == finite_steps:
-                raise TrainingError("The loss is inf")
-            taken["steps"] += 1
-            yield batch
+        batch = step(self, *arguments)
+        if taken["steps"] == finite_steps:
+            raise TrainingError("The loss is inf")
+        taken["steps"] += 1
+        return batch
 
-    monkeypatch.setattr(Trainer, "steps", failing)
+    monkeypatch.setattr(Trainer, "step", failing)
 
 
 @pytest.mark.parametrize("finite_steps", [1, pytest.param(40, marks=pytest.mark.slow)])

@@ -21,7 +21,7 @@ from headstart.images.settings import Preprocessing
 from headstart.model.memory import is_out_of_memory, memory_explained
 from headstart.model.prefix import NetworkPrefix
 from headstart.model.stages import cut
-from headstart.training.run.run_dir import RunDir
+from headstart.training.run.progress import Progress
 from headstart.training.steps.memory import MicroBatch
 
 ERRORS: list[Callable[[], Exception]] = [
@@ -200,7 +200,7 @@ def test_wherever_else_memory_runs_out_the_message_says_what_to_set(
     seam: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     phases = [{"optimizer": "exact"}]
-    monkeypatch.setattr(f"headstart.training.finetune.{seam}", fail)
+    monkeypatch.setattr(f"headstart.training.upper.{seam}", fail)
     with pytest.raises(TrainingError, match=r"Memory ran out.*--size-px"):
         hs.train(
             photos, tmp_path / "run", size_px=32, backbone="timm/test_resnet", weights="random", phases=phases
@@ -221,9 +221,9 @@ def test_a_run_that_ran_out_of_memory_is_resumed_exactly(
 ) -> None:
     # Memory runs out in the second step, and there is more again when the run is resumed.
     counted = {"steps": 0}
-    note = RunDir.note_micro_batches
+    note = Progress.note_micro_batches
 
-    def shrink_after_a_step(self: RunDir, *arguments: Any) -> bool:
+    def shrink_after_a_step(self: Progress, *arguments: Any) -> bool:
         counted["steps"] += 1
         if counted["steps"] == 1:
             device.limit = 5
@@ -232,7 +232,7 @@ def test_a_run_that_ran_out_of_memory_is_resumed_exactly(
             raise Killed
         return note(self, *arguments)
 
-    monkeypatch.setattr(RunDir, "note_micro_batches", shrink_after_a_step)
+    monkeypatch.setattr(Progress, "note_micro_batches", shrink_after_a_step)
     settings = SETTINGS | {"checkpoint_seconds": 0}
     hs.train(photos, tmp_path / "whole", network=Net(), **settings)
     device.limit = 10**9

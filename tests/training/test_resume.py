@@ -125,7 +125,8 @@ def test_a_run_killed_between_phases_or_at_the_end_ends_in_the_same_bits(
     name: str, whole: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = {"left": 2 if name == "make_ready" else 1}  # of each of the three phases
-    original = getattr(importlib.import_module("headstart.training.finetune"), name)
+    module = f"headstart.training.{'train' if name == 'check_images' else 'upper'}"
+    original = getattr(importlib.import_module(module), name)
 
     def die(*arguments: Any, **named: Any) -> Any:
         calls["left"] -= 1
@@ -134,7 +135,7 @@ def test_a_run_killed_between_phases_or_at_the_end_ends_in_the_same_bits(
         return original(*arguments, **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"headstart.training.finetune.{name}", die)
+        patch.setattr(f"{module}.{name}", die)
         with pytest.raises(Killed):
             hs.train(photos, tmp_path / "run", **SETTINGS)
     if name == "check_images":  # nothing had been written
@@ -159,12 +160,12 @@ def solved(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> hs.TrainRe
 @pytest.mark.parametrize(
     "seam",
     [
-        "headstart.training.finetune.check_images",
-        "headstart.training.finetune.fit_head",
-        "headstart.training.finetune.evaluate",
+        "headstart.training.train.check_images",
+        "headstart.training.upper.fit_head",
+        "headstart.training.upper.evaluate",
         "headstart.training.run.run_dir.RunDir.record",
         "headstart.training.run.run_dir.RunDir.end_phase",
-        "headstart.training.finetune.finish",
+        "headstart.training.upper.finish",
     ],
 )
 def test_a_stop_in_a_program_of_ones_own_is_a_keyboard_interrupt_and_the_run_can_be_resumed(
@@ -221,7 +222,7 @@ def test_a_resumed_run_records_how_its_head_was_solved(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("headstart.training.finetune.make_ready", die)
+        patch.setattr("headstart.training.upper.make_ready", die)
         with pytest.raises(Killed):
             hs.train(photos, tmp_path / "run", **SOLVED)
     heads.append(hs.resume(tmp_path / "run").metrics["head"])
@@ -242,7 +243,7 @@ def test_out_of_fold_answers_are_never_given_to_other_photos(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("headstart.training.finetune.make_ready", die)
+        patch.setattr("headstart.training.upper.make_ready", die)
         with pytest.raises(Killed):
             hs.train(data, run, val=data / "test", **SOLVED)
     # As many photos as before, in the same places.
@@ -410,7 +411,7 @@ def test_a_run_whose_validation_photos_have_changed_is_finished_by_force(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("headstart.training.finetune.finish", die)
+        patch.setattr("headstart.training.upper.finish", die)
         with pytest.raises(Killed):
             hs.train(data / "train", tmp_path / "run", val=data / "test", **SOLVED)
     for number, path in enumerate(sorted((data / "test" / "red").iterdir())):

@@ -75,8 +75,8 @@ def test_a_file_that_is_closed_before_the_end_is_brought_up_to_date(
     held = HeldFiles(monkeypatch, lambda path: path.name == "history.csv")
     end_phase = RunDir.end_phase
 
-    def let_go(self: RunDir, network: nn.Module) -> None:
-        end_phase(self, network)
+    def let_go(self: RunDir) -> None:
+        end_phase(self)
         held.let_go()
 
     monkeypatch.setattr(RunDir, "end_phase", let_go)
@@ -122,8 +122,8 @@ def test_results_that_cannot_be_written_end_in_an_error_and_the_run_can_be_resum
 ) -> None:
     end_phase = RunDir.end_phase
 
-    def somebody_comes(self: RunDir, network: nn.Module) -> None:
-        end_phase(self, network)
+    def somebody_comes(self: RunDir) -> None:
+        end_phase(self)
         (self.path / name).write_text("somebody's")  # and keeps it open
 
     held = HeldFiles(monkeypatch, lambda path: path.name == name)

@@ -151,7 +151,7 @@ def test_a_run_with_numbers_resumes_to_the_same_bits_and_by_force_in_the_scale_i
         return make_ready(setup, features, *others)
 
     with monkeypatch.context() as patch:
-        patch.setattr("headstart.training.finetune.make_ready", die_in_the_second_phase)
+        patch.setattr("headstart.training.upper.make_ready", die_in_the_second_phase)
         with pytest.raises(Killed):
             hs.train(table, tmp_path / "run", **NUMBERS)
     shutil.copytree(tmp_path / "run", tmp_path / "forced")
@@ -331,7 +331,7 @@ def test_a_network_of_ones_own_is_trained_and_exported_and_must_be_there_when_it
     net: torch.nn.Module = example.Net(weights="random")
     before = net.xmin.weight.clone()
     with monkeypatch.context() as patch:
-        patch.setattr("headstart.training.finetune._take_steps", stop)
+        patch.setattr("headstart.training.upper.make_ready", stop)
         with pytest.raises(KeyboardInterrupt):
             hs.train(tables["box"], tmp_path / "run", network=net, phases=phases, **settings)
     with pytest.raises(ConfigError, match=rf"hs.resume\(.{re.escape(str(tmp_path))}/run., network=net\)"):

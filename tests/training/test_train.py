@@ -24,7 +24,7 @@ from headstart.data.split import split_dataset
 from headstart.errors import ConfigError, DataError, RunFolderError, UnknownBackboneError
 from headstart.model.freeze import digest
 from headstart.products.safetensors import load_network
-from headstart.training.run.run_dir import RunDir
+from headstart.training.run.run_folder import RunFolder
 
 TINY: dict[str, Any] = {"backbone": "timm/test_resnet", "weights": "random", "size_px": 32, "batch_size": 8}
 HEAD_THEN_ALL = [
@@ -278,7 +278,7 @@ def test_runs_are_named_after_their_data_and_counted(
     splits = split_dataset(dataset, val_fraction=0.2, seed=0)
     made = []
     for _ in range(3):
-        run = RunDir(hs.TrainConfig.from_settings(photos), {})
+        run = RunFolder(hs.TrainConfig.from_settings(photos), {})
         run.begin(None, dataset, splits)
         made.append(run.path)
     assert [str(path) for path in made] == ["runs/photos", "runs/photos-2", "runs/photos-3"]

@@ -101,7 +101,7 @@ def test_training_photos_of_a_fine_tuned_run_are_answered_out_of_fold_also_after
     assert float(answers.loss.mean()) == pytest.approx(whole.metrics["head"]["cv_loss"], rel=1e-4, abs=1e-7)
 
     with monkeypatch.context() as patch:
-        patch.setattr("headstart.training.finetune.finish", _interrupt)
+        patch.setattr("headstart.training.upper.finish", _interrupt)
         with pytest.raises(KeyboardInterrupt):
             hs.train(data, tmp_path / "stopped", **settings)
     resumed = hs.resume(tmp_path / "stopped")
@@ -118,8 +118,8 @@ def test_damaged_answers_out_of_fold_cost_their_rows_and_nothing_else(
 ) -> None:
     end_phase = RunDir.end_phase
 
-    def damage(self: RunDir, network: torch.nn.Module) -> None:
-        end_phase(self, network)
+    def damage(self: RunDir) -> None:
+        end_phase(self)
         if (file := self.checkpoints_folder / "out-of-fold.safetensors").exists():
             file.write_bytes(file.read_bytes()[:-4] + b"oops")
 

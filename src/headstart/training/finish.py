@@ -1,10 +1,10 @@
-"""After the last epoch: the model files, the proof that they agree, the test score, the metrics."""
+"""After the last epoch: the model files, and the proof that they agree with what training saw."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict
-from typing import Any
+from typing import Final
 
 from accelerate import Accelerator
 
@@ -15,23 +15,24 @@ from headstart.inference.model_file import ModelInfo, seal_onnx
 from headstart.inference.predictor import Predictor
 from headstart.inference.runtime import CPU, fastest_providers
 from headstart.products.onnx import onnx_graph
-from headstart.products.parity import check_parity
-from headstart.products.safetensors import save_network
-from headstart.records import Dataset
-from headstart.training.hand_over import (
-    PARITY_PHOTOS,
-    hand_over,
+from headstart.products.outputs import (
     outputs_of_file,
     outputs_of_file_from_rows,
     tensor_of,
     with_thresholds,
 )
+from headstart.products.parity import check_parity
+from headstart.products.safetensors import save_network
+from headstart.records import Dataset
+from headstart.training.floor import Model
 from headstart.training.run.provenance import versions_in_steps
 from headstart.training.run.run_dir import RunDir
-from headstart.training.run.stopwatch import Stopwatch
 from headstart.training.setup import Setup
 from headstart.training.steps.deployed import as_network, refuse_disagreement, rows_of
 from headstart.training.steps.features import PhaseFeatures
+
+_PARITY_PHOTOS: Final = 12
+"""The most validation photos that are compared, spread over the split; more would show nothing new."""
 
 
 def finish(
@@ -41,23 +42,18 @@ def finish(
     dataset: Dataset,
     splits: Splits,
     accelerator: Accelerator,
-    stopwatch: Stopwatch,
-) -> dict[str, Any]:
-    """Write the model files and the answers; score the test photos, which nothing has seen until now.
+) -> Model:
+    """Write the best weights, then the model file, and compare the file with what training saw.
 
-    The weights are safe before anything else is tried. The scores are those of the exported file.
+    The weights are safe before anything else is tried.
 
     Args:
         run: Where.
         setup: With the network, which has its best weights.
         features: Of the last phase, still open.
-        dataset: For the account of the files.
-        splits: For the scores (val, test).
+        dataset: Says what the model is for.
+        splits: For the scores of the validation photos.
         accelerator: Knows the device and the precision.
-        stopwatch: For the seconds.
-
-    Returns:
-        The content of ``metrics.json``.
 
     Raises:
         ExportError: The network cannot be exported; ``model.safetensors`` is there.
@@ -68,55 +64,53 @@ def finish(
     best, share = run.progress.best.record, run.progress.best.share
     info = _info(setup, dataset)
     providers = CPU if config.device == "cpu" else fastest_providers()
-    with stopwatch("export"):
+    save_network(run.path / "model.safetensors", network, info)
+    try:
+        graph = onnx_graph(network.cpu(), info)
+        model = seal_onnx(graph, info)
+        predictor = Predictor.from_bytes(model, providers=providers)
+    except Exception as error:  # whatever an exporter or ONNX Runtime does not support
+        raise ExportError(
+            f"The trained weights are safe in {run.path / 'model.safetensors'}, but the network cannot "
+            f"be exported to ONNX: {type(error).__name__}: {error}\nOnce the cause is removed, this "
+            f"repeats the export alone: {shell_command('resume', run.path)}"
+        ) from error
+    outputs = None
+    if all(phase.optimizer == "exact" for phase in config.phases) and features.prefix.is_on_onnx:
+        tensor = tensor_of(model, features.prefix.function)
+        if tensor is not None:
+            outputs = outputs_of_file_from_rows(model, info, tensor, features.plain, splits.val)
+    if outputs is None:  # every photo, from its bytes
+        outputs = outputs_of_file(predictor, splits.val, run.path)
+    deployed, rows = as_network(outputs, info), rows_of(targets, splits.val)
+    refuse_disagreement(
+        deployed,
+        rows,
+        splits.val,
+        predictor,
+        setup,
+        features,
+        best,
+        accelerator,
+        has_changed=run.has_changed,
+    )
+    if info.thresholds:
+        info = with_thresholds(info, splits.val, outputs)
+        model = seal_onnx(graph, info)
         save_network(run.path / "model.safetensors", network, info)
-        try:
-            graph = onnx_graph(network.cpu(), info)
-            model = seal_onnx(graph, info)
-            predictor = Predictor.from_bytes(model, providers=providers)
-        except Exception as error:  # whatever an exporter or ONNX Runtime does not support
-            raise ExportError(
-                f"The trained weights are safe in {run.path / 'model.safetensors'}, but the network cannot "
-                f"be exported to ONNX: {type(error).__name__}: {error}\nOnce the cause is removed, this "
-                f"repeats the export alone: {shell_command('resume', run.path)}"
-            ) from error
-        outputs = None
-        if all(phase.optimizer == "exact" for phase in config.phases) and features.prefix.is_on_onnx:
-            tensor = tensor_of(model, features.prefix.function)
-            if tensor is not None:
-                outputs = outputs_of_file_from_rows(model, info, tensor, features.plain, splits.val)
-        if outputs is None:  # every photo, from its bytes
-            outputs = outputs_of_file(predictor, splits.val, run.path)
-        deployed, rows = as_network(outputs, info), rows_of(targets, splits.val)
-        refuse_disagreement(
-            deployed,
-            rows,
-            splits.val,
-            predictor,
-            setup,
-            features,
-            best,
-            accelerator,
-            has_changed=run.has_changed,
-        )
-        if info.thresholds:
-            info = with_thresholds(info, splits.val, outputs)
-            model = seal_onnx(graph, info)
-            save_network(run.path / "model.safetensors", network, info)
-            predictor = Predictor.from_bytes(model, providers=providers)
-        photos = splits.val[:: math.ceil(len(splits.val) / PARITY_PHOTOS)]
-        parity = check_parity(predictor, network, [photo.photo for photo in photos])
-        run.write_bytes("model.onnx", model)
+        predictor = Predictor.from_bytes(model, providers=providers)
+    photos = splits.val[:: math.ceil(len(splits.val) / _PARITY_PHOTOS)]
+    parity = check_parity(predictor, network, [photo.photo for photo in photos])
+    run.write_bytes("model.onnx", model)
     facts = {
         "seed": config.seed,
         "weights_from": setup.weights.to_dict(),
         "head": run.progress.head,
-        "phases": run.phases(config.phases),
+        "phases": run.progress.by_phase(config.phases),
         "best": {"phase": best.phase, "epoch": best.epoch, "share": share},
         "parity": asdict(parity),
     }
-    out_of_fold = run.out_of_fold(splits.train)
-    return hand_over(run, predictor, dataset, splits, outputs, out_of_fold, facts, stopwatch)
+    return Model(predictor, outputs, run.checkpoints.load_out_of_fold(splits.train, setup.source.say), facts)
 
 
 def _info(setup: Setup, dataset: Dataset) -> ModelInfo:

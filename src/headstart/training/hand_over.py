@@ -1,165 +1,86 @@
-"""What a finished run hands over besides its weights: one row per photo, the scores, the metrics.
+"""What a finished run leaves besides its model: one row per photo, the scores, the other products.
 
-It is the same for both stories: whatever trained the model, its file is scored here, without PyTorch.
+It is the same on both floors: whatever trained the model, its file is scored here, without PyTorch.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
-from pathlib import Path
+from collections.abc import Iterator
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
-import onnx
 
 from headstart import tasks
 from headstart.answers.evaluate import answer_photos
-from headstart.answers.file import write_answers
 from headstart.answers.scores import scores_of, summary_of
 from headstart.answers.table import Answers
 from headstart.data.split import Splits
-from headstart.errors import ImageError, TrainingError, shell_command
-from headstart.frozen.activations import Activations
-from headstart.frozen.graph import function_hashes, part_of
-from headstart.inference.model_file import ModelInfo
-from headstart.inference.predictor import Predictor
-from headstart.inference.runtime import open_session
-from headstart.records import Dataset, Record
+from headstart.errors import ExportError, HeadstartError, TrainingError, shell_command
+from headstart.products.product import Finished, make_products
+from headstart.records import Dataset
+from headstart.training.floor import Model
 from headstart.training.run.run_folder import RunFolder
 from headstart.training.run.stopwatch import Stopwatch
-from headstart.training.solved import OutOfFold
+from headstart.training.watch.watchers import Watchers
 
-PARITY_PHOTOS: Final = 12
-"""The most validation photos that are compared, spread over the split; more would show nothing new."""
-
-_ROWS_AT_ONCE: Final = 32
 _PHOTOS_AT_ONCE: Final = 1024  # as rows of answers.csv in memory
 
 
-def outputs_of_file(predictor: Predictor, photos: Sequence[Record], run: Path) -> np.ndarray:
-    """Return what the model file gives for photos from their bytes.
-
-    Args:
-        predictor: The file.
-        photos: Any.
-        run: The run's folder, for the error.
-
-    Returns:
-        (N, D) float32: see ``Predictor.outputs``.
-
-    Raises:
-        TrainingError: A photo could be read before, and no longer can.
-    """
-    found = []
-    for photo, row in zip(photos, predictor.outputs(photo.photo for photo in photos), strict=True):
-        if isinstance(row, Exception):
-            reason = row.reason if isinstance(row, ImageError) else str(row)
-            raise TrainingError(
-                f"A photo could be read before and no longer can: {photo.path}: {reason}. Put it back, then: "
-                f"{shell_command('resume', run)}"
-            )
-        found.append(row)
-    return np.stack(found)
-
-
-def outputs_of_file_from_rows(
-    model: bytes, info: ModelInfo, tensor: str, activations: Activations, photos: Sequence[Record]
-) -> np.ndarray | None:
-    """Return the same from stored rows, which are a tensor within the file's graph.
-
-    Args:
-        model: The content of ``model.onnx``, sealed or not.
-        info: What it says of itself.
-        tensor: Name of the tensor: see ``tensor_of``.
-        activations: Gives the rows.
-        photos: Any that have rows, or can be read.
-
-    Returns:
-        As ``outputs_of_file``; None where the file computes its answers from more than these rows.
-    """
-    graph = onnx.load_from_string(model)
-    outputs = [each.name for each in graph.graph.output if each.name != "probabilities"]
-    try:
-        part = part_of(graph, tensor, outputs)
-    except ValueError:
-        return None
-    session = open_session(part)
-    rows = activations.rows((photo, 0) for photo in photos)
-    found = [
-        np.concatenate(session.run(outputs, {tensor: np.stack(batch)}), axis=1)
-        for batch in iter(lambda: list(islice(rows, _ROWS_AT_ONCE)), [])
-    ]
-    return np.concatenate(found)
-
-
-def tensor_of(model: bytes, function: str) -> str | None:
-    """Return the tensor of a graph to which the same operations and weights lead as to stored rows.
-
-    Args:
-        model: The content of ``model.onnx``.
-        function: Hash of what made the rows: see ``frozen.graph``.
-
-    Returns:
-        Its name; None if the graph does not contain what made the rows.
-    """
-    hashes = function_hashes(onnx.load_from_string(model))
-    return next((name for name, of_tensor in hashes.items() if of_tensor == function), None)
-
-
-def with_thresholds(info: ModelInfo, photos: Sequence[Record], outputs: np.ndarray) -> ModelInfo:
-    """Return the description with the thresholds that suit the validation photos; the same for other tasks.
-
-    Args:
-        info: Of the model.
-        photos: N validation photos.
-        outputs: (N, D), of the model file.
-    """
-    thresholds = tasks.of(info.task).thresholds(photos, outputs, len(info.class_names))
-    return dataclasses.replace(info, thresholds=thresholds)
-
-
 def hand_over(
-    run: RunFolder,
-    predictor: Predictor,
-    dataset: Dataset,
-    splits: Splits,
-    val_outputs: np.ndarray,
-    out_of_fold: OutOfFold | None,
-    facts: Mapping[str, Any],
-    stopwatch: Stopwatch,
+    run: RunFolder, model: Model, dataset: Dataset, splits: Splits, watchers: Watchers, stopwatch: Stopwatch
 ) -> dict[str, Any]:
-    """Score the finished file, and write ``answers.csv``.
+    """Score the finished file, make its products, and write ``metrics.json``.
 
     Test photos, which nothing has seen until now, are answered from their bytes.
 
     Args:
         run: Where; ``model.onnx`` is there already.
-        predictor: That file.
+        model: That file, and what is known of its training.
         dataset: For the account of the photos.
-        splits: Whose photos are answered.
-        val_outputs: (N, D), of the file for the validation photos.
-        out_of_fold: For the training photos; None where no head was solved.
-        facts: What the story knows: ``seed``, ``weights_from``, ``head``, ``phases``, ``best`` (phase,
-            epoch, share), ``parity``.
+        splits: The photos.
+        watchers: See the metrics.
         stopwatch: For the seconds.
 
     Returns:
         The content of ``metrics.json``.
+
+    Raises:
+        ExportError: Products could not be made; everything else is there, and resuming the run makes them.
+        FileWriteError: A file could not be written.
+        TrainingError: A test photo could be read before, and no longer can.
     """
-    info = predictor.info
-    val = Answers.from_outputs(splits.val, val_outputs, info, "val", root=dataset.root)
+    info = model.predictor.info
+    val = Answers.from_outputs(splits.val, model.val_outputs, info, "val", root=dataset.root)
     test = None
     if splits.test:
         with stopwatch("test"):
-            test, unreadable = answer_photos(predictor, splits.test, "test", root=dataset.root)
-        if unreadable:
-            raise TrainingError(
-                f"A test photo could be read before and no longer can: {unreadable[0].path}: "
-                f"{unreadable[0].error}. Put it back, then: {shell_command('resume', run.path)}"
-            )
-    write_answers(run.path / "answers.csv", _parts(splits, out_of_fold, info, dataset.root, val, test))
+            test = _answer_test_photos(run, model, dataset, splits)
+    metrics = _metrics(model, dataset, splits, val, test, stopwatch)
+    parts = partial(_parts, model, splits, dataset.root, val, test)
+    failed = make_products(Finished(run.path, model.predictor, parts, metrics))
+    if failed:
+        metrics["failed"] = {name: str(error) or type(error).__name__ for name, error in failed.items()}
+    watchers.run_finished(metrics)
+    run.write_metrics(metrics)  # last, for it says that the run is finished
+    _refuse_failed(run, failed)
+    return metrics
+
+
+def _answer_test_photos(run: RunFolder, model: Model, dataset: Dataset, splits: Splits) -> Answers:
+    answers, unreadable = answer_photos(model.predictor, splits.test, "test", root=dataset.root)
+    if unreadable:
+        raise TrainingError(
+            f"A test photo could be read before and no longer can: {unreadable[0].path}: "
+            f"{unreadable[0].error}. Put it back, then: {shell_command('resume', run.path)}"
+        )
+    return answers
+
+
+def _metrics(
+    model: Model, dataset: Dataset, splits: Splits, val: Answers, test: Answers | None, stopwatch: Stopwatch
+) -> dict[str, Any]:
+    info, facts, out_of_fold = model.predictor.info, model.facts, model.out_of_fold
     num_out_of_fold = int((out_of_fold.fold >= 0).sum()) if out_of_fold is not None else 0
     best, share = {**facts["best"]}, facts["best"].get("share", 1.0)
     best.pop("share", None)
@@ -201,13 +122,9 @@ def hand_over(
     return metrics
 
 
-def _parts(
-    splits: Splits,
-    out_of_fold: OutOfFold | None,
-    info: ModelInfo,
-    root: str,
-    *others: Answers | None,
-) -> Iterator[Answers]:
+def _parts(model: Model, splits: Splits, root: str, val: Answers, test: Answers | None) -> Iterator[Answers]:
+    """Yield all answers: those of training photos, out of fold, some at a time."""
+    info, out_of_fold = model.predictor.info, model.out_of_fold
     if out_of_fold is not None:
         answered = np.flatnonzero(out_of_fold.fold >= 0)
         for first in range(0, len(answered), _PHOTOS_AT_ONCE):
@@ -215,6 +132,22 @@ def _parts(
             outputs = tasks.of(info.task).to_file(out_of_fold.outputs[part], info)
             photos, fold = [splits.train[i] for i in part.tolist()], out_of_fold.fold[part]
             yield Answers.from_outputs(photos, outputs, info, "out-of-fold", root=root, folds=fold)
-    for of_split in others:
-        if of_split is not None:
-            yield of_split
+    yield val
+    if test is not None:
+        yield test
+
+
+def _refuse_failed(run: RunFolder, failed: dict[str, Exception]) -> None:
+    """Raise for products that could not be made."""
+    if not failed:
+        return
+    reasons = [f"{name}: {_reason(error)}" for name, error in failed.items()]
+    raise ExportError(
+        f"The model and its scores are safe in {run.path}, but not everything could be made of them:\n"
+        + "\n".join(f"  {reason}" for reason in reasons)
+        + f"\nOnce the cause is removed, this makes what is missing: {shell_command('resume', run.path)}"
+    ) from next(iter(failed.values()))
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, HeadstartError) else f"{type(error).__name__}: {error}"

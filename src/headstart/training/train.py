@@ -1,27 +1,24 @@
-"""Training: from a folder of photos to a model file. Which of two stories a run takes is decided here."""
+"""Training: from a folder of photos to a model file."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from headstart.config import TrainConfig, TrainSettings
-from headstart.errors import ConfigError, requires_extra
-from headstart.training.probe import ProbeSetup, train_probe
+from headstart.data.check import check_images
+from headstart.data.split import split_dataset
+from headstart.errors import ConfigError
+from headstart.training.choose import is_secondary, open_floor
+from headstart.training.hand_over import hand_over
 from headstart.training.run.moved import moved, refuse_missing_photos
 from headstart.training.run.result import TrainResult
 from headstart.training.run.run_folder import RunFolder
-from headstart.training.story import (
-    decide_recipe,
-    find_probe,
-    is_secondary,
-    refuse_to_train_a_file,
-    refuse_without_pytorch,
-)
-from headstart.training.tools.probe_plan import plan_probe
-from headstart.training.watch.named import split_watch, watchers_of
+from headstart.training.run.stopwatch import Stopwatch
+from headstart.training.watch.named import split_watch
 from headstart.training.watch.watcher import Watcher
 from headstart.training.watch.watchers import Watchers
 
@@ -114,35 +111,6 @@ def resume(
     return _run(config, watchers, stopped=Path(path), force=force, network=network, verbose=verbose)
 
 
-def plan(data: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, **settings: Any) -> str:
-    """Say what ``train`` with the same arguments would do; nothing is trained, and nothing is written.
-
-    Args:
-        data: As for ``train``.
-        out: As for ``train``.
-        settings: As for ``train``.
-
-    Returns:
-        Lines for people. Empty in all processes but the main one.
-
-    Raises:
-        HeadstartError: Whatever ``train`` would raise before it reads the first photo.
-    """
-    say = Watchers.of_screen(quiet=is_secondary()).say
-    config, choice = decide_recipe(TrainConfig.from_settings(data, **settings))
-    watchers_of(config.watch)  # which may not be installed
-    probe = find_probe(config, say)
-    if isinstance(probe, ProbeSetup):
-        _say(choice, say)
-        return plan_probe(probe, out)
-    refuse_to_train_a_file(config, probe)
-    refuse_without_pytorch(probe)
-    _say(choice, say)
-    with requires_extra("train"):
-        from headstart.training.tools.plan import plan_in_steps
-    return plan_in_steps(config, out)
-
-
 def _run(
     config: TrainConfig,
     watch: Sequence[Watcher],
@@ -153,23 +121,32 @@ def _run(
     network: nn.Module | None = None,
     verbose: bool,
 ) -> TrainResult:
-    with Watchers.of_run(config.watch, watch, quiet=is_secondary(), verbose=verbose) as watchers:
-        config, choice = decide_recipe(config)
-        reason = "A network of your own is trained in steps."
-        if network is None:
-            probe = find_probe(config, watchers.say)
-            if isinstance(probe, ProbeSetup):
-                _say(choice, watchers.say)
-                return train_probe(probe, watchers, out=out, stopped=stopped, force=force)
-            reason = probe
-            refuse_to_train_a_file(config, reason)
-        refuse_without_pytorch(reason)
-        _say(choice, watchers.say)
-        with requires_extra("train"):
-            from headstart.training.finetune import train_in_steps
-        return train_in_steps(config, watchers, out=out, stopped=stopped, force=force, network=network)
+    """The story of every run, with PyTorch or without: read it from top to bottom."""
+    with ExitStack() as cleanup:
+        watchers = Watchers.of_run(config.watch, watch, quiet=is_secondary(), verbose=verbose)
+        cleanup.enter_context(watchers)
+        stopwatch = Stopwatch()
+        # What can be wrong with the command is found before any photo is read.
+        if stopped is None and not is_secondary():
+            RunFolder.refuse(out, config.data)
+        floor = cleanup.enter_context(open_floor(config, watchers, stopwatch, network, stopped))
+        config, listing = floor.config, floor.listing
+        run = floor.open_run(stopped, force=force)
+        cleanup.enter_context(run.resume_explained())
 
+        # One pass reads, hashes and checks the photos and runs the first phase's frozen part on them.
+        with stopwatch("features"), watchers.counting("Photos", len(listing.candidates)) as counter:
+            checks = floor.read_photos(counter.advance)
+            dataset = check_images(listing, config.allow_quarantined, checks=checks)
+        splits = split_dataset(dataset, val_fraction=config.val_fraction, seed=config.seed)
+        floor.begin(out, dataset, splits, force=force)
+        watchers.run_begun(run.start())
+        watchers.photos_read(listing, dataset, splits)
 
-def _say(choice: str, say: Callable[[str], object]) -> None:
-    if choice:
-        say(choice)
+        for phase in run.remaining_phases():
+            floor.train_phase(phase)
+
+        metrics: dict[str, Any] = {}
+        if model := floor.make_model():  # in the main process
+            metrics = hand_over(run, model, dataset, splits, watchers, stopwatch)
+    return TrainResult(run.path, metrics)

@@ -18,9 +18,9 @@ from torch import Tensor
 from headstart.errors import DamagedFileError, FileWriteError, HeadstartError
 from headstart.files import delete, retried
 from headstart.inference.model_file import open_safetensors
+from headstart.probe.photos import OutOfFold
 from headstart.products.safetensors import write_tensors
 from headstart.records import Record
-from headstart.training.solved import OutOfFold
 
 # Whatever else lies in the folder is somebody's and stays.
 _OURS: Final = re.compile(
@@ -97,8 +97,15 @@ class Checkpoints:
         """
         return load_checkpoint(self.folder / name)[0]
 
-    def save_out_of_fold(self, answers: OutOfFold, photos: Sequence[Record]) -> None:
-        """Write what the solved head answers for the training photos."""
+    def save_out_of_fold(self, answers: OutOfFold | None, photos: Sequence[Record]) -> None:
+        """Write what the solved head answers for the training photos, until the run is finished.
+
+        Args:
+            answers: None, if there are none, writes nothing.
+            photos: The training photos.
+        """
+        if answers is None or not self._writes:
+            return
         tensors = {
             "outputs": torch.from_numpy(answers.outputs),
             "fold": torch.from_numpy(answers.fold.astype(np.int64)),

@@ -74,6 +74,14 @@ class EpochRecord:
         others = {"lr": self.lr, "seconds": self.seconds, "completed": self.completed}
         return {**of_epoch, **train, **val, **others}
 
+    def of_phase(self) -> dict[str, Any]:
+        """Return the numbers as ``metrics.json`` has them, below the phase's name."""
+        row = self.flat()
+        del row["phase"]
+        if self.completed == 1:
+            del row["completed"]
+        return row
+
     @property
     def headline(self) -> str:
         """The score that is shown beside the loss."""

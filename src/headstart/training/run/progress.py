@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -75,6 +75,32 @@ class Progress:
         if self.scale is None:
             self.scale = scale
         return self.scale
+
+    def steps_done(self, batches: int, totals: Tensor) -> None:
+        """Note how many batches of the epoch are done, and what they came to."""
+        self.batch, self.totals = batches, totals
+
+    def note_micro_batches(self, phase: PhaseConfig, sizes: Mapping[str, int]) -> bool:
+        """Note how many photos a process takes in one pass, where memory has run out.
+
+        Returns:
+            Whether that has changed.
+        """
+        if self.micro_batches.get(phase.name, {}) == dict(sizes):
+            return False
+        self.micro_batches[phase.name] = dict(sizes)
+        return True
+
+    def by_phase(self, phases: Sequence[PhaseConfig]) -> list[dict[str, Any]]:
+        """Return the history phase by phase, as ``metrics.json`` has it."""
+        found = []
+        for phase in phases:
+            of_phase: dict[str, Any] = {"name": phase.name, "unfrozen": phase.unfreeze}
+            if phase.name in self.micro_batches:
+                of_phase["micro_batch"] = self.micro_batches[phase.name]
+            epochs = [record.of_phase() for record in self.history if record.phase == phase.name]
+            found.append({**of_phase, "epochs": epochs})
+        return found
 
     def __post_init__(self) -> None:
         self._begun = time.monotonic() - self.seconds

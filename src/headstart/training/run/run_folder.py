@@ -8,20 +8,22 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import filelock
 import tomli_w
 
-from headstart.config import TrainConfig
+from headstart.config import PhaseConfig, TrainConfig
 from headstart.data.check import quarantine_csv
 from headstart.data.split import Splits
-from headstart.errors import RunFolderError, shell_command
+from headstart.errors import FileWriteError, RunFolderError, shell_command
 from headstart.files import FilesToLookAt, delete, delete_parts, write_whole
 from headstart.records import Dataset
 from headstart.training.run.photos_csv import photo_differences, photos_csv
 from headstart.training.run.provenance import differences
+from headstart.training.watch.watcher import RunStart
 
 # What a run writes. A folder with any of them in it is not taken for a new run: they may be somebody's.
 _NAMES: Final = (
@@ -85,13 +87,12 @@ class RunFolder:
         if self.read_metrics(path):
             raise RunFolderError(f"{path} has been finished by another process; nothing is left to do.")
 
-    def begin_again(self, why: str, *, force: bool, say: Callable[[str], object]) -> None:
+    def begin_again(self, why: str, *, force: bool) -> None:
         """Say that a reopened run begins again, and what is not lost.
 
         Args:
             why: Begins the sentence.
             force: Begin although something has changed.
-            say: Called with the sentence, and with what has changed.
 
         Raises:
             RunFolderError: Code, packages, machine, weights or settings have changed; all differences are
@@ -101,9 +102,9 @@ class RunFolder:
             then = json.loads((self.checkpoints_folder / _ORIGIN).read_text("utf-8"))
         except (OSError, ValueError):  # it was stopped before it was written, or by an older Headstart
             then = self._origin
-        refuse_differences(differences(then, self._origin), force, say)
+        self._refuse_differences(differences(then, self._origin), force)
         kept = "" if self._config.features == "live" else " Features that are stored are not computed again."
-        say(f"{why}, so the run begins again.{kept}")
+        self._say(f"{why}, so the run begins again.{kept}")
 
     def begin(
         self,
@@ -112,7 +113,6 @@ class RunFolder:
         splits: Splits,
         *,
         force: bool = False,
-        say: Callable[[str], object] = print,
     ) -> None:
         """Make the folder and write what is known before training; a resumed run is compared instead.
 
@@ -122,7 +122,6 @@ class RunFolder:
             dataset: For what it leaves out.
             splits: For ``photos.csv``.
             force: Resume although the photos are not those that the run began with.
-            say: Called with the photos that have changed.
 
         Raises:
             RunFolderError: The folder belongs to another run, or cannot be made; or other photos.
@@ -140,7 +139,7 @@ class RunFolder:
                     f"{file} cannot be read: {error.strerror or error}. Close the programs that have it open."
                 ) from error
             lines = photo_differences(then, photos, before.val_folder, now.val_folder)
-            self.has_changed |= refuse_differences(lines, force, say)
+            self.has_changed |= self._refuse_differences(lines, force)
         if not self._writes:
             return
         try:
@@ -179,7 +178,8 @@ class RunFolder:
     def read_metrics(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         """Return the content of ``metrics.json``, or None if the run is not finished."""
         file = Path(path) / "metrics.json"  # written last
-        return json.loads(file.read_text("utf-8")) if file.is_file() else None
+        metrics = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+        return metrics if metrics and not metrics.get("failed") else None
 
     @staticmethod
     def refuse(out: str | os.PathLike[str] | None, data: str | None = None) -> None:
@@ -190,7 +190,7 @@ class RunFolder:
             data: Where the photos are.
         """
         path = Path("runs" if out is None else out)
-        if out is not None and data is not None and path.exists() and path.samefile(data):
+        if out is not None and data is not None and _are_same(path, Path(data)):
             raise RunFolderError(
                 f"{out} is the folder of the photos. Name another one for the run, or none to get a new one."
             )
@@ -241,13 +241,73 @@ class RunFolder:
                 f"Another process is training in {self.path}. Wait until it has ended, or stop it first."
             ) from None
 
+    def start(self) -> RunStart:
+        """Return what watchers are told of the run at its beginning."""
+        return RunStart(self.path, self._config, is_resumed=not self._is_new)
+
+    def remaining_phases(self) -> Iterator[PhaseConfig]:
+        """Yield the phases that are not done."""
+        return iter(self._config.phases)
+
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Write ``metrics.json``, which marks the run as finished, once everything else is written."""
+        """Write ``metrics.json`` once everything else is written.
+
+        It marks the run as finished, unless it names products that have ``failed``: resuming the run makes
+        these again.
+        """
         self.write_text("metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
-        if self._writes:
-            delete(self.checkpoints_folder / _ORIGIN)
         self._files.show_again()
-        self._is_finished = True
+        self._is_finished = not metrics.get("failed")
+        if self._is_finished and self._writes:
+            delete(self.checkpoints_folder / _ORIGIN)
+
+    def _refuse_differences(self, lines: Sequence[str], force: bool) -> bool:
+        """Refuse to resume where something has changed; by force, say what.
+
+        Args:
+            lines: One for each change.
+            force: Resume anyway.
+
+        Returns:
+            Whether there are changes.
+
+        Raises:
+            RunFolderError: There are changes, and no force.
+        """
+        if not lines:
+            return False
+        text = "\n".join(f"  {line}" for line in lines)
+        if not force:
+            raise RunFolderError(
+                f"This run cannot be resumed exactly, because these things changed:\n{text}\nRestore them, "
+                f"start a new run, or resume anyway with --force (force=True); the result will then differ "
+                f"from an uninterrupted run."
+            )
+        self._say(
+            f"Warning: the result will differ from an uninterrupted run, because these things changed:\n"
+            f"{text}"
+        )
+        return True
+
+    @contextmanager
+    def resume_explained(self) -> Iterator[None]:
+        """Say how to go on if the block is stopped: by a signal, or because a file cannot be written."""
+        try:
+            yield
+        except FileWriteError:
+            if self.path != Path():
+                again = shell_command("resume", self.path)
+                self._say(f"What has been saved is not lost. Once files can be written: {again}")
+            raise
+        except (KeyboardInterrupt, SystemExit):
+            if self.path == Path():  # the photos were still being read
+                self._say(
+                    "The run had not begun. Give the same command again; stored features are not computed "
+                    "again."
+                )
+            else:
+                self._say(f"Resume with: {shell_command('resume', self.path)}")
+            raise
 
     def write_text(self, name: str, text: str) -> None:
         """Write a file of the folder, whole or not at all."""
@@ -260,31 +320,8 @@ class RunFolder:
             write_whole(self.path / name, content)
 
 
-def refuse_differences(lines: Sequence[str], force: bool, say: Callable[[str], object]) -> bool:
-    """Refuse to resume where something has changed; by force, say what.
-
-    Args:
-        lines: One for each change.
-        force: Resume anyway.
-        say: Called with the changes then.
-
-    Returns:
-        Whether there are changes.
-
-    Raises:
-        RunFolderError: There are changes, and no force.
-    """
-    if not lines:
-        return False
-    text = "\n".join(f"  {line}" for line in lines)
-    if not force:
-        raise RunFolderError(
-            f"This run cannot be resumed exactly, because these things changed:\n{text}\nRestore them, start "
-            f"a new run, or resume anyway with --force (force=True); the result will then differ from an "
-            f"uninterrupted run."
-        )
-    say(f"Warning: the result will differ from an uninterrupted run, because these things changed:\n{text}")
-    return True
+def _are_same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
 
 
 def likely_folder(data: str) -> Path:

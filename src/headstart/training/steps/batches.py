@@ -32,7 +32,6 @@ class Batch:
         weights: (B,) float32, 0 for a stand-in that must not count.
         size: Photos in the batch over all processes.
         step_size: Photos in the step of the optimiser, over all processes and all its batches.
-        ends_step: Whether it is the last batch of its step.
         paths: This process's photos.
     """
 
@@ -42,7 +41,6 @@ class Batch:
     weights: Tensor
     size: int
     step_size: int
-    ends_step: bool
     paths: tuple[str, ...]
 
 
@@ -121,8 +119,8 @@ class Batches:
 
         rows = self._activations.rows(photos())
         for number, part in enumerate(parts[first:], first):
-            step = slice(number - number % self._accumulate, None)
-            step_parts = parts[step][: self._accumulate]
+            step = number - number % self._accumulate
+            step_parts = parts[step : step + self._accumulate]
             inputs = torch.from_numpy(np.stack(list(islice(rows, len(part.indices)))))
             targets = torch.from_numpy(targets_ahead.popleft())
             yield Batch(
@@ -132,7 +130,6 @@ class Batches:
                 weights=to_device(torch.from_numpy(part.weights), self._accelerator.device),
                 size=part.step_size,
                 step_size=sum(each.step_size for each in step_parts),
-                ends_step=number == step.start + len(step_parts) - 1,
                 paths=tuple(self._records[i].path for i in part.indices),
             )
 

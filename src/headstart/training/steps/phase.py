@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import torch
@@ -48,32 +49,38 @@ class ReadyPhase:
     say: Callable[[str], object]
     scoring: MicroBatch = field(default_factory=MicroBatch)
 
-    def steps(self, epoch: int, totals: Tensor, first: int = 0) -> Iterator[Batch]:
-        """Take the steps of an epoch, in its order and on its view: see ``Trainer.steps``.
+    def batches_of_steps(self, epoch: int, first: int = 0) -> Iterator[list[Batch]]:
+        """Yield the batches of each step of an epoch, in its order and on its view.
+
+        Args:
+            epoch: From 1.
+            first: Number of the first batch, where those before it are done.
+        """
+        phase = self.features.phase
+        order = epoch_order(self.labels, phase.sampling, self.seed, phase.name, epoch)
+        batches = self.batches.epoch(order, self.features.view(epoch), first)
+        while step := list(islice(batches, phase.accumulate)):
+            yield step
+
+    def step(self, batches: Sequence[Batch], epoch: int, totals: Tensor) -> Batch:
+        """Take a step: see ``Trainer.step``.
 
         Where memory runs out, the step is taken again in smaller passes, whose gradients add up. The step has
         the same size and, up to rounding, the same result, unless norms learn in it.
 
-        Args:
-            epoch: From 1.
-            totals: (3,) of this process so far; added to in place.
-            first: Number of the first batch, where those before it are done.
-
         Raises:
-            TrainingError: As ``Trainer.steps``; or memory ran out with one photo.
+            TrainingError: As ``Trainer.step``; or memory ran out with one photo.
         """
-        phase = self.features.phase
-        order = epoch_order(self.labels, phase.sampling, self.seed, phase.name, epoch)
         while True:
-            parts = self.batches.epoch(order, self.features.view(epoch), first)
             try:
-                for batch in self.trainer.steps(parts, epoch, totals):
-                    first = batch.number + 1
-                    yield batch
-                return
+                return self.trainer.step(batches, epoch, totals)
             except OutOfMemory:
                 pass
             self._shrink()
+
+    def steps(self, epoch: int, totals: Tensor, first: int = 0) -> Iterator[Batch]:
+        """Take the steps of an epoch, and yield the last batch of each."""
+        return (self.step(batches, epoch, totals) for batches in self.batches_of_steps(epoch, first))
 
     def micro_batches(self) -> dict[str, int]:
         """Return how many photos a process takes in one pass, by what it does, where memory has run out."""

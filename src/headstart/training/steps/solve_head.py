@@ -16,10 +16,10 @@ from headstart.data.targets import Targets
 from headstart.errors import ConfigError, UnknownBackboneError
 from headstart.model.own_forward import holds_own_forward
 from headstart.model.stages import cut
+from headstart.probe.photos import OutOfFold, solve_photos
 from headstart.probe.solve import SolvedHead
 from headstart.recipe import EXACT_LIMIT_BYTES, solving_bytes
 from headstart.records import Record
-from headstart.training.solved import OutOfFold, solve_photos
 from headstart.training.steps.features import PhaseFeatures
 
 
@@ -106,7 +106,7 @@ def fit_head(
         targets: What they are to be learned as.
 
     Returns:
-        The head, and what it answers out of fold: see ``solved.solve_photos``.
+        The head, and what it answers out of fold: see ``probe.photos.solve_photos``.
 
     Raises:
         TrainingError: The memory does not suffice, or the features are too large for any solution.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -84,18 +84,17 @@ class Trainer:
         self.failed_at: int | None = None
         self.suffix, self._optimizer = accelerator.prepare(suffix, optimizer)
 
-    def steps(self, batches: Iterable[Batch], epoch: int, totals: Tensor) -> Iterator[Batch]:
-        """Train on every batch once.
+    def step(self, batches: Sequence[Batch], epoch: int, totals: Tensor) -> Batch:
+        """Take one step of the optimiser.
 
         Args:
-            batches: This process's parts.
+            batches: This process's parts of the batches of the step.
             epoch: From 1.
             totals: (3,) sums of losses, of the headline and of photos of this process so far; added to in
-                place.
-                These are the scores seen while training: with dropout, and with weights that change.
+                place. These are the scores seen while training: with dropout, and with weights that change.
 
-        Yields:
-            The last batch of each step, after the step.
+        Returns:
+            The last batch.
 
         Raises:
             TrainingError: The loss or the gradients are not finite; the weights are still those before the
@@ -106,46 +105,38 @@ class Trainer:
         """
         phase, accelerator, optimizer = self._phase, self._accelerator, self._optimizer
         self.suffix.train()  # the one place; what is frozen or held stays in evaluation mode
-        optimizer.zero_grad()
-        step: _Step | None = None
-        for batch in batches:
-            if step is None:
-                _copy(self._buffers, self._buffers_before)
-                step = _Step(epoch, batch.number, totals, totals.clone(), torch.zeros_like(self._num_bad))
-            step.last, step.paths, step.losses = batch.number, batch.paths, []
-            # No hidden generator state: what is dropped depends on where we are, not on what ran before.
-            place = (self._seed, phase.name, epoch, batch.number, accelerator.process_index)
-            seed_generators(key(*place), accelerator.device)
-            # Several processes agree at the end of a step: what one of them has no memory for, none takes.
-            if not step.is_out_of_memory:
-                try:
-                    self._learn(batch, key("mix", *place), step, totals)
-                except Exception as error:
-                    if not is_out_of_memory(error):
-                        raise
-                    step.is_out_of_memory = True
-            if not batch.ends_step and not (step.is_out_of_memory and accelerator.num_processes == 1):
-                continue
-            if anyone(step.is_out_of_memory, accelerator):
-                optimizer.zero_grad()
-                _copy(self._buffers_before, self._buffers)
-                totals.copy_(step.totals)
-                raise OutOfMemory
-            self._average_over_processes()
-            norm = self._clipped_norm()
-            if accelerator.scaler is None:  # which leaves such steps out by itself
-                self._look_at("norm of the gradients", norm, step)
-            self._refuse_not_finite(step)
-            set_lr(optimizer, self._lr_factor(epoch, batch.number // phase.accumulate))
-            self._take(step, totals)
+        _copy(self._buffers, self._buffers_before)
+        step = _Step(epoch, batches[0].number, totals, totals.clone(), torch.zeros_like(self._num_bad))
+        try:
+            for batch in batches:
+                step.last, step.paths, step.losses = batch.number, batch.paths, []
+                # No hidden generator state: what is dropped depends on where we are, not on what ran before.
+                place = (self._seed, phase.name, epoch, batch.number, accelerator.process_index)
+                seed_generators(key(*place), accelerator.device)
+                self._learn(batch, key("mix", *place), step, totals)
+            is_too_large = False
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            is_too_large = True
+        if anyone(is_too_large, accelerator):  # what one process has no memory for, none takes
             optimizer.zero_grad()
-            if self._checks_every > 1:
-                self._unchecked.append(step)
-                if len(self._unchecked) == self._checks_every:
-                    self.verify()
-            step = None
-            yield batch
-        self.verify()
+            _copy(self._buffers_before, self._buffers)
+            totals.copy_(step.totals)
+            raise OutOfMemory
+        self._average_over_processes()
+        norm = self._clipped_norm()
+        if accelerator.scaler is None:  # which leaves such steps out by itself
+            self._look_at("norm of the gradients", norm, step)
+        self._refuse_not_finite(step)
+        set_lr(optimizer, self._lr_factor(epoch, batch.number // phase.accumulate))
+        self._take(step, totals)
+        optimizer.zero_grad()
+        if self._checks_every > 1:
+            self._unchecked.append(step)
+            if len(self._unchecked) == self._checks_every:
+                self.verify()
+        return batch
 
     def shrink(self, num_photos: int) -> None:
         """Take fewer photos in one pass, after ``OutOfMemory``.
@@ -339,7 +330,6 @@ class _Step:
         paths: Of that batch's photos in this process.
         losses: Of these photos, as far as they have been computed.
         fault: What is not finite, and what it is instead, where that is looked at at once.
-        is_out_of_memory: Whether memory has run out in this process.
     """
 
     epoch: int
@@ -351,7 +341,6 @@ class _Step:
     paths: tuple[str, ...] = ()
     losses: list[Tensor] = field(default_factory=list)
     fault: tuple[str, str] | None = None
-    is_out_of_memory: bool = False
 
 
 def _copy(source: list[Tensor], target: list[Tensor]) -> None:

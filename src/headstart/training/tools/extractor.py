@@ -10,7 +10,7 @@ from headstart.errors import requires_extra
 from headstart.frozen.extract import Extractor
 from headstart.frozen.prefix import OnnxPrefix
 from headstart.images.settings import Preprocessing
-from headstart.training.story import (
+from headstart.training.choose import (
     find_without_pytorch,
     open_file,
     refuse_features_without_pytorch,

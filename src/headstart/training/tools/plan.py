@@ -23,7 +23,7 @@ from headstart.training.watch.watchers import Watchers
 
 
 def plan_in_steps(config: TrainConfig, out: str | os.PathLike[str] | None = None) -> str:
-    """Say what ``finetune.train_in_steps`` would do: see ``train.plan``.
+    """Say what the upper floor would do: see ``train.plan``.
 
     Photos are listed, not read, so that what only reading shows is not known: damaged photos, copies, and how
     long reading takes. Weights are loaded, and downloaded if they are not here.

@@ -25,8 +25,8 @@ from headstart.images.draw import outline
 from headstart.images.preprocess import load_pixels
 from headstart.images.view import View
 from headstart.records import Candidate, Quarantined, Record
+from headstart.training.choose import decide_recipe
 from headstart.training.steps.sampler import key
-from headstart.training.story import decide_recipe
 from headstart.training.tools.extractor import input_of
 from headstart.training.tools.picture import refuse_picture, write_picture
 from headstart.views.augmentation import Augmentation

@@ -7,7 +7,7 @@ import os
 from headstart.columns import counted
 from headstart.data.split import likely_counts
 from headstart.frozen.prefix import OnnxPrefix
-from headstart.training.probe import ProbeSetup
+from headstart.training.ground import ProbeSetup
 from headstart.training.run.run_folder import RunFolder, likely_folder
 from headstart.training.tools.plan_text import NOTHING_DONE, line
 from headstart.training.tools.rate import photos_per_second
@@ -15,7 +15,7 @@ from headstart.training.watch.terminal import in_words
 
 
 def plan_probe(setup: ProbeSetup, out: str | os.PathLike[str] | None = None) -> str:
-    """Say what ``probe.train_probe`` would do; photos are listed, not read.
+    """Say what a probe would do; photos are listed, not read.
 
     Args:
         setup: What the run would begin with.

@@ -1,12 +1,14 @@
-"""Which of the two stories a run takes: a probe without PyTorch, or training in steps with it."""
+"""Which floor a run takes place on: a probe without PyTorch, or training in steps with it."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from headstart import recipe, tasks
 from headstart.config import TrainConfig, file_is_not_trained, unused_settings
@@ -16,8 +18,14 @@ from headstart.errors import ConfigError, MissingPackageError, NetworkError, Wei
 from headstart.frozen.backbones import find_backbone, refuse_unknown
 from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.frozen.onnx_file.open import open_backbone
-from headstart.training.probe import ProbeSetup
+from headstart.training.floor import Floor
+from headstart.training.ground import GroundFloor, ProbeSetup
 from headstart.training.run.history import refuse_other_head, refuse_other_scores
+from headstart.training.run.stopwatch import Stopwatch
+from headstart.training.watch.watchers import Watchers
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _INSTALL: Final = "pip install 'headstart[train]'"
 
@@ -58,6 +66,68 @@ def decide_recipe(config: TrainConfig) -> tuple[TrainConfig, str]:
     if problems:
         raise ConfigError([*problems, choice])
     return decided, choice
+
+
+@contextmanager
+def open_floor(
+    config: TrainConfig,
+    watchers: Watchers,
+    stopwatch: Stopwatch,
+    network: nn.Module | None = None,
+    stopped: Path | None = None,
+) -> Iterator[Floor]:
+    """Choose the floor of a run, and prepare it until the first photo is to be read.
+
+    Args:
+        config: As the user gave it.
+        watchers: See what happens.
+        stopwatch: For the seconds.
+        network: A network of the user's own, instead of a backbone with a new head.
+        stopped: The folder of the run that is resumed; None for a new run.
+
+    Raises:
+        UsageError: The settings or the photos cannot be used.
+        WeightsError: The pretrained weights are not available.
+        MissingPackageError: PyTorch is needed and not installed.
+    """
+    config, probe = choose(config, watchers.say, has_network=network is not None)
+    if probe is not None:
+        with GroundFloor(probe, watchers, stopwatch) as floor:
+            yield floor
+        return
+    with requires_extra("train"):
+        from headstart.training.upper import open_upper_floor
+    with open_upper_floor(config, watchers, stopwatch, network, stopped) as upper:
+        yield upper
+
+
+def choose(
+    config: TrainConfig, say: Callable[[str], object], *, has_network: bool = False
+) -> tuple[TrainConfig, ProbeSetup | None]:
+    """Decide the recipe, and whether a run needs PyTorch.
+
+    Args:
+        config: As the user gave it.
+        say: Called with the choice, and with what is guessed or without effect.
+        has_network: Whether the user trains a network of their own.
+
+    Returns:
+        The settings with their recipe; and what a probe begins with, None if the run trains in steps.
+
+    Raises:
+        UsageError: The settings or the photos cannot be used.
+        WeightsError: The pretrained weights are not available.
+        MissingPackageError: PyTorch is needed and not installed.
+    """
+    config, choice = decide_recipe(config)
+    probe = "A network of your own is trained in steps." if has_network else find_probe(config, say)
+    if isinstance(probe, str):
+        if config.backbone_is_file and not has_network:
+            raise ConfigError([f"{probe} {file_is_not_trained(config.backbone)}"])
+        _refuse_without_pytorch(probe)
+    if choice:
+        say(choice)
+    return config, None if isinstance(probe, str) else probe
 
 
 def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup | str:
@@ -155,27 +225,6 @@ def open_file(config: TrainConfig, say: Callable[[str], object]) -> OnnxBackbone
     )
 
 
-def refuse_to_train_a_file(config: TrainConfig, reason: str) -> None:
-    """Raise ``ConfigError`` if the backbone is an ONNX file, which cannot be trained in steps.
-
-    Args:
-        config: Names the backbone.
-        reason: Why steps are needed, in a sentence.
-    """
-    if config.backbone_is_file:
-        raise ConfigError([f"{reason} {file_is_not_trained(config.backbone)}"])
-
-
-def refuse_without_pytorch(reason: str) -> None:
-    """Raise ``MissingPackageError`` if PyTorch is needed and not installed.
-
-    Args:
-        reason: What needs it, in a sentence.
-    """
-    if not has_pytorch():
-        raise MissingPackageError(f"{reason} That needs PyTorch, which is not installed: {_INSTALL}")
-
-
 def _needs_steps(config: TrainConfig) -> str:
     """Say why settings ask for more than a solved head; empty if they do not.
 
@@ -220,7 +269,7 @@ def refuse_features_without_pytorch(config: TrainConfig) -> None:
     if has_pytorch():
         return
     if reason := _device_of_pytorch(config) or _random_weights(config):
-        refuse_without_pytorch(reason)
+        _refuse_without_pytorch(reason)
     refuse_unknown(config.backbone)
 
 
@@ -255,3 +304,9 @@ def _find_backbone(config: TrainConfig, task: str, say: Callable[[str], object])
 def _in_steps(task: str) -> str:
     """Say why a task without a solver is trained in steps."""
     return f"The task {task!r} is learned in steps, whatever the recipe."
+
+
+def _refuse_without_pytorch(reason: str) -> None:
+    """Raise ``MissingPackageError`` if PyTorch, which something needs for a reason, is not installed."""
+    if not has_pytorch():
+        raise MissingPackageError(f"{reason} That needs PyTorch, which is not installed: {_INSTALL}")

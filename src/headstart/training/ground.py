@@ -1,7 +1,4 @@
-"""The story of a run that takes no steps: frozen features, a solved head, a model file. No PyTorch.
-
-Read it from top to bottom. ``training/train.py`` sends the others to ``training/finetune.py``.
-"""
+"""The ground floor of training: frozen features, a solved head, a model file. No PyTorch."""
 
 from __future__ import annotations
 
@@ -9,10 +6,10 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -20,10 +17,10 @@ from headstart import tasks
 from headstart.answers.scores import summary_of
 from headstart.answers.table import Answers
 from headstart.config import PhaseConfig, TrainConfig
-from headstart.data.check import check_images
-from headstart.data.split import Splits, split_dataset
+from headstart.data.check import CheckedPhoto
+from headstart.data.split import Splits
 from headstart.data.targets import Scale, Targets
-from headstart.errors import ParityError, shell_command
+from headstart.errors import ParityError
 from headstart.frozen.activations import Activations
 from headstart.frozen.cache import Room, should_keep
 from headstart.frozen.onnx_backbone import OnnxBackbone
@@ -34,22 +31,16 @@ from headstart.inference.model_file import ModelInfo, seal_onnx
 from headstart.inference.predictor import Predictor
 from headstart.inference.runtime import CPU
 from headstart.probe.assemble import assemble
+from headstart.probe.photos import solve_photos
 from headstart.probe.solve import SolvedHead
 from headstart.probe.weights import save_head
+from headstart.products.outputs import outputs_of_file, outputs_of_file_from_rows, with_thresholds
 from headstart.records import Candidate, Dataset, Listing, Record
-from headstart.training.hand_over import (
-    hand_over,
-    outputs_of_file,
-    outputs_of_file_from_rows,
-    with_thresholds,
-)
+from headstart.training.floor import Model
 from headstart.training.run.history import EpochRecord, Scores
 from headstart.training.run.provenance import provenance, versions
-from headstart.training.run.result import TrainResult
 from headstart.training.run.run_folder import RunFolder
 from headstart.training.run.stopwatch import Stopwatch
-from headstart.training.solved import solve_photos
-from headstart.training.watch.watcher import RunStart
 from headstart.training.watch.watchers import Watchers
 from headstart.views.augmentation import Augmentation
 
@@ -78,105 +69,104 @@ class ProbeSetup:
         return phase
 
 
-def train_probe(
-    setup: ProbeSetup,
-    watchers: Watchers,
-    *,
-    out: str | os.PathLike[str] | None = None,
-    stopped: Path | None = None,
-    force: bool = False,
-) -> TrainResult:
-    """Solve a head on the features of a frozen backbone: see ``train.train`` and ``train.resume``.
+class GroundFloor:
+    """Solves a head on the features of a frozen backbone, without PyTorch: see ``Floor``."""
 
-    Args:
-        setup: What the run begins with.
-        watchers: See what happens.
-        out: The run folder; None for the default.
-        stopped: The folder of the run that is resumed: it begins again there; None for a new run.
-        force: Resume although packages, settings or photos have changed.
+    def __init__(self, setup: ProbeSetup, watchers: Watchers, stopwatch: Stopwatch) -> None:
+        """
+        Args:
+            setup: What the run begins with.
+            watchers: See what happens.
+            stopwatch: For the seconds.
+        """
+        self.config, self.listing = setup.config, setup.listing
+        self._setup, self._watchers, self._stopwatch = setup, watchers, stopwatch
+        self._cleanup = ExitStack()
 
-    Raises:
-        UsageError: The photos cannot be used.
-        HeadstartError: The work failed, for a reason that the message names.
-    """
-    config, backbone, phase = setup.config, setup.backbone, setup.phase
-    stopwatch = Stopwatch()
-    with ExitStack() as cleanup:
-        if stopped is None:
-            RunFolder.refuse(out, config.data)
-        run = RunFolder(config, provenance(config, backbone.weights), say=watchers.say)
-        cleanup.callback(run.close)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cleanup.close()
+
+    def open_run(self, stopped: Path | None, *, force: bool) -> RunFolder:
+        """Return the run's folder; a run that was stopped begins again in its own."""
+        backbone, say = self._setup.backbone, self._watchers.say
+        self._run = RunFolder(self.config, provenance(self.config, backbone.weights), say=say)
+        self._cleanup.callback(self._run.close)
         if stopped is not None:
-            run.reopen(stopped)
-            run.begin_again("A head that is solved has no checkpoints", force=force, say=watchers.say)
-        cleanup.enter_context(_told_how_to_go_on(run, watchers.say))
-        watchers.say(f"Backbone {backbone.name}, weights: {backbone.source}")
+            self._run.reopen(stopped)
+            self._run.begin_again("A head that is solved has no checkpoints", force=force)
+        say(f"Backbone {backbone.name}, weights: {backbone.source}")
         if backbone.is_file:
-            check_on_files(backbone, [photo.photo for photo in setup.listing.candidates], watchers.say)
+            check_on_files(backbone, [photo.photo for photo in self.listing.candidates], say)
+        return self._run
 
-        features = _open_features(setup, watchers)
-        cleanup.callback(features.close)
-        with stopwatch("features"):
-            dataset = _read_photos(setup, features, watchers)
-        splits = split_dataset(dataset, val_fraction=config.val_fraction, seed=config.seed)
+    def read_photos(self, advance: Callable[[int], object]) -> Iterator[CheckedPhoto]:
+        """Read and check every photo, and compute its features in the same pass."""
+        features = self._features = _open_features(self._setup, self._watchers)
+        self._cleanup.callback(features.close)
+
+        def wanted(photo: Candidate) -> bool:
+            if features.training is not features.plain:  # only validation photos are needed as they are
+                return photo.split == "val"
+            return photo.split != "test"  # from which nothing may be learned
+
+        for photo in features.plain.check(self.listing.candidates, wanted):
+            advance(1)
+            yield photo
+
+    def begin(
+        self, out: str | os.PathLike[str] | None, dataset: Dataset, splits: Splits, *, force: bool
+    ) -> None:
+        """Make the run folder."""
+        self._dataset, self._splits = dataset, splits
         scale = Scale.of(splits.train, dataset.targets)
-        targets = Targets(dataset.task, dataset.class_names, backbone.preprocessing, scale)
-        run.begin(out, dataset, splits, force=force, say=watchers.say)
-        watchers.run_begun(RunStart(run.path, config, is_resumed=stopped is not None))
-        watchers.photos_read(setup.listing, dataset, splits)
-        num_parameters = (backbone.num_features + 1) * targets.num_outputs
-        watchers.phase_begun(phase, ["all but the head"], num_parameters)
+        preprocessing = self._setup.backbone.preprocessing
+        self._targets = Targets(dataset.task, dataset.class_names, preprocessing, scale)
+        self._run.begin(out, dataset, splits, force=force)
 
-        begun = time.monotonic()
-        with stopwatch("features"):
-            _compute_the_rest(features, splits, watchers)
-        with stopwatch("train"):
-            solved, out_of_fold, inputs = solve_photos(
-                splits.train, features.views, features.training.rows, backbone.num_features, targets
+    def train_phase(self, phase: PhaseConfig) -> None:
+        """Solve the head."""
+        splits, features, num_features = self._splits, self._features, self._setup.backbone.num_features
+        num_parameters = (num_features + 1) * self._targets.num_outputs
+        self._watchers.phase_begun(phase, ["all but the head"], num_parameters)
+        self._begun = time.monotonic()
+        with self._stopwatch("features"):
+            _compute_the_rest(features, splits, self._watchers)
+        with self._stopwatch("train"):
+            self._solved, self._out_of_fold, self._inputs = solve_photos(
+                splits.train, features.views, features.training.rows, num_features, self._targets
             )
-        watchers.head_solved(solved.summary())
+        self._watchers.head_solved(self._solved.summary())
 
-        watchers.say("Writing the model and checking it")
-        with stopwatch("export"):
-            model = _write_model(run, setup, dataset, splits, features, solved, scale)
-        info = model.predictor.info
+    def make_model(self) -> Model:
+        """Write the model file and compare it with the stored features; it gives the epoch its scores."""
+        setup, splits, solved, phase = self._setup, self._splits, self._solved, self._setup.phase
+        self._watchers.say("Writing the model and checking it")
+        with self._stopwatch("export"):
+            predictor, val_outputs, parity = _write_model(
+                self._run, setup, self._dataset, splits, self._features, solved, self._targets.scale
+            )
+        info = predictor.info
         record = EpochRecord(
             phase.name,
             1,
-            _train_scores(inputs, splits.train, solved, info),
-            summary_of(Answers.from_outputs(splits.val, model.val_outputs, info, "val"), info),
+            _train_scores(self._inputs, splits.train, solved, info),
+            summary_of(Answers.from_outputs(splits.val, val_outputs, info, "val"), info),
             0.0,
-            round(time.monotonic() - begun, 3),
+            round(time.monotonic() - self._begun, 3),
         )
-        watchers.epoch_done(record, is_best=True)
-        epoch = {key: value for key, value in record.flat().items() if key not in ("phase", "completed")}
+        self._watchers.epoch_done(record, is_best=True)
         facts = {
-            "seed": config.seed,
-            "weights_from": backbone.source.to_dict(),
+            "seed": self.config.seed,
+            "weights_from": setup.backbone.source.to_dict(),
             "head": solved.summary(),
-            "phases": [{"name": phase.name, "unfrozen": phase.unfreeze, "epochs": [epoch]}],
+            "phases": [{"name": phase.name, "unfrozen": phase.unfreeze, "epochs": [record.of_phase()]}],
             "best": {"phase": phase.name, "epoch": 1},
-            "parity": model.parity,
+            "parity": parity,
         }
-        metrics = hand_over(
-            run, model.predictor, dataset, splits, model.val_outputs, out_of_fold, facts, stopwatch
-        )
-        watchers.run_finished(metrics)
-        run.write_metrics(metrics)  # last, for it says that the run is finished
-    return TrainResult(run.path, metrics)
-
-
-@contextmanager
-def _told_how_to_go_on(run: RunFolder, say: Callable[[str], object]) -> Iterator[None]:
-    """Say what to do after Ctrl-C, or after a signal that the command line has made a SystemExit of."""
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit):
-        if run.path == Path():  # the photos were still being read
-            say("The run had not begun. Give the same command again; stored features are not computed again.")
-        else:
-            say(f"Resume with: {shell_command('resume', run.path)}")
-        raise
+        return Model(predictor, val_outputs, self._out_of_fold, facts)
 
 
 @dataclass(frozen=True)
@@ -219,24 +209,6 @@ def _open_features(setup: ProbeSetup, watchers: Watchers) -> _Features:
     return _Features(plain, training.activations, views)
 
 
-def _read_photos(setup: ProbeSetup, features: _Features, watchers: Watchers) -> Dataset:
-    """Read, hash and check the photos, and compute their features in the same pass.
-
-    Raises:
-        DataError: They cannot be used.
-    """
-    candidates = setup.listing.candidates
-
-    def wanted(photo: Candidate) -> bool:
-        if features.training is not features.plain:  # only validation photos are needed as they are
-            return photo.split == "val"
-        return photo.split != "test"  # from which nothing may be learned
-
-    with watchers.counting("Photos", len(candidates)) as counter:
-        checks = counter.each(features.plain.check(candidates, wanted))
-        return check_images(setup.listing, setup.config.allow_quarantined, checks=checks)
-
-
 def _compute_the_rest(features: _Features, splits: Splits, watchers: Watchers) -> None:
     """Compute what the first pass could not, as it did not know who is trained on, and on which views."""
     train = [(record, view) for view in features.views for record in splits.train]
@@ -247,21 +219,6 @@ def _compute_the_rest(features: _Features, splits: Splits, watchers: Watchers) -
             pass
 
 
-@dataclass(frozen=True)
-class _Model:
-    """The model file as it was written.
-
-    Attributes:
-        predictor: Predicts with its bytes.
-        val_outputs: (N, D), of the file for the validation photos.
-        parity: How far its answers are from those for stored features, as ``metrics.json`` has it.
-    """
-
-    predictor: Predictor
-    val_outputs: np.ndarray
-    parity: dict[str, Any]
-
-
 def _write_model(
     run: RunFolder,
     setup: ProbeSetup,
@@ -270,8 +227,12 @@ def _write_model(
     features: _Features,
     solved: SolvedHead,
     scale: Scale,
-) -> _Model:
+) -> tuple[Predictor, np.ndarray, dict[str, Any]]:
     """Write ``model.safetensors`` and ``model.onnx``, and compare the latter with the stored features.
+
+    Returns:
+        What predicts with the bytes of ``model.onnx``; (N, D) its outputs for the validation photos; and how
+        far its answers are from those for stored features, as ``metrics.json`` has it.
 
     Raises:
         ParityError: They differ.
@@ -299,7 +260,7 @@ def _write_model(
     step = math.ceil(len(splits.val) / _PARITY_PHOTOS)
     parity = _compare(predictor, splits.val[::step], val_outputs[::step], run.path)
     run.write_bytes("model.onnx", model)
-    return _Model(predictor, val_outputs, parity)
+    return predictor, val_outputs, parity
 
 
 def _train_scores(

@@ -15,10 +15,10 @@ import headstart as hs
 from headstart.config import TrainConfig
 from headstart.errors import ConfigError, RunFolderError, TrainingError
 from headstart.records import Record
-from headstart.training import probe, story
+from headstart.training import choose, ground
+from headstart.training.choose import decide_recipe
 from headstart.training.run import provenance
-from headstart.training.story import decide_recipe
-from headstart.training.train import plan
+from headstart.training.tools.dry_run import plan
 
 
 def test_a_score_that_the_task_does_not_have_is_refused_without_steps_too(
@@ -78,7 +78,7 @@ def test_where_anything_that_steps_need_is_missing_the_recipe_is_a_probe(
 def test_settings_of_steps_without_pytorch_are_refused_with_the_way_to_them(
     settings: dict[str, Any], told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(story, "has_pytorch", lambda: False)
+    monkeypatch.setattr(choose, "has_pytorch", lambda: False)
     with pytest.raises(ConfigError) as caught:
         decide_recipe(TrainConfig(data="photos", **settings))
     for words in (*told, "Recipe: probe", "pip install 'headstart[train]'"):
@@ -102,7 +102,7 @@ def stopped(photos: Path, tmp_path: Path) -> tuple[Path, Path]:
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(probe, "solve_photos", stop)
+        patch.setattr(ground, "solve_photos", stop)
         with pytest.raises(KeyboardInterrupt):
             hs.train(data, run, recipe="probe", size_px=32)
     return run, data
@@ -141,12 +141,12 @@ def test_a_photo_that_vanishes_before_the_file_is_checked_is_named_with_the_comm
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, run = Path(shutil.copytree(photos, tmp_path / "photos")), tmp_path / "a run"
-    compare = probe._compare
+    compare = ground._compare
 
     def remove(predictor: hs.Predictor, photos: Sequence[Record], *others: Any) -> dict[str, Any]:
         Path(photos[0].path).unlink()
         return compare(predictor, photos, *others)
 
-    monkeypatch.setattr(probe, "_compare", remove)
+    monkeypatch.setattr(ground, "_compare", remove)
     with pytest.raises(TrainingError, match=f"no longer can.*Put it back, then: headstart resume '{run}'"):
         hs.train(data, run, recipe="probe", size_px=32)

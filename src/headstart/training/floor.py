@@ -1,0 +1,103 @@
+"""What the story of a run asks of the floor that it runs on: with PyTorch, or without."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from headstart.config import PhaseConfig, TrainConfig
+from headstart.data.check import CheckedPhoto
+from headstart.data.split import Splits
+from headstart.inference.predictor import Predictor
+from headstart.probe.photos import OutOfFold
+from headstart.records import Dataset, Listing
+from headstart.training.run.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model in its file, which has been compared with what training saw.
+
+    Attributes:
+        predictor: Predicts with the bytes of ``model.onnx``.
+        val_outputs: (N, D) float32, of the file for the validation photos: see ``Predictor.outputs``.
+        out_of_fold: What the cross-validation of a solved head answers for the training photos; None where
+            no head was solved.
+        facts: What ``metrics.json`` says of the training: ``seed``, ``weights_from``, ``head``, ``phases``,
+            ``best`` (phase, epoch, share) and ``parity``.
+    """
+
+    predictor: Predictor
+    val_outputs: np.ndarray
+    out_of_fold: OutOfFold | None
+    facts: Mapping[str, Any]
+
+
+class Floor(Protocol):
+    """Trains on photos. Its methods are called once each, in this order; ``train_phase`` once per phase.
+
+    Attributes:
+        config: The settings with the phases that the recipe has filled in.
+        listing: The photos, none of them read.
+    """
+
+    config: TrainConfig
+    listing: Listing
+
+    def open_run(self, stopped: Path | None, *, force: bool) -> RunFolder:
+        """Return the folder of a new run, which is not made yet, or of one that was stopped.
+
+        Args:
+            stopped: The folder of the run that is resumed; None for a new run.
+            force: Resume although something has changed.
+
+        Raises:
+            RunFolderError: The run cannot be resumed.
+        """
+        ...
+
+    def read_photos(self, advance: Callable[[int], object]) -> Iterator[CheckedPhoto]:
+        """Read and check every photo, and compute what the next phase needs of it in the same pass.
+
+        Args:
+            advance: Called with the number of photos that are done.
+
+        Yields:
+            What became of each photo, in the order of the listing.
+        """
+        ...
+
+    def begin(
+        self, out: str | os.PathLike[str] | None, dataset: Dataset, splits: Splits, *, force: bool
+    ) -> None:
+        """Make the run folder, or compare the photos with those that a resumed run began with.
+
+        Raises:
+            RunFolderError: The folder cannot be made, or the photos have changed.
+        """
+        ...
+
+    def train_phase(self, phase: PhaseConfig) -> None:
+        """Train what a phase unfreezes, and tell the watchers of each epoch.
+
+        Raises:
+            HeadstartError: The work failed, for a reason that the message names.
+        """
+        ...
+
+    def make_model(self) -> Model | None:
+        """Write the best weights, then the model file, and compare the file with what training saw.
+
+        Returns:
+            None in all of several processes but the main one.
+
+        Raises:
+            ExportError: The network cannot be exported; its weights are safe.
+            ParityError: The file gives other answers.
+        """
+        ...

@@ -1,0 +1,37 @@
+"""``headstart train --dry-run``: what a run would do, on either floor."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from headstart.config import TrainConfig
+from headstart.errors import requires_extra
+from headstart.training.choose import choose, is_secondary
+from headstart.training.tools.probe_plan import plan_probe
+from headstart.training.watch.named import watchers_of
+from headstart.training.watch.watchers import Watchers
+
+
+def plan(data: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, **settings: Any) -> str:
+    """Say what ``train`` with the same arguments would do; nothing is trained, and nothing is written.
+
+    Args:
+        data: As for ``train``.
+        out: As for ``train``.
+        settings: As for ``train``.
+
+    Returns:
+        Lines for people. Empty in all processes but the main one.
+
+    Raises:
+        HeadstartError: Whatever ``train`` would raise before it reads the first photo.
+    """
+    config = TrainConfig.from_settings(data, **settings)
+    watchers_of(config.watch)  # which may not be installed
+    config, probe = choose(config, Watchers.of_screen(quiet=is_secondary()).say)
+    if probe is not None:
+        return plan_probe(probe, out)
+    with requires_extra("train"):
+        from headstart.training.tools.plan import plan_in_steps
+    return plan_in_steps(config, out)
