@@ -75,7 +75,6 @@ for line in sys.stdin:
 
 @functools.cache
 def server() -> subprocess.Popen[str]:
-    """Return a process in which importing PyTorch, and all that comes with it, raises."""
     command = [sys.executable, "-c", WITHOUT + SERVER]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 

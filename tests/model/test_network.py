@@ -14,10 +14,12 @@ from headstart.model.network import create_network, feature_extractor
 from headstart.model.stages import cut
 from headstart.model.summary import summarise
 
+SMALL = "timm/test_resnet"
+
 
 def test_a_created_network_has_a_new_head_on_a_frozen_base() -> None:
-    network = create_network("resnet18", 4, weights="random")
-    assert network.fc.weight.shape == (4, 512)
+    network = create_network(SMALL, 4, weights="random")
+    assert network.fc.weight.shape == (4, 96)
     assert [name for name, p in network.named_parameters() if p.requires_grad] == ["fc.weight", "fc.bias"]
     assert is_frozen(cut(network, "head")[0])
     unfreeze(network, from_stage="layer4")
@@ -26,13 +28,13 @@ def test_a_created_network_has_a_new_head_on_a_frozen_base() -> None:
 
 
 def test_a_new_head_starts_from_no_opinion() -> None:
-    network = create_network("resnet18", 4, weights="random")
+    network = create_network(SMALL, 4, weights="random")
     assert torch.equal(network(torch.randn(2, 3, 32, 32)), torch.zeros(2, 4))
 
 
 def test_a_head_of_the_users_own_is_put_in_the_native_place() -> None:
-    head = nn.Sequential(nn.Linear(512, 8), nn.ReLU(), nn.Linear(8, 3))
-    network = create_network("resnet18", head=head, weights="random")
+    head = nn.Sequential(nn.Linear(96, 8), nn.ReLU(), nn.Linear(8, 3))
+    network = create_network(SMALL, head=head, weights="random")
     assert network.fc is head
     assert network(torch.randn(2, 3, 32, 32)).shape == (2, 3)
 
@@ -96,7 +98,7 @@ def test_a_head_of_the_users_own_can_be_replaced_again() -> None:
 def test_the_feature_extractor_gives_the_heads_input() -> None:
     images = torch.randn(2, 3, 64, 64)
     for name, width, map_shape in [
-        ("resnet18", 512, (512, 2, 2)),
+        (SMALL, 96, (96, 2, 2)),
         ("mobilenet_v3_small", 1024, (576, 2, 2)),
         ("densenet121", 1024, (1024, 2, 2)),
     ]:
@@ -118,13 +120,13 @@ def test_a_network_without_known_stages_has_no_map() -> None:
 
 
 def test_the_summary_agrees_with_published_numbers() -> None:
-    network = create_network("resnet50", 1000, weights="random")
+    network = create_network("resnet18", 1000, weights="random")
     rows = summarise(network, 224)
     assert [row.name for row in rows] == ["stem", "layer1", "layer2", "layer3", "layer4", "pool", "head"]
-    assert rows[4].output_shape == (2048, 7, 7)
-    assert sum(row.num_params for row in rows) == 25_557_032  # torchvision's own figure
+    assert rows[4].output_shape == (512, 7, 7)
+    assert sum(row.num_params for row in rows) == 11_689_512  # torchvision's own figure
     assert sum(row.multiply_adds for row in rows) / 1e9 == pytest.approx(
-        4.089, abs=0.001
+        1.814, abs=0.001
     )  # torchvision's too
     assert [row.frozen for row in rows] == [True] * 6 + [False]
     assert rows[0].modules == "conv1, bn1, relu, maxpool"

@@ -34,20 +34,20 @@ def test_it_finds_a_bright_spot_in_every_layout(layout: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "backbone",
+    ("backbone", "size_px"),
     [
-        *("resnet18", "mobilenet_v2", "timm/vit_tiny_patch16_224"),
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("swin_t", "vgg11")),
+        *(("timm/test_resnet", 64), ("mobilenet_v2", 64), ("timm/test_vit", 160)),
+        *(pytest.param(name, 224, marks=pytest.mark.slow) for name in ("swin_t", "vgg11")),
     ],
 )
-def test_every_family_can_look_for_boxes(backbone: str) -> None:
+def test_every_family_can_look_for_boxes(backbone: str, size_px: int) -> None:
     native = hs.create_network(backbone, weights="random")
-    network = put_head(native, "spatial", 4 + 3, is_box=True, size_px=224)
+    network = put_head(native, "spatial", 4 + 3, is_box=True, size_px=size_px)
     names = stage_names(network)
     assert names[-1] == "head"
     assert "pool" not in names
     prefix, suffix = cut(network, 1)
-    images = torch.randn(2, 3, 224, 224)
+    images = torch.randn(2, 3, size_px, size_px)
     with torch.no_grad():
         whole = network.eval()(images)
         assert whole.shape == (2, 7)
@@ -55,7 +55,7 @@ def test_every_family_can_look_for_boxes(backbone: str) -> None:
 
 
 def test_making_the_head_leaves_the_norms_as_they_were() -> None:
-    native = hs.create_network("resnet18", weights="random").train()
+    native = hs.create_network("timm/test_resnet", weights="random").train()
     before = {name: buffer.clone() for name, buffer in native.named_buffers()}
     put_head(native, "spatial", 4, is_box=True, size_px=64)
     assert all(torch.equal(buffer, before[name]) for name, buffer in native.named_buffers())
@@ -66,8 +66,8 @@ class Net(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv_base = hs.feature_extractor("resnet18", weights="random")
-        self.sides = nn.ModuleList(nn.Linear(512, 1) for _ in range(4))
+        self.conv_base = hs.feature_extractor("timm/test_resnet", weights="random")
+        self.sides = nn.ModuleList(nn.Linear(96, 1) for _ in range(4))
 
     def forward(self, images: Tensor) -> Tensor:
         features = self.conv_base(images)
@@ -110,8 +110,8 @@ def test_what_a_network_of_ones_own_does_behind_its_base_is_not_solved() -> None
     class Scaled(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.base = hs.feature_extractor("resnet18", weights="random")
-            self.fc = nn.Linear(512, 3)
+            self.base = hs.feature_extractor("timm/test_resnet", weights="random")
+            self.fc = nn.Linear(96, 3)
 
         def forward(self, images: Tensor) -> Tensor:
             logits: Tensor = self.fc(nn.functional.normalize(self.base(images)))
