@@ -27,7 +27,7 @@ extract_features = functools.partial(features_extract.extract_features, open_ext
 
 
 def extract(data: Path, out: Path) -> Extracted:
-    return extract_features(data, out, BACKBONE)
+    return extract_features(data, out, BACKBONE, size_px=64)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -48,10 +48,11 @@ def test_vectors_are_those_of_the_feature_extractor(suffix: str, photos: Path, t
     assert table["split"] == [None if suffix == ".parquet" else ""] * 12
 
     backbone = resolve(BACKBONE)
+    preprocessing = backbone.preprocessing_for("classification", size_px=64)
     base = feature_extractor(create_pretrained(backbone)[0])
-    normalise = Normalise(backbone.preprocessing)
+    normalise = Normalise(preprocessing)
     for path, vector in list(zip(table["path"], table["vector"], strict=True))[:3]:
-        pixels = load_pixels(Path(path).read_bytes(), backbone.preprocessing, path=path)
+        pixels = load_pixels(Path(path).read_bytes(), preprocessing, path=path)
         with torch.no_grad():
             expected = base(normalise(torch.from_numpy(pixels)[None]))[0].numpy()
         np.testing.assert_allclose(vector, expected, atol=2e-3)
@@ -168,7 +169,7 @@ def test_pascal_voc_is_read_in_a_folder_of_photos_too(tmp_path: Path) -> None:
             f"<annotation><filename>{number}.png</filename><object><name>cat</name>{box}</object></annotation>"
         )
     out = tmp_path / "features.parquet"
-    extract_features(tmp_path / "photos", out, "resnet18", weights="random", size_px=32)
+    extract_features(tmp_path / "photos", out, "timm/test_resnet", weights="random", size_px=32)
     found = read(out)
     assert found["label"] == ["cat", "cat"]
     assert found["ymax"] == [20, 20]
@@ -179,7 +180,7 @@ def test_what_is_left_out_is_named(tmp_path: Path) -> None:
     table = write_labels(tmp_path / "photos", text)
     (tmp_path / "photos" / "3.png").write_bytes(b"no photo")
     out = tmp_path / "features.parquet"
-    result = extract_features(table, out, "resnet18", weights="random", size_px=32)
+    result = extract_features(table, out, "timm/test_resnet", weights="random", size_px=32)
     assert {Path(path).name for path, _ in result.unreadable} == {"1.png", "3.png", "gone.png"}
     assert [Path(path).name for path in read(out)["path"]] == ["0.png", "2.png"]
 
@@ -198,7 +199,7 @@ def test_a_photo_whose_features_are_not_finite_is_left_out_and_named(
     base = StageSequence([Stage("spread", [Spread()])])
     monkeypatch.setattr("headstart.training.tools.network_extractor.feature_extractor", lambda network: base)
     out = tmp_path / "features.npz"
-    result = extract_features(table, out, "resnet18", weights="random", size_px=32)
+    result = extract_features(table, out, "timm/test_resnet", weights="random", size_px=32)
     ((path, reason),) = result.unreadable
     assert (Path(path).name, "not finite" in reason) == ("2.png", True)
     assert np.isfinite(read(out)["vector"]).all()
@@ -208,9 +209,11 @@ def test_the_cache_stays_within_its_budget(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
-    monkeypatch.setattr("headstart.frozen.cache.BUDGET_BYTES", 20_000)  # less than 12 rows of 512
+    monkeypatch.setattr("headstart.frozen.cache.BUDGET_BYTES", 4_000)  # less than 12 rows of 96
     out = tmp_path / "features.npz"
-    result = extract_features(photos / "test", out, "resnet18", weights="random", size_px=32, say=told.append)
+    result = extract_features(
+        photos / "test", out, "timm/test_resnet", weights="random", size_px=32, say=told.append
+    )
     assert result.num_rows == 12
     assert any("not stored in the cache" in text for text in told)
     folder = Path(os.environ["HEADSTART_CACHE"])
@@ -232,11 +235,11 @@ def test_wrong_settings_are_refused(
     settings: dict[str, Any], message: str, photos: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        extract_features(photos, tmp_path / "features.npz", "resnet18", weights="random", **settings)
+        extract_features(photos, tmp_path / "features.npz", "timm/test_resnet", weights="random", **settings)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_target_named_like_another_column_is_refused(tmp_path: Path) -> None:
     table = write_labels(tmp_path / "photos", "image,vector\n0.png,1\n1.png,2\n")
     with pytest.raises(ConfigError, match="vector is the name of another column"):
-        extract_features(table, tmp_path / "out.npz", "resnet18", weights="random", target="vector")
+        extract_features(table, tmp_path / "out.npz", "timm/test_resnet", weights="random", target="vector")

@@ -89,9 +89,9 @@ def test_own_graphs_are_what_the_script_makes(full_name: str) -> None:
     assert made == stored
 
 
-@pytest.mark.parametrize(("size_px", "halfway"), [(None, 0), (97, 3)])
+@pytest.mark.parametrize(("size_px", "halfway"), [(64, 0), (97, 3)])
 def test_a_filled_graph_is_the_function_that_pytorch_exports(
-    full_name: str, network: nn.Module, pth: Path, size_px: int | None, halfway: int
+    full_name: str, network: nn.Module, pth: Path, size_px: int, halfway: int
 ) -> None:
     backbone = find_backbone(full_name, pth, size_px=size_px)
     assert backbone is not None
@@ -108,6 +108,7 @@ def test_a_filled_graph_is_the_function_that_pytorch_exports(
 def test_stages_are_tensors_of_the_graph(full_name: str, network: nn.Module, pth: Path) -> None:
     backbone = find_backbone(full_name, pth)
     assert backbone is not None
+    assert backbone.preprocessing == resolve(full_name).preprocessing_for("classification")
     model = onnx.load_from_string(backbone.graph)
     model.graph.output.extend(
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in backbone.stages

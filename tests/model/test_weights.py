@@ -607,7 +607,13 @@ FORMATS |= {
 
 
 # mnasnet insists on its version, which is kept beside the tensors of a state dict.
-WITH_VERSION = ("safetensors", "data parallel", "of a trainer", "wrapped twice", "half precision in an old format")
+WITH_VERSION = (
+    "safetensors",
+    "data parallel",
+    "of a trainer",
+    "wrapped twice",
+    "half precision in an old format",
+)
 
 
 @pytest.mark.parametrize(
