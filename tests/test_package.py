@@ -72,8 +72,8 @@ def test_every_error_that_a_public_docstring_names_is_public() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         headstart.trian  # noqa: B018
-    with pytest.raises(AttributeError, match="it is a command: headstart evaluate --help"):
-        headstart.evaluate  # noqa: B018
+    with pytest.raises(AttributeError, match="it is a command: headstart predict --help"):
+        headstart.predict  # noqa: B018
 
 
 def test_train_stays_a_function_when_every_submodule_has_been_imported() -> None:

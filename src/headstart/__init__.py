@@ -15,7 +15,10 @@ from headstart import environment as _environment
 from headstart.errors import requires_extra
 
 if TYPE_CHECKING:
-    from headstart.config import PhaseConfig, TrainConfig, TrainSettings
+    from headstart.answers.evaluate import evaluate
+    from headstart.answers.evaluation import Evaluation
+    from headstart.answers.table import Answers
+    from headstart.config import FeatureSettings, PhaseConfig, TrainConfig, TrainSettings
     from headstart.errors import (
         ConfigError,
         DamagedFileError,
@@ -34,38 +37,58 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
+    from headstart.frozen.backbones import ListedBackbone
+    from headstart.frozen.extract import Features
     from headstart.inference.predictor import Predictor, load
     from headstart.model.freeze import freeze, unfreeze
     from headstart.model.network import create_network, feature_extractor
     from headstart.model.stages import cut, stages
+    from headstart.products.export import Exported, export
     from headstart.tasks.prediction import Prediction
+    from headstart.training.run.history import EpochRecord
     from headstart.training.run.result import TrainResult
+    from headstart.training.tools.backbone_list import BackboneList, backbones
+    from headstart.training.tools.features import features
+    from headstart.training.tools.inspect import Inspection, inspect
     from headstart.training.tools.lr_find import lr_find
     from headstart.training.tools.lr_range import LrRange
+    from headstart.training.tools.preview import Preview, augment
     from headstart.training.train import resume, train
-    from headstart.training.watch.watcher import Watcher
+    from headstart.training.watch.watcher import PhotoCount, RunStart, Watcher
 
 __version__ = "0.1.0"
 
 _environment.set_defaults()  # before anything else of ours is imported
 
 __all__ = [
+    "Answers",
+    "BackboneList",
     "ConfigError",
     "DamagedFileError",
     "DataError",
+    "EpochRecord",
+    "Evaluation",
     "ExportError",
+    "Exported",
+    "FeatureSettings",
+    "Features",
     "FileWriteError",
     "HeadstartError",
     "ImageError",
     "InputError",
+    "Inspection",
+    "ListedBackbone",
     "LrRange",
     "MissingPackageError",
     "NetworkError",
     "ParityError",
     "PhaseConfig",
+    "PhotoCount",
     "Prediction",
     "Predictor",
+    "Preview",
     "RunFolderError",
+    "RunStart",
     "TrainConfig",
     "TrainResult",
     "TrainSettings",
@@ -74,10 +97,16 @@ __all__ = [
     "UsageError",
     "Watcher",
     "WeightsError",
+    "augment",
+    "backbones",
     "create_network",
     "cut",
+    "evaluate",
+    "export",
     "feature_extractor",
+    "features",
     "freeze",
+    "inspect",
     "load",
     "lr_find",
     "resume",
@@ -87,22 +116,34 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Answers": "headstart.answers.table",
+    "BackboneList": "headstart.training.tools.backbone_list",
     "ConfigError": "headstart.errors",
     "DamagedFileError": "headstart.errors",
     "DataError": "headstart.errors",
+    "EpochRecord": "headstart.training.run.history",
+    "Evaluation": "headstart.answers.evaluation",
     "ExportError": "headstart.errors",
+    "Exported": "headstart.products.export",
+    "FeatureSettings": "headstart.config",
+    "Features": "headstart.frozen.extract",
     "FileWriteError": "headstart.errors",
     "HeadstartError": "headstart.errors",
     "ImageError": "headstart.errors",
     "InputError": "headstart.errors",
+    "Inspection": "headstart.training.tools.inspect",
+    "ListedBackbone": "headstart.frozen.backbones",
     "LrRange": "headstart.training.tools.lr_range",
     "MissingPackageError": "headstart.errors",
     "NetworkError": "headstart.errors",
     "ParityError": "headstart.errors",
     "PhaseConfig": "headstart.config",
+    "PhotoCount": "headstart.training.watch.watcher",
     "Prediction": "headstart.tasks.prediction",
     "Predictor": "headstart.inference.predictor",
+    "Preview": "headstart.training.tools.preview",
     "RunFolderError": "headstart.errors",
+    "RunStart": "headstart.training.watch.watcher",
     "TrainConfig": "headstart.config",
     "TrainResult": "headstart.training.run.result",
     "TrainSettings": "headstart.config",
@@ -111,10 +152,16 @@ _MODULES = {
     "UsageError": "headstart.errors",
     "Watcher": "headstart.training.watch.watcher",
     "WeightsError": "headstart.errors",
+    "augment": "headstart.training.tools.preview",
+    "backbones": "headstart.training.tools.backbone_list",
     "create_network": "headstart.model.network",
     "cut": "headstart.model.stages",
+    "evaluate": "headstart.answers.evaluate",
+    "export": "headstart.products.export",
     "feature_extractor": "headstart.model.network",
+    "features": "headstart.training.tools.features",
     "freeze": "headstart.model.freeze",
+    "inspect": "headstart.training.tools.inspect",
     "load": "headstart.inference.predictor",
     "lr_find": "headstart.training.tools.lr_find",
     "resume": "headstart.training.train",
@@ -124,8 +171,7 @@ _MODULES = {
 }
 
 
-# Commands without a function of their name; ``features`` is a package.
-_ONLY_COMMANDS = ("augment", "backbones", "demo", "evaluate", "export", "inspect", "predict")
+_ONLY_COMMANDS = ("cache", "demo", "predict")  # without a function of their name
 
 
 def __getattr__(name: str) -> object:
@@ -142,5 +188,5 @@ def __dir__() -> list[str]:
 
 # Without PyTorch, `help(headstart)` and `from headstart import *` are about what works without it.
 if importlib.util.find_spec("torch") is None:
-    _OF_TORCH = {"headstart.model", "headstart.training.tools.lr_find"}
+    _OF_TORCH = {"headstart.model", "headstart.training.tools.lr_find", "headstart.training.tools.inspect"}
     __all__ = [name for name in __all__ if not any(map(_MODULES[name].startswith, _OF_TORCH))]

@@ -1,8 +1,12 @@
-"""Formats text for people: aligned columns, numbers with nouns."""
+"""Formats text for people, in a terminal or a notebook: aligned columns, tables, numbers with nouns."""
 
 from __future__ import annotations
 
+import base64
+import html
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
@@ -14,6 +18,13 @@ def score_text(name: str, value: float, decimals: int = 3) -> str:
     """Format a score. Errors in the unit of a target keep their significant digits."""
     in_its_unit = name in ("mae", "rmse") and not 0.1 <= abs(value) < 1e7
     return f"{value:.{decimals}{'g' if in_its_unit else 'f'}}"
+
+
+def cell(name: str, value: Any) -> str:
+    """Return the text of a value in the column of this name."""
+    if value is None:
+        return "–"
+    return score_text(name, value) if isinstance(value, float) else str(value)
 
 
 def align(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -38,6 +49,36 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]
     widths = [max(map(width_of, column)) for column in zip(header, *rows, strict=True)]
     widths[0] = -widths[0]
     return (align(row, widths) for row in (header, *rows))
+
+
+def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return the table as HTML for a notebook, aligned like ``table``."""
+    style = 'style="text-align: right; padding: 0.1em 0.8em"'
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        first, *others = map(html.escape, cells)
+        return (
+            f'<tr><th style="text-align: left">{first}</th>'
+            + "".join(f"<{tag} {style}>{text}</{tag}>" for text in others)
+            + "</tr>"
+        )
+
+    body = "".join(line(row, "td") for row in rows)
+    return f"<table><thead>{line(header, 'th')}</thead><tbody>{body}</tbody></table>"
+
+
+def html_picture(path: Path, words: str) -> str:
+    """Return a PNG file as HTML for a notebook; an empty text if it cannot be read.
+
+    Args:
+        path: The file.
+        words: Its alternative text.
+    """
+    try:
+        png = base64.b64encode(path.read_bytes()).decode()
+    except OSError:
+        return ""
+    return f'<img src="data:image/png;base64,{png}" alt="{html.escape(words)}" style="max-width: 100%">'
 
 
 def width_of(text: str) -> int:

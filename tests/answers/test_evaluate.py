@@ -12,13 +12,9 @@ import pytest
 from PIL import Image
 
 from colours import INFO, colours_model
-from headstart.answers.evaluate import (
-    answer_photos,
-    chosen_on_validation,
-    evaluate_folder,
-    num_seen_by,
-)
+from headstart.answers.evaluate import answer_photos, evaluate
 from headstart.answers.scores import scores_of
+from headstart.answers.seen import chosen_on_validation, num_seen_by
 from headstart.errors import DataError
 from headstart.images.photo import Photo
 from headstart.inference.model_file import seal_onnx
@@ -59,7 +55,7 @@ MIXED = {"blue/1.png": "blue", "blue/2.png": "red", "red/3.png": "red", "red/4.p
 
 
 def test_photos_are_scored_by_class_name(predictor: Predictor, paint: Paint) -> None:
-    result = evaluate_folder(predictor, paint(MIXED))
+    result = evaluate(predictor, paint(MIXED))
     scores = result.scores
     assert (result.split, result.unreadable) == (None, ())
     assert scores.class_names == ("red", "green", "blue")
@@ -86,7 +82,7 @@ def test_scores_are_those_of_the_predictions(predictor: Predictor, paint: Paint)
     assert answers.path == ["blue/1.png", "blue/2.png", "red/3.png", "red/4.png"]
     assert (answers.label, answers.prediction) == (labels, [p.label for p in predictions])
     accuracy = np.mean([p.label == label for p, label in zip(predictions, labels, strict=True)])
-    assert scores_of(answers, INFO).accuracy == accuracy == evaluate_folder(predictor, root).scores.accuracy
+    assert scores_of(answers, INFO).accuracy == accuracy == evaluate(predictor, root).scores.accuracy
 
 
 SPLITS = {
@@ -116,7 +112,7 @@ def test_the_test_split_is_taken_unless_another_is_asked_for(
     paint: Paint,
 ) -> None:
     files = {name: colour for name, colour in SPLITS.items() if not name.startswith(left_out or "-")}
-    result = evaluate_folder(predictor, paint(files), asked)
+    result = evaluate(predictor, paint(files), asked)
     assert (result.split, result.scores.accuracy) == (taken, accuracy)
 
 
@@ -133,13 +129,13 @@ def test_the_test_split_is_taken_unless_another_is_asked_for(
 def test_a_folder_that_could_not_be_trained_on_is_scored(
     files: dict[str, str], predictor: Predictor, paint: Paint
 ) -> None:
-    scores = evaluate_folder(predictor, paint(files)).scores
+    scores = evaluate(predictor, paint(files)).scores
     assert (scores.accuracy, sum(scores.support)) == (1.0, 1)
 
 
 def test_unreadable_photos_are_told_and_do_not_count(predictor: Predictor, paint: Paint) -> None:
     root = paint({**MIXED, "blue/0.jpg": "broken"})
-    result = evaluate_folder(predictor, root)
+    result = evaluate(predictor, root)
     assert result.scores.accuracy == 0.75
     (unreadable,) = result.unreadable
     assert Photo(str(unreadable.path)) in result.photos
@@ -167,7 +163,7 @@ def test_what_cannot_be_scored_is_refused_with_the_reason(
     files: dict[str, str], split: str | None, message: str, predictor: Predictor, paint: Paint
 ) -> None:
     with pytest.raises(DataError, match=message):
-        evaluate_folder(predictor, paint(files), split)
+        evaluate(predictor, paint(files), split)
 
 
 def test_a_run_knows_the_photos_that_had_a_part_in_it_wherever_they_lie(paint: Paint, tmp_path: Path) -> None:

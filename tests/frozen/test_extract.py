@@ -13,7 +13,7 @@ from PIL import Image
 
 from headstart.errors import ConfigError, DataError, UsageError
 from headstart.frozen import extract as features_extract
-from headstart.frozen.extract import Extracted
+from headstart.frozen.extract import Features
 from headstart.images.preprocess import load_pixels
 from headstart.model.backbones import resolve
 from headstart.model.network import feature_extractor
@@ -26,7 +26,7 @@ BACKBONE = "timm/tf_efficientnet_lite0"
 extract_features = functools.partial(features_extract.extract_features, open_extractor=open_extractor)
 
 
-def extract(data: Path, out: Path) -> Extracted:
+def extract(data: Path, out: Path) -> Features:
     return extract_features(data, out, BACKBONE, size_px=64)
 
 

@@ -14,14 +14,14 @@ from PIL import Image
 
 from headstart.errors import ConfigError, DataError, UsageError
 from headstart.images.view import Step
-from headstart.training.tools.preview import write_sheet
+from headstart.training.tools.preview import augment
 from headstart.views.sheet import Picture, Section, describe, draw_sheet, fit
 
 RESNET = {"backbone": "resnet18", "size_px": 32}
 
 
 def draw(data: Path, out: Path, **options: Any) -> Any:
-    return write_sheet(data, out, **{**RESNET, "num_views": 3, "num_photos": 4, **options})
+    return augment(data, out, **{**RESNET, "num_views": 3, "num_photos": 4, **options})
 
 
 def test_the_sheet_is_a_picture_with_a_row_for_each_photo(photos: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 import headstart as hs
-from headstart.answers.evaluate import evaluate_folder
+from headstart.answers.evaluate import evaluate
 from headstart.errors import ConfigError, DataError, UsageError
 from headstart.inference.model_file import open_onnx
 from headstart.products.pth import write_pth
@@ -181,7 +181,7 @@ def test_metrics_and_files_of_every_task(runs: dict[str, hs.TrainResult], name: 
     header = (run.path / "history.csv").read_text().splitlines()[0].split(",")
     assert {f"val_{metric}" for metric in METRICS[name]} <= set(header)
     # The test score is what evaluating the deployed file gives.
-    evaluation = evaluate_folder(hs.load(run.path), _data(run), "test")
+    evaluation = evaluate(hs.load(run.path), _data(run), "test")
     assert evaluation.scores.to_dict() == metrics["test"]
 
 

@@ -17,7 +17,7 @@ import timm
 import torch
 
 import headstart as hs
-from headstart.answers.evaluate import evaluate_folder
+from headstart.answers.evaluate import evaluate
 from headstart.data.check import check_images
 from headstart.data.sources.folder import read_folder
 from headstart.data.split import split_dataset
@@ -111,7 +111,7 @@ def test_the_model_file_is_the_best_epochs_whatever_was_trained_later(photos: Pa
     best = run.metrics["best"]
     assert best["phase"] == "good"
     assert run.metrics["phases"][1]["epochs"][-1]["val_loss"] > 2 * best["val_loss"]
-    evaluation = evaluate_folder(hs.load(run.path), photos, "test")
+    evaluation = evaluate(hs.load(run.path), photos, "test")
     assert evaluation.scores.loss == pytest.approx(best["val_loss"], rel=1e-3)
     assert evaluation.scores.accuracy == best["val_accuracy"]
 
@@ -339,7 +339,7 @@ def test_mixtures_of_weights_are_kept_where_they_are_better(photos: Path, tmp_pa
     best = run.metrics["best"]
     assert 0 < best["share"] < 1
     assert best["val_loss"] < min(row["val_loss"] for each in run.metrics["phases"] for row in each["epochs"])
-    evaluation = evaluate_folder(hs.load(run.path), photos, "test")
+    evaluation = evaluate(hs.load(run.path), photos, "test")
     assert evaluation.scores.loss == pytest.approx(best["val_loss"], rel=1e-3)
 
 

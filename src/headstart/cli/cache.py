@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from headstart.cli.printing import print_columns
-from headstart.columns import counted
+from headstart.columns import counted, table
 
 
 def cache(
@@ -49,7 +48,7 @@ def cache(
         for store in stores
     ]
     if rows:
-        print_columns(["backbone", "up to", "rows", "MB", "last opened"], rows)
+        print("\n".join(table(["backbone", "up to", "rows", "MB", "last opened"], rows)))
     print(f"{total / 1e6:,.1f} MB of at most {budget_bytes() / 1e6:,.0f} MB in {cache_folder()}")
     if names := sorted({about["name"] for about in prefixes.kept()}):
         print(f"{prefixes.used_bytes() / 1e6:,.1f} MB of exported networks: {', '.join(names)}")

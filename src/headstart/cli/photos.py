@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+import headstart
 from headstart.cli.options import Data, option, with_settings
 from headstart.columns import counted
-from headstart.files import FEATURES, refuse_to_write
 
 
 @with_settings("augment", seed={"text": "random seed of the views, as in training, and of the photos shown"})
@@ -32,9 +32,7 @@ def augment(
     photos: Annotated[int, typer.Option(min=1, max=50, help="Number of photos in the picture.")] = 8,
 ) -> None:
     """Draw photos beside their augmented views. The views are those that training would use."""
-    from headstart.training.tools.preview import write_sheet
-
-    result = write_sheet(data, out, augment=augment, num_views=views, num_photos=photos, **settings)
+    result = headstart.augment(data, out, augment=augment, num_views=views, num_photos=photos, **settings)
     for path, reason in result.unreadable:
         print(f"headstart: {path}: {reason}", file=sys.stderr)
     for warning in result.warnings:
@@ -67,11 +65,7 @@ def features(
     """Write the features of photos to a file. Features are the inputs of a network's head. Paths, labels and
     splits are written with them.
     """
-    from headstart.frozen.extract import extract_features
-    from headstart.training.tools.extractor import open_extractor
-
-    refuse_to_write(out, FEATURES)
-    result = extract_features(data, out, open_extractor=open_extractor, **settings)
+    result = headstart.features(data, out, **settings)
     for path, reason in result.unreadable:
         print(f"headstart: {path}: {reason}", file=sys.stderr)
     photos = counted(result.num_rows, "photo")

@@ -15,8 +15,7 @@ import typer
 
 import headstart
 from headstart.cli.options import Model, option, with_settings
-from headstart.cli.printing import cell, print_columns
-from headstart.columns import counted, score_text
+from headstart.columns import counted
 from headstart.errors import UsageError
 from headstart.files import TEXT, refuse_to_write, sha256_of_file
 
@@ -114,41 +113,8 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score a model on labelled photos. Prints the scores of its task, overall and per class or target."""
-    from headstart.answers.evaluate import chosen_on_validation, evaluate_folder, num_seen_by
-    from headstart.inference.predictor import load
-
-    result = evaluate_folder(load(model), data, split, **settings)
-    scores = result.scores.to_dict()
-    for rows in (scores.get("classes"), scores.get("targets")):
-        if rows:
-            print_columns(list(rows[0]), [[cell(*item) for item in row.items()] for row in rows])
-            print()
-    which = f"{result.split} photos" if result.split else "photos"
-    if "confusion" in scores:
-        right = sum(row[i] for i, row in enumerate(scores["confusion"]))
-        print(f"accuracy {scores['accuracy']:.4f} ({right} of {result.num_photos} {which})")
-    else:
-        print(f"{result.num_photos} {which}")
-    for name, value in scores.items():
-        if isinstance(value, float) and not (name == "accuracy" and "confusion" in scores):
-            print(f"{name} {score_text(name, value, 4)}")
-    run = model if model.is_dir() else model.parent
-    seen, chosen = num_seen_by(run, result.scored), chosen_on_validation(run)
-    parts = {"train": "was trained on", "val": chosen and f"had its {chosen} chosen on"}
-    of_these = f"of these {counted(result.num_photos, 'photo')}"
-    for each, part in parts.items():
-        if part and seen[each]:
-            print(
-                f"headstart: the model {part} {seen[each]} {of_these}, so these scores are too optimistic. "
-                "Score it on photos that had no part in training.",
-                file=sys.stderr,
-            )
-    if seen["val"] and not chosen:
-        print(
-            f"headstart: {seen['val']} {of_these} are the run's validation photos, so its metrics.json has "
-            "these scores already. Nothing was chosen on them.",
-            file=sys.stderr,
-        )
+    result = headstart.evaluate(model, data, split, **settings)
+    print(result)
     for note in result.notes:
         print(f"headstart: {note}", file=sys.stderr)
     for left_out in dict.fromkeys(result.quarantined):

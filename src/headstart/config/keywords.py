@@ -1,4 +1,4 @@
-"""The keywords of ``hs.train``, for type checkers and editors; a test keeps them equal to ``TrainConfig``."""
+"""The keywords of the calls, for type checkers and editors; a test keeps them equal to ``TrainConfig``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, TypedDict
 from headstart.config.phase import PhaseConfig
 
 
-class TrainSettings(TypedDict, total=False):
-    """Settings of a run as keywords: all fields of ``TrainConfig`` except ``data`` and ``watch``."""
+class FeatureSettings(TypedDict, total=False):
+    """Settings of ``hs.features`` as keywords: which photos are read, and how they are computed."""
 
     val: float | str | os.PathLike[str]
     task: str
@@ -20,7 +20,6 @@ class TrainSettings(TypedDict, total=False):
     split_column: str | None
     group_by: str | None
     boxes: str
-    min_visible: float
     backbone: str | os.PathLike[str]
     weights: str | os.PathLike[str]
     resize: str | None
@@ -28,6 +27,17 @@ class TrainSettings(TypedDict, total=False):
     mean: Sequence[float] | None
     std: Sequence[float] | None
     output_name: str | None
+    features: str
+    device: str
+    precision: str
+    workers: int | None
+    allow_quarantined: float | None
+
+
+class TrainSettings(FeatureSettings, total=False):
+    """Settings of a run as keywords: all fields of ``TrainConfig`` except ``data`` and ``watch``."""
+
+    min_visible: float
     head: str
     recipe: str | os.PathLike[str]
     epochs: int | None
@@ -35,13 +45,8 @@ class TrainSettings(TypedDict, total=False):
     seed: int
     batch_size: int
     select: str
-    features: str
-    device: str
-    precision: str
     memory_format: str
-    workers: int | None
     checkpoint_seconds: float
     max_minutes: float | None
-    allow_quarantined: float | None
     phase_settings: Mapping[str, Mapping[str, Any]] | None
     phases: Sequence[PhaseConfig | Mapping[str, Any]]

@@ -85,30 +85,37 @@ def available() -> list[str]:
 
 
 @dataclass(frozen=True)
-class Listed:
-    """One row of ``headstart backbones`` without PyTorch.
+class ListedBackbone:
+    """One row of ``headstart backbones``.
 
     Attributes:
-        name: The name to use: ``timm/tf_efficientnet_lite0``.
+        name: The name to use: ``resnet18``, ``timm/tf_efficientnet_lite0``.
         full_name: The name with the tag of its weights.
         size_px: Size of the input.
-        source: Where the weights are on this machine: in an installed package, in torchvision's cache, or in
-            an earlier export by PyTorch; None if they are not on this machine.
+        source: Where the weights come from: an installed package, a library's cache, an earlier export by
+            PyTorch, or a download; None if they are not available.
+        installed: Whether the weights are on this machine.
+        num_params: Number of parameters, pretrained head included; None without PyTorch.
+        megabytes: Size of the parameters as float32, in 10⁶ bytes; None without PyTorch.
     """
 
     name: str
     full_name: str
     size_px: int
     source: Literal["package", "cache", "download", "export"] | None
+    installed: bool
+    num_params: int | None = None
+    megabytes: float | None = None
 
 
-def listed() -> list[Listed]:
+def listed() -> list[ListedBackbone]:
     """Return Headstart's own backbones, with or without weights, and earlier exports."""
     rows = {}
     for about in reversed(prefixes.kept()):
         if about["is_official"]:
             name = short_name(about["name"]) if about["is_usual"] else about["name"]
-            rows[about["name"]] = Listed(name, about["name"], about["native"]["size_px"], "export")
+            size_px = about["native"]["size_px"]
+            rows[about["name"]] = ListedBackbone(name, about["name"], size_px, "export", installed=True)
     own = []
     for full_name in OWN_GRAPHS:
         recipe = own_graph(full_name)[1]
@@ -118,5 +125,6 @@ def listed() -> list[Listed]:
             own.append(exported)
         else:
             size_px, source = recipe.preprocessing.size_px, file.kind if file else None
-            own.append(Listed(short_name(full_name), full_name, size_px, source))
+            is_here = source is not None
+            own.append(ListedBackbone(short_name(full_name), full_name, size_px, source, is_here))
     return [*own, *(rows[name] for name in sorted(rows))]

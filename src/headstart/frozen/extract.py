@@ -7,13 +7,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from headstart import tasks
+from headstart.columns import counted
 from headstart.config import TrainConfig
 from headstart.config.checking import hint_at, settings_of
 from headstart.data.place import place_boxes
@@ -24,7 +25,7 @@ from headstart.data.sources.voc import has_xml
 from headstart.errors import ConfigError, DataError, requires
 from headstart.frozen.activations import Activations
 from headstart.frozen.cache import Room, should_keep
-from headstart.frozen.feature_file import WRITERS, columns_of
+from headstart.frozen.feature_file import WRITERS, columns_of, in_memory
 from headstart.frozen.fingerprint import Fingerprint
 from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.frozen.onnx_file.check import check_on_files
@@ -71,32 +72,51 @@ class Extractor:
         )
 
 
-@dataclass(frozen=True)
-class Extracted:
-    """The result of ``extract_features``.
+@dataclass(frozen=True, repr=False)
+class Features:
+    """The features of N photos, in a file or in memory. ``features["vector"]`` is the column of that name.
 
     Attributes:
-        num_rows: Number of photos in the file.
-        num_features: Length of each vector.
-        unreadable: Path and reason of each photo that is not in the file: it cannot be read, its label cannot
-            be used, or its features are not finite.
+        path: The file with the features; None if they are in memory.
+        num_rows: N.
+        num_features: D, the length of each vector.
+        unreadable: Path and reason of each photo without features: it cannot be read, its label cannot be
+            used, or its features are not finite.
+        columns: Columns by name, as in an ``.npz`` file: ``vector``, (N, D) float32, and those that
+            ``hs.features`` names. Empty if the features are in a file.
     """
 
+    path: Path | None
     num_rows: int
     num_features: int
     unreadable: tuple[tuple[str, str], ...]
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name in self.columns:
+            return self.columns[name]
+        if self.path is not None:
+            raise KeyError(f"the columns are in {self.path}: read it with numpy.load or pandas.read_parquet")
+        raise KeyError(f"{name!r} is not a column; there are {', '.join(self.columns)}")
+
+    def __repr__(self) -> str:
+        columns = f", columns {', '.join(self.columns)}" if self.columns else ""
+        where = "" if self.path is None else f", in {self.path}"
+        left_out = f", {len(self.unreadable):,} left out" if self.unreadable else ""
+        photos = counted(self.num_rows, "photo")
+        return f"<Features of {photos}, {self.num_features:,} each{columns}{where}{left_out}>"
 
 
 def extract_features(
     data: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    backbone: str = TrainConfig.backbone,
+    out: str | os.PathLike[str] | None,
+    backbone: str | os.PathLike[str] = TrainConfig.backbone,
     *,
     open_extractor: Callable[[TrainConfig, str, Callable[[str], object]], Extractor],
     say: Callable[[str], object] = lambda text: print(text, file=sys.stderr),
     **settings: Any,
-) -> Extracted:
-    """Write the features of photos with their labels, in one pass and with constant memory.
+) -> Features:
+    """Compute the features of photos with their labels, in one pass; for a file, with constant memory.
 
     The columns are path, the labels, split, group (if there are any) and vector (float32). The labels are
     ``label`` (one class), ``labels`` (several: lists of names; in ``.npz`` (N, K) bool, and ``class_names``),
@@ -105,7 +125,7 @@ def extract_features(
 
     Args:
         data: As for training; or a folder of photos without classes, or a table without labels.
-        out: A ``.parquet`` or ``.npz`` file.
+        out: A ``.parquet`` or ``.npz`` file; None for arrays in memory.
         backbone: Name of the backbone.
         open_extractor: Function of the settings, the task and ``say`` that opens the backbone.
         say: Called with sentences for the user, and every ten seconds with the progress.
@@ -116,7 +136,7 @@ def extract_features(
         DataError: There are no photos, or their labels cannot be used.
         MissingPackageError: A ``.parquet`` file needs pyarrow, which is not installed.
     """
-    path = Path(out)
+    path = None if out is None else Path(out)
     _refuse_wrong(path, settings)
     config = TrainConfig.from_settings(data, backbone=backbone, **settings)
     listing = _list_photos(config, settings, say)
@@ -133,18 +153,22 @@ def extract_features(
     if extractor.file is not None:
         check_on_files(extractor.file, [candidate.photo for candidate in candidates], say)
     activations = _activations_of(extractor, config, len(candidates), say)
-    rows = _Rows(unreadable)
+    rows, arrays = _Rows(unreadable), {}
     try:
-        WRITERS[path.suffix](path, rows.read(candidates, activations, say), columns)
+        pairs = rows.read(candidates, activations, say)
+        if path is None:
+            arrays = in_memory(pairs, columns)
+        else:
+            WRITERS[path.suffix](path, pairs, columns)
     finally:
         activations.close()
     if not rows.num_rows:
         shown = "; ".join(f"{path}: {reason}" for path, reason in unreadable[:3])
         raise DataError(f"None of the photos can be read, so there is nothing to write: {shown}.")
-    return Extracted(rows.num_rows, rows.num_features, tuple(unreadable))
+    return Features(path, rows.num_rows, rows.num_features, tuple(unreadable), arrays)
 
 
-def _refuse_wrong(path: Path, settings: Mapping[str, Any]) -> None:
+def _refuse_wrong(path: Path | None, settings: Mapping[str, Any]) -> None:
     """Refuse wrong settings and file names before the work.
 
     Raises:
@@ -156,7 +180,7 @@ def _refuse_wrong(path: Path, settings: Mapping[str, Any]) -> None:
         for name in settings
         if name not in SETTINGS
     ]
-    if path.suffix not in WRITERS:
+    if path is not None and path.suffix not in WRITERS:
         problems.append(f"out is {str(path)!r}; its name must end in {' or '.join(WRITERS)}.")
     if settings.get("val") is not None and _is_number(settings["val"]):
         problems.append(
@@ -165,7 +189,7 @@ def _refuse_wrong(path: Path, settings: Mapping[str, Any]) -> None:
         )
     if problems:
         raise ConfigError(problems)
-    if path.suffix == ".parquet":
+    if path is not None and path.suffix == ".parquet":
         with requires("pyarrow", f"The file {str(path)!r}"):
             import pyarrow.parquet  # noqa: F401
 

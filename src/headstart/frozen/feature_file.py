@@ -162,10 +162,7 @@ def _write_npz(path: Path, rows: Iterable[tuple[Candidate, np.ndarray]], columns
             vectors.write(vector.astype(np.float32).tobytes())
         if not photos:
             return
-        arrays = {each.name: each.array(photos) for each in columns}
-        for each in columns:
-            if each.classes:
-                arrays["class_names"] = np.array(each.classes, str)
+        arrays = _arrays(photos, columns)
 
         def write(file: BinaryIO) -> None:
             with zipfile.ZipFile(file, "w", allowZip64=True) as archive:
@@ -183,6 +180,23 @@ def _write_npz(path: Path, rows: Iterable[tuple[Candidate, np.ndarray]], columns
                     shutil.copyfileobj(vectors, entry)
 
         write_whole(path, write)
+
+
+def in_memory(
+    rows: Iterable[tuple[Candidate, np.ndarray]], columns: Sequence[Column]
+) -> dict[str, np.ndarray]:
+    """Return the arrays that a ``.npz`` file would hold."""
+    pairs = list(rows)
+    vectors = [vector.astype(np.float32) for _, vector in pairs]
+    return _arrays([photo for photo, _ in pairs], columns) | {"vector": np.stack(vectors)} if pairs else {}
+
+
+def _arrays(photos: Sequence[Candidate], columns: Sequence[Column]) -> dict[str, np.ndarray]:
+    arrays = {each.name: each.array(photos) for each in columns}
+    for each in columns:
+        if each.classes:
+            arrays["class_names"] = np.array(each.classes, str)
+    return arrays
 
 
 def _text(path: str) -> str:

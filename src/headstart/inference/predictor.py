@@ -40,7 +40,8 @@ def load(path: str | os.PathLike[str]) -> Predictor:
         UsageError: The file is not a Headstart model, or was written by a newer version of Headstart.
         DamagedFileError: The checksum of the file is wrong.
     """
-    return Predictor(*open_onnx(_model_in(Path(path))))
+    file = _model_in(Path(path))
+    return Predictor(*open_onnx(file), path=os.fspath(file))
 
 
 class Predictor:
@@ -48,16 +49,26 @@ class Predictor:
 
     Attributes:
         info: Description of the model.
+        path: The model file; None if its content was given.
     """
 
-    def __init__(self, model: bytes, info: ModelInfo, *, providers: Sequence[Provider] | None = None) -> None:
+    def __init__(
+        self,
+        model: bytes,
+        info: ModelInfo,
+        *,
+        providers: Sequence[Provider] | None = None,
+        path: str | None = None,
+    ) -> None:
         """
         Args:
             model: The content of a ``model.onnx``, verified.
             info: What it says of itself.
             providers: What computes, as in ``open_session``; by default a GPU where ONNX Runtime has one.
+            path: The file that it was read from.
         """
         self.info = info
+        self.path = path
         self._providers = providers
         self._model = model  # to make copies of: ONNX Runtime's session cannot be copied
         try:
@@ -89,7 +100,8 @@ class Predictor:
 
     def __reduce__(self) -> tuple[Callable[[bytes, ModelInfo], Predictor], tuple[bytes, ModelInfo]]:
         """Pickle and copy the model file; a copy opens it in its own process with the same providers."""
-        return partial(type(self), providers=self._providers), (self._model, self.info)
+        make = partial(type(self), providers=self._providers, path=self.path)
+        return make, (self._model, self.info)
 
     def __repr__(self) -> str:
         names = self.info.targets or self.info.class_names
@@ -134,6 +146,40 @@ class Predictor:
             raise UsageError(f"top_k is {top_k}; it must be at least 1.")
         rows = map_images(as_photos(photos), self._pixels, self._answers, batch_size=self._batch_size)
         return (self._prediction(photo, row, top_k) for photo, row in rows)
+
+    def predict_proba(self, photos: PhotoLike | Iterable[PhotoLike]) -> np.ndarray:
+        """Return the probability of each class for one photo or several.
+
+        Args:
+            photos: As in ``predict``.
+
+        Returns:
+            (N, K) float32, in the order of ``class_names``. The rows add up to 1, except for several labels,
+            where each class has an independent probability.
+
+        Raises:
+            UsageError: The model predicts numbers, or boxes without classes.
+            ImageError: A photo cannot be read; ``predict`` reports errors per photo instead.
+            InputError: As in ``predict``.
+        """
+        if "probabilities" not in self._outputs:
+            answers = "numbers" if self.info.targets else "boxes without classes"
+            raise UsageError(
+                f"The model predicts {answers}, so there are no probabilities. Use predict(photos), whose "
+                f"predictions have them as {'numbers' if self.info.targets else 'box'}."
+            )
+
+        def run(pixels: np.ndarray) -> np.ndarray:
+            return np.asarray(self._session.run(["probabilities"], {"images": pixels})[0])
+
+        collection = [photos] if is_one_photo(photos) else photos
+        given = as_photos(cast("Iterable[PhotoLike]", collection))
+        probabilities = []
+        for _, row in map_images(given, self._pixels, run, batch_size=self._batch_size):
+            if isinstance(row, Exception):
+                raise row
+            probabilities.append(row)
+        return np.array(probabilities, np.float32).reshape(-1, len(self.class_names))
 
     def outputs(self, photos: Iterable[PhotoLike]) -> Iterator[np.ndarray | Failure]:
         """Yield the raw outputs of the model file for each photo.

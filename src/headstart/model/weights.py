@@ -13,7 +13,6 @@ import os
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 
 from headstart import tasks
 from headstart.errors import DamagedFileError, WeightsError
+from headstart.frozen.backbones import ListedBackbone
 from headstart.inference.model_file import HEAD, ModelInfo, open_safetensors
 from headstart.model import libraries
 from headstart.model.backbones import Backbone, create_native, every, listed, resolve
@@ -38,29 +38,6 @@ from headstart.weight_files import (
 )
 
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # the preferred one first, as in timm
-
-
-@dataclass(frozen=True)
-class ListedBackbone:
-    """One row of ``headstart backbones``.
-
-    Attributes:
-        name: The name to use: ``resnet18``, ``timm/tf_efficientnet_lite0``.
-        full_name: The name with the tag of its weights.
-        num_params: Number of parameters, including the pretrained head.
-        megabytes: Size of the parameters as float32, in 10⁶ bytes.
-        size_px: Size of the input.
-        source: Where the weights come from, or would come from; None if nobody provides any.
-        installed: Whether the weights are on this machine.
-    """
-
-    name: str
-    full_name: str
-    num_params: int
-    megabytes: float
-    size_px: int
-    source: Literal["package", "cache", "download"] | None
-    installed: bool
 
 
 def create_pretrained(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
 
 from headstart.images.view import Box
 
+_MOST_SHOWN: Final = 5  # classes
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """The prediction for one photo. Only the fields of the model's task are set.
 
@@ -32,3 +35,21 @@ class Prediction:
     numbers: dict[str, float] = field(default_factory=dict)
     box: Box | None = None
     error: str | None = None
+
+    def __repr__(self) -> str:
+        """Return what there is to say, and of many classes the most probable ones."""
+        said = {each.name: getattr(self, each.name) for each in fields(self)}
+        empty: tuple[Any, ...] = (None, (), {})
+        shown = [f"{name}={_text(value)}" for name, value in said.items() if value not in empty]
+        return f"Prediction({', '.join(shown)})"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        parts = [f"{name!r}: {number:.4g}" for name, number in list(value.items())[:_MOST_SHOWN]]
+        return "{" + ", ".join([*parts, *(["..."] if len(value) > _MOST_SHOWN else [])]) + "}"
+    if isinstance(value, tuple) and all(isinstance(each, float) for each in value):
+        return "(" + ", ".join(f"{each:.1f}" for each in value) + ")"
+    return repr(value)

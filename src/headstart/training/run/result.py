@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import functools
 import html
@@ -11,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from headstart.answers.evaluate import chosen_on_validation
 from headstart.answers.file import read_answers
+from headstart.answers.seen import chosen_on_validation
 from headstart.answers.table import Answers
-from headstart.columns import counted, score_text
+from headstart.columns import counted, html_picture, html_table, score_text
 from headstart.inference.predictor import Predictor, load
 
 _FILES: Final = (
@@ -54,23 +53,17 @@ class TrainResult:
         images = self.metrics["images"]
         counts = {"validation": images["val"], "test": images["test"]}
         names = list(dict.fromkeys(name for scores in columns.values() for name in scores))
-        style = 'style="text-align: right; padding: 0.1em 0.8em"'
+        header = ["", *(f"{name}, {counted(counts[name], 'photo')}" for name in columns)]
         rows = [
-            f"<tr><th {style}>{html.escape(name)}</th>"
-            + "".join(
-                f"<td {style}>{score_text(name, scores[name]) if name in scores else ''}</td>"
-                for scores in columns.values()
-            )
-            + "</tr>"
+            [name, *(score_text(name, scores[name]) if name in scores else "" for scores in columns.values())]
             for name in names
         ]
-        head = "".join(f"<th {style}>{name}, {counted(counts[name], 'photo')}</th>" for name in columns)
         notes = [line for line in self._lines() if not line.startswith(("Best: ", "Test: "))]
         return (
             f"<div><p><b>{html.escape(self.metrics['backbone'])}</b>, best: {html.escape(self._best())}</p>"
-            f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+            + html_table(header, rows)
             + "".join(f"<p>{html.escape(note)}</p>" for note in notes)
-            + self._curves_html()
+            + html_picture(self.path / "curves.png", "curves")  # a probe has none
             + "</div>"
         )
 
@@ -94,13 +87,6 @@ class TrainResult:
         share = best.get("share", 1)
         mixed = "" if share == 1 else f", {share:.0%} of its weights, the rest from before the phase"
         return f"{best['phase']}, epoch {best['epoch']}{mixed}"
-
-    def _curves_html(self) -> str:
-        try:
-            png = base64.b64encode((self.path / "curves.png").read_bytes()).decode()
-        except OSError:  # a probe has none
-            return ""
-        return f'<img src="data:image/png;base64,{png}" alt="curves" style="max-width: 100%">'
 
     @functools.cached_property
     def answers(self) -> Answers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +12,7 @@ from typing import Final
 import numpy as np
 import tomli_w
 
+from headstart.columns import html_picture
 from headstart.config import PhaseConfig
 
 START_LR: Final = 1e-7
@@ -22,9 +24,9 @@ LEAST: Final = 0.005  # ... and so does a smaller one than this: what was traine
 STILL: Final = NUM_STEPS // 4  # steps, up to a rate of 1e-5: what the loss does there is chance
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LrRange:
-    """What a range test has seen.
+    """What a range test has seen. It is shown as its suggestion, in a notebook with the picture.
 
     Attributes:
         phase: Name of the phase that was tested.
@@ -98,7 +100,7 @@ class LrRange:
             tables.append({k: v for k, v in values.items() if k in shown or v != defaults[k]})
         return tomli_w.dumps({"phases": tables})
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         if self.valley is None or self.steepest is None:
             return f"Phase {self.phase}: no suggestion, for {self.ended} after {len(self.lrs)} steps."
         if self.hardly_fell:
@@ -108,6 +110,11 @@ class LrRange:
             f"Phase {self.phase}: try {settings} (valley: halfway down the longest fall of the loss).\n"
             f"The loss fell fastest at {self.steepest:.2g}; the smaller of the two is the safer."
         )
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        picture = "" if self.picture is None else html_picture(self.picture, "loss over learning rate")
+        return f"<p>{html.escape(repr(self)).replace(chr(10), '<br>')}</p>{picture}"
 
     def _without_fall(self) -> str:
         names = [each.name for each in self.phases]

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
+from PIL import Image
 
 from headstart import recipe
-from headstart.config import PhaseConfig, TrainConfig
+from headstart.columns import counted
+from headstart.config import PhaseConfig, TrainConfig, TrainSettings
 from headstart.config.operations import PRESETS, Augment, operations_of
 from headstart.data.place import place_boxes
 from headstart.data.sources.source import read_source
@@ -37,35 +40,51 @@ _COMMAND = "headstart augment"
 _ORIGINAL_PX = 400  # an original is decoded to at least so many pixels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Preview:
-    """What became of it.
+    """Photos beside their views. A notebook shows the picture.
 
     Attributes:
+        picture: The sheet.
         num_photos: Photos on the sheet.
         warnings: What the user should know, a sentence each.
         unreadable: Path and reason of photos that were to be shown.
+        path: The file with the picture; None where none was asked for.
     """
 
+    picture: Image.Image
     num_photos: int
     warnings: tuple[str, ...]
     unreadable: tuple[tuple[str, str], ...]
+    path: Path | None = None
+
+    def __repr__(self) -> str:
+        width, height = self.picture.size
+        where = f"in {self.path}" if self.path else "save it with .picture.save(FILE)"
+        lines = [f"Views of {counted(self.num_photos, 'photo')}, {width} × {height} px: {where}"]
+        return "\n".join([*lines, *self.warnings, *(f"{path}: {reason}" for path, reason in self.unreadable)])
+
+    def _repr_png_(self) -> bytes:
+        """Return what a notebook shows."""
+        file = io.BytesIO()
+        self.picture.save(file, "PNG")
+        return file.getvalue()
 
 
-def write_sheet(
+def augment(
     data: str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
     *,
     augment: str | None = None,
     num_views: int = 6,
     num_photos: int = 8,
-    **settings: Any,
+    **settings: Unpack[TrainSettings],
 ) -> Preview:
     """Draw a few photos beside their views: the first ones that training with these settings would see.
 
     Args:
         data: As for training.
-        out: A ``.png`` file; only a sheet is replaced, and none is put among the photos.
+        out: A ``.png`` file; only a sheet is replaced, and none is put among the photos. None for no file.
         augment: A preset to look at instead of what the phases say.
         num_views: Columns.
         num_photos: Rows; each class comes once before any comes twice.
@@ -78,7 +97,9 @@ def write_sheet(
     if augment is not None:
         Augmentation(augment, 0)  # a wrong name is told first
     config = decide_recipe(TrainConfig.from_settings(data, **settings))[0]
-    refuse_picture(Path(out), Path(config.data), _COMMAND)
+    path = None if out is None else Path(out)
+    if path is not None:
+        refuse_picture(path, Path(config.data), _COMMAND)
     listing = read_source(config.data, config.val_folder, **config.source_options)
     backbone, preprocessing = input_of(config, listing.task)
     targets = Targets(listing.task, listing.class_names, preprocessing, min_visible=config.min_visible)
@@ -94,21 +115,13 @@ def write_sheet(
             "None of the photos can be read, so there is nothing to show. The first: "
             f"{unreadable[0][0]}: {unreadable[0][1]}"
         )
-    sections = [
-        Section(
-            each.heading,
-            [_in_words(each.augment)],
-            [
-                _row(photo, content, each.augment, config.seed, targets, min(num_views, each.num_views))
-                for photo, content in photos
-            ],
-        )
-        for each in shown
-    ]
+    sections = [_section(each, photos, config.seed, targets, num_views) for each in shown]
     size = f"{preprocessing.size_px} px, {preprocessing.resize}"
     title = f"{Path(config.data).absolute().name}: views for {backbone} ({size}), seed {config.seed}"
-    write_picture(Path(out), draw_sheet(title, sections), _COMMAND)
-    return Preview(len(photos), tuple(dict.fromkeys(warnings)), tuple(unreadable))
+    picture = draw_sheet(title, sections)
+    if path is not None:
+        write_picture(path, picture, _COMMAND)
+    return Preview(picture, len(photos), tuple(dict.fromkeys(warnings)), tuple(unreadable), path)
 
 
 def _warnings(
@@ -215,6 +228,14 @@ def _readable(
                 continue
             candidate = dataclasses.replace(candidate, box=records[0].box, declared_size=None)
         yield candidate, content
+
+
+def _section(
+    shown: _Shown, photos: Sequence[tuple[Candidate, bytes]], seed: int, targets: Targets, num_views: int
+) -> Section:
+    num_views = min(num_views, shown.num_views)
+    rows = [_row(photo, content, shown.augment, seed, targets, num_views) for photo, content in photos]
+    return Section(shown.heading, [_in_words(shown.augment)], rows)
 
 
 def _row(

@@ -1,0 +1,82 @@
+"""Which photos had a part in a run, so that scores on them are too good."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from headstart import tasks
+from headstart.columns import counted
+from headstart.images.photo import Photo
+from headstart.inference.runtime import map_in_order
+
+
+def notes_on_seen(run: Path, photos: Sequence[Photo]) -> list[str]:
+    """Say why scores of a run's model on these photos are not those of new ones; nothing if they are.
+
+    Args:
+        run: The run folder.
+        photos: The photos that were scored.
+    """
+    seen, chosen = num_seen_by(run, photos), chosen_on_validation(run)
+    of_these = f"of these {counted(len(photos), 'photo')}"
+    parts = {"train": "was trained on", "val": chosen and f"had its {chosen} chosen on"}
+    notes = [
+        f"the model {part} {seen[split]} {of_these}, so these scores are too optimistic. "
+        "Score it on photos that had no part in training."
+        for split, part in parts.items()
+        if part and seen[split]
+    ]
+    if seen["val"] and not chosen:
+        notes.append(
+            f"{seen['val']} {of_these} are the run's validation photos, so its metrics.json has "
+            "these scores already. Nothing was chosen on them."
+        )
+    return notes
+
+
+def num_seen_by(run: str | os.PathLike[str], photos: Iterable[Photo]) -> dict[str, int]:
+    """Count photos that a run has used, by the hash of their bytes, wherever they are now.
+
+    Args:
+        run: The run folder.
+        photos: Unreadable ones are not counted.
+
+    Returns:
+        ``train``: the number of training photos among them; ``val``: the number of validation photos. Both
+        are 0 if the run has no readable ``photos.csv``.
+    """
+    seen: dict[str, set[str]] = {"train": set(), "val": set()}
+    try:
+        text = Path(run, "photos.csv").read_text("utf-8", errors="surrogateescape")
+        for row in csv.DictReader(io.StringIO(text, newline="")):
+            if row["split"] in seen:
+                seen[row["split"]].add(row["sha256"])
+    except (OSError, KeyError, csv.Error):
+        return dict.fromkeys(seen, 0)
+    seen["val"] -= seen["train"]
+    digests = list(map_in_order(Photo.sha256, photos))
+    return {split: sum(digest in of_split for digest in digests) for split, of_split in seen.items()}
+
+
+def chosen_on_validation(run: str | os.PathLike[str]) -> str:
+    """Return what was chosen on the validation photos of a run, which makes scores on them too optimistic.
+
+    Args:
+        run: The run folder.
+
+    Returns:
+        ``"weights"`` if there were several epochs to choose from; ``"thresholds"`` for several labels; both,
+        or neither. ``"weights"`` if there is no readable ``metrics.json``.
+    """
+    try:
+        metrics = json.loads(Path(run, "metrics.json").read_text("utf-8"))
+        num_epochs = sum(len(phase["epochs"]) for phase in metrics["phases"])
+        chosen = {"weights": num_epochs > 1, "thresholds": tasks.of(metrics["task"]).has_labels}
+    except (OSError, ValueError, KeyError, TypeError):
+        return "weights"
+    return " and ".join(name for name, was_chosen in chosen.items() if was_chosen)
