@@ -55,8 +55,7 @@ def open_backbone(
     Args:
         path: Path of the file. Other files with its weights must be in the same folder.
         size_px: Size of the input, if the file does not determine it.
-        mean: Mean of each channel of pixels scaled to 0..1, as in the network's training; default:
-            ImageNet's.
+        mean: Mean of each channel of pixels scaled to 0..1, as in the training; default: ImageNet's.
         std: Standard deviation of each channel; default: ImageNet's.
         resize: How photos are made square: ``"crop"``, ``"pad"`` or ``"squash"``.
         output_name: Name of a tensor of the file to use as features; it need not be an output.
