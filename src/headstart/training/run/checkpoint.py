@@ -1,4 +1,4 @@
-"""Checkpoints: tensors and the progress of training, each file sealed by a checksum over everything in it."""
+"""Checkpoints: files of tensors and the progress of training, with a checksum."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _OURS: Final = re.compile(
 _OUT_OF_FOLD: Final = "out-of-fold.safetensors"
 
 KEPT: Final = 2
-"""Checkpoints on disk: the newest, and the one before it in case the newest is damaged."""
+"""Number of checkpoints kept: the newest, and the one before it in case the newest is damaged."""
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write tensors, and a JSON of where training stood, whole or not at all."""
+    """Write tensors, and the state of training as JSON, completely or not at all."""
     write_tensors(path, tensors, {"headstart": json.dumps(state, sort_keys=True)})
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what ``save_checkpoint`` wrote.
+    """Read a file of ``save_checkpoint``.
 
     Raises:
-        DamagedFileError: Any bit of the file is not as it was written.
+        DamagedFileError: The checksum is wrong.
     """
     data, metadata = open_safetensors(path)
     return safetensors.torch.load(data), json.loads(metadata["headstart"])
@@ -51,9 +51,9 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 class Checkpoints:
     """The folder of a run's checkpoints.
 
-    ``0001.safetensors``, ``0002.safetensors``, ... hold where training stood; their states name the files of
-    weights that belong to them, ``best-0007.safetensors`` for the seventh epoch of the run. Only the last
-    ``KEPT`` of them, and what they name, stay.
+    ``0001.safetensors``, ``0002.safetensors``, ... contain the state of training. They refer to files of
+    weights, such as ``best-0007.safetensors`` for the seventh epoch of the run. Only the last ``KEPT``
+    checkpoints, and the files that they refer to, are kept.
     """
 
     def __init__(self, folder: Path, *, writes: bool = True) -> None:
@@ -63,11 +63,11 @@ class Checkpoints:
         self._files: dict[int, list[str]] = {}  # what each checkpoint that this process knows needs
 
     def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Write the next checkpoint, then delete what is no longer needed.
+        """Write the next checkpoint, then delete files that are no longer needed.
 
         Args:
-            tensors: What training changes.
-            state: With ``files``, the names of the files of weights that it needs.
+            tensors: All tensors that training changes.
+            state: The state of training; its entry ``files`` names the files of weights that it refers to.
         """
         number = max(self._numbers(), default=0) + 1
         save_checkpoint(self._path(number), tensors, state)
@@ -76,10 +76,10 @@ class Checkpoints:
         self._delete_unneeded()
 
     def save_best(self, name: str, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> str:
-        """Write a file of weights that the next checkpoint is going to name.
+        """Write a file of weights for the next checkpoint to refer to.
 
         Returns:
-            The name that it has got: another one where a file of that name is there and cannot be replaced.
+            The name of the file, which differs from ``name`` if an existing file cannot be replaced.
         """
         try:
             save_checkpoint(self.folder / name, tensors, state)
@@ -93,12 +93,12 @@ class Checkpoints:
         """Read a file of weights.
 
         Raises:
-            DamagedFileError: It is not as it was written.
+            DamagedFileError: The checksum is wrong.
         """
         return load_checkpoint(self.folder / name)[0]
 
     def save_out_of_fold(self, answers: OutOfFold | None, photos: Sequence[Record]) -> None:
-        """Write what the solved head answers for the training photos, until the run is finished.
+        """Write the out-of-fold outputs of the solved head.
 
         Args:
             answers: None, if there are none, writes nothing.
@@ -113,11 +113,11 @@ class Checkpoints:
         save_checkpoint(self.folder / _OUT_OF_FOLD, tensors, {"photos": _digest(photos)})
 
     def load_out_of_fold(self, photos: Sequence[Record], say: Callable[[str], object]) -> OutOfFold | None:
-        """Read what ``save_out_of_fold`` wrote; None if there is nothing, or nothing that can be used.
+        """Read the file of ``save_out_of_fold``; None if it is missing or cannot be used.
 
         Args:
-            photos: The training photos now; the answers are theirs only if none of them has changed.
-            say: Called with the reason why the answers cannot be used.
+            photos: The current training photos; the outputs are used only if none of them has changed.
+            say: Called with the reason why the outputs cannot be used.
         """
         path = self.folder / _OUT_OF_FOLD
         if not path.exists():
@@ -136,13 +136,13 @@ class Checkpoints:
         return OutOfFold(tensors["outputs"].numpy(), tensors["fold"].numpy())
 
     def newest(self, say: Callable[[str], object]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Read the newest checkpoint that is whole, with all files that it names.
+        """Read the newest undamaged checkpoint whose files all exist.
 
         Args:
-            say: Told of damaged ones.
+            say: Called with a sentence about each damaged checkpoint.
 
         Returns:
-            Its tensors and its state; None if there is none.
+            Tensors and state of the checkpoint; None if there is none.
         """
         for number in sorted(self._numbers(), reverse=True):
             try:
@@ -162,7 +162,7 @@ class Checkpoints:
         return None
 
     def delete(self) -> None:
-        """Delete what was written here, and the folder where nothing else is in it."""
+        """Delete the files written here, and the folder if it is then empty."""
         for path in filter(lambda path: _OURS.fullmatch(path.name), self.folder.iterdir()):
             delete(path)
 
@@ -185,7 +185,7 @@ class Checkpoints:
 
 
 def _digest(photos: Sequence[Record]) -> str:
-    """Return a hash of what answers for photos depend on: order, contents, labels and groups."""
+    """Return a hash of everything that out-of-fold outputs depend on: order, contents, labels and groups."""
     digest = hashlib.sha256()
     for photo in photos:
         digest.update(repr((photo.sha256, photo.label, photo.labels, photo.numbers, photo.group)).encode())

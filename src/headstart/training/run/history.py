@@ -1,4 +1,4 @@
-"""The numbers of one epoch, and their names."""
+"""The scores of one epoch, and their names."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from headstart.errors import ConfigError
 from headstart.tasks.task import LOWER_IS_BETTER
 
 Scores: TypeAlias = dict[str, float]
-"""The mean ``loss``, the task's headline and its other metrics, over all photos of all processes."""
+"""Scores by name over all photos of all processes: the mean ``loss``, the task's main score, and others."""
 
 
 def refuse_other_scores(select: str, task: str, num_box_classes: int = 0) -> None:
-    """Raise ``ConfigError`` if the best weights are to be chosen by a score that the task does not have.
+    """Raise ``ConfigError`` if the best weights are selected by a score that the task does not have.
 
     Args:
-        select: As in ``TrainConfig``.
-        task: What is predicted.
-        num_box_classes: How many classes a box may have; 0 where there is nothing to tell apart.
+        select: The setting of ``TrainConfig``.
+        task: Name of the task.
+        num_box_classes: Number of classes that are predicted for a box; 0 if there is only one class.
     """
     metrics = tasks.of(task).metrics_of(num_box_classes)
     known = ["val_loss", *(f"val_{name}" for name in metrics)]
@@ -31,11 +31,11 @@ def refuse_other_scores(select: str, task: str, num_box_classes: int = 0) -> Non
 
 
 def refuse_other_head(head: str, task: str) -> None:
-    """Raise ``ConfigError`` if a head is asked for that the task cannot have.
+    """Raise ``ConfigError`` if the task does not support a kind of head.
 
     Args:
-        head: As in ``TrainConfig``.
-        task: What is predicted.
+        head: The setting of ``TrainConfig``.
+        task: Name of the task.
     """
     if head == "spatial" and not tasks.of(task).has_box:
         raise ConfigError([f"head is 'spatial', which looks for boxes; the task is {task!r}: use 'linear'."])
@@ -43,16 +43,17 @@ def refuse_other_head(head: str, task: str) -> None:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """A row of ``history.csv``, and of ``metrics.json``'s epochs.
+    """A row of ``history.csv``, and of the epochs in ``metrics.json``.
 
     Attributes:
-        phase: The phase's name.
-        epoch: Counted from 1 within the phase.
-        train: The mean ``loss`` and the task's headline over the epoch, as seen while training.
-        val: ``loss`` and all of the task's metrics over the validation photos after the epoch.
+        phase: Name of the phase.
+        epoch: Number of the epoch within the phase, from 1.
+        train: The mean ``loss`` and the task's main score over the epoch, measured while training.
+        val: ``loss`` and all scores of the task over the validation photos after the epoch.
         lr: Learning rate during the epoch.
-        seconds: Wall time of the epoch, validation included.
-        completed: Share of its batches that were taken; below 1 where ``max_minutes`` cut the epoch short.
+        seconds: Wall time of the epoch, including validation.
+        completed: Fraction of its batches that were trained; below 1 if ``max_minutes`` ended the epoch
+            early.
     """
 
     phase: str
@@ -64,7 +65,7 @@ class EpochRecord:
     completed: float = 1.0
 
     def flat(self) -> dict[str, Any]:
-        """Return the numbers under their names in files: ``train_loss``, ``val_loss`` and so on."""
+        """Return the scores by their names in files: ``train_loss``, ``val_loss`` and so on."""
         # A checkpoint gives them back in another order than they were measured in.
         order = ["loss", self.headline]
         order += sorted(self.val.keys() - set(order))
@@ -84,14 +85,14 @@ class EpochRecord:
 
     @property
     def headline(self) -> str:
-        """The score that is shown beside the loss."""
+        """The main score, which is shown beside the loss."""
         return next(name for name in self.train if name != "loss")
 
     def is_better_than(self, other: EpochRecord | None, select: str) -> bool:
-        """Compare by ``val_loss`` or another of the task's scores; on equal terms the earlier one stays.
+        """Compare by ``val_loss`` or another score of the task; if equal, the earlier epoch is kept.
 
-        The loss is the default: on a few hundred photos many epochs share an accuracy, and the accuracy
-        that is then reported was not itself what the epoch was picked by.
+        The loss is the default because on a few hundred photos many epochs have the same accuracy, and
+        because the reported accuracy is then not the score by which the epoch was selected.
         """
         if other is None:
             return True
@@ -109,5 +110,5 @@ class EpochRecord:
 
 
 def shown(scores: Scores) -> str:
-    """Write scores for people."""
+    """Format scores for people."""
     return " ".join(f"{name} {score_text(name, value)}" for name, value in scores.items())

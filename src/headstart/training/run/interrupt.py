@@ -1,8 +1,9 @@
-"""SIGINT and SIGTERM held back until the state is saved.
+"""Delays SIGINT and SIGTERM until the state of training is saved.
 
-Two kinds of program train. Under the command line a signal ends the process; it has said so beforehand, with
-``end_process_by``. In any other program (a notebook, a server, a test) a stop is an exception in the caller:
-``KeyboardInterrupt``, after the program's own handler has been called. Nothing here ends a process by itself.
+Two kinds of programs train. On the command line, a signal ends the process, as registered with
+``end_process_by``. In any other program (a notebook, a server, a test), an interruption raises
+``KeyboardInterrupt`` in the caller, after the program's own handler has been called. This module never ends a
+process itself.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from types import FrameType
 from typing import Any, Final, TypeVar
 
 SECONDS_PER_STEP: Final = 8.0
-"""A step that takes longer than this after a signal is not waited for; the last checkpoint remains."""
+"""Seconds after a signal for which a step may run; then it is abandoned and the last checkpoint remains."""
 
 _RESUMABLE: Final = "the run can be resumed from its last checkpoint"
 
@@ -24,11 +25,11 @@ Item = TypeVar("Item")
 
 
 class Stopped(Exception):  # noqa: N818  # not an error
-    """A signal has come."""
+    """A signal has been received."""
 
 
 class _GivenUp(BaseException):
-    """What was under way when a signal came is not waited for; the argument says what it was."""
+    """Work in progress is abandoned because of a signal; the argument describes the work."""
 
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -37,21 +38,21 @@ _end_process: Callable[[int, str], object] | None = None
 
 
 def end_process_by(function: Callable[[int, str], object] | None) -> None:
-    """Let a step that takes too long, and a second signal, end the process: for the command line alone.
+    """Set the function that ends the process after a second signal or a slow step; for the command line.
 
     Args:
-        function: Called with the signal's number and a message, in any thread; it does not return. None, the
-            default, for programs whose process must survive.
+        function: Called with the number of the signal and a message, in any thread; it does not return. None,
+            the default, for programs that must not be ended.
     """
     global _end_process
     _end_process = function
 
 
 class Interrupt:
-    """A signal that has come and waits.
+    """Receives signals and stores them until they are checked.
 
     Attributes:
-        number: Of the signal; None as long as none has come.
+        number: Number of the signal; None before any signal.
     """
 
     def __init__(self, handlers: Mapping[int, Any] | None = None) -> None:
@@ -65,7 +66,7 @@ class Interrupt:
         self._timer: threading.Timer | None = None
 
     def receive(self, number: int, frame: FrameType | None = None) -> None:
-        """Note a signal; the second one does not wait for anything, not even for a save."""
+        """Store a signal; a second one interrupts any work, including saving."""
         if self.number is not None:
             self._give_up(number)
         self.number = number
@@ -73,10 +74,11 @@ class Interrupt:
             self._start_timer()
 
     def check(self, anyone: Callable[[bool], bool] = bool) -> None:
-        """Raise ``Stopped`` if a signal has come.
+        """Raise ``Stopped`` if a signal has been received.
 
         Args:
-            anyone: Tells whether something holds in any of several processes: they stop in the same step.
+            anyone: Returns whether a condition holds in any of several processes, so that all stop in the
+                same step.
         """
         if anyone(self.number is not None):
             self.number = self.number or signal.SIGTERM
@@ -84,9 +86,9 @@ class Interrupt:
 
     @contextmanager
     def bounded(self) -> Iterator[None]:
-        """Bound the time that the block takes after a signal: for steps, never for what saves.
+        """Limit the time that the block may take after a signal: for training steps, never for saving.
 
-        The block calls ``check`` after each step. A save outside may take as long as the disk needs.
+        The block calls ``check`` after each step. Saving outside the block has no time limit.
         """
         self._is_bounded = True
         if self.number is not None:
@@ -100,7 +102,7 @@ class Interrupt:
                 self._timer = None
 
     def bounded_each(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Yield items; the time that each takes to be made is bounded, not what is done with it."""
+        """Yield items, limiting the time for producing each of them, but not the time for using it."""
         iterator = iter(items)
         while True:
             with self.bounded():
@@ -112,7 +114,7 @@ class Interrupt:
 
     @contextmanager
     def released(self) -> Iterator[None]:
-        """Let signals go to their old handlers inside the block: for work that nothing needs to save."""
+        """Restore the old handlers inside the block, for work that need not be saved."""
         if self.number is not None:
             raise Stopped
         self.let_go()
@@ -122,12 +124,12 @@ class Interrupt:
             self.hold()
 
     def hold(self) -> None:
-        """Receive the signals from now on."""
+        """Start to receive the signals."""
         for number in self._handlers:
             signal.signal(number, self.receive)
 
     def let_go(self) -> None:
-        """Give the signals back to their old handlers."""
+        """Restore the old handlers of the signals."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
@@ -138,7 +140,7 @@ class Interrupt:
         self._timer.start()
 
     def _wake_main_thread(self, number: int) -> None:
-        """As a second signal, which may come in the middle of anything; called by the timer."""
+        """Interrupt the main thread like a second signal; called by the timer."""
         if not self._is_bounded:  # the step has ended just now
             return
         if _end_process is not None:
@@ -159,17 +161,19 @@ class Interrupt:
 
 @contextmanager
 def held_back(say: Callable[[str], object] = lambda text: None) -> Iterator[Interrupt]:
-    """Hold SIGINT and SIGTERM back inside the block; at its end, what has come goes to its old handler.
+    """Delay SIGINT and SIGTERM inside the block; at its end, call the old handler of a received signal.
 
-    The block calls ``check`` now and then, saves when that raises ``Stopped``, and ends, with or without that
-    exception. Outside the main thread, where Python allows no handlers, nothing is held back. A signal that
-    is ignored, as under nohup, stays ignored; one whose handler was not installed by Python keeps it.
+    The block calls ``check`` regularly, saves if that raises ``Stopped``, and ends, with or without that
+    exception. Outside the main thread, where Python does not allow handlers, signals are not delayed. A
+    signal that is ignored, for example under nohup, stays ignored; a handler that was not installed by Python
+    is kept.
 
     Args:
-        say: Told that a step was not waited for.
+        say: Called with a sentence if a step was abandoned.
 
     Raises:
-        KeyboardInterrupt: A signal has come. Its old handler may raise something else, or end the process.
+        KeyboardInterrupt: A signal has been received. Its old handler may raise another exception, or end the
+            process.
     """
     if threading.current_thread() is not threading.main_thread():
         yield Interrupt()

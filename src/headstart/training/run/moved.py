@@ -1,4 +1,4 @@
-"""A run whose photos have been moved since it was stopped."""
+"""Resuming a run whose photos have been moved."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def moved(
     data: str | os.PathLike[str] | None,
     val: str | os.PathLike[str] | None,
 ) -> TrainConfig:
-    """Return a run's settings with the places where its photos are now.
+    """Return the settings of a run with the new locations of its photos.
 
     Args:
-        config: Of the run.
-        run: Its folder, for messages.
-        data: Where the photos are now, if they have been moved.
-        val: Where the validation photos are now, if they have been moved.
+        config: Settings of the run.
+        run: The run folder, for messages.
+        data: New location of the photos, if they have been moved.
+        val: New location of the validation photos, if they have been moved.
 
     Raises:
         RunFolderError: ``val`` is given, but the run took its validation photos from its data.
@@ -45,7 +45,7 @@ def moved(
 
 
 def refuse_missing_photos(config: TrainConfig, run: Path) -> None:
-    """Raise ``RunFolderError`` if a run's photos are not where they were when it was stopped."""
+    """Raise ``RunFolderError`` if the photos of a run are no longer at their location."""
     for option, place in (("data", config.data), ("val", config.val_folder)):
         if place is not None and not Path(place).exists():
             raise RunFolderError(

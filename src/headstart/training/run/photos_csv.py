@@ -1,4 +1,4 @@
-"""``photos.csv``: which photos a run was made from."""
+"""``photos.csv``: the photos of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_NAMED: Final = 5
 
 
 def photos_csv(dataset: Dataset, splits: Splits) -> str:
-    """Return the content of ``photos.csv``: path under the data folder, class, split and SHA-256."""
+    """Return the content of ``photos.csv``: path relative to the data folder, class, split and SHA-256."""
     text, labelling = io.StringIO(newline=""), (dataset.task, dataset.class_names)
     writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
     writer.writerow(["path", "class", "split", "sha256"])
@@ -32,13 +32,13 @@ def photos_csv(dataset: Dataset, splits: Splits) -> str:
 def photo_differences(
     then: str, now: str, val_then: str | None = None, val_now: str | None = None
 ) -> list[str]:
-    """Name, in a few lines, which photos of two ``photos.csv`` are not the same.
+    """Return a few lines about the differences between two ``photos.csv``.
 
     Args:
-        then: The content of the earlier file.
-        now: Of the later one.
-        val_then: Where validation photos from elsewhere were; their paths are compared from there on.
-        val_now: Where they are.
+        then: Content of the earlier file.
+        now: Content of the later file.
+        val_then: Earlier location of separate validation photos; their paths are compared relative to it.
+        val_now: Current location of these photos.
     """
     before, after = _rows(then, val_then), _rows(now, val_now)
     kinds = {

@@ -1,4 +1,4 @@
-"""The progress of training as plain numbers, so that a checkpoint can hold it."""
+"""The progress of training as plain numbers, for checkpoints."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ class Best:
     """The best weights so far.
 
     Attributes:
-        record: The epoch's numbers; of a mixture, with the mixture's validation scores.
-        file: The weights' file, in the run's ``checkpoints``.
-        share: Of the epoch's weights, if they are mixed with those from before the phase; 1 if not.
+        record: Scores of the epoch; for a mixture of weights, with its validation scores.
+        file: Name of the file of weights in the run's ``checkpoints``.
+        share: Fraction of the epoch's weights in a mixture with the weights before the phase; 1 without
+            mixing.
     """
 
     record: EpochRecord
@@ -34,23 +35,22 @@ class Best:
 
 @dataclass
 class Progress:
-    """How far training is.
+    """The progress of training.
 
     Attributes:
-        phase: Index of the current phase; the number of phases when all are done.
-        epoch: Finished epochs of that phase.
-        batch: Finished batches of the epoch after that.
-        totals: (3,) sums of losses, of the headline and of photos of those batches, as this process
-            has counted.
-        seconds: Spent by earlier processes.
+        phase: Index of the current phase; the number of phases if all are done.
+        epoch: Number of finished epochs of that phase.
+        batch: Number of finished batches of the current epoch.
+        totals: (3,): sums over these batches, in this process, of losses, of the main score, and of photos.
+        seconds: Seconds spent by earlier processes.
         history: One record per finished epoch, over all phases.
         best: The best weights so far.
-        is_over: Whether the time budget is spent, in any process: see ``has_run_long``.
-        start: File of the weights that the phase began with; None for those of the pretrained network.
-        head: How the head was solved, as ``SolvedHead.summary`` returns it; empty if it was not.
-        scale: Of predicted numbers; None before it is known.
-        micro_batches: By phase, photos in one pass of a process in ``training`` and in ``scoring``, where
-            memory has run out.
+        is_over: Whether the time limit has been reached, in any process: see ``has_run_long``.
+        start: File of the weights at the beginning of the phase; None for those of the pretrained network.
+        head: Results of solving the head, from ``SolvedHead.summary``; empty if it was not solved.
+        scale: Standardisation of predicted numbers; None before it is known.
+        micro_batches: For each phase in which memory has run out, the number of photos per pass in
+            ``training`` and in ``scoring``.
     """
 
     phase: int = 0
@@ -67,10 +67,10 @@ class Progress:
     scale: Scale | None = None
 
     def keep_scale(self, scale: Scale) -> Scale:
-        """Return the scale of predicted numbers that the run began with; at its beginning, the one given.
+        """Return the standardisation with which the run began; at its beginning, the one given.
 
-        It differs only where a run is resumed by force with other photos: the weights have learned to answer
-        in the first one.
+        They differ only if a run is resumed by force with other photos. The weights have been trained with
+        the first one.
         """
         if self.scale is None:
             self.scale = scale
@@ -106,12 +106,12 @@ class Progress:
         self._begun = time.monotonic() - self.seconds
 
     def remaining(self, config: TrainConfig) -> Iterator[PhaseConfig]:
-        """Yield the phases that are not done, as long as there is time."""
+        """Yield the phases that are not done, until the time limit is reached."""
         while self.phase < len(config.phases) and not self.out_of_time:
             yield config.phases[self.phase]
 
     def remaining_epochs(self, config: TrainConfig) -> Iterator[int]:
-        """Yield the numbers, from 1, of the phase's epochs until it is done, out of patience or of time."""
+        """Yield the remaining epochs of the phase, from 1, until early stopping or the time limit."""
         phase = config.phases[self.phase]
         while (
             self.epoch < phase.epochs
@@ -122,15 +122,15 @@ class Progress:
 
     @property
     def out_of_time(self) -> bool:
-        """Whether the time budget is spent and there are weights to keep."""
+        """Whether the time limit has been reached and there are weights to keep."""
         return self.best is not None and self.is_over
 
     def has_run_long(self, config: TrainConfig) -> bool:
-        """Tell whether this process has spent the time budget; the others may see another time."""
+        """Return whether this process has reached the time limit; other processes may differ."""
         return config.max_minutes is not None and self.elapsed() > 60 * config.max_minutes
 
     def elapsed(self) -> float:
-        """Return the seconds that all processes of this run have taken until now."""
+        """Return the seconds that all processes of this run have taken so far."""
         return time.monotonic() - self._begun
 
     def place(self, config: TrainConfig) -> str:
@@ -148,7 +148,7 @@ class Progress:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Progress:
-        """Build from what ``to_dict`` returned."""
+        """Create from the result of ``to_dict``."""
         best, scale = values["best"], values.get("scale")
         return cls(
             **{

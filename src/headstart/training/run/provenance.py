@@ -1,4 +1,4 @@
-"""What decides the bits of a run besides its photos: code, packages, machine and settings."""
+"""Everything that affects the bits of a run besides its photos: code, packages, machine and settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 PROBE_PACKAGES: Final = ("headstart", "numpy", "onnx", "onnxruntime", "pillow")
-"""What decides what a run without steps computes."""
+"""Packages that affect a run without gradient steps."""
 
 _STEPS_PACKAGES: Final = (*PROBE_PACKAGES, "accelerate", "timm", "torch", "torchvision")
 
@@ -26,7 +26,7 @@ _MAY_CHANGE: Final = ("data", "features", "workers", "checkpoint_seconds", "watc
 
 
 def versions(packages: Iterable[str] = PROBE_PACKAGES) -> dict[str, str]:
-    """Return the versions of Python and of packages, by default those that decide what a probe computes."""
+    """Return the versions of Python and of packages, by default those that affect a probe."""
     return {
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in sorted(packages)},
@@ -34,7 +34,7 @@ def versions(packages: Iterable[str] = PROBE_PACKAGES) -> dict[str, str]:
 
 
 def versions_in_steps() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide what training in steps computes."""
+    """Return the versions of Python and of the packages that affect training in steps."""
     import torch
 
     # torch's own word for itself holds the build too: 2.9.1+cu130.
@@ -42,11 +42,11 @@ def versions_in_steps() -> dict[str, str]:
 
 
 def provenance(config: TrainConfig, weights: str) -> dict[str, Any]:
-    """Return what must be the same for a resumed run without steps to give the same bits.
+    """Return everything that must be unchanged for a resumed probe to produce the same bits.
 
     Args:
-        config: With its phases.
-        weights: SHA-256 of the pretrained weights, or what they are instead.
+        config: Settings with phases.
+        weights: SHA-256 of the pretrained weights, or another identifier.
     """
     origin = {
         "versions": versions(),
@@ -60,12 +60,12 @@ def provenance(config: TrainConfig, weights: str) -> dict[str, Any]:
 
 
 def provenance_in_steps(config: TrainConfig, accelerator: Accelerator, weights: str) -> dict[str, Any]:
-    """Return what must be the same for a run that is resumed in steps to give the same bits.
+    """Return everything that must be unchanged for a run resumed in steps to produce the same bits.
 
     Args:
-        config: As for ``provenance``.
-        accelerator: Knows device and processes.
-        weights: As for ``provenance``.
+        config: Settings with phases.
+        accelerator: Accelerator with device and processes.
+        weights: SHA-256 of the pretrained weights, or another identifier.
     """
     import torch
 
@@ -78,7 +78,7 @@ def provenance_in_steps(config: TrainConfig, accelerator: Accelerator, weights: 
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> list[str]:
-    """Name what has changed, one line each."""
+    """Describe what has changed, one line each."""
     lines = []
     for key in dict.fromkeys([*then, *now]):
         name, old, new = f"{where}{key}", then.get(key), now.get(key)

@@ -1,4 +1,4 @@
-"""What training returns."""
+"""The result of training."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _FILES: Final = (
 
 @dataclass(frozen=True, repr=False)
 class TrainResult:
-    """What a training run leaves behind. Its files are read when they are first asked for.
+    """The result of a training run. Its files are read when they are first accessed.
 
-    It is shown as its scores and files, in a notebook with a table and the curves.
+    It is displayed as scores and files; in a notebook, with a table and the curves.
 
     Attributes:
-        path: The run folder.
-        metrics: The content of its ``metrics.json``.
+        path: Path of the run folder.
+        metrics: Content of ``metrics.json``.
     """
 
     path: Path
@@ -44,7 +44,7 @@ class TrainResult:
         return "\n".join(self._lines()) if self.metrics else f"The run {self.path}, told by another process"
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows."""
+        """Return the HTML for a notebook."""
         if not self.metrics:
             return html.escape(repr(self))
         columns = {"validation": _val_scores(self.metrics)}
@@ -94,22 +94,22 @@ class TrainResult:
 
         Raises:
             UsageError: The file cannot be read.
-            DamagedFileError: A row is not as it was written.
+            DamagedFileError: A row does not have the format that Headstart writes.
         """
         return read_answers(self.path / "answers.csv")
 
     @functools.cached_property
     def history(self) -> list[dict[str, Any]]:
-        """The rows of ``history.csv``, one per epoch: its phase's name, its number, and floats."""
+        """The rows of ``history.csv``, one per epoch: name of the phase, number of the epoch, and floats."""
         with open(self.path / "history.csv", encoding="utf-8", newline="") as file:
             return [{name: _value(name, text) for name, text in row.items()} for row in csv.DictReader(file)]
 
     @functools.cached_property
     def predictor(self) -> Predictor:
-        """The trained model, ready to predict.
+        """A predictor with the trained model.
 
         Raises:
-            DamagedFileError: ``model.onnx`` is not as it was written.
+            DamagedFileError: The checksum of ``model.onnx`` is wrong.
         """
         return load(self.path)
 
@@ -120,7 +120,7 @@ def _val_scores(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _scores(scores: Mapping[str, Any]) -> dict[str, float]:
-    """Return the numbers alone, the loss last."""
+    """Return only the numbers, with the loss last."""
     numbers = {name: value for name, value in scores.items() if isinstance(value, float)}
     return dict(sorted(numbers.items(), key=lambda item: item[0] == "loss"))
 
@@ -130,7 +130,7 @@ def _in_words(scores: Mapping[str, float]) -> str:
 
 
 def _value(name: str, text: str) -> str | int | float:
-    """Read a cell of ``history.csv``."""
+    """Convert a cell of ``history.csv``."""
     if name == "phase":
         return text
     return int(text) if name == "epoch" else float(text)

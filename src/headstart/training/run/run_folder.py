@@ -1,4 +1,4 @@
-"""A run's folder without its weights: what is in it, who may write it, and what people read in it."""
+"""The folder of a run, without its weights: files, locking, and tables for people."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ _ORIGIN: Final = "origin.json"
 
 
 class RunFolder:
-    """The folder that one training run writes. Every file in it is whole or not there.
+    """The folder that one training run writes. Every file in it is complete or missing.
 
-    The lists of photos may be open in other programs: one that cannot be written costs a warning, and is
-    tried again at the end.
+    The lists of photos may be open in other programs. If one cannot be written, a warning is given, and
+    writing is tried again at the end.
 
     Attributes:
-        path: The folder; empty in processes that do not write.
+        path: Path of the folder; empty in processes that do not write.
         has_changed: Whether the run has been resumed by force although something had changed.
     """
 
@@ -77,10 +77,10 @@ class RunFolder:
     # Opening.
 
     def reopen(self, path: Path) -> None:
-        """Open the folder of a run that was stopped.
+        """Open the folder of an interrupted run.
 
         Raises:
-            RunFolderError: Another process uses or has finished it.
+            RunFolderError: Another process uses the run or has finished it.
         """
         self._is_new = False
         self.open(path)
@@ -88,15 +88,15 @@ class RunFolder:
             raise RunFolderError(f"{path} has been finished by another process; nothing is left to do.")
 
     def begin_again(self, why: str, *, force: bool) -> None:
-        """Say that a reopened run begins again, and what is not lost.
+        """Report that a reopened run starts again, and what can be reused.
 
         Args:
-            why: Begins the sentence.
-            force: Begin although something has changed.
+            why: Beginning of the sentence.
+            force: Start even if something has changed.
 
         Raises:
-            RunFolderError: Code, packages, machine, weights or settings have changed; all differences are
-                named.
+            RunFolderError: Code, packages, machine, weights or settings have changed; the message lists all
+                differences.
         """
         try:
             then = json.loads((self.checkpoints_folder / _ORIGIN).read_text("utf-8"))
@@ -114,17 +114,17 @@ class RunFolder:
         *,
         force: bool = False,
     ) -> None:
-        """Make the folder and write what is known before training; a resumed run is compared instead.
+        """Create the folder and write what is known before training; for a resumed run, compare it instead.
 
         Args:
-            out: Where; an existing folder that is not a run may be used. By default ``runs/NAME-OF-DATA``,
-                then ``-2``, ``-3`` and so on. Without effect on a resumed run.
-            dataset: For what it leaves out.
-            splits: For ``photos.csv``.
-            force: Resume although the photos are not those that the run began with.
+            out: Path of the folder, which may exist if it is not a run; by default ``runs/NAME-OF-DATA``,
+                then ``-2``, ``-3`` and so on. Ignored for a resumed run.
+            dataset: The photos, including those that are left out.
+            splits: The splits, for ``photos.csv``.
+            force: Resume even if the photos have changed since the run began.
 
         Raises:
-            RunFolderError: The folder belongs to another run, or cannot be made; or other photos.
+            RunFolderError: The folder belongs to another run, cannot be created, or the photos have changed.
         """
         photos = photos_csv(dataset, splits)
         has_moved = False
@@ -160,7 +160,7 @@ class RunFolder:
 
     @staticmethod
     def read_config(path: str | os.PathLike[str]) -> TrainConfig:
-        """Return the configuration of a run.
+        """Return the settings of a run.
 
         Raises:
             RunFolderError: The folder is not a run.
@@ -183,11 +183,12 @@ class RunFolder:
 
     @staticmethod
     def refuse(out: str | os.PathLike[str] | None, data: str | None = None) -> None:
-        """Raise ``RunFolderError`` if the folder cannot be made or written, or holds a run or the photos.
+        """Raise ``RunFolderError`` if the folder cannot be created or written, or contains a run or the
+        photos.
 
         Args:
-            out: As the user has named it.
-            data: Where the photos are.
+            out: Path that the user has named.
+            data: Location of the photos.
         """
         path = Path("runs" if out is None else out)
         if out is not None and data is not None and _are_same(path, Path(data)):
@@ -210,7 +211,7 @@ class RunFolder:
             raise RunFolderError(f"Cannot make the run folder {path}: {nearest} {why}. Name another folder.")
 
     def open(self, path: Path) -> None:
-        """Use a folder that is there; in a process that does not write, the main process's."""
+        """Use an existing folder; in a process that does not write, that of the main process."""
         self.path = self._files.folder = path
         if self._writes:
             self.checkpoints_folder.mkdir(parents=True, exist_ok=True)
@@ -219,11 +220,11 @@ class RunFolder:
 
     @property
     def checkpoints_folder(self) -> Path:
-        """Where the state of an unfinished run is, and its lock."""
+        """Folder with the state and the lock of an unfinished run."""
         return self.path / "checkpoints"
 
     def close(self) -> None:
-        """Let other processes use the folder."""
+        """Release the lock of the folder."""
         if self._lock is None:
             return
         self._lock.release()
@@ -250,7 +251,7 @@ class RunFolder:
         return iter(self._config.phases)
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Write ``metrics.json`` once everything else is written.
+        """Write ``metrics.json``, which marks the run as finished, after all other files.
 
         It marks the run as finished, unless it names products that have ``failed``: resuming the run makes
         these again.
@@ -310,12 +311,12 @@ class RunFolder:
             raise
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a file of the folder, whole or not at all."""
+        """Write a file of the folder completely or not at all."""
         if self._writes:
             write_whole(self.path / name, text)
 
     def write_bytes(self, name: str, content: bytes) -> None:
-        """Write a file of the folder, whole or not at all."""
+        """Write a file of the folder completely or not at all."""
         if self._writes:
             write_whole(self.path / name, content)
 
@@ -325,7 +326,7 @@ def _are_same(one: Path, other: Path) -> bool:
 
 
 def likely_folder(data: str) -> Path:
-    """Return the folder that a run without ``out`` would get now."""
+    """Return the folder that a run without ``out`` would use now."""
     return next(path for path in _default_folders(data) if not path.exists())
 
 

@@ -1,4 +1,4 @@
-"""Where the time went: ``metrics.json``'s seconds."""
+"""Measures times for ``metrics.json``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Adds up wall seconds by what they were spent on, and in total."""
+    """Adds up wall-clock seconds by activity, and in total."""
 
     def __init__(self) -> None:
         self._begun = time.monotonic()
@@ -17,7 +17,7 @@ class Stopwatch:
 
     @contextmanager
     def __call__(self, what: str) -> Iterator[None]:
-        """Count the time inside the block."""
+        """Measure the time inside the block."""
         begun = time.monotonic()
         try:
             yield
@@ -25,6 +25,6 @@ class Stopwatch:
             self._seconds[what] += time.monotonic() - begun
 
     def seconds(self) -> dict[str, float]:
-        """Return what has been counted so far, the total first."""
+        """Return the measured seconds by activity, with the total first."""
         total = time.monotonic() - self._begun
         return {what: round(s, 3) for what, s in {"total": total, **self._seconds}.items()}

@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights, which is scored and kept in their place."""
+"""An exponential moving average of the weights, which is scored and kept instead of them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _NUM_UPDATES = "num_updates"
 
 
 class WeightAverage:
-    """Averages what a module's state dict holds: parameters, and buffers such as norm statistics.
+    """Averages the state dict of a module: parameters, and buffers such as norm statistics.
 
-    After ``t`` updates the average keeps min(decay, (1 + t) / (10 + t)) of itself, so that a short phase is
-    not dominated by what it began with. Whole numbers among the buffers are copied.
+    After ``t`` updates, the decay is min(decay, (1 + t) / (10 + t)), so that a short phase is not dominated
+    by its initial weights. Integer buffers are copied.
 
     Args:
-        module: On its device; not wrapped for several processes, where all have the same average.
+        module: The module on its device; not wrapped for several processes, which all have the same average.
         decay: In (0, 1).
 
     Source:
@@ -44,7 +44,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Move the average towards the weights; call it after each step of the optimiser."""
+        """Update the average; call it after each optimiser step."""
         decay = min(self._decay, (1 + self._num_updates) / (10 + self._num_updates))
         averages, weights = self._floats
         torch._foreach_lerp_(averages, weights, 1 - decay)
@@ -53,12 +53,12 @@ class WeightAverage:
         self._num_updates += 1
 
     def forget_updates(self, number: int) -> None:
-        """Count the last updates as not made: the averages themselves have been put back."""
+        """Reduce the count of updates, after the averages themselves have been restored."""
         self._num_updates -= number
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Let the module have the averages inside the block, and its own weights, bit for bit, after it."""
+        """Replace the module's weights by the averages inside the block, and restore their bits after it."""
         kept = [weight.detach().clone() for weight in self._weights.values()]
         self._set_weights(list(self._averages.values()))
         try:
@@ -71,17 +71,17 @@ class WeightAverage:
         torch._foreach_copy_(list(self._weights.values()), values)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the averages under the module's names, and the number of updates: what a checkpoint needs.
+        """Return the averages by the module's names, and the number of updates, for a checkpoint.
 
-        The tensors are the average's own; the next update changes them.
+        These are not copies; the next update changes them.
         """
         return {**self._averages, _NUM_UPDATES: torch.tensor(self._num_updates)}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Bring the average to what ``tensors`` returned, bit for bit.
+        """Restore the result of ``tensors``, bit for bit.
 
         Raises:
-            RunFolderError: They are another module's; nothing has been changed.
+            RunFolderError: The tensors belong to another module; nothing has been changed.
         """
         target = self.tensors()
         copy_strictly(tensors, target, "average of the weights")

@@ -1,4 +1,4 @@
-"""From photos to the batches that a phase's suffix trains on."""
+"""Makes the batches for training the suffix of a phase."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Batch:
     """One process's part of one batch.
 
     Attributes:
-        number: Of the batch within its epoch, from 0.
-        inputs: What the suffix takes, (B, ...), on the device.
-        targets: (B, ...), what the outputs are compared with: see ``Targets.row``.
-        weights: (B,) float32, 0 for a stand-in that must not count.
-        size: Photos in the batch over all processes.
-        step_size: Photos in the step of the optimiser, over all processes and all its batches.
-        paths: This process's photos.
+        number: Number of the batch within its epoch, from 0.
+        inputs: (B, ...), inputs of the suffix, on the device.
+        targets: (B, ...), targets for the loss: see ``Targets.row``.
+        weights: (B,) float32, 0 for a dummy photo that must not count.
+        size: Number of photos in the batch, in all processes together.
+        step_size: Number of photos in the optimiser step, in all its batches and all processes.
+        paths: Paths of this process's photos.
     """
 
     number: int
@@ -45,17 +45,17 @@ class Batch:
 
 
 class Batches:
-    """The photos of one split, as one process sees them.
+    """The photos of one split, for one process.
 
     Args:
-        activations: What the suffix takes, photo by photo.
+        activations: The inputs of the suffix for each photo.
         records: The photos.
-        targets: Of the dataset.
-        batch_size: Photos per batch, over all processes.
-        accelerator: Knows which process this is, and the device.
-        augmentation: What the views of ``activations`` are made by, if by any.
-        accumulate: Batches per step of the optimiser.
-        memory_format: Of inputs that are maps, (B, C, H, W).
+        targets: Targets of the dataset.
+        batch_size: Photos per batch, in all processes together.
+        accelerator: Accelerator with process and device.
+        augmentation: The augmentation of ``activations``, if any.
+        accumulate: Batches per optimiser step.
+        memory_format: Memory format of inputs that are maps, (B, C, H, W).
     """
 
     def __init__(
@@ -81,17 +81,17 @@ class Batches:
 
     @property
     def batches_per_epoch(self) -> int:
-        """Batches of all processes together count once."""
+        """Number of batches; one batch is divided over all processes."""
         return math.ceil(len(self._records) / self._batch_size)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps of the optimiser."""
+        """Number of optimiser steps."""
         return math.ceil(self.batches_per_epoch / self._accumulate)
 
     @property
     def largest_part(self) -> int:
-        """Photos of a batch that one process has, at most."""
+        """Largest number of photos of a batch in one process."""
         num_processes: int = self._accelerator.num_processes
         return math.ceil(min(self._batch_size, len(self._records)) / num_processes)
 
@@ -99,9 +99,9 @@ class Batches:
         """Yield this process's part of every batch.
 
         Args:
-            order: Of the photos; by default as they are.
-            view: Which view of each; 0 is the photo as it is.
-            first: Number of the first batch, where those before it are done.
+            order: Order of the photos; by default unchanged.
+            view: Number of the view of each photo; 0 for no augmentation.
+            first: Number of the first batch, if earlier ones are done.
         """
         order = np.arange(len(self._records)) if order is None else order
         rank, num_processes = self._accelerator.process_index, self._accelerator.num_processes

@@ -1,6 +1,6 @@
-"""What a task minimises and is judged by while it trains; its head is in ``model/head.py``.
+"""Loss and scores of each task while training in steps. The heads are in ``model/head.py``.
 
-The rows that outputs are compared with are ``data.targets.Targets``'s.
+The targets are rows of ``data.targets.Targets``.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from headstart.tasks.number_scores import score_regression
 
 
 class Criterion:
-    """What is common to all criteria.
+    """Base class of criteria.
 
     Args:
-        targets: Of the dataset.
+        targets: Targets of the dataset.
 
     Attributes:
-        metrics: All scores that ``scores`` returns, the headline first.
+        metrics: Names of all scores that ``scores`` returns, with the main score first.
     """
 
     def __init__(self, targets: Targets) -> None:
@@ -38,33 +38,33 @@ class Criterion:
 
     @property
     def headline(self) -> str:
-        """The score that adds up photo by photo, so that it can be shown while training."""
+        """Name of the main score, a mean over photos, so that it can be shown while training."""
         return self.metrics[0]
 
     def losses(self, outputs: Tensor, rows: Tensor, phase: PhaseConfig | None = None) -> Tensor:
-        """Return each photo's loss, (B,) float32.
+        """Return the loss of each photo, (B,) float32.
 
         Args:
-            outputs: (B, D) float32, of the network.
-            rows: (B, ...), of the photos.
-            phase: Where it trains: with its label smoothing. None where it is judged.
+            outputs: (B, D) float32, outputs of the network.
+            rows: (B, ...), targets of the photos.
+            phase: The phase that is trained, for its label smoothing; None for scoring.
         """
         raise NotImplementedError
 
     def headline_of(self, outputs: Tensor, rows: Tensor) -> Tensor:
-        """Return each photo's part of the headline, (B,)."""
+        """Return the main score of each photo, (B,)."""
         raise NotImplementedError
 
     def classes_of(self, rows: Tensor) -> Tensor:
-        """Return each photo's class, (B,) int64, by which losses are weighted; if each has one."""
+        """Return the class of each photo, (B,) int64, for class weights, if each photo has one class."""
         return rows
 
     def scores(self, outputs: np.ndarray, rows: np.ndarray) -> dict[str, float]:
-        """Return the scores that do not add up photo by photo.
+        """Return the scores that are not means over photos.
 
         Args:
             outputs: (N, D) float32, for all photos.
-            rows: (N, ...).
+            rows: (N, ...), targets of the photos.
         """
         return {}
 
@@ -78,12 +78,12 @@ class Classification(Criterion):
         return F.cross_entropy(outputs, rows, reduction="none", label_smoothing=smoothing)
 
     def headline_of(self, outputs: Tensor, rows: Tensor) -> Tensor:
-        """Tell which photos are right."""
+        """Return whether each photo is classified correctly."""
         return outputs.argmax(1) == rows
 
 
 class Multilabel(Criterion):
-    """Any number of classes per photo: binary cross entropy, its mean over the classes."""
+    """Any number of classes per photo: binary cross entropy, averaged over the classes."""
 
     def losses(self, outputs: Tensor, rows: Tensor, phase: PhaseConfig | None = None) -> Tensor:
         """Return the binary cross entropy of each photo."""
@@ -92,11 +92,11 @@ class Multilabel(Criterion):
         return F.binary_cross_entropy_with_logits(outputs, smoothed, reduction="none").mean(1)
 
     def headline_of(self, outputs: Tensor, rows: Tensor) -> Tensor:
-        """Return the share of right decisions on each photo."""
+        """Return the fraction of correct decisions for each photo."""
         return ((outputs > 0) == (rows > 0.5)).float().mean(1)
 
     def scores(self, outputs: np.ndarray, rows: np.ndarray) -> dict[str, float]:
-        """Return the means over the classes of average precision and, at a probability of a half, F1."""
+        """Return average precision and F1 (at a probability of 0.5), averaged over the classes."""
         labels, probabilities = rows > 0.5, 1 / (1 + np.exp(-outputs.astype(np.float64)))
         thresholds = choose_thresholds(labels, probabilities)  # as they are chosen at the end
         names = [str(k) for k in range(labels.shape[1])]
@@ -106,21 +106,21 @@ class Multilabel(Criterion):
 
 
 class Regression(Criterion):
-    """Numbers: smooth L1 of standardised ones, a square up to one standard deviation; scores in their own
+    """Numbers: smooth L1 of standardised numbers, quadratic up to one standard deviation; scores in their own
     units.
     """
 
     def losses(self, outputs: Tensor, rows: Tensor, phase: PhaseConfig | None = None) -> Tensor:
-        """Return the smooth L1 of each photo."""
+        """Return the smooth L1 loss of each photo."""
         return F.smooth_l1_loss(outputs, rows, reduction="none").mean(1)
 
     def headline_of(self, outputs: Tensor, rows: Tensor) -> Tensor:
-        """Return the mean absolute error of each photo, in the targets' units."""
+        """Return the mean absolute error of each photo, in the units of the targets."""
         std = torch.tensor(self.targets.scale.std, device=outputs.device)
         return ((outputs - rows).abs() * std).mean(1)
 
     def scores(self, outputs: np.ndarray, rows: np.ndarray) -> dict[str, float]:
-        """Return the means over the targets of RMSE, in their units, and R²."""
+        """Return RMSE, in the units of the targets, and R², averaged over the targets."""
         std = np.array(self.targets.scale.std)
         names = [str(k) for k in range(len(std))]
         summary = score_regression(rows * std, outputs * std, names).summary  # a mean changes no difference
@@ -128,10 +128,10 @@ class Regression(Criterion):
 
 
 class Box(Criterion):
-    """One box per photo: smooth L1 of its sides and GIoU (arXiv 1902.09630); cross entropy for its class."""
+    """One box per photo: smooth L1 and GIoU (arXiv 1902.09630) of the box, cross entropy of its class."""
 
     def losses(self, outputs: Tensor, rows: Tensor, phase: PhaseConfig | None = None) -> Tensor:
-        """Return the smooth L1 and 1 - GIoU of each photo, and the cross entropy of its class."""
+        """Return the sum of smooth L1, 1 - GIoU and the cross entropy of the class for each photo."""
         boxes, truth = outputs[:, :4], rows[:, :4]
         sides = F.smooth_l1_loss(boxes, truth, reduction="none", beta=BOX_BETA).sum(1)
         losses = sides + 1 - _giou(boxes, truth)
@@ -143,11 +143,11 @@ class Box(Criterion):
         return losses
 
     def headline_of(self, outputs: Tensor, rows: Tensor) -> Tensor:
-        """Return the IoU of each photo's box."""
+        """Return the IoU of each predicted box."""
         return _iou(outputs[:, :4], rows[:, :4])
 
     def scores(self, outputs: np.ndarray, rows: np.ndarray) -> dict[str, float]:
-        """Return the share of boxes with an IoU of a half or more, and the accuracy of their classes."""
+        """Return the fraction of boxes with an IoU of at least 0.5, and the accuracy of their classes."""
         overlaps = _iou(torch.from_numpy(outputs[:, :4]), torch.from_numpy(rows[:, :4]))
         found = {"iou50": float((overlaps >= 0.5).double().mean())}
         if self.targets.num_box_classes:
@@ -156,10 +156,10 @@ class Box(Criterion):
 
 
 def _giou(boxes: Tensor, truth: Tensor) -> Tensor:
-    """Generalised IoU pair by pair, (B,) in -1..1.
+    """Return the generalised IoU of each pair, (B,) in -1..1.
 
-    Not torchvision's: a predicted box may be inverted, and its area would then count below zero, so that the
-    loss could fall without end. Here a box is what lies between its sides, in whatever order.
+    torchvision's function is not used, because a predicted box may be inverted; its area would be negative,
+    and the loss could fall without limit. Here the sides of a box are sorted first.
     """
     boxes = upright(boxes)
     shared, union = _shared_and_union(boxes, truth)
@@ -169,7 +169,7 @@ def _giou(boxes: Tensor, truth: Tensor) -> Tensor:
 
 
 def _iou(boxes: Tensor, truth: Tensor) -> Tensor:
-    """Pair by pair, (B,), of boxes as they are deployed."""
+    """Return the IoU of each pair, (B,), with boxes as in the deployed model."""
     shared, union = _shared_and_union(upright(boxes), truth)
     return shared / union
 

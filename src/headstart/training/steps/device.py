@@ -1,6 +1,7 @@
-"""Device, precision and processes (by Accelerate), and the state of PyTorch that decides the bits.
+"""Device, precision and processes (by Accelerate), and the state of PyTorch that affects the bits.
 
-All that differs between a CPU, CUDA and MPS while training is here, so that it can be tested by simulation.
+All differences between CPU, CUDA and MPS in training are in this module, so that they can be tested by
+simulation.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ _ACCELERATE_STATES: Final = (PartialState, AcceleratorState, GradientState)
 
 @dataclass(frozen=True)
 class Choice:
-    """Where to train, and in which number format.
+    """Device and number format for training.
 
     Attributes:
         device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
-        notes: What a user should know about the choice, in sentences.
+        notes: Sentences for the user about the choice.
     """
 
     device: str
@@ -46,9 +47,9 @@ class Choice:
 
 
 def choose(device: str, precision: str) -> Choice:
-    """Replace ``"auto"`` by a device and a number format, and check what was asked for by name.
+    """Replace ``"auto"`` by a device and a number format, and check those that the user has named.
 
-    bf16 is chosen only where the hardware computes in it: PyTorch emulates it on older GPUs, slowly.
+    bf16 is chosen only if the hardware supports it; PyTorch emulates it slowly on older GPUs.
 
     Args:
         device: ``"auto"`` or a device.
@@ -92,9 +93,9 @@ def choose(device: str, precision: str) -> Choice:
 
 
 def fault_of(device: str) -> str:
-    """Compute something small on a device, and return why that fails; empty if it works.
+    """Compute something small on a device; return why that fails, or an empty string.
 
-    PyTorch reports a GPU as available for which it has no kernels: one that is too old for this build.
+    PyTorch reports a GPU as available even if it has no kernels for it, because it is too old for the build.
     """
     try:
         ones = torch.ones(8, 8, device=device)
@@ -108,14 +109,14 @@ def fault_of(device: str) -> str:
 def create_accelerator(
     config: TrainConfig, say: Callable[[str], object] = lambda text: None
 ) -> Iterator[Accelerator]:
-    """Find the device and the number format that the configuration asks for.
+    """Create the accelerator with the device and number format of the settings.
 
-    Accelerate keeps its state in the process. The block has a state of its own; afterwards the caller's state
-    is restored, however the block ends.
+    Accelerate keeps its state in the process. The block has a state of its own; afterwards, the caller's
+    state is always restored.
 
     Args:
-        config: Names device and precision.
-        say: Told what a user should know about the choice.
+        config: Settings with device and precision.
+        say: Called with sentences for the user about the choice.
 
     Raises:
         ConfigError: The device or the precision is not available on this machine.
@@ -150,15 +151,15 @@ def create_accelerator(
 def to_device(
     tensor: Tensor, device: torch.device, memory_format: torch.memory_format = torch.preserve_format
 ) -> Tensor:
-    """Copy a tensor of the CPU to a device.
+    """Copy a tensor from the CPU to a device.
 
-    Only to CUDA is the copy asynchronous, and only from pinned memory, which PyTorch does not reuse before
-    the copy has ended. From other memory, and to MPS, the source may be freed before it has been read.
+    Copying is asynchronous only to CUDA and only from pinned memory, which PyTorch does not reuse before the
+    copy has finished. With other memory, or to MPS, the source could be freed too early.
 
     Args:
-        tensor: On the CPU.
-        device: Where it is needed.
-        memory_format: Its layout there.
+        tensor: A tensor on the CPU.
+        device: Target device.
+        memory_format: Memory format on the device.
     """
     tensor = (
         tensor.contiguous(memory_format=memory_format) if memory_format != torch.preserve_format else tensor
@@ -169,15 +170,15 @@ def to_device(
 
 
 def steps_between_checks(device: torch.device) -> int:
-    """Return how many steps are taken between looks at whether all was finite: looking waits for a GPU."""
+    """Return the number of steps between checks for finite values; checking waits for a GPU."""
     return 1 if device.type == "cpu" else 8
 
 
 def seed_generators(seed: int, device: torch.device) -> None:
     """Seed PyTorch's global generators of the CPU and of one device, Python's and NumPy's.
 
-    The latter two for networks of somebody's own, which may skip a layer by ``random.random()``.
-    ``torch.manual_seed`` would seed every GPU of the machine, those of the caller too.
+    The latter two are for users' networks, which may, for example, skip a layer by ``random.random()``.
+    ``torch.manual_seed`` would seed every GPU of the machine, including those of the caller.
     """
     random.seed(seed)
     np.random.seed(seed % 2**32)  # the very generator that others' code draws from  # noqa: NPY002
@@ -190,11 +191,11 @@ def seed_generators(seed: int, device: torch.device) -> None:
 
 
 def memory_format(setting: str, module: nn.Module) -> torch.memory_format:
-    """Return how a module's four-dimensional tensors lie in memory: convolutions are faster in channels_last.
+    """Return the memory format for a module: convolutions are faster in channels_last.
 
     Args:
         setting: ``"auto"``, ``"contiguous"`` or ``"channels_last"``.
-        module: What is going to be trained.
+        module: The module to be trained.
     """
     has_maps = any(isinstance(each, nn.Conv2d) for each in module.modules())
     wanted = setting == "channels_last" or (setting == "auto" and has_maps)
@@ -202,7 +203,7 @@ def memory_format(setting: str, module: nn.Module) -> torch.memory_format:
 
 
 def anyone(flag: bool, accelerator: Accelerator) -> bool:
-    """Tell whether the flag is set in any process, so that all of them decide alike."""
+    """Return whether the flag is set in any process, so that all processes decide the same."""
     if accelerator.num_processes == 1:
         return flag
     # On the CPU, between the processes alone: asking a GPU would wait for all that it has been given to do.
@@ -213,23 +214,23 @@ def anyone(flag: bool, accelerator: Accelerator) -> bool:
 
 @lru_cache(maxsize=1)
 def _group_on_cpu(world: Any) -> Any:
-    """Connect the processes of a group on the CPU too; all of them call this at the same place."""
+    """Connect the processes of a group on the CPU too; all of them call this at the same point."""
     return torch.distributed.new_group(backend="gloo")
 
 
 def from_main(text: str, accelerator: Accelerator) -> str:
-    """Return the main process's text in every process."""
+    """Return the text of the main process in every process."""
     if accelerator.num_processes == 1:
         return text
     return str(broadcast_object_list([text])[0])
 
 
 def gathered(own: Item, accelerator: Accelerator) -> list[Item]:
-    """Return what each process gives, in the order of the processes; every process takes part.
+    """Return the values of all processes, in their order; every process must call this.
 
     Args:
-        own: Of this process; anything that can be pickled.
-        accelerator: Knows the processes.
+        own: Value of this process; anything that can be pickled.
+        accelerator: Accelerator with the processes.
     """
     if accelerator.num_processes == 1:
         return [own]
@@ -239,9 +240,9 @@ def gathered(own: Item, accelerator: Accelerator) -> list[Item]:
 
 @contextmanager
 def reproducible(seed: int, device: torch.device) -> Iterator[None]:
-    """Make PyTorch give the same bits every time, as far as the device can.
+    """Make PyTorch's results reproducible bit for bit, as far as the device allows.
 
-    Its state and that of all generators of random numbers is as it was after the block.
+    Its settings and the states of all random generators are restored after the block.
     """
     debug_mode = torch.get_deterministic_debug_mode()
     benchmark, num_threads = torch.backends.cudnn.benchmark, torch.get_num_threads()

@@ -22,7 +22,7 @@ _BATCHES_ON_DEVICE: Final = 16  # outputs stay there so long, as fetching them w
 
 
 def scores_of(totals: Tensor, criterion: Criterion, accelerator: Accelerator) -> Scores:
-    """Add up what each process has counted in ``count``."""
+    """Return the scores from the sums that each process has counted with ``count``."""
     loss, headline, count = accelerator.reduce(totals, "sum").tolist()
     return {"loss": loss / count, criterion.headline: headline / count}
 
@@ -30,23 +30,23 @@ def scores_of(totals: Tensor, criterion: Criterion, accelerator: Accelerator) ->
 def count(
     losses: Tensor, outputs: Tensor, batch: Batch, criterion: Criterion, part: slice = slice(None)
 ) -> Tensor:
-    """Return a part's sums of losses, of the headline and of photos, (3,), without gradients."""
+    """Return the sums of losses, main score and photos over a part of a batch, (3,), without gradients."""
     weights = batch.weights[part]
     headline = criterion.headline_of(outputs.detach().float(), batch.targets[part]) * weights
     return torch.stack([losses.detach().sum(), headline.sum(), weights.sum()])
 
 
 def refuse_some_not_finite(losses: Tensor, paths: Sequence[str], where: str) -> None:
-    """Name the photos whose losses are not finite, if those of the others are: then the photos are the cause.
+    """Raise an error about photos with losses that are not finite, if other photos have finite losses.
 
     Args:
-        losses: (N,), one for each photo.
-        paths: Of the photos.
-        where: When this happened, for the message.
+        losses: (N,), the loss of each photo.
+        paths: Paths of the photos.
+        where: Time of the event, for the message.
 
     Raises:
-        TrainingError: There are such photos. Where no loss is finite, nothing is raised: the weights are the
-            likely cause then.
+        TrainingError: Some losses are not finite, so these photos are the cause. If no loss is finite,
+            nothing is raised, because the weights are the likely cause.
     """
     is_finite = torch.isfinite(losses).tolist()
     wrong = list(dict.fromkeys(path for path, fine in zip(paths, is_finite, strict=True) if not fine))
@@ -69,21 +69,21 @@ def evaluate(
     on_batch: Callable[[], object] = lambda: None,
     micro_batch: MicroBatch | None = None,
 ) -> Scores:
-    """Score the suffix on every batch in evaluation mode, by the plain loss.
+    """Score the suffix on all batches in evaluation mode, with the loss without label smoothing.
 
-    Where memory runs out, photos are scored fewer at a time.
+    If memory runs out, fewer photos are scored at a time.
 
     Args:
-        suffix: The unfrozen stages.
-        batches: This process's parts.
-        criterion: Judges.
-        accelerator: Device, precision and processes.
+        suffix: The trained stages.
+        batches: The batches of this process.
+        criterion: Loss and scores.
+        accelerator: Accelerator with device, precision and processes.
         on_batch: Called after each batch.
-        micro_batch: Photos in one pass; becomes smaller where memory runs out.
+        micro_batch: Photos per pass, reduced if memory runs out.
 
     Raises:
-        TrainingError: Memory ran out with one photo; or the loss of some photos is not finite, and that of
-            the others is.
+        TrainingError: Memory ran out with a single photo; or some photos have losses that are not finite, and
+            others do not.
     """
     suffix.eval()
     micro_batch = micro_batch or MicroBatch()
@@ -114,12 +114,12 @@ def evaluate(
 
 
 def score_outputs(outputs: Tensor, rows: Tensor, criterion: Criterion) -> Scores:
-    """Score outputs that are there already, as ``evaluate`` does.
+    """Score given outputs like ``evaluate``.
 
     Args:
-        outputs: (N, D) float32, of the network.
-        rows: (N, ...), what they are compared with: see ``Targets.row``.
-        criterion: Judges.
+        outputs: (N, D) float32, outputs of the network.
+        rows: (N, ...), targets: see ``Targets.row``.
+        criterion: Loss and scores.
     """
     headline = criterion.headline_of(outputs, rows)
     scores = {
@@ -130,7 +130,7 @@ def score_outputs(outputs: Tensor, rows: Tensor, criterion: Criterion) -> Scores
 
 
 def _outputs(suffix: nn.Module, inputs: Tensor, accelerator: Accelerator, micro_batch: MicroBatch) -> Tensor:
-    """Run a batch, in as many passes as memory needs; (B, ...) float32."""
+    """Run a batch in as many passes as memory requires; return (B, ...) float32."""
     while True:
         try:
             with accelerator.autocast():
@@ -148,7 +148,7 @@ def _to_cpu(seen: list[tuple[Tensor, Tensor, Tensor]]) -> list[tuple[Tensor, Ten
 
 
 def _gathered(seen: list[tuple[Tensor, Tensor, Tensor]], accelerator: Accelerator) -> tuple:  # type: ignore[type-arg]
-    """Bring together what all processes have seen, without the stand-ins."""
+    """Collect the results of all processes, without dummy photos."""
     columns = [torch.cat(column) for column in zip(*seen, strict=True)]
     if accelerator.num_processes > 1:
         columns = [column.to(accelerator.device) for column in columns]

@@ -1,4 +1,4 @@
-"""What a phase reads: its frozen part's output, kept or computed anew, decided from the configuration."""
+"""The inputs of a phase: outputs of its frozen part, stored or computed again, as the settings decide."""
 
 from __future__ import annotations
 
@@ -30,20 +30,21 @@ from headstart.training.steps.device import gathered
 from headstart.views.augmentation import Augmentation
 
 ONE_PASS_MIN_PHOTOS: Final = 200
-"""For fewer photos, two passes take less time than showing that one gives the same bits."""
+"""With fewer photos, two passes are faster than checking that one pass has the same bits."""
 
 _ROWS_AT_ONCE: Final = 1024  # of each process in one exchange, so that copies are small
 
 
 @dataclass(frozen=True)
 class Storage:
-    """What becomes of the frozen part's output in one phase.
+    """How the output of the frozen part is stored in one phase.
 
     Attributes:
         keep: Whether it is stored, or computed in every epoch.
         why: The reason, in a few words.
-        num_bytes: On disk, if it is stored; else 0.
-        num_photos: Photos and views that are read, and go through the frozen part: at most, if it is stored.
+        num_bytes: Size on disk if it is stored; else 0.
+        num_photos: Number of photos and views that pass through the frozen part; an upper limit if it is
+            stored.
     """
 
     keep: bool
@@ -57,15 +58,15 @@ class FeatureSource:
     """Opens the features of one phase after the other.
 
     Attributes:
-        config: Of the run.
-        network: On the device.
-        preprocessing: How photos become pixels.
-        backbone: Its full name.
-        num_train, num_val: How many photos there are, for the estimate of disk and time.
-        targets: Of the dataset.
-        accelerator: Knows the device, the precision and the processes.
+        config: Settings of the run.
+        network: The network, on the device.
+        preprocessing: How photos are converted to pixels.
+        backbone: Full name of the backbone.
+        num_train, num_val: Numbers of photos, for estimates of disk space and time.
+        targets: Targets of the dataset.
+        accelerator: Accelerator with device, precision and processes.
         say: Called with a sentence about each decision.
-        room: Opens the stores of all phases, so that none makes way for another.
+        room: Opens the stores of all phases, so that none is deleted for another.
     """
 
     config: TrainConfig
@@ -80,7 +81,7 @@ class FeatureSource:
     room: Room
 
     def open(self, phase: PhaseConfig) -> PhaseFeatures:
-        """Cut the network where the phase says, freeze what comes before, and open what is stored of it."""
+        """Cut the network at the first trained stage of a phase, freeze the prefix, and open its features."""
         later = self._halfway(phase)
         prefix, suffix = self.cut(phase, len(later.stages) if later else 0)
         freeze(prefix.stages)  # the only place that freezes for training
@@ -154,7 +155,7 @@ class FeatureSource:
         )
 
     def _spare_later_stores(self, phase: PhaseConfig) -> None:
-        """Keep the stores of later phases from making way for this one's, as far as they are known by now."""
+        """Protect the stores of later phases, as far as they are known, from being deleted."""
         for later in self.config.phases[_index(phase, self.config.phases) + 1 :]:
             prefix, _ = self.cut(later)
             if not prefix.stages or not self._storage(later, prefix).keep:
@@ -170,7 +171,7 @@ class FeatureSource:
         return Augmentation(phase.augment, self.config.seed)
 
     def cut(self, phase: PhaseConfig, halfway: int = 0) -> tuple[NetworkPrefix, nn.Module]:
-        """Return what a phase computes once and what it trains; nothing is frozen by that."""
+        """Return the prefix and the suffix of a phase, without freezing anything."""
         precision = self.accelerator.mixed_precision.replace("no", "fp32")
         device = self.accelerator.device
         return cut_for_training(
@@ -178,7 +179,7 @@ class FeatureSource:
         )
 
     def storage(self, phase: PhaseConfig, prefix: NetworkPrefix) -> Storage:
-        """Decide what becomes of a prefix's output; nothing is written or deleted by that."""
+        """Decide how the output of a prefix is stored, without writing or deleting anything."""
         storage = self._storage(phase, prefix)
         for earlier in self.config.phases[: _index(phase, self.config.phases)]:
             later = self._halfway(earlier)
@@ -197,7 +198,7 @@ class FeatureSource:
         return Storage(keep, why, num_bytes, num_kept) if keep else Storage(keep, why, 0, num_live)
 
     def _halfway(self, phase: PhaseConfig) -> NetworkPrefix | None:
-        """Return the later prefix that ends halfway through this phase's and sees the same pixels, if any."""
+        """Return the later prefix that is a part of this phase's and has the same pixels, if any."""
         if self.num_train + self.num_val < ONE_PASS_MIN_PHOTOS or phase.augment != "none":
             return None
         prefix, _ = self.cut(phase)
@@ -215,18 +216,18 @@ class FeatureSource:
 
 @dataclass(frozen=True)
 class PhaseFeatures:
-    """What one phase reads.
+    """The inputs of one phase.
 
     Attributes:
-        phase: That reads them.
+        phase: The phase.
         prefix: The frozen stages.
-        suffix: The rest, as one module that takes the prefix's output.
-        frozen_digest: Of the frozen stages' parameters and buffers, before the phase.
-        plain: Of photos as they are: for validation, and for training without augmentation.
-        training: Of what the phase trains on; the same object where that is photos as they are.
-        views: Numbers of the views that it trains on; 0 is the photo as it is.
-        augmentation: What makes them; None where photos are taken as they are.
-        targets: Of the dataset.
+        suffix: The trained stages, as one module that takes the output of the prefix.
+        frozen_digest: Hash of the frozen stages' parameters and buffers before the phase.
+        plain: Features without augmentation: for validation, and for training without augmentation.
+        training: Features for training; the same object as ``plain`` without augmentation.
+        views: Numbers of the views for training; 0 is the photo without augmentation.
+        augmentation: Source of the views; None without augmentation.
+        targets: Targets of the dataset.
     """
 
     phase: PhaseConfig
@@ -243,16 +244,16 @@ class PhaseFeatures:
     def check(
         self, candidates: Sequence[Candidate], advance: Callable[[int], object] = lambda _: None
     ) -> Iterator[CheckedPhoto]:
-        """Read and check all photos, and run the frozen part on them on the way.
+        """Read and check all photos, and run the frozen part on them in the same pass.
 
-        With several processes each reads its share, and they exchange what they have found.
+        With several processes, each reads its share, and they exchange the results.
 
         Args:
             candidates: The photos.
-            advance: Told of photos that are done, by all processes together.
+            advance: Called with the number of photos finished by all processes together.
 
         Yields:
-            What became of each photo, in order.
+            The result for each photo, in order.
         """
         num_processes = self.accelerator.num_processes
 
@@ -274,12 +275,12 @@ class PhaseFeatures:
                 yield shares[place % num_processes][place // num_processes]
 
     def fill(self, train: Sequence[Record], val: Sequence[Record], advance: Callable[[int], object]) -> None:
-        """Compute and keep what the phase needs and is not there yet; each process does its share.
+        """Compute and store the missing features of the phase; each process computes its share.
 
         Args:
-            train: Photos that are trained on.
-            val: Photos that are as they are.
-            advance: Told of photos that are done, by all processes together.
+            train: Training photos.
+            val: Photos that are used without augmentation.
+            advance: Called with the number of photos finished by all processes together.
         """
         wanted = [
             (self.training, ((record, view) for view in self.views for record in train)),
@@ -292,10 +293,10 @@ class PhaseFeatures:
         self.accelerator.wait_for_everyone()  # what the others have stored can be read from here on
 
     def rows(self, photos: Iterable[tuple[Record, int]]) -> Iterator[np.ndarray]:
-        """Yield what the phase trains on, in every process: each reads its share, and they exchange it.
+        """Yield the features for training in every process; each reads its share, and they exchange them.
 
         Args:
-            photos: Each with its view's number.
+            photos: Photos, each with the number of its view.
         """
         num_processes = self.accelerator.num_processes
         if num_processes == 1:
@@ -309,11 +310,11 @@ class PhaseFeatures:
                 yield from (row for row in turn if row is not None)
 
     def view(self, epoch: int) -> int:
-        """Return the view that an epoch, counted from 1, trains on."""
+        """Return the number of the view for an epoch, counted from 1."""
         return self.views[(epoch - 1) % len(self.views)]
 
     def close(self) -> None:
-        """Let go of stores and memory."""
+        """Close the stores and release the memory."""
         self.plain.close()
         if self.training is not self.plain:
             self.training.close()
@@ -327,12 +328,12 @@ class PhaseFeatures:
 
 
 def _index(phase: PhaseConfig, phases: Sequence[PhaseConfig]) -> int:
-    """Return a phase's index in a run; the number of phases if it is not one of them."""
+    """Return the index of a phase in a run; the number of phases if it is not in it."""
     return phases.index(phase) if phase in phases else len(phases)
 
 
 def _views(phase: PhaseConfig) -> range:
-    """Numbers of the views that a phase trains on; 0 is the photo as it is."""
+    """Return the numbers of the views that a phase uses; 0 is the photo without augmentation."""
     if phase.augment == "none":
         return range(1)
     seen = phase.views if phase.optimizer == "exact" else min(phase.views, phase.epochs)

@@ -1,4 +1,4 @@
-"""Smaller passes with the same size of step, where memory runs out."""
+"""Smaller passes with the same step size, for when memory runs out."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from headstart.model.memory import ADVICE
 
 
 class OutOfMemory(Exception):  # noqa: N818  # not an error yet: a smaller pass may do
-    """A step did not fit into memory, in any process; its gradients and statistics have been put back."""
+    """A step did not fit into memory, in any process; gradients and statistics have been restored."""
 
 
 @dataclass
 class MicroBatch:
-    """How many photos of a batch one process takes in one pass; the gradients of all passes add up.
+    """The number of photos of a batch that one process uses in one pass; gradients of the passes add up.
 
     Attributes:
-        size: Photos in a pass, at most; None as long as whole batches fit.
+        size: Largest number of photos per pass; None while whole batches fit.
     """
 
     size: int | None = None
 
     def parts(self, num_photos: int) -> list[slice]:
-        """Cut a batch into as few parts as possible, as equal as possible."""
+        """Divide a batch into as few and as equal parts as possible."""
         if self.size is None or num_photos <= self.size:
             return [slice(0, num_photos)]
         number = math.ceil(num_photos / self.size)
@@ -36,19 +36,19 @@ class MicroBatch:
         return [slice(a, b) for a, b in pairwise(bounds)]
 
     def agree(self, accelerator: Accelerator) -> None:
-        """Take the smallest size of all processes."""
+        """Use the smallest size of all processes."""
         if accelerator.num_processes > 1:
             sizes = accelerator.gather(torch.tensor([self.size or 0], device=accelerator.device))
             self.size = min((size for size in sizes.tolist() if size), default=None)
 
     def shrink(self, num_photos: int) -> None:
-        """Halve the passes.
+        """Halve the size of passes.
 
         Args:
-            num_photos: In the largest part of a batch that a process has.
+            num_photos: Number of photos in the largest part of a batch in one process.
 
         Raises:
-            TrainingError: A pass has one photo already.
+            TrainingError: A pass already has only one photo.
         """
         largest = min(num_photos, self.size or num_photos)
         if largest <= 1:

@@ -1,4 +1,4 @@
-"""Mixup and CutMix: each photo of a batch mixed with another, at the input of the trained stages."""
+"""Mixup and CutMix: mixes the photos of a batch with each other, at the input of the trained stages."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ class Mixed:
     """A batch after mixing.
 
     Attributes:
-        inputs: (B, ...), as they were; mixed pixels are float32, still in 0..255.
-        other: (B,) int64, a permutation: which photo of the batch was mixed into each; None if none was.
-        share: (B,) float32, in 0..1: how much of each is still itself; None if all of it is.
+        inputs: (B, ...), with the shape of the original inputs; mixed pixels are float32, still in 0..255.
+        other: (B,) int64, a permutation: the photo of the batch that was mixed into each; None without
+            mixing.
+        share: (B,) float32, in 0..1: the remaining fraction of each photo itself; None without mixing.
     """
 
     inputs: Tensor
@@ -31,16 +32,17 @@ class Mixed:
 
 
 def mix(inputs: Tensor, phase: PhaseConfig, seed: int) -> Mixed:
-    """Mix the photos of one process's part of a batch with each other, if the phase says so.
+    """Mix the photos of a batch in one process with each other, if the phase uses mixup or CutMix.
 
-    Where both ways are on, a coin decides in each batch. A photo alone is mixed with itself, which changes
-    nothing; so a process's stand-in, which is always alone, is never in the mixture of a photo that counts.
+    If both are used, a random choice is made for each batch. A single photo is mixed with itself, which
+    changes nothing; a process's dummy photo, which is always alone, is therefore never mixed with a real
+    photo.
 
     Args:
-        inputs: What the suffix takes: pixels (B, H, W, 3) uint8 or float activations (B, C, H, W),
-            (B, H, W, C), (B, N, D) or (B, D); H = W, both above 1, for CutMix. They are left as they are.
-        phase: Has been through ``check_mix``.
-        seed: All that the numbers depend on: ``key("mix", seed, phase, epoch, batch, process)``.
+        inputs: Inputs of the suffix: pixels (B, H, W, 3) uint8, or float activations (B, C, H, W), (B, H, W,
+            C), (B, N, D) or (B, D); H = W, both above 1, for CutMix. They are not changed.
+        phase: A phase that ``check_mix`` has accepted.
+        seed: Seed of all random numbers: ``key("mix", seed, phase, epoch, batch, process)``.
 
     Source:
         Mixup: arXiv 1710.09412. CutMix: arXiv 1905.04899, with the share of the box that is really in the
@@ -66,14 +68,14 @@ def mix(inputs: Tensor, phase: PhaseConfig, seed: int) -> Mixed:
 
 
 def check_mix(phase: PhaseConfig, row_shape: Sequence[int]) -> None:
-    """Refuse CutMix where there is nothing to cut.
+    """Refuse CutMix if the inputs have no height and width.
 
     Args:
-        phase: With any settings of ``mixup`` and ``cutmix``.
-        row_shape: Of one photo as the trained stages take it, without the batch.
+        phase: A phase with any settings of ``mixup`` and ``cutmix``.
+        row_shape: Shape of the suffix's input for one photo, without the batch.
 
     Raises:
-        ConfigError: ``cutmix`` is on, and what is trained takes no map with height and width.
+        ConfigError: ``cutmix`` is on, and the input of the trained stages is not a map with height and width.
     """
     if phase.cutmix > 0 and _sides((1, *row_shape)) is None:
         raise ConfigError(
@@ -86,7 +88,7 @@ def check_mix(phase: PhaseConfig, row_shape: Sequence[int]) -> None:
 
 
 def _sides(shape: Sequence[int]) -> tuple[int, int] | None:
-    """Find height and width; photos are square, so they are the two equal sides next to each other."""
+    """Return the axes of height and width; photos are square, so these are two equal adjacent axes."""
     if len(shape) != 4:
         return None
     for first in (2, 1):  # (B, C, H, W); (B, H, W, C): pixels, Swin
@@ -96,12 +98,12 @@ def _sides(shape: Sequence[int]) -> tuple[int, int] | None:
 
 
 def _box(shape: Sequence[int], centre: Sequence[float], share: float) -> tuple[tuple[slice, ...], float]:
-    """Return an index of what is replaced, and the true share of what is not.
+    """Return an index of the replaced box, and the exact fraction of the image outside it.
 
     Args:
-        shape: Of the batch.
-        centre: Of the box, as fractions of height and width; parts of the box may lie outside.
-        share: What the box is to leave over.
+        shape: Shape of the batch.
+        centre: Centre of the box, as fractions of height and width; parts of the box may lie outside.
+        share: Intended fraction of the image outside the box.
     """
     sides = _sides(shape)
     if sides is None:

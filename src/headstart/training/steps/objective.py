@@ -1,4 +1,4 @@
-"""What a phase minimises: the task's loss, with class weights, of photos that may be mixed."""
+"""The objective of a phase: the task's loss with class weights, for photos that may be mixed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from headstart.training.steps.mix import Mixed
 
 
 class Objective:
-    """A task's loss with what the phase says.
+    """The task's loss with the settings of a phase.
 
     Args:
-        criterion: Judges one photo.
-        phase: Its label smoothing, and its class weights.
-        class_counts: (K,), training photos of each class.
-        device: Where the outputs will be.
+        criterion: The task's loss of single photos.
+        phase: Settings: label smoothing and class weights.
+        class_counts: (K,), number of training photos of each class.
+        device: Device of the outputs.
     """
 
     def __init__(
@@ -31,13 +31,13 @@ class Objective:
     def __call__(
         self, outputs: Tensor, rows: Tensor, mixed: Mixed | None = None, part: slice = slice(None)
     ) -> Tensor:
-        """Return each photo's loss, (B,) float32.
+        """Return the loss of each photo, (B,) float32.
 
         Args:
             outputs: (B, D), of any floating-point type.
-            rows: (N, ...), what the outputs of the whole batch are compared with.
-            mixed: What the photos were mixed with, if they were: both rows count, by their shares.
-            part: Which B of the batch's N photos the outputs are of.
+            rows: (N, ...), targets of the whole batch.
+            mixed: The result of mixing, if any: the losses of both targets are weighted by their fractions.
+            part: Indices of the B outputs among the N photos of the batch.
         """
         outputs = outputs.float()
         losses = self._losses(outputs, rows[part])
@@ -55,14 +55,15 @@ class Objective:
 
 
 def balanced_weights(class_counts: Tensor) -> Tensor:
-    """Return the weight of a photo of each class: the rarer the class, the more, and 1 on average.
+    """Return weights of classes that are inversely proportional to their frequency, with a mean of 1 over
+    photos.
 
     Args:
-        class_counts: (K,), photos of each class; at least one is above 0.
+        class_counts: (K,), number of photos of each class; at least one is above 0.
 
     Returns:
-        (K,) float32: N / (K' n) where n of N photos are of the class and K' classes have photos; 0 for those
-        without. The same as scikit-learn's ``class_weight="balanced"``.
+        (K,) float32: N / (K' n), if n of N photos belong to the class and K' classes have photos; 0 for
+        classes without photos. The same as scikit-learn's ``class_weight="balanced"``.
     """
     counts = class_counts.double()
     present = counts > 0

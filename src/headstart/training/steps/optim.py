@@ -1,4 +1,4 @@
-"""The optimiser of a phase: its groups of parameters, its learning rates, and its state as tensors."""
+"""The optimiser of a phase: parameter groups, learning rates, and its state as tensors."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ _FUSED_DEVICES = ("cpu", "cuda", "mps")
 
 
 def parameter_groups(network: nn.Module, suffix: nn.Module, phase: PhaseConfig) -> list[dict[str, Any]]:
-    """Group the trainable parameters by stage, and within a stage by whether weight decay shrinks them.
+    """Group the trainable parameters by stage, and within a stage by whether weight decay applies.
 
-    The head learns at ``head_lr``; the nearest stage before it that has parameters at ``backbone_lr``; each
-    further one ``layer_decay`` times as fast as the next. Weight decay leaves alone what has one dimension
-    (biases, norms) and what a timm network names itself (position embeddings, class tokens).
+    The learning rate is ``head_lr`` for the head, ``backbone_lr`` for the nearest stage before it that has
+    parameters, and for each further stage ``layer_decay`` times that of the stage after it. Weight decay is
+    not applied to one-dimensional parameters (biases, norms) and to those that a timm network excludes
+    (position embeddings, class tokens).
 
     Args:
-        network: Names the parameters: as in its state dict.
-        suffix: The trained stages of that network, normalisation before them or not.
-        phase: Holds the learning rates and the weight decay.
+        network: The network, for the names of parameters as in its state dict.
+        suffix: The trained stages of that network, with or without normalisation before them.
+        phase: Settings: learning rates and weight decay.
 
     Returns:
-        The head first, then stage by stage away from it. Each group has ``params``, ``names`` (theirs),
-        ``name`` (``"layer4"`` or ``"layer4, biases and norms"``), ``lr`` and ``weight_decay``. A parameter
-        that several stages share is in the one nearest to the head.
+        The groups, the head first, then stage by stage away from it. Each group has ``params``, ``names`` (of
+        the parameters), ``name`` (``"layer4"`` or ``"layer4, biases and norms"``), ``lr`` and
+        ``weight_decay``. A parameter that several stages share belongs to the stage nearest to the head.
 
     Source:
         Learning rates by distance: arXiv 1801.06146, as in arXiv 2111.06377.
@@ -63,14 +64,14 @@ def parameter_groups(network: nn.Module, suffix: nn.Module, phase: PhaseConfig) 
 
 
 def build_optimizer(network: nn.Module, suffix: nn.Module, phase: PhaseConfig) -> torch.optim.Optimizer:
-    """Build a phase's optimiser over what is trainable in its suffix.
+    """Create the optimiser of a phase for the trainable parameters of its suffix.
 
-    Every group keeps its largest learning rate as ``max_lr``; ``set_lr`` multiplies it.
+    Every group stores its largest learning rate as ``max_lr``, which ``set_lr`` multiplies.
 
     Args:
         network: See ``parameter_groups``.
         suffix: See ``parameter_groups``.
-        phase: Its optimiser is adam, adamw or sgd.
+        phase: Settings, with the optimiser adam, adamw or sgd.
     """
     groups = parameter_groups(network, suffix, phase)
     for group in groups:
@@ -88,19 +89,19 @@ def build_optimizer(network: nn.Module, suffix: nn.Module, phase: PhaseConfig) -
 
 
 def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Set every group's learning rate to its largest times a factor, as ``schedule.lr_factor`` gives it."""
+    """Set the learning rate of every group to its largest times a factor from ``schedule.lr_factor``."""
     for group in optimizer.param_groups:
         group["lr"] = group["max_lr"] * factor
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the optimiser's state by parameter and key, such as ``layer4.0.conv1.weight/exp_avg``.
+    """Return the state of the optimiser by parameter and key, such as ``layer4.0.conv1.weight/exp_avg``.
 
-    The names depend on the optimiser alone: a parameter that had no gradient yet has the zeros that it begins
-    with. The tensors are the optimiser's own; the next step changes them.
+    The names depend only on the optimiser: for a parameter that has had no gradient yet, the initial zeros
+    are returned. The tensors are not copies; the next step changes them.
 
     Args:
-        optimizer: As ``build_optimizer`` made it, or wrapped by Accelerate.
+        optimizer: The result of ``build_optimizer``, or that wrapped by Accelerate.
     """
     tensors = _initial_state(optimizer)
     for name, parameter in _named(optimizer):
@@ -111,16 +112,16 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Bring an optimiser to the state that ``optimizer_tensors`` returned, bit for bit.
+    """Restore the result of ``optimizer_tensors``, bit for bit.
 
-    Learning rates are no part of it: they are a function of the step.
+    Learning rates are not included, because they are a function of the step.
 
     Args:
-        optimizer: As ``build_optimizer`` made it, or wrapped by Accelerate.
-        tensors: From an optimiser of the same kind over the same parameters, on any device.
+        optimizer: The result of ``build_optimizer``, or that wrapped by Accelerate.
+        tensors: State of an optimiser of the same kind for the same parameters, on any device.
 
     Raises:
-        RunFolderError: They are another optimiser's; nothing has been changed.
+        RunFolderError: The tensors belong to another optimiser; nothing has been changed.
     """
     state = _initial_state(optimizer)
     copy_strictly(tensors, state, "optimiser's state")

@@ -10,7 +10,7 @@ import numpy as np
 
 
 def key(*parts: object) -> int:
-    """Return a 63-bit number that depends on every part: the seed of a generator that is used once."""
+    """Return a 63-bit number that depends on all parts: the seed of a generator that is used once."""
     digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 
@@ -18,15 +18,15 @@ def key(*parts: object) -> int:
 def epoch_order(
     labels: Sequence[int] | np.ndarray, sampling: str, seed: int, phase: str, epoch: int
 ) -> np.ndarray:
-    """Return which photos an epoch takes, in order; the same on every process.
+    """Return the photos of an epoch in order, the same in every process.
 
     Args:
         labels: (N,), the class of each photo.
-        sampling: ``"shuffled"`` takes each photo once, ``"balanced"`` each class as often as any other: see
+        sampling: ``"shuffled"``: each photo once; ``"balanced"``: each class equally often, see
             ``balanced_order``.
-        seed: Of the run.
-        phase: Its name.
-        epoch: Its number.
+        seed: Seed of the run.
+        phase: Name of the phase.
+        epoch: Number of the epoch.
 
     Returns:
         (N,) indices of photos.
@@ -37,16 +37,16 @@ def epoch_order(
 
 
 def balanced_order(labels: Sequence[int] | np.ndarray, seed: int, phase: str, epoch: int) -> np.ndarray:
-    """Return as many photos as there are, each class as often as any other.
+    """Return an order with the same number of photos, in which each class is equally frequent.
 
-    Classes differ by one photo at most, and so do the photos of a class: a rare class's are repeated, and of
-    a frequent one each epoch draws others.
+    The numbers of photos per class differ by at most one, and so do the numbers of repetitions within a
+    class. Photos of rare classes are repeated; from frequent classes, each epoch draws other photos.
 
     Args:
-        labels: (N,), the class of each photo; classes without photos are no trouble.
-        seed: Of the run.
-        phase: Its name.
-        epoch: Its number.
+        labels: (N,), the class of each photo; classes may have no photos.
+        seed: Seed of the run.
+        phase: Name of the phase.
+        epoch: Number of the epoch.
 
     Returns:
         (N,) indices of photos.
@@ -72,9 +72,9 @@ class Shard:
     """One process's part of one training step.
 
     Attributes:
-        indices: Which photos; never empty, as every process takes part in every step.
-        weights: 1 for each photo; 0 for the stand-in of a process that the step has no photo for.
-        step_size: Photos in the whole step, over all processes.
+        indices: Indices of photos; never empty, because every process takes part in every step.
+        weights: 1 for each photo; 0 for the dummy photo of a process without a photo in the step.
+        step_size: Number of photos in the whole step, in all processes together.
     """
 
     indices: np.ndarray
@@ -85,9 +85,9 @@ class Shard:
 def shards(
     order: Sequence[int] | np.ndarray, batch_size: int, rank: int, num_processes: int
 ) -> Iterator[Shard]:
-    """Split an order into steps of ``batch_size`` photos, and each step among the processes.
+    """Divide an order into steps of ``batch_size`` photos, and each step over the processes.
 
-    Nothing is padded or dropped: the last step is as large as it is, and a photo is used once.
+    Nothing is padded or dropped: the last step may be smaller, and each photo is used once.
     """
     for start in range(0, len(order), batch_size):
         step = np.asarray(order[start : start + batch_size])

@@ -1,4 +1,4 @@
-"""The learning rate in each step: a pure function of the progress, so that resuming is exact."""
+"""The learning rate in each step, as a pure function of the progress, so that resuming is exact."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _END_DIVISOR: Final = 1e4
 
 
 def lr_factor(phase: PhaseConfig, step: int, steps_per_epoch: int) -> float:
-    """Return what every group's largest learning rate is multiplied by in one step.
+    """Return the factor on every group's largest learning rate in one step.
 
-    ``step``, ``multistep`` and ``exponential`` change between epochs, which count from the start of the
-    phase; ``cosine`` and ``one-cycle`` change in each step and run over the steps behind the warm-up. The
-    warm-up rises linearly to what the schedule begins with.
+    ``step``, ``multistep`` and ``exponential`` change between epochs, counted from the start of the phase;
+    ``cosine`` and ``one-cycle`` change in each step and cover the steps after the warm-up. The warm-up rises
+    linearly to the initial value of the schedule.
 
     Args:
-        phase: Holds the schedule, its settings and the number of epochs.
-        step: Of the optimiser, counted from 0 within the phase, below epochs × steps_per_epoch.
-        steps_per_epoch: Steps of the optimiser, at least 1.
+        phase: Settings: the schedule and the number of epochs.
+        step: Number of the optimiser step within the phase, from 0, below epochs × steps_per_epoch.
+        steps_per_epoch: Number of optimiser steps per epoch, at least 1.
 
     Returns:
-        A number above 0 and at most 1.
+        A number above 0 and up to 1.
 
     Source:
         Cosine: arXiv 1608.03983. One-cycle: arXiv 1708.07120, with cosines as in fastai. Step for step the
@@ -54,12 +54,12 @@ def lr_factor(phase: PhaseConfig, step: int, steps_per_epoch: int) -> float:
 
 
 def _cosine(start: float, end: float, done: float) -> float:
-    """Go from start to end along half a wave; ``done`` is in 0..1."""
+    """Interpolate from start to end along half a cosine wave; ``done`` is in 0..1."""
     return end + (start - end) / 2 * (1 + math.cos(math.pi * done))
 
 
 def _one_cycle(position: int, num_steps: int) -> float:
-    """Up and down; with fewer than five steps, which are too few for both, down only."""
+    """Return the factor of one-cycle; with fewer than five steps, it only falls."""
     top, last = _RISING_SHARE * num_steps - 1, num_steps - 1
     if top > 0 and position <= top:
         return _cosine(1 / _START_DIVISOR, 1.0, position / top)

@@ -1,4 +1,4 @@
-"""Solving a phase's head: which heads can be solved, and putting the solution into the network."""
+"""Finds out whether a phase's head can be solved, and loads the solution into the network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from headstart.training.steps.features import PhaseFeatures
 
 
 def linear_head(suffix: nn.Module) -> nn.Linear | None:
-    """Return the suffix's linear layer if that, behind dropout at most, is all it is."""
+    """Return the suffix's linear layer if the suffix consists only of it and dropout, else None."""
     if any(holds_own_forward(module) for module in suffix.modules()):
         return None  # which may do more than its layers say
     layers = [m for m in suffix.modules() if not list(m.children()) and not isinstance(m, nn.Dropout)]
@@ -32,9 +32,9 @@ def linear_head(suffix: nn.Module) -> nn.Linear | None:
 
 
 def _is_plain_linear(layer: nn.Module) -> TypeGuard[nn.Linear]:
-    """Tell whether a layer computes what its weight and bias say, and nothing else.
+    """Return whether a layer computes only what its weight and bias define.
 
-    Subclasses may normalise, hooks may scale; PyTorch's older weight_norm computes the weight in a hook.
+    Subclasses may normalise, and hooks may scale; PyTorch's older weight_norm computes the weight in a hook.
     """
     if not isinstance(layer, nn.Linear) or layer._forward_hooks or layer._forward_pre_hooks:
         return False
@@ -57,22 +57,22 @@ def _is_plain_linear(layer: nn.Module) -> TypeGuard[nn.Linear]:
 
 
 def head_inputs(network: nn.Module) -> int | None:
-    """Return how many inputs the network's head has if it can be solved, else None."""
+    """Return the number of inputs of the network's head if it can be solved, else None."""
     layer = linear_head(cut(network, "head")[1])
     return layer.in_features if layer else None
 
 
 def refuse_impossible_phases(network: nn.Module, phases: Iterable[PhaseConfig], source: str = "") -> None:
-    """Check that each phase's stage exists, and that what it wants solved can be.
+    """Check that the stage of each phase exists, and that heads with the exact optimiser can be solved.
 
     Args:
         network: With its new head.
-        phases: Of the run.
-        source: The recipe file that they come from, if they come from one.
+        phases: Phases of the run.
+        source: Recipe file of the phases, if any.
 
     Raises:
-        UnknownBackboneError: There is no such stage.
-        ConfigError: The exact optimiser is asked for more than one linear layer.
+        UnknownBackboneError: A stage does not exist.
+        ConfigError: The exact optimiser is used for more than one linear layer.
     """
     for phase in phases:
         where = f"{source}: phase {phase.name!r}" if source else f"Phase {phase.name!r}"
@@ -97,19 +97,19 @@ def refuse_impossible_phases(network: nn.Module, phases: Iterable[PhaseConfig], 
 def fit_head(
     suffix: nn.Module, features: PhaseFeatures, photos: Sequence[Record], targets: Targets
 ) -> tuple[SolvedHead, OutOfFold | None]:
-    """Solve a phase's linear head on all its views and put the solution into the network.
+    """Solve the linear head of a phase on all its views, and load the solution into the network.
 
     Args:
-        suffix: The head, as ``linear_head`` accepts it; changed in place.
-        features: Of the phase.
+        suffix: A head that ``linear_head`` accepts; changed in place.
+        features: Features of the phase.
         photos: The training photos.
-        targets: What they are to be learned as.
+        targets: Targets of the photos.
 
     Returns:
-        The head, and what it answers out of fold: see ``probe.photos.solve_photos``.
+        The head, and its out-of-fold outputs: see ``solved.solve_photos``.
 
     Raises:
-        TrainingError: The memory does not suffice, or the features are too large for any solution.
+        TrainingError: There is not enough memory, or the features are too large for any solution.
         DataError: The features of some photos are not finite.
     """
     layer = linear_head(suffix)
@@ -125,17 +125,17 @@ def fit_head(
 def answers_out_of_fold(
     suffix: nn.Module, features: PhaseFeatures, photos: Sequence[Record], targets: Targets
 ) -> OutOfFold | None:
-    """Solve a head for its answers alone, where a phase trains one in steps on frozen features.
+    """Solve a head only for its out-of-fold outputs, if a phase trains it in steps on frozen features.
 
     Args:
-        suffix: Of the phase; not changed.
-        features: Of the phase.
+        suffix: Suffix of the phase; not changed.
+        features: Features of the phase.
         photos: The training photos.
-        targets: What they are to be learned as.
+        targets: Targets of the photos.
 
     Returns:
-        As in ``fit_head``; None where the phase trains more than a linear head, or not on photos as they are,
-        or where solving would take too much memory.
+        As in ``fit_head``; None if the phase trains more than a linear head, uses augmentation, or if solving
+        would take too much memory.
     """
     layer = linear_head(suffix)
     if layer is None or tasks.of(targets.task).solver is None or features.augmentation is not None:

@@ -1,4 +1,4 @@
-"""State as a flat dict of named tensors, as it lies in a checkpoint."""
+"""State as a flat dictionary of named tensors, for checkpoints."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _MOST_NAMED = 3
 
 
 def copy_strictly(source: Mapping[str, Tensor], target: Mapping[str, Tensor], what: str) -> None:
-    """Copy a checkpoint's tensors, bit for bit, into those they belong to; on an error none is changed.
+    """Copy tensors of a checkpoint into existing tensors, bit for bit; on an error, none is changed.
 
     Args:
-        source: By name, on any device.
-        target: What they are copied into, where it is.
-        what: They are, for the message: ``"optimiser's state"``.
+        source: Tensors by name, on any device.
+        target: Tensors to copy into.
+        what: Description of the tensors, for the message: ``"optimiser's state"``.
 
     Raises:
-        RunFolderError: A name is missing or unknown, or a shape or a type differs.
+        RunFolderError: A name is missing or unknown, or a shape or type differs.
     """
     problems = [f"{name} is missing" for name in target if name not in source]
     problems += [f"{name} is unknown" for name in source if name not in target]
@@ -43,7 +43,7 @@ def copy_strictly(source: Mapping[str, Tensor], target: Mapping[str, Tensor], wh
 
 
 def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors whose names begin with a prefix, without it."""
+    """Return the tensors whose names begin with a prefix, with the prefix removed."""
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 

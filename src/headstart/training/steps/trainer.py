@@ -1,4 +1,4 @@
-"""The steps of a phase: losses, gradients, optimiser, averages; and their state for a checkpoint."""
+"""The steps of a phase: losses, gradients, optimiser, averages, and their state for a checkpoint."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ from headstart.training.steps.tensors import below
 
 
 class Trainer:
-    """Takes the steps of one phase.
+    """Runs the training steps of one phase.
 
     Args:
-        phase: Everything about them.
-        network: Names the parameters.
-        suffix: The unfrozen stages of that network.
-        criterion: What outputs are judged by.
-        class_counts: (K,), training photos of each class.
-        steps_per_epoch: Steps of the optimiser.
-        accelerator: Device, precision and processes.
-        seed: Of the run.
-        schedule: What the largest learning rates are multiplied by, as ``lr_factor`` gives it.
+        phase: Settings of the phase.
+        network: The network, for the names of parameters.
+        suffix: The trained stages of that network.
+        criterion: Loss and scores.
+        class_counts: (K,), number of training photos of each class.
+        steps_per_epoch: Number of optimiser steps per epoch.
+        accelerator: Accelerator with device, precision and processes.
+        seed: Seed of the run.
+        schedule: Function that returns the factor on the largest learning rates, like ``lr_factor``.
 
     Attributes:
         suffix: As prepared for the device and for several processes.
-        micro_batch: Photos in one pass of one process: smaller than a batch where memory has run out.
-        failed_at: After a TrainingError, the number of the first batch of the step that failed, in its epoch.
+        micro_batch: Photos per pass of one process: fewer than a batch if memory has run out.
+        failed_at: After a TrainingError, the number of the failed step's first batch within its epoch.
     """
 
     def __init__(
@@ -139,27 +139,27 @@ class Trainer:
         return batch
 
     def shrink(self, num_photos: int) -> None:
-        """Take fewer photos in one pass, after ``OutOfMemory``.
+        """Use fewer photos per pass, after ``OutOfMemory``.
 
         Args:
-            num_photos: In the largest part of a batch that a process has.
+            num_photos: Number of photos in the largest part of a batch in one process.
 
         Raises:
-            TrainingError: A pass has one photo already.
+            TrainingError: A pass already has only one photo.
         """
         release_memory()
         self.micro_batch.shrink(num_photos)
 
     @property
     def learns_statistics(self) -> bool:
-        """Whether norms learn from the photos of each pass, so that the size of passes makes a difference."""
+        """Whether norms update statistics in each pass, so that the size of passes affects the result."""
         return self._learns_statistics
 
     def verify(self) -> None:
-        """Make sure that all steps so far were finite, where they are not looked at one by one.
+        """Check that all steps so far were finite, if they are not checked one by one.
 
         Raises:
-            TrainingError: One was not; nothing has changed since.
+            TrainingError: A step was not finite; nothing has changed since then.
         """
         steps, self._unchecked = self._unchecked, []
         num_bad = int(self._num_bad.item()) if steps else 0  # the same in all processes
@@ -171,7 +171,7 @@ class Trainer:
         raise self._not_finite("loss or the norm of the gradients", "not finite", steps[len(steps) - num_bad])
 
     def _learn(self, batch: Batch, mix_seed: int, step: _Step, totals: Tensor) -> None:
-        """Add a batch's gradients to the step's, in as many passes as memory needs."""
+        """Add the gradients of a batch to those of the step, in as many passes as memory requires."""
         accelerator = self._accelerator
         mixed = mix(batch.inputs, self._phase, mix_seed)
         for part in self.micro_batch.parts(len(batch.inputs)):
@@ -194,7 +194,7 @@ class Trainer:
             totals += count(losses, outputs, batch, self._criterion, part)
 
     def _average_over_processes(self) -> None:
-        """Average the gradients; statistics that norms have learned are the main process's."""
+        """Average the gradients over processes; norm statistics are taken from the main process."""
         accelerator = self._accelerator
         if accelerator.num_processes == 1:
             return
@@ -206,7 +206,7 @@ class Trainer:
             torch.distributed.broadcast(buffer, 0)
 
     def _take(self, step: _Step, totals: Tensor) -> None:
-        """Step the optimiser and the average; where the step is not known to be finite, only if it is."""
+        """Take the optimiser step and update the average; if it is not known to be finite, only if it is."""
         optimizer = self._optimizer
         if self._checks_every == 1:
             optimizer.step()
@@ -242,18 +242,18 @@ class Trainer:
         return float(self._largest_lr * max(factors))
 
     def is_finite(self) -> bool:
-        """Tell whether all that is trained is still finite: a step itself may overflow."""
+        """Return whether all trained weights are still finite; a step itself may overflow."""
         return all(bool(torch.isfinite(parameter).all()) for parameter in self.suffix.parameters())
 
     def averaged(self) -> AbstractContextManager[None]:
-        """Let the suffix have the averages of its weights inside the block, if the phase keeps any."""
+        """Replace the weights of the suffix by their averages inside the block, if the phase has any."""
         return nullcontext() if self._average is None else self._average.applied()
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the state that a checkpoint needs besides the weights.
 
         Raises:
-            TrainingError: As ``verify``: what is saved is known to be finite.
+            TrainingError: As in ``verify``, so that the saved state is finite.
         """
         self.verify()
         tensors = {f"optimizer/{k}": tensor for k, tensor in optimizer_tensors(self._optimizer).items()}
@@ -265,7 +265,7 @@ class Trainer:
         return tensors
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Bring optimiser and averages to what ``tensors`` returned, bit for bit."""
+        """Restore optimiser and averages from the result of ``tensors``, bit for bit."""
         load_optimizer_tensors(self._optimizer, below("optimizer/", tensors))
         if self._average is not None:
             self._average.load(below("average/", tensors))
@@ -279,7 +279,7 @@ class Trainer:
         return self._schedule(self._phase, (epoch - 1) * self._steps_per_epoch + step, self._steps_per_epoch)
 
     def _clipped_norm(self) -> Tensor:
-        """The norm over all gradients, which are clipped if the phase says so."""
+        """Return the norm of all gradients, and clip them if the phase requires it."""
         parameters = self._parameters()
         if self._phase.clip_norm is not None:
             return torch.as_tensor(self._accelerator.clip_grad_norm_(parameters, self._phase.clip_norm))
@@ -289,14 +289,14 @@ class Trainer:
         return [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
 
     def _look_at(self, what: str, value: Tensor, step: _Step) -> None:
-        """Note a value that is not finite: now, or on the device, as reading it waits for that."""
+        """Record a value that is not finite: now, or on the device if reading it would wait."""
         if self._checks_every > 1:
             step.num_bad += ~torch.isfinite(value.detach())
         elif step.fault is None and not math.isfinite(number := value.item()):
             step.fault = what, str(number)
 
     def _refuse_not_finite(self, step: _Step) -> None:
-        """Raise if any process has seen a value that is not finite; a step with it would cost the weights."""
+        """Raise if any process has a value that is not finite, because the step would damage the weights."""
         if self._checks_every > 1 or not anyone(step.fault is not None, self._accelerator):
             return
         _copy(self._buffers_before, self._buffers)
@@ -318,18 +318,18 @@ class Trainer:
 
 @dataclass
 class _Step:
-    """A step of the optimiser that is under way, or that has not been looked at yet.
+    """A step of the optimiser that is in progress, or not yet checked.
 
     Attributes:
-        epoch: From 1.
+        epoch: Number of the epoch, from 1.
         first: Number of its first batch.
-        running_totals: (3,) the epoch's, which it adds to.
-        totals: (3,) as they were before it.
-        num_bad: How many values were not finite, on the device.
+        running_totals: (3,), totals of the epoch, to which the step adds.
+        totals: (3,), the totals before the step.
+        num_bad: Number of values that were not finite, on the device.
         last: Number of its last batch so far.
-        paths: Of that batch's photos in this process.
-        losses: Of these photos, as far as they have been computed.
-        fault: What is not finite, and what it is instead, where that is looked at at once.
+        paths: Paths of the photos of that batch in this process.
+        losses: Losses of these photos, as far as computed.
+        fault: Which value is not finite, and what it is instead, if values are checked immediately.
     """
 
     epoch: int

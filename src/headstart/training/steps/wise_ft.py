@@ -1,7 +1,7 @@
-"""WiSE-FT: mixtures of the weights before and after fine-tuning.
+"""WiSE-FT: averages of the weights before and after fine-tuning.
 
-They are often better than either, on photos that look unlike the training photos above all, and cost nothing
-but evaluations. Source: Wortsman et al. 2022, arXiv 2109.01903.
+They are often better than either, especially on photos unlike the training photos, and cost only evaluations.
+Source: Wortsman et al. 2022, arXiv 2109.01903.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from headstart.model.tensors import named_tensors
 from headstart.training.run.history import EpochRecord, Scores
 
 SHARES: Final = (0.8, 0.6, 0.4, 0.2)
-"""Shares of the fine-tuned weights that are tried; 1 and 0 have been scored already."""
+"""Fractions of the fine-tuned weights to try; 1 and 0 have already been scored."""
 
 
 def best_mixture(
@@ -28,19 +28,19 @@ def best_mixture(
     select: str,
     evaluate: Callable[[], Scores],
 ) -> tuple[EpochRecord, float] | None:
-    """Score mixtures on the validation photos.
+    """Score mixtures of weights on the validation photos.
 
     Args:
-        network: With the fine-tuned weights; in the end with those of the best mixture, or, without one or
-            when scoring is broken off, as it was.
-        before: Entries of its state dict before fine-tuning.
-        record: The numbers of the fine-tuned weights' epoch.
-        best: The numbers of the best weights so far.
-        select: What is compared, such as ``"val_loss"``.
+        network: The network with the fine-tuned weights; finally with those of the best mixture, or unchanged
+            if there is none or scoring is interrupted.
+        before: Entries of the state dict before fine-tuning.
+        record: Scores of the epoch with the fine-tuned weights.
+        best: Scores of the best weights so far.
+        select: Name of the score to compare, such as ``"val_loss"``.
         evaluate: Scores the network.
 
     Returns:
-        The record with the mixture's validation scores, and the share of the fine-tuned weights in it; None
+        The record with the validation scores of the mixture, and the fraction of the fine-tuned weights; None
         if no mixture is better than ``best``.
     """
     state = named_tensors(network)

@@ -1,4 +1,4 @@
-"""Counts the photos of a pass and reports how far it is."""
+"""Counts the photos of a pass and reports its progress."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Counter:
     """Counts photos.
 
     Args:
-        description: What is done with them.
-        total: How many there are.
-        headline: The task's score beside the loss; empty where nothing is scored.
-        report: Called with the count, at the beginning and at most ten times a second.
+        description: Name of the pass.
+        total: Number of photos.
+        headline: Name of the task's main score; empty if nothing is scored.
+        report: Called with a ``PhotoCount`` at the beginning and at most ten times a second.
     """
 
     def __init__(
@@ -37,12 +37,12 @@ class Counter:
         report(self._count())
 
     def advance(self, photos: int = 1, totals: Tensor | None = None) -> None:
-        """Count photos.
+        """Add finished photos.
 
         Args:
-            photos: How many more are done.
-            totals: Sum of losses, right answers and photos of the epoch so far; read only when it is shown,
-                as reading it waits for the device.
+            photos: Number of photos that have been finished.
+            totals: Sums over the epoch so far: losses, main score, photos. Read only when it is displayed,
+                because reading waits for the device.
         """
         self._done += photos
         self._calls += 1
@@ -52,13 +52,13 @@ class Counter:
             self._report(self._count())
 
     def each(self, photos: Iterable[Item]) -> Iterator[Item]:
-        """Yield what a pass over photos yields, and count it."""
+        """Yield the items of a pass over photos, and count them."""
         for photo in photos:
             yield photo
             self.advance()
 
     def end(self) -> None:
-        """Report that the pass is over."""
+        """Report that the pass has ended."""
         self._totals = None
         self._report(self._count(is_over=True))
 

@@ -1,4 +1,4 @@
-"""``curves.png``: loss, the task's headline and learning rate over the epochs of all phases."""
+"""Draws ``curves.png``: loss, main score and learning rate over the epochs of all phases."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHARE_FOR_CURVES: Final = 0.02  # of the time, as the device waits while they a
 
 
 class Curves(Watcher):
-    """Draws ``curves.png`` of a run that takes steps: at its end, and now and then before."""
+    """Draws ``curves.png`` of a run that trains in steps, at its end and sometimes before."""
 
     def __init__(self, say: Callable[[str], object]) -> None:
         """
@@ -38,14 +38,14 @@ class Curves(Watcher):
         self._drawn, self._seconds_to_draw = time.monotonic(), _SECONDS_TO_DRAW_FIRST
 
     def run_begun(self, start: RunStart) -> None:
-        """Continue the history of a resumed run."""
+        """Start with the history of a resumed run."""
         self._files.folder = start.path
         self._history, self._best, self._share = list(start.history), start.best, start.share
         self._mixing = [phase.name for phase in start.config.phases if phase.mixup or phase.cutmix]
         self._drawn = time.monotonic()
 
     def epoch_done(self, record: EpochRecord, is_best: bool) -> None:
-        """Add an epoch to the curves, and draw them if that takes little of the time."""
+        """Add an epoch, and draw the curves if that takes only a small part of the time."""
         self._history.append(record)
         if is_best:
             self._best, self._share = record, 1.0
@@ -54,11 +54,11 @@ class Curves(Watcher):
             self._draw()
 
     def mixture_found(self, record: EpochRecord, share: float) -> None:
-        """Move the ring to the mixture's scores."""
+        """Move the mark to the scores of the mixture."""
         self._best, self._share = record, share
 
     def run_finished(self, metrics: Mapping[str, Any]) -> None:
-        """Draw the whole run, and try again what could not be written."""
+        """Draw the whole run, and write files again that could not be written."""
         self._draw()
         self._files.show_again()
 
@@ -79,13 +79,13 @@ def curves_png(
     share: float = 1.0,
     mixing: Collection[str] = (),
 ) -> bytes:
-    """Draw the history so far, with a line between phases and a ring around the best epoch.
+    """Draw the history, with a line between phases and a mark at the best epoch.
 
     Args:
         history: At least one epoch.
-        best: The best weights' numbers; of a mixture, with the mixture's validation scores.
-        share: Of that epoch's weights in the best ones.
-        mixing: Names of the phases whose training photos are mixed.
+        best: Scores of the best weights; for a mixture, with its validation scores.
+        share: Fraction of the epoch's weights in the best weights.
+        mixing: Names of phases with mixup or CutMix.
 
     Returns:
         The content of a PNG file.
@@ -102,7 +102,7 @@ def curves(
     share: float = 1.0,
     mixing: Collection[str] = (),
 ) -> Figure:
-    """Return the drawing: see ``curves_png``."""
+    """Return the figure: see ``curves_png``."""
     x = list(range(1, len(history) + 1))
     # A mixture of weights belongs to its epoch, but is better than that.
     best_x = [(row.phase, row.epoch) for row in history].index((best.phase, best.epoch)) + 1
@@ -153,7 +153,7 @@ def curves(
 
 
 def _numbered(history: Sequence[EpochRecord]) -> list[int]:
-    """Choose the epochs whose numbers stand at the axis: those of their phases, as in history.csv."""
+    """Return the epochs with numbers on the axis; these are numbers within phases, as in history.csv."""
     every = next(
         n
         for power in range(9)

@@ -1,4 +1,4 @@
-"""``history.csv``: a row for each epoch of a run."""
+"""Writes ``history.csv``, with a row for each epoch of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from headstart.training.watch.watcher import RunStart, Watcher
 
 
 class HistoryCsv(Watcher):
-    """Keeps ``history.csv`` of the run folder up to date."""
+    """Keeps ``history.csv`` in the run folder up to date."""
 
     def __init__(self, say: Callable[[str], object]) -> None:
         """
@@ -24,7 +24,7 @@ class HistoryCsv(Watcher):
         self._history: list[EpochRecord] = []
 
     def run_begun(self, start: RunStart) -> None:
-        """Continue the history of a resumed run."""
+        """Start with the history of a resumed run."""
         self._files.folder = start.path
         self._history = list(start.history)
 
@@ -34,7 +34,7 @@ class HistoryCsv(Watcher):
         self._files.show("history.csv", history_csv(self._history))
 
     def run_finished(self, metrics: Mapping[str, Any]) -> None:
-        """Write it once more, if it could not be written."""
+        """Write the file again if it could not be written."""
         if self._history:
             self._files.show("history.csv", history_csv(self._history))
         self._files.show_again()

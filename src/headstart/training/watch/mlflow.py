@@ -1,4 +1,4 @@
-"""MLflow: a run in ``mlflow.db`` beside the run folder, or where ``MLFLOW_TRACKING_URI`` says."""
+"""MLflow: records a run in ``mlflow.db`` beside the run folder, or at ``MLFLOW_TRACKING_URI``."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _MOST_CHARACTERS = 6000  # of a parameter's value
 
 
 class MLflow(Watcher):
-    """Logs settings as parameters, each epoch's numbers as metrics, and phases as tags.
+    """Logs settings as parameters, scores of epochs as metrics, and phases as tags.
 
     The experiment is ``MLFLOW_EXPERIMENT_NAME``, or "headstart". A step is a row of ``history.csv``, counted
-    from 1. Where a resumed run repeats an epoch, what differs (its ``seconds``) is logged again, and the
-    latest value counts. Nothing is changed in MLflow's own active run, and its telemetry is switched off
-    unless the user has decided otherwise.
+    from 1. If a resumed run repeats an epoch, values that differ (its ``seconds``) are logged again, and the
+    latest value counts. MLflow's own active run is not changed, and its telemetry is disabled unless the user
+    has set it.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class MLflow(Watcher):
         self._logged: dict[tuple[str, int], float] = {}
 
     def run_begun(self, start: RunStart) -> None:
-        """Create a run, or continue the one that a resumed run has begun."""
+        """Create a run, or continue that of a resumed run."""
         with _quiet():
             from mlflow.tracking import MlflowClient
 
@@ -56,12 +56,12 @@ class MLflow(Watcher):
                 self._log_record(record)
 
     def phase_begun(self, phase: PhaseConfig, frozen_stages: tuple[str, ...], num_trainable: int) -> None:
-        """Set a tag: at which step the phase begins."""
+        """Set a tag with the first step of the phase."""
         with _quiet():
             self._open.set_tag(self._run_id, f"phase.{phase.name}", f"from step {self._step + 1}")
 
     def epoch_done(self, record: EpochRecord, is_best: bool) -> None:
-        """Log an epoch's numbers."""
+        """Log the scores of an epoch."""
         with _quiet():
             self._log_record(record)
 
@@ -72,7 +72,7 @@ class MLflow(Watcher):
             self._open.set_terminated(self._run_id, "FINISHED")
 
     def run_stopped(self, error: BaseException) -> None:
-        """Mark the run as failed, or as killed by a signal."""
+        """Mark the run as failed, or as killed if a signal has stopped it."""
         with _quiet():
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
             self._open.set_terminated(self._run_id, status)

@@ -1,4 +1,4 @@
-"""The watchers that a user can name, and what must be installed for them."""
+"""The watchers that have names, and the packages that they need."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMED: Final[Mapping[str, Callable[[], Watcher]]] = {
     "mlflow": MLflow,
     "wandb": WandB,
 }
-"""What makes the watcher of each name that the setting ``watch`` may have."""
+"""Constructors of the watchers, by their names in the setting ``watch``."""
 
 _PACKAGES: Final = {
     "tensorboard": ("tensorboard",),
@@ -27,10 +27,10 @@ _PACKAGES: Final = {
 
 
 def watchers_of(names: Iterable[str]) -> list[Watcher]:
-    """Return the watchers of these names; each once.
+    """Return the watchers with these names, each once.
 
     Raises:
-        MissingPackageError: What one of them needs is not installed.
+        MissingPackageError: A package that one of them needs is not installed.
     """
     names = list(dict.fromkeys(names))
     for name in names:
@@ -43,10 +43,10 @@ def watchers_of(names: Iterable[str]) -> list[Watcher]:
 
 
 def split_watch(watch: str | Iterable[Any]) -> tuple[tuple[str, ...], list[Watcher]]:
-    """Divide what ``hs.train(watch=...)`` is given into names, for the settings, and watchers.
+    """Split the argument of ``hs.train(watch=...)`` into names, for the settings, and watchers.
 
     Args:
-        watch: Names and objects; or text, with commas between names.
+        watch: Names and objects; or a text of names separated by commas.
 
     Raises:
         ConfigError: An object is not a watcher.

@@ -10,20 +10,20 @@ from headstart.training.watch.watcher import PhotoCount, Watcher
 
 
 def in_notebook() -> bool:
-    """Return whether the output is a notebook's, which shows HTML. IPython in a terminal is a terminal."""
+    """Return whether output goes to a notebook, which can show HTML. IPython in a terminal cannot."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return hasattr(shell, "kernel")
 
 
 class NotebookBar(Watcher):
-    """Shows a bar for each pass over photos; when the pass is over, a line with its speed stays."""
+    """Shows a progress bar for each pass over photos, and finally a line with its speed."""
 
     def __init__(self) -> None:
         self._shown: Any = None  # IPython's handle of the output that is updated
 
     def progressed(self, count: PhotoCount) -> None:
-        """Move the bar, or put the line in its place."""
+        """Update the bar, or replace it by the line."""
         from IPython.display import display
 
         content = {"text/html": bar_html(count), "text/plain": bar_text(count)}
@@ -36,7 +36,7 @@ class NotebookBar(Watcher):
 
 
 def bar_text(count: PhotoCount) -> str:
-    """Say in a line how far a pass is; nothing of one that was not needed."""
+    """Return a line about the progress of a pass; empty if the pass was not needed."""
     if count.is_over and not count.done:
         return ""
     speed = f", {count.rate:,.0f} images/s" if count.done else ""
@@ -48,7 +48,7 @@ def bar_text(count: PhotoCount) -> str:
 
 
 def bar_html(count: PhotoCount) -> str:
-    """Return the same with a bar, in colours that can be read on light and on dark pages."""
+    """Return the line with a bar, in colours that are readable on light and dark pages."""
     text = html.escape(bar_text(count))
     style = "font: 13px/1.6 system-ui, sans-serif"
     if count.is_over:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class TensorBoard(Watcher):
-    """Writes the numbers of each epoch; TensorBoard keeps them as float32.
+    """Writes the scores of each epoch. TensorBoard stores them as float32.
 
     A step is a row of ``history.csv``, counted from 1. A resumed run writes all rows again, and TensorBoard
-    shows them in place of the earlier ones.
+    shows them instead of the earlier ones.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class TensorBoard(Watcher):
         self._step = 0
 
     def run_begun(self, start: RunStart) -> None:
-        """Open an event file; in a resumed run, let it replace those before it."""
+        """Open an event file; in a resumed run, it replaces the earlier ones."""
         from tensorboard.compat.proto.event_pb2 import SessionLog
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
@@ -42,11 +42,11 @@ class TensorBoard(Watcher):
             self._add_record(record)
 
     def phase_begun(self, phase: PhaseConfig, frozen_stages: tuple[str, ...], num_trainable: int) -> None:
-        """Write the phase's name at its first step."""
+        """Write the name of the phase at its first step."""
         self._add_text("phase", phase.name, self._step + 1)
 
     def epoch_done(self, record: EpochRecord, is_best: bool) -> None:
-        """Write an epoch's numbers."""
+        """Write the scores of an epoch."""
         self._add_record(record)
         self._flush()
 
@@ -56,7 +56,7 @@ class TensorBoard(Watcher):
         self._close()
 
     def run_stopped(self, error: BaseException) -> None:
-        """Close the file; a resumed run opens another one beside it."""
+        """Close the file; a resumed run opens another one in the same folder."""
         self._close()
 
     def _add_record(self, record: EpochRecord) -> None:

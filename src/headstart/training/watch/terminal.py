@@ -1,4 +1,4 @@
-"""What a person sees while they wait: live on a terminal, plain lines everywhere else."""
+"""Progress for people: a live bar in a terminal, plain lines everywhere else."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Terminal(Watcher):
     """Writes to standard error.
 
     Args:
-        quiet: Show nothing: every process but the main one.
-        in_notebook: Write to standard output instead, as notebooks mark standard error as wrong, and leave
+        quiet: Show nothing, for all processes except the main one.
+        in_notebook: Write to standard output, because notebooks display standard error as errors, and leave
             the progress to ``NotebookBar``.
     """
 
@@ -49,7 +49,7 @@ class Terminal(Watcher):
             self._console = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
-        """Print one line, above the bar if there is one."""
+        """Print a line, above the bar if there is one."""
         if self._quiet:
             return
         if self._console is None:
@@ -58,11 +58,11 @@ class Terminal(Watcher):
             self._console.print(text, markup=False)
 
     def run_begun(self, start: RunStart) -> None:
-        """Remember what flips there will be."""
+        """Store the phases with flips."""
         self._phases = start.config.phases
 
     def photos_read(self, listing: Listing, dataset: Dataset, splits: Splits) -> None:
-        """Account for every file, and warn of what looks wrong with the photos."""
+        """Print what happened to every file, and warnings about the photos."""
         used, quarantined, ignored = len(dataset.records), len(dataset.quarantined), len(dataset.ignored)
         self.say(
             f"{dataset.found} files found = {used} used + {quarantined} quarantined + {ignored} ignored; "
@@ -106,7 +106,7 @@ class Terminal(Watcher):
             self.say(text)
 
     def phase_begun(self, phase: PhaseConfig, frozen_stages: tuple[str, ...], num_trainable: int) -> None:
-        """Say what a phase trains, and how."""
+        """Print which stages a phase trains, and how."""
         self._epochs = phase.epochs
         frozen = f"frozen: {', '.join(frozen_stages)}" if frozen_stages else "nothing frozen"
         if not frozen_stages and isinstance(phase.unfreeze, int):
@@ -117,7 +117,7 @@ class Terminal(Watcher):
         self.say(f"Phase {phase.name}: {num_trainable:,} parameters, {how}; {frozen}")
 
     def head_solved(self, summary: Mapping[str, Any]) -> None:
-        """Print the penalties that cross-validation chose, and how well the head did on what was left out."""
+        """Print the penalties chosen by cross-validation, and the out-of-fold scores of the head."""
         penalty, penalties = summary.get("penalty"), summary.get("penalties", ())
         cv_loss: float | None = summary["cv_loss"]
         others = ("penalty", "penalties", "cv_loss")
@@ -140,18 +140,18 @@ class Terminal(Watcher):
         )
 
     def epoch_done(self, record: EpochRecord, is_best: bool) -> None:
-        """Print one epoch's numbers."""
+        """Print the scores of an epoch."""
         self.say(f"{record.phase} {record.epoch}/{self._epochs}   {record}{'   best' if is_best else ''}")
 
     def mixture_found(self, record: EpochRecord, share: float) -> None:
-        """Print a better mixture of weights."""
+        """Print the scores of a better mixture of weights."""
         self.say(
             f"{record.phase}: {share:.0%} of epoch {record.epoch}'s weights, {1 - share:.0%} of those before "
             f"the phase: val {shown(record.val)}   best"
         )
 
     def progressed(self, count: PhotoCount) -> None:
-        """Move the bar; without one, print a line every ten seconds."""
+        """Update the bar; without a bar, print a line every ten seconds."""
         if self._in_notebook:
             return
         if self._console is None or not self._console.is_terminal:
@@ -205,7 +205,7 @@ def flips_in_words(class_names: tuple[str, ...], phases: Sequence[PhaseConfig]) 
 
 
 def out_of_patience(phase: PhaseConfig) -> str:
-    """Say why a phase ends before its last epoch."""
+    """Return a sentence about why a phase ends before its last epoch."""
     assert phase.patience is not None
     return (
         f"{phase.name} ends early: no improvement for {counted(phase.patience, 'epoch')} "
@@ -214,5 +214,5 @@ def out_of_patience(phase: PhaseConfig) -> str:
 
 
 def in_words(dataset: Dataset | Listing) -> str:
-    """Say what photos are labelled with."""
+    """Return a description of the labels."""
     return tasks.of(dataset.task).labelled(dataset.class_names, dataset.targets)

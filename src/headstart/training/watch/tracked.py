@@ -1,4 +1,4 @@
-"""What experiment trackers are told: the same names and numbers for all of them."""
+"""Names and values for experiment trackers, the same for all of them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from headstart.files import write_whole
 from headstart.training.run.history import EpochRecord
 
 IDS: Final = "trackers.json"
-"""The file of a run folder that keeps the identifiers of a run's trackers, so that they are continued."""
+"""File in a run folder with the identifiers of its tracker runs, so that they can be continued."""
 
 
 def numbers_of(record: EpochRecord) -> dict[str, float]:
-    """Return the numbers of an epoch under their names in ``history.csv``."""
+    """Return the scores of an epoch by their names in ``history.csv``."""
     return {name: float(value) for name, value in record.flat().items() if name != "phase"}
 
 
@@ -27,7 +27,7 @@ def final_numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Return the scores of a finished run, such as ``best/val_loss`` and ``test/accuracy``.
 
     Args:
-        metrics: The content of ``metrics.json``.
+        metrics: Content of ``metrics.json``.
     """
     return {
         f"{part}/{name}": float(value)
@@ -38,7 +38,7 @@ def final_numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 
 def settings_of(config: TrainConfig) -> dict[str, str]:
-    """Return settings as text, under names such as ``seed`` and ``phases.1.head_lr``."""
+    """Return settings as text by names such as ``seed`` and ``phases.1.head_lr``."""
     values = config.absolute().to_dict()
     phases = values.pop("phases")
     flat = {name: str(value) for name, value in values.items()}
@@ -48,7 +48,7 @@ def settings_of(config: TrainConfig) -> dict[str, str]:
 
 
 def kept_id(path: Path, tracker: str) -> str | None:
-    """Return the identifier that ``keep_id`` has kept in a run folder; None if there is none."""
+    """Return the identifier that ``keep_id`` has stored in a run folder; None if there is none."""
     with contextlib.suppress(FileNotFoundError):
         value: str | None = json.loads((path / IDS).read_text("utf-8")).get(tracker)
         return value
@@ -56,7 +56,7 @@ def kept_id(path: Path, tracker: str) -> str | None:
 
 
 def keep_id(path: Path, tracker: str, identifier: str) -> None:
-    """Keep the identifier of a tracker's run in a run folder."""
+    """Store the identifier of a tracker run in a run folder."""
     ids = {}
     with contextlib.suppress(FileNotFoundError):
         ids = json.loads((path / IDS).read_text("utf-8"))
@@ -65,7 +65,7 @@ def keep_id(path: Path, tracker: str, identifier: str) -> None:
 
 @contextmanager
 def variables(**values: str) -> Iterator[None]:
-    """Set variables of the environment inside the block, unless the user has set them."""
+    """Set environment variables inside the block, unless the user has set them."""
     own = {name: value for name, value in values.items() if name not in os.environ}
     os.environ.update(own)
     try:

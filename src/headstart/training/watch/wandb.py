@@ -1,4 +1,4 @@
-"""Weights & Biases: online, or offline in ``wandb/`` of the run folder with ``WANDB_MODE=offline``."""
+"""Weights & Biases: records a run online, or with ``WANDB_MODE=offline`` in ``wandb/`` of the run folder."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from headstart.training.watch.watcher import RunStart, Watcher
 
 
 class WandB(Watcher):
-    """Logs each epoch's numbers, and settings and final scores as the run's configuration and summary.
+    """Logs the scores of each epoch; settings as the configuration and final scores as the summary of the
+    run.
 
-    The project is ``WANDB_PROJECT``, or "headstart". A step is a row of ``history.csv``, counted from 1. W&B
-    keeps the first values of an epoch that a resumed run repeats: of these, only ``seconds`` differs.
+    The project is ``WANDB_PROJECT``, or "headstart". A step is a row of ``history.csv``, counted from 1. If a
+    resumed run repeats an epoch, W&B keeps the first values, of which only ``seconds`` differs.
     """
 
     def __init__(self) -> None:
@@ -27,7 +28,7 @@ class WandB(Watcher):
         self._step = 0
 
     def run_begun(self, start: RunStart) -> None:
-        """Begin a W&B run, or continue the one that a resumed run has begun."""
+        """Start a W&B run, or continue that of a resumed run."""
         with variables(WANDB_ERROR_REPORTING="false", **_folders(start.path)):
             import wandb
 
@@ -62,7 +63,7 @@ class WandB(Watcher):
         self._step = len(start.history)
 
     def epoch_done(self, record: EpochRecord, is_best: bool) -> None:
-        """Log an epoch's numbers."""
+        """Log the scores of an epoch."""
         self._log(record)
 
     def run_finished(self, metrics: Mapping[str, Any]) -> None:
@@ -80,6 +81,6 @@ class WandB(Watcher):
 
 
 def _folders(path: Path) -> dict[str, str]:
-    """Return where W&B keeps its logs and staged files, which would otherwise be in the user's home."""
+    """Return folders for W&B's logs and staged files, which would otherwise be in the user's home."""
     folder = (own_cache() or path.absolute()) / "wandb"
     return {"WANDB_CACHE_DIR": str(folder / "cache"), "WANDB_DATA_DIR": str(folder / "data")}

@@ -1,4 +1,4 @@
-"""What a watcher is told of a run. It sees everything and can change nothing."""
+"""The protocol of watchers, which see everything in a run and can change nothing."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from headstart.training.run.history import EpochRecord
 
 @dataclass(frozen=True)
 class RunStart:
-    """What is known when a run begins or is resumed.
+    """Information about a run that begins or is resumed.
 
     Attributes:
-        path: The run folder.
-        config: All settings, with the phases that the recipe has filled in.
-        is_resumed: Whether this is an interrupted run that continues.
-        history: The epochs that a resumed run has behind it; those after them are repeated, even if a
-            watcher has seen them.
-        best: The epoch whose weights are the best so far; None if there is none yet. Of a mixture, with the
-            mixture's validation scores.
-        share: Of that epoch's weights in the best ones; the rest is from before its phase.
+        path: Path of the run folder.
+        config: All settings, with the phases filled in.
+        is_resumed: Whether an interrupted run continues.
+        history: Finished epochs of a resumed run. Later epochs are repeated, even if a watcher has seen them
+            before.
+        best: The epoch with the best weights so far; None if there is none yet. For a mixture of weights,
+            with its validation scores.
+        share: Fraction of that epoch's weights in the best weights; the rest are weights from before its
+            phase.
     """
 
     path: Path
@@ -38,16 +39,16 @@ class RunStart:
 
 @dataclass(frozen=True)
 class PhotoCount:
-    """How far a pass over photos is.
+    """The progress of a pass over photos.
 
     Attributes:
-        description: What the pass does: "Photos" reads them, "Features" computes the frozen part, and a
-            phase's name trains it.
-        done: How many photos are done.
-        total: Of how many.
-        seconds: Since the pass began.
-        is_over: Whether the pass has ended, as planned or not.
-        read_scores: Returns what ``scores`` says.
+        description: Name of the pass: "Photos" reads photos, "Features" computes the frozen part, and the
+            name of a phase trains it.
+        done: Number of finished photos.
+        total: Total number of photos.
+        seconds: Seconds since the pass began.
+        is_over: Whether the pass has ended, complete or not.
+        read_scores: Returns the value of ``scores``.
     """
 
     description: str
@@ -64,42 +65,42 @@ class PhotoCount:
 
     @property
     def seconds_left(self) -> float:
-        """About how long the rest takes."""
+        """Estimated seconds until the end of the pass."""
         return (self.total - self.done) / self.rate if self.rate else 0.0
 
     @property
     def scores(self) -> str:
-        """The loss and the headline so far, in words; empty where nothing is scored."""
+        """The loss and the main score so far as text; empty if nothing is scored."""
         return self.read_scores()
 
 
 @runtime_checkable
 class Watcher(Protocol):
-    """Sees what happens in a run. Derive from it and write the methods that you need; the others do nothing.
+    """Base class of watchers. Derive from it and override the methods that you need; the others do nothing.
 
-    All methods are called in the main process only, one after the other, between steps. What they are given
-    is theirs: changing it, or the state of random generators, changes nothing in the run. A method that
-    raises an ``Exception`` is reported once, and its watcher is not called again in this run.
+    All methods are called only in the main process, one after the other, between steps. Arguments are copies:
+    changing them, or the state of random generators, does not affect the run. If a method raises an
+    ``Exception``, it is reported once, and the watcher is not called again in this run.
     """
 
     def progressed(self, count: PhotoCount) -> None:
-        """A pass over photos has begun, is under way (at most ten times a second), or is over."""
+        """A pass over photos has begun, is running (called at most ten times a second), or has ended."""
         return
 
     def run_begun(self, start: RunStart) -> None:
-        """The photos have been read and the run folder exists; also when a run is resumed."""
+        """The photos have been read and the run folder exists. Also called when a run is resumed."""
         return
 
     def photos_read(self, listing: Listing, dataset: Dataset, splits: Splits) -> None:
-        """It is known which photos can be used, and for what."""
+        """The usable photos and their splits are known."""
         return
 
     def phase_begun(self, phase: PhaseConfig, frozen_stages: tuple[str, ...], num_trainable: int) -> None:
-        """A phase begins, or continues in a resumed run; it trains ``num_trainable`` parameters."""
+        """A phase begins, or continues in a resumed run; ``num_trainable`` parameters are trained."""
         return
 
     def head_solved(self, summary: Mapping[str, Any]) -> None:
-        """A head has been solved exactly; ``summary`` is what ``metrics.json`` says under ``head``."""
+        """A head has been solved; ``summary`` is the entry ``head`` of ``metrics.json``."""
         return
 
     def epoch_done(self, record: EpochRecord, is_best: bool) -> None:
@@ -110,19 +111,19 @@ class Watcher(Protocol):
         """A mixture of weights from before and after a phase is the best so far.
 
         Args:
-            record: The epoch's numbers, with the mixture's validation scores.
-            share: Of the epoch's weights, in 0..1.
+            record: Scores of the epoch, with the validation scores of the mixture.
+            share: Fraction of the epoch's weights in the mixture, in 0..1.
         """
         return
 
     def run_finished(self, metrics: Mapping[str, Any]) -> None:
-        """The model is written and scored; ``metrics`` is the content of ``metrics.json``."""
+        """The model has been written and scored; ``metrics`` is the content of ``metrics.json``."""
         return
 
     def run_stopped(self, error: BaseException) -> None:
-        """The run ends unfinished: by an ``Exception``, or by a signal (another ``BaseException``)."""
+        """The run has ended unfinished, by an ``Exception`` or by a signal (another ``BaseException``)."""
         return
 
 
 METHODS = tuple(name for name, value in vars(Watcher).items() if callable(value) and not name.startswith("_"))
-"""The names of a watcher's methods."""
+"""Names of the methods of a watcher."""

@@ -1,4 +1,4 @@
-"""All watchers of a run, told together; one that fails is left out, and the run goes on."""
+"""Calls all watchers of a run. If one fails, it is not called again, and the run continues."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from headstart.training.watch.watcher import PhotoCount, RunStart, Watcher
 
 
 class Watchers:
-    """Tells every watcher what happens: the methods are those of ``Watcher``.
+    """Calls all watchers; the methods are those of ``Watcher``.
 
-    As a context, it says ``run_stopped`` if the block raises after the run has begun.
+    As a context manager, it calls ``run_stopped`` if the block raises after the run has begun.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class Watchers:
 
     @classmethod
     def of_screen(cls, *, quiet: bool = False, verbose: bool = True) -> Self:
-        """Return the watchers of a command that trains nothing to keep: what a person sees.
+        """Return the watchers of a command that does not train a model: only the terminal or notebook.
 
         Args:
-            quiet: Show nothing: every process but the main one.
-            verbose: False shows nothing either, but tells other watchers, which may be added.
+            quiet: Show nothing, for all processes except the main one.
+            verbose: False shows nothing either, but other watchers, which may be added, are called.
         """
         bars: list[Watcher] = [NotebookBar()] if verbose and in_notebook() else []
         terminal = Terminal(quiet=quiet or not verbose, in_notebook=bool(bars))
@@ -70,20 +70,20 @@ class Watchers:
         """Return the watchers of a run.
 
         Args:
-            names: Those that the user names.
-            others: The user's own.
-            quiet: Show and write nothing: every process but the main one.
-            verbose: As of ``of_screen``.
+            names: Names of watchers from the settings.
+            others: Watchers of the user.
+            quiet: Show and write nothing, for all processes except the main one.
+            verbose: As for ``of_screen``.
 
         Raises:
-            MissingPackageError: What a named one needs is not installed.
+            MissingPackageError: A package that a named watcher needs is not installed.
         """
         watchers = cls.of_screen(quiet=quiet, verbose=verbose)
         watchers.add(HistoryCsv(watchers.say), *watchers_of(names), *others)
         return watchers
 
     def add(self, *watchers: Watcher) -> None:
-        """Let more watchers see what happens from now on."""
+        """Add watchers for all later events."""
         if not self._quiet:
             self._watchers += watchers
 
@@ -98,7 +98,7 @@ class Watchers:
 
     @contextmanager
     def counting(self, description: str, total: int, headline: str = "") -> Iterator[Counter]:
-        """Report progress over ``total`` photos, and the task's headline where there are totals."""
+        """Report progress over ``total`` photos, and the task's main score if it is given."""
         counter = Counter(description, total, headline, self.progressed)
         try:
             yield counter
@@ -106,7 +106,7 @@ class Watchers:
             counter.end()
 
     def progressed(self, count: PhotoCount) -> None:
-        """See ``Watcher``, as for all that follow."""
+        """See ``Watcher``, also for the following methods."""
         self._tell("progressed", count)
 
     def run_begun(self, start: RunStart) -> None:
@@ -156,13 +156,13 @@ class Watchers:
 
 
 def _own(fact: object) -> object:
-    """Return a copy of what could be changed in place; the others are frozen all the way down."""
+    """Return a copy of a mutable argument; other arguments are frozen at every level."""
     return copy.deepcopy(fact) if isinstance(fact, (dict, EpochRecord, RunStart)) else fact
 
 
 @contextmanager
 def _same_random_numbers() -> Iterator[None]:
-    """Give the global generators of random numbers back as they were, whoever has used them in the block."""
+    """Restore the global random generators after the block."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     torch = sys.modules.get("torch")
     own = torch.get_rng_state() if torch else None
