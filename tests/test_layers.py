@@ -190,6 +190,23 @@ def test_tasks_are_told_apart_in_their_own_files() -> None:
     assert not looks  # the settings are read before anything that computes is imported
 
 
+USES_PHOTOS = {f"headstart.images.{name}" for name in ("decode", "given", "photo", "preprocess")}
+OPENS = {"open", "Image.open", "read_file"}
+
+
+def test_photos_are_read_by_themselves_alone() -> None:
+    """What uses photos asks ``Photo`` for their bytes, for a photo need not be a file."""
+    opening = {
+        module
+        for module, path in FILES.items()
+        if USES_PHOTOS & imports_of(path)
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and ((name := ast.unparse(node.func)) in OPENS or name.endswith(".read_bytes"))
+    }
+    assert opening == {"inference/predictions_file"}  # opens the file that it writes
+
+
 def test_there_is_one_call_of_the_onnx_exporter() -> None:
     callers = [path.name for path in FILES.values() if "torch.onnx.export(" in path.read_text("utf-8")]
     assert callers == ["to_onnx.py"]

@@ -15,7 +15,7 @@ class Prediction:
     """The prediction for one photo. Only the fields of the model's task are set.
 
     Attributes:
-        path: Path of the photo, as it was given; None if it is not a file.
+        path: Path or key of the photo, as it was given; None if it was given as data, without a name.
         label: The most probable class; None if photos have several classes or none, or if the photo cannot be
             read.
         probability: Probability of ``label``, in 0..1.
