@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from colours import INFO, colours_model
-from headstart.answers.evaluate import answer_photos, num_seen_by
+from headstart.answers.evaluate import answer_photos
+from headstart.answers.seen import num_seen_by
 from headstart.data.check import check_images
 from headstart.data.split import split_dataset
 from headstart.errors import ImageError
