@@ -278,9 +278,28 @@ def all_of_torchvision() -> list[str]:
 
 
 # One of each class and kind of block; the others differ in depth and width alone.
-DIFFERENT = """alexnet convnext_tiny densenet121 efficientnet_b0 efficientnet_v2_s googlenet inception_v3 maxvit_t
-mnasnet0_5 mobilenet_v2 mobilenet_v3_small resnet18 resnet50 shufflenet_v2_x0_5 squeezenet1_0 swin_t swin_v2_t vgg11
-vgg11_bn vit_b_16""".split()
+DIFFERENT = [
+    "alexnet",
+    "convnext_tiny",
+    "densenet121",
+    "efficientnet_b0",
+    "efficientnet_v2_s",
+    "googlenet",
+    "inception_v3",
+    "maxvit_t",
+    "mnasnet0_5",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "resnet18",
+    "resnet50",
+    "shufflenet_v2_x0_5",
+    "squeezenet1_0",
+    "swin_t",
+    "swin_v2_t",
+    "vgg11",
+    "vgg11_bn",
+    "vit_b_16",
+]
 
 
 @pytest.mark.parametrize(

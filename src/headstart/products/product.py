@@ -45,8 +45,8 @@ PRODUCTS: Final[Mapping[str, Product]] = {"answers.csv": answers_csv}
 """Products by the name of their file, in the order in which they are made."""
 
 
-def make_products(finished: Finished, products: Mapping[str, Product] = PRODUCTS) -> dict[str, Exception]:
-    """Make all products of a finished model.
+def make_products(finished: Finished, products: Mapping[str, Product]) -> dict[str, Exception]:
+    """Make products of a finished model, each whether or not the others can be made.
 
     Args:
         finished: The model.

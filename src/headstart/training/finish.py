@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Final
 
+import numpy as np
 from accelerate import Accelerator
+from torch import nn
 
 from headstart import tasks
 from headstart.data.split import Splits
 from headstart.errors import ExportError, shell_command
 from headstart.inference.model_file import ModelInfo, seal_onnx
 from headstart.inference.predictor import Predictor
-from headstart.inference.runtime import CPU, fastest_providers
+from headstart.inference.runtime import CPU, Provider, fastest_providers
 from headstart.products.onnx import onnx_graph
 from headstart.products.outputs import (
     outputs_of_file,
@@ -23,12 +26,12 @@ from headstart.products.outputs import (
 )
 from headstart.products.parity import check_parity
 from headstart.products.safetensors import save_network
-from headstart.records import Dataset
+from headstart.records import Dataset, Record
 from headstart.training.floor import Model
 from headstart.training.run.provenance import versions_in_steps
 from headstart.training.run.run_dir import RunDir
 from headstart.training.setup import Setup
-from headstart.training.steps.deployed import as_network, refuse_disagreement, rows_of
+from headstart.training.steps.deployed import refuse_disagreement
 from headstart.training.steps.features import PhaseFeatures
 
 _PARITY_PHOTOS: Final = 12
@@ -59,49 +62,24 @@ def finish(
         ExportError: The network cannot be exported; ``model.safetensors`` is there.
         ParityError: The exported model and the network disagree; there is no ``model.onnx`` then.
     """
-    config, network, targets = setup.config, setup.network, setup.targets
+    config, network = setup.config, setup.network
     assert run.progress.best is not None
     best, share = run.progress.best.record, run.progress.best.share
     info = _info(setup, dataset)
     providers = CPU if config.device == "cpu" else fastest_providers()
     save_network(run.path / "model.safetensors", network, info)
-    try:
-        graph = onnx_graph(network.cpu(), info)
-        model = seal_onnx(graph, info)
-        predictor = Predictor.from_bytes(model, providers=providers)
-    except Exception as error:  # whatever an exporter or ONNX Runtime does not support
-        raise ExportError(
-            f"The trained weights are safe in {run.path / 'model.safetensors'}, but the network cannot "
-            f"be exported to ONNX: {type(error).__name__}: {error}\nOnce the cause is removed, this "
-            f"repeats the export alone: {shell_command('resume', run.path)}"
-        ) from error
-    outputs = None
-    if all(phase.optimizer == "exact" for phase in config.phases) and features.prefix.is_on_onnx:
-        tensor = tensor_of(model, features.prefix.function)
-        if tensor is not None:
-            outputs = outputs_of_file_from_rows(model, info, tensor, features.plain, splits.val)
-    if outputs is None:  # every photo, from its bytes
-        outputs = outputs_of_file(predictor, splits.val, run.path)
-    deployed, rows = as_network(outputs, info), rows_of(targets, splits.val)
+    graph, predictor = _export(run, network, info, providers)
+    outputs = _outputs(graph, predictor, setup, features, splits.val, run)
     refuse_disagreement(
-        deployed,
-        rows,
-        splits.val,
-        predictor,
-        setup,
-        features,
-        best,
-        accelerator,
-        has_changed=run.has_changed,
+        outputs, splits.val, predictor, setup, features, best, accelerator, has_changed=run.has_changed
     )
     if info.thresholds:
         info = with_thresholds(info, splits.val, outputs)
-        model = seal_onnx(graph, info)
         save_network(run.path / "model.safetensors", network, info)
-        predictor = Predictor.from_bytes(model, providers=providers)
+        predictor = Predictor.from_bytes(seal_onnx(graph, info), providers=providers)
     photos = splits.val[:: math.ceil(len(splits.val) / _PARITY_PHOTOS)]
     parity = check_parity(predictor, network, [photo.photo for photo in photos])
-    run.write_bytes("model.onnx", model)
+    run.write_bytes("model.onnx", seal_onnx(graph, info))
     facts = {
         "seed": config.seed,
         "weights_from": setup.weights.to_dict(),
@@ -111,6 +89,40 @@ def finish(
         "parity": asdict(parity),
     }
     return Model(predictor, outputs, run.checkpoints.load_out_of_fold(splits.train, setup.source.say), facts)
+
+
+def _export(
+    run: RunDir, network: nn.Module, info: ModelInfo, providers: Sequence[Provider]
+) -> tuple[bytes, Predictor]:
+    """Return the network as a graph, which is not sealed yet, and what predicts with it."""
+    try:
+        graph = onnx_graph(network.cpu(), info)
+        return graph, Predictor.from_bytes(seal_onnx(graph, info), providers=providers)
+    except Exception as error:  # whatever an exporter or ONNX Runtime does not support
+        raise ExportError(
+            f"The trained weights are safe in {run.path / 'model.safetensors'}, but the network cannot "
+            f"be exported to ONNX: {type(error).__name__}: {error}\nOnce the cause is removed, this "
+            f"repeats the export alone: {shell_command('resume', run.path)}"
+        ) from error
+
+
+def _outputs(
+    graph: bytes,
+    predictor: Predictor,
+    setup: Setup,
+    features: PhaseFeatures,
+    photos: Sequence[Record],
+    run: RunDir,
+) -> np.ndarray:
+    """Return the file's outputs for validation photos, from stored rows if those are a tensor within it."""
+    is_solved = all(phase.optimizer == "exact" for phase in setup.config.phases)
+    if is_solved and features.prefix.is_on_onnx:
+        tensor = tensor_of(graph, features.prefix.function)
+        if tensor is not None:
+            rows = outputs_of_file_from_rows(graph, predictor.info, tensor, features.plain, photos)
+            if rows is not None:
+                return rows
+    return outputs_of_file(predictor, photos, run.path)
 
 
 def _info(setup: Setup, dataset: Dataset) -> ModelInfo:

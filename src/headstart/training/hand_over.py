@@ -17,7 +17,7 @@ from headstart.answers.scores import scores_of, summary_of
 from headstart.answers.table import Answers
 from headstart.data.split import Splits
 from headstart.errors import ExportError, HeadstartError, TrainingError, shell_command
-from headstart.products.product import Finished, make_products
+from headstart.products.product import PRODUCTS, Finished, make_products
 from headstart.records import Dataset
 from headstart.training.floor import Model
 from headstart.training.run.run_folder import RunFolder
@@ -58,7 +58,7 @@ def hand_over(
             test = _answer_test_photos(run, model, dataset, splits)
     metrics = _metrics(model, dataset, splits, val, test, stopwatch)
     parts = partial(_parts, model, splits, dataset.root, val, test)
-    failed = make_products(Finished(run.path, model.predictor, parts, metrics))
+    failed = make_products(Finished(run.path, model.predictor, parts, metrics), PRODUCTS)
     if failed:
         metrics["failed"] = {name: str(error) or type(error).__name__ for name, error in failed.items()}
     watchers.run_finished(metrics)

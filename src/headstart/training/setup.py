@@ -124,43 +124,20 @@ def prepare(
     criterion = criterion_of(targets)
     refuse_other_scores(config.select, listing.task, targets.num_box_classes)
     refuse_other_head(config.head, listing.task)
-    kind = tasks.of(listing.task)
     head = _head_kind(config, network, stopped)
     with stopwatch("network"):
         if network is None:
-            network, weights = create_pretrained(backbone, config.weights)
-            if config.size_px or not is_staged(network):  # what the tests have not seen
-                check_stages(network, preprocessing.size_px)
-            if head == "auto":
-                head = "spatial" if kind.has_box and "pool" in stage_names(network) else "linear"
-            network = put_head(
-                network,
-                head,  # type: ignore[arg-type]  # the configuration has been checked
-                targets.num_outputs,
-                is_box=kind.has_box,
-                size_px=preprocessing.size_px,
-            )
+            network, weights, head = _make_network(config, backbone, head, preprocessing.size_px, targets)
         else:
             weights = _check_own(network, preprocessing.size_px, targets)
         check_tensors(network)
         network.to(accelerator.device)
         network.eval()  # nothing that runs before training may teach the norms anything
     watchers.say(f"Backbone {backbone.full_name}, weights: {weights}")
-    solvable = head_inputs(network) if kind.solver else None
+    solvable = head_inputs(network) if tasks.of(listing.task).solver else None
     config = dataclasses.replace(config, head=head)  # so that resuming knows a network of the user's own
     config = recipe.complete(config, recipe.Facts(num_train, solvable, listing.task, targets.num_outputs))
-    for phase in config.phases:
-        _refuse_phase_for_task(phase, listing.task)
-    is_file = config.recipe not in RECIPES
-    refuse_impossible_phases(network, config.phases, source=config.recipe if is_file else "")
-    if head == "own":
-        in_steps = (phase.unfreeze for phase in config.phases if phase.optimizer != "exact")
-        for unfreeze in dict.fromkeys(in_steps):
-            check_training(network, unfreeze, preprocessing.size_px)
-    for phase in config.phases:
-        if phase.cutmix:
-            prefix, _ = cut_for_training(network, phase.unfreeze, preprocessing, accelerator.device)
-            check_mix(phase, prefix.row(preprocessing.size_px).shape)
+    _refuse_phases(config, network, preprocessing, listing.task, accelerator.device)
     source = FeatureSource(
         config,
         network,
@@ -177,6 +154,48 @@ def prepare(
     return Setup(
         config, listing, backbone, preprocessing, network, head, weights, targets, criterion, source, new
     )
+
+
+def _make_network(
+    config: TrainConfig, backbone: Backbone, head: str, size_px: int, targets: Targets
+) -> tuple[nn.Module, WeightsSource, str]:
+    """Return a pretrained network with a new head, where its weights come from, and the kind of its head."""
+    has_box = tasks.of(targets.task).has_box
+    network, weights = create_pretrained(backbone, config.weights)
+    if config.size_px or not is_staged(network):  # what the tests have not seen
+        check_stages(network, size_px)
+    if head == "auto":
+        head = "spatial" if has_box and "pool" in stage_names(network) else "linear"
+    network = put_head(
+        network,
+        head,  # type: ignore[arg-type]  # the configuration has been checked
+        targets.num_outputs,
+        is_box=has_box,
+        size_px=size_px,
+    )
+    return network, weights, head
+
+
+def _refuse_phases(
+    config: TrainConfig, network: nn.Module, preprocessing: Preprocessing, task: str, device: torch.device
+) -> None:
+    """Refuse phases that the task or the network does not allow.
+
+    Raises:
+        UsageError: As the checks below.
+    """
+    for phase in config.phases:
+        _refuse_phase_for_task(phase, task)
+    is_file = config.recipe not in RECIPES
+    refuse_impossible_phases(network, config.phases, source=config.recipe if is_file else "")
+    if config.head == "own":
+        in_steps = (phase.unfreeze for phase in config.phases if phase.optimizer != "exact")
+        for unfreeze in dict.fromkeys(in_steps):
+            check_training(network, unfreeze, preprocessing.size_px)
+    for phase in config.phases:
+        if phase.cutmix:
+            prefix, _ = cut_for_training(network, phase.unfreeze, preprocessing, device)
+            check_mix(phase, prefix.row(preprocessing.size_px).shape)
 
 
 def _head_kind(config: TrainConfig, network: nn.Module | None, stopped: Path | None) -> str:

@@ -15,11 +15,12 @@ from headstart.answers.seen import chosen_on_validation
 from headstart.answers.table import Answers
 from headstart.columns import counted, html_picture, html_table, score_text
 from headstart.inference.predictor import Predictor, load
+from headstart.products.product import PRODUCTS
 
 _FILES: Final = (
     "model.onnx",
     "model.safetensors",
-    "answers.csv",
+    *PRODUCTS,
     "metrics.json",
     "history.csv",
     "curves.png",

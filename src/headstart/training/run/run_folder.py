@@ -20,6 +20,7 @@ from headstart.data.check import quarantine_csv
 from headstart.data.split import Splits
 from headstart.errors import FileWriteError, RunFolderError, shell_command
 from headstart.files import FilesToLookAt, delete, delete_parts, write_whole
+from headstart.products.product import PRODUCTS
 from headstart.records import Dataset
 from headstart.training.run.photos_csv import photo_differences, photos_csv
 from headstart.training.run.provenance import differences
@@ -28,7 +29,7 @@ from headstart.training.watch.watcher import RunStart
 # What a run writes. A folder with any of them in it is not taken for a new run: they may be somebody's.
 _NAMES: Final = (
     *("config.toml", "photos.csv", "quarantine.csv", "history.csv", "curves.png", "metrics.json"),
-    *("answers.csv", "model.safetensors", "model.onnx", "checkpoints"),
+    *("model.safetensors", "model.onnx", "checkpoints", *PRODUCTS),
     *("trackers.json", "tensorboard", "wandb"),
 )
 

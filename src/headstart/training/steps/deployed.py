@@ -72,8 +72,7 @@ def _compared(outputs: Tensor, info: ModelInfo) -> Tensor:
 
 
 def refuse_disagreement(
-    deployed: Tensor,
-    rows: Tensor,
+    outputs: np.ndarray,
     photos: Sequence[Record],
     predictor: Predictor,
     setup: Setup,
@@ -88,8 +87,7 @@ def refuse_disagreement(
     In half precision nothing is compared, because training rounds its outputs and the file does not.
 
     Args:
-        deployed: (N, D), outputs of the file for the photos: see ``outputs_of_file``.
-        rows: (N, ...), their targets.
+        outputs: (N, D), of the file for the photos: see ``outputs_of_file``.
         photos: The N validation photos.
         predictor: The file.
         setup: With the network, on the CPU, with its best weights.
@@ -101,12 +99,13 @@ def refuse_disagreement(
     Raises:
         ParityError: They disagree.
     """
+    info = predictor.info
+    deployed, rows = as_network(outputs, info), rows_of(setup.targets, photos)
     tolerance = TOLERANCE if accelerator.device.type == "cpu" else _TOLERANCE_ON_ACCELERATORS
     then, now = best.val["loss"], score_outputs(deployed, rows, setup.criterion)["loss"]
     if accelerator.mixed_precision != "no" or _are_close(now, then, tolerance):
         return
     trained = outputs_in_training(features, photos, setup.config.batch_size, accelerator.device)
-    info = predictor.info
     apart = (_compared(trained, info) - _compared(deployed, info)).abs().amax(1).tolist()
     wrong = [photo.path for photo, by in zip(photos, apart, strict=True) if not by <= tolerance]
     if wrong:
