@@ -12,10 +12,7 @@ from headstart.frozen.exported import exported_backbone
 from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.frozen.own_graphs import OWN_GRAPHS, official_weights, own_backbone, own_graph, own_name
 from headstart.images.settings import Resize
-from headstart.weight_files import (
-    short_name,
-    torch_cache,
-)
+from headstart.weight_files import short_name, torch_cache
 
 
 def find_backbone(

@@ -14,11 +14,7 @@ from headstart.frozen import prefixes
 from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.frozen.own_graphs import is_same_name
 from headstart.images.settings import Preprocessing
-from headstart.weight_files import (
-    WeightsSource,
-    file_of_user,
-    short_name,
-)
+from headstart.weight_files import WeightsSource, file_of_user, short_name
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,7 @@ import onnx
 
 from headstart.frozen.graph import function_hashes
 from headstart.images.settings import Preprocessing
-from headstart.weight_files import (
-    WeightsSource,
-)
+from headstart.weight_files import WeightsSource
 
 
 @dataclass(frozen=True)

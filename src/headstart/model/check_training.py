@@ -115,11 +115,7 @@ def _refuse_unsaved_state(network: nn.Module, images: Tensor, expected: Tensor) 
 
 
 def _refuse_cut_off(
-    network: nn.Module,
-    at: str | int,
-    untrained: Mapping[str, nn.Parameter],
-    images: Tensor,
-    expected: Tensor,
+    network: nn.Module, at: str | int, untrained: Mapping[str, nn.Parameter], images: Tensor, expected: Tensor
 ) -> None:
     """Refuse a network with parameters that affect its outputs but receive no gradient."""
     cut_off = []

@@ -112,12 +112,7 @@ def _holds_tensors(content: Any, depth: int = _MOST_WRAPPERS) -> bool:
 
 
 def load_state_dict(
-    network: nn.Module,
-    state_dict: Mapping[str, Tensor],
-    *,
-    path: str,
-    full_name: str,
-    any_head: bool = False,
+    network: nn.Module, state_dict: Mapping[str, Tensor], *, path: str, full_name: str, any_head: bool = False
 ) -> str:
     """Load a state dict strictly, accepting older or foreign names that the network's library can convert.
 

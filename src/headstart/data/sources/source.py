@@ -201,10 +201,7 @@ def _class_folders(data: str, val: str | None, options: Options) -> Listing:
     find = group_finder(options.group_by) if options.group_by else None
     try:
         listing = read_folder(
-            data,
-            val,
-            for_training=options.for_training,
-            classes_on_top=options.wants.has_class,
+            data, val, for_training=options.for_training, classes_on_top=options.wants.has_class
         )
     except DataError as error:
         tables = sorted(each.name for each in Path(data).iterdir() if each.suffix.lower() in TABLE_SUFFIXES)

@@ -10,10 +10,7 @@ import onnx
 import onnxruntime
 
 from headstart.errors import NetworkError
-from headstart.frozen.onnx_file.surgery import (
-    photo_by_photo,
-    serialised,
-)
+from headstart.frozen.onnx_file.surgery import photo_by_photo, serialised
 from headstart.frozen.onnx_file.words import described
 from headstart.inference.runtime import open_session
 

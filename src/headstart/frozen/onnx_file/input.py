@@ -13,10 +13,7 @@ import onnxruntime
 
 from headstart.errors import ConfigError, NetworkError, UsageError
 from headstart.frozen.onnx_file.batch import noise, run
-from headstart.frozen.onnx_file.surgery import (
-    serialised,
-    with_normalisation,
-)
+from headstart.frozen.onnx_file.surgery import serialised, with_normalisation
 from headstart.frozen.onnx_file.words import described
 from headstart.images.settings import Preprocessing
 from headstart.inference.runtime import open_session

@@ -22,10 +22,7 @@ from headstart.frozen.onnx_file.batch import for_batches
 from headstart.frozen.onnx_file.input import fitted, image_input
 from headstart.frozen.onnx_file.output import chosen_output, pooling_of, refuse_answers
 from headstart.frozen.onnx_file.read import OnnxFile, read_onnx
-from headstart.frozen.onnx_file.surgery import (
-    taken_out,
-    with_pooling,
-)
+from headstart.frozen.onnx_file.surgery import taken_out, with_pooling
 from headstart.frozen.onnx_file.words import described
 from headstart.images.settings import Preprocessing, Resize
 from headstart.inference.model_file import ModelInfo, verify_onnx

@@ -11,9 +11,7 @@ import numpy as np
 import onnx
 
 from headstart.errors import NetworkError
-from headstart.frozen.onnx_file.surgery import (
-    last_layer,
-)
+from headstart.frozen.onnx_file.surgery import last_layer
 from headstart.frozen.onnx_file.words import described, shown_shape
 from headstart.inference.model_file import ModelInfo
 
@@ -65,11 +63,7 @@ def chosen_output(
 
 
 def refuse_answers(
-    graph: onnx.GraphProto,
-    file: str,
-    output: str,
-    shape: Sequence[int],
-    say: Callable[[str], object],
+    graph: onnx.GraphProto, file: str, output: str, shape: Sequence[int], say: Callable[[str], object]
 ) -> None:
     """Refuse the predictions of a classifier as features; warn if they may be predictions.
 
@@ -95,11 +89,7 @@ def refuse_answers(
 
 
 def pooling_of(
-    features: np.ndarray,
-    output: str,
-    channels_first: bool,
-    file: str,
-    say: Callable[[str], object],
+    features: np.ndarray, output: str, channels_first: bool, file: str, say: Callable[[str], object]
 ) -> tuple[int, dict[str, Any]]:
     """Decide how an output is converted to one vector per photo.
 

@@ -108,12 +108,7 @@ class RunFolder:
         self._say(f"{why}, so the run begins again.{kept}")
 
     def begin(
-        self,
-        out: str | os.PathLike[str] | None,
-        dataset: Dataset,
-        splits: Splits,
-        *,
-        force: bool = False,
+        self, out: str | os.PathLike[str] | None, dataset: Dataset, splits: Splits, *, force: bool = False
     ) -> None:
         """Create the folder and write what is known before training; for a resumed run, compare it instead.
 

@@ -177,10 +177,7 @@ class Trainer:
         for part in self.micro_batch.parts(len(batch.inputs)):
             alone = part.stop - part.start == 1 and self._learns_statistics
             # Gradients of several processes are averaged when all of them have done the step.
-            with (
-                accelerator.no_sync(self.suffix),
-                taking_one_photo(self.suffix) if alone else nullcontext(),
-            ):
+            with accelerator.no_sync(self.suffix), taking_one_photo(self.suffix) if alone else nullcontext():
                 with accelerator.autocast():
                     outputs = self.suffix(mixed.inputs[part])
                 losses = self._objective(outputs, batch.targets, mixed, part) * batch.weights[part]

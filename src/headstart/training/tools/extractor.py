@@ -10,11 +10,7 @@ from headstart.errors import requires_extra
 from headstart.frozen.extract import Extractor
 from headstart.frozen.prefix import OnnxPrefix
 from headstart.images.settings import Preprocessing
-from headstart.training.choose import (
-    find_without_pytorch,
-    open_file,
-    refuse_features_without_pytorch,
-)
+from headstart.training.choose import find_without_pytorch, open_file, refuse_features_without_pytorch
 
 
 def open_extractor(config: TrainConfig, task: str, say: Callable[[str], object]) -> Extractor:

@@ -20,11 +20,7 @@ def draw(path: Path, found: LrRange) -> None:
     axes = figure.subplots()
     axes.plot(found.lrs, found.losses, ".", color="#9aa5b1", markersize=5, label="loss of each step")
     axes.plot(
-        found.lrs,
-        found.smoothed,
-        color="#1f6feb",
-        linewidth=2,
-        label="mean of the steps before (lags)",
+        found.lrs, found.smoothed, color="#1f6feb", linewidth=2, label="mean of the steps before (lags)"
     )
     marks = (("steepest fall", found.steepest, "#6e7781", 8), ("suggestion", found.valley, "#d4380d", 11))
     for label, lr, color, size in () if found.hardly_fell else marks:

@@ -239,12 +239,7 @@ def _section(
 
 
 def _row(
-    photo: Candidate,
-    content: bytes,
-    augment: Augment,
-    seed: int,
-    targets: Targets,
-    num_views: int,
+    photo: Candidate, content: bytes, augment: Augment, seed: int, targets: Targets, num_views: int
 ) -> list[Picture]:
     preprocessing = targets.preprocessing
     image = decode(content, path=photo.path, reduce_to_px=_ORIGINAL_PX)

@@ -73,11 +73,7 @@ class Curves(Watcher):
 
 
 def curves_png(
-    history: Sequence[EpochRecord],
-    best: EpochRecord,
-    *,
-    share: float = 1.0,
-    mixing: Collection[str] = (),
+    history: Sequence[EpochRecord], best: EpochRecord, *, share: float = 1.0, mixing: Collection[str] = ()
 ) -> bytes:
     """Draw the history, with a line between phases and a mark at the best epoch.
 
@@ -96,11 +92,7 @@ def curves_png(
 
 
 def curves(
-    history: Sequence[EpochRecord],
-    best: EpochRecord,
-    *,
-    share: float = 1.0,
-    mixing: Collection[str] = (),
+    history: Sequence[EpochRecord], best: EpochRecord, *, share: float = 1.0, mixing: Collection[str] = ()
 ) -> Figure:
     """Return the figure: see ``curves_png``."""
     x = list(range(1, len(history) + 1))
