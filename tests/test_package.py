@@ -45,6 +45,7 @@ def test_every_error_is_public_so_that_it_can_be_caught() -> None:
     "error",
     [
         headstart.UsageError("a sentence"),
+        headstart.ConfigError("batch_size is -5."),
         headstart.ConfigError(["batch_size is -5.", "seed is 'x'."]),
         headstart.ImageError("a.jpg", "truncated"),
         headstart.FileWriteError("run/model.onnx", "disk full", 7),

@@ -50,11 +50,11 @@ class ConfigError(UsageError):
     """One or more settings are wrong; the message lists all of them.
 
     Args:
-        problems: One sentence per wrong setting.
+        problems: One sentence per wrong setting; a string is a single one.
     """
 
-    def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = list(problems)
+    def __init__(self, problems: str | Iterable[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
         super().__init__(self.problems)  # as it is made, so that the error survives pickling
 
     def __str__(self) -> str:

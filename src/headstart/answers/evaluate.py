@@ -92,7 +92,7 @@ def _refuse_other_targets(target: str | None, info: ModelInfo) -> None:
     if target is not None and len(target.split(",")) != len(info.targets):
         numbers = f"predicts {', '.join(info.targets)}" if info.targets else f"is for the task {info.task}"
         advice = "Name one column for each number" if info.targets else "Leave target out"
-        raise ConfigError([f"target is {target!r}, but the model {numbers}. {advice}."])
+        raise ConfigError(f"target is {target!r}, but the model {numbers}. {advice}.")
 
 
 def _split_of(listing: Listing, split: str | None, data: str | os.PathLike[str]) -> str | None:

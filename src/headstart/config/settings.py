@@ -285,9 +285,9 @@ class TrainConfig:
         if config is not None:
             return cls._from_config(data, config, settings)
         if isinstance(data, TrainConfig):
-            raise ConfigError([f"data is {data!r}. Give a configuration by name: config=..."])
+            raise ConfigError(f"data is {data!r}. Give a configuration by name: config=...")
         if data is None:
-            raise ConfigError(["data is missing. Name the folder, table or file that holds the photos."])
+            raise ConfigError("data is missing. Name the folder, table or file that holds the photos.")
         problems: list[str] = []
         unknown = settings.keys() - settings_of(cls).keys()
         checked(
@@ -307,22 +307,20 @@ class TrainConfig:
     ) -> Self:
         if not isinstance(config, cls):
             raise ConfigError(
-                [f"config is {config!r}; it must be a TrainConfig, as in config=hs.TrainConfig(data=...)."]
+                f"config is {config!r}; it must be a TrainConfig, as in config=hs.TrainConfig(data=...)."
             )
         if settings:
             raise ConfigError(
-                [
-                    f"Both config and {', '.join(settings)} are given. Set everything in config, for example "
-                    f"with dataclasses.replace(config, {next(iter(settings))}=...)."
-                ]
+                f"Both config and {', '.join(settings)} are given. Set everything in config, for example "
+                f"with dataclasses.replace(config, {next(iter(settings))}=...)."
             )
         if data is None and not config.data:
             raise ConfigError(
-                ["data is missing in config. Name the folder, table or file that holds the photos."]
+                "data is missing in config. Name the folder, table or file that holds the photos."
             )
         made = config if data is None else dataclasses.replace(config, data=data)  # type: ignore[arg-type]
         if config.data and made.data != config.data:
-            raise ConfigError([f"data is {made.data!r}, but {config.data!r} in config. Give one of them."])
+            raise ConfigError(f"data is {made.data!r}, but {config.data!r} in config. Give one of them.")
         return made
 
     @classmethod

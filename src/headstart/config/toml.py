@@ -29,10 +29,10 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
         return tomllib.loads(Path(path).read_text("utf-8", errors="surrogateescape"))
     except OSError as error:
         raise ConfigError(
-            [f"{os.fspath(path)}: {error.strerror or error}. Name an existing TOML file."]
+            f"{os.fspath(path)}: {error.strerror or error}. Name an existing TOML file."
         ) from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{os.fspath(path)}: not valid TOML: {error}."]) from error
+        raise ConfigError(f"{os.fspath(path)}: not valid TOML: {error}.") from error
 
 
 def settings_from_pairs(pairs: Iterable[str]) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def check_images(
         ConfigError: ``allow_quarantined`` is not a fraction.
     """
     if allow_quarantined is not None and not 0 <= allow_quarantined <= 1:
-        raise ConfigError([f"allow_quarantined is {allow_quarantined!r}; it must be a fraction from 0 to 1."])
+        raise ConfigError(f"allow_quarantined is {allow_quarantined!r}; it must be a fraction from 0 to 1.")
     refuse_missing_classes(listing, listing.class_names)
     if checks is None:
         checks = map_in_order(check_photo, (candidate.photo for candidate in listing.candidates))

@@ -111,10 +111,8 @@ def columns_of(listing: Listing, candidates: Sequence[Candidate]) -> list[Column
     names = [column.name for column in columns] + ["vector"]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(
-            [
-                f"target is {','.join(listing.targets)!r}, but {', '.join(twice)} is the name of another "
-                "column of the file that is written. Rename the column of the table."
-            ]
+            f"target is {','.join(listing.targets)!r}, but {', '.join(twice)} is the name of another "
+            "column of the file that is written. Rename the column of the table."
         )
     return columns
 

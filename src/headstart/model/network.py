@@ -35,9 +35,9 @@ def create_network(
         ConfigError: Both ``num_classes`` and ``head`` are given, or ``num_classes`` is less than one.
     """
     if num_classes is not None and head is not None:
-        raise ConfigError(["Both num_classes and head are given; the head decides the number of outputs."])
+        raise ConfigError("Both num_classes and head are given; the head decides the number of outputs.")
     if num_classes is not None and num_classes < 1:
-        raise ConfigError([f"num_classes is {num_classes!r}; it must be at least 1."])
+        raise ConfigError(f"num_classes is {num_classes!r}; it must be at least 1.")
     resolved = resolve(backbone)
     network, _ = create_pretrained(resolved, weights)
     check_stages(network, resolved.preprocessing.size_px)

@@ -58,7 +58,7 @@ def export(
         DamagedFileError: The run's model is not as it was written.
     """
     if to not in FORMATS:
-        raise ConfigError([f"to is {to!r}; it must be {' or '.join(FORMATS)}.{did_you_mean(to, FORMATS)}"])
+        raise ConfigError(f"to is {to!r}; it must be {' or '.join(FORMATS)}.{did_you_mean(to, FORMATS)}")
     folder = Path(run)
     weights, written = folder / "model.safetensors", folder / "model.onnx"
     if not weights.is_file():

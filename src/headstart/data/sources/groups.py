@@ -26,9 +26,9 @@ def group_finder(group_by: str, columns: Sequence[str] = ()) -> Callable[[str], 
     try:
         pattern = re.compile(group_by)
     except re.error as error:
-        raise ConfigError([f"group_by is {group_by!r}; it must be {kinds}: {error}."]) from error
+        raise ConfigError(f"group_by is {group_by!r}; it must be {kinds}: {error}.") from error
     if not pattern.groups:
-        raise ConfigError([f"group_by is {group_by!r}.{did_you_mean(group_by, columns)} It must be {kinds}."])
+        raise ConfigError(f"group_by is {group_by!r}.{did_you_mean(group_by, columns)} It must be {kinds}.")
 
     def find(path: str) -> str | None:
         match = pattern.search(path)

@@ -108,7 +108,7 @@ def _refuse_another_form(data: str, labels: Labels, val: str, val_labels: Labels
 def _refuse_unknown(name: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
         raise ConfigError(
-            [f"{name} is {value!r};{did_you_mean(value, allowed)} allowed are {', '.join(allowed)}."]
+            f"{name} is {value!r};{did_you_mean(value, allowed)} allowed are {', '.join(allowed)}."
         )
 
 
@@ -116,7 +116,7 @@ def _names_of(target: str | None) -> tuple[str, ...]:
     """Return the names of the target columns, each once."""
     targets = tuple(dict.fromkeys(part.strip() for part in (target or "").split(",") if part.strip()))
     if target is not None and not targets:
-        raise ConfigError([f"target is {target!r}; it must name a column of numbers."])
+        raise ConfigError(f"target is {target!r}; it must name a column of numbers.")
     return targets
 
 
@@ -215,10 +215,8 @@ def _class_folders(data: str, val: str | None, options: Options) -> Listing:
     groups = {each.path: find(below(each.path, data)) for each in listing.candidates}
     if without := [path for path, group in groups.items() if group is None]:
         raise ConfigError(
-            [
-                f"group_by is {options.group_by!r}, which finds no group in {len(without)} of {len(groups)} "
-                f"paths, such as {below(without[0], data)!r}. It must find one in every path."
-            ]
+            f"group_by is {options.group_by!r}, which finds no group in {len(without)} of {len(groups)} "
+            f"paths, such as {below(without[0], data)!r}. It must find one in every path."
         )
     candidates = tuple(dataclasses.replace(each, group=groups[each.path]) for each in listing.candidates)
     return dataclasses.replace(listing, candidates=candidates)

@@ -74,19 +74,14 @@ def _task(path: str, names: Sequence[str], options: Options) -> TaskName:
     """Return the task; if the options do not name it, by the columns."""
     if options.targets and not (options.is_open or options.wants.has_numbers):
         raise ConfigError(
-            [
-                f"target is {','.join(options.targets)!r}, but task is {options.task!r}. Numbers are "
-                "predicted by the task regression: leave task or target out."
-            ]
+            f"target is {','.join(options.targets)!r}, but task is {options.task!r}. Numbers are "
+            "predicted by the task regression: leave task or target out."
         )
     if options.targets:
         return "regression"
     if options.wants.has_numbers:
         raise ConfigError(
-            [
-                "task is 'regression', but target names no column. Add --target with one of: "
-                f"{', '.join(names)}."
-            ]
+            f"task is 'regression', but target names no column. Add --target with one of: {', '.join(names)}."
         )
     if not options.is_open:
         return options.chosen(options.wants)

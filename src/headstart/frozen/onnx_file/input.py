@@ -95,7 +95,7 @@ def fitted(
         if fixed and size_px not in (None, fixed):
             failed.append(
                 ConfigError(
-                    [f"size_px is {size_px}, but {file} takes photos of {fixed} pixels. Leave size_px out."]
+                    f"size_px is {size_px}, but {file} takes photos of {fixed} pixels. Leave size_px out."
                 )
             )
             continue

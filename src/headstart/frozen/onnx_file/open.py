@@ -73,10 +73,8 @@ def open_backbone(
     is_uint8 = image.type.tensor_type.elem_type == onnx.TensorProto.UINT8
     if is_uint8 and (mean or std):
         raise ConfigError(
-            [
-                f"mean and std are given, but {name} takes photos as uint8, so that normalisation is a part "
-                f"of it. Leave mean and std out."
-            ]
+            f"mean and std are given, but {name} takes photos as uint8, so that normalisation is a part "
+            f"of it. Leave mean and std out."
         )
     wanted = info.preprocessing if info else _preprocessing(is_uint8, mean, std)
     if resize is not None:
@@ -116,10 +114,8 @@ def _part(model: onnx.ModelProto, output: str, file: str) -> onnx.ModelProto:
     tensors = [name for node in model.graph.node for name in node.output if name]
     if output not in tensors:
         raise ConfigError(
-            [
-                f"output_name is {output!r}, and {file} has no such tensor.{did_you_mean(output, tensors)} "
-                f"Its outputs are {described(model.graph.output)}."
-            ]
+            f"output_name is {output!r}, and {file} has no such tensor.{did_you_mean(output, tensors)} "
+            f"Its outputs are {described(model.graph.output)}."
         )
     return taken_out(model, output)
 

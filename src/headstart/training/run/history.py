@@ -26,7 +26,7 @@ def refuse_other_scores(select: str, task: str, num_box_classes: int = 0) -> Non
     known = ["val_loss", *(f"val_{name}" for name in metrics)]
     if select not in known:
         raise ConfigError(
-            [f"select is {select!r}, which the task {task!r} does not have: use {', '.join(known)}."]
+            f"select is {select!r}, which the task {task!r} does not have: use {', '.join(known)}."
         )
 
 
@@ -38,7 +38,7 @@ def refuse_other_head(head: str, task: str) -> None:
         task: Name of the task.
     """
     if head == "spatial" and not tasks.of(task).has_box:
-        raise ConfigError([f"head is 'spatial', which looks for boxes; the task is {task!r}: use 'linear'."])
+        raise ConfigError(f"head is 'spatial', which looks for boxes; the task is {task!r}: use 'linear'.")
 
 
 @dataclass(frozen=True)

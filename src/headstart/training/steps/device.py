@@ -61,9 +61,7 @@ def choose(device: str, precision: str) -> Choice:
     available = [name for name in ("cuda", "mps") if getattr(torch, name).is_available()]
     if device not in ("auto", "cpu", *available):
         allowed = ", ".join(["auto", "cpu", *available])
-        raise ConfigError(
-            [f"device {device!r} is not available on this machine. Allowed here are {allowed}."]
-        )
+        raise ConfigError(f"device {device!r} is not available on this machine. Allowed here are {allowed}.")
     notes: list[str] = []
     if device == "auto":
         device = "cpu"
@@ -77,18 +75,16 @@ def choose(device: str, precision: str) -> Choice:
             notes.append(f"Training on the {device} device.")
     elif device != "cpu" and (fault := fault_of(device)):
         raise ConfigError(
-            [
-                f"device is {device!r}, and this PyTorch does not run on it: {fault}. Install a build of "
-                f"PyTorch that supports it, or use device = 'cpu'."
-            ]
+            f"device is {device!r}, and this PyTorch does not run on it: {fault}. Install a build of "
+            f"PyTorch that supports it, or use device = 'cpu'."
         )
     has_bf16 = device != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
     if precision == "auto":
         precision = "fp32" if device != "cuda" else "bf16" if has_bf16 else "fp16"
     if precision == "fp16" and device == "cpu":
-        raise ConfigError(["precision 'fp16' is not supported on a CPU. Use fp32 or bf16 there."])
+        raise ConfigError("precision 'fp16' is not supported on a CPU. Use fp32 or bf16 there.")
     if precision == "bf16" and not has_bf16:
-        raise ConfigError(["precision 'bf16' is not supported by this GPU. Use auto, fp16 or fp32 here."])
+        raise ConfigError("precision 'bf16' is not supported by this GPU. Use auto, fp16 or fp32 here.")
     return Choice(device, precision, tuple(notes))
 
 
@@ -136,7 +132,7 @@ def create_accelerator(
             )
         except ValueError as error:
             raise ConfigError(
-                [f"precision {choice.precision!r} is not supported on this machine: {error} Use fp32."]
+                f"precision {choice.precision!r} is not supported on this machine: {error} Use fp32."
             ) from error
         if accelerator.is_main_process:
             for note in choice.notes:

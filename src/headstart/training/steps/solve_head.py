@@ -82,15 +82,13 @@ def refuse_impossible_phases(network: nn.Module, phases: Iterable[PhaseConfig], 
             raise UnknownBackboneError(f"{where} (unfreeze): {error}") from error
         if phase.optimizer == "exact" and linear_head(suffix) is None:
             raise ConfigError(
-                [
-                    f"{where} has optimizer = 'exact', which solves one linear layer, and unfreezes "
-                    f"{', '.join(suffix.names)}. "
-                    + (
-                        "This network's head is not one plain nn.Linear: use adam, adamw or sgd."
-                        if suffix.names == ["head"]
-                        else "Set unfreeze = 'head', or use adam, adamw or sgd."
-                    )
-                ]
+                f"{where} has optimizer = 'exact', which solves one linear layer, and unfreezes "
+                f"{', '.join(suffix.names)}. "
+                + (
+                    "This network's head is not one plain nn.Linear: use adam, adamw or sgd."
+                    if suffix.names == ["head"]
+                    else "Set unfreeze = 'head', or use adam, adamw or sgd."
+                )
             )
 
 

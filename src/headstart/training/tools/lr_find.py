@@ -135,20 +135,16 @@ def _phases(setup: Setup, name: str | None, watchers: Watchers) -> list[PhaseCon
     with_steps = [each.name for each in config.phases if each.optimizer != "exact"]
     if name is not None and name not in names:
         nearest = did_you_mean(name, names)
-        raise ConfigError([f"phase is {name!r}.{nearest} The recipe's phases are {', '.join(names)}."])
+        raise ConfigError(f"phase is {name!r}.{nearest} The recipe's phases are {', '.join(names)}.")
     if name is not None and name not in with_steps:
         raise ConfigError(
-            [
-                f"Phase {name!r} is solved exactly, so it has no learning rate to look for. Name another "
-                f"phase, or give it optimizer = 'adam' in a recipe file."
-            ]
+            f"Phase {name!r} is solved exactly, so it has no learning rate to look for. Name another "
+            f"phase, or give it optimizer = 'adam' in a recipe file."
         )
     if not with_steps:
         raise ConfigError(
-            [
-                f"All phases of recipe {config.recipe!r} are solved exactly, so there is no learning rate to "
-                f"look for. Choose another recipe: finetune, full, classic or a file of [[phases]]."
-            ]
+            f"All phases of recipe {config.recipe!r} are solved exactly, so there is no learning rate to "
+            f"look for. Choose another recipe: finetune, full, classic or a file of [[phases]]."
         )
     index = names.index(name or with_steps[-1])
     before, tested = [], config.phases[index]
