@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from headstart.training.run.history import EpochRecord
     from headstart.training.run.result import TrainResult
     from headstart.training.tools.backbone_list import BackboneList, backbones
+    from headstart.training.tools.dry_run import Plan, plan
     from headstart.training.tools.features import features
     from headstart.training.tools.inspect import Inspection, inspect
     from headstart.training.tools.lr_find import lr_find
@@ -84,6 +85,7 @@ __all__ = [
     "ParityError",
     "PhaseConfig",
     "PhotoCount",
+    "Plan",
     "Prediction",
     "Predictor",
     "Preview",
@@ -109,6 +111,7 @@ __all__ = [
     "inspect",
     "load",
     "lr_find",
+    "plan",
     "resume",
     "stages",
     "train",
@@ -139,6 +142,7 @@ _MODULES = {
     "ParityError": "headstart.errors",
     "PhaseConfig": "headstart.config",
     "PhotoCount": "headstart.training.watch.watcher",
+    "Plan": "headstart.training.tools.dry_run",
     "Prediction": "headstart.tasks.prediction",
     "Predictor": "headstart.inference.predictor",
     "Preview": "headstart.training.tools.preview",
@@ -164,6 +168,7 @@ _MODULES = {
     "inspect": "headstart.training.tools.inspect",
     "load": "headstart.inference.predictor",
     "lr_find": "headstart.training.tools.lr_find",
+    "plan": "headstart.training.tools.dry_run",
     "resume": "headstart.training.train",
     "stages": "headstart.model.stages",
     "train": "headstart.training.train",
@@ -186,7 +191,11 @@ def __dir__() -> list[str]:
     return [*__all__, "__version__"]
 
 
+def _needs_torch(name: str) -> bool:
+    of_torch = ("headstart.model.", "headstart.training.tools.inspect", "headstart.training.tools.lr_")
+    return _MODULES[name].startswith(of_torch)
+
+
 # Without PyTorch, `help(headstart)` and `from headstart import *` are about what works without it.
 if importlib.util.find_spec("torch") is None:
-    _OF_TORCH = {"headstart.model", "headstart.training.tools.lr_find", "headstart.training.tools.inspect"}
-    __all__ = [name for name in __all__ if not any(map(_MODULES[name].startswith, _OF_TORCH))]
+    __all__ = [name for name in __all__ if not _needs_torch(name)]

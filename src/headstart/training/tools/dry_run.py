@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Unpack
 
-from headstart.config import TrainConfig
+from headstart.config import TrainConfig, TrainSettings
 from headstart.errors import requires_extra
 from headstart.training.choose import choose, is_secondary
 from headstart.training.tools.probe_plan import plan_probe
@@ -13,7 +13,20 @@ from headstart.training.watch.named import watchers_of
 from headstart.training.watch.watchers import Watchers
 
 
-def plan(data: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, **settings: Any) -> str:
+class Plan(str):
+    """What a run would do, as text. It is shown as it is, in a notebook too."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def plan(
+    data: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    **settings: Unpack[TrainSettings],
+) -> Plan:
     """Say what ``train`` with the same arguments would do; nothing is trained, and nothing is written.
 
     Args:
@@ -31,7 +44,7 @@ def plan(data: str | os.PathLike[str], out: str | os.PathLike[str] | None = None
     watchers_of(config.watch)  # which may not be installed
     config, probe = choose(config, Watchers.of_screen(quiet=is_secondary()).say)
     if probe is not None:
-        return plan_probe(probe, out)
+        return Plan(plan_probe(probe, out))
     with requires_extra("train"):
         from headstart.training.tools.plan import plan_in_steps
-    return plan_in_steps(config, out)
+    return Plan(plan_in_steps(config, out))

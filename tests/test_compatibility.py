@@ -1,0 +1,113 @@
+"""docs/compatibility.md lists what other programs may rely on; these tests compare it with the real names."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import onnx
+import pytest
+
+import headstart as hs
+from headstart import tasks
+from headstart.answers.table import FIXED
+from headstart.cli import app
+from headstart.config.checking import settings_of
+from headstart.inference.model_file import ModelInfo
+from headstart.training.run.run_folder import RunFolder
+
+PAGE = Path(__file__).parents[1] / "docs" / "compatibility.md"
+
+
+def tables() -> dict[str, set[str]]:
+    """Return the names in the first column of each table, by its section and the name of that column."""
+    found: dict[str, set[str]] = {}
+    section = column = ""
+    for line in PAGE.read_text("utf-8").splitlines():
+        if line.startswith("#"):
+            section = line.lstrip("# ")
+        elif line.startswith("| "):
+            first = line.split("|")[1].strip()
+            if "`" in first:
+                found.setdefault(f"{section}: {column}", set()).update(re.findall("`([^`]+)`", first))
+            else:
+                column = first
+    return found
+
+
+TABLES = tables()
+
+
+@pytest.fixture(scope="module")
+def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("promised") / "run"
+    return hs.train(photos, out, recipe="probe", size_px=32, verbose=False).path
+
+
+def header(path: Path) -> list[str]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return next(csv.reader(file))
+
+
+def test_every_public_name_is_listed_and_those_that_need_pytorch_are_marked() -> None:
+    assert TABLES["Python: name"] == set(hs.__all__)
+    marked = set(re.findall("`([^`]+)`†", PAGE.read_text("utf-8")))
+    assert marked == {name for name in hs.__all__ if hs._needs_torch(name)}
+
+
+def test_every_command_and_exit_code_is_listed() -> None:
+    assert TABLES["Commands: name"] == {command.name for command in app.registered_commands}
+    errors = {getattr(hs, name).exit_code for name in hs.__all__ if name.endswith("Error")}
+    assert TABLES["Commands: exit code"] == {"0", *map(str, errors), "130", "143"}
+
+
+def test_every_setting_is_listed() -> None:
+    assert TABLES["Settings: key"] == set(settings_of(hs.TrainConfig))
+    assert TABLES["Settings: key of a phase"] == set(settings_of(hs.PhaseConfig))
+
+
+def test_the_files_of_a_run_are_listed(run: Path) -> None:
+    assert TABLES["The run folder: file"] == {path.name for path in run.iterdir()} | {"curves.png"}
+
+
+def test_the_keys_of_metrics_json_are_listed(run: Path) -> None:
+    metrics = RunFolder.read_metrics(run)
+    assert metrics is not None
+    assert TABLES["metrics.json: key"] == metrics.keys() | {"failed"}
+    scores = {"loss", *metrics["test"]}.union(*(task.metrics_of(2) for task in tasks.TASKS.values()))
+    assert TABLES["metrics.json: score"] == scores | {"targets", "error_px"}
+
+
+def test_the_columns_of_tables_are_listed(run: Path) -> None:
+    columns = header(run / "answers.csv")
+    assert TABLES["answers.csv: column"] == set(FIXED) == set(columns[: len(FIXED)])
+    for name in ("photos.csv", "quarantine.csv"):
+        assert TABLES[f"{name}: column"] == set(header(run / name))
+    history = {name for name in header(run / "history.csv") if not name.endswith("_accuracy")}
+    assert TABLES["history.csv: column"] == history
+
+
+def test_what_a_model_file_says_is_listed(run: Path) -> None:
+    model = onnx.load(run / "model.onnx")
+    metadata = {each.key: each.value for each in model.metadata_props}
+    assert TABLES["The model file: metadata"] == metadata.keys()
+    assert TABLES["The model file: key of the JSON object"] == json.loads(metadata["headstart"]).keys()
+    assert {field.name for field in fields(ModelInfo)} == json.loads(metadata["headstart"]).keys()
+    page = PAGE.read_text("utf-8")
+    assert [each.name for each in model.graph.input] == ["images"]
+    for name in ("images", *(name for task in tasks.TASKS.values() for name in task.file_outputs(2))):
+        assert f"`{name}`" in page
+    for name in json.loads(metadata["headstart"])["preprocessing"]:
+        assert f"`{name}`" in page
+
+
+def test_the_keys_of_a_prediction_are_listed() -> None:
+    assert TABLES["Predictions: key"] == {field.name for field in fields(hs.Prediction)}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
+def test_the_page_can_be_found(page: str) -> None:
+    assert "compatibility.md" in (PAGE.parents[1] / page).read_text("utf-8")
