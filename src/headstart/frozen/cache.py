@@ -10,13 +10,15 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from headstart.environment import own_cache
 from headstart.frozen.fingerprint import Fingerprint
 from headstart.frozen.store import BESIDE, About, FeatureStore, StoreError, delete_store
+
+Answer = TypeVar("Answer")
 
 BUDGET_FRACTION: Final = 0.1
 BUDGET_BYTES: Final = 20 * 10**9
@@ -204,6 +206,47 @@ class Room:
             )
         self._is_told = True
         return False
+
+
+class OptionalStore:
+    """A store that work continues without if it fails, which is reported once. Several threads may use it.
+
+    Args:
+        room: Reports the failure.
+        open_store: Opens the store; None for no store.
+    """
+
+    def __init__(self, room: Room, open_store: Callable[[], FeatureStore] | None = None) -> None:
+        self._room = room
+        self._store: FeatureStore | None = None
+        if open_store is not None:
+            try:
+                self._store = open_store()
+            except StoreError as error:
+                room.report(error)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a store; it may fail at any time."""
+        return self._store is not None
+
+    def ask(self, question: Callable[[FeatureStore], Answer], otherwise: Answer) -> Answer:
+        """Return what a function of the store returns, or ``otherwise`` if there is no store or it fails."""
+        store = self._store  # which another thread may lose meanwhile
+        if store is None:
+            return otherwise
+        try:
+            return question(store)
+        except StoreError as error:
+            self._store = None
+            self._room.report(error)
+            return otherwise
+
+    def close(self) -> None:
+        """Write remaining rows, and close the store."""
+        if self._store is not None:
+            self._store.close()
+        self._store = None
 
 
 def _refuse_folder(folder: Path) -> None:

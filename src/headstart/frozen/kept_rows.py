@@ -7,10 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from headstart.errors import NetworkError
-from headstart.frozen.cache import Room
+from headstart.frozen.cache import OptionalStore, Room
 from headstart.frozen.fingerprint import Fingerprint
 from headstart.frozen.prefix import Prefix
-from headstart.frozen.store import FeatureStore, StoreError
 
 
 class KeptRows:
@@ -44,7 +43,7 @@ class KeptRows:
         self._say = say
         self._memory: dict[bytes, np.ndarray] = {}
         self._memory_left = memory_bytes
-        self._store: FeatureStore | None = None
+        self._store = OptionalStore(room)
         self._runtime = prefix.runtime
         self.unproven = 0
         if keep:
@@ -53,7 +52,7 @@ class KeptRows:
     @property
     def has_store(self) -> bool:
         """Whether there is a store; it may fail at any time."""
-        return self._store is not None
+        return self._store.is_open
 
     def in_memory(self, key: bytes) -> np.ndarray | None:
         """Return a row if it is in memory, else None."""
@@ -61,27 +60,13 @@ class KeptRows:
 
     def has(self, key: bytes) -> bool:
         """Return whether a row is kept."""
-        if key in self._memory:
-            return True
-        store = self._store  # which another thread may lose meanwhile
-        try:
-            return store is not None and key in store
-        except StoreError as error:
-            self._lose_store(error)
-            return False
+        return key in self._memory or self._store.ask(lambda store: key in store, False)
 
     def get(self, key: bytes) -> np.ndarray | None:
         """Return a row; None if it is not kept, or damaged."""
         if (kept := self._memory.get(key)) is not None:
             return kept
-        store = self._store  # which another thread may lose meanwhile
-        if store is None:
-            return None
-        try:
-            row = store.get(key)
-        except StoreError as error:
-            self._lose_store(error)
-            return None
+        row = self._store.ask(lambda store: store.get(key), None)
         if row is not None:
             self._remember(key, row)
         return row
@@ -92,17 +77,11 @@ class KeptRows:
         if self._prefix.runtime != self._runtime:  # ONNX Runtime failed on the first batch
             self._runtime = self._prefix.runtime
             self._open_store()
-        store = self._store
-        if store is not None:
-            try:
-                store.put(key, row)
-            except StoreError as error:
-                self._lose_store(error)
+        self._store.ask(lambda store: store.put(key, row), None)
 
     def proves(self, key: bytes, computed: np.ndarray) -> bool:
         """Compare a stored row with the computed one; if they differ, empty the store."""
-        store = self._store
-        if self._prefix.runtime != self._runtime or store is None:  # then it is another store's row
+        if self._prefix.runtime != self._runtime or not self.has_store:  # then it is another store's row
             return False
         stored = self.get(key)
         if stored is None:  # damaged, and this row alone
@@ -118,26 +97,17 @@ class KeptRows:
             "again. Please report this, with the name of the backbone."
         )
         self._forget(key)
-        try:
-            store.clear()
-        except StoreError as error:
-            self._lose_store(error)
+        self._store.ask(lambda store: store.clear(), None)
         self.unproven = 0
         return False
 
     def flush(self) -> None:
         """Write all rows to the disk."""
-        store = self._store
-        if store is not None:
-            try:
-                store.flush()
-            except StoreError as error:
-                self._lose_store(error)
+        self._store.ask(lambda store: store.flush(), None)
 
     def close(self) -> None:
         """Close the store and release the memory."""
-        if self._store is not None:
-            self._store.close()
+        self._store.close()
         self._memory = {}
 
     def _remember(self, key: bytes, row: np.ndarray) -> None:
@@ -151,24 +121,18 @@ class KeptRows:
 
     def _open_store(self) -> None:
         try:
-            store = self._room.open(self._fingerprint(self._runtime))
-            # Before any thread sees the store: a row that is not proven must not be taken from it.
-            self.unproven = self._prefix.batch_size if store.has_rows else 0
-            self._store = store
+            fingerprint = self._fingerprint(self._runtime)
         except NetworkError:
-            self._store = None
+            self._store = OptionalStore(self._room)
             self._say(
                 "The frozen part of the network cannot be exported, so its features are not stored: a later "
                 "change of the network would not be noticed. Features that do not fit into memory are "
                 "computed in every epoch."
             )
             return
-        except StoreError as error:
-            self._lose_store(error)
-            return
-        if store.num_damaged:
+        store = OptionalStore(self._room, lambda: self._room.open(fingerprint))
+        # Before any thread sees the store: a row that is not proven must not be taken from it.
+        self.unproven = self._prefix.batch_size if store.ask(lambda each: each.has_rows, False) else 0
+        self._store = store
+        if store.ask(lambda each: each.num_damaged, 0):
             self._say("A damaged feature store has been deleted; its features are computed again.")
-
-    def _lose_store(self, error: StoreError) -> None:
-        self._store = None
-        self._room.report(error)

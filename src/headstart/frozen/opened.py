@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -86,16 +85,25 @@ def open_backbone_features(
     if stages:
         prefix = OnnxPrefix(with_pooled(backbone.graph, stages), second=POOLED, is_exact=False)
 
-    def fingerprint(function: Callable[[], str], cut: str, runtime: str) -> Fingerprint:
-        return _fingerprint(backbone, function(), cut, runtime, augmentation)
-
     def opened(
         prefix: Prefix, function: Callable[[], str], cut: str, second: Activations | None
     ) -> Activations:
+        def fingerprint(runtime: str) -> Fingerprint:
+            return Fingerprint(
+                preprocessing=backbone.preprocessing,
+                backbone=backbone.name,
+                cut=cut,
+                function=function(),
+                runtime=runtime,
+                device=OnnxPrefix.device_name,
+                precision=OnnxPrefix.precision,
+                augmentation=augmentation.fingerprint() if augmentation else None,
+            )
+
         return Activations(
             prefix,
             backbone.preprocessing,
-            functools.partial(fingerprint, function, cut),
+            fingerprint,
             augmentation=augmentation,
             second=second,
             keep=keep,
@@ -110,21 +118,6 @@ def open_backbone_features(
     # The pooled outputs do not change what leads to the main one.
     activations = opened(prefix, lambda: backbone.function, cut, rows)
     return OpenedBackbone(prefix, activations, pooled_widths(backbone.graph, stages) if stages else (), rows)
-
-
-def _fingerprint(
-    backbone: OnnxBackbone, function: str, cut: str, runtime: str, augmentation: Augmentation | None
-) -> Fingerprint:
-    return Fingerprint(
-        preprocessing=backbone.preprocessing,
-        backbone=backbone.name,
-        cut=cut,
-        function=function,
-        runtime=runtime,
-        device=OnnxPrefix.device_name,
-        precision=OnnxPrefix.precision,
-        augmentation=augmentation.fingerprint() if augmentation else None,
-    )
 
 
 class _Second:

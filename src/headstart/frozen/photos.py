@@ -8,7 +8,7 @@ scale, and the photo is decoded only once.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,9 +16,8 @@ import numpy as np
 from PIL import Image
 
 from headstart.errors import DataError, ImageError
-from headstart.frozen.cache import Room, cache_folder
+from headstart.frozen.cache import OptionalStore, Room, cache_folder
 from headstart.frozen.fingerprint import DECODER
-from headstart.frozen.store import FeatureStore, StoreError
 from headstart.images.colour import profile_name
 from headstart.images.decode import Decoded, decode_photo
 from headstart.images.photo import Photo
@@ -171,63 +170,33 @@ class PhotoStore:
     """
 
     def __init__(self, room: Room) -> None:
-        self._room = room
-        self._store: FeatureStore | None = None
-        try:
-            digest = hashlib.sha256(DECODER.encode()).hexdigest()[:8]
-            path = cache_folder() / f"photos-{_VERSION}-{digest}.sqlite"
-            self._store = room.open_file(path, _About(), np.uint8)
-        except StoreError as error:
-            self._lose(error)
+        name = f"photos-{_VERSION}-{hashlib.sha256(DECODER.encode()).hexdigest()[:8]}.sqlite"
+        self._store = OptionalStore(room, lambda: room.open_file(cache_folder() / name, _About(), np.uint8))
 
     @property
     def is_open(self) -> bool:
         """Whether facts are stored."""
-        return self._store is not None
+        return self._store.is_open
 
     def __contains__(self, sha256: str) -> bool:
-        store = self._store  # which another thread may lose meanwhile
-        try:
-            return store is not None and bytes.fromhex(sha256) in store
-        except StoreError as error:
-            self._lose(error)
-            return False
+        return self._store.ask(lambda store: bytes.fromhex(sha256) in store, False)
 
     def get(self, sha256: str) -> PhotoFacts | None:
         """Return the facts of a photo, or None if they are missing or damaged."""
-        store = self._store
-        try:
-            row = store.get(bytes.fromhex(sha256)) if store is not None else None
-        except StoreError as error:
-            self._lose(error)
-            return None
+        row = self._store.ask(lambda store: store.get(bytes.fromhex(sha256)), None)
         return None if row is None else _unpacked(sha256, row)
 
     def put(self, facts: PhotoFacts) -> None:
         """Store the facts of a photo."""
-        self._try(lambda store: store.put(bytes.fromhex(facts.sha256), _packed(facts)))
+        self._store.ask(lambda store: store.put(bytes.fromhex(facts.sha256), _packed(facts)), None)
 
     def flush(self) -> None:
         """Write everything to the disk, if there is space."""
-        self._try(lambda store: store.flush())
+        self._store.ask(lambda store: store.flush(), None)
 
     def close(self) -> None:
         """Write remaining facts, and close the file."""
-        if self._store is not None:
-            self._store.close()
-        self._store = None
-
-    def _try(self, function: Callable[[FeatureStore], None]) -> None:
-        store = self._store
-        try:
-            if store is not None:
-                function(store)
-        except StoreError as error:
-            self._lose(error)
-
-    def _lose(self, error: StoreError) -> None:
-        self._store = None
-        self._room.report(error)
+        self._store.close()
 
 
 class _About:
