@@ -45,7 +45,7 @@ SMALL: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def prefix() -> NetworkPrefix:
     torch.manual_seed(0)
-    network = create_native(resolve("resnet18")).eval()
+    network = create_native(resolve("timm/test_resnet")).eval()
     freeze(network)
     return cut_for_training(network, "head", PREPROCESSING, torch.device("cpu"))[0]
 
@@ -183,7 +183,7 @@ def test_a_store_that_fails_is_given_up_and_training_goes_on(
         raise StoreError("The feature store cannot be written: database or disk is full")
 
     monkeypatch.setattr(f"headstart.frozen.store.FeatureStore.{failing}", full)
-    activations, said = activations_of(prefix, memory_bytes=40 * 512 if failing != "get" else 0)
+    activations, said = activations_of(prefix, memory_bytes=40 * 96 if failing != "get" else 0)
     assert rows_of(activations, photos / "train").tobytes() == expected.tobytes()
     assert any("disk is full" in words for words in said)
 
@@ -265,7 +265,7 @@ def test_stored_rows_that_the_network_does_not_compute_any_more_are_noticed(
         return Fingerprint(PREPROCESSING, "resnet18", "head", "0", runtime, "cpu", "fp32")
 
     torch.manual_seed(1)
-    network = create_native(resolve("resnet18")).eval()
+    network = create_native(resolve("timm/test_resnet")).eval()
     freeze(network)
     other, _ = cut_for_training(network, "head", PREPROCESSING, torch.device("cpu"))
     expected = rows_of(activations_of(other, keep=False)[0], photos / "train")
@@ -362,7 +362,7 @@ def test_one_pass_serves_a_later_phase_where_that_phase_would_find_its_rows(
 ) -> None:
     phases = [{"name": f"phase{number}", **phase} for number, phase in enumerate(phases)]
     config = TrainConfig.from_settings(photos, phases=phases)
-    network = create_native(resolve("resnet18")).eval()
+    network = create_native(resolve("timm/test_resnet")).eval()
     source = FeatureSource(
         config,
         network,

@@ -24,13 +24,13 @@ from headstart.products.safetensors import load_network, save_network
 from headstart.tasks.classification import Classification
 from headstart.tasks.prediction import Prediction
 
-INFO = ModelInfo("classification", "resnet18.IMAGENET1K_V1", ("a", "b", "c"), Preprocessing(size_px=32))
+INFO = ModelInfo("classification", "timm/test_resnet.r160_in1k", ("a", "b", "c"), Preprocessing(size_px=32))
 
 
 @pytest.fixture(scope="module")
 def network() -> nn.Module:
     torch.manual_seed(0)
-    network = replace_head(create_native(resolve("resnet18")), 3).eval()
+    network = replace_head(create_native(resolve("timm/test_resnet")), 3).eval()
     nn.init.normal_(network.fc.weight, std=0.01)
     return network
 
@@ -105,7 +105,7 @@ def test_a_training_whose_export_disagrees_fails_and_leaves_no_onnx(
     assert not (tmp_path / "run" / "model.onnx").exists()
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mnasnet0_5", "googlenet"])
+@pytest.mark.parametrize("name", ["timm/test_resnet", "mnasnet0_5", "googlenet"])
 def test_a_saved_network_comes_back_bit_for_bit(name: str, tmp_path: Path) -> None:
     backbone = resolve(name)
     network = replace_head(create_native(backbone), 3)

@@ -300,24 +300,39 @@ def test_a_full_disk_at_the_end_costs_nothing_that_was_trained(
     assert (tmp_path / "run" / "history.csv").read_text() == history
 
 
+@pytest.fixture
+def _one_exporter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the newer exporter, which stands behind the older one, fail at once: it takes seconds to."""
+    older = torch.onnx.export
+
+    def export(*arguments: Any, dynamo: bool, **names: Any) -> Any:
+        if dynamo:
+            raise RuntimeError("not tried")
+        return older(*arguments, dynamo=False, **names)
+
+    monkeypatch.setattr(torch.onnx, "export", export)
+
+
+@pytest.mark.usefixtures("_one_exporter")
 def test_what_cannot_be_exported_is_refused_before_any_training(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(NetworkError, match="nothing has been trained"):
         hs.train(photos, tmp_path / "run", network=NotExportable(), phases=ALL, **SIZE)
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("_one_exporter")
 def test_a_head_that_cannot_be_exported_is_refused_before_any_training(photos: Path, tmp_path: Path) -> None:
     class Head(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.base = hs.feature_extractor("resnet18", weights="random")
-            self.fc = nn.Linear(16, 3)
+            self.base = hs.feature_extractor("timm/test_resnet", weights="random")
+            self.fc = nn.Linear(8, 3)
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.fc(torch.linalg.svdvals(self.base(x).reshape(len(x), 16, 32)))
+            return self.fc(torch.linalg.svdvals(self.base(x).reshape(len(x), 8, 12)))
 
     with pytest.raises(NetworkError, match="nothing has been trained"):
-        hs.train(photos, tmp_path / "run", network=Head(), backbone="resnet18", phases=ALL, **SIZE)
+        hs.train(photos, tmp_path / "run", network=Head(), backbone="timm/test_resnet", phases=ALL, **SIZE)
     assert not (tmp_path / "run").exists()
 
 

@@ -36,7 +36,7 @@ PREPROCESSING = Preprocessing(size_px=32)
 
 
 torch.manual_seed(0)
-NET = create_native(resolve("resnet18")).eval()
+NET = create_native(resolve("timm/test_resnet")).eval()
 EXPORTS: dict[Any, bytes] = {}
 
 
@@ -113,7 +113,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
 
 
 def source_for(data: Path, listing: Listing, process: Any, **settings: Any) -> FeatureSource:
-    config = TrainConfig.from_settings(data, backbone="resnet18", weights="random", **settings)
+    config = TrainConfig.from_settings(data, backbone="timm/test_resnet", weights="random", **settings)
     targets = Targets(listing.task, listing.class_names, PREPROCESSING)
     return FeatureSource(
         config, copy.deepcopy(NET), PREPROCESSING, "r", 30, 6, targets, process, lambda _: None, Room(print)

@@ -22,6 +22,7 @@ from headstart.data.check import check_images
 from headstart.data.sources.folder import read_folder
 from headstart.data.split import split_dataset
 from headstart.errors import ConfigError, DataError, RunFolderError, UnknownBackboneError
+from headstart.model.backbones import create_native, resolve
 from headstart.model.freeze import digest
 from headstart.products.safetensors import load_network
 from headstart.training.run.run_folder import RunFolder
@@ -158,12 +159,10 @@ def test_training_leaves_torch_as_it_was(photos: Path, tmp_path: Path) -> None:
 def test_frozen_stages_are_those_of_the_pretrained_network(photos: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     weights = tmp_path / "weights.pth"
-    plain = __import__("torchvision").models.resnet18()
+    plain = create_native(resolve(TINY["backbone"]))
     torch.save(plain.state_dict(), weights)
     phases = [{"name": "last", "unfreeze": 1, "epochs": 2, "head_lr": 0.001}]
-    run = hs.train(
-        photos, tmp_path / "run", phases=phases, **TINY | {"backbone": "resnet18", "weights": weights}
-    )
+    run = hs.train(photos, tmp_path / "run", phases=phases, **TINY | {"weights": weights})
     trained, _ = load_network(run.path / "model.safetensors")
     for name in ("conv1", "bn1", "layer1", "layer2", "layer3"):
         assert digest(trained.get_submodule(name)) == digest(plain.get_submodule(name)), name
@@ -370,7 +369,7 @@ def test_a_folder_with_files_of_a_runs_names_is_not_taken(name: str, photos: Pat
 
 
 def test_a_configuration_trains_as_its_settings_do(photos: Path, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"backbone": "squeezenet1_1", "weights": "random", "size_px": 32}
+    settings: dict[str, Any] = {"backbone": "timm/test_resnet", "weights": "random", "size_px": 32}
     settings["phases"] = [hs.PhaseConfig("short", epochs=1)]
     config = hs.TrainConfig(data=str(photos), batch_size=8, **settings)
     by_config = hs.train(config=config, out=tmp_path / "a")
