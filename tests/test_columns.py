@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from headstart.columns import align, printable, score_text, width_of
+from headstart.columns import align, listed, printable, score_text, width_of
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,11 @@ from headstart.columns import align, printable, score_text, width_of
 )
 def test_cells_stand_in_columns(cells: list[str], widths: list[int], line: str) -> None:
     assert align(cells, widths) == line
+
+
+@pytest.mark.parametrize(("most", "text"), [(2, "a, b and 1 more"), (3, "a, b, c"), (4, "a, b, c")])
+def test_long_lists_of_names_are_cut_short(most: int, text: str) -> None:
+    assert listed(["a", "b", "c"], most) == text
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,11 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def listed(names: Sequence[str], most: int) -> str:
+    """Return ``"a, b, c"``, or ``"a, b and 4 more"`` if there are more than so many names."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def score_text(name: str, value: float, decimals: int = 3) -> str:
     """Format a score. Errors in the unit of a target keep their significant digits."""
     in_its_unit = name in ("mae", "rmse") and not 0.1 <= abs(value) < 1e7

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Final
 
 from headstart import tasks
-from headstart.columns import counted
+from headstart.columns import counted, listed
 from headstart.data.place import place_boxes
 from headstart.data.quarantine import named, too_many
 from headstart.data.sources.written import classes_of
@@ -45,10 +45,9 @@ class CheckedPhoto:
 
 def not_finite_error(paths: Sequence[str]) -> DataError:
     """Return the error about photos for which the network's frozen part returns NaN or infinite numbers."""
-    shown = ", ".join(repr(path) for path in paths[:_MOST_NOT_FINITE])
-    more = f" and {len(paths) - _MOST_NOT_FINITE} more" if len(paths) > _MOST_NOT_FINITE else ""
+    shown = listed(list(map(repr, paths)), _MOST_NOT_FINITE)
     return DataError(
-        f"The features of {counted(len(paths), 'photo')} are not finite (NaN or infinite): {shown}{more}. "
+        f"The features of {counted(len(paths), 'photo')} are not finite (NaN or infinite): {shown}. "
         "The network computes them before anything is trained. Remove the photos, for example if they show "
         "a single colour, or use another network: a division by the spread of a photo's values, a logarithm, "
         "or damaged weights are the usual causes."
@@ -141,7 +140,7 @@ def _readable(
         if photo.header is not None:
             headers[candidate.path] = photo.header
         if photo.reason is None:
-            records.append(_record(candidate, labels, photo.sha256))
+            records.append(record_of(candidate, labels, photo.sha256))
         else:
             unreadable.append(Quarantined(candidate.path, candidate.split, photo.reason))
         if progress is not None:
@@ -151,7 +150,8 @@ def _readable(
     return records, unreadable, headers
 
 
-def _record(candidate: Candidate, labels: Mapping[str, int], sha256: str) -> Record:
+def record_of(candidate: Candidate, labels: Mapping[str, int], sha256: str) -> Record:
+    """Return the record of a photo, given the number of each class."""
     return Record(
         candidate.photo,
         labels[candidate.class_name] if candidate.class_name else 0,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from headstart import tasks
-from headstart.data.sources.groups import below, group_finder
+from headstart.data.sources.groups import group_finder, group_of
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER
 from headstart.data.sources.written import (
     Labels,
@@ -135,15 +135,7 @@ def _written(splits: dict[str, str | None], labels: Labels, options: Options) ->
     for path, split in splits.items():
         photos = _Photos(path, labels.root)
         for written in _file(path, split, photos, labels):
-            group = None
-            if find_group is not None:
-                seen = below(written.path, labels.root)
-                group = find_group(seen)
-                if group is None:
-                    labels.errors.append(
-                        f"{written.source}: the expression of group_by finds no group in {seen!r}; it must "
-                        "in every path"
-                    )
+            group = group_of(written.path, written.source, labels, find_group)
             yield dataclasses.replace(written, group=group)
 
 
@@ -172,8 +164,8 @@ def _file(path: str, split: str | None, photos: _Photos, labels: Labels) -> Iter
     if len(lists) < 3:
         return
 
-    categories = _categories(path, lists["categories"], labels)
-    images = _images(path, lists["images"], labels)
+    categories = _by_id(path, "categories", lists["categories"], "name", labels)
+    images = _by_id(path, "images", lists["images"], "file_name", labels)
     objects: dict[Any, list[Object]] = {key: [] for key in images}
     faults: dict[Any, str] = {}
     for number, entry in enumerate(lists["annotations"]):
@@ -188,7 +180,7 @@ def _file(path: str, split: str | None, photos: _Photos, labels: Labels) -> Iter
         elif category not in categories:
             labels.errors.append(f"{place}: category_id is {category!r}, which no category has")
         elif entry.get("iscrowd") not in (1, True):  # a crowd's box is around many objects
-            each, fault = _object(entry, categories[category], labels.task)
+            each, fault = _object(entry, clean_class(categories[category][1]), labels.task)
             if fault:
                 faults.setdefault(image_id, f"annotations[{number}]: {fault}")
             if each is not None:
@@ -212,34 +204,29 @@ def _is_id(entry: Any, key: str) -> bool:
     return isinstance(entry, dict) and isinstance(entry.get(key), (int, str))
 
 
-def _categories(path: str, entries: list[Any], labels: Labels) -> dict[Any, str]:
-    categories: dict[Any, str] = {}
+def _by_id(path: str, name: str, entries: list[Any], text: str, labels: Labels) -> dict[Any, tuple[int, str]]:
+    """Return the number and the text of each entry of a list, by its id.
+
+    Args:
+        path: The file.
+        name: Name of the list.
+        entries: The list.
+        text: Name of the text in an entry.
+        labels: Collects what is wrong.
+    """
+    found: dict[Any, tuple[int, str]] = {}
     for number, entry in enumerate(entries):
-        place = f"{path}, categories[{number}]"
+        place = f"{path}, {name}[{number}]"
         if not _is_id(entry, "id"):
             labels.errors.append(f"{place}: no id")
-        elif not isinstance(entry.get("name"), str) or not clean_class(entry["name"]):
-            labels.errors.append(f"{place}: no name")
-        elif entry["id"] in categories:
-            labels.errors.append(f"{place}: id is {entry['id']!r}, which another category has")
+        elif not isinstance(entry.get(text), str) or not entry[text].strip():
+            labels.errors.append(f"{place}: no {text}")
+        elif entry["id"] in found:
+            other = {"images": "image", "categories": "category"}[name]
+            labels.errors.append(f"{place}: id is {entry['id']!r}, which another {other} has")
         else:
-            categories[entry["id"]] = clean_class(entry["name"])
-    return categories
-
-
-def _images(path: str, entries: list[Any], labels: Labels) -> dict[Any, tuple[int, str]]:
-    images: dict[Any, tuple[int, str]] = {}
-    for number, entry in enumerate(entries):
-        place = f"{path}, images[{number}]"
-        if not _is_id(entry, "id"):
-            labels.errors.append(f"{place}: no id")
-        elif not isinstance(entry.get("file_name"), str) or not entry["file_name"].strip():
-            labels.errors.append(f"{place}: no file_name")
-        elif entry["id"] in images:
-            labels.errors.append(f"{place}: id is {entry['id']!r}, which another image has")
-        else:
-            images[entry["id"]] = (number, entry["file_name"])
-    return images
+            found[entry["id"]] = (number, entry[text])
+    return found
 
 
 def _object(entry: dict[str, Any], class_name: str, task: TaskName) -> tuple[Object | None, str]:

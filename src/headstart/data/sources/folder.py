@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from headstart.columns import counted
+from headstart.columns import counted, listed
 from headstart.data.sources.similar import similar_classes
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER, split_in_name
 from headstart.data.sources.tree import Image, Tree, tree_of
@@ -333,8 +333,7 @@ def _require_learnable(sources: list[_Source]) -> None:
 
 
 def _named(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:_MOST_NAMED])
-    return shown if len(names) <= _MOST_NAMED else f"{shown} and {len(names) - _MOST_NAMED} more"
+    return listed(list(map(repr, names)), _MOST_NAMED)
 
 
 def _require_folder(path: str) -> None:

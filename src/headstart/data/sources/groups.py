@@ -6,11 +6,15 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
+from headstart.data.sources.written import Labels
 from headstart.errors import ConfigError, did_you_mean
 
+Finder: TypeAlias = Callable[[str], str | None]
 
-def group_finder(group_by: str, columns: Sequence[str] = ()) -> Callable[[str], str | None]:
+
+def group_finder(group_by: str, columns: Sequence[str] = ()) -> Finder:
     """Return a function that finds the group in a path, by the first parentheses of a regular expression.
 
     Args:
@@ -35,6 +39,26 @@ def group_finder(group_by: str, columns: Sequence[str] = ()) -> Callable[[str], 
         return match[1] if match else None
 
     return find
+
+
+def group_of(path: str, source: str, labels: Labels, find_group: Finder | None) -> str | None:
+    """Return the group of a photo. If the regular expression finds none, that is one of the labels' errors.
+
+    Args:
+        path: The photo.
+        source: Where its label is written.
+        labels: All labels that are read together.
+        find_group: The result of ``group_finder``; None if photos have no groups.
+    """
+    if find_group is None:
+        return None
+    seen = below(path, labels.root)
+    group = find_group(seen)
+    if group is None:
+        labels.errors.append(
+            f"{source}: the expression of group_by finds no group in {seen!r}; it must in every path"
+        )
+    return group
 
 
 def below(path: str, root: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headstart import tasks
+from headstart.columns import listed
 from headstart.data.quarantine import MOST_NAMED, named
 from headstart.data.sources.sorted_out import SortedOut
 from headstart.data.sources.written import Labels, Options, classes_of
@@ -48,8 +49,9 @@ def refuse_unlearnable(
     if task.has_labels and not known:
         problems.append("No photo has a label, so there is nothing to learn.")
     if lost := sorted(sorted_out.classes.keys() - known) if sorted_out.quarantined else []:
+        shown = listed(list(map(repr, lost)), MOST_NAMED)
         problems.append(
-            f"None of the photos of {_listed(lost)} can be used. Repair their labels, or remove the class."
+            f"None of the photos of class {shown} can be used. Repair their labels, or remove the class."
         )
         problems += named(sorted_out.quarantined)
     unknown = {name for candidate in candidates for name in classes_of(candidate)} - known - set(lost)
@@ -66,8 +68,3 @@ def refuse_unlearnable(
             )
     if problems:
         raise DataError("\n".join(problems))
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return f"class {', '.join(repr(name) for name in names[:MOST_NAMED])}{more}"

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from headstart.data.sources.groups import below
+from headstart.data.sources.groups import group_of
 from headstart.data.sources.split_names import SPLIT_OF_WORD
 from headstart.data.sources.table_cells import FaultError, answer_of, number_in, size_in, text_of
 from headstart.data.sources.table_columns import Columns
@@ -71,15 +71,8 @@ def _written(
                 labels.errors.append(
                     f"{source}: {columns.split} is {name!r};{nearest} it must be train, val or test, or empty"
                 )
-        group, fault = None, ""
-        if columns.find_group is not None:
-            seen = below(photo, str(folder))
-            group = columns.find_group(seen)
-            if group is None:
-                labels.errors.append(
-                    f"{source}: the expression of group_by finds no group in {seen!r}; it must in every path"
-                )
-        elif columns.group is not None:
+        group, fault = group_of(photo, source, labels, columns.find_group), ""
+        if columns.group is not None:
             group = text_of(cells.get(columns.group))
             fault = "" if group else f"the group ({columns.group}) is empty"
         size = None

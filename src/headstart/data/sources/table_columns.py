@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from headstart import tasks
-from headstart.data.sources.groups import group_finder
+from headstart.columns import listed
+from headstart.data.sources.groups import Finder, group_finder
 from headstart.data.sources.written import Options
 from headstart.errors import ConfigError, DataError, did_you_mean
 from headstart.records import TaskName
@@ -30,7 +31,7 @@ class Columns:
     targets: tuple[str, ...] = ()
     split: str | None = None
     group: str | None = None
-    find_group: Callable[[str], str | None] | None = None
+    find_group: Finder | None = None
 
     def used(self) -> list[str]:
         """Return the names of the columns to read, each once."""
@@ -124,5 +125,4 @@ def _missing(path: str, names: Sequence[str], missing: Sequence[tuple[str, str]]
 
 
 def _shown(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name[:40]) for name in names[:20])
-    return f"{shown} and {len(names) - 20} more" if len(names) > 20 else shown
+    return listed([repr(name[:40]) for name in names], 20)

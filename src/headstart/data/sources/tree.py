@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Final
 
 from headstart.errors import DataError
-from headstart.images.find import walk
+from headstart.images.find import Entry, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +50,25 @@ class Tree:
         return direct <= _FEW * (direct + self.subfolders[names].total())
 
 
+def refuse_unlisted(entry: Entry) -> None:
+    """Check that a folder could be listed.
+
+    Raises:
+        DataError: It could not.
+    """
+    if entry.error is not None:
+        raise DataError(
+            f"The folder {entry.path!r} cannot be listed: {entry.error.strerror}. Make it readable, or "
+            "move it elsewhere."
+        )
+
+
 def tree_of(root: str, entered: set[tuple[int, int]]) -> Tree:
     """List all files below a root except in the folders of ``entered``; add the listed folders to it."""
     tree = Tree(root)
     runs = []
     for entry in walk(root, entered):
-        if entry.error is not None:
-            raise DataError(
-                f"The folder {entry.path!r} cannot be listed: {entry.error.strerror}. Make it readable, or "
-                "move it elsewhere."
-            )
+        refuse_unlisted(entry)
         if entry.kind == "folder":
             tree.folders.append(entry.names)
         elif entry.kind == "run":

@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Final
 from xml.etree import ElementTree as ET
 
 from headstart import tasks
-from headstart.data.sources.groups import below, group_finder
+from headstart.data.sources.groups import Finder, group_finder, group_of
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER
+from headstart.data.sources.tree import refuse_unlisted
 from headstart.data.sources.written import (
     Labels,
     Object,
@@ -58,11 +59,7 @@ def find_voc(root: str) -> VocFolder:
     """
     found, doubtful = VocFolder(root), []
     for entry in walk(root, into_hidden=False):
-        if entry.error is not None:
-            raise DataError(
-                f"The folder {entry.path!r} cannot be listed: {entry.error.strerror}. Make it readable, or "
-                "move it elsewhere."
-            )
+        refuse_unlisted(entry)
         if entry.kind == "image":
             if not _MASKS & set(entry.names[:-1]):
                 found.images.append(entry.path)
@@ -128,7 +125,7 @@ def read_voc(found: VocFolder, options: Options, split: str | None = None) -> La
 
 
 def _written(
-    found: VocFolder, labels: Labels, find_group: Callable[[str], str | None] | None, split: str | None
+    found: VocFolder, labels: Labels, find_group: Finder | None, split: str | None
 ) -> Iterator[Written]:
     photos = _Photos(found.images)
     named = set()
@@ -148,14 +145,7 @@ def _written(
                 objects.append(_object(element))
             except ValueError as error:
                 fault = fault or f"object {number}: {error}"
-        group = None
-        if find_group is not None:
-            seen = below(photo, found.root)
-            group = find_group(seen)
-            if group is None:
-                labels.errors.append(
-                    f"{path}: the expression of group_by finds no group in {seen!r}; it must in every path"
-                )
+        group = group_of(photo, path, labels, find_group)
         size = None
         try:
             classes, placed = labels_of_objects(labels.task, objects)
@@ -163,19 +153,8 @@ def _written(
                 size = declared_size(annotation.findtext("size/width"), annotation.findtext("size/height"))
         except ValueError as error:
             classes, placed, fault = (), (), fault or str(error)
-        written.append(
-            Written(
-                photo,
-                path,
-                split or _split_of(path, found.root),
-                group,
-                classes,
-                (),
-                placed,
-                fault,
-                declared_size=size,
-            )
-        )
+        row_split = split or _split_of(path, found.root)
+        written.append(Written(photo, path, row_split, group, classes, (), placed, fault, size))
     if tasks.of(labels.task).has_box:
         written = _counted_from_zero(written, labels)
     yield from written

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from headstart.columns import counted
+from headstart.columns import counted, listed
 from headstart.data.split import Splits
 from headstart.data.text import label_text, path_below
 from headstart.records import Dataset
@@ -49,8 +49,7 @@ def photo_differences(
         ],
     }
     return [
-        f"{counted(len(paths), 'photo')} {kind}: {', '.join(paths[:_MOST_NAMED])}"
-        + (f" and {len(paths) - _MOST_NAMED} more" if len(paths) > _MOST_NAMED else "")
+        f"{counted(len(paths), 'photo')} {kind}: {listed(paths, _MOST_NAMED)}"
         for kind, paths in kinds.items()
         if paths
     ]

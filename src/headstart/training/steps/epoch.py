@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from headstart.columns import listed
 from headstart.errors import TrainingError
 from headstart.model.memory import is_out_of_memory, release_memory
 from headstart.training.run.history import Scores
@@ -51,10 +52,9 @@ def refuse_some_not_finite(losses: Tensor, paths: Sequence[str], where: str) -> 
     is_finite = torch.isfinite(losses).tolist()
     wrong = list(dict.fromkeys(path for path, fine in zip(paths, is_finite, strict=True) if not fine))
     if wrong and any(is_finite):
-        more = f" and {len(wrong) - _MOST_NAMED} more" if len(wrong) > _MOST_NAMED else ""
         raise TrainingError(
             f"The loss is not finite (NaN or infinite) for {len(wrong)} of {len(is_finite)} photos "
-            f"({where}): {', '.join(wrong[:_MOST_NAMED])}{more}. The network does not return finite numbers "
+            f"({where}): {listed(wrong, _MOST_NAMED)}. The network does not return finite numbers "
             "for them. Remove them, for example if they show one colour, or use another network; if they "
             "are photos like the others, a smaller learning rate is the usual cure."
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from headstart.config import PhaseConfig
+from headstart.data.check import record_of
 from headstart.frozen.activations import Activations
 from headstart.model.freeze import freeze, make_trainable
 from headstart.model.prefix import NetworkPrefix
@@ -68,20 +69,9 @@ def rehearse(setup: Setup, phase: PhaseConfig, accelerator: Accelerator) -> Phas
 def _unread(setup: Setup) -> list[Record]:
     """Return the photos that may be trained on, with what is known of them before any is read."""
     labels = {name: label for label, name in enumerate(setup.listing.class_names)}
-    return [
-        Record(
-            each.photo,
-            labels[each.class_name] if each.class_name else 0,
-            each.split,
-            sha256="",
-            labels=tuple(labels[name] for name in each.labels),
-            numbers=each.numbers,
-            box=(0, 0, 1, 1),
-            size=(1, 1),
-        )
-        for each in setup.listing.candidates
-        if each.split in (None, "train")
-    ]
+    candidates = [each for each in setup.listing.candidates if each.split in (None, "train")]
+    records = [record_of(each, labels, sha256="") for each in candidates]
+    return [replace(record, box=(0, 0, 1, 1), size=(1, 1)) for record in records]
 
 
 @dataclass(frozen=True)
