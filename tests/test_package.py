@@ -73,7 +73,7 @@ def test_every_error_that_a_public_docstring_names_is_public() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         headstart.trian  # noqa: B018
-    with pytest.raises(AttributeError, match="it is a command: headstart predict --help"):
+    with pytest.raises(AttributeError, match=r"headstart predict --help, and in Python headstart\.load"):
         headstart.predict  # noqa: B018
 
 

@@ -115,6 +115,8 @@ def test_a_model_is_scored_by_its_path_or_as_an_object(result: hs.TrainResult, p
         scored.metrics == hs.evaluate(pickle.loads(pickle.dumps(result.predictor)), photos, "train").metrics
     )
     assert "was trained on" in scored.notes[0]
+    assert scored.notes[0] in repr(scored)
+    assert scored.notes[0] not in str(scored)  # the command writes it to standard error
     assert hs.evaluate(result.predictor, photos).metrics == result.metrics["test"]
     assert hs.evaluate(hs.load(result.path), photos / "test").notes == ()
 

@@ -176,12 +176,15 @@ _MODULES = {
 }
 
 
-_ONLY_COMMANDS = ("cache", "demo", "predict")  # without a function of their name
+# Commands without a function of their name.
+_ONLY_COMMANDS = {"cache": "", "demo": "", "predict": ", and in Python headstart.load(MODEL).predict(PHOTOS)"}
 
 
 def __getattr__(name: str) -> object:
     if name not in _MODULES:
-        hint = f". In a shell, it is a command: headstart {name} --help" if name in _ONLY_COMMANDS else ""
+        hint = ""
+        if name in _ONLY_COMMANDS:
+            hint = f". In a shell, it is a command: headstart {name} --help{_ONLY_COMMANDS[name]}"
         raise AttributeError(f"module 'headstart' has no attribute {name!r}{hint}")
     with requires_extra("train", f"headstart.{name}"):
         return getattr(importlib.import_module(_MODULES[name]), name)

@@ -343,6 +343,21 @@ def test_a_low_first_loss_does_not_hide_the_curve(tmp_path: Path, monkeypatch: p
     assert top > 0.06
 
 
+def test_the_legend_is_as_wide_as_the_picture_at_most(
+    found: hs.LrRange, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widths: list[tuple[float, float]] = []
+
+    def measure(path: Path, figure: Any, command: str) -> None:
+        figure.canvas.draw()
+        widths.append((figure.legends[0].get_window_extent().width, figure.bbox.width))
+
+    monkeypatch.setattr("headstart.training.tools.lr_curve.write_picture", measure)
+    draw(tmp_path / "a.png", found)
+    ((of_legend, of_picture),) = widths
+    assert of_legend < of_picture
+
+
 def test_where_a_head_was_solved_before_noise_is_no_suggestion_but_the_rise_is_a_limit() -> None:
     lrs = np.geomspace(1e-7, 10, NUM_STEPS)
     chance = np.random.Generator(np.random.Philox(1)).normal(0, 0.02, NUM_STEPS)

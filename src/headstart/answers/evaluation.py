@@ -51,6 +51,10 @@ class Evaluation:
         return len(self.scored)
 
     def __repr__(self) -> str:
+        return "\n".join([str(self), *(f"Note: {note}" for note in self.notes)])
+
+    def __str__(self) -> str:
+        """Return the scores without the notes."""
         lines: list[str] = []
         for header, rows in self._tables():
             lines += [*table(header, rows), ""]

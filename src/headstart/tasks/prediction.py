@@ -40,16 +40,18 @@ class Prediction:
         """Return what there is to say, and of many classes the most probable ones."""
         said = {each.name: getattr(self, each.name) for each in fields(self)}
         empty: tuple[Any, ...] = (None, (), {})
-        shown = [f"{name}={_text(value)}" for name, value in said.items() if value not in empty]
+        shown = [f"{name}={_text(name, value)}" for name, value in said.items() if value not in empty]
         return f"Prediction({', '.join(shown)})"
 
 
-def _text(value: Any) -> str:
+def _text(name: str, value: Any) -> str:
+    """Write a field with as many digits as say something."""
+    digits = ".4g" if name == "numbers" else ".1f" if name == "box" else ".4f"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return format(value, digits)
     if isinstance(value, dict):
-        parts = [f"{name!r}: {number:.4g}" for name, number in list(value.items())[:_MOST_SHOWN]]
+        parts = [f"{key!r}: {number:{digits}}" for key, number in list(value.items())[:_MOST_SHOWN]]
         return "{" + ", ".join([*parts, *(["..."] if len(value) > _MOST_SHOWN else [])]) + "}"
-    if isinstance(value, tuple) and all(isinstance(each, float) for each in value):
-        return "(" + ", ".join(f"{each:.1f}" for each in value) + ")"
+    if name == "box":
+        return "(" + ", ".join(format(side, digits) for side in value) + ")"
     return repr(value)

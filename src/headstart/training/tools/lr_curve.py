@@ -45,5 +45,5 @@ def draw(path: Path, found: LrRange) -> None:
     axes.set_title(f"Phase {found.phase}: {found.ended}{doubt}", size=11)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(frameon=False, loc="outside lower center", ncols=4)
+    figure.legend(frameon=False, loc="outside lower center", ncols=2)
     write_picture(path, figure, COMMAND)
