@@ -293,7 +293,7 @@ def test_a_command_that_needs_pytorch_names_itself(words: tuple[str, ...], runs:
 def test_a_head_for_boxes_is_refused_by_the_task_and_not_for_want_of_pytorch(runs: Path) -> None:
     done = without_pytorch(command("train", "photos", "--head", "spatial", "--out", "refused"), runs)
     assert done.returncode == 2
-    assert "head is 'spatial', which looks for boxes; the task is 'classification'" in done.stderr
+    assert "head is 'spatial', which is only for boxes; the task is 'classification'" in done.stderr
     assert "needs PyTorch" not in done.stderr
 
 
@@ -334,8 +334,8 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(runs: Path) -> None:
         (["photos", "--backbone", "timm/convnext_tiny"], ["convnext_tiny", "pip install 'headstart[train]'"]),
         (["photos", "--device", "cuda"], ["device is 'cuda'. That needs PyTorch"]),
         (["photos", "--weights", "random"], ["weights is 'random'. That needs PyTorch"]),
-        (["boxes.csv"], ["The task 'box' is learned in steps, whatever the recipe. That needs PyTorch"]),
-        (["nowhere.csv", "--task", "box"], ["The task 'box' is learned in steps, whatever the recipe."]),
+        (["boxes.csv"], ["The task 'box' is always trained in steps. That needs PyTorch"]),
+        (["nowhere.csv", "--task", "box"], ["The task 'box' is always trained in steps."]),
     ],
     ids=["steps", "torchvision", "timm", "device", "random", "boxes", "task"],
 )
@@ -355,7 +355,7 @@ def test_what_needs_pytorch_says_so_and_how_to_get_it(
 
 @pytest.mark.parametrize(
     ("weights", "code", "told"),
-    [("classes", 0, "A plan:"), ("nowhere.pth", 1, "There is no file 'nowhere.pth'")],
+    [("classes", 0, "This is a plan:"), ("nowhere.pth", 1, "There is no file 'nowhere.pth'")],
 )
 def test_weights_may_be_those_of_a_run(runs: Path, weights: str, code: int, told: str) -> None:
     words = ("train", "photos", "--weights", weights, "--size-px", "64", "--dry-run")
@@ -375,7 +375,7 @@ story.check_images = fail
 """
     done = without_pytorch(code + command("train", "photos", "--out", str(tmp_path / "run")), runs)
     assert done.returncode == 130
-    assert "The run had not begun. Give the same command again" in done.stderr
+    assert "The run had not begun. Repeat the same command" in done.stderr
     assert not (tmp_path / "run").exists()
 
 

@@ -75,7 +75,7 @@ def run_demo(out: Path | None = None) -> None:
     make_demo_photos(photos)
     result = train(photos, run, recipe="probe")
     num_test, accuracy = result.metrics["images"]["test"], result.metrics["test"]["accuracy"]
-    print(f"\nOn {num_test} patches kept apart until now: accuracy {accuracy:.3f}")
+    print(f"\nOn {num_test} test patches, which were not used until now: accuracy {accuracy:.3f}")
     print("Three of them:")
     unseen = [sorted((photos / "test" / name).iterdir())[0] for name in ("fur", "gravel", "grass")]
     for prediction in load(run).predict(unseen):

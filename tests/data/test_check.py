@@ -325,7 +325,7 @@ def test_a_class_whose_boxes_all_lie_outside_is_an_error(tree):
 def test_photos_under_two_labels_are_named_with_both_files(tree):
     root = tree({**SIX_PHOTOS, "cat/7.png": 7, "dog/8.png": 7, "dog/9.png": 4})
     [note] = check_images(read_folder(root)).notes
-    assert "1 photo is there twice" in note  # dog/9.png is dog/1.png, which is right
+    assert "1 photo occurs twice" in note  # dog/9.png is dog/1.png, which is right
     assert f"{str(root / 'cat' / '7.png')!r} (cat) and {str(root / 'dog' / '8.png')!r} (dog)" in note
 
 
@@ -342,7 +342,7 @@ def test_photos_under_two_labels_are_named_for_every_task(tree, columns, one, ot
     rows = f"a.png,{one}\nb.png,{other}\nc.png,{one}\nd.png,{one}\ne.png,{other}\n"
     (root / "t.csv").write_text(f"image,{columns}\n{rows}")
     [note] = [n for n in check_images(read_source(root / "t.csv", **options)).notes if "twice" in n]
-    assert "1 photo is there twice" in note
+    assert "1 photo occurs twice" in note
     assert f"a.png' {shown[0]} and " in note
     assert f"b.png' {shown[1]}. Remove" in note
 

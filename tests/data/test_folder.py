@@ -178,7 +178,7 @@ def test_who_says_that_folders_are_classes_is_believed(tree):
         read_source(root)
     listing = read_source(root, task="classification")
     assert by_split(listing) == {None: Counter(cat=4, dog=4)}
-    assert any("taken as the classes" in note for note in listing.notes)
+    assert any("used as the classes" in note for note in listing.notes)
 
 
 NOT_THE_SAME = {
@@ -509,7 +509,7 @@ REFUSED = {
     ),
     "no train": (
         {"val/cat/1.png": 1, "val/dog/2.png": 2},
-        "photos/val' is there, but no 'train' folder beside it to learn from",
+        "photos/val' is there, but there is no 'train' folder beside it to train on",
     ),
     "empty val": (
         {"train/cat/1.png": 1, "train/dog/2.png": 2, "val": None},
@@ -522,7 +522,7 @@ REFUSED = {
     "train without classes": ({"train/1.png": 1, "val/2.png": 2}, "photos/train' holds photos, but no class"),
     "two trains": (
         {"train/cat/1.png": 1, "Training/dog/2.png": 2},
-        "'Training', 'train' both stand for train",
+        "'Training', 'train' both mean train",
     ),
     "test beside classes": (
         {**CATS_AND_DOGS, "test/9.png": 9},

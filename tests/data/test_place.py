@@ -103,7 +103,7 @@ def test_boxes_of_every_orientation_are_where_the_object_is(tree, form, drawn_on
     dataset = read(FORMS[form](root, entries))
     assert placed(dataset) == {name: where_a_viewer_shows_it(data) for name, data in files.items()}
     notes = "\n".join(dataset.notes)
-    assert ("7 boxes were drawn in the photo as it is stored" in notes) == (drawn_on == "stored")
+    assert ("7 boxes were drawn in the stored photo" in notes) == (drawn_on == "stored")
     assert ("8 boxes were drawn in a larger or smaller copy" in notes) == (factor != 1)
     assert "No declared size shows" not in notes
 

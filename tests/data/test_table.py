@@ -184,7 +184,7 @@ def test_photos_may_lie_anywhere(tree, tmp_path):
 REFUSED = [
     ("", {}, ["is empty", "image,label"]),
     ("file,label\na.png,x\n", {}, ["no column 'image'", "--image-column", "'file', 'label'"]),
-    ("image,lable\na.png,x\n", {}, ["no column with an answer", "Did you mean 'lable'", "'image', 'lable'"]),
+    ("image,lable\na.png,x\n", {}, ["no column with labels", "Did you mean 'lable'", "'image', 'lable'"]),
     ("imgae,label\na.png,x\n", {}, ["Did you mean 'imgae'"]),
     (GOOD, {"label_column": "lab"}, ["no column 'lab'", "Did you mean 'label'", "--label-column"]),
     (GOOD, {"target": "hight"}, ["no column 'hight'", "--target"]),
@@ -206,7 +206,7 @@ REFUSED = [
     ),
     ('image,label\na.png,"cat\nb.png,dog\n', {}, ["line 2", "double quote"]),
     ("image,label\n,cat\nb.png,dog\n", {}, ["line 2: image is ''"]),
-    (GOOD.replace("dog", "cat"), {}, ["single class, 'cat', and a model has to choose", "Add photos"]),
+    (GOOD.replace("dog", "cat"), {}, ["single class, 'cat', but a model needs", "Add photos"]),
     ("image,label\n", {}, ["no photo and no label: nothing is listed"]),
     (
         "image,label,split\na.png,x,trian\nb.png,y,\n",
@@ -396,7 +396,7 @@ def test_boxes_are_cut_off_at_the_edge_and_know_the_photos_size(table):
         ((0.0, 1.0, 4.0, 6.0), (8, 6)),
         ((1.0, 1.0, 4.0, 4.0), (8, 6)),
     ]
-    assert dataset.notes == ("1 boxes reach beyond their photos and are cut off at the edge.",)
+    assert dataset.notes == ("1 boxes extend beyond their photos and are clipped at the edge.",)
 
 
 def test_validation_photos_may_stand_in_a_table_of_their_own(table):
@@ -404,7 +404,7 @@ def test_validation_photos_may_stand_in_a_table_of_their_own(table):
     listing = read_source(train, val)
     assert [c.split for c in listing.candidates] == ["train", "train", "train", "val"]
     table("image,label,split\nd.png,cat,val\ne.png,dog,train\n")
-    with pytest.raises(DataError, match="two validation sets"):
+    with pytest.raises(DataError, match="two sets of validation photos"):
         read_source(train, val)
     numbers = table("image,xmin,ymin,xmax,ymax\nd.png,1,1,2,2\n", "boxes.csv")
     with pytest.raises(DataError, match="task box"):

@@ -40,7 +40,7 @@ def test_the_scale_is_the_mean_and_the_standard_deviation_of_each_target() -> No
 
 @pytest.mark.parametrize(
     ("numbers", "message"),
-    [((3.0, 3.0), "target 'kg' is 3 for all"), ((1.0, -1e308), r"kg is up to -1e\+308, too large")],
+    [((3.0, 3.0), "target 'kg' is 3 for all"), ((1.0, -1e308), r"kg is up to -1e\+308, which is too large")],
 )
 def test_numbers_that_give_no_scale_are_refused(numbers: tuple[float, ...], message: str) -> None:
     with pytest.raises(DataError, match=message):

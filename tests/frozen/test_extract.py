@@ -224,7 +224,7 @@ def test_the_cache_stays_within_its_budget(
     ("settings", "message"),
     [
         ({"epochs": 3}, "no setting 'epochs'"),
-        ({"val": 0.2}, "no photos are held back here"),
+        ({"val": 0.2}, "this command holds out no photos"),
         ({"boxes": "all"}, "boxes is 'all'"),
         ({"resize": "zoom", "size_px": 2}, "(?s)resize is 'zoom'.*size_px is 2"),
         ({"target": "height"}, "target is 'height'"),

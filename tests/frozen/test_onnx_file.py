@@ -219,7 +219,7 @@ def test_inputs_that_the_features_do_not_need_are_left_out(tmp_path: Path) -> No
 def test_guesses_are_reported(tmp_path: Path) -> None:
     said: list[str] = []
     open_backbone(saved(network(sides=("h", "w"), shape="map"), tmp_path), say=said.append)
-    assert [text for text in said if "224 pixels are taken. Another: --size-px" in text]
+    assert [text for text in said if "224 pixels are taken. To change it: --size-px" in text]
     assert [text for text in said if "the mean over its 56 × 56 positions is taken" in text]
     assert [text for text in said if "ImageNet's mean 0.485,0.456,0.406 and std" in text]
 
@@ -335,8 +335,8 @@ WRONG: list[tuple[str, Any, dict[str, Any], str]] = [
     ("page", b"\n<!DOCTYPE html><html>", {}, "a web page"),
     ("pointer", b"version https://git-lfs.github.com/spec/v1", {}, "has not been downloaded"),
     ("noise", b"\x12\x34\x99garbage", {}, "is not an ONNX model"),
-    ("nothing", onnx.ModelProto(ir_version=8), {}, "no network is in it"),
-    ("cut short", network().SerializeToString()[:600], {}, "damaged or cut short|no network is in it"),
+    ("nothing", onnx.ModelProto(ir_version=8), {}, "it contains no network"),
+    ("cut short", network().SerializeToString()[:600], {}, "damaged or cut short|it contains no network"),
     ("text", text_model(), {}, "is a text model: its input is input_ids \\(n, t\\) int64"),
     (
         "two images",

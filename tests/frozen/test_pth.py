@@ -137,7 +137,7 @@ def test_a_file_that_is_cut_anywhere_is_refused(is_zip: bool) -> None:
         with pytest.raises(WeightsError):
             read_pth(whole[:end], "a.pth")
     if not is_zip:
-        with pytest.raises(WeightsError, match="its end does not belong to it"):
+        with pytest.raises(WeightsError, match="it has extra bytes at its end"):
             read_pth(whole + b"\0", "a.pth")
 
 

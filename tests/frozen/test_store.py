@@ -212,7 +212,7 @@ def test_the_decision_to_keep_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     assert should_keep("auto", 10**5, 10, 100)[0]
     keep, why = should_keep("auto", 10**7, 10, 100)
     assert not keep
-    assert "10.0 MB are more than the 1 MB" in why
+    assert "10.0 MB exceed the 1 MB" in why
     assert should_keep("store", 10**7, 10, 100)[0]
     assert not should_keep("live", 10, 10, 100)[0]
 

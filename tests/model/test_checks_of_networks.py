@@ -209,8 +209,8 @@ def check(net: nn.Module) -> None:
         (InAList, "scales, which PyTorch does not see"),
         (InADict, "layers, which PyTorch does not see"),
         (SharedWithHead, "is shared by the stages"),
-        (ScaledAfterwards, "beside its head or after it"),
-        (TwoHeads, "beside its head or after it"),
+        (ScaledAfterwards, "beside or after its head"),
+        (TwoHeads, "beside or after its head"),
         (OverTheBatch, "beside other images"),
         (Random, "cut|beside other images"),
         (lambda: Net(norm=nn.BatchNorm2d(8, track_running_stats=False)), "beside other images"),
@@ -355,8 +355,8 @@ class KeepsANumber(Net):
 @pytest.mark.parametrize(
     ("make", "what"),
     [
-        (WithoutGradients, r"conv.weight, conv.bias would stay as they are.*no_grad"),
-        (InInferenceMode, r"conv.weight, conv.bias would stay as they are"),
+        (WithoutGradients, r"conv.weight, conv.bias would not be trained.*no_grad"),
+        (InInferenceMode, r"conv.weight, conv.bias would not be trained"),
         (TwoOutputsInTraining, "a tuple in training mode"),
         (Complex, "complex parameters, phases, "),
         (FailsInTraining, "in training mode it fails.*no labels"),

@@ -115,7 +115,7 @@ def test_the_feature_extractor_of_vgg16_goes_through_its_first_linear_layers() -
 
 
 def test_a_network_without_known_stages_has_no_map() -> None:
-    with pytest.raises(UnknownBackboneError, match="not staged"):
+    with pytest.raises(UnknownBackboneError, match="is not known"):
         feature_extractor("alexnet", pool=False, weights="random")
 
 

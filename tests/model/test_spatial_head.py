@@ -92,7 +92,7 @@ def test_what_looks_at_the_images_beside_its_base_is_refused() -> None:
         def forward(self, images: Tensor) -> Tensor:
             return super().forward(images) + images.mean()
 
-    with pytest.raises(UnknownBackboneError, match="beside its head"):
+    with pytest.raises(UnknownBackboneError, match="beside or after its head"):
         check_stages(Beside().eval(), 64)
 
 

@@ -386,7 +386,7 @@ def test_a_subclass_with_its_own_forward_is_not_taken_for_its_parent() -> None:
 
 
 def test_a_network_without_a_last_layer_is_refused() -> None:
-    with pytest.raises(UnknownBackboneError, match="no single head"):
+    with pytest.raises(UnknownBackboneError, match="it has no head"):
         stages(nn.ReLU())
 
 
@@ -456,5 +456,5 @@ def test_checking_leaves_modes_and_random_numbers_alone() -> None:
 def test_a_network_of_several_heads_is_refused(name: str) -> None:
     with torch.device("meta"):
         network = timm.create_model(name)
-    with pytest.raises(UnknownBackboneError, match=r"no single head.*headstart backbones"):
+    with pytest.raises(UnknownBackboneError, match=r"it has no head.*headstart backbones"):
         stages(network)

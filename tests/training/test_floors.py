@@ -132,7 +132,7 @@ def test_a_probe_is_not_resumed_with_other_packages_or_settings_unless_forced(
     (run / "config.toml").write_text((run / "config.toml").read_text().replace("seed = 7", "seed = 0"))
     capsys.readouterr()
     hs.resume(run)
-    told = "A head that is solved has no checkpoints, so the run begins again. Features that are stored are"
+    told = "A solved head has no checkpoints, so the run begins again. Features that are stored are"
     assert told in capsys.readouterr().err
     assert not (run / "checkpoints").exists()
 
@@ -148,5 +148,5 @@ def test_a_photo_that_vanishes_before_the_file_is_checked_is_named_with_the_comm
         return compare(predictor, photos, *others)
 
     monkeypatch.setattr(ground, "_compare", remove)
-    with pytest.raises(TrainingError, match=f"no longer can.*Put it back, then: headstart resume '{run}'"):
+    with pytest.raises(TrainingError, match=f"no longer can.*Restore it, then: headstart resume '{run}'"):
         hs.train(data, run, recipe="probe", size_px=32)

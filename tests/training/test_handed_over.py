@@ -264,7 +264,7 @@ def hooked() -> nn.Module:
     ("make", "phases", "what"),
     [
         (TwoOutputs, ALL, "gives a tuple; it must give one tensor. Wrap it"),
-        (BehindNoGrad, ALL, r"conv.weight, conv.bias would stay as they are"),
+        (BehindNoGrad, ALL, r"conv.weight, conv.bias would not be trained"),
         (lambda: torch.compile(Net(), backend="eager"), ALL, "compiled by torch.compile"),
         (compiled_in_place, ALL, "compiled by torch.compile"),
         (lambda: torch.jit.trace(Net(), torch.zeros(2, 3, 32, 32)), ALL, "TorchScript"),

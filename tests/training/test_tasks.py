@@ -242,7 +242,7 @@ def test_a_state_dict_is_written_where_the_native_network_has_a_place_for_the_he
     assert "num_classes=2" in lines  # outputs, though there are no classes
     network = torch.load(tmp_path / "numbers.pth", weights_only=True)
     assert network["fc.weight"].shape == (2, 96)
-    with pytest.raises(UsageError, match="no place"):
+    with pytest.raises(UsageError, match="does not support"):
         write_pth(runs["box"].path / "model.safetensors", tmp_path / "box.pth")
     assert not (tmp_path / "box.pth").exists()
 
@@ -297,7 +297,7 @@ def test_what_a_task_does_not_have_is_refused(tables: dict[str, Path], tmp_path:
 
     with pytest.raises(ConfigError, match=r"val_accuracy.*'box'.*val_iou"):
         train("box", select="val_accuracy")
-    with pytest.raises(ConfigError, match="looks for boxes"):
+    with pytest.raises(ConfigError, match="is only for boxes"):
         train("multilabel", head="spatial")
     with pytest.raises(ConfigError, match="the task 'box' does not support mixup"):
         train("box", phases=[{**HEAD[0], "mixup": 0.2}])
@@ -359,7 +359,7 @@ def test_a_crop_that_loses_boxes_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        ("resnet18", "it must be a torch.nn.Module"),
+        ("resnet18", "it must be an instance of torch.nn.Module"),
         (torch.nn.Flatten(), "no parameters"),
         (torch.nn.Linear(7, 4), "fails on two images of 64 × 64"),
     ],

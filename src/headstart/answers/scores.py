@@ -56,7 +56,7 @@ def _refuse_others(answers: Answers, info: ModelInfo) -> None:
     if answers.output_names != (names := tasks.of(info.task).columns(info)):
         raise UsageError(
             f"The answers have the outputs {', '.join(answers.output_names)}, but the model has "
-            f"{', '.join(names)}. Take the model and the answers.csv of one run folder."
+            f"{', '.join(names)}. Use the model and the answers.csv of the same run folder."
         )
     if not len(answers):
         raise UsageError("There are no answers to score. Choose another source or split.")

@@ -189,9 +189,9 @@ def _under_two_labels(records: Sequence[Record], listing: Listing) -> list[str]:
     pairs = "; ".join(" and ".join(map(shown, each)) for each in twice[:_MOST_PAIRS])
     more = f"; and {len(twice) - _MOST_PAIRS} more" if len(twice) > _MOST_PAIRS else ""
     what = (
-        "photos are there twice, byte for byte, with different labels"
+        "photos occur twice, byte for byte, with different labels"
         if len(twice) > 1
-        else ("photo is there twice, byte for byte, with different labels")
+        else ("photo occurs twice, byte for byte, with different labels")
     )
     return [f"Warning: {len(twice)} {what}: {pairs}{more}. Remove the wrong ones."]
 

@@ -154,11 +154,11 @@ def _advice(declared: tuple[float, float], header: Header) -> str:
 def _notes(done: Counter[str], undecided: list[str]) -> list[str]:
     """Return sentences about the changes to boxes, and about photos with an unknown frame."""
     words = {
-        "turned": "boxes were drawn in the photo as it is stored, before its EXIF orientation turns it "
-        "upright; they are turned with their photos.",
+        "turned": "boxes were drawn in the stored photo, before its EXIF orientation turns it "
+        "upright; they are rotated with their photos.",
         "scaled": "boxes were drawn in a larger or smaller copy of their photo, as the declared width and "
         "height show; they are scaled to the photo.",
-        "cut off": "boxes reach beyond their photos and are cut off at the edge.",
+        "cut off": "boxes extend beyond their photos and are clipped at the edge.",
     }
     notes = [f"{done[what]} {sentence}" for what, sentence in words.items() if done[what]]
     if undecided:

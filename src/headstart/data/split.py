@@ -61,7 +61,7 @@ def split_dataset(dataset: Dataset, *, val_fraction: float, seed: int) -> Splits
             answers = _answers(train, dataset.task)
             if twice := [record.path for record in train if len(answers[record.sha256]) > 1]:
                 raise DataError(
-                    f"{len(twice)} of {len(train)} photos are there twice, byte for byte, with different "
+                    f"{len(twice)} of {len(train)} photos occur twice, byte for byte, with different "
                     f"labels, so none can be held back for validation: {twice[0]!r}, for example. Remove the "
                     "wrong ones."
                 )

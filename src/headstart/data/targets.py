@@ -59,8 +59,8 @@ class Scale:
             if not np.isfinite(spread):
                 largest = of_target[np.abs(of_target).argmax()]
                 raise DataError(
-                    f"{name} is up to {largest:g}, too large to compute with. Correct it, or use another "
-                    "unit."
+                    f"{name} is up to {largest:g}, which is too large to compute with. Correct it, or use "
+                    f"another unit."
                 )
         return cls(tuple(mean.tolist()), tuple(std.tolist()))
 

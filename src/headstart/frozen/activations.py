@@ -337,6 +337,6 @@ def _readable(item: _Item, row: Row) -> np.ndarray | None:
     if isinstance(row, Exception):
         raise DataError(
             f"{item.photo.key} could be read when this run began, and no longer can: "
-            f"{getattr(row, 'reason', None) or row}. Put it back, or start the run again."
+            f"{getattr(row, 'reason', None) or row}. Restore it, or start the run again."
         )
     return row

@@ -120,7 +120,7 @@ def should_keep(setting: str, num_bytes: int, num_kept: int, num_live: int) -> t
     if setting == "live":
         return False, "the setting features = 'live' says so"
     if setting == "auto" and num_bytes > budget:
-        return False, f"{size} are more than the {budget / 1e6:,.0f} MB that features may use on this disk"
+        return False, f"{size} exceed the {budget / 1e6:,.0f} MB that features may use on this disk"
     return True, f"{size}, {num_kept:,} photos through the frozen part at most, instead of {num_live:,}"
 
 
@@ -190,8 +190,8 @@ class Room:
         """Report that a store cannot be used, once if all stores of the run have the same problem."""
         if str(error) not in self._reported:
             self._say(
-                f"{error}. The work continues without it: what does not fit into memory is computed whenever "
-                f"it is needed."
+                f"{error}. The run continues without it: features that do not fit into memory are "
+                f"computed whenever it is needed."
             )
         self._reported.add(str(error))
 
@@ -201,8 +201,8 @@ class Room:
         if not self._is_told:
             self._say(
                 f"The feature cache has no room left: this run and other running processes use all of the "
-                f"{budget_bytes() / 1e6:,.0f} MB that it may take on this disk. What is missing is computed "
-                f"whenever it is needed."
+                f"{budget_bytes() / 1e6:,.0f} MB that it may take on this disk. Missing features are "
+                f"computed whenever it is needed."
             )
         self._is_told = True
         return False

@@ -184,8 +184,8 @@ def _refuse_wrong(path: Path | None, settings: Mapping[str, Any]) -> None:
         problems.append(f"out is {str(path)!r}; its name must end in {' or '.join(WRITERS)}.")
     if settings.get("val") is not None and _is_number(settings["val"]):
         problems.append(
-            f"val is {settings['val']!r}; no photos are held back here. Name a folder or file of validation "
-            "photos, or leave it out."
+            f"val is {settings['val']!r}; this command holds out no photos. Name a folder or file of "
+            f"validation photos, or leave it out."
         )
     if problems:
         raise ConfigError(problems)

@@ -120,7 +120,7 @@ def own_backbone(name: str, weights: str | os.PathLike[str], size_px: int | None
     else:
         path, info = file_of_user(weights, full_name)
         digest = digest_in_name(path) if Path(path).name == recipe.file_name else None
-        file = WeightsFile("cache", path, digest, remedy="Get it anew.")
+        file = WeightsFile("cache", path, digest, remedy="Download or copy it again.")
         data, sha256 = file.read()
         if info:
             verify_safetensors(data, name=path)
@@ -170,7 +170,7 @@ def _read(data: bytes, path: str) -> dict[str, np.ndarray]:
     try:
         return dict(safetensors.numpy.load(data))
     except Exception as error:  # damage shows in any way
-        raise WeightsError(f"{path} cannot be read: it is damaged. Get it anew.") from error
+        raise WeightsError(f"{path} cannot be read: it is damaged. Download or copy it again.") from error
 
 
 def _fitting(given: Mapping[str, np.ndarray], recipe: Recipe, file: WeightsFile) -> Mapping[str, np.ndarray]:
@@ -197,7 +197,7 @@ def _fitting(given: Mapping[str, np.ndarray], recipe: Recipe, file: WeightsFile)
     if wrong:
         raise WeightsError(
             f"{file.path} holds numbers that are not float32 or not finite, in {len(wrong)} tensors, among "
-            f"them {wrong[0]}. Take another checkpoint."
+            f"them {wrong[0]}. Use another checkpoint."
         )
     return given
 

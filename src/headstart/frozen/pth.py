@@ -62,8 +62,8 @@ def read_pth(data: bytes, path: str) -> dict[str, np.ndarray]:
     except Exception as error:  # damage shows in any way
         reason = f"it is damaged ({type(error).__name__})"
     raise WeightsError(
-        f"{path} cannot be read as a state dict: {reason}. No code in it ran. Get the file anew, or save the "
-        f"state dict alone, with torch.save(network.state_dict(), path)."
+        f"{path} cannot be read as a state dict: {reason}. No code in it ran. Download or copy the file "
+        f"again, or save the state dict alone, with torch.save(network.state_dict(), path)."
     )
 
 
@@ -226,7 +226,7 @@ def _read_legacy(data: bytes) -> tuple[Any, Mapping[str, np.ndarray]]:
         storages[key] = np.frombuffer(data, storage.dtype, storage.num_elements, at + 8)
         at += 8 + storages[key].nbytes
     if at != len(data):
-        raise _RefusedError("it is damaged: its end does not belong to it")
+        raise _RefusedError("it is damaged: it has extra bytes at its end")
     return content, storages
 
 
@@ -261,7 +261,7 @@ class _StorageCollector(_Unpickler):
     def persistent_load(self, pid: Any) -> _Storage:
         storage = super().persistent_load(pid)
         if self.storages.setdefault(storage.key, storage) != storage:
-            raise _RefusedError("it is damaged: a storage is of two kinds")
+            raise _RefusedError("it is damaged: a storage has two types")
         return storage
 
 

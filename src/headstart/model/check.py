@@ -68,8 +68,8 @@ def _compare(network: nn.Module, images: Tensor, expected: Tensor) -> None:
     if not same_shape or not torch.allclose(composed, expected, rtol=1e-3, atol=1e-5, equal_nan=True):
         raise UnknownBackboneError(
             f"{name} cannot be cut: its stages ({', '.join(stage_names(network))}) do not give its own "
-            f"logits. It does something beside its head or after it that they do not hold. {HEAD_IS_LAST} "
-            f"{ALTERNATIVES}"
+            f"logits. It computes something beside or after its head that is not in its stages. "
+            f"{HEAD_IS_LAST} {ALTERNATIVES}"
         )
 
 
@@ -78,7 +78,7 @@ def _refuse_changed(network: nn.Module, before: Mapping[str, Tensor]) -> None:
     if changed:
         raise NetworkError(
             f"{type(network).__name__} changes {', '.join(changed)} in evaluation mode, where nothing may "
-            f"change: a frozen part would not stay as it is. Change buffers only in training mode "
+            f"change, because a frozen part must stay the same. Change buffers only in training mode "
             f"(if self.training: ...)."
         )
 
@@ -89,8 +89,8 @@ def _check_alone(network: nn.Module, images: Tensor, together: Tensor) -> None:
         alone = torch.cat([network(image) for image in images.unsqueeze(1)])
     except Exception as error:
         raise NetworkError(
-            f"{name} takes two images and fails on one: {type(error).__name__}: {error}. A model answers for "
-            f"one photo at a time too. Use norms that keep statistics (track_running_stats=True)."
+            f"{name} accepts two images but fails on one: {type(error).__name__}: {error}. A model must also "
+            f"accept a single photo. Use norms that keep statistics (track_running_stats=True)."
         ) from error
     if alone.shape != together.shape or not torch.allclose(
         alone, together, rtol=1e-3, atol=_TOLERANCE * float(together.abs().max()), equal_nan=True
@@ -98,7 +98,7 @@ def _check_alone(network: nn.Module, images: Tensor, together: Tensor) -> None:
         raise NetworkError(
             f"{name} gives an image another output beside other images than alone, so a photo's answer would "
             f"depend on the photos that are predicted with it. Use norms that keep statistics "
-            f"(track_running_stats=True), compute nothing over the batch, and draw nothing at random in "
+            f"(track_running_stats=True), compute nothing over the batch, and use no random numbers in "
             f"evaluation mode."
         )
 

@@ -126,6 +126,6 @@ def _refuse_cut_off(
     if cut_off:
         raise NetworkError(
             f"{type(network).__name__} cannot be trained from stage {at!r} on: {', '.join(cut_off)} would "
-            f"stay as they are, because no gradient reaches them. Remove torch.no_grad() or .detach() from "
+            f"not be trained, because no gradient reaches them. Remove torch.no_grad() or .detach() from "
             f"the forward pass, or unfreeze only what comes after it (unfreeze = 'head')."
         )

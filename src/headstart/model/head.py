@@ -89,9 +89,9 @@ def feature_map(network: nn.Module) -> StageSequence:
     names = [stage.name for stage in sequence]
     if "pool" not in names:
         raise UnknownBackboneError(
-            f"The inside of {type(network).__name__} is not staged, so it has no map before its pooling. "
-            f"Use a staged network (headstart backbones lists them), or the pooled features: pool=True, or "
-            f"head = 'linear' for boxes."
+            f"The inside of {type(network).__name__} is not known, so its feature map before the pooling "
+            f"cannot be found. Use a staged network (headstart backbones lists them), or the pooled "
+            f"features: pool=True, or head = 'linear' for boxes."
         )
     return StageSequence(sequence[: names.index("pool")])
 
@@ -130,7 +130,7 @@ def _resized(old: Any, num_classes: int, name: str) -> nn.Module:
     if not isinstance(old, (nn.Linear, nn.Conv2d)):
         raise UnknownBackboneError(
             f"The head, {name}, is a {type(old).__name__} without a linear layer or a convolution that could "
-            f"be made anew for {num_classes} classes. Give a module: replace_head(network, module)."
+            f"be replaced for {num_classes} classes. Give a module: replace_head(network, module)."
         )
     bias, device, dtype = old.bias is not None, old.weight.device, old.weight.dtype
     new: nn.Module

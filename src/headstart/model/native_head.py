@@ -11,7 +11,7 @@ HEAD_MARK = "_headstart_head"
 """Attribute of a network with the dotted name of its head; a string survives pickle and deepcopy."""
 
 HEAD_IS_LAST = (
-    "The last linear layer or convolution that a network registers is taken for its head, so register yours "
+    "The last linear layer or convolution that a network registers is used as its head, so register yours "
     "last."
 )
 
@@ -39,7 +39,7 @@ def head_module_name(network: nn.Module) -> str:
     """
     if base_of(network) is not None:
         raise UnknownBackboneError(
-            f"{type(network).__name__} is a network on a base: its head is all that is not the base. Build "
+            f"{type(network).__name__} is a network on a base: its head is everything except the base. Build "
             f"another network on the base instead of replacing it."
         )
     if marked := getattr(network, HEAD_MARK, None):
@@ -53,8 +53,8 @@ def head_module_name(network: nn.Module) -> str:
         layers = [name for name, m in network.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
     if not layers:
         raise UnknownBackboneError(
-            f"{type(network).__name__} cannot be cut: it has no single head, but none, or several whose "
-            f"logits are combined. {ALTERNATIVES}"
+            f"{type(network).__name__} cannot be cut: it has no head, or several heads with combined "
+            f"logits. {ALTERNATIVES}"
         )
     return str(layers[-1])
 

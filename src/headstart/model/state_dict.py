@@ -202,13 +202,13 @@ def _refuse_wrong_numbers(given: Mapping[str, Tensor], own: Mapping[str, Tensor]
     if kinds:
         raise WeightsError(
             f"{path} holds {given[kinds[0]].dtype} in {_some(kinds)}, where the network has "
-            f"{own[kinds[0]].dtype}. Are they quantised? Save the weights before they are."
+            f"{own[kinds[0]].dtype}. Are they quantised? Save the weights before quantisation."
         )
     wrong = [name for name, tensor in given.items() if not bool(torch.isfinite(tensor.float()).all())]
     if wrong:
         raise WeightsError(
             f"{path} holds numbers that are not finite (NaN or infinity), in {len(wrong)} of {len(given)} "
-            f"tensors: {_some(wrong)}. The training that wrote it had failed; take an earlier checkpoint."
+            f"tensors: {_some(wrong)}. The training that wrote it had failed; use an earlier checkpoint."
         )
 
 

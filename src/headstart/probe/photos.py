@@ -79,7 +79,7 @@ def solve_photos(
         num_bytes = solving_bytes(num_rows, num_features, targets.num_outputs)
         raise TrainingError(
             f"Solving the head takes about {num_bytes / 1e9:.1f} GB of memory ({num_rows:,} rows of "
-            f"{num_features:,} features, {targets.num_outputs:,} outputs), which are not available. Train it "
+            f"{num_features:,} features, {targets.num_outputs:,} outputs), which is not available. Train it "
             f"in steps instead: a recipe file with optimizer = 'adam'."
         ) from error
     return solved, _out_of_fold(solved, len(photos)), inputs

@@ -42,7 +42,7 @@ def outputs_of_file(predictor: Predictor, photos: Sequence[Record], run: Path) -
         if isinstance(row, Exception):
             reason = row.reason if isinstance(row, ImageError) else str(row)
             raise TrainingError(
-                f"A photo could be read before and no longer can: {photo.path}: {reason}. Put it back, then: "
+                f"A photo could be read before and no longer can: {photo.path}: {reason}. Restore it, then: "
                 f"{shell_command('resume', run)}"
             )
         found.append(row)

@@ -29,8 +29,8 @@ def write_pth(model: Path, out: Path) -> str:
     network, info = load_network(model)
     if info.head == "spatial":
         raise UsageError(
-            f"{model} looks for boxes on the map before the pooling, for which the native network has no "
-            f"place. Use model.onnx beside it, or train with head = 'linear'."
+            f"{model} has a spatial head on the feature map before the pooling, which the native network "
+            f"does not support. Use model.onnx beside it, or train with head = 'linear'."
         )
     memory = io.BytesIO()  # torch turns a full disk into an error of its own
     torch.save(network.state_dict(), memory)

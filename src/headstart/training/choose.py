@@ -303,7 +303,7 @@ def _find_backbone(config: TrainConfig, task: str, say: Callable[[str], object])
 
 def _in_steps(task: str) -> str:
     """Say why a task without a solver is trained in steps."""
-    return f"The task {task!r} is learned in steps, whatever the recipe."
+    return f"The task {task!r} is always trained in steps."
 
 
 def _refuse_without_pytorch(reason: str) -> None:

@@ -101,8 +101,8 @@ def _export(
     except Exception as error:  # whatever an exporter or ONNX Runtime does not support
         raise ExportError(
             f"The trained weights are safe in {run.path / 'model.safetensors'}, but the network cannot "
-            f"be exported to ONNX: {type(error).__name__}: {error}\nOnce the cause is removed, this "
-            f"repeats the export alone: {shell_command('resume', run.path)}"
+            f"be exported to ONNX: {type(error).__name__}: {error}\nWhen the cause has been removed, "
+            f"repeat only the export: {shell_command('resume', run.path)}"
         ) from error
 
 

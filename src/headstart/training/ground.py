@@ -96,7 +96,7 @@ class GroundFloor:
         self._cleanup.callback(self._run.close)
         if stopped is not None:
             self._run.reopen(stopped)
-            self._run.begin_again("A head that is solved has no checkpoints", force=force)
+            self._run.begin_again("A solved head has no checkpoints", force=force)
         say(f"Backbone {backbone.name}, weights: {backbone.source}")
         if backbone.is_file:
             check_on_files(backbone, [photo.photo for photo in self.listing.candidates], say)

@@ -72,7 +72,7 @@ def _answer_test_photos(run: RunFolder, model: Model, dataset: Dataset, splits: 
     if unreadable:
         raise TrainingError(
             f"A test photo could be read before and no longer can: {unreadable[0].path}: "
-            f"{unreadable[0].error}. Put it back, then: {shell_command('resume', run.path)}"
+            f"{unreadable[0].error}. Restore it, then: {shell_command('resume', run.path)}"
         )
     return answers
 
@@ -143,9 +143,9 @@ def _refuse_failed(run: RunFolder, failed: dict[str, Exception]) -> None:
         return
     reasons = [f"{name}: {_reason(error)}" for name, error in failed.items()]
     raise ExportError(
-        f"The model and its scores are safe in {run.path}, but not everything could be made of them:\n"
+        f"The model and its scores are safe in {run.path}, but some files could not be created from them:\n"
         + "\n".join(f"  {reason}" for reason in reasons)
-        + f"\nOnce the cause is removed, this makes what is missing: {shell_command('resume', run.path)}"
+        + f"\nWhen the cause has been removed, create the missing files: {shell_command('resume', run.path)}"
     ) from next(iter(failed.values()))
 
 

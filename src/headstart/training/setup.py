@@ -211,8 +211,8 @@ def _head_kind(config: TrainConfig, network: nn.Module | None, stopped: Path | N
                 call = f"hs.resume({os.fspath(stopped)!r}, network=net)"
             raise ConfigError(
                 [
-                    f"head is 'own': this run trains a network of your own, which no file holds. Give it "
-                    f"from Python, as it was before training: {call}."
+                    f"head is 'own': this run trains a network of your own, which is not in a file. Pass it "
+                    f"in Python, as it was before training: {call}."
                 ]
             )
         return config.head
@@ -237,7 +237,7 @@ def _check_own(network: nn.Module, size_px: int, targets: Targets) -> WeightsSou
     """
     if not isinstance(network, nn.Module):
         raise UsageError(
-            f"network is {network!r}; it must be a torch.nn.Module, made already. For a backbone of "
+            f"network is {network!r}; it must be an instance of torch.nn.Module. For a backbone of "
             f"torchvision or timm by its name, use backbone=."
         )
     if next(network.parameters(), None) is None:

@@ -153,7 +153,9 @@ class UpperFloor:
             run.end_phase()
         if run.progress.out_of_time:
             minutes = self.config.max_minutes
-            watchers.say(f"The time limit, {minutes:g} minutes, is reached; the best weights so far stay.")
+            watchers.say(
+                f"The time limit, {minutes:g} minutes, has been reached; the best weights so far are kept."
+            )
 
     def make_model(self) -> Model | None:
         """Export the best weights and compare the file with training."""

@@ -169,7 +169,7 @@ def test_a_watcher_that_fails_is_named_once_and_left_out(
     assert broken.calls == 1
     assert len(recorder.of(method)) == 2
     assert capsys.readouterr().err == (
-        "Warning: the watcher Fails failed and sees nothing of the rest of this run, which continues: "
+        "Warning: the watcher Fails failed and is not called again in this run, which continues: "
         "RuntimeError: no disk\n"
     )
 

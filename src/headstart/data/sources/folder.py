@@ -142,7 +142,9 @@ def _sources(tree: Tree, val_tree: Tree | None, classes_on_top: bool) -> tuple[l
     notes: list[str] = []
     above = _passed_through(tree, (), Path(tree.root).resolve().name)
     if above:
-        notes.append(f"The folders in {str(Path(tree.root, *above))!r} are used, as nothing lies beside it.")
+        notes.append(
+            f"The folders in {str(Path(tree.root, *above))!r} are used, because it contains nothing else."
+        )
     depth = len(above)
     top = [names[depth] for names in tree.folders if len(names) == depth + 1 and names[:depth] == above]
     with_images = set(tree.subfolders[above])
@@ -175,7 +177,7 @@ def _sources(tree: Tree, val_tree: Tree | None, classes_on_top: bool) -> tuple[l
     else:
         for split, names in splits.items():
             if len(names) > 1:
-                raise DataError(f"In {tree.root!r}, {_named(names)} both stand for {split}. Keep one.")
+                raise DataError(f"In {tree.root!r}, {_named(names)} both mean {split}. Keep one.")
         folders = {split: names[0] for split, names in splits.items()}
         sources = [
             _Source.of(tree, inner.get(folders[split], (*above, folders[split])), split)
@@ -184,7 +186,7 @@ def _sources(tree: Tree, val_tree: Tree | None, classes_on_top: bool) -> tuple[l
         ]
         if in_other_words:
             taken = ", ".join(f"{folders[split]!r} is for {split}" for split in folders)
-            notes.append(f"Folders are taken by their names: {taken}.")
+            notes.append(f"Folders are used as splits by their names: {taken}.")
     if val_tree is not None:
         if "val" in splits:
             own = Path(tree.root, *above, *splits["val"])
@@ -261,7 +263,7 @@ def _refuse_same_subfolders(
     folders = sorted(alike)
     what = f"In {tree.root!r}, the folders {_named(folders)} hold the same subfolders: {_named(common)}."
     if classes_on_top:
-        notes.append(f"{what} The folders above are taken as the classes: each photo has one class.")
+        notes.append(f"{what} The upper folders are used as the classes: each photo has one class.")
         return
     first, second = (str(Path(tree.root, *above, name)) for name in folders[:2])
     if all(split_in_name(each) for each in common):
@@ -291,7 +293,7 @@ def _require_learnable(sources: list[_Source]) -> None:
     """Raise DataError with every reason why no model can be trained on these class folders."""
     train = sources[0]
     if train.split not in (None, "train"):
-        raise DataError(f"{train.path!r} is there, but no 'train' folder beside it to learn from.")
+        raise DataError(f"{train.path!r} is there, but there is no 'train' folder beside it to train on.")
     learnable = {name for name, _ in train.photos}
     problems = []
     if not train.folders_of:
@@ -307,8 +309,8 @@ def _require_learnable(sources: list[_Source]) -> None:
             f" If the classes lie deeper, name the folder that holds them: {str(only)!r}." if deeper else ""
         )
         problems.append(
-            f"{train.path!r} holds a single class, {only.name!r}, and a model has to choose between two "
-            f"or more. Add a folder of another class.{hint}"
+            f"{train.path!r} holds a single class, {only.name!r}, but a model needs at least two "
+            f"classes. Add a folder of another class.{hint}"
         )
     for source in sources:
         problems += [

@@ -70,7 +70,8 @@ def _sorted_out(labels: Labels, val: Labels | None, options: Options) -> SortedO
     _sort_out(sorted_out, labels, "train")
     if any(candidate.split == "val" for candidate in sorted_out.candidates):
         labels.errors.append(
-            f"{labels.root!r}: there are two validation sets, its own and {val.root!r}. Leave one out."
+            f"{labels.root!r}: there are two sets of validation photos: its own and {val.root!r}. Leave "
+            f"one out."
         )
     _sort_out(sorted_out, val, "val")
     return sorted_out

@@ -29,7 +29,7 @@ def refuse_unlearnable(
     task = tasks.of(labels.task)
     if task.has_box and all(max(c.box) <= 1 for c in candidates if c.box):
         raise DataError(
-            "No box reaches further than 1, so they seem to be fractions of the photos. Headstart wants "
+            "No box has a coordinate above 1, so they seem to be fractions of the photos. Headstart wants "
             "pixels: multiply xmin and xmax by the photo's width, ymin and ymax by its height."
         )
     if not options.for_training:
@@ -43,7 +43,7 @@ def refuse_unlearnable(
     problems = []
     if task.has_class and len(known) == 1:
         problems.append(
-            f"There is a single class, {next(iter(known))!r}, and a model has to choose between two or more. "
+            f"There is a single class, {next(iter(known))!r}, but a model needs at least two classes. "
             "Add photos of another class."
         )
     if task.has_labels and not known:

@@ -173,7 +173,7 @@ def _labels_of_folder(path: str, options: Options, split: str | None) -> Labels 
         shown = ", ".join(map(repr, folders[:3]))
         kinds.append(f"a folder of class folders ({shown}: --task classification)")
     if len(kinds) > 1:
-        raise DataError(f"{path!r} could be {' or '.join(kinds)}. Say which.")
+        raise DataError(f"{path!r} could be {' or '.join(kinds)}. Choose one.")
     if coco:
         _refuse_table_options(path, "a folder with a COCO file", options)
         return read_coco(coco, path, options, split)
@@ -208,7 +208,7 @@ def _class_folders(data: str, val: str | None, options: Options) -> Listing:
         if not tables:
             raise
         table = str(Path(data, tables[0]))
-        raise DataError(f"{error}\nIf the labels stand in {table!r}, name that file.") from error
+        raise DataError(f"{error}\nIf the labels are in {table!r}, name that file.") from error
     listing = dataclasses.replace(listing, task=options.chosen(tasks.CLASSIFICATION))
     if find is None:
         return listing

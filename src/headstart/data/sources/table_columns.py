@@ -102,7 +102,7 @@ def _task(path: str, names: Sequence[str], options: Options) -> TaskName:
         return kinds[0][1]
     if kinds:
         raise DataError(
-            f"{path!r} has columns for several tasks: {'; '.join(words for words, _ in kinds)}. Say which: "
+            f"{path!r} has columns for several tasks: {'; '.join(words for words, _ in kinds)}. Choose one: "
             "--task NAME"
         )
     if not options.for_training and options.image_column in names:
@@ -110,7 +110,7 @@ def _task(path: str, names: Sequence[str], options: Options) -> TaskName:
     raise DataError(
         _missing(path, names, [(options.image_column, "--image-column")])
         if options.image_column not in names
-        else f"{path!r} has no column with an answer: 'label' (one class), 'labels' (several, as in a|b) or "
+        else f"{path!r} has no column with labels: 'label' (one class), 'labels' (several, as in a|b) or "
         f"{', '.join(BOX_COLUMNS)} (a box).{did_you_mean('label', names)} Columns are {_shown(names)}. Name "
         "it: --label-column NAME for classes, --target NAME for numbers"
     )
@@ -119,9 +119,9 @@ def _task(path: str, names: Sequence[str], options: Options) -> TaskName:
 def _missing(path: str, names: Sequence[str], missing: Sequence[tuple[str, str]]) -> str:
     lines = []
     for name, option in dict.fromkeys(missing):
-        say = f" Name the right one: {option} NAME" if option else " A box takes xmin, ymin, xmax and ymax."
+        say = f" Name the right one: {option} NAME" if option else " A box needs xmin, ymin, xmax and ymax."
         lines.append(f"{path!r} has no column {name!r}.{did_you_mean(name, names)}{say}")
-    return "\n".join([*lines, f"Columns, as the first line names them, are {_shown(names)}."])
+    return "\n".join([*lines, f"The columns in its first line are {_shown(names)}."])
 
 
 def _shown(names: Sequence[str]) -> str:

@@ -212,7 +212,9 @@ def parse_xml(path: str) -> ET.Element:
     """
     try:
         if Path(path).stat().st_size > MAX_XML_BYTES:
-            raise DataError(f"{path}: larger than {MAX_XML_BYTES // 2**20} MiB, which no annotation is.")
+            raise DataError(
+                f"{path}: larger than {MAX_XML_BYTES // 2**20} MiB, which is too large for an annotation."
+            )
         data = Path(path).read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
@@ -221,8 +223,8 @@ def parse_xml(path: str) -> ET.Element:
         if (place := plain.find(markup)) >= 0:
             line = plain.count(b"\n", 0, place) + 1
             raise DataError(
-                f"{path}, line {line}: {markup.decode().upper()} is refused, as entities can fill the "
-                "memory. Remove it: an annotation needs none."
+                f"{path}, line {line}: {markup.decode().upper()} is refused, because entities can exhaust "
+                f"the memory. Remove it: annotations do not need it."
             )
     try:
         root = ET.fromstring(data)

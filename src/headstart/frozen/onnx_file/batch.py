@@ -35,7 +35,10 @@ def for_batches(
     slow = "so it runs photo by photo, which is slower."
     free = serialised(model)
     if any(node.op_type.startswith("Dynamic") for node in model.graph.node):  # its scale is the batch's
-        say(f"{file} is quantised dynamically, by the scale of a whole batch, {slow} The float file is not.")
+        say(
+            f"{file} is quantised dynamically, by the scale of a whole batch, {slow} Use the float file "
+            f"instead."
+        )
     else:
         try:
             if _is_row_by_row(free, num_features, size_px):
@@ -45,7 +48,7 @@ def for_batches(
             fixed = 1
         if not fixed:
             raise NetworkError(
-                f"{file} gives another result for a photo when other photos are beside it, as a network in "
+                f"{file} gives another result for a photo in a batch than alone, as a network in "
                 f"training mode does. Export it in evaluation mode: in PyTorch, after model.eval()."
             )
         say(f"{file} takes one photo at a time, {slow} Export it with a free batch size.")

@@ -76,7 +76,7 @@ def check_on_photos(backbone: OnnxBackbone, pixels: np.ndarray, say: Callable[[s
     alone = np.concatenate([compute(photo[None]) for photo in few])
     if not close(compute(few), alone):
         raise NetworkError(
-            f"{backbone.name} gives other features for a photo when other photos are beside it. Export it in "
+            f"{backbone.name} gives other features for a photo in a batch than alone. Export it in "
             f"evaluation mode: in PyTorch, after model.eval()."
         )
     if advice:

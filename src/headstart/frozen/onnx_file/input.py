@@ -115,7 +115,7 @@ def fitted(
     model, features, preprocessing, first, fixed = worked[0]
     if not fixed and size_px is None:
         taken = f"{preprocessing.size_px} pixels are taken"
-        say(f"{file} takes photos of any size, so {taken}. Another: --size-px")
+        say(f"{file} takes photos of any size, so {taken}. To change it: --size-px")
     return model, features, preprocessing, first
 
 

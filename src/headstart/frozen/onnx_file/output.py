@@ -58,7 +58,10 @@ def chosen_output(
         )
     if len(names) > 1:
         others = ", ".join(name for name in names if name != chosen)
-        say(f"Of the outputs of {file}, {chosen} is taken, and {others} is not. Another: --output-name NAME")
+        say(
+            f"Of the outputs of {file}, {chosen} is taken, and {others} is not. To choose another one: "
+            f"--output-name NAME"
+        )
     return str(chosen)
 
 

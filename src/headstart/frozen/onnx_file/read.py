@@ -79,16 +79,18 @@ def read_onnx(path: str | os.PathLike[str]) -> OnnxFile:
 def _parsed(data: bytes, path: Path) -> onnx.ModelProto:
     export = "Export the network to ONNX, or name the .onnx file."
     if not data:
-        raise NetworkError(f"{path} is empty. Get it anew.")
+        raise NetworkError(f"{path} is empty. Download or copy it again.")
     for begin, kind in _OTHER_KINDS.items():
         if data.lstrip().startswith(begin):
             raise NetworkError(f"{path} is not an ONNX model: it is {kind}. {export}")
     try:
         model = onnx.load_from_string(data)
     except google.protobuf.message.DecodeError:
-        raise NetworkError(f"{path} is not an ONNX model, or is damaged or cut short. Get it anew.") from None
+        raise NetworkError(
+            f"{path} is not an ONNX model, or is damaged or cut short. Download or copy it again."
+        ) from None
     if not model.ir_version or not model.opset_import or not model.graph.node:
-        raise NetworkError(f"{path} is not an ONNX model: no network is in it. {export}")
+        raise NetworkError(f"{path} is not an ONNX model: it contains no network. {export}")
     if model.graph.sparse_initializer:
         raise NetworkError(
             f"{path} holds sparse weights, which are not supported. Export it with dense ones."
@@ -121,7 +123,7 @@ def _embed_external_data(model: onnx.ModelProto, path: Path, num_bytes: int) -> 
                 opened.seek(offset)
                 values = opened.read(length)
         except ValueError:
-            raise NetworkError(f"{path} is damaged: where its weights lie is not a number.") from None
+            raise NetworkError(f"{path} is damaged: the position of its weights is not a number.") from None
         except OSError as error:
             raise NetworkError(
                 f"{file}, which holds weights of {path}, cannot be read: {error.strerror or error}."
@@ -129,7 +131,7 @@ def _embed_external_data(model: onnx.ModelProto, path: Path, num_bytes: int) -> 
         if len(values) < length:
             raise NetworkError(
                 f"{file}, which holds weights of {path}, is cut short: it should have at least "
-                f"{offset + length:,} bytes. Get it anew."
+                f"{offset + length:,} bytes. Download or copy it again."
             )
         tensor.raw_data = values
         tensor.ClearField("data_location")

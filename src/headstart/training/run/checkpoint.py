@@ -151,7 +151,7 @@ class Checkpoints:
                     load_checkpoint(self.folder / name)
             except (HeadstartError, OSError) as error:
                 self._unusable.add(number)
-                say(f"{error} Going back to the checkpoint before it.")
+                say(f"{error} Using the checkpoint before it.")
                 if self._writes and isinstance(error, DamagedFileError):  # no longer one of the last two
                     damaged = self._path(number)
                     with contextlib.suppress(OSError):

@@ -38,7 +38,7 @@ def refuse_other_head(head: str, task: str) -> None:
         task: Name of the task.
     """
     if head == "spatial" and not tasks.of(task).has_box:
-        raise ConfigError(f"head is 'spatial', which looks for boxes; the task is {task!r}: use 'linear'.")
+        raise ConfigError(f"head is 'spatial', which is only for boxes; the task is {task!r}: use 'linear'.")
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ class Interrupt:
         if not self._is_bounded:  # the step has ended just now
             return
         if _end_process is not None:
-            _end_process(number, f"stopped in the middle of a step; {_RESUMABLE}")
+            _end_process(number, f"stopped during a step; {_RESUMABLE}")
         if hasattr(signal, "pthread_kill"):  # interrupts what waits: a sleep, a lock, a read
             main_thread = threading.main_thread().ident
             assert main_thread is not None

@@ -153,7 +153,7 @@ class RunDir(RunFolder):
         if not math.isfinite(record.val["loss"]):
             raise TrainingError(
                 f"The validation loss is {record.val['loss']} (phase {record.phase}, epoch "
-                f"{record.epoch}). A smaller learning rate is the usual cure."
+                f"{record.epoch}). A smaller learning rate usually helps."
             )
         progress = self.progress
         progress.history.append(record)

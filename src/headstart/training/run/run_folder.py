@@ -164,7 +164,7 @@ class RunFolder:
         file = Path(path) / "config.toml"
         if not file.is_file():
             raise RunFolderError(
-                f"{os.fspath(path)} is not the folder of a run: it holds no config.toml. Name the folder "
+                f"{os.fspath(path)} is not the folder of a run: it contains no config.toml. Name the folder "
                 f"that headstart train wrote. A run that was stopped before its photos were read has none: "
                 f"give the command again."
             )
@@ -299,8 +299,7 @@ class RunFolder:
         except (KeyboardInterrupt, SystemExit):
             if self.path == Path():  # the photos were still being read
                 self._say(
-                    "The run had not begun. Give the same command again; stored features are not computed "
-                    "again."
+                    "The run had not begun. Repeat the same command; stored features are not computed again."
                 )
             else:
                 self._say(f"Resume with: {shell_command('resume', self.path)}")

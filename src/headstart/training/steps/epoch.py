@@ -56,7 +56,7 @@ def refuse_some_not_finite(losses: Tensor, paths: Sequence[str], where: str) -> 
             f"The loss is not finite (NaN or infinite) for {len(wrong)} of {len(is_finite)} photos "
             f"({where}): {listed(wrong, _MOST_NAMED)}. The network does not return finite numbers "
             "for them. Remove them, for example if they show one colour, or use another network; if they "
-            "are photos like the others, a smaller learning rate is the usual cure."
+            "are photos like the others, a smaller learning rate usually helps."
         )
 
 

@@ -184,7 +184,7 @@ class FeatureSource:
         for earlier in self.config.phases[: _index(phase, self.config.phases)]:
             later = self._halfway(earlier)
             if later and later.stages.names == prefix.stages.names and phase.augment == "none":
-                why = f"computed on the way of phase {earlier.name}"
+                why = f"computed in the same pass as phase {earlier.name}"
                 return dataclasses.replace(storage, why=why, num_photos=0)
         return storage
 

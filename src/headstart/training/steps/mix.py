@@ -80,7 +80,7 @@ def check_mix(phase: PhaseConfig, row_shape: Sequence[int]) -> None:
     if phase.cutmix > 0 and _sides((1, *row_shape)) is None:
         raise ConfigError(
             f"Phase {phase.name}: cutmix is {phase.cutmix:g}, but with unfreeze = {phase.unfreeze!r} "
-            f"what is trained takes features of shape {tuple(row_shape)}, which have no height and width "
+            f"the trained stages take features of shape {tuple(row_shape)}, which have no height and width "
             f"to cut in. Allowed is 0 there: use mixup, or unfreeze a stage before the pooling, or 'all'."
         )
 

@@ -307,7 +307,7 @@ class Trainer:
         refuse_some_not_finite(losses, step.paths[: len(losses)], where)
         return TrainingError(
             f"The {what} is {kind} (phase {self._phase.name}, epoch {step.epoch}, batch {step.last + 1}). A "
-            f"smaller learning rate is the usual cure: train again with it, into another folder. The last "
+            f"smaller learning rate usually helps: train again with it, into another folder. The last "
             f"finite weights, and the best, are in the run's checkpoints. The batch's photos: "
             f"{_listed(step.paths)}"
         )

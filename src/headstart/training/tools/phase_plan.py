@@ -96,7 +96,7 @@ class PhasePlan:
             rate = f"{self.prefix_rate:,.0f}" if self.prefix_rate < 1e5 else "many"
             parts.append(f"{self.storage.num_photos:,} photos through the frozen part at {rate} a second")
         if self.phase.optimizer == "exact":
-            parts.append("a head that is solved in seconds")
+            parts.append("solving the head, which takes seconds")
         else:
             each = f"{duration(self.epoch_seconds)} each, scores included"
             parts.append(

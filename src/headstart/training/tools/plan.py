@@ -87,7 +87,7 @@ def _together(setup: Setup, phases: Sequence[PhasePlan]) -> Iterator[str]:
     seconds = sum(each.seconds for each in phases)
     num_reads = sum(each.storage.num_photos for each in phases)
     yield (
-        f"Together about {duration(seconds)}, and what reading photos takes: {num_reads:,} readings at "
+        f"Together about {duration(seconds)}, plus the time for reading photos: {num_reads:,} readings at "
         f"most, views and repetitions counted."
     )
     if setup.config.max_minutes is not None:

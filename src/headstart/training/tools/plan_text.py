@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-NOTHING_DONE: Final = "A plan: nothing has been trained, and nothing written."
+NOTHING_DONE: Final = "This is a plan: nothing has been trained or written."
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _WIDTH: Final = 60  # of a drawing, in characters

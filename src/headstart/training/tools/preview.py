@@ -133,7 +133,7 @@ def _warnings(
     if not varied:
         presets = ", ".join(list(PRESETS)[1:])
         warnings.append(
-            f"No phase of recipe {config.recipe!r} varies photos. Look at a preset with --augment: "
+            f"No phase of recipe {config.recipe!r} augments photos. Preview a preset with --augment: "
             f'{presets}. Train with one by augment = "light" in a recipe file.'
         )
     warnings += [

@@ -47,7 +47,10 @@ def plan_probe(setup: ProbeSetup, out: str | os.PathLike[str] | None = None) -> 
         ("weights", str(backbone.source)),
         ("run folder", os.fspath(likely_folder(config.data) if out is None else out)),
         ("phase", f"{phase.name}: the head is solved exactly; everything else is frozen; {views}"),
-        ("time", f"about {seconds:.0f} s for {num_read:,} photos through the backbone, less what is stored"),
+        (
+            "time",
+            f"about {seconds:.0f} s for {num_read:,} photos through the backbone, less those that are stored",
+        ),
         ("", "already, and a few seconds for the head"),
     ]
     return "\n".join([NOTHING_DONE, "", *(line(name, text) for name, text in lines)])

@@ -85,7 +85,7 @@ class Terminal(Watcher):
         if unseen := [n for i, n in enumerate(dataset.class_names) if i not in validated]:
             self.say(
                 f"Warning: no validation photos of {', '.join(map(repr, unseen[:_MOST_NAMED]))}; the scores "
-                f"say nothing of {'it' if len(unseen) == 1 else 'them'}. Add photos."
+                f"do not include {'it' if len(unseen) == 1 else 'them'}. Add photos."
             )
         if splits.shared:
             which = ", ".join(repr(photo.path) for photo in splits.shared[:_MOST_NAMED])
@@ -110,7 +110,9 @@ class Terminal(Watcher):
         self._epochs = phase.epochs
         frozen = f"frozen: {', '.join(frozen_stages)}" if frozen_stages else "nothing frozen"
         if not frozen_stages and isinstance(phase.unfreeze, int):
-            frozen += " (the inside of this network is not staged, so its last stage is all of its backbone)"
+            frozen += (
+                " (the stages inside this network are not known, so its last stage is its whole backbone)"
+            )
         how = f"{phase.optimizer} at {phase.head_lr:g}, {counted(phase.epochs, 'epoch')}"
         if phase.optimizer == "exact":
             how = "solved exactly"

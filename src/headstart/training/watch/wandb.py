@@ -35,7 +35,7 @@ class WandB(Watcher):
             if os.environ.get("WANDB_MODE", "online") == "online" and not wandb.login(
                 prompt=False, verify=False
             ):
-                raise UsageError("nobody is logged in. Run wandb login, or set WANDB_MODE=offline")
+                raise UsageError("no user is logged in. Run wandb login, or set WANDB_MODE=offline")
             run_id = kept_id(start.path, "wandb") if start.is_resumed else None
             is_new, run_id = run_id is None, run_id or secrets.token_hex(4)
             self._run = wandb.init(

@@ -150,8 +150,8 @@ class Watchers:
                     self._watchers.remove(watcher)
                     with contextlib.suppress(Exception):  # it may be the screen that has failed
                         self.say(
-                            f"Warning: the watcher {type(watcher).__name__} failed and sees nothing of the "
-                            f"rest of this run, which continues: {type(error).__name__}: {error}"
+                            f"Warning: the watcher {type(watcher).__name__} failed and is not called again "
+                            f"in this run, which continues: {type(error).__name__}: {error}"
                         )
 
 
