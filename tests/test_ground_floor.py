@@ -381,7 +381,7 @@ story.check_images = fail
 
 def test_the_sheet_of_the_usual_recipe_shows_the_phase_that_is_trained(runs: Path) -> None:
     done = without_pytorch(command("augment", "photos", "--out", "usual.png"), runs)
-    assert "No phase of recipe 'probe' varies photos" in done.stderr
+    assert "No phase of recipe 'probe' augments photos" in done.stderr
 
 
 @pytest.mark.parametrize(

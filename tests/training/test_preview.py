@@ -156,7 +156,7 @@ def test_where_every_view_loses_the_box_the_photo_is_shown_as_it_is(
 
 def test_no_augmentation_and_a_single_view_are_told(photos: Path, tmp_path: Path) -> None:
     (warning,) = draw(photos, tmp_path / "sheet.png", recipe="probe").warnings
-    assert "'probe' varies photos" in warning
+    assert "'probe' augments photos" in warning
     assert "--augment" in warning
     once = recipe(tmp_path, 'name = "a"\naugment = "light"\nviews = 1')
     (warning,) = draw(photos, tmp_path / "sheet.png", recipe=once).warnings
