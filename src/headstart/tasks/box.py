@@ -18,6 +18,7 @@ from headstart.tasks.task import (
     Described,
     FineTuning,
     Learned,
+    SizeReader,
     Task,
     class_cells,
     class_columns,
@@ -94,12 +95,7 @@ class Box(Task):
         return ("boxes", *(super().file_outputs(num_box_classes) if num_box_classes else ()))
 
     def prediction(
-        self,
-        path: str | None,
-        row: np.ndarray,
-        info: Described,
-        size: Callable[[], tuple[int, int]],
-        top_k: int | None,
+        self, path: str | None, row: np.ndarray, info: Described, size: SizeReader, top_k: int | None
     ) -> Prediction:
         """Return the box in pixels of the photo, and its most probable class."""
         box = to_photo(row[:4], size(), info.preprocessing)

@@ -44,22 +44,10 @@ class ClassificationScores:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the scores for JSON: ``classes`` has one entry per class; undefined scores are null."""
+        names = ("name", "precision", "recall", "f1", "support")
         by_class = zip(self.class_names, self.precision, self.recall, self.f1, self.support, strict=True)
-        return {
-            "loss": self.loss,
-            "accuracy": self.accuracy,
-            "classes": [
-                {
-                    "name": name,
-                    "precision": _none_if_nan(precision),
-                    "recall": _none_if_nan(recall),
-                    "f1": _none_if_nan(f1),
-                    "support": support,
-                }
-                for name, precision, recall, f1, support in by_class
-            ],
-            "confusion": [list(row) for row in self.confusion],
-        }
+        classes = [without_nan(dict(zip(names, row, strict=True))) for row in by_class]
+        return {**self.summary, "classes": classes, "confusion": [list(row) for row in self.confusion]}
 
 
 def score(
@@ -112,5 +100,6 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int
     return counts.reshape(num_classes, num_classes)
 
 
-def _none_if_nan(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def without_nan(row: dict[str, Any]) -> dict[str, Any]:
+    """Return named values with None instead of NaN, which JSON does not have."""
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from headstart.tasks.prediction import Prediction
 from headstart.tasks.task import (
     Described,
     Learned,
+    SizeReader,
     Solver,
     Task,
     class_cells,
@@ -56,12 +57,7 @@ class Classification(Task):
         return softmax(outputs)
 
     def prediction(
-        self,
-        path: str | None,
-        row: np.ndarray,
-        info: Described,
-        size: Callable[[], tuple[int, int]],
-        top_k: int | None,
+        self, path: str | None, row: np.ndarray, info: Described, size: SizeReader, top_k: int | None
     ) -> Prediction:
         """Return the most probable class, and the probabilities."""
         best_first, probabilities = most_probable(row, info, top_k)

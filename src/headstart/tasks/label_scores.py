@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from headstart.tasks.class_scores import without_nan
+
 
 @dataclass(frozen=True)
 class MultilabelScores:
@@ -56,7 +58,7 @@ class MultilabelScores:
             "support": self.support,
         }
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        return _without_nan({**self.summary, "classes": [_without_nan(row) for row in rows]})
+        return without_nan({**self.summary, "classes": [without_nan(row) for row in rows]})
 
 
 def score_multilabel(
@@ -143,7 +145,3 @@ def _threshold(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 def _mean(values: np.ndarray) -> float:
     return float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
-
-
-def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
-    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}

@@ -13,7 +13,7 @@ from headstart.records import Record
 from headstart.tasks.label_scores import MultilabelScores, choose_thresholds, score_multilabel
 from headstart.tasks.losses import binary_cross_entropy, sigmoid
 from headstart.tasks.prediction import Prediction
-from headstart.tasks.task import Described, FineTuning, Learned, Solver, Task, most_probable
+from headstart.tasks.task import Described, FineTuning, Learned, SizeReader, Solver, Task, most_probable
 from headstart.tasks.text import class_sets_of
 
 
@@ -70,12 +70,7 @@ class Multilabel(Task):
         return choose_thresholds(has, sigmoid(outputs))
 
     def prediction(
-        self,
-        path: str | None,
-        row: np.ndarray,
-        info: Described,
-        size: Callable[[], tuple[int, int]],
-        top_k: int | None,
+        self, path: str | None, row: np.ndarray, info: Described, size: SizeReader, top_k: int | None
     ) -> Prediction:
         """Return the classes with a probability of at least their threshold, and all probabilities."""
         best_first, probabilities = most_probable(row, info, top_k)

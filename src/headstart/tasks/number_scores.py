@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from headstart.tasks.class_scores import without_nan
+
 
 @dataclass(frozen=True)
 class RegressionScores:
@@ -36,12 +38,9 @@ class RegressionScores:
     def to_dict(self) -> dict[str, Any]:
         """Return the scores for JSON; undefined scores are null."""
         rows = zip(self.targets, self.mae, self.rmse, self.r2, strict=True)
-        targets = [
-            {"name": name, "mae": mae, "rmse": rmse, "r2": None if math.isnan(r2) else r2}
-            for name, mae, rmse, r2 in rows
-        ]
-        summary = {k: None if math.isnan(v) else v for k, v in self.summary.items()}
-        return {**summary, "targets": targets}
+        names = ("name", "mae", "rmse", "r2")
+        targets = [without_nan(dict(zip(names, row, strict=True))) for row in rows]
+        return {**without_nan(dict(self.summary)), "targets": targets}
 
 
 def score_regression(truth: np.ndarray, predicted: np.ndarray, targets: Sequence[str]) -> RegressionScores:

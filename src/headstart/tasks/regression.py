@@ -13,7 +13,7 @@ from headstart.records import Record
 from headstart.tasks.losses import smooth_l1
 from headstart.tasks.number_scores import RegressionScores, score_regression
 from headstart.tasks.prediction import Prediction
-from headstart.tasks.task import Described, FineTuning, Learned, Solver, Task
+from headstart.tasks.task import Described, FineTuning, Learned, SizeReader, Solver, Task
 from headstart.tasks.text import numbers_of
 
 _MOST_BINS: Final = 10  # parts of a number's range that are each split alike
@@ -93,12 +93,7 @@ class Regression(Task):
         return ("numbers",)
 
     def prediction(
-        self,
-        path: str | None,
-        row: np.ndarray,
-        info: Described,
-        size: Callable[[], tuple[int, int]],
-        top_k: int | None,
+        self, path: str | None, row: np.ndarray, info: Described, size: SizeReader, top_k: int | None
     ) -> Prediction:
         """Return the numbers."""
         return Prediction(path, numbers=dict(zip(info.targets, row.tolist(), strict=True)))

@@ -21,6 +21,9 @@ from headstart.tasks.prediction import Prediction
 Solver: TypeAlias = Literal["classes", "labels", "numbers"]
 """How a linear head is solved: see ``probe.solve``."""
 
+SizeReader: TypeAlias = Callable[[], tuple[int, int]]
+"""Returns the width and height of a photo as a viewer displays it."""
+
 LOWER_IS_BETTER: Final = frozenset({"loss", "mae", "rmse"})
 """Scores for which lower values are better."""
 
@@ -222,12 +225,7 @@ class Task:
         return ("logits", "probabilities")
 
     def prediction(
-        self,
-        path: str | None,
-        row: np.ndarray,
-        info: Described,
-        size: Callable[[], tuple[int, int]],
-        top_k: int | None,
+        self, path: str | None, row: np.ndarray, info: Described, size: SizeReader, top_k: int | None
     ) -> Prediction:
         """Convert the outputs of a model file for one photo into a prediction.
 
@@ -235,7 +233,7 @@ class Task:
             path: Path of the photo.
             row: (D,): numbers, or the sides of a box, and probabilities.
             info: Description of the model.
-            size: Function that returns width and height of the photo as a viewer displays it.
+            size: Reads the size of the photo.
             top_k: Number of classes to return; None for all.
 
         Raises:
