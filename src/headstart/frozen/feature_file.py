@@ -62,25 +62,14 @@ class Column:
         return pa.array(map(self.value, photos), kinds[self.kind])
 
 
-@dataclass(frozen=True)
-class _Number:
-    """Returns one of a photo's numbers."""
-
-    place: int
-
-    def __call__(self, photo: Candidate) -> float:
-        return photo.numbers[self.place]
+def _number(place: int) -> Callable[[Candidate], float]:
+    """Return a function that returns one of a photo's numbers."""
+    return lambda photo: photo.numbers[place]
 
 
-@dataclass(frozen=True)
-class _Side:
-    """Returns one side of a photo's box."""
-
-    place: int
-
-    def __call__(self, photo: Candidate) -> float:
-        assert photo.box is not None
-        return photo.box[self.place]
+def _side(place: int) -> Callable[[Candidate], float | None]:
+    """Return a function that returns one side of a photo's box."""
+    return lambda photo: photo.box and photo.box[place]
 
 
 def columns_of(listing: Listing, candidates: Sequence[Candidate]) -> list[Column]:
@@ -96,9 +85,9 @@ def columns_of(listing: Listing, candidates: Sequence[Candidate]) -> list[Column
         classes = tuple(sorted({name for photo in candidates for name in photo.labels}))
         labels.append(Column("labels", "texts", lambda photo: list(photo.labels), classes))
     if task.has_numbers:
-        labels += [Column(_text(name), "number", _Number(i)) for i, name in enumerate(listing.targets)]
+        labels += [Column(_text(name), "number", _number(i)) for i, name in enumerate(listing.targets)]
     if task.has_box:
-        labels += [Column(side, "number", _Side(i)) for i, side in enumerate(_BOX)]
+        labels += [Column(side, "number", _side(i)) for i, side in enumerate(_BOX)]
     columns = [
         Column("path", "text", lambda photo: _text(photo.path)),
         *labels,

@@ -193,15 +193,9 @@ class _Unpickler(_PythonsOwn):  # type: ignore[misc]
     dispatch[pickle.SETITEMS[0]] = load_setitems
     dispatch[pickle.DICT[0]] = load_dict
     for _code in (
-        pickle.NEWOBJ,
-        pickle.NEWOBJ_EX,
-        pickle.INST,
-        pickle.OBJ,
-        pickle.ADDITEMS,
-        pickle.FROZENSET,
+        *(pickle.NEWOBJ, pickle.NEWOBJ_EX, pickle.INST, pickle.OBJ, pickle.ADDITEMS, pickle.FROZENSET),
+        *(pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
     ):
-        dispatch[_code[0]] = refuse
-    for _code in (pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER):
         dispatch[_code[0]] = refuse
 
 

@@ -54,12 +54,8 @@ class View:
         smaller = min(1, width / box_width, height / box_height)
         box_width, box_height = smaller * box_width, smaller * box_height
         left, top = max(0, x * (width - box_width)), max(0, y * (height - box_height))
-        return (
-            left,
-            top,
-            min(left + box_width, width),
-            min(top + box_height, height),
-        )  # whatever rounding does
+        # Never beyond the photo, whatever rounding does.
+        return left, top, min(left + box_width, width), min(top + box_height, height)
 
     def warp(self) -> np.ndarray:
         """Return the matrix (3, 3) float64 of ``geometry``, from output to input.

@@ -42,17 +42,9 @@ class SortedOut:
             self.ignored += [row.path for row in rows[1:]]
             class_name = first.labels[0] if task.has_class else ""
             answers = first.labels if task.has_labels else ()
+            photo = Photo(first.path)
             self.candidates.append(
-                Candidate(
-                    Photo(first.path),
-                    class_name,
-                    split,
-                    answers,
-                    first.numbers,
-                    None,
-                    first.group,
-                    first.source,
-                )
+                Candidate(photo, class_name, split, answers, first.numbers, None, first.group, first.source)
             )
             return
         objects = list(dict.fromkeys(each for row in rows for each in row.objects))
