@@ -413,6 +413,6 @@ def test_dropout_in_a_networks_own_forward_pass_follows_the_mode_of_what_is_trai
 
 
 def test_a_network_that_is_too_large_for_one_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstart.model.to_onnx.MODEL_LIMIT_BYTES", 500)
+    monkeypatch.setattr("headstart.model.to_onnx.LIMIT_BYTES", 500)
     with pytest.raises(NetworkError, match="smaller backbone"):
         check_export(Net().eval(), 16)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from headstart.images.settings import Preprocessing
+from headstart.model.stage import StageSequence
 
 
 class Normalise(nn.Module):
@@ -26,3 +29,28 @@ class Normalise(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         return (pixels.float() * self.scale + self.shift).permute(0, 3, 1, 2)
+
+
+class NormalisedStages(nn.Module):
+    """Normalised stages that return their output, and the outputs of further stages on the way to it.
+
+    Args:
+        normalise: The normalisation.
+        stages: The stages.
+        further: Names of the stages whose outputs are also returned.
+    """
+
+    def __init__(self, normalise: Normalise, stages: StageSequence, further: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.normalise = normalise
+        self.stages = stages
+        self.further = further
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        activations = self.normalise(images)
+        on_the_way = []
+        for stage in self.stages:
+            activations = stage(activations)
+            if stage.name in self.further:
+                on_the_way.append(activations)
+        return (activations, *on_the_way)

@@ -19,7 +19,7 @@ from headstart.frozen.prefix import ACTIVATIONS, BATCH_SIZE, RUNTIME, OnnxPrefix
 from headstart.images.settings import Preprocessing
 from headstart.model.code import code_digest
 from headstart.model.memory import is_out_of_memory, memory_explained, release_memory
-from headstart.model.normalise import Normalise
+from headstart.model.normalise import Normalise, NormalisedStages
 from headstart.model.stage import StageSequence
 from headstart.model.stages import cut
 from headstart.model.to_onnx import export_untrained
@@ -73,7 +73,8 @@ class NetworkPrefix:
         self.why_torch = ""
         self._device = device
         self._size_px = preprocessing.size_px
-        self._module = _Halves(Normalise(preprocessing).to(device), stages, halfway)
+        further = [stages.names[halfway - 1]] if halfway else []
+        self._module = NormalisedStages(Normalise(preprocessing).to(device), stages, further)
         self._model: bytes | None = None
         self._refused: NetworkError | None = None
         self._functions: list[str] = []
@@ -221,17 +222,17 @@ class NetworkPrefix:
 
     @property
     def _output_names(self) -> list[str]:
-        return [ACTIVATIONS, _HALFWAY] if self._module.halfway else [ACTIVATIONS]
+        return [ACTIVATIONS, _HALFWAY] if self._module.further else [ACTIVATIONS]
 
     def _checked(self, pixels: np.ndarray) -> OnnxPrefix | None:
-        second = _HALFWAY if self._module.halfway else None
+        second = _HALFWAY if self._module.further else None
         try:
             model, _ = self._exported()
         except NetworkError as error:
             self.why_torch = str(error)
             return None
         finally:
-            self._module.halfway = 0  # PyTorch checks the first output, or takes its place
+            self._module.further = ()  # PyTorch checks the first output, or takes its place
         expected = self._by_torch(pixels)[0]
         prefix = OnnxPrefix(model, second=second)
         try:
@@ -263,25 +264,6 @@ def library_versions() -> dict[str, str]:
     """Return the versions of PyTorch, torchvision and timm."""
     names = ("torch", "torchvision", "timm")
     return {name: importlib.metadata.version(name) for name in names} | {"torch": str(torch.__version__)}
-
-
-class _Halves(nn.Module):
-    """Normalised stages that return their output, and that of the first ``halfway`` stages."""
-
-    def __init__(self, normalise: nn.Module, stages: StageSequence, halfway: int) -> None:
-        super().__init__()
-        self.normalise = normalise
-        self.stages = stages
-        self.halfway = halfway
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        activations = self.normalise(images)
-        on_the_way = []
-        for number, stage in enumerate(self.stages, 1):
-            activations = stage(activations)
-            if number == self.halfway:
-                on_the_way.append(activations)
-        return (activations, *on_the_way)
 
 
 def _of_one_colour(pixels: np.ndarray) -> list[int]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.model.stage import StageSequence
+from headstart.model.trial import evaluating
 
 
 class OnBase(nn.Module):
@@ -96,15 +97,11 @@ def _middles(number: int, like: Tensor) -> Tensor:
     return (torch.arange(number, device=like.device, dtype=like.dtype) + 0.5) / number
 
 
-@torch.no_grad()
 def spatial_head_for(base: nn.Module, size_px: int, num_classes: int) -> SpatialHead:
     """Return a spatial head that matches the feature map of a base at an input size."""
     device = next(base.parameters()).device
-    modes = [(module, module.training) for module in base.modules()]
-    base.eval()  # or the zeros would go into the norms' statistics
-    shape = base(torch.zeros(1, 3, size_px, size_px, device=device)).shape
-    for module, mode in modes:
-        module.training = mode
+    with evaluating(base):  # or the zeros would go into the norms' statistics
+        shape = base(torch.zeros(1, 3, size_px, size_px, device=device)).shape
     channels_last = len(shape) == 4 and shape[1] == shape[2] != shape[3]
     num_features = shape[1] if len(shape) == 4 and not channels_last else shape[-1]
     return SpatialHead(num_features, num_classes, channels_last=channels_last).to(device)

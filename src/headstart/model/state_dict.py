@@ -35,15 +35,8 @@ _MOST_PREFIXES = 4  # that are tried
 # What wrappers put before the names of a network's tensors: DistributedDataParallel, torch.compile, and
 # classes that hold the network.
 _PREFIXES = (
-    "module.",
-    "_orig_mod.",
-    "model.",
-    "net.",
-    "network.",
-    "backbone.",
-    "encoder.",
-    "trunk.",
-    "base.",
+    *("module.", "_orig_mod.", "model.", "net.", "network."),
+    *("backbone.", "encoder.", "trunk.", "base."),
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -25,9 +25,8 @@ from headstart.model.backbones import Backbone, resolve
 from headstart.model.check import check_stages
 from headstart.model.code import code_digest
 from headstart.model.memory import is_out_of_memory
-from headstart.model.normalise import Normalise
+from headstart.model.normalise import Normalise, NormalisedStages
 from headstart.model.prefix import TOLERANCE, library_versions, relative_error
-from headstart.model.stage import StageSequence
 from headstart.model.stages import cut, is_staged
 from headstart.model.to_onnx import export_untrained
 from headstart.model.weights import create_pretrained
@@ -142,7 +141,8 @@ def prefix_graph(network: nn.Module, preprocessing: Preprocessing) -> tuple[byte
     stages, _ = cut(network, "head")
     shape = (2, preprocessing.size_px, preprocessing.size_px, 3)
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
-    module = _WithStages(Normalise(preprocessing), stages).eval()
+    before_pool = stages.names.index("pool") if "pool" in stages.names else 0
+    module = NormalisedStages(Normalise(preprocessing), stages, stages.names[:before_pool]).eval()
     with torch.inference_mode():
         activations, *outputs = module(pixels)
     expected = activations.numpy()
@@ -152,8 +152,8 @@ def prefix_graph(network: nn.Module, preprocessing: Preprocessing) -> tuple[byte
             f"instead of a list of features, so it cannot be solved. Choose another backbone: "
             "headstart backbones"
         )
-    maps = [name for name, output in zip(module.names, outputs, strict=True) if _is_map(output)]
-    module.names = maps
+    module.further = [name for name, each in zip(module.further, outputs, strict=True) if _is_map(each)]
+    maps = [f"stage.{name}" for name in module.further]
     model = onnx.load_from_string(export_untrained(module, pixels, ["activations", *maps]))
     del model.graph.output[1:]
     graph = model.SerializeToString()
@@ -171,26 +171,6 @@ def prefix_graph(network: nn.Module, preprocessing: Preprocessing) -> tuple[byte
             f"error is {apart:.1e}. Choose another backbone: headstart backbones"
         )
     return graph, tuple(maps)
-
-
-class _WithStages(nn.Module):
-    """Normalised stages that return their output, and the outputs of the stages before the pooling."""
-
-    def __init__(self, normalise: nn.Module, stages: StageSequence) -> None:
-        super().__init__()
-        self.normalise = normalise
-        self.stages = stages
-        before = stages.names.index("pool") if "pool" in stages.names else 0
-        self.names: Sequence[str] = [f"stage.{name}" for name in stages.names[:before]]
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        activations = self.normalise(images)
-        on_the_way = []
-        for stage, name in zip(self.stages, self.stages.names, strict=True):
-            activations = stage(activations)
-            if f"stage.{name}" in self.names:
-                on_the_way.append(activations)
-        return (activations, *on_the_way)
 
 
 def _is_map(output: Tensor) -> bool:

@@ -9,27 +9,19 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from headstart.errors import NetworkError
+from headstart.frozen.onnx_file.read import LIMIT_BYTES
 from headstart.model.tensors import named_tensors
-
-MODEL_LIMIT_BYTES: Final = 2**31 - 2**24
-"""Largest size of a model in one ONNX file: 2 GiB minus some space for everything but weights."""
+from headstart.model.trial import evaluating
 
 _log = logging.getLogger(__name__)
 
 
-def to_onnx(
-    module: nn.Module,
-    example: Tensor,
-    *,
-    input_name: str = "images",
-    output_names: Sequence[str] = ("output",),
-) -> bytes:
+def to_onnx(module: nn.Module, example: Tensor, *, output_names: Sequence[str] = ("output",)) -> bytes:
     """Export a module to a serialised ONNX model with a dynamic batch dimension.
 
     PyTorch's older exporter is tried first: it takes half a second instead of ten, and the results are
@@ -38,20 +30,15 @@ def to_onnx(
     Args:
         module: The module, which is exported in evaluation mode.
         example: An example input, batch first.
-        input_name: Name of the ONNX input.
-        output_names: Names of the ONNX outputs, in order.
+        output_names: Names of the ONNX outputs, in order; the input is ``images``.
     """
     # The fast path of multi-head attention is one fused operator that ONNX does not have.
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
     try:
-        with torch.no_grad():
-            return _export(module, example, input_name, list(output_names))
+        with evaluating(module):
+            return _export(module, example, list(output_names))
     finally:
-        for part, mode in modes:
-            part.training = mode
         torch.backends.mha.set_fastpath_enabled(fast_path)
 
 
@@ -67,10 +54,10 @@ def export_untrained(module: nn.Module, example: Tensor, output_names: Sequence[
         NetworkError: The module cannot be exported, or is too large for one file.
     """
     num_bytes = sum(each.numel() * each.element_size() for each in named_tensors(module).values())
-    if num_bytes > MODEL_LIMIT_BYTES:
+    if num_bytes > LIMIT_BYTES:
         raise NetworkError(
             f"The network's weights take {num_bytes / 1e9:.1f} GB, and a model.onnx holds at most "
-            f"{MODEL_LIMIT_BYTES / 1e9:.1f} GB. Choose a smaller backbone: headstart backbones lists them."
+            f"{LIMIT_BYTES / 1e9:.1f} GB. Choose a smaller backbone: headstart backbones lists them."
         )
     try:
         try:
@@ -101,7 +88,7 @@ def _without_graphs() -> Iterator[None]:
         torch._C._jit_onnx_log = log
 
 
-def _export(module: nn.Module, example: Tensor, input_name: str, output_names: list[str]) -> bytes:
+def _export(module: nn.Module, example: Tensor, output_names: list[str]) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings(), _without_graphs():
         # Its deprecation, and tracer warnings of shape checks, which a fixed image size makes harmless.
@@ -116,9 +103,9 @@ def _export(module: nn.Module, example: Tensor, input_name: str, output_names: l
                 # exporter would fuse them with PyTorch's square root, which is not correctly rounded and
                 # differs between processors, so that equal networks would be different graphs.
                 training=torch.onnx.TrainingMode.PRESERVE,
-                input_names=[input_name],
+                input_names=["images"],
                 output_names=output_names,
-                dynamic_axes={name: {0: "batch"} for name in [input_name, *output_names]},
+                dynamic_axes={name: {0: "batch"} for name in ["images", *output_names]},
             )
             return buffer.getvalue()
         except Exception as error:
@@ -130,7 +117,7 @@ def _export(module: nn.Module, example: Tensor, input_name: str, output_names: l
                 (example,),
                 dynamo=True,
                 verbose=False,
-                input_names=[input_name],
+                input_names=["images"],
                 output_names=output_names,
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
             )

@@ -33,29 +33,10 @@ _ALLOWED: Final[dict[str, Any]] = {
 # What no training script leaves in a checkpoint. None of it would run; a file that asks for it is hostile.
 _HOSTILE_MODULES: Final = frozenset(
     {
-        *(
-            "os",
-            "posix",
-            "nt",
-            "sys",
-            "subprocess",
-            "shutil",
-            "socket",
-            "importlib",
-            "runpy",
-            "pty",
-            "ctypes",
-        ),
+        *("os", "posix", "nt", "sys", "subprocess", "shutil", "socket", "importlib", "runpy", "pty"),
         *("webbrowser", "code", "codeop", "timeit", "pdb", "bdb", "pickle", "marshal", "imp", "asyncio"),
         *("multiprocessing", "threading", "signal", "urllib", "http", "ftplib", "smtplib", "tempfile", "pip"),
-        *(
-            "commands",
-            "popen2",
-            "thread",
-            "httplib",
-            "urllib2",
-            "cPickle",
-        ),  # of Python 2, as in old protocols
+        *("ctypes", "commands", "popen2", "thread", "httplib", "urllib2", "cPickle"),  # some are Python 2's
     }
 )
 _HOSTILE_NAMES: Final = frozenset(
