@@ -72,15 +72,15 @@ def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f"<table><thead>{line(header, 'th')}</thead><tbody>{body}</tbody></table>"
 
 
-def html_picture(path: Path, words: str) -> str:
-    """Return a PNG file as HTML for a notebook; an empty text if it cannot be read.
+def html_picture(picture: Path | bytes, words: str) -> str:
+    """Return a PNG picture as HTML for a notebook; an empty text if its file cannot be read.
 
     Args:
-        path: The file.
+        picture: The file, or its content.
         words: Its alternative text.
     """
     try:
-        png = base64.b64encode(path.read_bytes()).decode()
+        png = base64.b64encode(picture if isinstance(picture, bytes) else picture.read_bytes()).decode()
     except OSError:
         return ""
     return f'<img src="data:image/png;base64,{png}" alt="{html.escape(words)}" style="max-width: 100%">'

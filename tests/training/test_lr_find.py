@@ -120,7 +120,7 @@ def watched(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Watched:
         patch.chdir(seen.folder)
         torch.manual_seed(5)
         state = torch.get_rng_state()
-        seen.found = hs.lr_find(photos, phases=PHASES, **TINY)
+        seen.found = hs.lr_find(photos, "lr-find.png", phases=PHASES, **TINY)
         assert torch.equal(torch.get_rng_state(), state)
         assert not torch.are_deterministic_algorithms_enabled()
     seen.told = told.getvalue()
@@ -169,13 +169,17 @@ def test_the_weights_come_back_after_an_error_too(
     assert not list(tmp_path.iterdir())
 
 
-def test_any_phase_that_takes_steps_can_be_tested(
-    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_any_phase_that_takes_steps_can_be_tested_and_no_file_is_needed(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     settings = TINY | {"batch_size": 64}
-    found = hs.lr_find(photos, tmp_path / "a.png", phase="head", phases=PHASES[1:], **settings)
+    found = hs.lr_find(photos, phase="head", phases=PHASES[1:], **settings)
     assert found.phase == "head"
     assert set(found.suggestion) == {"head_lr"}
+    assert not list(tmp_path.iterdir())
+    assert found.picture is None
+    assert "data:image/png;base64,iVBOR" in found._repr_html_()
     assert "fewer training photos (30) than a batch has (64)" in capsys.readouterr().err
 
 
@@ -208,15 +212,14 @@ def test_a_picture_among_the_photos_is_refused(photos: Path) -> None:
         hs.lr_find(photos, photos / "train" / "lr-find.png")
 
 
-@pytest.mark.parametrize("named", [True, False])
 def test_somebodys_picture_is_never_replaced(
-    named: bool, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (8, 8), "red").save("lr-find.png")
     before = Path("lr-find.png").read_bytes()
     with pytest.raises(UsageError, match="not made by headstart lr-find"):
-        hs.lr_find(photos, *(["lr-find.png"] if named else []), **TINY)
+        hs.lr_find(photos, "lr-find.png", **TINY)
     assert Path("lr-find.png").read_bytes() == before
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -11,10 +12,25 @@ from headstart.training.tools.figure import new_figure
 from headstart.training.tools.lr_range import END_LR, START_LR, STILL, LrRange
 from headstart.training.tools.picture import write_picture
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 COMMAND: Final = "headstart lr-find"
 
 
 def draw(path: Path, found: LrRange) -> None:
+    """Write the curve to a file, which is replaced if ``lr_find`` has drawn it."""
+    write_picture(path, _curve(found), COMMAND)
+
+
+def to_png(found: LrRange) -> bytes:
+    """Return the curve as the content of a PNG file."""
+    file = io.BytesIO()
+    _curve(found).savefig(file, format="png")
+    return file.getvalue()
+
+
+def _curve(found: LrRange) -> Figure:
     """Draw the loss over the learning rate, with the suggestions."""
     figure = new_figure(figsize=(8, 4.6), dpi=120, layout="constrained")
     axes = figure.subplots()
@@ -46,4 +62,4 @@ def draw(path: Path, found: LrRange) -> None:
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(frameon=False, loc="outside lower center", ncols=2)
-    write_picture(path, figure, COMMAND)
+    return figure

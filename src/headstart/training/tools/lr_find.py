@@ -31,7 +31,7 @@ from headstart.training.steps.device import create_accelerator, reproducible
 from headstart.training.steps.features import PhaseFeatures
 from headstart.training.steps.phase import make_ready
 from headstart.training.steps.solve_head import fit_head
-from headstart.training.tools.lr_curve import COMMAND, draw
+from headstart.training.tools.lr_curve import COMMAND, draw, to_png
 from headstart.training.tools.lr_range import NUM_STEPS, LrRange
 from headstart.training.tools.picture import refuse_picture
 from headstart.training.tools.range_test import range_test
@@ -40,7 +40,7 @@ from headstart.training.watch.watchers import Watchers
 
 def lr_find(
     data: str | os.PathLike[str] | None = None,
-    out: str | os.PathLike[str] = "lr-find.png",
+    out: str | os.PathLike[str] | None = None,
     *,
     phase: str | None = None,
     config: TrainConfig | None = None,
@@ -56,7 +56,8 @@ def lr_find(
 
     Args:
         data: As for ``train``.
-        out: The picture, a ``.png`` file; one that ``lr_find`` has drawn is replaced, and nothing else.
+        out: The picture, a ``.png`` file; one that ``lr_find`` has drawn is replaced, and nothing else. None
+            for no file: a notebook shows the picture.
         phase: The name of a phase that takes steps; by default the last one that does.
         config: As for ``train``.
         verbose: As for ``train``.
@@ -70,7 +71,9 @@ def lr_find(
         TrainingError: The very first loss is not finite.
     """
     config = TrainConfig.from_settings(data, config, **settings)
-    refuse_picture(Path(out), Path(config.data), COMMAND)
+    path = None if out is None else Path(out)
+    if path is not None:
+        refuse_picture(path, Path(config.data), COMMAND)
     with ExitStack() as cleanup:
         accelerator = cleanup.enter_context(
             create_accelerator(config, Watchers.of_screen(verbose=verbose).say)
@@ -79,14 +82,17 @@ def lr_find(
         watchers = Watchers.of_screen(quiet=not accelerator.is_main_process, verbose=verbose)
         setup = prepare(config, accelerator, watchers, Stopwatch())
         found = _run(setup, _phases(setup, phase, watchers), accelerator, watchers)
-        if accelerator.is_main_process:
-            try:
-                draw(Path(out), found)
-            except (FileWriteError, UsageError) as error:  # the numbers are worth more than their picture
-                watchers.say(f"Warning: {error}")
-            else:
-                found = dataclasses.replace(found, picture=Path(out))
-    return found
+        return _drawn(found, path, watchers) if accelerator.is_main_process else found
+
+
+def _drawn(found: LrRange, path: Path | None, watchers: Watchers) -> LrRange:
+    if path is not None:
+        try:
+            draw(path, found)
+            return dataclasses.replace(found, picture=path)
+        except (FileWriteError, UsageError) as error:  # the numbers are worth more than their picture
+            watchers.say(f"Warning: {error}")
+    return dataclasses.replace(found, png=to_png(found))
 
 
 def _run(

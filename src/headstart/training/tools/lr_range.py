@@ -38,7 +38,8 @@ class LrRange:
             test ended too early to tell.
         steepest: Learning rate where the smoothed loss falls fastest.
         ended: Why the test ended, in words.
-        picture: The file with its drawing; None where it could not be written.
+        picture: The file with its drawing; None if none was named, or if it could not be written.
+        png: The drawing as the content of a PNG file, if there is no such file.
     """
 
     phase: str
@@ -50,6 +51,7 @@ class LrRange:
     steepest: float | None
     ended: str
     picture: Path | None = None
+    png: bytes = b""
 
     @property
     def level(self) -> float:
@@ -113,7 +115,8 @@ class LrRange:
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""
-        picture = "" if self.picture is None else html_picture(self.picture, "loss over learning rate")
+        drawn = self.picture or self.png
+        picture = html_picture(drawn, "loss over learning rate") if drawn else ""
         return f"<p>{html.escape(repr(self)).replace(chr(10), '<br>')}</p>{picture}"
 
     def _without_fall(self) -> str:
