@@ -165,7 +165,7 @@ def test_results_are_readable_in_a_terminal_and_in_a_notebook(result: hs.TrainRe
     inspection = hs.Inspection("tiny", 32, (row,))
     plan = hs.plan(photos, recipe="probe", size_px=64)
     assert repr(plan) == str(plan)
-    assert plan.startswith("A plan:")
+    assert plan.startswith("This is a plan:")
     shown = (
         scored,
         result,
