@@ -68,13 +68,12 @@ def read_folder(
     elif not any(source.photos for source in sources):
         raise DataError(_no_class_folders(sources[0]))
 
+    without_class = _without_class(trees, sources)
     candidates = [
         Candidate(Photo(image.path), name, source.split)
         for source in sources
         for name, image in source.photos
     ]
-    with_class = {candidate.path for candidate in candidates}
-    without_class = [image.path for each in trees for image in each.images if image.path not in with_class]
     to_learn = [candidate for candidate in candidates if candidate.split in (None, "train")]
     return Listing(
         root=root,
@@ -85,6 +84,12 @@ def read_folder(
         found=sum(each.found for each in trees),
         notes=tuple(notes + similar_classes(candidates)),
     )
+
+
+def _without_class(trees: Sequence[Tree], sources: Sequence[_Source]) -> list[str]:
+    """Return the paths of images in no class folder."""
+    with_class = {image.path for source in sources for _, image in source.photos}
+    return [image.path for each in trees for image in each.images if image.path not in with_class]
 
 
 def _walked(root: str, val: str | None) -> tuple[Tree, Tree | None]:
