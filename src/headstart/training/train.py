@@ -40,24 +40,24 @@ def train(
 
     Args:
         data: A folder of class folders, or of train/val/test folders above them; or a table, Pascal VOC or
-            COCO annotations. May be left out where ``config`` names it.
+            COCO annotations. Not needed if ``config`` contains it.
         out: The run folder; by default ``runs/NAME-OF-DATA``, with a number if that exists.
         config: All settings together, instead of ``settings``.
-        network: A network of your own instead of a backbone with a new head, on the device or not: it takes
-            normalised (B, 3, H, W) float32 and gives what the task needs: a logit per class, standardised
-            numbers, or xmin, ymin, xmax, ymax in shares of the input's sides. ``backbone`` is then the one
-            whose base it is built on, which says how photos are prepared. It is trained in place.
+        network: A network of your own instead of a backbone with a new head, on any device. It maps
+            normalised (B, 3, H, W) float32 to the outputs of the task: a logit per class, standardised
+            numbers, or xmin, ymin, xmax, ymax as fractions of the input's sides. ``backbone`` then names the
+            backbone of its base, which determines the preprocessing. The network is trained in place.
         watch: Names of experiment trackers (the setting ``watch``), and watchers of your own: see
             ``Watcher``.
         verbose: Whether progress and warnings are written to standard error.
         settings: Any field of ``TrainConfig``: ``backbone``, ``recipe``, ``seed``, ...
 
     Returns:
-        The run folder, with ``model.onnx`` and ``model.safetensors`` in it, and its metrics.
+        The result: the run folder, which contains ``model.onnx`` and ``model.safetensors``, and its metrics.
 
     Raises:
         UsageError: The settings or the photos cannot be used; nothing has been trained.
-        HeadstartError: The work failed, for a reason that the message names.
+        HeadstartError: The work failed; the message gives the reason.
     """
     names, watchers = split_watch(watch)
     given: dict[str, Any] = {**settings, **({"watch": names} if names else {})}
@@ -75,22 +75,22 @@ def resume(
     watch: Iterable[Watcher] = (),
     verbose: bool = True,
 ) -> TrainResult:
-    """Resume a run, whatever stopped it; the result has the same bits as without the interruption.
+    """Resume an interrupted run; the result has the same bits as without the interruption.
 
     Args:
-        path: The run folder. Of a finished run the result is returned; without a checkpoint the run begins
+        path: The run folder. If the run is finished, its result is returned; without a checkpoint, it starts
             again.
-        data: Where the photos are now, if they have been moved: a folder, table or file of annotations as
-            for ``train``. Their paths below it and their hashes are compared with the run's.
-        val: Likewise for a folder or file of validation photos. One inside the data moves with it.
-        network: As it was given to ``train``, with the weights that it had then.
-        force: Resume although code, packages, machine, settings or photos have changed.
-        watch: Watchers of your own, as they were given to ``train``; those by name are remembered.
+        data: New location of the photos, if they have been moved: a folder, table or annotation file as for
+            ``train``. Their relative paths and hashes are compared with those of the run.
+        val: New location of a folder or file of validation photos. Not needed if it is inside the data.
+        network: The network that was given to ``train``, with the weights that it had then.
+        force: Resume even if code, packages, machine, settings or photos have changed.
+        watch: Watchers of your own, as given to ``train``; those with names are taken from the settings.
         verbose: As for ``train``.
 
     Raises:
-        ConfigError: ``watch`` holds names, or something that is not a watcher.
-        RunFolderError: The folder is not a run, or something has changed: all differences are named.
+        ConfigError: ``watch`` contains names, or an object that is not a watcher.
+        RunFolderError: The folder is not a run, or something has changed; the message lists all differences.
         HeadstartError: As in ``train``.
     """
     names, watchers = split_watch(watch)
