@@ -277,10 +277,10 @@ def test_whether_there_may_be_a_gpu_is_known_without_pytorch(
     (tmp_path / "torch" / "version.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "torch", raising=False)
-    for name, gpu in environment._GPUS.items():
+    for name, gpu in environment.GPUS.items():
         if name in drivers:
             (tmp_path / name).touch()
-        monkeypatch.setitem(environment._GPUS, name, gpu._replace(driver=str(tmp_path / name)))
+        monkeypatch.setitem(environment.GPUS, name, gpu._replace(driver=str(tmp_path / name)))
         for variable in gpu.variables:
             monkeypatch.delenv(variable, raising=False)
     for name, value in variables.items():

@@ -32,7 +32,7 @@ class _Gpu(NamedTuple):
     variables: tuple[str, ...]  # which devices programs may see
 
 
-_GPUS: Final = {
+GPUS: Final = {
     "cuda": _Gpu("/dev/nvidiactl", "CUDA_PATH", ("CUDA_VISIBLE_DEVICES",)),
     "hip": _Gpu(
         "/dev/kfd", "HIP_PATH", ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
@@ -110,7 +110,7 @@ def may_have_gpu() -> bool:
     return any(
         not any(_hides_all(os.environ[name]) for name in gpu.variables if name in os.environ)
         and (Path(gpu.driver).exists() or (os.name == "nt" and bool(os.environ.get(gpu.toolkit))))
-        for gpu in map(_GPUS.__getitem__, _builds_of_pytorch())
+        for gpu in map(GPUS.__getitem__, _builds_of_pytorch())
     )
 
 
@@ -122,8 +122,8 @@ def _builds_of_pytorch() -> list[str]:
     try:
         text = Path(package.origin).with_name("version.py").read_text("utf-8")
     except OSError:  # another kind of installation, which may be built for anything
-        return list(_GPUS)
-    return [name for name in _GPUS if re.search(rf"^{name}\b[^=]*= *['\"]", text, re.MULTILINE)]
+        return list(GPUS)
+    return [name for name in GPUS if re.search(rf"^{name}\b[^=]*= *['\"]", text, re.MULTILINE)]
 
 
 def _hides_all(devices: str) -> bool:

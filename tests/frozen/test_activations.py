@@ -394,11 +394,10 @@ def test_what_a_later_phase_needs_is_computed_on_the_way(
         return run(self, pixels)
 
     monkeypatch.setattr(NetworkPrefix, "_run", counted)
-    monkeypatch.setattr("headstart.training.steps.features.ONE_PASS_MIN_PHOTOS", 10)
     models = []
     for name, passes in {"one": 1, "two": 2}.items():
-        if name == "two":
-            monkeypatch.setattr("headstart.training.steps.features.FeatureSource._halfway", lambda *_: None)
+        worth_it_from = 10 if passes == 1 else 1_000_000
+        monkeypatch.setattr("headstart.training.steps.features.ONE_PASS_MIN_PHOTOS", worth_it_from)
         monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / name))
         path = hs.train(photos, tmp_path / f"run-{name}", recipe="finetune", **SMALL).path
         models.append((path / "model.safetensors").read_bytes())

@@ -292,7 +292,7 @@ def test_a_damaged_file_that_another_process_holds_is_an_error_and_stays(
     path = tmp_path / "store.sqlite"
     path.write_bytes(b"not a database at all" * 100)
     HeldFiles(monkeypatch, path.__eq__)
-    monkeypatch.setattr("headstart.frozen.store._REPAIR_SECONDS", 0.1)
+    monkeypatch.setattr("headstart.frozen.store.REPAIR_SECONDS", 0.1)
     with pytest.raises(StoreError, match="not a database"):
         FeatureStore(path, FINGERPRINT)
     assert path.exists()

@@ -44,8 +44,8 @@ def train(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
 
 def as_in_a_long_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the curves be drawn in every epoch."""
-    monkeypatch.setattr("headstart.training.watch.curves._SECONDS_BETWEEN_CURVES", 0.0)
-    monkeypatch.setattr("headstart.training.watch.curves._SHARE_FOR_CURVES", float("inf"))
+    monkeypatch.setattr("headstart.training.watch.curves.SECONDS_BETWEEN_CURVES", 0.0)
+    monkeypatch.setattr("headstart.training.watch.curves.SHARE_FOR_CURVES", float("inf"))
 
 
 LOOKED_AT = ("history.csv", "curves.png", "quarantine.csv", "photos.csv")
@@ -96,9 +96,9 @@ def test_curves_take_a_small_share_of_the_time(
         time.sleep(0.2)
         return b"a picture"
 
-    monkeypatch.setattr("headstart.training.watch.curves._SECONDS_BETWEEN_CURVES", 0.0)
-    monkeypatch.setattr("headstart.training.watch.curves._SECONDS_TO_DRAW_FIRST", 0.0)
-    monkeypatch.setattr("headstart.training.watch.curves._SHARE_FOR_CURVES", 1e-4)
+    monkeypatch.setattr("headstart.training.watch.curves.SECONDS_BETWEEN_CURVES", 0.0)
+    monkeypatch.setattr("headstart.training.watch.curves.SECONDS_TO_DRAW_FIRST", 0.0)
+    monkeypatch.setattr("headstart.training.watch.curves.SHARE_FOR_CURVES", 1e-4)
     monkeypatch.setattr("headstart.training.watch.curves.curves_png", draw_slowly)
     train()
     assert len(drawn) == 2  # once on the way, as half an hour must pass before the next, and at the end

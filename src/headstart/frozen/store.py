@@ -25,7 +25,7 @@ from headstart.files import delete, try_lock
 
 _BURST_BYTES: Final = 8 * 2**20
 _BUSY_SECONDS: Final = 60.0
-_REPAIR_SECONDS: Final = 5.0  # for which another process may have a damaged store open
+REPAIR_SECONDS: Final = 5.0  # for which another process may have a damaged store open
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS rows (key BLOB PRIMARY KEY, checksum BLOB NOT NULL, value BLOB NOT NULL);
@@ -102,7 +102,7 @@ class FeatureStore:
 
     def _open(self) -> None:
         """Open the file; if it is damaged, replace it by a new one."""
-        deadline = time.monotonic() + _REPAIR_SECONDS
+        deadline = time.monotonic() + REPAIR_SECONDS
         while True:
             try:
                 self._hold = _Hold(self.path)

@@ -94,8 +94,8 @@ def test_the_scores_of_epochs_are_told_under_the_tasks_names(
     terminal.mixture_found(record, 0.4)
     assert f"val loss 1.000 {headline} 0.500 x 3.000   best" in capsys.readouterr().err
     # Sums over the photos so far become means.
-    monkeypatch.setattr("headstart.training.watch.terminal._SECONDS_BETWEEN_LINES", 0.0)
-    monkeypatch.setattr("headstart.training.watch.counting._SECONDS_BETWEEN_REPORTS", 0.0)
+    monkeypatch.setattr("headstart.training.watch.terminal.SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("headstart.training.watch.counting.SECONDS_BETWEEN_REPORTS", 0.0)
     counter = Counter("a 1/5", 16, headline, terminal.progressed)
     counter.advance(8, torch.tensor([4.0, 2.0, 8.0]))
     assert capsys.readouterr().err.endswith(f" left, loss 0.500, {headline} 0.250\n")
@@ -119,8 +119,8 @@ class OnAGpu:
 def test_a_gpu_is_not_waited_for_each_time_that_progress_is_shown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("headstart.training.watch.terminal._SECONDS_BETWEEN_LINES", 0.0)
-    monkeypatch.setattr("headstart.training.watch.counting._SECONDS_BETWEEN_REPORTS", 0.0)
+    monkeypatch.setattr("headstart.training.watch.terminal.SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("headstart.training.watch.counting.SECONDS_BETWEEN_REPORTS", 0.0)
     counter, totals = Counter("a 1/5", 64, "accuracy", Terminal().progressed), OnAGpu()
     for _ in range(32):
         counter.advance(2, totals)  # type: ignore[arg-type]

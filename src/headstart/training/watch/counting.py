@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-_SECONDS_BETWEEN_REPORTS: Final = 0.1
+SECONDS_BETWEEN_REPORTS: Final = 0.1
 _STEPS_BETWEEN_SCORES: Final = 8  # on a GPU, which has to be waited for
 
 
@@ -47,7 +47,7 @@ class Counter:
         self._done += photos
         self._calls += 1
         self._totals = totals
-        if time.monotonic() - self._reported >= _SECONDS_BETWEEN_REPORTS:
+        if time.monotonic() - self._reported >= SECONDS_BETWEEN_REPORTS:
             self._reported = time.monotonic()
             self._report(self._count())
 

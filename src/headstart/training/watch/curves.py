@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_NUMBERS: Final = 10  # along an axis
-_SECONDS_BETWEEN_CURVES: Final = 10.0
-_SECONDS_TO_DRAW_FIRST: Final = 1.0  # as matplotlib is imported then
-_SHARE_FOR_CURVES: Final = 0.02  # of the time, as the device waits while they are drawn
+SECONDS_BETWEEN_CURVES: Final = 10.0
+SECONDS_TO_DRAW_FIRST: Final = 1.0  # as matplotlib is imported then
+SHARE_FOR_CURVES: Final = 0.02  # of the time, as the device waits while they are drawn
 
 
 class Curves(Watcher):
@@ -35,7 +35,7 @@ class Curves(Watcher):
         self._best: EpochRecord | None = None
         self._share = 1.0
         self._mixing: list[str] = []
-        self._drawn, self._seconds_to_draw = time.monotonic(), _SECONDS_TO_DRAW_FIRST
+        self._drawn, self._seconds_to_draw = time.monotonic(), SECONDS_TO_DRAW_FIRST
 
     def run_begun(self, start: RunStart) -> None:
         """Start with the history of a resumed run."""
@@ -49,7 +49,7 @@ class Curves(Watcher):
         self._history.append(record)
         if is_best:
             self._best, self._share = record, 1.0
-        pause = max(_SECONDS_BETWEEN_CURVES, self._seconds_to_draw / _SHARE_FOR_CURVES)
+        pause = max(SECONDS_BETWEEN_CURVES, self._seconds_to_draw / SHARE_FOR_CURVES)
         if time.monotonic() - self._drawn > pause:
             self._draw()
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-_SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_LINES = 10.0
 _MOST_NAMED = 5
 
 
@@ -175,7 +175,7 @@ class Terminal(Watcher):
         now = time.monotonic()
         if count.done == 0:
             self._last_line = now
-        elif not count.is_over and now - self._last_line >= _SECONDS_BETWEEN_LINES:
+        elif not count.is_over and now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
             self.say(
                 f"{count.description}: {count.done}/{count.total}, {count.rate:.0f} images/s, "
