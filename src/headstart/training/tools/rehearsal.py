@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, cast
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import nn
 
 from headstart.config import PhaseConfig
 from headstart.data.check import record_of
 from headstart.frozen.activations import Activations
 from headstart.model.freeze import freeze, make_trainable
-from headstart.model.prefix import NetworkPrefix
 from headstart.model.stages import cut
 from headstart.records import Record
 from headstart.training.setup import Setup
-from headstart.training.steps.batches import Batches
-from headstart.training.steps.device import memory_format
 from headstart.training.steps.epoch import evaluate
+from headstart.training.steps.features import PhaseFeatures
 from headstart.training.steps.optim import parameter_groups
-from headstart.training.steps.trainer import Trainer
+from headstart.training.steps.phase import ReadyPhase, make_ready
 from headstart.training.tools.phase_plan import PhasePlan
 from headstart.training.tools.rate import photos_per_second, seconds
 
@@ -35,18 +33,18 @@ def rehearse(setup: Setup, phase: PhaseConfig, accelerator: Accelerator) -> Phas
     prefix, suffix = source.cut(phase)
     freeze(prefix.stages)
     make_trainable(suffix, phase.norm, setup.new_norms)
-    layout = memory_format(config.memory_format, suffix)
-    suffix.to(memory_format=layout)
-    records = _unread(setup)
-    batches = _BlackBatches(setup, phase, accelerator, prefix, layout)
-    steps_per_epoch = batches.of(records[: source.num_train]).steps_per_epoch
     groups = parameter_groups(network, suffix, phase)
     best_bytes = _best_bytes(setup, phase)
-    epoch_seconds, state_bytes = 0.0, 0
+    steps_per_epoch, epoch_seconds, state_bytes = 0, 0.0, 0
     if phase.optimizer != "exact":
-        trainer = _trainer_of_nothing(setup, phase, accelerator, suffix, records, steps_per_epoch)
-        epoch_seconds = _epoch_seconds(setup, accelerator, trainer, batches, records)
-        state_bytes = sum(tensor.nbytes for tensor in trainer.tensors().values())
+        zeros = cast(Activations, _Zeros(prefix.row(size_px)))
+        inputs = (zeros, zeros, range(1), None)
+        features = PhaseFeatures(phase, prefix, suffix, "", *inputs, setup.targets, accelerator)
+        records = _unread(setup)[: source.num_train]
+        ready = make_ready(setup, features, records, accelerator, schedule=lambda *_: 0.0)
+        steps_per_epoch = ready.batches.steps_per_epoch
+        epoch_seconds = _epoch_seconds(setup, ready, accelerator)
+        state_bytes = sum(tensor.nbytes for tensor in ready.trainer.tensors().values())
     suffix.to(memory_format=torch.contiguous_format)
     return PhasePlan(
         phase=phase,
@@ -75,28 +73,6 @@ def _unread(setup: Setup) -> list[Record]:
 
 
 @dataclass(frozen=True)
-class _BlackBatches:
-    """Makes a phase's batches, all of whose photos are black."""
-
-    setup: Setup
-    phase: PhaseConfig
-    accelerator: Accelerator
-    prefix: NetworkPrefix
-    layout: torch.memory_format
-
-    def of(self, photos: Sequence[Record]) -> Batches:
-        return Batches(
-            cast(Activations, _Zeros(self.prefix.row(self.setup.preprocessing.size_px))),
-            photos,
-            self.setup.targets,
-            self.setup.config.batch_size,
-            self.accelerator,
-            accumulate=self.phase.accumulate,
-            memory_format=self.layout,
-        )
-
-
-@dataclass(frozen=True)
 class _Zeros:
     """Activations without photos: one row of black, as often as it is asked for."""
 
@@ -106,48 +82,21 @@ class _Zeros:
         return (np.zeros_like(self.row) for _ in photos)
 
 
-def _trainer_of_nothing(
-    setup: Setup,
-    phase: PhaseConfig,
-    accelerator: Accelerator,
-    suffix: nn.Module,
-    records: Sequence[Record],
-    steps_per_epoch: int,
-) -> Trainer:
-    """Return a trainer whose learning rates are all zero."""
-    num_classes = len(setup.listing.class_names)
-    return Trainer(
-        phase,
-        setup.network,
-        suffix,
-        setup.criterion,
-        torch.bincount(torch.tensor([record.label for record in records]), minlength=num_classes),
-        steps_per_epoch,
-        accelerator,
-        setup.config.seed,
-        schedule=lambda phase, step, steps_per_epoch: 0.0,
-    )
-
-
-def _epoch_seconds(
-    setup: Setup,
-    accelerator: Accelerator,
-    trainer: Trainer,
-    batches: _BlackBatches,
-    records: Sequence[Record],
-) -> float:
+def _epoch_seconds(setup: Setup, ready: ReadyPhase, accelerator: Accelerator) -> float:
     """Time one step and the scoring of as many photos, and return what an epoch takes of both."""
-    one_step = records[: setup.config.batch_size * batches.phase.accumulate]
+    batches, accumulate = ready.batches, ready.batches.accumulate
+    num_photos = min(len(batches.records), batches.batch_size * accumulate)
 
     def step() -> None:
         totals = torch.zeros(3, device=accelerator.device)
-        trainer.step(list(batches.of(one_step).epoch()), 1, totals)
+        ready.trainer.step(list(islice(batches.epoch(), accumulate)), 1, totals)
 
     def score() -> None:
-        evaluate(trainer.suffix, batches.of(one_step).epoch(), setup.criterion, accelerator)
+        first_batches = islice(batches.epoch(), accumulate)
+        evaluate(ready.trainer.suffix, first_batches, setup.criterion, accelerator)
 
     trained = seconds(step) * setup.source.num_train
-    return (trained + seconds(score) * setup.source.num_val) / len(one_step)
+    return (trained + seconds(score) * setup.source.num_val) / num_photos
 
 
 def _best_bytes(setup: Setup, phase: PhaseConfig) -> int:
