@@ -26,6 +26,7 @@ from PIL import Image, ImageCms
 from colours import INFO, colours_model
 from headstart.data.sources.folder import read_folder
 from headstart.errors import DamagedFileError, HeadstartError, InputError, RunFolderError, UsageError
+from headstart.images.photo import Photo
 from headstart.images.preprocess import load_pixels
 from headstart.inference.model_file import seal_onnx
 from headstart.inference.predictor import Predictor, find_images, load
@@ -502,9 +503,9 @@ def test_names_that_are_not_utf8_come_back_as_they_were(predictor: Predictor, tm
 
 def test_preprocessing_is_that_of_training(model: bytes) -> None:
     class Spy(Predictor):
-        def _answers(self, pixels: np.ndarray) -> np.ndarray:
-            seen.append(pixels[0])
-            return super()._answers(pixels)
+        def _pixels(self, photo: Photo) -> np.ndarray:
+            seen.append(super()._pixels(photo))
+            return seen[-1]
 
     seen: list[np.ndarray] = []
     content = png(Image.fromarray(noise(2)).resize((50, 31)))

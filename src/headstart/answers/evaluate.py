@@ -14,7 +14,7 @@ from headstart.answers.evaluation import Evaluation
 from headstart.answers.scores import scores_of
 from headstart.answers.seen import notes_on_seen
 from headstart.answers.table import Answers, Source
-from headstart.data.check import refuse_missing_classes
+from headstart.data.check import record_of, refuse_missing_classes
 from headstart.data.place import place_boxes
 from headstart.data.sources.source import read_source
 from headstart.errors import ConfigError, DataError, ImageError, did_you_mean
@@ -123,18 +123,7 @@ def _records(
             f"{did_you_mean(unknown[0], index)} It knows {', '.join(index)}. "
             "Leave these photos out, or train with them."
         )
-    return [
-        Record(
-            photo.photo,
-            index[photo.class_name] if photo.class_name else 0,
-            photo.split,
-            sha256="",  # nothing here asks for it
-            labels=tuple(index[name] for name in photo.labels),
-            numbers=photo.numbers,
-            box=photo.box,
-        )
-        for photo in photos
-    ]
+    return [record_of(photo, index, sha256="") for photo in photos]  # which nothing here asks for
 
 
 def score_photos(predictor: Predictor, photos: Sequence[Record]) -> tuple[Scores, list[Prediction]]:

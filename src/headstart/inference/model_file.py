@@ -113,7 +113,7 @@ class ModelInfo:
 # its own, with the key as field 1 and the value as field 2.
 # Source: https://protobuf.dev/programming-guides/encoding/ and onnx/onnx.proto
 
-_VARINT, _FIXED_64, _LENGTH_DELIMITED, _FIXED_32 = 0, 1, 2, 5
+_LENGTH_DELIMITED: Final = 2  # wire type of bytes, and of messages
 _KEY, _VALUE, _METADATA_PROPS = (number << 3 | _LENGTH_DELIMITED for number in (1, 2, 14))
 _INFO_KEY: Final = b"headstart"
 _HASH_KEY: Final = b"sha256"
@@ -170,7 +170,7 @@ def verify_onnx(model: bytes, *, name: str) -> ModelInfo:
         raise DamagedFileError(
             f"{name} is damaged: its content does not match its checksum. {_repair(Path(name))}"
         )
-    return ModelInfo.from_json(_metadata_value(model, _INFO_KEY).decode())
+    return ModelInfo.from_json(_info_text(model))
 
 
 def _repair(file: Path) -> str:
@@ -211,40 +211,14 @@ def _delimited(tag: int, value: bytes) -> bytes:
 _ONNX_SEAL_BYTES: Final = len(_onnx_seal(b""))
 
 
-def _metadata_value(model: bytes, key: bytes) -> bytes:
-    """Return the last value of a key in the ``metadata_props`` of a verified model."""
-    found = [
-        value
-        for tag, entry in _fields(memoryview(model))
-        if tag == _METADATA_PROPS and (value := dict(_fields(entry)))[_KEY] == key
-    ]
-    return bytes(found[-1][_VALUE])
-
-
-def _fields(message: memoryview) -> list[tuple[int, memoryview]]:
-    """Yield tag and value of each length-delimited field of a protobuf message, skipping numbers."""
-    fields, at = [], 0
-    while at < len(message):
-        tag, at = _varint(message, at)
-        if tag & 7 == _LENGTH_DELIMITED:
-            size, at = _varint(message, at)
-            fields.append((tag, message[at : at + size]))
-            at += size
-        elif tag & 7 == _VARINT:
-            _, at = _varint(message, at)
-        else:
-            at += {_FIXED_64: 8, _FIXED_32: 4}[tag & 7]
-    return fields
-
-
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
+def _info_text(model: bytes) -> str:
+    """Return the description that ``seal_onnx`` has put right before the seal of a verified model."""
+    key = _delimited(_KEY, _INFO_KEY)
+    end = len(model) - _ONNX_SEAL_BYTES
+    at = model.rindex(key, 0, end) + len(key) + 1  # behind the tag of the value
+    while model[at] > 0x7F:  # the bytes of its length, but for the last
+        at += 1
+    return model[at + 1 : end].decode()
 
 
 # safetensors. Eight bytes with the length of the header (little-endian), the header (JSON, filled up with

@@ -144,7 +144,7 @@ class Predictor:
         """
         if top_k is not None and top_k < 1:
             raise UsageError(f"top_k is {top_k}; it must be at least 1.")
-        rows = map_images(as_photos(photos), self._pixels, self._answers, batch_size=self._batch_size)
+        rows = self._run(self._outputs, photos)
         return (self._prediction(photo, row, top_k) for photo, row in rows)
 
     def predict_proba(self, photos: PhotoLike | Iterable[PhotoLike]) -> np.ndarray:
@@ -169,13 +169,9 @@ class Predictor:
                 f"predictions have them as {'numbers' if self.info.targets else 'box'}."
             )
 
-        def run(pixels: np.ndarray) -> np.ndarray:
-            return np.asarray(self._session.run(["probabilities"], {"images": pixels})[0])
-
         collection = [photos] if is_one_photo(photos) else photos
-        given = as_photos(cast("Iterable[PhotoLike]", collection))
         probabilities = []
-        for _, row in map_images(given, self._pixels, run, batch_size=self._batch_size):
+        for _, row in self._run(["probabilities"], cast("Iterable[PhotoLike]", collection)):
             if isinstance(row, Exception):
                 raise row
             probabilities.append(row)
@@ -193,22 +189,22 @@ class Predictor:
             photo cannot be read, the reason as text.
         """
         names = [name for name in self._all_outputs if name != "probabilities"]
-
-        def run(pixels: np.ndarray) -> np.ndarray:
-            return np.concatenate(self._session.run(names, {"images": pixels}), axis=1)
-
-        for _, row in map_images(as_photos(photos), self._pixels, run, batch_size=self._batch_size):
+        for _, row in self._run(names, photos):
             assert row is not None  # every photo is computed on
             yield row
+
+    def _run(self, outputs: Sequence[str], photos: Iterable[PhotoLike]) -> Iterator[tuple[Photo, Row]]:
+        """Yield each photo with its outputs of these names, one after the other."""
+
+        def compute(pixels: np.ndarray) -> np.ndarray:
+            return np.concatenate(self._session.run(outputs, {"images": pixels}), axis=1)
+
+        return map_images(as_photos(photos), self._pixels, compute, batch_size=self._batch_size)
 
     def _pixels(self, photo: Photo) -> np.ndarray:
         if (image := rgb_given(photo)) is not None:
             return preprocess(image, self.info.preprocessing)
         return load_pixels(photo.content(), self.info.preprocessing, path=photo.key)
-
-    def _answers(self, pixels: np.ndarray) -> np.ndarray:
-        """Return all outputs, concatenated: (B, D)."""
-        return np.concatenate(self._session.run(self._outputs, {"images": pixels}), axis=1)
 
     def _prediction(self, photo: Photo, row: Row, top_k: int | None) -> Prediction:
         path = None if isinstance(photo.read, Given) else photo.key
