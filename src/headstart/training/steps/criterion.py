@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from headstart import tasks
-from headstart.config import PhaseConfig
 from headstart.data.targets import Targets
 from headstart.model.spatial_head import upright
 from headstart.tasks.label_scores import choose_thresholds, score_multilabel
@@ -41,13 +40,13 @@ class Criterion:
         """Name of the main score, a mean over photos, so that it can be shown while training."""
         return self.metrics[0]
 
-    def losses(self, outputs: Tensor, rows: Tensor, phase: PhaseConfig | None = None) -> Tensor:
+    def losses(self, outputs: Tensor, rows: Tensor, smoothing: float = 0.0) -> Tensor:
         """Return the loss of each photo, (B,) float32.
 
         Args:
             outputs: (B, D) float32, outputs of the network.
             rows: (B, ...), targets of the photos.
-            phase: The phase that is trained, for its label smoothing; None for scoring.
+            smoothing: Fraction of each target that is spread over all classes; 0 for scoring.
         """
         raise NotImplementedError
 
@@ -72,9 +71,8 @@ class Criterion:
 class Classification(Criterion):
     """One class per photo: cross entropy. Source of label smoothing: arXiv 1512.00567."""
 
-    def losses(self, outputs: Tensor, rows: Tensor, phase: PhaseConfig | None = None) -> Tensor:
+    def losses(self, outputs: Tensor, rows: Tensor, smoothing: float = 0.0) -> Tensor:
         """Return the cross entropy of each photo."""
-        smoothing = 0.0 if phase is None else phase.label_smoothing
         return F.cross_entropy(outputs, rows, reduction="none", label_smoothing=smoothing)
 
     def headline_of(self, outputs: Tensor, rows: Tensor) -> Tensor:
@@ -85,9 +83,8 @@ class Classification(Criterion):
 class Multilabel(Criterion):
     """Any number of classes per photo: binary cross entropy, averaged over the classes."""
 
-    def losses(self, outputs: Tensor, rows: Tensor, phase: PhaseConfig | None = None) -> Tensor:
+    def losses(self, outputs: Tensor, rows: Tensor, smoothing: float = 0.0) -> Tensor:
         """Return the binary cross entropy of each photo."""
-        smoothing = 0.0 if phase is None else phase.label_smoothing
         smoothed = rows * (1 - smoothing) + smoothing / 2
         return F.binary_cross_entropy_with_logits(outputs, smoothed, reduction="none").mean(1)
 
@@ -110,7 +107,7 @@ class Regression(Criterion):
     units.
     """
 
-    def losses(self, outputs: Tensor, rows: Tensor, phase: PhaseConfig | None = None) -> Tensor:
+    def losses(self, outputs: Tensor, rows: Tensor, smoothing: float = 0.0) -> Tensor:
         """Return the smooth L1 loss of each photo."""
         return F.smooth_l1_loss(outputs, rows, reduction="none").mean(1)
 
@@ -130,13 +127,12 @@ class Regression(Criterion):
 class Box(Criterion):
     """One box per photo: smooth L1 and GIoU (arXiv 1902.09630) of the box, cross entropy of its class."""
 
-    def losses(self, outputs: Tensor, rows: Tensor, phase: PhaseConfig | None = None) -> Tensor:
+    def losses(self, outputs: Tensor, rows: Tensor, smoothing: float = 0.0) -> Tensor:
         """Return the sum of smooth L1, 1 - GIoU and the cross entropy of the class for each photo."""
         boxes, truth = outputs[:, :4], rows[:, :4]
         sides = F.smooth_l1_loss(boxes, truth, reduction="none", beta=BOX_BETA).sum(1)
         losses = sides + 1 - _giou(boxes, truth)
         if self.targets.num_box_classes:
-            smoothing = 0.0 if phase is None else phase.label_smoothing
             labels = rows[:, 4].long()
             logits = outputs[:, 4:]
             losses = losses + F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)

@@ -23,7 +23,7 @@ class Objective:
     def __init__(
         self, criterion: Criterion, phase: PhaseConfig, class_counts: Tensor, device: torch.device
     ) -> None:
-        self._criterion, self._phase = criterion, phase
+        self._criterion, self._smoothing = criterion, phase.label_smoothing
         self._class_weights: Tensor | None = None
         if phase.class_weights == "balanced":
             self._class_weights = balanced_weights(class_counts).to(device)
@@ -47,7 +47,7 @@ class Objective:
         return share * losses + (1 - share) * self._losses(outputs, rows[other])
 
     def _losses(self, outputs: Tensor, rows: Tensor) -> Tensor:
-        losses = self._criterion.losses(outputs, rows, self._phase)
+        losses = self._criterion.losses(outputs, rows, self._smoothing)
         if self._class_weights is None:
             return losses
         # Not cross_entropy's own weights: it smooths with the weights of the other classes.

@@ -47,6 +47,8 @@ class Trainer:
     Attributes:
         suffix: As prepared for the device and for several processes.
         micro_batch: Photos per pass of one process: fewer than a batch if memory has run out.
+        learns_statistics: Whether norms update statistics in each pass, so that the size of passes affects
+            the result.
         failed_at: After a TrainingError, the number of the failed step's first batch within its epoch.
     """
 
@@ -76,7 +78,7 @@ class Trainer:
         modules = [module for module in suffix.modules() if not is_held(module)]
         self._buffers = [buffer for module in modules for buffer in module.buffers(recurse=False)]
         self._buffers_before = [buffer.clone() for buffer in self._buffers]
-        self._learns_statistics = any(has_statistics(module) for module in modules)
+        self.learns_statistics = any(has_statistics(module) for module in modules)
         self._checks_every = steps_between_checks(accelerator.device)
         self._num_bad = torch.zeros((), dtype=torch.int64, device=accelerator.device)  # steps, since a check
         self._unchecked: list[_Step] = []
@@ -150,11 +152,6 @@ class Trainer:
         release_memory()
         self.micro_batch.shrink(num_photos)
 
-    @property
-    def learns_statistics(self) -> bool:
-        """Whether norms update statistics in each pass, so that the size of passes affects the result."""
-        return self._learns_statistics
-
     def verify(self) -> None:
         """Check that all steps so far were finite, if they are not checked one by one.
 
@@ -175,7 +172,7 @@ class Trainer:
         accelerator = self._accelerator
         mixed = mix(batch.inputs, self._phase, mix_seed)
         for part in self.micro_batch.parts(len(batch.inputs)):
-            alone = part.stop - part.start == 1 and self._learns_statistics
+            alone = part.stop - part.start == 1 and self.learns_statistics
             # Gradients of several processes are averaged when all of them have done the step.
             with accelerator.no_sync(self.suffix), taking_one_photo(self.suffix) if alone else nullcontext():
                 with accelerator.autocast():
@@ -227,10 +224,13 @@ class Trainer:
         self._num_bad += is_bad
 
     def _changed_by_a_step(self) -> dict[str, Tensor]:
-        tensors = {f"weight/{i}": each.data for i, each in enumerate(self._parameters())}
-        tensors |= {f"optimizer/{k}": tensor for k, tensor in optimizer_tensors(self._optimizer).items()}
+        return {f"weight/{i}": each.data for i, each in enumerate(self._parameters())} | self._state()
+
+    def _state(self) -> dict[str, Tensor]:
+        """Return the optimiser's state and the average of the weights, if the phase has any."""
+        tensors = {f"optimizer/{k}": tensor for k, tensor in optimizer_tensors(self._optimizer).items()}
         if self._average is not None:
-            tensors |= {f"average/{k}": each for k, each in self._average.tensors().items()}
+            tensors |= {f"average/{k}": tensor for k, tensor in self._average.tensors().items()}
         return tensors
 
     def largest_lr(self, epoch: int) -> float:
@@ -253,9 +253,7 @@ class Trainer:
             TrainingError: As in ``verify``, so that the saved state is finite.
         """
         self.verify()
-        tensors = {f"optimizer/{k}": tensor for k, tensor in optimizer_tensors(self._optimizer).items()}
-        if self._average is not None:
-            tensors |= {f"average/{k}": tensor for k, tensor in self._average.tensors().items()}
+        tensors = self._state()
         if self._accelerator.scaler is not None:
             scaler = self._accelerator.scaler.state_dict()
             tensors |= {f"scaler/{k}": torch.tensor(v, dtype=torch.float64) for k, v in scaler.items()}
