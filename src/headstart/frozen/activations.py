@@ -195,11 +195,6 @@ class Activations:
             yield row
         self._flush()
 
-    @property
-    def keeps(self) -> bool:
-        """Whether computed rows are stored."""
-        return self._keep
-
     def close(self) -> None:
         """Close the store and release the memory."""
         self._kept.close()

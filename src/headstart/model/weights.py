@@ -246,6 +246,17 @@ def create_for_head(path: str | os.PathLike[str], info: ModelInfo) -> tuple[nn.M
     return network, source
 
 
+def put_head_of(network: nn.Module, info: ModelInfo) -> nn.Module:
+    """Put a head as in a model file onto a native network; its weights are not the file's yet."""
+    return put_head(
+        network,
+        info.head,  # type: ignore[arg-type]  # the file has been verified
+        info.num_outputs,
+        is_box=tasks.of(info.task).has_box,
+        size_px=info.preprocessing.size_px,
+    )
+
+
 def _create_from_run(backbone: Backbone, path: str, info: ModelInfo) -> tuple[nn.Module, WeightsSource]:
     """Return the backbone of a run without its head, because the new task has another one."""
     data, _ = open_safetensors(path)  # verifies the checksum
@@ -253,13 +264,7 @@ def _create_from_run(backbone: Backbone, path: str, info: ModelInfo) -> tuple[nn
     if set(state) == set(HEAD):
         return create_for_head(path, info)
     network = create_native(backbone)
-    with_head = put_head(
-        network,
-        info.head,  # type: ignore[arg-type]  # the file has been verified
-        info.num_outputs,
-        is_box=tasks.of(info.task).has_box,
-        size_px=info.preprocessing.size_px,
-    )
+    with_head = put_head_of(network, info)
     load_state_dict(with_head, state, path=path, full_name=f"{backbone.full_name} with its head")
     if with_head is network:  # it has another number of outputs now
         native = create_native(backbone)

@@ -9,7 +9,6 @@ from pathlib import Path
 import safetensors.torch
 from torch import Tensor, nn
 
-from headstart import tasks
 from headstart.files import write_whole
 from headstart.inference.model_file import (
     HEAD,
@@ -20,8 +19,7 @@ from headstart.inference.model_file import (
     seal_safetensors,
 )
 from headstart.model.backbones import create_native, resolve
-from headstart.model.head import put_head
-from headstart.model.weights import create_for_head
+from headstart.model.weights import create_for_head, put_head_of
 
 
 def save_network(path: Path, network: nn.Module, info: ModelInfo) -> None:
@@ -59,13 +57,7 @@ def load_network(path: Path) -> tuple[nn.Module, ModelInfo]:
     state = OrderedDict(safetensors.torch.load(data))
     is_head_alone = set(state) == set(HEAD)
     native = create_for_head(path, info)[0] if is_head_alone else create_native(resolve(info.backbone))
-    network = put_head(
-        native,
-        info.head,  # type: ignore[arg-type]  # the file has been verified
-        info.num_outputs,
-        is_box=tasks.of(info.task).has_box,
-        size_px=info.preprocessing.size_px,
-    )
+    network = put_head_of(native, info)
     if is_head_alone:
         whole = network.state_dict()
         whole.update(zip(list(whole)[-2:], (state[name] for name in HEAD), strict=True))
