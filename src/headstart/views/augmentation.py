@@ -200,45 +200,31 @@ class _Strength:
     last: float = 0.0
 
 
-_NOTHING = _Strength("none")
+def _policy(
+    *, shear: float, translate: float, degrees: float, factor: float, bits: int
+) -> dict[str, _Strength]:
+    """Return the operations of a policy with their largest strengths; ``bits`` are those that remain."""
+    return {
+        "identity": _Strength("none"),
+        **dict.fromkeys(("shear-x", "shear-y"), _Strength("signed", 0, shear)),
+        **dict.fromkeys(("translate-x", "translate-y"), _Strength("signed", 0, translate)),
+        "rotate": _Strength("signed", 0, degrees),
+        **dict.fromkeys(
+            ("brightness", "saturation", "contrast", "sharpness"), _Strength("factor", 0, factor)
+        ),
+        "posterise": _Strength("falling", 8, bits),
+        "solarise": _Strength("falling", 255, 0),
+        **dict.fromkeys(("autocontrast", "equalise"), _Strength("none")),
+    }
+
 
 # Strengths are torchvision's, lengths shares of the side: RandAugment's 150 pixels of 331, TrivialAugment's
 # 32 of the usual 224. Shears are about the middle, not a corner.
 
-RANDAUGMENT: Final = {
-    "identity": _NOTHING,
-    "shear-x": _Strength("signed", 0, 0.3),
-    "shear-y": _Strength("signed", 0, 0.3),
-    "translate-x": _Strength("signed", 0, 150 / 331),
-    "translate-y": _Strength("signed", 0, 150 / 331),
-    "rotate": _Strength("signed", 0, 30),
-    "brightness": _Strength("factor", 0, 0.9),
-    "saturation": _Strength("factor", 0, 0.9),
-    "contrast": _Strength("factor", 0, 0.9),
-    "sharpness": _Strength("factor", 0, 0.9),
-    "posterise": _Strength("falling", 8, 4),
-    "solarise": _Strength("falling", 255, 0),
-    "autocontrast": _NOTHING,
-    "equalise": _NOTHING,
-}
+RANDAUGMENT: Final = _policy(shear=0.3, translate=150 / 331, degrees=30, factor=0.9, bits=4)
 """Source: Cubuk et al. 2019, arXiv 1909.13719, with torchvision's strengths."""
 
-TRIVIALAUGMENT: Final = {
-    "identity": _NOTHING,
-    "shear-x": _Strength("signed", 0, 0.99),
-    "shear-y": _Strength("signed", 0, 0.99),
-    "translate-x": _Strength("signed", 0, 32 / 224),
-    "translate-y": _Strength("signed", 0, 32 / 224),
-    "rotate": _Strength("signed", 0, 135),
-    "brightness": _Strength("factor", 0, 0.99),
-    "saturation": _Strength("factor", 0, 0.99),
-    "contrast": _Strength("factor", 0, 0.99),
-    "sharpness": _Strength("factor", 0, 0.99),
-    "posterise": _Strength("falling", 8, 2),
-    "solarise": _Strength("falling", 255, 0),
-    "autocontrast": _NOTHING,
-    "equalise": _NOTHING,
-}
+TRIVIALAUGMENT: Final = _policy(shear=0.99, translate=32 / 224, degrees=135, factor=0.99, bits=2)
 """Source: Müller and Hutter 2021, arXiv 2103.10158, the wide space, with torchvision's strengths."""
 
 

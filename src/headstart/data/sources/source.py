@@ -74,17 +74,8 @@ def read_source(
     data, val = os.fsdecode(data), None if val is None else os.fsdecode(val)
     _refuse_unknown("task", task, ("auto", *tasks.TASKS))
     _refuse_unknown("boxes", boxes, BOXES)
-    options = Options(
-        task,
-        _names_of(target),
-        image_column,
-        label_column,
-        split_column,
-        group_by,
-        boxes,
-        allow_quarantined,
-        for_training,
-    )
+    columns = (image_column, label_column, split_column, group_by)
+    options = Options(task, _names_of(target), *columns, boxes, allow_quarantined, for_training)
     _refuse_missing(data, val)
     labels = _labels(data, options)
     if labels is None:
