@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,11 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 def listed(names: Sequence[str], most: int) -> str:
     """Return ``"a, b, c"``, or ``"a, b and 4 more"`` if there are more than so many names."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def round_numbers() -> Iterator[int]:
+    """Yield 1, 2, 5, 10, 20, 50, ..., at which an axis may have its marks."""
+    return (digit * 10**power for power in itertools.count() for digit in (1, 2, 5))
 
 
 def score_text(name: str, value: float, decimals: int = 3) -> str:

@@ -60,9 +60,8 @@ def too_many(
 
 def named(quarantined: Sequence[Quarantined]) -> list[str]:
     """Return a line for each photo in quarantine, up to twenty."""
-    lines = list(
-        dict.fromkeys(f"  {photo.path!r}: {photo.reason}" for photo in quarantined)
-    )  # rows of one photo
+    # Several rows of a table may be about one photo.
+    lines = list(dict.fromkeys(f"  {photo.path!r}: {photo.reason}" for photo in quarantined))
     return [*lines[:MOST_NAMED], *and_more(lines)]
 
 

@@ -91,12 +91,8 @@ def _noise(image: Image.Image, std: float, key: float) -> Image.Image:
 
 def _erase(image: Image.Image, left: float, top: float, right: float, bottom: float) -> Image.Image:
     """Fill a rectangle, given as fractions of the sides, with grey."""
-    box = (
-        round(left * image.width),
-        round(top * image.height),
-        round(right * image.width),
-        round(bottom * image.height),
-    )
+    width, height = image.size
+    box = round(left * width), round(top * height), round(right * width), round(bottom * height)
     image = image.copy()
     image.paste(GREY, box)
     return image

@@ -33,9 +33,8 @@ FORMATS: Final = tuple(READERS)
 
 _READ_SUFFIXES = ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .bmp .dib .tif .tiff .avif .avifs"
 
-_MEANT_AS_PHOTOS = (
-    ".heic .heif .hif .jp2 .j2k .jxl .ppm .pgm .pbm .pnm"  # reported, not passed over like a README
-)
+# Reported, not passed over like a README.
+_MEANT_AS_PHOTOS = ".heic .heif .hif .jp2 .j2k .jxl .ppm .pgm .pbm .pnm"
 
 IMAGE_SUFFIXES: Final = frozenset(f"{_READ_SUFFIXES} {_MEANT_AS_PHOTOS}".split())
 """Lower-case suffixes of files that are meant as images, whether the format can be read or not."""

@@ -119,10 +119,8 @@ def _warped(
     top, bottom = max(limit[1], y.min() - margin_y), min(limit[3], y.max() + margin_y)
     if left >= right or top >= bottom:  # the photo has been moved out of sight
         return Image.new("RGB", (size_px, size_px), GREY)
-    columns, rows = (
-        max(1, round(scale_x * (right - left))),
-        max(1, round(scale_y * (bottom - top))),
-    )
+    columns = max(1, round(scale_x * (right - left)))
+    rows = max(1, round(scale_y * (bottom - top)))
     part = image.resize((columns, rows), resample, box=(left, top, right, bottom))
     to_part = np.diag([columns / (right - left), rows / (bottom - top), 1.0])
     to_part[:2, 2] = -left * to_part[0, 0], -top * to_part[1, 1]

@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from headstart.columns import listed
 from headstart.errors import WeightsError
 from headstart.model.head import logit_layers
 from headstart.model.unpickle import StandIn, load_tensors
@@ -282,6 +283,5 @@ def _differences(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
     return "\n".join(f"  {len(names)} {kind}: {_some(names)}" for kind, names in kinds.items() if names)
 
 
-def _some(names: Iterable[str], num: int = 5) -> str:
-    names = list(names)
-    return ", ".join(names[:num]) + (f" and {len(names) - num} more" if len(names) > num else "")
+def _some(names: Iterable[str]) -> str:
+    return listed(list(names), 5)

@@ -157,9 +157,8 @@ def to_device(
         device: Target device.
         memory_format: Memory format on the device.
     """
-    tensor = (
-        tensor.contiguous(memory_format=memory_format) if memory_format != torch.preserve_format else tensor
-    )
+    if memory_format != torch.preserve_format:
+        tensor = tensor.contiguous(memory_format=memory_format)
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,11 +53,9 @@ def write_picture(out: Path, picture: Image.Image | Figure, command: str) -> Non
     if isinstance(picture, Image.Image):
         about = PngInfo()
         about.add_text(_KEY, command)
-        image = picture
-        write_whole(out, lambda file: image.save(file, "PNG", pnginfo=about))
+        write_whole(out, partial(picture.save, format="PNG", pnginfo=about))
     else:
-        figure = picture
-        write_whole(out, lambda file: figure.savefig(file, format="png", metadata={_KEY: command}))
+        write_whole(out, partial(picture.savefig, format="png", metadata={_KEY: command}))
 
 
 def _refuse_to_replace(out: Path, command: str) -> None:

@@ -7,6 +7,8 @@ from typing import Final
 
 import numpy as np
 
+from headstart.columns import round_numbers
+
 NOTHING_DONE: Final = "This is a plan: nothing has been trained or written."
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
@@ -50,8 +52,7 @@ def sparkline(values: Sequence[float], width: int = _WIDTH) -> str:
 
 def epoch_axis(epochs: int, width: int = _WIDTH) -> str:
     """Name epochs where they begin, under a sparkline: as many as there is room for."""
-    round_numbers = (digit * 10**power for power in range(20) for digit in (1, 2, 5))
-    every = next(number for number in round_numbers if number * width >= 5 * epochs)
+    every = next(number for number in round_numbers() if number * width >= 5 * epochs)
     text = ""
     for epoch in range(1, epochs + 1):
         place = (epoch - 1) * width // epochs

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from headstart.columns import round_numbers
 from headstart.files import FilesToLookAt
 from headstart.tasks.task import LOWER_IS_BETTER
 from headstart.training.run.history import EpochRecord
@@ -146,12 +147,7 @@ def curves(
 
 def _numbered(history: Sequence[EpochRecord]) -> list[int]:
     """Return the epochs with numbers on the axis; these are numbers within phases, as in history.csv."""
-    every = next(
-        n
-        for power in range(9)
-        for n in (10**power, 2 * 10**power, 5 * 10**power)
-        if n * _MOST_NUMBERS >= len(history)
-    )
+    every = next(number for number in round_numbers() if number * _MOST_NUMBERS >= len(history))
     chosen: list[int] = []
     for i, row in enumerate(history):
         is_due = row.epoch == 1 or row.epoch % every == 0
