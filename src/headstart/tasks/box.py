@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +18,6 @@ from headstart.tasks.task import (
     Described,
     FineTuning,
     Learned,
-    NumberTexts,
     SizeReader,
     Task,
     class_cells,
@@ -125,7 +124,9 @@ class Box(Task):
             row[:4] = to_photo(row[:4], record.size, info.preprocessing)
         return outputs
 
-    def said(self, outputs: np.ndarray, info: Described, texts: NumberTexts) -> list[str]:
+    def said(
+        self, outputs: np.ndarray, info: Described, texts: Callable[[np.ndarray], list[str]]
+    ) -> list[str]:
         """Return the predicted class, if classes are predicted, and the sides as text."""
         logits = outputs[:, 4:]
         best = logits.argmax(1).tolist() if logits.shape[1] else [0] * len(outputs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -13,16 +13,7 @@ from headstart.records import Record
 from headstart.tasks.label_scores import MultilabelScores, choose_thresholds, score_multilabel
 from headstart.tasks.losses import binary_cross_entropy, sigmoid
 from headstart.tasks.prediction import Prediction
-from headstart.tasks.task import (
-    Described,
-    FineTuning,
-    Learned,
-    NumberTexts,
-    SizeReader,
-    Solver,
-    Task,
-    most_probable,
-)
+from headstart.tasks.task import Described, FineTuning, Learned, SizeReader, Solver, Task, most_probable
 from headstart.tasks.text import class_sets_of
 
 
@@ -92,7 +83,9 @@ class Multilabel(Task):
         """Return a JSON list of classes."""
         return json.dumps([class_names[each] for each in labels], ensure_ascii=False)
 
-    def said(self, outputs: np.ndarray, info: Described, texts: NumberTexts) -> list[str]:
+    def said(
+        self, outputs: np.ndarray, info: Described, texts: Callable[[np.ndarray], list[str]]
+    ) -> list[str]:
         """Return the classes with a probability of at least their threshold."""
         reached = sigmoid(outputs) >= np.array(info.thresholds)
         return [self.text(info.class_names, 0, np.flatnonzero(row).tolist(), ()) for row in reached]

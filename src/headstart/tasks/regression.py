@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -13,7 +13,7 @@ from headstart.records import Record
 from headstart.tasks.losses import smooth_l1
 from headstart.tasks.number_scores import RegressionScores, score_regression
 from headstart.tasks.prediction import Prediction
-from headstart.tasks.task import Described, FineTuning, Learned, NumberTexts, SizeReader, Solver, Task
+from headstart.tasks.task import Described, FineTuning, Learned, SizeReader, Solver, Task
 from headstart.tasks.text import numbers_of
 
 _MOST_BINS: Final = 10  # parts of a number's range that are each split alike
@@ -108,7 +108,9 @@ class Regression(Task):
         """Return a column for each target."""
         return tuple(f"number:{name}" for name in info.targets)
 
-    def said(self, outputs: np.ndarray, info: Described, texts: NumberTexts) -> list[str]:
+    def said(
+        self, outputs: np.ndarray, info: Described, texts: Callable[[np.ndarray], list[str]]
+    ) -> list[str]:
         """Return the numbers as text."""
         return [self.text((), 0, (), texts(row)) for row in outputs]
 

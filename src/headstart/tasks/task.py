@@ -24,9 +24,6 @@ Solver: TypeAlias = Literal["classes", "labels", "numbers"]
 SizeReader: TypeAlias = Callable[[], tuple[int, int]]
 """Returns the width and height of a photo as a viewer displays it."""
 
-NumberTexts: TypeAlias = Callable[[np.ndarray], list[str]]
-"""Writes numbers as texts that are read back as the same numbers."""
-
 LOWER_IS_BETTER: Final = frozenset({"loss", "mae", "rmse"})
 """Scores for which lower values are better."""
 
@@ -269,7 +266,9 @@ class Task:
         """Convert outputs of a model file to those of ``answers.csv``, with boxes in pixels of photos."""
         return outputs
 
-    def said(self, outputs: np.ndarray, info: Described, texts: NumberTexts) -> list[str]:
+    def said(
+        self, outputs: np.ndarray, info: Described, texts: Callable[[np.ndarray], list[str]]
+    ) -> list[str]:
         """Return predictions as text, in the format of ``text``.
 
         Args:
