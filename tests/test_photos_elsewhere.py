@@ -6,6 +6,7 @@ import hashlib
 import io
 import pickle
 import tarfile
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,6 +163,31 @@ def test_they_are_split_predicted_and_named_in_tables(
     (tmp_path / "photos.csv").write_text(photos_csv(dataset, splits))
     photos = [candidate.photo for candidate in listing.candidates]
     assert num_seen_by(tmp_path, photos) == {"train": 9, "val": 3}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [
+        (KeyError("no member a"), "KeyError: 'no member a'"),
+        (tarfile.ReadError("empty header"), "ReadError: empty header"),
+        (zipfile.BadZipFile("bad CRC-32"), "BadZipFile: bad CRC-32"),
+        (RuntimeError("encrypted"), "RuntimeError: encrypted"),
+        (OSError("connection lost"), "connection lost"),
+        (None, "bytes are needed, but read returned None"),
+        ("text", "bytes are needed, but read returned 'text'"),
+    ],
+)
+def test_whatever_a_read_does_costs_one_photo(outcome: object, reason: str) -> None:
+    def read(name: str) -> bytes:
+        if name != "bad":
+            return painted()[name]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome  # type: ignore[return-value]
+
+    candidates = [Candidate(Photo(name, read), "red", None) for name in ("red/0.png", "bad")]
+    dataset = check_images(Listing("", tuple(candidates), ("red",), (), (), found=2))
+    assert dataset.quarantined == (Quarantined("bad", None, f"cannot be read: {reason}"),)
 
 
 def test_a_listing_reaches_another_process(listing: Listing) -> None:

@@ -43,9 +43,10 @@ def test_an_error_of_the_system_says_why_a_photo_cannot_be_read():
     assert Photo("s3://photos/a.jpg", read).sha256() == ""
 
 
-def test_a_bug_in_what_reads_photos_is_not_taken_for_a_bad_photo():
-    with pytest.raises(ZeroDivisionError):
+def test_any_other_error_is_named_with_its_class_and_chained():
+    with pytest.raises(ImageError, match="ZeroDivisionError: ") as caught:
         Photo("a.jpg", lambda key: 1 // 0).content()
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path, monkeypatch):

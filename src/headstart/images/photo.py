@@ -54,10 +54,10 @@ class Photo:
     Attributes:
         key: Names the photo in messages and tables (column ``path``), and differs from that of every other
             photo of a listing. The key of a file is its path.
-        read: Called with the key, it returns the content of an image file (JPEG, PNG, ...) or raises
-            ImageError or OSError. It is called each time the photo is needed, from several threads at once,
-            and is pickled with the photo. Photos from one place share one function, so that a listing of a
-            million photos stays small.
+        read: Called with the key, it returns the content of an image file (JPEG, PNG, ...) as bytes. Any
+            exception means that this photo cannot be read. It is called each time the photo is needed, from
+            several threads at once, and is pickled with the photo. Photos from one place share one function,
+            so that a listing of a million photos stays small.
     """
 
     key: str
@@ -70,9 +70,16 @@ class Photo:
             ImageError: They cannot be read.
         """
         try:
-            return self.read(self.key)
+            content = self.read(self.key)
+        except ImageError:
+            raise
         except OSError as error:
             raise ImageError(self.key, f"cannot be read: {error.strerror or error}") from error
+        except Exception as error:  # such as KeyError, for a member that an archive does not have
+            raise ImageError(self.key, f"cannot be read: {type(error).__name__}: {error}") from error
+        if not isinstance(content, bytes):
+            raise ImageError(self.key, f"cannot be read: bytes are needed, but read returned {content!r:.60}")
+        return content
 
     def open(self) -> BinaryIO:
         """Open the photo, to read its header: only the needed part of a file is read from disk.
