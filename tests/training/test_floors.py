@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.windows import is_open_here
 
 import headstart as hs
 from headstart.config import TrainConfig
@@ -50,6 +51,34 @@ def test_a_setting_without_effect_is_told(
     err = capsys.readouterr().err
     assert f"Warning: {told}" in err
     assert err.count("no effect") == 1
+
+
+def test_a_store_is_closed_if_that_of_the_views_cannot_be_opened(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_features, opened = ground.open_backbone_features, []
+
+    def open_once(*args: Any, **options: Any) -> Any:
+        if opened:
+            assert is_open_here(opened[0])
+            raise TrainingError("no room")
+        found = open_features(*args, **options)
+        opened.extend(path for path in cache.rglob("*.*") if is_open_here(path))
+        return found
+
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("HEADSTART_CACHE", str(cache))
+    monkeypatch.setattr(ground, "open_backbone_features", open_once)
+    with pytest.raises(TrainingError, match="no room"):
+        hs.train(
+            photos,
+            tmp_path / "run",
+            recipe="probe",
+            size_px=32,
+            features="store",
+            phase_settings={"probe": {"augment": "light"}},
+        )
+    assert not [path for path in opened if path.exists() and is_open_here(path)]
 
 
 @pytest.mark.parametrize("missing", ["torch", "accelerate", "timm"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.windows import HeldFiles
+from tests.windows import HeldFiles, is_open_here
 
 import headstart as hs
 from headstart.config import TrainConfig
@@ -152,20 +153,24 @@ def test_heads_are_trained_first_and_deeper_phases_left_out(watched: Watched) ->
     assert told.index("Phase probe:") < told.index("Phase head:") < told.index("Phase last:")
 
 
-def test_the_weights_come_back_after_an_error_too(
+def test_the_weights_come_back_and_stores_are_closed_after_an_error_too(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
+    stores: list[Path] = []
 
     def fail(setup: Any, *others: Any) -> Any:
         seen.append(setup.network)
+        stores.extend(filter(is_open_here, Path(os.environ["HEADSTART_CACHE"]).rglob("*.*")))
         setup.network.fc.weight.data.fill_(math.nan)
         raise RuntimeError
 
     monkeypatch.setattr(module, "range_test", fail)
     with pytest.raises(RuntimeError):
-        hs.lr_find(photos, tmp_path / "a.png", phases=PHASES, **TINY)
+        hs.lr_find(photos, tmp_path / "a.png", phases=PHASES, features="store", **TINY)
     assert not seen[0].fc.weight.any()  # a new head is zero
+    assert stores
+    assert not [path for path in stores if path.exists() and is_open_here(path)]
     assert not list(tmp_path.iterdir())
 
 

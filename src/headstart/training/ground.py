@@ -205,7 +205,11 @@ def _open_features(setup: ProbeSetup, watchers: Watchers) -> _Features:
     if phase.augment == "none":
         return _Features(plain, plain, views)
     augmentation = Augmentation(phase.augment, config.seed)
-    training = open_backbone_features(backbone, augmentation=augmentation, pooled=False, **options)
+    try:
+        training = open_backbone_features(backbone, augmentation=augmentation, pooled=False, **options)
+    except BaseException:  # a signal, too
+        plain.close()
+        raise
     return _Features(plain, training.activations, views)
 
 

@@ -11,7 +11,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Unpack
 
@@ -99,12 +99,13 @@ def _run(
     setup: Setup, phases: Sequence[PhaseConfig], accelerator: Accelerator, watchers: Watchers
 ) -> LrRange:
     """Run the phases before the last one, test that, and give the network its weights back."""
-    features = setup.source.open(phases[0])
-    setup, splits = _read_photos(setup, features, watchers)
-    with _weights_kept(setup, phases):
+    with ExitStack() as opened:
+        features = opened.enter_context(closing(setup.source.open(phases[0])))
+        setup, splits = _read_photos(setup, features, watchers)
+        opened.enter_context(_weights_kept(setup, phases))
         for each in phases:
             if features.phase is not each:
-                features = setup.source.open(each)
+                features = opened.enter_context(closing(setup.source.open(each)))
             make_trainable(features.suffix, each.norm, setup.new_norms)
             watchers.phase_begun(each, features.prefix.stages.names, num_trainable(features.suffix))
             if each is phases[-1]:
