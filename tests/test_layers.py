@@ -61,21 +61,10 @@ WITHOUT_TORCH = {
     *("training/choose", "training/floor", "training/ground", "training/hand_over", "training/train"),
     *("training/run/history", "training/run/interrupt", "training/run/moved", "training/run/photos_csv"),
     *("training/run/provenance", "training/run/result", "training/run/run_folder", "training/run/stopwatch"),
-    *("training/steps/sampler", "training/watch"),
-    *("training/tools/dry_run", "training/tools/extractor", "training/tools/figure"),
-    *("training/tools/picture", "training/tools/plan_text", "training/tools/preview"),
-    *("training/tools/probe_plan", "training/tools/rate"),
-    *("demo", "cli", "__main__"),
-}
-TORCH = {
-    *("training/hand_over", "training/probe", "training/solved", "training/story", "training/train"),
-    *("training/run/history", "training/run/interrupt", "training/run/moved", "training/run/photos_csv"),
-    *("training/run/provenance", "training/run/result", "training/run/run_folder", "training/run/stopwatch"),
-    *("training/steps/sampler", "training/watch"),
-    *("products/export", "training/tools/backbone_list", "training/tools/extractor"),
-    *("training/tools/features", "training/tools/figure", "training/tools/picture"),
-    *("training/tools/lr_curve", "training/tools/lr_range", "training/tools/plan_text"),
-    *("training/tools/preview", "training/tools/probe_plan", "training/tools/rate"),
+    *("training/steps/sampler", "training/steps/schedule", "training/watch"),
+    *("training/tools/extractor", "training/tools/figure", "training/tools/lr_range"),
+    *("training/tools/phase_plan", "training/tools/picture", "training/tools/plan"),
+    "training/tools/preview",
     *("demo", "cli", "__main__"),
 }
 TORCH = {"torch", "torchvision", "timm", "accelerate", "sklearn", "scipy"}

@@ -48,11 +48,11 @@ if TYPE_CHECKING:
     from headstart.training.run.history import EpochRecord
     from headstart.training.run.result import TrainResult
     from headstart.training.tools.backbone_list import BackboneList, backbones
-    from headstart.training.tools.dry_run import Plan, plan
     from headstart.training.tools.features import features
     from headstart.training.tools.inspect import Inspection, inspect
     from headstart.training.tools.lr_find import lr_find
     from headstart.training.tools.lr_range import LrRange
+    from headstart.training.tools.plan import Plan, plan
     from headstart.training.tools.preview import Preview, augment
     from headstart.training.train import resume, train
     from headstart.training.watch.watcher import PhotoCount, RunStart, Watcher
@@ -142,7 +142,7 @@ _MODULES = {
         "training.run.history": ["EpochRecord"],
         "training.run.result": ["TrainResult"],
         "training.tools.backbone_list": ["BackboneList", "backbones"],
-        "training.tools.dry_run": ["Plan", "plan"],
+        "training.tools.plan": ["Plan", "plan"],
         "training.tools.features": ["features"],
         "training.tools.inspect": ["Inspection", "inspect"],
         "training.tools.lr_find": ["lr_find"],

@@ -19,7 +19,7 @@ from headstart.records import Record
 from headstart.training import choose, ground
 from headstart.training.choose import decide_recipe
 from headstart.training.run import provenance
-from headstart.training.tools.dry_run import plan
+from headstart.training.tools.plan import plan
 
 
 def test_a_score_that_the_task_does_not_have_is_refused_without_steps_too(

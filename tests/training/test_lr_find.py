@@ -22,8 +22,7 @@ from headstart.errors import TrainingError, UsageError
 from headstart.model.freeze import digest
 from headstart.training.steps.trainer import Trainer
 from headstart.training.tools import lr_find as module
-from headstart.training.tools.lr_curve import draw
-from headstart.training.tools.lr_range import NUM_STEPS, suggest
+from headstart.training.tools.lr_range import NUM_STEPS, draw, suggest
 
 TINY: dict[str, Any] = {"backbone": "timm/test_resnet", "weights": "random", "size_px": 32, "batch_size": 8}
 PHASES: list[dict[str, Any]] = [
@@ -338,7 +337,7 @@ def test_a_low_first_loss_does_not_hide_the_curve(tmp_path: Path, monkeypatch: p
     smoothed = [0.005, *(0.03 for _ in range(59))]
     limits: list[tuple[float, float]] = []
     monkeypatch.setattr(
-        "headstart.training.tools.lr_curve.write_picture",
+        "headstart.training.tools.lr_range.write_picture",
         lambda path, figure, command: limits.append(figure.axes[0].get_ylim()),
     )
     phases = TrainConfig.from_settings("x", phases=PHASES).phases
@@ -360,7 +359,7 @@ def test_the_legend_is_as_wide_as_the_picture_at_most(
         figure.canvas.draw()
         widths.append((figure.legends[0].get_window_extent().width, figure.bbox.width))
 
-    monkeypatch.setattr("headstart.training.tools.lr_curve.write_picture", measure)
+    monkeypatch.setattr("headstart.training.tools.lr_range.write_picture", measure)
     draw(tmp_path / "a.png", found)
     ((of_legend, of_picture),) = widths
     assert of_legend < of_picture

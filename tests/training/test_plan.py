@@ -13,8 +13,8 @@ import headstart as hs
 from headstart.config import PhaseConfig
 from headstart.frozen.cache import cache_folder
 from headstart.training.steps.schedule import lr_factor
-from headstart.training.tools.dry_run import plan
-from headstart.training.tools.plan_text import epoch_axis, sparkline
+from headstart.training.tools.phase_plan import epoch_axis, sparkline
+from headstart.training.tools.plan import plan
 
 TINY: dict[str, Any] = {"backbone": "timm/test_resnet", "weights": "random", "size_px": 32, "batch_size": 8}
 PHASES: list[dict[str, Any]] = [

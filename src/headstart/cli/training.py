@@ -39,7 +39,7 @@ def train(
 ) -> None:
     """Train a model on labelled photos."""
     if dry_run:
-        from headstart.training.tools.dry_run import plan
+        from headstart.training.tools.plan import plan
 
         if text := plan(data, out, **settings):
             print(text)

@@ -8,6 +8,7 @@ and ONNX Runtime all release Python's global lock.
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -114,6 +115,36 @@ def map_in_order(
             yield pending.popleft().result()
     finally:  # also when the consumer stops early: only what is under way is waited for
         pool.shutdown(cancel_futures=True)
+
+
+def photos_per_second(
+    compute: Callable[[np.ndarray], Iterable[object]], size_px: int, batch_size: int, workers: int | None
+) -> float:
+    """Measure how many black photos a second go through ``map_images``, without reading any.
+
+    Args:
+        compute: As for ``map_images``, like all that follow.
+        size_px: Height and width of the photos.
+        batch_size: Photos per call of ``compute``.
+        workers: Number of threads.
+    """
+    black = np.zeros((size_px, size_px, 3), np.uint8)
+    num_photos = batch_size * (1 if workers == 0 else num_cores())
+
+    def one_round() -> None:
+        photos = range(num_photos)
+        for _ in map_images(photos, lambda _: black, compute, batch_size=batch_size, workers=workers):
+            pass
+
+    return num_photos / seconds(one_round)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Return the duration of the second of two calls: the first exports, allocates and warms up."""
+    work()
+    begun = time.perf_counter()
+    work()
+    return max(time.perf_counter() - begun, 1e-9)
 
 
 def open_session(

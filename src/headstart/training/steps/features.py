@@ -105,16 +105,16 @@ class FeatureSource:
             augmentation = self._augmentation(phase)
             training = self._activations(prefix, function, keep=storage.keep, augmentation=augmentation)
         return PhaseFeatures(
-            phase,
-            prefix,
-            suffix,
-            parameters,
-            plain,
-            training,
-            _views(phase),
-            augmentation,
-            self.targets,
-            self.accelerator,
+            phase=phase,
+            prefix=prefix,
+            suffix=suffix,
+            frozen_digest=parameters,
+            plain=plain,
+            training=training,
+            views=_views(phase),
+            augmentation=augmentation,
+            targets=self.targets,
+            accelerator=self.accelerator,
         )
 
     def _activations(

@@ -31,8 +31,7 @@ from headstart.training.steps.device import create_accelerator, reproducible
 from headstart.training.steps.features import PhaseFeatures
 from headstart.training.steps.phase import make_ready
 from headstart.training.steps.solve_head import fit_head
-from headstart.training.tools.lr_curve import COMMAND, draw, to_png
-from headstart.training.tools.lr_range import NUM_STEPS, LrRange
+from headstart.training.tools.lr_range import COMMAND, NUM_STEPS, LrRange, draw, to_png
 from headstart.training.tools.picture import refuse_picture
 from headstart.training.tools.range_test import range_test
 from headstart.training.watch.watchers import Watchers

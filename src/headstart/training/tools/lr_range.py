@@ -1,19 +1,27 @@
-"""What a learning rate range test has seen, and what follows from it."""
+"""What a learning rate range test has seen, what follows from it, and its picture."""
 
 from __future__ import annotations
 
 import html
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import tomli_w
 
 from headstart.columns import html_picture
 from headstart.config import PhaseConfig
+from headstart.training.tools.figure import new_figure
+from headstart.training.tools.picture import write_picture
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COMMAND: Final = "headstart lr-find"
 
 START_LR: Final = 1e-7
 END_LR: Final = 10.0
@@ -21,7 +29,7 @@ NUM_STEPS: Final = 100
 
 _SHARE: Final = 0.02  # a fall by less than this share of the loss says little ...
 LEAST: Final = 0.005  # ... and so does a smaller one than this: what was trained before has learned it all
-STILL: Final = NUM_STEPS // 4  # steps, up to a rate of 1e-5: what the loss does there is chance
+_STILL: Final = NUM_STEPS // 4  # steps, up to a rate of 1e-5: what the loss does there is chance
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,23 +64,23 @@ class LrRange:
     @property
     def level(self) -> float:
         """The loss before the rates are large enough to change it."""
-        return float(np.mean(self.losses[:STILL]))
+        return float(np.mean(self.losses[:_STILL]))
 
     @property
     def floor(self) -> float:
         """The smallest smoothed loss after that."""
-        return min(self.smoothed[STILL:], default=self.level)
+        return min(self.smoothed[_STILL:], default=self.level)
 
     @property
     def hardly_fell(self) -> bool:
         """Whether the loss fell by no more than chance would have it, so that the curve suggests nothing."""
-        chance = 2 * float(np.std(self.losses[:STILL])) / math.sqrt(len(self.losses[:STILL]))
+        chance = 2 * float(np.std(self.losses[:_STILL])) / math.sqrt(len(self.losses[:_STILL]))
         return self.level - self.floor < max(LEAST, _SHARE * self.level, chance)
 
     @property
     def rises_at(self) -> float | None:
         """Learning rate from which on the smoothed loss stands clearly above its first level, if it does."""
-        chance = 3 * float(np.std(self.losses[:STILL])) / math.sqrt(len(self.losses[:STILL]))
+        chance = 3 * float(np.std(self.losses[:_STILL])) / math.sqrt(len(self.losses[:_STILL]))
         limit = self.level + max(LEAST, _SHARE * self.level, chance)
         above = [loss > limit for loss in self.smoothed]
         last = len(above) - above[::-1].index(False) if False in above else 0
@@ -164,3 +172,50 @@ def suggest(lrs: Sequence[float], smoothed: Sequence[float]) -> tuple[float | No
     valley = max(0, end - int(lengths[end]) + int(third) + int(third / 2))
     slopes = np.diff(losses) / np.diff(np.log(rates))
     return float(rates[valley]), float(rates[int(slopes.argmin())])
+
+
+def draw(path: Path, found: LrRange) -> None:
+    """Write the curve to a file, which is replaced if ``lr_find`` has drawn it."""
+    write_picture(path, _curve(found), COMMAND)
+
+
+def to_png(found: LrRange) -> bytes:
+    """Return the curve as the content of a PNG file."""
+    file = io.BytesIO()
+    _curve(found).savefig(file, format="png")
+    return file.getvalue()
+
+
+def _curve(found: LrRange) -> Figure:
+    """Draw the loss over the learning rate, with the suggestions."""
+    figure = new_figure(figsize=(8, 4.6), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    axes.plot(found.lrs, found.losses, ".", color="#9aa5b1", markersize=5, label="loss of each step")
+    axes.plot(
+        found.lrs, found.smoothed, color="#1f6feb", linewidth=2, label="mean of the steps before (lags)"
+    )
+    marks = (("steepest fall", found.steepest, "#6e7781", 8), ("suggestion", found.valley, "#d4380d", 11))
+    for label, lr, color, size in () if found.hardly_fell else marks:
+        if lr is not None:
+            loss = found.smoothed[found.lrs.index(lr)]
+            text = f"{label}: {lr:.1e}"
+            axes.plot([lr], [loss], "o", ms=size, mfc="none", mec=color, mew=1.8, ls="none", label=text)
+    if found.valley is not None and not found.hardly_fell:
+        axes.axvline(found.valley, color="#d4380d", linewidth=1, linestyle=":")
+    axes.set_xscale("log")
+    axes.set_xlim(START_LR, min(END_LR, 10 * found.lrs[-1]))
+    # An explosion at the end would press everything else to the floor. The first averages are of few steps,
+    # and one of them may be the smallest by chance: the axis would then show none of the others.
+    still = min(_STILL, len(found.smoothed) - 1)
+    best = still + int(np.argmin(found.smoothed[still:]))
+    low, high = min(found.losses), max(found.losses[: best + 1])
+    margin = max(high - low, 0.05 * abs(high), 1e-6)
+    axes.set_ylim(low - 0.08 * margin, high + 0.25 * margin)
+    axes.set_xlabel("learning rate of the head")
+    axes.set_ylabel("training loss")
+    doubt = "\nThe loss hardly fell, so the curve suggests nothing" if found.hardly_fell else ""
+    axes.set_title(f"Phase {found.phase}: {found.ended}{doubt}", size=11)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(frameon=False, loc="outside lower center", ncols=2)
+    return figure

@@ -1,36 +1,64 @@
-"""``headstart train --dry-run`` of a run in steps: what it would do, and about how long it takes."""
+"""``headstart train --dry-run``: what a run would do, and about how long it takes."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final, Unpack
 
-from accelerate import Accelerator
-
-from headstart.config import TrainConfig
-from headstart.training.run.checkpoint import KEPT
-from headstart.training.run.run_dir import RunDir
-from headstart.training.run.run_folder import likely_folder
+from headstart.columns import counted
+from headstart.config import TrainConfig, TrainSettings
+from headstart.data.split import likely_counts
+from headstart.errors import requires_extra
+from headstart.frozen.prefix import OnnxPrefix
+from headstart.inference.runtime import photos_per_second
+from headstart.records import Listing
+from headstart.training.choose import choose, is_secondary
+from headstart.training.ground import ProbeSetup
+from headstart.training.run.run_folder import RunFolder, likely_folder
 from headstart.training.run.stopwatch import Stopwatch
-from headstart.training.setup import Setup, prepare
-from headstart.training.steps.device import create_accelerator, reproducible
-from headstart.training.tools.phase_plan import PhasePlan
-from headstart.training.tools.plan_text import NOTHING_DONE, duration, line, size
-from headstart.training.tools.rehearsal import rehearse
+from headstart.training.tools.phase_plan import PhasePlan, duration, line, size
+from headstart.training.watch.named import watchers_of
 from headstart.training.watch.terminal import flips_in_words, in_words
 from headstart.training.watch.watchers import Watchers
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
-def plan_in_steps(config: TrainConfig, out: str | os.PathLike[str] | None = None) -> str:
-    """Say what the upper floor would do: see ``train.plan``.
+    from headstart.training.setup import Setup
 
-    Photos are listed, not read, so that what only reading shows is not known: damaged photos, copies, and how
-    long reading takes. Weights are loaded, and downloaded if they are not here.
+_NOTHING_DONE: Final = "This is a plan: nothing has been trained or written."
+
+
+class Plan(str):
+    """What a run would do, as text. It is shown as it is, in a notebook too."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def plan(
+    data: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    config: TrainConfig | None = None,
+    verbose: bool = True,
+    **settings: Unpack[TrainSettings],
+) -> Plan:
+    """Say what ``train`` with the same arguments would do; nothing is trained, and nothing is written.
+
+    Photos are listed, not read, so damaged photos, copies, and the time for reading are not known. For a run
+    in steps, weights are loaded, and downloaded if they are not here.
 
     Args:
-        config: With its recipe decided.
+        data: As for ``train``.
         out: As for ``train``.
+        config: As for ``train``.
+        verbose: As for ``train``.
+        settings: As for ``train``.
 
     Returns:
         Lines for people. Empty in all processes but the main one.
@@ -38,13 +66,65 @@ def plan_in_steps(config: TrainConfig, out: str | os.PathLike[str] | None = None
     Raises:
         HeadstartError: Whatever ``train`` would raise before it reads the first photo.
     """
+    config = TrainConfig.from_settings(data, config, **settings)
+    watchers_of(config.watch)  # which may not be installed
+    config, probe = choose(config, Watchers.of_screen(quiet=is_secondary(), verbose=verbose).say)
+    if probe is not None:
+        return Plan("\n".join(_of_probe(probe, out)))
+    return Plan("\n".join(_in_steps(config, out, verbose)))
+
+
+def _notes(listing: Listing) -> Iterator[str]:
+    for note in listing.notes:
+        yield line("", note)
+    for photo in listing.quarantined:
+        yield line("", f"quarantined: {photo.path!r}: {photo.reason}")
+
+
+def _of_probe(setup: ProbeSetup, out: str | os.PathLike[str] | None) -> Iterator[str]:
+    """Describe a run without steps."""
+    RunFolder.refuse(out, setup.config.data)
+    config, listing, backbone, phase = setup.config, setup.listing, setup.backbone, setup.phase
+    num_train, num_val = likely_counts(listing.candidates, config.val_fraction)
+    num_test = sum(photo.split == "test" for photo in listing.candidates)
+    num_views = 1 if phase.augment == "none" else phase.views
+    num_read = num_views * num_train + num_val + num_test
+    size_px = backbone.preprocessing.size_px
+    prefix = OnnxPrefix(backbone.graph)
+    seconds = num_read / photos_per_second(prefix, size_px, prefix.batch_size, config.workers)
+    views = "photos as they are"
+    if phase.augment != "none":
+        views = f"{counted(num_views, 'augmented view')} of each training photo"
+    yield _NOTHING_DONE
+    yield ""
+    yield line("photos", f"{len(listing.candidates):,} listed, not read: about {num_train:,} to train, ")
+    yield line("", f"{num_val:,} to validate, {num_test:,} to test; {in_words(listing)}")
+    yield from _notes(listing)
+    yield line("backbone", f"{backbone.name} ({size_px} px, {backbone.preprocessing.resize})")
+    yield line("weights", str(backbone.source))
+    yield line("run folder", os.fspath(likely_folder(config.data) if out is None else out))
+    yield line("phase", f"{phase.name}: the head is solved exactly; everything else is frozen; {views}")
+    passed = f"{num_read:,} photos through the backbone, less those that are stored"
+    yield line("time", f"about {seconds:.0f} s for {passed}")
+    yield line("", "already, and a few seconds for the head")
+
+
+def _in_steps(config: TrainConfig, out: str | os.PathLike[str] | None, verbose: bool) -> list[str]:
+    """Describe a run in steps: each of its phases is rehearsed."""
+    with requires_extra("train"):
+        from headstart.training.setup import prepare
+        from headstart.training.steps.device import create_accelerator, reproducible
+        from headstart.training.tools.rehearsal import rehearse
+
     with ExitStack() as cleanup:
-        accelerator = cleanup.enter_context(create_accelerator(config, Watchers.of_screen().say))
+        accelerator = cleanup.enter_context(
+            create_accelerator(config, Watchers.of_screen(verbose=verbose).say)
+        )
         cleanup.enter_context(reproducible(config.seed, accelerator.device))
         is_main = accelerator.is_main_process
-        watchers = Watchers.of_screen(quiet=not is_main)
+        watchers = Watchers.of_screen(quiet=not is_main, verbose=verbose)
         if is_main:
-            RunDir.refuse(out, config.data)
+            RunFolder.refuse(out, config.data)
         setup = prepare(config, accelerator, watchers, Stopwatch())
         for text in flips_in_words(setup.listing.class_names, setup.config.phases):
             watchers.say(text)
@@ -56,23 +136,20 @@ def plan_in_steps(config: TrainConfig, out: str | os.PathLike[str] | None = None
         lines = [*_heading(setup, accelerator, out)]
     for number, phase_plan in enumerate(phases, 1):
         lines += ["", f"Phase {number} of {len(phases)}: {phase_plan.phase.name}", *phase_plan.lines()]
-    return "\n".join([*lines, "", *_together(setup, phases)]) if is_main else ""
+    return [*lines, "", *_together(setup, phases)] if is_main else []
 
 
 def _heading(setup: Setup, accelerator: Accelerator, out: str | os.PathLike[str] | None) -> Iterator[str]:
     config, source, listing = setup.config, setup.source, setup.listing
     num_test = sum(candidate.split == "test" for candidate in listing.candidates)
-    yield NOTHING_DONE
+    yield _NOTHING_DONE
     yield ""
     yield line(
         "photos",
         f"{len(listing.candidates):,} listed, not read: about {source.num_train:,} to train, "
         f"{source.num_val:,} to validate, {num_test:,} to test; {in_words(listing)}",
     )
-    for note in listing.notes:
-        yield line("", note)
-    for photo in listing.quarantined:
-        yield line("", f"quarantined: {photo.path!r}: {photo.reason}")
+    yield from _notes(listing)
     num_params = sum(parameter.numel() for parameter in setup.network.parameters())
     pixels = f"{setup.preprocessing.size_px} px, {setup.preprocessing.resize}"
     yield line("backbone", f"{setup.backbone.full_name} ({num_params:,} parameters, {pixels})")
@@ -84,6 +161,8 @@ def _heading(setup: Setup, accelerator: Accelerator, out: str | os.PathLike[str]
 
 
 def _together(setup: Setup, phases: Sequence[PhasePlan]) -> Iterator[str]:
+    from headstart.training.run.checkpoint import KEPT
+
     seconds = sum(each.seconds for each in phases)
     num_reads = sum(each.storage.num_photos for each in phases)
     yield (

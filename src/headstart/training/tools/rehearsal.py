@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from headstart.config import PhaseConfig
 from headstart.data.check import record_of
 from headstart.frozen.activations import Activations
+from headstart.inference.runtime import photos_per_second, seconds
 from headstart.model.freeze import freeze, make_trainable
 from headstart.model.stages import cut
 from headstart.records import Record
@@ -23,7 +24,6 @@ from headstart.training.steps.features import PhaseFeatures
 from headstart.training.steps.optim import parameter_groups
 from headstart.training.steps.phase import ReadyPhase, make_ready
 from headstart.training.tools.phase_plan import PhasePlan
-from headstart.training.tools.rate import photos_per_second, seconds
 
 
 def rehearse(setup: Setup, phase: PhaseConfig, accelerator: Accelerator) -> PhasePlan:
@@ -35,11 +35,24 @@ def rehearse(setup: Setup, phase: PhaseConfig, accelerator: Accelerator) -> Phas
     make_trainable(suffix, phase.norm, setup.new_norms)
     groups = parameter_groups(network, suffix, phase)
     best_bytes = _best_bytes(setup, phase)
+    prefix_rate = float("inf")
+    if prefix.stages:
+        prefix_rate = photos_per_second(prefix, size_px, prefix.batch_size, config.workers)
     steps_per_epoch, epoch_seconds, state_bytes = 0, 0.0, 0
     if phase.optimizer != "exact":
         zeros = cast(Activations, _Zeros(prefix.row(size_px)))
-        inputs = (zeros, zeros, range(1), None)
-        features = PhaseFeatures(phase, prefix, suffix, "", *inputs, setup.targets, accelerator)
+        features = PhaseFeatures(
+            phase=phase,
+            prefix=prefix,
+            suffix=suffix,
+            frozen_digest="",
+            plain=zeros,
+            training=zeros,
+            views=range(1),
+            augmentation=None,
+            targets=setup.targets,
+            accelerator=accelerator,
+        )
         records = _unread(setup)[: source.num_train]
         ready = make_ready(setup, features, records, accelerator, schedule=lambda *_: 0.0)
         steps_per_epoch = ready.batches.steps_per_epoch
@@ -57,7 +70,7 @@ def rehearse(setup: Setup, phase: PhaseConfig, accelerator: Accelerator) -> Phas
         groups=groups,
         storage=source.storage(phase, prefix),
         steps_per_epoch=steps_per_epoch,
-        prefix_rate=(photos_per_second(prefix, size_px, config.workers) if prefix.stages else float("inf")),
+        prefix_rate=prefix_rate,
         epoch_seconds=epoch_seconds,
         checkpoint_bytes=best_bytes + state_bytes,
         best_bytes=best_bytes,
