@@ -34,7 +34,7 @@ def contradictions_of_backbone(config: Any) -> list[str]:
     ]
     if config.task == "box" or config.head not in ("auto", "linear"):
         wanted = "task is 'box'" if config.task == "box" else f"head is {config.head!r}"
-        problems.append(f"{wanted}, which is trained in steps. {file_is_not_trained(config.backbone)}")
+        problems.append(f"{wanted}, which needs a network. {file_is_not_trained(config.backbone)}")
     if config.phases and not _is_probe(config.phases):
         problems.append(f"The phases train in steps. {file_is_not_trained(config.backbone)}")
     elif not config.phases and config.recipe in ("finetune", "full", "classic"):

@@ -156,10 +156,11 @@ class TrainConfig:
     )
     head: str = _network(
         "auto",
-        "one linear layer on the pooled features; a spatial head, which finds a box on the feature map "
-        "before pooling; or the head of a network of your own, given to hs.train(network=...)",
-        choices=("auto", "linear", "spatial", "own"),
-        shown="auto, by the task",
+        "one linear layer on the features of the last stage, in the place of the network's own head; one "
+        "that also reads earlier stages; a spatial head, which finds a box on the feature map before "
+        "pooling; or the head of a network of your own, given to hs.train(network=...)",
+        choices=("auto", "linear", "stages", "spatial", "own"),
+        shown="auto, by the task and, in a probe, by cross-validation",
         commands=(),
     )
     recipe: str = _recipe(

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 
 from headstart.frozen.graph import function_hashes
+from headstart.frozen.pooled import pooled_widths
 from headstart.images.settings import Preprocessing
 from headstart.weight_files import WeightsSource
 
@@ -53,6 +54,15 @@ class OnnxBackbone:
         """D, the number of features per photo."""
         (output,) = (each for each in self._model.graph.output if each.name == "activations")
         return int(output.type.tensor_type.shape.dim[1].dim_value)
+
+    @functools.cached_property
+    def earlier(self) -> tuple[tuple[str, int], ...]:
+        """The stages before the last that a head may also read: their names, and 2 C for each.
+
+        They are the two before the last one, or fewer. Earlier ones hold little but edges.
+        """
+        stages = self.stages[-3:-1]
+        return tuple(zip(stages, pooled_widths(self.graph, stages), strict=True)) if stages else ()
 
     @functools.cached_property
     def _model(self) -> onnx.ModelProto:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,13 +27,15 @@ class OpenedBackbone:
     Attributes:
         prefix: The prefix of the backbone.
         activations: The inputs of a linear head, (D,) float32 per photo.
-        widths: Lengths of the pooled outputs of each stage: 2 C each.
+        stages: Names of the stages with pooled outputs.
+        widths: Lengths of these outputs: 2 C each.
         pooled_rows: The concatenated pooled outputs of all stages, computed in the same pass as
             ``activations``; None if they are not computed.
     """
 
     prefix: OnnxPrefix
     activations: Activations
+    stages: tuple[str, ...] = ()
     widths: tuple[int, ...] = ()
     pooled_rows: Activations | None = None
 
@@ -50,6 +52,27 @@ class OpenedBackbone:
         ends = np.cumsum(self.widths)[:-1]
         for row in self.pooled_rows.rows(photos):
             yield np.split(row, ends)
+
+    def rows(self, photos: Iterable[tuple[Record, int]], stages: Sequence[str]) -> Iterator[np.ndarray]:
+        """Yield the inputs of a head that reads several stages.
+
+        Args:
+            photos: Photos and views.
+            stages: Names of the stages before the last, in their order.
+
+        Yields:
+            The pooled outputs of the stages, then the activations, as one vector, float32.
+
+        Raises:
+            DataError: They are not finite, or a photo can no longer be read.
+        """
+        if not stages:
+            yield from self.activations.rows(photos)
+            return
+        photos = list(photos)
+        indices = [self.stages.index(stage) for stage in stages]
+        for row, parts in zip(self.activations.rows(photos), self.pooled(photos), strict=True):
+            yield np.concatenate([*(parts[index] for index in indices), row])
 
     def close(self) -> None:
         """Close the stores and release the memory."""
@@ -117,7 +140,8 @@ def open_backbone_features(
         rows = opened(_Second(prefix), lambda: prefix.second_function, "pooled stages", None)
     # The pooled outputs do not change what leads to the main one.
     activations = opened(prefix, lambda: backbone.function, cut, rows)
-    return OpenedBackbone(prefix, activations, pooled_widths(backbone.graph, stages) if stages else (), rows)
+    widths = pooled_widths(backbone.graph, stages) if stages else ()
+    return OpenedBackbone(prefix, activations, stages, widths, rows)
 
 
 class _Second:

@@ -44,7 +44,9 @@ class ModelInfo:
         class_names: Names of the classes, in the order of the outputs.
         preprocessing: How photos are converted into the network's input.
         weights: SHA-256 of the pretrained weights, or ``"random"``.
-        head: ``"linear"``, ``"spatial"``, or ``"own"`` for a user's own network.
+        head: ``"linear"``; ``"stages"``, a linear layer that also reads earlier stages; ``"spatial"``; or
+            ``"own"`` for a user's own network.
+        stages: Names of the earlier stages that a head of the kind ``"stages"`` reads.
         targets: Names of the predicted numbers, if numbers are predicted.
         scale: Means and standard deviations of the numbers, by which the network's outputs are standardised.
         thresholds: Per-class decision threshold (several labels only): a photo has the class if its
@@ -59,6 +61,7 @@ class ModelInfo:
     preprocessing: Preprocessing
     weights: str = ""
     head: str = "linear"
+    stages: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     scale: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     thresholds: tuple[float, ...] = ()
@@ -97,7 +100,7 @@ class ModelInfo:
                     f"reads up to {FORMAT}. Upgrade with: pip install --upgrade headstart"
                 )
             fields["preprocessing"] = Preprocessing.from_dict(fields["preprocessing"])
-            for name in ("class_names", "targets", "thresholds"):
+            for name in ("class_names", "targets", "thresholds", "stages"):
                 fields[name] = tuple(fields.get(name, ()))
             mean, std = fields.get("scale", ((), ()))
             fields["scale"] = tuple(mean), tuple(std)
@@ -315,6 +318,12 @@ def refuse_to_build(path: str | os.PathLike[str], info: ModelInfo | None) -> Non
             f"{os.fsdecode(path)} holds the weights of a network that its user wrote, so Headstart cannot "
             f"build it. Build it, and load them with safetensors.torch.load_file; model.onnx beside it needs "
             f"nothing."
+        )
+    if info.head == "stages":
+        raise UsageError(
+            f"{os.fsdecode(path)} has a head that reads several stages of the backbone, for which the native "
+            f"network has no place. model.onnx beside it is the whole model. For a head in the native place, "
+            f"train with head = 'linear' (--set head=linear)."
         )
     if info.backbone.lower().endswith(".onnx"):
         raise UsageError(

@@ -264,6 +264,10 @@ def _create_from_run(backbone: Backbone, path: str, info: ModelInfo) -> tuple[nn
     if set(state) == set(HEAD):
         return create_for_head(path, info)
     network = create_native(backbone)
+    if info.head == "stages":  # the native head is still there, beside the one that was solved
+        native_state = {name: tensor for name, tensor in state.items() if name not in HEAD}
+        load_state_dict(network, native_state, path=path, full_name=backbone.full_name)
+        return network, WeightsSource("file", path, hashlib.sha256(data).hexdigest(), "without its head")
     with_head = put_head_of(network, info)
     load_state_dict(with_head, state, path=path, full_name=f"{backbone.full_name} with its head")
     if with_head is network:  # it has another number of outputs now

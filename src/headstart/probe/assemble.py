@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from headstart import tasks
 from headstart.frozen.onnx_backbone import OnnxBackbone
+from headstart.frozen.pooled import POOLED, with_pooled
 from headstart.frozen.prefix import ACTIVATIONS
 from headstart.inference.model_file import ModelInfo
 
@@ -17,15 +18,21 @@ _WEIGHT, _BIAS = "head.weight", "head.bias"
 _OPERATORS: Final = {"softmax": "Softmax", "sigmoid": "Sigmoid"}
 
 
+def head_inputs(info: ModelInfo) -> str:
+    """Return the name of the tensor that the head of an assembled model takes."""
+    return "features" if info.stages else ACTIVATIONS
+
+
 def assemble(backbone: OnnxBackbone, weight: np.ndarray, bias: np.ndarray, info: ModelInfo) -> bytes:
-    """Append a linear head to the graph of a backbone.
+    """Append a linear head to the graph of a backbone, on its features or on those of several stages.
 
     Equal arguments give equal bytes. The operations and weights of the backbone are not changed, so that its
     stored rows are also valid for this model.
 
     Args:
         backbone: A backbone with D features.
-        weight: (K, D) float32.
+        weight: (K, D) float32; of a head that reads ``info.stages``, the columns of their pooled outputs come
+            before the D features.
         bias: (K,) float32. The head predicts standardised numbers; the graph returns them in their own units.
         info: Description of the model: task, outputs, scale.
 
@@ -33,14 +40,17 @@ def assemble(backbone: OnnxBackbone, weight: np.ndarray, bias: np.ndarray, info:
         The serialised model, not yet sealed: see ``model_file.seal_onnx``. Input ``images`` (N, H, W, 3)
         uint8. Outputs float32: ``logits`` and ``probabilities`` (N, K), or ``numbers`` (N, K).
     """
-    model = onnx.load_from_string(backbone.graph)
+    model = onnx.load_from_string(with_pooled(backbone.graph, info.stages) if info.stages else backbone.graph)
     graph = model.graph
     graph.name = "model"
+    inputs = head_inputs(info)
+    if info.stages:
+        graph.node.append(helper.make_node("Concat", [POOLED, ACTIVATIONS], [inputs], name=inputs, axis=1))
     del graph.output[:], graph.value_info[:], model.metadata_props[:]
     weights = {_WEIGHT: weight, _BIAS: bias}
     if activation := tasks.of(info.task).activation:
         nodes = [
-            helper.make_node("Gemm", [ACTIVATIONS, _WEIGHT, _BIAS], ["logits"], name="head", transB=1),
+            helper.make_node("Gemm", [inputs, _WEIGHT, _BIAS], ["logits"], name="head", transB=1),
             helper.make_node(_OPERATORS[activation], ["logits"], ["probabilities"], name="probabilities"),
         ]
         outputs = ["logits", "probabilities"]
@@ -48,7 +58,7 @@ def assemble(backbone: OnnxBackbone, weight: np.ndarray, bias: np.ndarray, info:
         mean, std = (np.array(each, np.float32) for each in info.scale)
         weights |= {"scale.std": std, "scale.mean": mean}
         nodes = [
-            helper.make_node("Gemm", [ACTIVATIONS, _WEIGHT, _BIAS], ["standardised"], name="head", transB=1),
+            helper.make_node("Gemm", [inputs, _WEIGHT, _BIAS], ["standardised"], name="head", transB=1),
             helper.make_node("Mul", ["standardised", "scale.std"], ["scaled"], name="scale"),
             helper.make_node("Add", ["scaled", "scale.mean"], ["numbers"], name="shift"),
         ]

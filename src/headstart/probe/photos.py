@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from headstart import tasks
 from headstart.data.split import unit_names
 from headstart.data.targets import Targets
 from headstart.errors import TrainingError
+from headstart.probe.blocks import Block, Reading, choose_blocks
 from headstart.probe.solve import SolvedHead, solve_head
 from headstart.recipe import solving_bytes
 from headstart.records import Record
@@ -31,13 +33,37 @@ class OutOfFold:
     fold: np.ndarray
 
 
+@dataclass(frozen=True)
+class SolvedPhotos:
+    """A head that has been solved on photos.
+
+    Attributes:
+        head: The head, for the columns of the features from ``reading.first`` on.
+        reading: The stages that it reads.
+        out_of_fold: Its out-of-fold outputs; None if the photos cannot be divided.
+        outputs: (V · N, K) float32, its outputs for the rows that it was solved on, one view of all photos
+            after the other.
+    """
+
+    head: SolvedHead
+    reading: Reading
+    out_of_fold: OutOfFold | None
+    outputs: np.ndarray
+
+    def summary(self) -> dict[str, Any]:
+        """Return the entries for ``metrics.json``."""
+        return self.head.summary() | self.reading.summary()
+
+
 def solve_photos(
     photos: Sequence[Record],
     views: Sequence[int],
     rows: Callable[[Iterable[tuple[Record, int]]], Iterator[np.ndarray]],
-    num_features: int,
+    blocks: Sequence[Block],
     targets: Targets,
-) -> tuple[SolvedHead, OutOfFold | None, np.ndarray]:
+    *,
+    min_blocks: int = 1,
+) -> SolvedPhotos:
     """Solve a head on all views of the training photos.
 
     Photos of one group, identical photos and all views of a photo stay in one fold of the cross-validation.
@@ -45,13 +71,10 @@ def solve_photos(
     Args:
         photos: N training photos.
         views: V numbers of the views that are trained on.
-        rows: Gives the features of photos and views, in order.
-        num_features: Length of a row.
-        targets: What the photos are to be learned as.
-
-    Returns:
-        The head; what it answers out of fold, None if the photos cannot be divided; and the features,
-        (V · N, num_features) float32, one view of all photos after the other.
+        rows: Returns the features of photos and views, in order.
+        blocks: The stages that a row holds side by side; which of them the head reads is chosen.
+        targets: Targets of the photos.
+        min_blocks: Smallest number of blocks that the head may read.
 
     Raises:
         TrainingError: The memory does not suffice, or the features are too large for any solution.
@@ -63,10 +86,16 @@ def solve_photos(
     units = np.array([numbers.setdefault(name, len(numbers)) for name in unit_names(photos)])
     of_photos = np.stack([targets.row(photo) for photo in photos])
     num_rows, index = len(photos) * len(views), np.tile(np.arange(len(photos)), len(views))
+    num_features = blocks[-1].last
     try:
         inputs = np.empty((num_rows, num_features), np.float32)  # filled in place: one copy
         for place, row in enumerate(rows((photo, view) for view in views for photo in photos)):
             inputs[place] = row
+        reading = choose_blocks(inputs[: len(photos)], blocks, of_photos, units, min_blocks)
+        if reading.first:
+            inputs = np.ascontiguousarray(inputs[:, reading.first :])
+        if reading.scale is not None:
+            inputs *= reading.scale
         solved = solve_head(
             inputs,
             of_photos[index],
@@ -82,7 +111,10 @@ def solve_photos(
             f"{num_features:,} features, {targets.num_outputs:,} outputs), which is not available. Train it "
             f"in steps instead: a recipe file with optimizer = 'adam'."
         ) from error
-    return solved, _out_of_fold(solved, len(photos)), inputs
+    outputs = inputs @ solved.weight.T + solved.bias
+    if reading.scale is not None:  # so that the head takes features as they are
+        solved = replace(solved, weight=solved.weight * reading.scale)
+    return SolvedPhotos(solved, reading, _out_of_fold(solved, len(photos)), outputs)
 
 
 def _out_of_fold(solved: SolvedHead, num_photos: int) -> OutOfFold | None:

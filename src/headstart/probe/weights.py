@@ -20,12 +20,13 @@ def save_head(
     Args:
         path: The file.
         backbone: The backbone, with or without the tensors of its state dict.
-        weight: (K, D) float32.
+        weight: (K, D) float32. The head's own names are used for one that reads several stages, as the
+            network has no place for it.
         bias: (K,) float32.
         info: Description of the model; its ``weights`` identify the backbone if only the head is written.
     """
     tensors = dict(backbone.native)
-    names = tuple(tensors)[-2:] if tensors else HEAD
+    names = tuple(tensors)[-2:] if tensors and not info.stages else HEAD
     tensors |= dict(zip(names, (weight, bias), strict=True))
     arrays = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
     data = safetensors.numpy.save(arrays, {"headstart": info.to_json(), "sha256": PLACEHOLDER})

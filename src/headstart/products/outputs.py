@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,6 @@ import onnx
 
 from headstart import tasks
 from headstart.errors import ImageError, TrainingError, shell_command
-from headstart.frozen.activations import Activations
 from headstart.frozen.graph import function_hashes, part_of
 from headstart.inference.model_file import ModelInfo
 from headstart.inference.predictor import Predictor
@@ -49,17 +48,13 @@ def outputs_of_file(predictor: Predictor, photos: Sequence[Record], run: Path) -
     return np.stack(found)
 
 
-def outputs_of_file_from_rows(
-    model: bytes, info: ModelInfo, tensor: str, activations: Activations, photos: Sequence[Record]
-) -> np.ndarray | None:
+def outputs_of_file_from_rows(model: bytes, tensor: str, rows: Iterator[np.ndarray]) -> np.ndarray | None:
     """Return the same from stored rows, which are a tensor within the file's graph.
 
     Args:
         model: The content of ``model.onnx``, sealed or not.
-        info: What it says of itself.
         tensor: Name of the tensor: see ``tensor_of``.
-        activations: Gives the rows.
-        photos: Any that have rows, or can be read.
+        rows: Its value for each photo.
 
     Returns:
         As ``outputs_of_file``; None where the file computes its answers from more than these rows.
@@ -71,7 +66,6 @@ def outputs_of_file_from_rows(
     except ValueError:
         return None
     session = open_session(part)
-    rows = activations.rows((photo, 0) for photo in photos)
     found = [
         np.concatenate(session.run(outputs, {tensor: np.stack(batch)}), axis=1)
         for batch in iter(lambda: list(islice(rows, _ROWS_AT_ONCE)), [])

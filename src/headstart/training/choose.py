@@ -161,7 +161,15 @@ def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup 
     if not splits["val"]:
         num_train -= round(config.val_fraction * num_train)
     outputs = task.num_outputs(len(listing.class_names), len(listing.targets))
-    facts = recipe.Facts(num_train, backbone.num_features, listing.task, outputs)
+    if config.head == "stages" and not backbone.earlier:
+        raise ConfigError(
+            f"head is 'stages', but {backbone.name} has no earlier stages with maps that a head could read. "
+            f"Use head = 'linear'."
+        )
+    num_inputs = backbone.num_features
+    if config.head in ("auto", "stages"):
+        num_inputs += sum(width for _, width in backbone.earlier)
+    facts = recipe.Facts(num_train, num_inputs, listing.task, outputs)
     is_changed = config.phase_settings is not None
     config = recipe.complete(config, facts)
     if any(phase.optimizer != "exact" for phase in config.phases):

@@ -119,9 +119,10 @@ def _outputs(
     if is_solved and features.prefix.is_on_onnx:
         tensor = tensor_of(graph, features.prefix.function)
         if tensor is not None:
-            rows = outputs_of_file_from_rows(graph, predictor.info, tensor, features.plain, photos)
-            if rows is not None:
-                return rows
+            rows = features.plain.rows((photo, 0) for photo in photos)
+            outputs = outputs_of_file_from_rows(graph, tensor, rows)
+            if outputs is not None:
+                return outputs
     return outputs_of_file(predictor, photos, run.path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import time
@@ -21,18 +22,16 @@ from headstart.data.check import CheckedPhoto
 from headstart.data.split import Splits
 from headstart.data.targets import Scale, Targets
 from headstart.errors import ParityError
-from headstart.frozen.activations import Activations
 from headstart.frozen.cache import Room, should_keep
 from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.frozen.onnx_file.check import check_on_files
-from headstart.frozen.opened import open_backbone_features
-from headstart.frozen.prefix import ACTIVATIONS
+from headstart.frozen.opened import OpenedBackbone, open_backbone_features
 from headstart.inference.model_file import ModelInfo, seal_onnx
 from headstart.inference.predictor import Predictor
 from headstart.inference.runtime import CPU
-from headstart.probe.assemble import assemble
-from headstart.probe.photos import solve_photos
-from headstart.probe.solve import SolvedHead
+from headstart.probe.assemble import assemble, head_inputs
+from headstart.probe.blocks import WEIGHTS, Block
+from headstart.probe.photos import SolvedPhotos, solve_photos
 from headstart.probe.weights import save_head
 from headstart.products.outputs import outputs_of_file, outputs_of_file_from_rows, with_thresholds
 from headstart.records import Candidate, Dataset, Listing, Record
@@ -67,6 +66,29 @@ class ProbeSetup:
         """The only phase."""
         (phase,) = self.config.phases
         return phase
+
+    @property
+    def views(self) -> range:
+        """Numbers of the views that are trained on; 0 is the photo without augmentation."""
+        return range(1) if self.phase.augment == "none" else range(1, self.phase.views + 1)
+
+    @functools.cached_property
+    def storage(self) -> tuple[bool, str]:
+        """Whether features are stored, and why."""
+        num_photos = len(self.listing.candidates)
+        num_bytes = 4 * self.backbone.num_features * num_photos * len(self.views)
+        return should_keep(self.config.features, num_bytes, num_photos, num_photos)
+
+    @functools.cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """The stages that the head may read. Those before the last one come from the store."""
+        head = self.config.head
+        may_read = head == "stages" or (head == "auto" and self.storage[0])
+        earlier = self.backbone.earlier if may_read else ()
+        names = [*(name for name, _ in earlier), "last"]
+        ends = np.cumsum([0, *(width for _, width in earlier), self.backbone.num_features]).tolist()
+        weights = [*WEIGHTS[len(WEIGHTS) - len(earlier) :], 1.0]
+        return tuple(map(Block, names, ends[:-1], ends[1:], weights))
 
 
 class GroundFloor:
@@ -112,7 +134,7 @@ class GroundFloor:
                 return photo.split == "val"
             return photo.split != "test"  # from which nothing may be learned
 
-        for photo in features.plain.check(self.listing.candidates, wanted):
+        for photo in features.plain.activations.check(self.listing.candidates, wanted):
             advance(1)
             yield photo
 
@@ -128,15 +150,21 @@ class GroundFloor:
 
     def train_phase(self, phase: PhaseConfig) -> None:
         """Solve the head."""
-        splits, features, num_features = self._splits, self._features, self._setup.backbone.num_features
-        num_parameters = (num_features + 1) * self._targets.num_outputs
+        splits, features, setup = self._splits, self._features, self._setup
+        blocks = setup.blocks
+        num_parameters = (blocks[-1].last + 1) * self._targets.num_outputs
         self._watchers.phase_begun(phase, ["all but the head"], num_parameters)
         self._begun = time.monotonic()
         with self._stopwatch("features"):
-            _compute_the_rest(features, splits, self._watchers)
+            _compute_the_rest(features, setup.views, splits, self._watchers)
         with self._stopwatch("train"):
-            self._solved, self._out_of_fold, self._inputs = solve_photos(
-                splits.train, features.views, features.training.rows, num_features, self._targets
+            self._solved = solve_photos(
+                splits.train,
+                setup.views,
+                functools.partial(features.training.rows, stages=[block.name for block in blocks[:-1]]),
+                blocks,
+                self._targets,
+                min_blocks=2 if self.config.head == "stages" else 1,
             )
         self._watchers.head_solved(self._solved.summary())
 
@@ -152,7 +180,7 @@ class GroundFloor:
         record = EpochRecord(
             phase.name,
             1,
-            _train_scores(self._inputs, splits.train, solved, info),
+            _train_scores(solved.outputs, splits.train, info),
             summary_of(Answers.from_outputs(splits.val, val_outputs, info, "val"), info),
             0.0,
             round(time.monotonic() - self._begun, 3),
@@ -166,7 +194,7 @@ class GroundFloor:
             "best": {"phase": phase.name, "epoch": 1},
             "parity": parity,
         }
-        return Model(predictor, val_outputs, self._out_of_fold, facts)
+        return Model(predictor, val_outputs, solved.out_of_fold, facts)
 
 
 @dataclass(frozen=True)
@@ -176,12 +204,10 @@ class _Features:
     Attributes:
         plain: Of photos as they are.
         training: Of the views that are trained on.
-        views: Numbers of these views; 0 is the photo as it is.
     """
 
-    plain: Activations
-    training: Activations
-    views: range
+    plain: OpenedBackbone
+    training: OpenedBackbone
 
     def close(self) -> None:
         """Let go of stores and memory."""
@@ -192,34 +218,32 @@ class _Features:
 
 def _open_features(setup: ProbeSetup, watchers: Watchers) -> _Features:
     config, phase, backbone = setup.config, setup.phase, setup.backbone
-    views = range(1) if phase.augment == "none" else range(1, phase.views + 1)
-    num_photos = len(setup.listing.candidates)
-    num_bytes = 4 * backbone.num_features * num_photos * len(views)
-    keep, why = should_keep(config.features, num_bytes, num_photos, num_photos)
+    keep, why = setup.storage
     if not keep:
         watchers.say(f"Features are not stored: {why}")
     room = Room(watchers.say, is_limited=config.features != "store")
     options: dict[str, Any] = {"say": watchers.say, "keep": keep, "workers": config.workers, "room": room}
     # The pooled outputs of all stages are computed on the way and kept, too.
-    plain = open_backbone_features(backbone, pooled=keep, **options).activations
+    reads_stages = len(setup.blocks) > 1
+    plain = open_backbone_features(backbone, pooled=keep or reads_stages, **options)
     if phase.augment == "none":
-        return _Features(plain, plain, views)
+        return _Features(plain, plain)
     augmentation = Augmentation(phase.augment, config.seed)
     try:
-        training = open_backbone_features(backbone, augmentation=augmentation, pooled=False, **options)
+        training = open_backbone_features(backbone, augmentation=augmentation, pooled=reads_stages, **options)
     except BaseException:  # a signal, too
         plain.close()
         raise
-    return _Features(plain, training.activations, views)
+    return _Features(plain, training)
 
 
-def _compute_the_rest(features: _Features, splits: Splits, watchers: Watchers) -> None:
+def _compute_the_rest(features: _Features, views: range, splits: Splits, watchers: Watchers) -> None:
     """Compute what the first pass could not, as it did not know who is trained on, and on which views."""
-    train = [(record, view) for view in features.views for record in splits.train]
+    train = [(record, view) for view in views for record in splits.train]
     with watchers.counting("Features", len(train) + len(splits.val)) as counter:
-        for _ in counter.each(features.training.fill(train)):
+        for _ in counter.each(features.training.activations.fill(train)):
             pass
-        for _ in counter.each(features.plain.fill((record, 0) for record in splits.val)):
+        for _ in counter.each(features.plain.activations.fill((record, 0) for record in splits.val)):
             pass
 
 
@@ -229,7 +253,7 @@ def _write_model(
     dataset: Dataset,
     splits: Splits,
     features: _Features,
-    solved: SolvedHead,
+    solved: SolvedPhotos,
     scale: Scale,
 ) -> tuple[Predictor, np.ndarray, dict[str, Any]]:
     """Write ``model.safetensors`` and ``model.onnx``, and compare the latter with the stored features.
@@ -248,17 +272,20 @@ def _write_model(
         weights=backbone.weights,
         class_names=dataset.class_names,
         preprocessing=backbone.preprocessing,
-        head="linear",
+        head="stages" if solved.reading.stages else "linear",
+        stages=solved.reading.stages,
         targets=dataset.targets,
         scale=(scale.mean, scale.std),
         thresholds=tasks.of(dataset.task).first_thresholds(len(dataset.class_names)),
         versions=versions(),
     )
-    graph = assemble(backbone, solved.weight, solved.bias, info)
-    val_outputs = outputs_of_file_from_rows(graph, info, ACTIVATIONS, features.plain, splits.val)
+    head = solved.head
+    graph = assemble(backbone, head.weight, head.bias, info)
+    rows = features.plain.rows(((photo, 0) for photo in splits.val), info.stages)
+    val_outputs = outputs_of_file_from_rows(graph, head_inputs(info), rows)
     assert val_outputs is not None  # the file begins with the backbone's graph
     info = with_thresholds(info, splits.val, val_outputs)
-    save_head(run.path / "model.safetensors", backbone, solved.weight, solved.bias, info)
+    save_head(run.path / "model.safetensors", backbone, head.weight, head.bias, info)
     model = seal_onnx(graph, info)
     predictor = Predictor.from_bytes(model, providers=CPU)
     step = math.ceil(len(splits.val) / _PARITY_PHOTOS)
@@ -267,13 +294,11 @@ def _write_model(
     return predictor, val_outputs, parity
 
 
-def _train_scores(
-    inputs: np.ndarray, photos: Sequence[Record], solved: SolvedHead, info: ModelInfo
-) -> Scores:
+def _train_scores(outputs: np.ndarray, photos: Sequence[Record], info: ModelInfo) -> Scores:
     """Return the loss and the headline of the head on what it was solved on."""
     task = tasks.of(info.task)
-    outputs = task.to_file(inputs @ solved.weight.T + solved.bias, info)
-    seen = [*photos] * (len(inputs) // len(photos))  # each once per view
+    outputs = task.to_file(outputs, info)
+    seen = [*photos] * (len(outputs) // len(photos))  # each once per view
     answers = Answers.from_outputs(seen, outputs, info, "out-of-fold")
     summary = summary_of(answers, info)
     return {name: summary[name] for name in ("loss", task.metrics[0])}

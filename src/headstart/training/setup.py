@@ -202,8 +202,14 @@ def _head_kind(config: TrainConfig, network: nn.Module | None, stopped: Path | N
     """Return what kind of head is asked for.
 
     Raises:
+        ConfigError: A head is asked for that is only solved, without steps.
         ConfigError: A network of the user's own is there and not asked for, or the other way round.
     """
+    if config.head == "stages":
+        raise ConfigError(
+            "head is 'stages', which is solved and not trained in steps. Use recipe = 'probe' on a CPU, or "
+            "head = 'linear'."
+        )
     if network is None:
         if config.head == "own":
             call = "hs.train(..., network=net)"

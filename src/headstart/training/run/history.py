@@ -37,6 +37,8 @@ def refuse_other_head(head: str, task: str) -> None:
         head: The setting of ``TrainConfig``.
         task: Name of the task.
     """
+    if head == "stages" and tasks.of(task).solver is None:
+        raise ConfigError(f"head is 'stages', which is solved; the task {task!r} is not. Use 'auto'.")
     if head == "spatial" and not tasks.of(task).has_box:
         raise ConfigError(f"head is 'spatial', which is only for boxes; the task is {task!r}: use 'linear'.")
 

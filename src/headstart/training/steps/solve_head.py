@@ -16,6 +16,7 @@ from headstart.data.targets import Targets
 from headstart.errors import ConfigError, UnknownBackboneError
 from headstart.model.own_forward import holds_own_forward
 from headstart.model.stages import cut
+from headstart.probe.blocks import Block
 from headstart.probe.photos import OutOfFold, solve_photos
 from headstart.probe.solve import SolvedHead
 from headstart.recipe import EXACT_LIMIT_BYTES, solving_bytes
@@ -104,7 +105,7 @@ def fit_head(
         targets: Targets of the photos.
 
     Returns:
-        The head, and its out-of-fold outputs: see ``solved.solve_photos``.
+        The head, and its out-of-fold outputs: see ``probe.photos.solve_photos``.
 
     Raises:
         TrainingError: There is not enough memory, or the features are too large for any solution.
@@ -112,12 +113,13 @@ def fit_head(
     """
     layer = linear_head(suffix)
     assert layer is not None  # the configuration has been checked
-    solved, out_of_fold, _ = solve_photos(photos, features.views, features.rows, layer.in_features, targets)
+    blocks = [Block("last", 0, layer.in_features)]
+    solved = solve_photos(photos, features.views, features.rows, blocks, targets)
     with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(solved.weight))
+        layer.weight.copy_(torch.from_numpy(solved.head.weight))
         if layer.bias is not None:
-            layer.bias.copy_(torch.from_numpy(solved.bias))
-    return solved, out_of_fold
+            layer.bias.copy_(torch.from_numpy(solved.head.bias))
+    return solved.head, solved.out_of_fold
 
 
 def answers_out_of_fold(
@@ -140,4 +142,5 @@ def answers_out_of_fold(
         return None
     if solving_bytes(len(photos), layer.in_features, layer.out_features) > EXACT_LIMIT_BYTES:
         return None
-    return solve_photos(photos, features.views, features.rows, layer.in_features, targets)[1]
+    blocks = [Block("last", 0, layer.in_features)]
+    return solve_photos(photos, features.views, features.rows, blocks, targets).out_of_fold

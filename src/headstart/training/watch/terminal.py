@@ -122,7 +122,9 @@ class Terminal(Watcher):
         """Print the penalties chosen by cross-validation, and the out-of-fold scores of the head."""
         penalty, penalties = summary.get("penalty"), summary.get("penalties", ())
         cv_loss: float | None = summary["cv_loss"]
-        others = ("penalty", "penalties", "cv_loss")
+        if errors := summary.get("stage_errors"):
+            self.say(_stages_in_words(summary["stages"], errors))
+        others = ("penalty", "penalties", "cv_loss", "stages", "stage_errors")
         cv_headline = {name: value for name, value in summary.items() if name not in others}
         chosen = [penalty] if penalty is not None else sorted(penalties)
         penalty_text = f"penalty {chosen[0]:.2g}" + (
@@ -218,3 +220,19 @@ def out_of_patience(phase: PhaseConfig) -> str:
 def in_words(dataset: Dataset | Listing) -> str:
     """Return a description of the labels."""
     return tasks.of(dataset.task).labelled(dataset.class_names, dataset.targets)
+
+
+def _stages_in_words(stages: Sequence[str], errors: Mapping[str, float]) -> str:
+    """Return which stages a head reads, and why."""
+    last = errors["last"]
+    if not stages:
+        return (
+            f"The head reads the last stage alone: in cross-validation, earlier stages do not clearly help "
+            f"(squared error {last:.3f}, with them {min(errors.values()):.3f})"
+        )
+    chosen = errors["+".join([*stages, "last"])]
+    return (
+        f"The head reads {', '.join(stages)} and the last stage: squared error {chosen:.3f} in "
+        f"cross-validation, {last:.3f} with the last stage alone. Exports with native names need "
+        f"--set head=linear"
+    )
