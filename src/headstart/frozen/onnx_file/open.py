@@ -96,7 +96,7 @@ def _own_info(file: OnnxFile, name: str) -> ModelInfo | None:
     if not any(entry.key == "headstart" for entry in file.model.metadata_props):
         return None
     info = verify_onnx(file.data, name=name)
-    if tasks.of(info.task).has_box or info.head != "linear":
+    if tasks.of(info.task).has_box or info.head not in ("linear", "stages"):
         raise NetworkError(
             f"{name} was trained by Headstart for the task {info.task!r} with a head of the kind "
             f"{info.head!r}, so it has no features to put another head on. Name a model with a linear head, "

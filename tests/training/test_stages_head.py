@@ -1,0 +1,124 @@
+"""A head that reads several stages: trained, exported, scored, and refused where it has no place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import torch
+
+import headstart as hs
+from headstart.errors import ConfigError, UsageError
+from headstart.model.backbones import resolve
+from headstart.model.weights import create_pretrained
+
+SETTINGS: dict[str, Any] = {"recipe": "probe", "size_px": 64, "head": "stages", "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> hs.TrainResult:
+    return hs.train(photos, tmp_path_factory.mktemp("stages") / "run", **SETTINGS)
+
+
+def test_the_file_reads_the_stages_and_its_scores_are_those_of_the_run(
+    run: hs.TrainResult, photos: Path
+) -> None:
+    head = run.metrics["head"]
+    assert head["kind"] == "stages"
+    assert head["stages"][-1] == "stage3"
+    assert set(head["stage_errors"]) == {"stage3+last", "stage2+stage3+last"}
+    info = run.predictor.info
+    assert info.head == "stages"
+    assert [stage.removeprefix("stage.") for stage in info.stages] == head["stages"]
+    weight = safetensors.numpy.load_file(run.path / "model.safetensors")["head.weight"]
+    assert weight.shape == (3, 1280 + {1: 224, 2: 304}[len(info.stages)])
+    again = hs.evaluate(run.path, photos / "test")
+    assert again.scores.to_dict() == run.metrics["test"]  # from stored rows and from bytes
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"phases": [{"optimizer": "exact", "augment": "light", "views": 2}]},
+        {"features": "live"},
+        {"resize": "pad", "size_px": 96},
+    ],
+    ids=["views", "live", "other input"],
+)
+def test_views_and_features_that_are_not_stored_are_read_too(
+    settings: dict[str, Any], photos: Path, tmp_path: Path
+) -> None:
+    run = hs.train(photos, tmp_path / "run", **SETTINGS | settings)
+    assert run.metrics["head"]["kind"] == "stages"
+    assert run.metrics["parity"]["max_difference"] < 1e-3
+    assert hs.evaluate(run.path, photos / "test").scores.to_dict() == run.metrics["test"]
+
+
+def test_the_choice_needs_stored_features_as_it_would_otherwise_cost_a_second_pass(
+    photos: Path, tmp_path: Path
+) -> None:
+    run = hs.train(photos, tmp_path / "run", **SETTINGS | {"head": "auto", "features": "live"})
+    assert run.metrics["head"]["kind"] == "linear"
+    assert "stages" not in run.metrics["head"]
+
+
+def test_the_same_photos_give_the_same_bits(run: hs.TrainResult, photos: Path, tmp_path: Path) -> None:
+    again = hs.train(photos, tmp_path / "again", **SETTINGS)
+    for name in ("model.onnx", "model.safetensors", "answers.csv"):
+        assert (again.path / name).read_bytes() == (run.path / name).read_bytes()
+
+
+def test_the_backbone_of_such_a_run_is_the_start_of_others(run: hs.TrainResult, photos: Path) -> None:
+    backbone = resolve("timm/tf_efficientnet_lite0")
+    network, source = create_pretrained(backbone, str(run.path))
+    official, _ = create_pretrained(backbone)
+    for (name, one), other in zip(network.state_dict().items(), official.state_dict().values(), strict=True):
+        assert torch.equal(one, other), name
+    assert source.kind == "file"
+    features = hs.features(photos / "test", backbone=str(run.path / "model.onnx"))
+    assert features.num_features == 1280 + {1: 224, 2: 304}[len(run.predictor.info.stages)]
+
+
+def test_what_needs_a_native_head_says_what_to_do_instead(run: hs.TrainResult, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"reads several stages.*model\.onnx.*head=linear"):
+        hs.export(run.path, "pth", tmp_path / "model.pth")
+    shown = str(hs.inspect(run.path))
+    assert "its head also reads" in shown
+    assert "stage4" in shown
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"recipe": "finetune"}, "solved and not trained in steps"),
+        ({"backbone": "vit_b_16", "weights": "random"}, "solved and not trained in steps"),
+        ({"backbone": "FILE.onnx"}, "head is 'stages', which needs a network"),
+    ],
+)
+def test_it_is_refused_where_it_cannot_be_solved(
+    settings: dict[str, Any], told: str, photos: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        hs.train(photos, tmp_path / "run", **SETTINGS | settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_numbers_and_labels_may_read_stages(photos: Path, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    files = sorted((photos / "train").rglob("*.jpg"))
+    for name in ("numbers", "labels"):
+        rows = [
+            f"{path},{generator.normal() + ord(path.parent.name[0]):.3f}"
+            if name == "numbers"
+            else f"{path},{path.parent.name};photo"
+            for path in files
+        ]
+        table = tmp_path / f"{name}.csv"
+        table.write_text("\n".join([f"image,{'weight' if name == 'numbers' else 'labels'}", *rows]))
+        more = {"target": "weight"} if name == "numbers" else {}
+        run = hs.train(table, tmp_path / name, **SETTINGS | more)
+        assert run.metrics["head"]["kind"] == "stages"
+        assert run.metrics["parity"]["max_difference"] < 1e-3
