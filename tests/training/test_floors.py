@@ -127,7 +127,7 @@ def stopped(photos: Path, tmp_path: Path) -> tuple[Path, Path]:
     """A probe that was stopped before its head was solved, and its photos."""
     data, run = Path(shutil.copytree(photos, tmp_path / "photos")), tmp_path / "run"
 
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:

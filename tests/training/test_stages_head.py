@@ -83,7 +83,7 @@ def test_the_backbone_of_such_a_run_is_the_start_of_others(run: hs.TrainResult, 
 
 
 def test_what_needs_a_native_head_says_what_to_do_instead(run: hs.TrainResult, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"reads several stages.*model\.onnx.*head=linear"):
+    with pytest.raises(UsageError, match=r"reads several stages.*model\.onnx.*--head linear"):
         hs.export(run.path, "pth", tmp_path / "model.pth")
     shown = str(hs.inspect(run.path))
     assert "its head also reads" in shown

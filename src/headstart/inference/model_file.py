@@ -323,7 +323,7 @@ def refuse_to_build(path: str | os.PathLike[str], info: ModelInfo | None) -> Non
         raise UsageError(
             f"{os.fsdecode(path)} has a head that reads several stages of the backbone, for which the native "
             f"network has no place. model.onnx beside it is the whole model. For a head in the native place, "
-            f"train with head = 'linear' (--set head=linear)."
+            f"train with head = 'linear' (--head linear)."
         )
     if info.backbone.lower().endswith(".onnx"):
         raise UsageError(

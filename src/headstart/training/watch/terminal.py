@@ -234,5 +234,5 @@ def _stages_in_words(stages: Sequence[str], errors: Mapping[str, float]) -> str:
     return (
         f"The head reads {', '.join(stages)} and the last stage: squared error {chosen:.3f} in "
         f"cross-validation, {last:.3f} with the last stage alone. Exports with native names need "
-        f"--set head=linear"
+        f"--head linear"
     )
