@@ -30,6 +30,18 @@ INFOS = {
     "box with classes": dataclasses.replace(INFO, task="box"),
 }
 
+# The best value of each score.
+PERFECT = {
+    "accuracy": 1.0,
+    "map": 1.0,
+    "f1": 1.0,
+    "mae": 0.0,
+    "rmse": 0.0,
+    "r2": 1.0,
+    "iou": 1.0,
+    "iou50": 1.0,
+}
+
 
 def photos(info: ModelInfo, number: int) -> tuple[list[Record], np.ndarray]:
     """Labelled photos, and outputs of a model file for them."""

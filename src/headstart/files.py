@@ -248,7 +248,8 @@ FEATURES: Final = re.compile(rb"(PAR1|PK).*", re.DOTALL)
 EXPORTS: Final = re.compile(rb"(\x08|PK|\x80).*", re.DOTALL)
 """First bytes of files that a command may replace: text, features (Parquet, npz), networks (ONNX, pth)."""
 
-_OF_A_RUN: Final = frozenset({"answers.csv", "history.csv", "photos.csv", "quarantine.csv"})
+TABLES_OF_A_RUN: Final = frozenset({"answers.csv", "history.csv", "photos.csv", "quarantine.csv"})
+"""Tables in a run folder, which no output of a command replaces."""
 
 
 def refuse_to_write(path: str | os.PathLike[str], kind: re.Pattern[bytes] | None = None) -> None:
@@ -267,7 +268,7 @@ def refuse_to_write(path: str | os.PathLike[str], kind: re.Pattern[bytes] | None
     path = Path(path)
     if path.exists() and not path.is_file():
         raise UsageError(f"{path} exists and is not a regular file. Choose another output file.")
-    if path.name in _OF_A_RUN and path.is_file() and (path.parent / "config.toml").is_file():
+    if path.name in TABLES_OF_A_RUN and path.is_file() and (path.parent / "config.toml").is_file():
         raise UsageError(
             f"{path} belongs to the run in {path.parent}, so it is not replaced. Name another output file."
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.labelled import INFO, INFOS, photos
+from tests.labelled import INFO, INFOS, PERFECT, photos
 
 from headstart.answers.file import read_answers, write_answers
 from headstart.answers.scores import scores_of, summary_of
@@ -58,8 +58,7 @@ def test_what_is_predicted_is_what_is_scored(name: str) -> None:
     answers = Answers.from_outputs(*photos(info, 30), info, "test")
     right = dataclasses.replace(answers, label=answers.prediction)
     summary = summary_of(right, info)
-    best = {"accuracy": 1, "map": 1, "f1": 1, "mae": 0, "rmse": 0, "r2": 1, "iou": 1, "iou50": 1}
-    perfect = {score: best[score] for score in summary if score != "loss"}
+    perfect = {score: PERFECT[score] for score in summary if score != "loss"}
     if name == "multilabel":  # of a class that no photo is predicted to have, there is no F1
         assert perfect.pop("map") == 1
     assert {score: summary[score] for score in perfect} == pytest.approx(perfect, abs=1e-6)

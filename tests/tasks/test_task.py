@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.labelled import INFOS, PERFECT
 
 from headstart import tasks
 from headstart.config import TrainConfig
@@ -74,6 +75,14 @@ def test_every_task_says_what_it_is(task: Task) -> None:
     assert task.metrics == task.metrics_of(0)
 
 
+def test_every_task_has_made_up_photos_and_the_best_value_of_each_score() -> None:
+    assert {info.task for info in INFOS.values()} == set(tasks.TASKS), (
+        "add rows to INFOS of tests/labelled.py"
+    )
+    scores = {score for task in tasks.TASKS.values() for score in task.metrics}
+    assert scores == set(PERFECT), "add rows to PERFECT of tests/labelled.py"
+
+
 def test_the_settings_know_every_task_and_every_score() -> None:
     choices = {
         field.name: field.metadata["setting"].choices
@@ -128,18 +137,6 @@ def test_labels_and_right_answers_are_the_same_text(task: Task) -> None:
     said = task.said(outputs, info, lambda row: [repr(round(float(number), 3)) for number in row])
     assert said == labels_of(task)
     assert len(task.columns(info)) == outputs.shape[1]
-
-
-PERFECT = {
-    "accuracy": 1.0,
-    "map": 1.0,
-    "f1": 1.0,
-    "mae": 0.0,
-    "rmse": 0.0,
-    "r2": 1.0,
-    "iou": 1.0,
-    "iou50": 1.0,
-}
 
 
 @EACH_TASK

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 import headstart as hs
+from headstart import tasks
 from headstart.answers.evaluate import evaluate
 from headstart.errors import ConfigError, DataError, UsageError
 from headstart.inference.model_file import open_onnx
@@ -85,6 +86,12 @@ METRICS = {
     "multilabel": {"loss", "accuracy", "map", "f1"},
     "regression": {"loss", "mae", "rmse", "r2"},
 }
+
+
+def test_every_task_is_trained_here_or_by_the_other_tests_of_training() -> None:
+    trained = {"classification", *(name.partition(" ")[0] for name in SETTINGS)}
+    assert trained == set(tasks.TASKS), "add rows to tables, SETTINGS and METRICS"
+    assert set(METRICS) == set(SETTINGS)
 
 
 @pytest.fixture(scope="module")

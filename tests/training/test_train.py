@@ -24,6 +24,7 @@ from headstart.data.split import split_dataset
 from headstart.errors import ConfigError, DataError, RunFolderError, UnknownBackboneError
 from headstart.model.backbones import create_native, resolve
 from headstart.model.freeze import digest
+from headstart.products.product import PRODUCTS
 from headstart.products.safetensors import load_network
 from headstart.training.run.run_folder import RunFolder
 
@@ -47,7 +48,7 @@ def result(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> hs.TrainRe
 def test_a_run_folder_holds_what_is_promised(result: hs.TrainResult) -> None:
     names = {path.name for path in result.path.iterdir()}
     assert names == {
-        "answers.csv",
+        *PRODUCTS,
         "config.toml",
         "history.csv",
         "metrics.json",

@@ -191,7 +191,7 @@ class GroundFloor:
             "weights_from": setup.backbone.source.to_dict(),
             "head": solved.summary(),
             "phases": [{"name": phase.name, "unfrozen": phase.unfreeze, "epochs": [record.of_phase()]}],
-            "best": {"phase": phase.name, "epoch": 1},
+            "best": {"phase": phase.name, "epoch": 1, "share": 1.0},
             "parity": parity,
         }
         return Model(predictor, val_outputs, solved.out_of_fold, facts)

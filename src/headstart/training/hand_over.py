@@ -5,7 +5,7 @@ It is the same on both floors: whatever trained the model, its file is scored he
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -17,7 +17,8 @@ from headstart.answers.scores import scores_of, summary_of
 from headstart.answers.table import Answers
 from headstart.data.split import Splits
 from headstart.errors import ExportError, HeadstartError, TrainingError, shell_command
-from headstart.products.product import PRODUCTS, Finished, make_products
+from headstart.products.finished import Finished, Product
+from headstart.products.product import PRODUCTS, make_products
 from headstart.records import Dataset
 from headstart.training.floor import Model
 from headstart.training.run.run_folder import RunFolder
@@ -28,7 +29,13 @@ _PHOTOS_AT_ONCE: Final = 1024  # as rows of answers.csv in memory
 
 
 def hand_over(
-    run: RunFolder, model: Model, dataset: Dataset, splits: Splits, watchers: Watchers, stopwatch: Stopwatch
+    run: RunFolder,
+    model: Model,
+    dataset: Dataset,
+    splits: Splits,
+    watchers: Watchers,
+    stopwatch: Stopwatch,
+    products: Mapping[str, Product] = PRODUCTS,
 ) -> dict[str, Any]:
     """Score the finished file, make its products, and write ``metrics.json``.
 
@@ -41,6 +48,7 @@ def hand_over(
         splits: The photos.
         watchers: See the metrics.
         stopwatch: For the seconds.
+        products: The products to make, by the name of their file.
 
     Returns:
         The content of ``metrics.json``.
@@ -58,12 +66,13 @@ def hand_over(
             test = _answer_test_photos(run, model, dataset, splits)
     metrics = _metrics(model, dataset, splits, val, test, stopwatch)
     parts = partial(_parts, model, splits, dataset.root, val, test)
-    failed = make_products(Finished(run.path, model.predictor, parts, metrics), PRODUCTS)
+    failed = make_products(Finished(run.path, model.predictor, parts, metrics), products)
     if failed:
-        metrics["failed"] = {name: str(error) or type(error).__name__ for name, error in failed.items()}
+        reasons = {name: _reason(error) for name, error in failed.items()}
+        run.write_metrics(metrics | {"failed": reasons})
+        raise ExportError(_told_of_failed(run, reasons)) from next(iter(failed.values()))
     watchers.run_finished(metrics)
-    run.write_metrics(metrics)  # last, for it says that the run is finished
-    _refuse_failed(run, failed)
+    run.write_metrics(metrics)  # last, because it marks the run as finished
     return metrics
 
 
@@ -82,8 +91,8 @@ def _metrics(
 ) -> dict[str, Any]:
     info, facts, out_of_fold = model.predictor.info, model.facts, model.out_of_fold
     num_out_of_fold = int((out_of_fold.fold >= 0).sum()) if out_of_fold is not None else 0
-    best, share = {**facts["best"]}, facts["best"].get("share", 1.0)
-    best.pop("share", None)
+    best = {name: value for name, value in facts["best"].items() if name != "share"}
+    share = facts["best"]["share"]
     metrics = {
         "task": info.task,
         "backbone": info.backbone,
@@ -137,16 +146,13 @@ def _parts(model: Model, splits: Splits, root: str, val: Answers, test: Answers 
         yield test
 
 
-def _refuse_failed(run: RunFolder, failed: dict[str, Exception]) -> None:
-    """Raise for products that could not be made."""
-    if not failed:
-        return
-    reasons = [f"{name}: {_reason(error)}" for name, error in failed.items()]
-    raise ExportError(
-        f"The model and its scores are safe in {run.path}, but some files could not be created from them:\n"
-        + "\n".join(f"  {reason}" for reason in reasons)
-        + f"\nWhen the cause has been removed, create the missing files: {shell_command('resume', run.path)}"
-    ) from next(iter(failed.values()))
+def _told_of_failed(run: RunFolder, reasons: Mapping[str, str]) -> str:
+    """Return the message about products that could not be made."""
+    lines = "\n".join(f"  {name}: {reason}" for name, reason in reasons.items())
+    return (
+        f"The model and its scores are safe in {run.path}, but some files could not be created:\n{lines}\n"
+        f"Once the cause is removed, this creates the missing files: {shell_command('resume', run.path)}"
+    )
 
 
 def _reason(error: Exception) -> str:

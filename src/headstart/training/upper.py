@@ -240,7 +240,9 @@ class UpperFloor:
         totals = torch.zeros(3) if progress.totals is None else progress.totals
         totals = totals.to(self._accelerator.device)
         steps = ready.batches_of_steps(epoch, first=progress.batch)
-        for batch in interrupt.bounded_each(ready.step(batches, epoch, totals) for batches in steps):
+        for batches in interrupt.bounded_each(steps):
+            with interrupt.bounded():
+                batch = ready.step(batches, epoch, totals)
             progress.steps_done(batch.number + 1, totals)
             counter.advance(batch.step_size, totals)
             self._check(interrupt)

@@ -44,7 +44,7 @@ class Watchers:
         self._quiet = quiet
         self._watchers: list[Watcher] = []
         self.add(*watchers)
-        self._is_running = False
+        self._has_begun = self._is_running = False
 
     @classmethod
     def of_screen(cls, *, quiet: bool = False, verbose: bool = True) -> Self:
@@ -93,7 +93,8 @@ class Watchers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None and self._is_running:
+        has_failed = isinstance(error, Exception)  # also after run_finished, while metrics.json was written
+        if (has_failed and self._has_begun) or (error is not None and self._is_running):
             self._tell("run_stopped", error)
 
     @contextmanager
@@ -111,7 +112,7 @@ class Watchers:
 
     def run_begun(self, start: RunStart) -> None:
         """See ``Watcher``."""
-        self._is_running = True
+        self._has_begun = self._is_running = True
         self._tell("run_begun", start)
 
     def photos_read(self, listing: Listing, dataset: Dataset, splits: Splits) -> None:
