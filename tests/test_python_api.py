@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import io
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_type_hints
@@ -22,6 +23,7 @@ from headstart.config.checking import settings_of
 from headstart.model.summary import StageSummary
 from headstart.training.tools.backbone_list import BackboneList
 
+WRONG: Any = 5
 OWN = ("data", "watch")  # arguments of the calls themselves
 
 
@@ -37,7 +39,7 @@ def test_the_keywords_of_train_are_the_settings() -> None:
     for name, annotation in keywords.items():
         if name not in ("mean", "std", "phases"):
             assert members(fields[name]) <= members(annotation), name
-    for call in (hs.train, hs.lr_find):
+    for call in (hs.train, hs.lr_find, hs.plan):
         parameters = inspect.signature(call).parameters
         assert parameters["settings"].annotation == "Unpack[TrainSettings]"
         assert not parameters.keys() & keywords.keys()
@@ -49,13 +51,18 @@ def test_a_keyword_that_is_none_gets_the_nearest() -> None:
             hs.train("photos", **{wrong: 1})  # type: ignore[arg-type]
 
 
-def test_silence_can_be_asked_for(photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_silence_can_be_asked_for(
+    photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = hs.train(photos, tmp_path / "run", recipe="probe", size_px=64, verbose=False).path
     hs.resume(run, verbose=False)
     assert capfd.readouterr() == ("", "")
     assert (run / "history.csv").exists()
     hs.resume(run)
     assert "is finished" in capfd.readouterr().err
+    monkeypatch.setenv("RANK", "1")  # another process of torchrun, while the first one says it
+    hs.resume(run)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_the_keywords_of_a_call_are_the_settings_of_its_command() -> None:
@@ -121,6 +128,11 @@ def test_a_model_is_scored_by_its_path_or_as_an_object(result: hs.TrainResult, p
     assert hs.evaluate(hs.load(result.path), photos / "test").notes == ()
 
 
+def test_what_are_no_photos_gets_a_message(result: hs.TrainResult) -> None:
+    with pytest.raises(hs.ConfigError, match="data is 5; it must be the path of labelled photos"):
+        hs.evaluate(result.predictor, WRONG)
+
+
 def test_features_come_as_arrays_or_as_a_file(photos: Path, tmp_path: Path) -> None:
     settings: Any = {"size_px": 64, "verbose": False}
     inside = hs.features(photos / "test", **settings)
@@ -181,6 +193,49 @@ def test_results_are_readable_in_a_terminal_and_in_a_notebook(result: hs.TrainRe
         ElementTree.fromstring(f"<div>{html}</div>")
     assert "a&lt;b.pth" in shown[-1]._repr_html_()
     assert [each.name for each in listed] == ["tiny"]
+
+
+def test_a_plan_takes_what_train_takes(photos: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    config = hs.TrainConfig(data=str(photos), recipe="probe", size_px=64)
+    plan = hs.plan(config=config, verbose=False, watch="")
+    assert str(plan).startswith("This is a plan:")
+    assert capfd.readouterr() == ("", "")
+    with pytest.raises(hs.ConfigError, match="Both config and seed are given"):
+        hs.plan(config=config, seed=1)
+    with pytest.raises(hs.ConfigError, match="watch holds 3"):
+        hs.plan(photos, watch=[3])  # type: ignore[list-item]
+    with pytest.raises(hs.ConfigError, match="watch is given, but a range test"):
+        hs.lr_find(photos, watch="mlflow")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: hs.train("photos", WRONG), "out is 5; it must be the path of a new run folder"),
+        (lambda: hs.plan("photos", WRONG), "out is 5"),
+        (lambda: hs.resume(WRONG), "path is 5; it must be the path of a run folder"),
+        (lambda: hs.load(WRONG), r"path is 5; .* a run folder, or of its model\.onnx"),
+        (lambda: hs.evaluate(WRONG, "photos"), "path is 5"),
+        (lambda: hs.export(WRONG, "pth"), "run is 5; .* or what headstart.load returned for one"),
+        (lambda: hs.features("photos", WRONG), "out is 5; it must be the path of the output file"),
+        (lambda: hs.augment("photos", WRONG), "out is 5; it must be the path of the picture"),
+        (lambda: hs.lr_find("photos", WRONG), "out is 5; it must be the path of the picture"),
+    ],
+)
+def test_what_is_not_a_path_gets_a_message(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(hs.ConfigError, match=message):
+        call()
+
+
+def test_a_predictor_is_exported_from_the_folder_of_its_run(result: hs.TrainResult, tmp_path: Path) -> None:
+    written = hs.export(hs.load(result.path), "pth", tmp_path / "a.pth")
+    assert written.path.stat().st_size > 0
+    with pytest.raises(hs.UsageError, match="Name the run folder"):
+        hs.export(hs.Predictor.from_bytes((result.path / "model.onnx").read_bytes()), "pth")
+    (result.path / "model.pth").write_bytes(b"not ours")
+    with pytest.raises(hs.UsageError, match=r"add --out .*model\.pth \(in Python: out="):
+        hs.export(result.path, "pth")
+    (result.path / "model.pth").unlink()
 
 
 def test_an_unknown_format_gets_the_nearest(result: hs.TrainResult) -> None:

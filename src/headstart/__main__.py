@@ -14,6 +14,7 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
+from headstart.environment import is_secondary
 from headstart.errors import HeadstartError, UsageError
 
 # Full, read-only, protected or failing disks, too many open files: nothing that a traceback would explain.
@@ -76,7 +77,7 @@ def _run() -> int:
     try:
         return app(standalone_mode=False) or 0
     except click_exceptions.ClickException as error:
-        if _rank() == "0":
+        if not is_secondary():
             error.message = error.message.replace("Value error, ", "")  # pydantic's, before every reason
             error.show()
         return int(error.exit_code)
@@ -97,16 +98,12 @@ def _end_now(number: int, message: str) -> NoReturn:
     os._exit(128 + number)
 
 
-def _rank() -> str:
-    return os.environ.get("RANK", "0")  # torchrun's number of this process
-
-
 def _tell(message: str, *, of_all_processes: bool = True) -> None:
     """Print a message; of several processes the first does, or any whose message is its own."""
-    if _rank() == "0":
+    if not is_secondary():
         print(f"headstart: {message}", file=sys.stderr)
     elif not of_all_processes:
-        print(f"headstart (process {_rank()}): {message}", file=sys.stderr)
+        print(f"headstart (process {os.environ['RANK']}): {message}", file=sys.stderr)
 
 
 def _let_every_name_be_printed() -> None:

@@ -93,6 +93,11 @@ def _has_name() -> bool:
         return False
 
 
+def is_secondary() -> bool:
+    """Return whether this is one of several processes, and not the first, which speaks for all."""
+    return os.environ.get("RANK", "0") != "0"  # torchrun's number of this process
+
+
 def has_pytorch() -> bool:
     """Return whether PyTorch and the packages for training in steps are installed, without importing them."""
     return all(importlib.util.find_spec(name) is not None for name in _OF_STEPS)

@@ -19,6 +19,7 @@ import io
 import itertools
 import os
 import re
+import reprlib
 import secrets
 import sys
 import time
@@ -26,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 
-from headstart.errors import FileWriteError, UsageError
+from headstart.errors import ConfigError, FileWriteError, UsageError
 
 if sys.platform != "win32":
     import fcntl
@@ -252,6 +253,22 @@ TABLES_OF_A_RUN: Final = frozenset({"answers.csv", "history.csv", "photos.csv", 
 """Tables in a run folder, which no output of a command replaces."""
 
 
+def given_path(path: str | os.PathLike[str], name: str, what: str) -> Path:
+    """Return the path that an argument of a public function holds.
+
+    Args:
+        path: The argument.
+        name: Its name.
+        what: Description of what it is the path of, such as ``a run folder``.
+
+    Raises:
+        ConfigError: The argument is not a path, but for example None or a number.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise ConfigError(f"{name} is {reprlib.repr(path)}; it must be the path of {what}.")
+    return Path(path)
+
+
 def refuse_to_write(path: str | os.PathLike[str], kind: re.Pattern[bytes] | None = None) -> None:
     """Raise an error before long work if a file could not be written at its end.
 
@@ -265,7 +282,7 @@ def refuse_to_write(path: str | os.PathLike[str], kind: re.Pattern[bytes] | None
             file, is a file of another kind (such as a photo given as ``--out`` by mistake), or is a table of
             a run.
     """
-    path = Path(path)
+    path = given_path(path, "out", "the output file")
     if path.exists() and not path.is_file():
         raise UsageError(f"{path} exists and is not a regular file. Choose another output file.")
     if path.name in TABLES_OF_A_RUN and path.is_file() and (path.parent / "config.toml").is_file():

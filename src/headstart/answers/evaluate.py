@@ -53,7 +53,7 @@ def evaluate(
         RunFolderError: There is no such model.
         DataError: The data cannot be used, do not have the split, or have a class that is unknown to the
             model.
-        ConfigError: ``target`` does not match the model.
+        ConfigError: ``target`` does not match the model, or a path is not one.
     """
     predictor = model if isinstance(model, Predictor) else load(model)
     info = predictor.info

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from headstart.cli.options import Data, option, with_settings
-from headstart.environment import keep_freed_memory
+from headstart.environment import is_secondary, keep_freed_memory
 from headstart.errors import requires_extra, shell_command
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def lr_find(
         from headstart.training.tools.lr_find import lr_find as find_lr
 
     found = find_lr(data, out, phase=phase, **settings)
-    if os.environ.get("RANK", "0") != "0":  # one of several processes tells
+    if is_secondary():
         return
     print(found)
     if found.picture is not None:
@@ -118,6 +117,6 @@ def lr_find(
 
 def print_result(result: TrainResult) -> None:
     """Print the best scores of a run, where it is, and what comes next."""
-    if result.metrics:  # one of several processes tells
+    if result.metrics:  # in the main process
         print(result)
         print(f"Next: {shell_command('predict', result.path)} PHOTO-OR-FOLDER")

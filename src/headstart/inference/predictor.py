@@ -13,6 +13,7 @@ import onnxruntime
 
 from headstart import tasks
 from headstart.errors import HeadstartError, ImageError, RunFolderError, UsageError, shell_command
+from headstart.files import given_path
 from headstart.images.find import walk
 from headstart.images.given import Given, PhotoLike, as_photos, is_one_photo, rgb_given, size_of
 from headstart.images.photo import Photo
@@ -36,11 +37,12 @@ def load(path: str | os.PathLike[str]) -> Predictor:
         path: A run folder, or its ``model.onnx``.
 
     Raises:
+        ConfigError: ``path`` is not a path.
         RunFolderError: The folder does not contain a finished run.
         UsageError: The file is not a Headstart model, or was written by a newer version of Headstart.
         DamagedFileError: The checksum of the file is wrong.
     """
-    file = _model_in(Path(path))
+    file = _model_in(given_path(path, "path", "a run folder, or of its model.onnx"))
     return Predictor(*open_onnx(file), path=os.fspath(file))
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
 from headstart.errors import ConfigError, UsageError, did_you_mean, requires_extra
-from headstart.files import EXPORTS, refuse_to_write
+from headstart.files import EXPORTS, given_path, refuse_to_write
 from headstart.inference.model_file import info_of_safetensors, is_headstart_model, refuse_to_build
+from headstart.inference.predictor import Predictor
 
 ExportFormat: TypeAlias = Literal["onnx", "pth"]
 FORMATS: Final[tuple[str, ...]] = get_args(ExportFormat)
@@ -40,12 +41,12 @@ class Exported:
 
 
 def export(
-    run: str | os.PathLike[str], to: ExportFormat, out: str | os.PathLike[str] | None = None
+    run: Predictor | str | os.PathLike[str], to: ExportFormat, out: str | os.PathLike[str] | None = None
 ) -> Exported:
     """Write the trained model of a run in another form. Needs PyTorch.
 
     Args:
-        run: A run folder.
+        run: A run folder, or what ``load`` returned for one.
         to: ``"onnx"`` for a ``model.onnx`` as training writes it, ``"pth"`` for a state dict in the names of
             the backbone's library.
         out: The file to write; by default ``model.onnx`` or ``model.pth`` in the run folder. A file that is
@@ -59,7 +60,7 @@ def export(
     """
     if to not in FORMATS:
         raise ConfigError(f"to is {to!r}; it must be {' or '.join(FORMATS)}.{did_you_mean(to, FORMATS)}")
-    folder = Path(run)
+    folder = _folder_of(run)
     weights, written = folder / "model.safetensors", folder / "model.onnx"
     if not weights.is_file():
         raise UsageError(
@@ -76,12 +77,21 @@ def export(
         if path.exists() and not (to == "onnx" and is_headstart_model(path)):
             raise UsageError(
                 f"{path} exists and was perhaps not written by Headstart. To replace it, add "
-                f"--out {shlex.quote(str(path))}; or name another file."
+                f"--out {shlex.quote(str(path))} (in Python: out={str(path)!r}); or name another file."
             )
     else:
-        path = Path(out)
+        path = given_path(out, "out", "the output file")
     refuse_to_write(path, EXPORTS)
     if to == "pth":
         return Exported(path, write_pth(weights, path))
     write_onnx(weights, path)
     return Exported(path)
+
+
+def _folder_of(run: Predictor | str | os.PathLike[str]) -> Path:
+    """Return the run folder of a trained model."""
+    if not isinstance(run, Predictor):
+        return given_path(run, "run", "a run folder, or what headstart.load returned for one")
+    if run.path is None:
+        raise UsageError("The model was opened from its content, so its run is unknown. Name the run folder.")
+    return Path(run.path).parent

@@ -210,11 +210,6 @@ def find_without_pytorch(config: TrainConfig, task: str) -> OnnxBackbone | None:
         return None
 
 
-def is_secondary() -> bool:
-    """Return whether this is one of several processes, and not the first, which speaks for all."""
-    return os.environ.get("RANK", "0") != "0"
-
-
 def open_file(config: TrainConfig, say: Callable[[str], object]) -> OnnxBackbone:
     """Open the ONNX file that a configuration names as its backbone.
 

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, Unpack
 from headstart.config import TrainConfig, TrainSettings
 from headstart.data.check import check_images
 from headstart.data.split import split_dataset
+from headstart.environment import is_secondary
 from headstart.errors import ConfigError
-from headstart.training.choose import is_secondary, open_floor
+from headstart.training.choose import open_floor
 from headstart.training.hand_over import hand_over
 from headstart.training.run.moved import moved, refuse_missing_photos
 from headstart.training.run.result import TrainResult
 from headstart.training.run.run_folder import RunFolder
 from headstart.training.run.stopwatch import Stopwatch
-from headstart.training.watch.named import split_watch
+from headstart.training.watch.named import settings_and_watchers, split_watch
 from headstart.training.watch.watcher import Watcher
 from headstart.training.watch.watchers import Watchers
 
@@ -32,7 +33,7 @@ def train(
     *,
     config: TrainConfig | None = None,
     network: nn.Module | None = None,
-    watch: str | Iterable[str | Watcher] = (),
+    watch: str | Iterable[str | Watcher] | None = None,
     verbose: bool = True,
     **settings: Unpack[TrainSettings],
 ) -> TrainResult:
@@ -59,9 +60,7 @@ def train(
         UsageError: The settings or the photos cannot be used; nothing has been trained.
         HeadstartError: The work failed; the message gives the reason.
     """
-    names, watchers = split_watch(watch)
-    given: dict[str, Any] = {**settings, **({"watch": names} if names else {})}
-    config = TrainConfig.from_settings(data, config, **given)
+    config, watchers = settings_and_watchers(data, config, watch, settings)
     return _run(config, watchers, out=out, network=network, verbose=verbose)
 
 
@@ -72,7 +71,7 @@ def resume(
     val: str | os.PathLike[str] | None = None,
     network: nn.Module | None = None,
     force: bool = False,
-    watch: Iterable[Watcher] = (),
+    watch: Iterable[Watcher] | None = None,
     verbose: bool = True,
 ) -> TrainResult:
     """Resume an interrupted run; the result has the same bits as without the interruption.
@@ -103,7 +102,7 @@ def resume(
         )
     config = moved(RunFolder.read_config(path), path, data, val)
     if metrics := RunFolder.read_metrics(path):
-        Watchers.of_screen(verbose=verbose).say(
+        Watchers.of_screen(quiet=is_secondary(), verbose=verbose).say(
             f"{os.fspath(path)} is finished. To use other settings, start a new run: headstart train"
         )
         return TrainResult(Path(path), metrics)

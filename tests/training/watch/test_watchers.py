@@ -18,7 +18,7 @@ from torch import nn
 import headstart as hs
 from headstart.config import TrainConfig
 from headstart.config.checking import settings_of
-from headstart.training.watch.named import NAMED
+from headstart.training.watch.named import NAMED, split_watch
 from headstart.training.watch.terminal import Terminal
 from headstart.training.watch.watcher import METHODS
 from headstart.training.watch.watchers import Watchers
@@ -205,11 +205,20 @@ def test_a_tracker_that_is_not_installed_is_an_error_before_any_photo_is_read(
         ("tensorbord", "watch is .*tensorbord.*one of tensorboard, mlflow, wandb"),
         ([Recorder], "watch holds .*Recorder.*make an object of it"),
         ([3], "watch holds 3, which lacks progressed, run_begun"),
+        (5, "watch holds 5, which lacks progressed, run_begun"),
     ],
 )
 def test_what_is_no_watcher_is_refused(watch: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(hs.ConfigError, match=message):
         hs.train(tmp_path, watch=watch)
+
+
+def test_none_means_no_watchers(photos: Path, tmp_path: Path) -> None:
+    assert split_watch(None) == ((), [])
+    with pytest.raises(hs.RunFolderError, match="is not the folder of a run"):
+        hs.resume(tmp_path, watch=None)
+    with pytest.raises(hs.UsageError, match="no-photos"):
+        hs.train(tmp_path / "no-photos", watch=None)
 
 
 def test_the_settings_name_the_trackers_that_there_are() -> None:

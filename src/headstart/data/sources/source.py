@@ -23,6 +23,7 @@ from headstart.data.sources.table_file import TABLE_SUFFIXES
 from headstart.data.sources.voc import find_voc, has_xml, read_voc
 from headstart.data.sources.written import Labels, Options
 from headstart.errors import ConfigError, DataError, did_you_mean
+from headstart.files import given_path
 from headstart.records import Listing
 
 BOXES: Final = ("refuse", "skip", "largest")
@@ -71,6 +72,7 @@ def read_source(
         DataError: The photos or labels cannot be used; the message lists every problem.
         ConfigError: An option is wrong, or does not apply to the data.
     """
+    given_path(data, "data", "labelled photos")
     data, val = os.fsdecode(data), None if val is None else os.fsdecode(val)
     _refuse_unknown("task", task, ("auto", *tasks.TASKS))
     _refuse_unknown("boxes", boxes, BOXES)

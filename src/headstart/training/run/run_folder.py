@@ -19,7 +19,7 @@ from headstart.config import PhaseConfig, TrainConfig
 from headstart.data.check import quarantine_csv
 from headstart.data.split import Splits
 from headstart.errors import FileWriteError, RunFolderError, shell_command
-from headstart.files import FilesToLookAt, delete, delete_parts, write_whole
+from headstart.files import FilesToLookAt, delete, delete_parts, given_path, write_whole
 from headstart.products.product import PRODUCTS
 from headstart.records import Dataset
 from headstart.training.run.photos_csv import photo_differences, photos_csv
@@ -159,9 +159,10 @@ class RunFolder:
         """Return the settings of a run.
 
         Raises:
+            ConfigError: ``path`` is not a path.
             RunFolderError: The folder is not a run.
         """
-        file = Path(path) / "config.toml"
+        file = given_path(path, "path", "a run folder") / "config.toml"
         if not file.is_file():
             raise RunFolderError(
                 f"{os.fspath(path)} is not the folder of a run: it contains no config.toml. Name the folder "
@@ -186,7 +187,7 @@ class RunFolder:
             out: Path that the user has named.
             data: Location of the photos.
         """
-        path = Path("runs" if out is None else out)
+        path = given_path("runs" if out is None else out, "out", "a new run folder")
         if out is not None and data is not None and _are_same(path, Path(data)):
             raise RunFolderError(
                 f"{out} is the folder of the photos. Name another one for the run, or none to get a new one."

@@ -23,6 +23,7 @@ from headstart.data.check import check_images
 from headstart.data.split import Splits, split_dataset
 from headstart.data.targets import Scale
 from headstart.errors import ConfigError, FileWriteError, UsageError, did_you_mean
+from headstart.files import given_path
 from headstart.model.freeze import make_trainable, num_trainable
 from headstart.model.stages import cut
 from headstart.training.run.stopwatch import Stopwatch
@@ -69,8 +70,10 @@ def lr_find(
         UsageError: The settings, the photos or the file cannot be used.
         TrainingError: The very first loss is not finite.
     """
+    if "watch" in settings:
+        raise ConfigError("watch is given, but a range test is not recorded by trackers. Leave watch out.")
     config = TrainConfig.from_settings(data, config, **settings)
-    path = None if out is None else Path(out)
+    path = None if out is None else given_path(out, "out", "the picture")
     if path is not None:
         refuse_picture(path, Path(config.data), COMMAND)
     with ExitStack() as cleanup:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Unpack
 
 from headstart.columns import counted
 from headstart.config import TrainConfig, TrainSettings
 from headstart.data.split import likely_counts
+from headstart.environment import is_secondary
 from headstart.errors import requires_extra
 from headstart.frozen.prefix import OnnxPrefix
 from headstart.inference.runtime import photos_per_second
 from headstart.records import Listing
-from headstart.training.choose import choose, is_secondary
+from headstart.training.choose import choose
 from headstart.training.ground import ProbeSetup
 from headstart.training.run.run_folder import RunFolder, likely_folder
 from headstart.training.run.stopwatch import Stopwatch
 from headstart.training.tools.phase_plan import PhasePlan, duration, line, size
-from headstart.training.watch.named import watchers_of
+from headstart.training.watch.named import settings_and_watchers, watchers_of
 from headstart.training.watch.terminal import flips_in_words, in_words
+from headstart.training.watch.watcher import Watcher
 from headstart.training.watch.watchers import Watchers
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ def plan(
     out: str | os.PathLike[str] | None = None,
     *,
     config: TrainConfig | None = None,
+    watch: str | Iterable[str | Watcher] | None = None,
     verbose: bool = True,
     **settings: Unpack[TrainSettings],
 ) -> Plan:
@@ -57,6 +60,7 @@ def plan(
         data: As for ``train``.
         out: As for ``train``.
         config: As for ``train``.
+        watch: As for ``train``; watchers are not called.
         verbose: As for ``train``.
         settings: As for ``train``.
 
@@ -66,7 +70,7 @@ def plan(
     Raises:
         HeadstartError: Whatever ``train`` would raise before it reads the first photo.
     """
-    config = TrainConfig.from_settings(data, config, **settings)
+    config, _ = settings_and_watchers(data, config, watch, settings)
     watchers_of(config.watch)  # which may not be installed
     config, probe = choose(config, Watchers.of_screen(quiet=is_secondary(), verbose=verbose).say)
     if probe is not None:

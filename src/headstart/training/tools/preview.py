@@ -23,6 +23,7 @@ from headstart.data.place import place_boxes
 from headstart.data.sources.source import read_source
 from headstart.data.targets import Targets
 from headstart.errors import DataError, ImageError
+from headstart.files import given_path
 from headstart.images.decode import decode, image_size
 from headstart.images.draw import outline
 from headstart.images.preprocess import load_pixels
@@ -97,7 +98,7 @@ def augment(
     if augment is not None:
         Augmentation(augment, 0)  # a wrong name is told first
     config = decide_recipe(TrainConfig.from_settings(data, **settings))[0]
-    path = None if out is None else Path(out)
+    path = None if out is None else given_path(out, "out", "the picture")
     if path is not None:
         refuse_picture(path, Path(config.data), _COMMAND)
     listing = read_source(config.data, config.val_folder, **config.source_options)

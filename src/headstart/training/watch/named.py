@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from headstart.config import TrainConfig
 from headstart.errors import ConfigError, MissingPackageError
 from headstart.training.watch.mlflow import MLflow
 from headstart.training.watch.tensorboard import TensorBoard
@@ -42,21 +44,40 @@ def watchers_of(names: Iterable[str]) -> list[Watcher]:
     return [NAMED[name]() for name in names]
 
 
-def split_watch(watch: str | Iterable[Any]) -> tuple[tuple[str, ...], list[Watcher]]:
+def settings_and_watchers(
+    data: str | os.PathLike[str] | None,
+    config: TrainConfig | None,
+    watch: str | Iterable[str | Watcher] | None,
+    settings: Mapping[str, Any],
+) -> tuple[TrainConfig, list[Watcher]]:
+    """Return the settings of a run and the user's own watchers, from the arguments of ``hs.train``.
+
+    Raises:
+        ConfigError: One or more arguments are wrong.
+    """
+    names, watchers = split_watch(watch)
+    given = {**settings, "watch": names} if names else settings
+    return TrainConfig.from_settings(data, config, **given), watchers
+
+
+def split_watch(watch: str | Iterable[Any] | None) -> tuple[tuple[str, ...], list[Watcher]]:
     """Split the argument of ``hs.train(watch=...)`` into names, for the settings, and watchers.
 
     Args:
-        watch: Names and objects; or a text of names separated by commas.
+        watch: Names and objects; or a text of names separated by commas. None for no watchers.
 
     Raises:
         ConfigError: An object is not a watcher.
     """
     if isinstance(watch, str):
         return tuple(name.strip() for name in watch.split(",") if name.strip()), []
+    if watch is None:
+        return (), []
     names: list[str] = []
     objects: list[Watcher] = []
     problems = []
-    for each in [watch] if isinstance(watch, Watcher) else watch:
+    is_one = isinstance(watch, Watcher) or not isinstance(watch, Iterable)
+    for each in [watch] if is_one else watch:
         if isinstance(each, str):
             names.append(each)
         elif isinstance(each, Watcher) and not isinstance(each, type):
