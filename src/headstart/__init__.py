@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from headstart.answers.evaluation import Evaluation
     from headstart.answers.table import Answers
     from headstart.config import FeatureSettings, PhaseConfig, TrainConfig, TrainSettings
+    from headstart.data.split import Splits
     from headstart.errors import (
         ConfigError,
         DamagedFileError,
@@ -39,11 +40,13 @@ if TYPE_CHECKING:
     )
     from headstart.frozen.backbones import ListedBackbone
     from headstart.frozen.extract import Features
+    from headstart.images.photo import Photo
     from headstart.inference.predictor import Predictor, load
     from headstart.model.freeze import freeze, unfreeze
     from headstart.model.network import create_network, feature_extractor
     from headstart.model.stages import cut, stages
     from headstart.products.export import Exported, export
+    from headstart.records import Dataset, Listing
     from headstart.tasks.prediction import Prediction
     from headstart.training.run.history import EpochRecord
     from headstart.training.run.result import TrainResult
@@ -67,6 +70,7 @@ __all__ = [
     "ConfigError",
     "DamagedFileError",
     "DataError",
+    "Dataset",
     "EpochRecord",
     "Evaluation",
     "ExportError",
@@ -79,11 +83,13 @@ __all__ = [
     "InputError",
     "Inspection",
     "ListedBackbone",
+    "Listing",
     "LrRange",
     "MissingPackageError",
     "NetworkError",
     "ParityError",
     "PhaseConfig",
+    "Photo",
     "PhotoCount",
     "Plan",
     "Prediction",
@@ -91,6 +97,7 @@ __all__ = [
     "Preview",
     "RunFolderError",
     "RunStart",
+    "Splits",
     "TrainConfig",
     "TrainResult",
     "TrainSettings",
@@ -125,6 +132,7 @@ _MODULES = {
         "answers.evaluation": ["Evaluation"],
         "answers.table": ["Answers"],
         "config": ["FeatureSettings", "PhaseConfig", "TrainConfig", "TrainSettings"],
+        "data.split": ["Splits"],
         "errors": [
             *("ConfigError", "DamagedFileError", "DataError", "ExportError", "FileWriteError"),
             *("HeadstartError", "ImageError", "InputError", "MissingPackageError", "NetworkError"),
@@ -133,11 +141,13 @@ _MODULES = {
         ],
         "frozen.backbones": ["ListedBackbone"],
         "frozen.extract": ["Features"],
+        "images.photo": ["Photo"],
         "inference.predictor": ["Predictor", "load"],
         "model.freeze": ["freeze", "unfreeze"],
         "model.network": ["create_network", "feature_extractor"],
         "model.stages": ["cut", "stages"],
         "products.export": ["Exported", "export"],
+        "records": ["Dataset", "Listing"],
         "tasks.prediction": ["Prediction"],
         "training.run.history": ["EpochRecord"],
         "training.run.result": ["TrainResult"],

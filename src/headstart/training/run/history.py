@@ -52,7 +52,7 @@ class EpochRecord:
         epoch: Number of the epoch within the phase, from 1.
         train: The mean ``loss`` and the task's main score over the epoch, measured while training.
         val: ``loss`` and all scores of the task over the validation photos after the epoch.
-        lr: Learning rate during the epoch.
+        lr: Largest learning rate of any parameter group in the epoch; 0 for a solved head.
         seconds: Wall time of the epoch, including validation.
         completed: Fraction of its batches that were trained; below 1 if ``max_minutes`` ended the epoch
             early.

@@ -27,7 +27,7 @@ from headstart.training.run.provenance import differences
 from headstart.training.watch.watcher import RunStart
 
 # What a run writes. A folder with any of them in it is not taken for a new run: they may be somebody's.
-_NAMES: Final = (
+FILES_OF_A_RUN: Final = (
     *("config.toml", "photos.csv", "quarantine.csv", "history.csv", "curves.png", "metrics.json"),
     *("model.safetensors", "model.onnx", "checkpoints", *PRODUCTS),
     *("trackers.json", "tensorboard", "wandb"),
@@ -197,7 +197,7 @@ class RunFolder:
                 f"{out} already holds a run. Name another folder, or none to get a new one; "
                 f"{shell_command('resume', out)} resumes a run that was stopped."
             )
-        if out is not None and (taken := [name for name in _NAMES if (path / name).exists()]):
+        if out is not None and (taken := [name for name in FILES_OF_A_RUN if (path / name).exists()]):
             raise RunFolderError(
                 f"{out} holds {', '.join(taken)}, which a run would overwrite. Name another folder, or "
                 f"none to get a new one."
