@@ -47,7 +47,7 @@ def check_on_photos(backbone: OnnxBackbone, pixels: np.ndarray, say: Callable[[s
     training data, a network gives different photos similar features.
 
     Args:
-        backbone: A backbone from ``onnx_file.open_backbone``.
+        backbone: A backbone from ``onnx_file.open.open_backbone``.
         pixels: (N, size_px, size_px, 3) uint8, photos of the user, of which up to ``MAX_PHOTOS`` are used.
         say: Called with a warning if the normalisation looks wrong.
 
