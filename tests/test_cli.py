@@ -34,7 +34,7 @@ from headstart.files import try_lock
 from headstart.frozen import prefixes
 from headstart.frozen.cache import list_stores
 from headstart.inference import drawings as headstart_drawings
-from headstart.model.backbones import DEFAULT_BACKBONE, resolve
+from headstart.model.backbones import resolve
 from headstart.training.run.result import TrainResult
 
 
@@ -373,7 +373,7 @@ def test_a_model_for_predicting_is_no_network_to_look_into(command: str, run: Pa
 
 
 def test_backbones_lists_what_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    few = [resolve(DEFAULT_BACKBONE), resolve("vgg16")]  # of a thousand
+    few = [resolve(TrainConfig.backbone), resolve("vgg16")]  # of a thousand
     monkeypatch.setattr("headstart.model.weights.listed", lambda: few)
     code, out, _ = here("backbones", "--installed")
     assert code == 0

@@ -92,6 +92,10 @@ def test_a_result_has_its_files_as_objects(result: hs.TrainResult, photos: Path)
     assert result.predictor.class_names == tuple(result.metrics["class_names"])
 
 
+def test_the_result_of_another_process_names_the_one_that_reports(tmp_path: Path) -> None:
+    assert repr(hs.TrainResult(tmp_path, {})) == f"The run {tmp_path}, reported by the main process"
+
+
 def test_probabilities_are_those_of_the_predictions(result: hs.TrainResult, photos: Path) -> None:
     model, paths = result.predictor, sorted((photos / "test").rglob("*.jpg"))
     found = model.predict_proba(paths)

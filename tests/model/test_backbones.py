@@ -9,10 +9,10 @@ import timm
 import torch
 from torchvision import models
 
+from headstart.config import TrainConfig
 from headstart.errors import UnknownBackboneError
 from headstart.images.settings import Preprocessing
 from headstart.model.backbones import (
-    DEFAULT_BACKBONE,
     create_native,
     every,
     listed,
@@ -34,7 +34,7 @@ HALVES = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
         ("resnet50.default", "resnet50.IMAGENET1K_V2"),
         ("regnet_y_128gf", "regnet_y_128gf.IMAGENET1K_SWAG_E2E_V1"),  # it has no IMAGENET1K_V1
         ("timm/resnet50.tv_in1k", "timm/resnet50.tv_in1k"),
-        (DEFAULT_BACKBONE, "timm/tf_efficientnet_lite0.in1k"),
+        (TrainConfig.backbone, "timm/tf_efficientnet_lite0.in1k"),
     ],
 )
 def test_name_stands_for_one_network_and_one_set_of_weights(name: str, full_name: str) -> None:
@@ -213,7 +213,8 @@ def test_native_lines_name_the_file_and_what_the_constructor_must_know() -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "num_params"), [("vgg16", 138_357_544), ("googlenet", 6_624_904), (DEFAULT_BACKBONE, 4_652_008)]
+    ("name", "num_params"),
+    [("vgg16", 138_357_544), ("googlenet", 6_624_904), (TrainConfig.backbone, 4_652_008)],
 )
 def test_parameters_are_counted_without_building(name: str, num_params: int) -> None:
     backbone = resolve(name)
@@ -224,7 +225,7 @@ def test_parameters_are_counted_without_building(name: str, num_params: int) -> 
 @pytest.mark.slow
 def test_list_begins_with_the_default_and_holds_all_of_torchvision_and_only_staged_ones_of_timm() -> None:
     backbones = listed()
-    assert backbones[0] == resolve(DEFAULT_BACKBONE)
+    assert backbones[0] == resolve(TrainConfig.backbone)
     torchvisions = {backbone.name for backbone in backbones if backbone.library == "torchvision"}
     assert torchvisions == set(models.list_models(module=models))
     for backbone in backbones:

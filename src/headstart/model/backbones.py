@@ -19,13 +19,10 @@ import torch
 from torch import nn
 
 from headstart import tasks
-from headstart.config import TrainConfig
 from headstart.errors import UnknownBackboneError, did_you_mean
 from headstart.images.settings import Preprocessing, Resize
 from headstart.model import libraries
 from headstart.weight_files import digest_in_name
-
-DEFAULT_BACKBONE = TrainConfig.backbone
 
 # What torchvision itself passes to the constructor when it loads the pretrained weights.
 _TORCHVISION_OPTIONS: dict[str, dict[str, Any]] = {

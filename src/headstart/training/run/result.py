@@ -42,7 +42,9 @@ class TrainResult:
     metrics: dict[str, Any]
 
     def __repr__(self) -> str:
-        return "\n".join(self._lines()) if self.metrics else f"The run {self.path}, told by another process"
+        return (
+            "\n".join(self._lines()) if self.metrics else f"The run {self.path}, reported by the main process"
+        )
 
     def _repr_html_(self) -> str:
         """Return the HTML for a notebook."""
