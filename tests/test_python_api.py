@@ -82,7 +82,7 @@ def test_the_keywords_of_a_call_are_the_settings_of_its_command() -> None:
 @pytest.fixture(scope="module")
 def result(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> hs.TrainResult:
     out = tmp_path_factory.mktemp("api") / "run"
-    return hs.train(photos, out, recipe="probe", size_px=64, verbose=False)
+    return hs.train(photos, out, recipe="probe", head="linear", size_px=64, verbose=False)
 
 
 def test_a_result_has_its_files_as_objects(result: hs.TrainResult, photos: Path) -> None:
