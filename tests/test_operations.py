@@ -94,6 +94,22 @@ def test_what_is_wrong_is_told_with_its_value_and_a_hint(value: Any, told: list[
         assert words in problem
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"op": "resized-crop", "area": [0.5, 1.5]},
+        {"op": "perspective", "distortion": 80},
+        {"op": "affine", "shear": 0.9},
+        {"op": "affine", "translate": -5},
+        {"op": "hue", "amount": 270},
+    ],
+    ids=str,
+)
+def test_nothing_is_suggested_that_would_be_refused(wrong: dict[str, Any]) -> None:
+    (problem,) = problems_of([wrong])
+    assert "Did you mean" not in problem
+
+
 def test_all_that_is_wrong_is_told_at_once() -> None:
     wrong = [{"op": "rotation", "degrees": 0.2, "p": 2, "angle": 1}, {"op": "blurr"}, {"op": "hue", "p": -1}]
     assert len(problems_of(wrong)) == 5

@@ -124,32 +124,37 @@ def _converted(given: Any, annotation: str, about: Setting) -> Any:
         if low > high:
             raise RefusedError("the lower number must come first", f" Did you mean [{high:g}, {low:g}]?")
         return low, high
+    # A factor cannot fall below 0, so its largest change is 1.
+    middle, largest = (0.0, about.at_most) if about.kind == "around 0" else (1.0, 1.0)
+    assert largest is not None
     if given < 0:
         raise RefusedError(
             "a single number is the largest change in either direction, so it must not be negative",
-            f" Did you mean {-given:g}?",
+            f" Did you mean {-given:g}?" if -given <= largest else "",
         )
-    # A factor cannot fall below 0, so its largest change is 1.
-    middle, largest = (0.0, about.at_most) if about.kind == "around 0" else (1.0, 1.0)
     _check_limits(values, dataclasses.replace(about, at_least=0, at_most=largest))
     return middle - given, middle + given
 
 
 def _check_limits(values: Sequence[float], about: Setting) -> None:
-    """Refuse values outside the limits, and values that were probably meant in another unit."""
+    """Refuse values outside the limits, and values that were probably meant in another unit.
+
+    What a message suggests is within the limits.
+    """
     largest, low, high = max(map(abs, values)), about.at_least, about.at_most
     assert low is not None
     assert high is not None
     if about.unit == "degrees" and 0 < largest < 1:
-        raise RefusedError(f"that is {largest:g} degrees", f" Did you mean {largest * 100:g}?")
+        hint = f" Did you mean {largest * 100:g}?" if largest * 100 <= high else ""
+        raise RefusedError(f"that is {largest:g} degrees", hint)
     if about.unit == "grey level" and 0 < largest < 1:
         raise RefusedError("grey levels range from 0 to 255", f" Did you mean {largest * 255:.0f}?")
     if all(low <= value <= high for value in values):
         return
     hint = ""
-    if about.unit == "share of the circle" and 1 <= largest <= 360:
+    if about.unit == "share of the circle" and 1 <= largest <= high * 360:
         hint = f" Did you mean {largest / 360:.2g} ({largest:g} degrees)?"
-    elif about.unit == "share" and 1 < largest <= 100:
+    elif about.unit == "share" and 1 < largest and all(low <= value / 100 <= high for value in values):
         shares = ", ".join(f"{value / 100:g}" for value in values)
         hint = f" Did you mean {shares if len(values) == 1 else f'[{shares}]'} ({largest:g} %)?"
     raise RefusedError(f"it must be from {low:g} to {high:g}", hint)
