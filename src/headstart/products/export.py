@@ -76,8 +76,8 @@ def export(
         path = folder / f"model.{to}"
         if path.exists() and not (to == "onnx" and is_headstart_model(path)):
             raise UsageError(
-                f"{path} exists and was perhaps not written by Headstart. To replace it, add "
-                f"--out {shlex.quote(str(path))} (in Python: out={str(path)!r}); or name another file."
+                f"{path} already exists. To replace it, add --out {shlex.quote(str(path))} (in Python: "
+                f"out={str(path)!r}); to keep it, name another file."
             )
     else:
         path = given_path(out, "out", "the output file")
