@@ -106,7 +106,7 @@ def resume(
             f"{os.fspath(path)} is finished. To use other settings, start a new run: headstart train"
         )
         return TrainResult(Path(path), metrics)
-    refuse_missing_photos(config, Path(path))
+    refuse_missing_photos(config, Path(path), data, val)
     return _run(config, watchers, stopped=Path(path), force=force, network=network, verbose=verbose)
 
 

@@ -44,9 +44,21 @@ def moved(
     return dataclasses.replace(config, **changes).absolute() if changes else config
 
 
-def refuse_missing_photos(config: TrainConfig, run: Path) -> None:
-    """Raise ``RunFolderError`` if the photos of a run are no longer at their location."""
-    for option, place in (("data", config.data), ("val", config.val_folder)):
+def refuse_missing_photos(
+    config: TrainConfig,
+    run: Path,
+    data: str | os.PathLike[str] | None,
+    val: str | os.PathLike[str] | None,
+) -> None:
+    """Raise ``RunFolderError`` if the photos of a run do not exist where ``data`` or ``val`` says, or where
+    they were.
+    """
+    for option, given, place in (("data", data, config.data), ("val", val, config.val_folder)):
+        if given is not None and not Path(given).exists():
+            raise RunFolderError(
+                f"{option} is {os.fsdecode(given)!r}, which does not exist. Name the folder or file where "
+                f"the photos of the run in {run} are now."
+            )
         if place is not None and not Path(place).exists():
             raise RunFolderError(
                 f"The photos of the run in {run} are no longer in {place!r}. Say where they are now: "
