@@ -222,7 +222,22 @@ def test_settings_may_be_text_as_a_command_line_has_them() -> None:
     assert config.resize is None
     assert config.val_fraction == 0.3
     assert config.val_folder is None
-    assert TrainConfig.from_settings("photos", val="more/photos").val_folder == "more/photos"
+
+
+@pytest.mark.parametrize("is_absolute", [True, False])
+def test_photos_have_the_same_paths_wherever_a_run_is_resumed(
+    is_absolute: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A resumed run has absolute paths: its validation photos lie below the data, or have absolute paths."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    config = TrainConfig.from_settings(
+        "photos", val=str(tmp_path / "photos/v") if is_absolute else "photos/v"
+    )
+    assert config.val_folder == str(Path("photos/v"))
+    assert config.absolute().val_folder == str(tmp_path / "photos/v")
+    elsewhere = TrainConfig.from_settings("photos", val="more")
+    assert elsewhere.val_folder == elsewhere.absolute().val_folder == str(tmp_path / "more")
 
 
 def test_settings_may_be_numbers_and_arrays_of_numpy() -> None:

@@ -278,7 +278,20 @@ def test_quarantine_csv_brings_every_name_back(tmp_path):
     with open(tmp_path / "quarantine.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
         header, *rows = csv.reader(file)
     assert header == ["path", "split", "reason"]
-    assert rows == [[photo.path, photo.split or "", photo.reason] for photo in quarantined]
+    names = [photo.path.removeprefix("photos/") for photo in quarantined]  # as in photos.csv
+    assert rows == [
+        [name, photo.split or "", photo.reason] for name, photo in zip(names, quarantined, strict=True)
+    ]
+
+
+def test_quarantine_csv_is_the_same_however_the_data_folder_is_named():
+    texts = [
+        quarantine_csv(Dataset(root, (), ("a",), (Quarantined(f"{root}/x.png", None, reason),), (), 1))
+        for root in ("my photos", "/home/me/my photos")
+        for reason in [f"{root}/t.csv, line 2: no such photo: '{root}/x.png'"]
+    ]
+    assert texts[0] == texts[1]
+    assert '"x.png","","t.csv, line 2: no such photo: \'x.png\'"' in texts[0]
 
 
 def test_quarantine_csv_is_written_when_nothing_is_quarantined(tmp_path, tree):

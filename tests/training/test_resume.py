@@ -228,7 +228,7 @@ def test_a_resumed_run_records_how_its_head_was_solved(
         with pytest.raises(Killed):
             hs.train(photos, tmp_path / "run", **SOLVED)
     heads.append(hs.resume(tmp_path / "run").metrics["head"])
-    assert heads[0] == heads[1]
+    assert list(heads[0].items()) == list(heads[1].items())  # in the same order too
     assert heads[0]["kind"] == "linear"
     assert heads[0]["cv_loss"] > 0
     assert_same(tmp_path / "run", solved.path)
@@ -466,6 +466,8 @@ def test_a_run_is_resumed_where_its_photos_are_now(
     old.rename(new)
     with pytest.raises(RunFolderError, match=r"no longer in '.*old'.*: headstart resume \S+ --data PATH$"):
         hs.resume(stopped)
+    with pytest.raises(RunFolderError, match=r"data is 'nowhere', which does not exist\. Name the folder"):
+        hs.resume(stopped, data="nowhere")
     some = sorted((new / "train").rglob("*.jpg"))
     content = some[0].read_bytes()
     some[0].write_bytes(some[1].read_bytes())

@@ -337,8 +337,20 @@ class TrainConfig:
 
     @property
     def val_folder(self) -> str | None:
-        """The folder or file of validation photos, if ``val`` names one."""
-        return self.val if isinstance(self.val, str) else None
+        """The folder or file of validation photos, if ``val`` names one.
+
+        Its path begins like ``data`` if it lies there, and is absolute if not. The paths of its photos in the
+        files of a run are then the same if the run is resumed.
+        """
+        if not isinstance(self.val, str):
+            return None
+        data, val = Path(self.data), Path(self.val).absolute()
+        folder = data if data.is_dir() else data.parent
+        return (
+            str(folder / val.relative_to(below))
+            if val.is_relative_to(below := folder.absolute())
+            else str(val)
+        )
 
     @property
     def source_options(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from headstart.columns import counted, listed
 from headstart.data.place import place_boxes
 from headstart.data.quarantine import named, too_many
 from headstart.data.sources.written import classes_of
+from headstart.data.text import path_below, reason_below
 from headstart.errors import ConfigError, DataError, ImageError
 from headstart.images.decode import Header, decode
 from headstart.images.photo import Photo
@@ -222,13 +223,17 @@ def _has_single_class(listing: Listing) -> bool:
 def quarantine_csv(dataset: Dataset) -> str:
     """Return a CSV with the columns path, split and reason, with one row per quarantined photo.
 
+    Paths are relative to the data folder, as in ``photos.csv``; those of photos elsewhere are complete.
     Every value is quoted, so that names may contain line breaks. Names that are not UTF-8 are written as
     their bytes. The header is always present.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
     writer.writerow(["path", "split", "reason"])
-    writer.writerows([photo.path, photo.split or "", photo.reason] for photo in dataset.quarantined)
+    writer.writerows(
+        [path_below(photo.path, dataset.root), photo.split or "", reason_below(photo.reason, dataset.root)]
+        for photo in dataset.quarantined
+    )
     return text.getvalue()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,11 @@ def path_below(path: str, root: str) -> str:
         return Path(path).relative_to(root).as_posix()
     except ValueError:  # validation photos may lie in a folder of their own
         return path
+
+
+def reason_below(reason: str, root: str) -> str:
+    """Return a reason with paths relative to the data folder, so that it is the same for a resumed run."""
+    return re.sub(rf"(?<![^\s'\"]){re.escape(root + os.sep)}", "", reason)
 
 
 def label_text(record: Record, task: str, class_names: Sequence[str]) -> str:

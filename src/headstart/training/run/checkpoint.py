@@ -35,7 +35,7 @@ KEPT: Final = 2
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """Write tensors, and the state of training as JSON, completely or not at all."""
-    write_tensors(path, tensors, {"headstart": json.dumps(state, sort_keys=True)})
+    write_tensors(path, tensors, {"headstart": json.dumps(state)})
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -68,7 +68,7 @@ class EpochRecord:
 
     def flat(self) -> dict[str, Any]:
         """Return the scores by their names in files: ``train_loss``, ``val_loss`` and so on."""
-        # A checkpoint gives them back in another order than they were measured in.
+        # Each task measures its scores in an order of its own.
         order = ["loss", self.headline]
         order += sorted(self.val.keys() - set(order))
         train = {f"train_{name}": self.train[name] for name in order if name in self.train}
