@@ -474,7 +474,7 @@ def test_an_export_replaces_nothing_that_it_did_not_write_unless_that_is_named(
         theirs.write_bytes(b"\x80 somebody's")
         code, _, err = here("export", copy, "--to", to)
         assert code == 2
-        assert "model.onnx already exists. To replace it, add --out" in err
+        assert f"model.{to} already exists. To replace it, add --out" in err
         assert theirs.read_bytes() == b"\x80 somebody's"
         assert here("export", copy, "--to", to, "--out", theirs)[0] == 0
 

@@ -152,9 +152,9 @@ def _check_limits(values: Sequence[float], about: Setting) -> None:
     if all(low <= value <= high for value in values):
         return
     hint = ""
-    if about.unit == "share of the circle" and 1 <= largest <= high * 360:
+    if about.unit == "share of the circle" and 1 <= largest <= 360 * high:
         hint = f" Did you mean {largest / 360:.2g} ({largest:g} degrees)?"
-    elif about.unit == "share" and 1 < largest and all(low <= value / 100 <= high for value in values):
+    elif about.unit == "share" and largest > 1 and all(low <= value / 100 <= high for value in values):
         shares = ", ".join(f"{value / 100:g}" for value in values)
         hint = f" Did you mean {shares if len(values) == 1 else f'[{shares}]'} ({largest:g} %)?"
     raise RefusedError(f"it must be from {low:g} to {high:g}", hint)
