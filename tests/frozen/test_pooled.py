@@ -141,6 +141,22 @@ def test_photos_that_join_a_filled_store_get_pooled_outputs_too(
         assert bool(opened.prefix._sessions) == is_opened  # which takes time
 
 
+def test_stored_pooled_outputs_are_read_without_their_graph_which_takes_memory(data: Path) -> None:
+    opened = open_backbone_features(BACKBONE, say=pytest.fail)
+    dataset = checked(opened, data)
+    opened.close()
+    again = open_backbone_features(BACKBONE, say=pytest.fail)
+    dataset = checked(again, data)
+    photos = [(record, 0) for record in dataset.records]
+    rows = list(again.rows(photos, again.stages[:1]))
+    assert not again.prefix._sessions
+    for row, parts, activations in zip(
+        rows, again.pooled(photos), again.activations.rows(photos), strict=True
+    ):
+        assert row.tobytes() == parts[0].tobytes() + activations.tobytes()
+    again.close()
+
+
 def test_without_stages_there_is_nothing_to_pool(data: Path) -> None:
     opened = open_backbone_features(BACKBONE, say=print, pooled=False)
     with pytest.raises(ValueError, match="without the pooled outputs"):

@@ -72,6 +72,8 @@ class Activations:
             phase, or the pooled outputs of all its stages.
         keep: Whether rows are kept in the store, or computed whenever they are requested.
         memory_bytes: Rows that are kept are also held in memory, up to this size.
+        proves: Whether the first rows taken from a store are computed again and compared. Not needed for the
+            second output of a prefix whose main output is compared in the same run.
         workers: Number of threads that load photos, as in ``map_images``.
         say: Called with a sentence for the user about a store that cannot be used, or about damaged rows.
         room: Opens the store. It is shared within a run, so that no store of the run is deleted for another.
@@ -87,6 +89,7 @@ class Activations:
         second: Activations | None = None,
         keep: bool = True,
         memory_bytes: int = MEMORY_LIMIT_BYTES,
+        proves: bool = True,
         workers: int | None = None,
         say: Callable[[str], object],
         room: Room | None = None,
@@ -102,7 +105,13 @@ class Activations:
         self._photos: PhotoStore | None = None  # open during a pass over photos that are not known yet
         self._proving = threading.Lock()
         self._kept = KeptRows(
-            prefix, fingerprint, self._room, say, memory_bytes if self._keep else 0, keep=self._keep
+            prefix,
+            fingerprint,
+            self._room,
+            say,
+            memory_bytes if self._keep else 0,
+            keep=self._keep,
+            proves=proves,
         )
 
     def check(

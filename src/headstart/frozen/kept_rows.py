@@ -22,6 +22,7 @@ class KeptRows:
         say: Called with a sentence for the user about a store that cannot be used, or about damaged rows.
         memory_bytes: Rows are also kept in memory, up to this size.
         keep: Whether the store is used.
+        proves: Whether the first rows taken from the store are compared with what the prefix computes.
 
     Attributes:
         unproven: Number of stored rows that still have to be compared with the prefix.
@@ -36,6 +37,7 @@ class KeptRows:
         memory_bytes: int,
         *,
         keep: bool,
+        proves: bool = True,
     ) -> None:
         self._prefix = prefix
         self._fingerprint = fingerprint
@@ -45,6 +47,7 @@ class KeptRows:
         self._memory_left = memory_bytes
         self._store = OptionalStore(room)
         self._runtime = prefix.runtime
+        self._proves = proves
         self.unproven = 0
         if keep:
             self._open_store()
@@ -132,7 +135,8 @@ class KeptRows:
             return
         store = OptionalStore(self._room, lambda: self._room.open(fingerprint))
         # Before any thread sees the store: a row that is not proven must not be taken from it.
-        self.unproven = self._prefix.batch_size if store.ask(lambda each: each.has_rows, False) else 0
+        is_filled = self._proves and store.ask(lambda each: each.has_rows, False)
+        self.unproven = self._prefix.batch_size if is_filled else 0
         self._store = store
         if store.ask(lambda each: each.num_damaged, 0):
             self._say("A damaged feature store has been deleted; its features are computed again.")

@@ -61,8 +61,12 @@ class OnnxBackbone:
 
         They are the two before the last one, or fewer. Earlier ones hold little but edges.
         """
-        stages = self.stages[-3:-1]
-        return tuple(zip(stages, pooled_widths(self.graph, stages), strict=True)) if stages else ()
+        return tuple(zip(self.stages, self.widths, strict=True))[-3:-1]
+
+    @functools.cached_property
+    def widths(self) -> tuple[int, ...]:
+        """2 C for each of the stages: the length of its pooled output."""
+        return pooled_widths(self.graph, self.stages) if self.stages else ()
 
     @functools.cached_property
     def _model(self) -> onnx.ModelProto:

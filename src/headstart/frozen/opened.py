@@ -11,7 +11,7 @@ from headstart.frozen.activations import Activations
 from headstart.frozen.cache import Room
 from headstart.frozen.fingerprint import Fingerprint
 from headstart.frozen.onnx_backbone import OnnxBackbone
-from headstart.frozen.pooled import POOLED, pooled_widths, with_pooled
+from headstart.frozen.pooled import POOLED, with_pooled
 from headstart.frozen.prefix import OnnxPrefix, Pair, Prefix
 from headstart.records import Record
 from headstart.views.augmentation import Augmentation
@@ -109,7 +109,7 @@ def open_backbone_features(
         prefix = OnnxPrefix(with_pooled(backbone.graph, stages), second=POOLED, is_exact=False)
 
     def opened(
-        prefix: Prefix, function: Callable[[], str], cut: str, second: Activations | None
+        prefix: Prefix, function: Callable[[], str], cut: str, second: Activations | None, *, proves: bool
     ) -> Activations:
         def fingerprint(runtime: str) -> Fingerprint:
             return Fingerprint(
@@ -130,6 +130,7 @@ def open_backbone_features(
             augmentation=augmentation,
             second=second,
             keep=keep,
+            proves=proves,
             workers=workers,
             say=say,
             room=room,
@@ -137,11 +138,10 @@ def open_backbone_features(
 
     rows = None
     if stages:
-        rows = opened(_Second(prefix), lambda: prefix.second_function, "pooled stages", None)
+        rows = opened(_Second(prefix), lambda: prefix.second_function, "pooled stages", None, proves=False)
     # The pooled outputs do not change what leads to the main one.
-    activations = opened(prefix, lambda: backbone.function, cut, rows)
-    widths = pooled_widths(backbone.graph, stages) if stages else ()
-    return OpenedBackbone(prefix, activations, stages, widths, rows)
+    activations = opened(prefix, lambda: backbone.function, cut, rows, proves=True)
+    return OpenedBackbone(prefix, activations, stages, backbone.widths if stages else (), rows)
 
 
 class _Second:

@@ -61,7 +61,11 @@ def pooled_widths(graph: bytes, stages: Sequence[str]) -> tuple[int, ...]:
     Raises:
         ValueError: The graph does not declare the number of channels of a stage.
     """
-    model = onnx.shape_inference.infer_shapes(onnx.load_from_string(graph))
+    model = onnx.load_from_string(graph)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:  # weights, of which only the shapes matter here
+            tensor.ClearField("raw_data")
+    model = onnx.shape_inference.infer_shapes(model)
     known = {each.name: each.type.tensor_type.shape.dim for each in model.graph.value_info}
     widths = [2 * known[stage][1].dim_value if len(known.get(stage, ())) == 4 else 0 for stage in stages]
     if not all(widths):

@@ -94,6 +94,14 @@ class ProbeSetup:
 class GroundFloor:
     """Solves a head on the features of a frozen backbone, without PyTorch: see ``Floor``."""
 
+    _run: RunFolder  # since open_run
+    _features: _Features  # since read_photos
+    _dataset: Dataset  # since begin, like the next two
+    _splits: Splits
+    _targets: Targets
+    _solved: SolvedPhotos  # since train_phase, like the next
+    _begun: float
+
     def __init__(self, setup: ProbeSetup, watchers: Watchers, stopwatch: Stopwatch) -> None:
         """
         Args:

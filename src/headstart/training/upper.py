@@ -34,6 +34,7 @@ from headstart.training.setup import Setup, prepare
 from headstart.training.steps.batches import Batches
 from headstart.training.steps.device import anyone, create_accelerator, from_main, reproducible
 from headstart.training.steps.epoch import evaluate, scores_of
+from headstart.training.steps.features import PhaseFeatures
 from headstart.training.steps.phase import ReadyPhase, make_ready
 from headstart.training.steps.solve_head import answers_out_of_fold, fit_head
 from headstart.training.steps.wise_ft import best_mixture
@@ -67,6 +68,11 @@ def open_upper_floor(
 
 class UpperFloor:
     """Trains a network phase by phase: see ``Floor``."""
+
+    _run: RunDir  # since open_run
+    _features: PhaseFeatures  # of the current phase, since read_photos
+    _dataset: Dataset  # since begin, like the next
+    _splits: Splits
 
     def __init__(
         self, setup: Setup, accelerator: Accelerator, watchers: Watchers, stopwatch: Stopwatch
