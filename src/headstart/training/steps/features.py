@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 from typing import Final
@@ -92,18 +92,22 @@ class FeatureSource:
             self.say(f"Features of phase {phase.name} are {how}: {storage.why}")
         if storage.keep and used_bytes() + storage.num_bytes > budget_bytes():
             self._spare_later_stores(phase)
-        halfway = None
-        if later:  # which is opened anew when its phase begins: until then its rows are on the disk alone
-            halfway = self._activations(later, prefix.halfway_function, keep=True, memory_bytes=0)
-        function = prefix.function if prefix.stages else ""
-        if phase is self.config.phases[0]:  # the rest of what will be exported after training
-            row = torch.from_numpy(prefix.row(self.preprocessing.size_px)).to(self.accelerator.device)
-            export_untrained(suffix, torch.stack([row, row]), ["outputs"])
-        plain = training = self._activations(prefix, function, keep=storage.keep, second=halfway)
-        augmentation = None
-        if phase.augment != "none":
-            augmentation = self._augmentation(phase)
-            training = self._activations(prefix, function, keep=storage.keep, augmentation=augmentation)
+        with ExitStack() as if_it_fails:
+            halfway = None
+            if later:  # which is opened anew when its phase begins: until then its rows are on the disk alone
+                halfway = self._activations(later, prefix.halfway_function, keep=True, memory_bytes=0)
+                if_it_fails.callback(halfway.close)
+            function = prefix.function if prefix.stages else ""
+            if phase is self.config.phases[0]:  # the rest of what will be exported after training
+                row = torch.from_numpy(prefix.row(self.preprocessing.size_px)).to(self.accelerator.device)
+                export_untrained(suffix, torch.stack([row, row]), ["outputs"])
+            plain = training = self._activations(prefix, function, keep=storage.keep, second=halfway)
+            if_it_fails.callback(plain.close)
+            augmentation = None
+            if phase.augment != "none":
+                augmentation = self._augmentation(phase)
+                training = self._activations(prefix, function, keep=storage.keep, augmentation=augmentation)
+            if_it_fails.pop_all()
         return PhaseFeatures(
             phase=phase,
             prefix=prefix,
