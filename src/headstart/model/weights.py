@@ -34,6 +34,7 @@ from headstart.weight_files import (
     efficientnet_lite0_package,  # noqa: F401  # where the entry point of an older installation looks for it
     file_of_user,
     in_packages,
+    install_command,
     read_weights,
 )
 
@@ -174,11 +175,12 @@ def _torch_cache() -> Path:
 
 
 def _not_here(backbone: Backbone, why: str) -> WeightsError:
+    command = install_command(backbone.full_name)
     return WeightsError(
         f"The weights {backbone.full_name} are not on this machine, {why}.\n"
         f"On this machine: {', '.join(installed()) or 'none'}.\n"
         "Use a backbone from this list; or name a file (--weights FILE); or install a package that "
-        "contains the weights; or start from random weights (--weights random)."
+        f"contains the weights{command and f' ({command})'}; or start from random weights (--weights random)."
     )
 
 

@@ -9,6 +9,7 @@ from headstart.columns import html_table, table
 from headstart.environment import has_pytorch
 from headstart.errors import requires_extra
 from headstart.frozen.backbones import ListedBackbone, listed
+from headstart.weight_files import install_command
 
 _WITH_PYTORCH = (
     "Most other networks of timm work too, as timm/NAME. One that cannot be cut before its head is "
@@ -25,7 +26,7 @@ class BackboneList(Sequence[ListedBackbone]):
 
     Args:
         rows: One per backbone.
-        note: A sentence on the others.
+        note: Lines of text on the others.
     """
 
     def __init__(self, rows: Sequence[ListedBackbone], note: str) -> None:
@@ -49,7 +50,8 @@ class BackboneList(Sequence[ListedBackbone]):
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""
         header, *rows = self._table()
-        return f"{html_table(header, rows)}<p>{self._note}</p>"
+        note = self._note.replace("\n", "<br>")
+        return f"{html_table(header, rows)}<p>{note}</p>"
 
     def _table(self) -> Iterator[list[str]]:
         has_sizes = any(row.num_params is not None for row in self)
@@ -78,4 +80,8 @@ def backbones(*, installed: bool = False) -> BackboneList:
         rows, note = listing(), _WITH_PYTORCH
     else:
         rows, note = listed(), _WITHOUT_PYTORCH
+    in_extra = [row for row in rows if not row.installed and install_command(row.full_name)]
+    if in_extra:
+        names, command = " and ".join(row.name for row in in_extra), install_command(in_extra[0].full_name)
+        note += f"\nFor the weights of {names}: {command}"
     return BackboneList([row for row in rows if row.installed or not installed], note)
