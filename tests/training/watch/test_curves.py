@@ -67,5 +67,6 @@ def test_the_second_picture_is_of_the_tasks_headline(headline: str, title: str, 
     assert list(training.get_ydata()) == [0.5] * 3
     assert list(validation.get_ydata()) == [0.6] * 3
     assert best.get_xydata().tolist() == [[2, 0.6]]
+    assert not best.get_clip_on()  # at the last epoch, the ring extends beyond the axes
     # Shares end at 1, errors at 0.
     assert scores.get_ylim()[0 if headline == "mae" else 1] == limit

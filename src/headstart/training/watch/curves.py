@@ -112,7 +112,7 @@ def curves(
         axes.plot(x, train, color="#9aa5b1", marker="o", markersize=3, label="training")
         axes.plot(x, val, color="#1f6feb", marker="o", markersize=3, label="validation")
         (mark,) = axes.plot([best_x], [best.val[name]], "o", ms=11, mfc="none", mew=1.6)
-        mark.set(markeredgecolor="#d4380d", label=ring)
+        mark.set(markeredgecolor="#d4380d", label=ring, clip_on=False)  # whole at the edge of the axes too
         axes.set_title(title)
     loss.set_ylim(0, 1.25 * max(max(row.train["loss"], row.val["loss"]) for row in history))  # room for names
     if headline in LOWER_IS_BETTER:
