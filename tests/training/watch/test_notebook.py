@@ -96,10 +96,14 @@ def test_a_result_is_its_scores_and_files(tmp_path: Path) -> None:
     result = hs.TrainResult(tmp_path, METRICS)
     assert repr(result).splitlines() == [
         "Best: fine, epoch 2, 40% of its weights, the rest from before the phase: validation accuracy 0.900, "
-        "loss 0.300 of 10 photos",
-        "Test: accuracy 1.000, loss 0.500 of 1 photo",
+        "loss 0.300 on 10 photos",
+        "Test: accuracy 1.000, loss 0.500 on 1 photo",
         f"Run: {tmp_path} (model.onnx, curves.png)",
     ]
+    (tmp_path / "quarantine.csv").touch()  # it is always there
+    assert "quarantine.csv" not in repr(result)
+    quarantined = {**METRICS, "images": {**METRICS["images"], "quarantined": 1}}
+    assert repr(hs.TrainResult(tmp_path, quarantined)).endswith("(model.onnx, curves.png, quarantine.csv)")
     page = result._repr_html_()
     for part in ("a &lt;network&gt;", "validation, 10 photos", "test, 1 photo", ">0.900<", ">0.500<"):
         assert part in page

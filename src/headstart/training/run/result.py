@@ -73,16 +73,17 @@ class TrainResult:
     def _lines(self) -> list[str]:
         images = self.metrics["images"]
         validated = counted(images["val"], "photo")
-        lines = [f"Best: {self._best()}: validation {_in_words(_val_scores(self.metrics))} of {validated}"]
+        lines = [f"Best: {self._best()}: validation {_in_words(_val_scores(self.metrics))} on {validated}"]
         if "test" in self.metrics:
             scores = _in_words(_scores(self.metrics["test"]))
-            lines.append(f"Test: {scores} of {counted(images['test'], 'photo')}")
+            lines.append(f"Test: {scores} on {counted(images['test'], 'photo')}")
         elif chosen := chosen_on_validation(self.path):
             lines.append(
                 f"The {chosen} were chosen on the validation photos, so that score is slightly optimistic. "
                 f"Photos in a test folder would give an honest one."
             )
-        files = ", ".join(name for name in _FILES if (self.path / name).exists())
+        names = [*_FILES, *(["quarantine.csv"] if images.get("quarantined") else [])]
+        files = ", ".join(name for name in names if (self.path / name).exists())
         return [*lines, f"Run: {self.path} ({files})"]
 
     def _best(self) -> str:
