@@ -71,6 +71,7 @@ def _run() -> int:
     import typer
 
     from headstart.cli import app
+    from headstart.cli.options import point_to_set
 
     # Newer versions of typer carry click inside themselves, older ones import it.
     click_exceptions = importlib.import_module(typer.BadParameter.__module__)
@@ -79,6 +80,8 @@ def _run() -> int:
     except click_exceptions.ClickException as error:
         if not is_secondary():
             error.message = error.message.replace("Value error, ", "")  # pydantic's, before every reason
+            if isinstance(error, click_exceptions.NoSuchOption):
+                point_to_set(error)
             error.show()
         return int(error.exit_code)
 

@@ -13,6 +13,7 @@ from typer.core import TyperCommand
 
 from headstart.config import TrainConfig, settings_from_pairs
 from headstart.config.checking import Setting, settings_of
+from headstart.config.phases import OF_A_PHASE
 
 _SETTINGS = settings_of(TrainConfig)
 _SET = Annotated[
@@ -100,6 +101,22 @@ def with_settings(
         return call
 
     return decorate
+
+
+def point_to_set(error: Any) -> None:
+    """Add to the error about an unknown option how a setting of a phase is set, if it is one.
+
+    Args:
+        error: A ``NoSuchOption``, changed in place.
+    """
+    name = error.option_name.lstrip("-").replace("-", "_")
+    settings, _ = OF_A_PHASE
+    if name in settings and any(each.name == "set_" for each in error.ctx.command.params):
+        error.possibilities = None
+        error.message += (
+            f". {name} is a setting of a phase: use --set PHASE.{name}=VALUE with the name of a phase, such "
+            f"as finetune."
+        )
 
 
 class Sections(TyperCommand):
