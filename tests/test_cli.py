@@ -226,7 +226,10 @@ def test_a_photo_that_cannot_be_read_is_a_row_and_the_others_are_answered(
     assert rows[0]["path"] == str(odd)
     assert "HTML page" in rows[1]["error"]
     assert "no such file" in rows[2]["error"]
-    assert "2 photos could not be read" in err
+    assert f"2 photos could not be read:\n  {tmp_path / 'page.jpg'}: " in err
+    for number in range(5):
+        (tmp_path / f"page{number}.jpg").write_text("<html>")
+    assert here("predict", run, tmp_path)[2].endswith("\n  ... and 1 more\n")
 
 
 def test_augment_draws_a_sheet_and_warns(photos: Path, tmp_path: Path) -> None:
@@ -254,6 +257,26 @@ def test_augment_draws_a_sheet_and_warns(photos: Path, tmp_path: Path) -> None:
     assert (code, photo.read_bytes()) == (2, before)
 
 
+@pytest.mark.parametrize(
+    ("command", "option", "hint"),
+    [
+        ("train", "--augment", ". augment is a setting of a phase: use --set PHASE.augment=VALUE"),
+        ("lr-find", "--weight-decay", "--set PHASE.weight_decay=VALUE"),
+        ("train", "--bacbone", "(Possible options: --backbone"),
+        ("evaluate", "--augment", ""),
+    ],
+)
+def test_an_unknown_option_that_is_a_setting_of_a_phase_is_pointed_to_set(
+    command: str, option: str, hint: str
+) -> None:
+    code, _, err = here(command, "photos", "more", option, "light")
+    assert code == 2
+    assert f"No such option: {option}" in err
+    assert hint in err
+    assert ("--set" in err) == ("--set" in hint)
+    assert "--mean" not in err
+
+
 def test_one_photo_is_no_photos(photos: Path, tmp_path: Path) -> None:
     options = ["--backbone", "resnet18", "--augment", "light", "--photos", "1"]
     assert here("augment", photos, *options, cwd=tmp_path)[1] == "Written: sheet.png (1 photo)\n"
@@ -271,16 +294,16 @@ def test_evaluate_prints_scores_by_class(run: Path, photos: Path, tmp_path: Path
     assert "of 36 train photos" in out
     images = json.loads((run / "metrics.json").read_text())["images"]
     assert f"was trained on {images['train']} of these 36 photos" in err
-    assert f"{images['val']} of these 36 photos are the run's validation photos" in err
+    assert f"{images['val']} of these 36 photos are validation photos of the run" in err
     assert "Nothing was chosen on them" in err  # one epoch, one label
-    assert "had its" not in err
+    assert "chosen on " not in err.replace("chosen on them", "")
     several = tmp_path / "several"
     several.mkdir()
     for name in ("model.onnx", "photos.csv"):
         (several / name).write_bytes((run / name).read_bytes())
     (several / "metrics.json").write_text('{"task": "classification", "phases": [{"epochs": [1, 2]}]}')
     err = here("evaluate", several, photos, "--split", "train")[2]
-    assert f"had its weights chosen on {images['val']} of these 36 photos" in err  # of the same folder
+    assert f"its weights were chosen on {images['val']} of them" in err  # of the same folder
     code, out, err = here("evaluate", run, photos / "test")
     assert (code, err) == (0, "")
     assert "of 12 photos" in out

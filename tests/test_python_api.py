@@ -127,7 +127,8 @@ def test_a_model_is_scored_by_its_path_or_as_an_object(result: hs.TrainResult, p
     )
     assert "was trained on" in scored.notes[0]
     assert scored.notes[0] in repr(scored)
-    assert scored.notes[0] not in str(scored)  # the command writes it to standard error
+    assert scored.notes[0] in str(scored)
+    assert scored.notes[0] not in scored.scores_as_text()  # the command writes it to standard error
     assert hs.evaluate(result.predictor, photos).metrics == result.metrics["test"]
     assert hs.evaluate(hs.load(result.path), photos / "test").notes == ()
 

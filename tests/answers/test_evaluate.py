@@ -14,7 +14,7 @@ from PIL import Image
 from colours import INFO, colours_model
 from headstart.answers.evaluate import answer_photos, evaluate
 from headstart.answers.scores import scores_of
-from headstart.answers.seen import chosen_on_validation, num_seen_by
+from headstart.answers.seen import chosen_on_validation, notes_on_seen, num_seen_by
 from headstart.errors import DataError
 from headstart.images.photo import Photo
 from headstart.inference.model_file import seal_onnx
@@ -52,6 +52,9 @@ def paint(tmp_path: Path) -> Paint:
 
 # By class name (blue, red), which is not the order of the model's outputs (red, green, blue).
 MIXED = {"blue/1.png": "blue", "blue/2.png": "red", "red/3.png": "red", "red/4.png": "red"}
+
+
+DIFFERENT = {"blue/1.png": "blue", "red/3.png": "red", "green/5.png": "green"}
 
 
 def test_photos_are_scored_by_class_name(predictor: Predictor, paint: Paint) -> None:
@@ -143,13 +146,15 @@ def test_unreadable_photos_are_told_and_do_not_count(predictor: Predictor, paint
     assert len(result.scored) == result.num_photos
     assert unreadable.path == str(root / "blue" / "0.jpg")
     assert "HTML page" in str(unreadable.error)
+    assert f"Note: {unreadable.path}: {unreadable.error}" in str(result)
+    assert "HTML page" in result._repr_html_()
 
 
 @pytest.mark.parametrize(
     ("files", "split", "message"),
     [
         ({**MIXED, "bleu/5.png": "blue"}, None, "class 'bleu' that the model does not know.*mean 'blue'"),
-        (MIXED, "test", "has no 'test' photos; it has no splits. Leave split out"),
+        (MIXED, "test", "has no 'test' photos; it has no splits. Leave out --split"),
         (SPLITS, "tets", "has no 'tets' photos; it has test, train, val. Name one"),
         (
             {"red/1.jpg": "broken", "blue/2.jpg": "broken"},
@@ -186,6 +191,48 @@ def test_a_run_knows_the_photos_that_had_a_part_in_it_wherever_they_lie(paint: P
     for content in ("another program's", "path,split\na.png,train"):
         (run / "photos.csv").write_text(content)
         assert num_seen_by(run, used) == {"train": 0, "val": 0}
+
+
+@pytest.mark.parametrize(
+    ("used", "epochs", "of_run", "note"),
+    [
+        (
+            {"blue/1.png": "train", "red/3.png": "val"},
+            2,
+            1,
+            "the model was trained on 1 of these 3 photos, and its weights were chosen on 1 of them",
+        ),
+        (
+            {"red/3.png": "val"},
+            2,
+            1,
+            "the model's weights were chosen on 1 of these 3 photos, so these scores",
+        ),
+        ({"red/3.png": "val"}, 1, 1, "1 of these 3 photos are validation photos of the run. Nothing"),
+        (
+            dict.fromkeys(DIFFERENT, "val"),
+            1,
+            4,
+            "3 of these 3 photos are validation photos of the run. Nothing",
+        ),
+        (dict.fromkeys(DIFFERENT, "val"), 1, 3, "the run's validation photos, so its metrics.json has these"),
+    ],
+    ids=str,
+)
+def test_photos_that_had_a_part_in_the_run_are_told_in_one_sentence(
+    used: dict[str, str], epochs: int, of_run: int, note: str, paint: Paint, tmp_path: Path
+) -> None:
+    photos = paint(DIFFERENT)
+    rows = [
+        f"{name},c,{split},{hashlib.sha256((photos / name).read_bytes()).hexdigest()}"
+        for name, split in used.items()
+    ]
+    (tmp_path / "photos.csv").write_text("\n".join(["path,class,split,sha256", *rows]))
+    phases = [{"epochs": [{}] * epochs}]
+    metrics = {"task": "classification", "phases": phases, "images": {"val": of_run}}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    (told,) = notes_on_seen(tmp_path, [Photo(os.fspath(photos / name)) for name in DIFFERENT])
+    assert note in told
 
 
 @pytest.mark.parametrize(

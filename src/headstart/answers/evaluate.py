@@ -102,7 +102,11 @@ def _split_of(listing: Listing, split: str | None, data: str | os.PathLike[str])
         return next((name for name in ("test", "val") if name in there), None)
     if split not in there:
         has = ", ".join(sorted(name for name in there if name))
-        has = f"{has}. Name one of these" if has else "no splits. Leave split out, to score all photos"
+        has = (
+            f"{has}. Name one of these"
+            if has
+            else "no splits. Leave out --split (split=) to score all photos"
+        )
         raise DataError(f"{os.fsdecode(data)!r} has no {split!r} photos; it has {has}.")
     return split
 

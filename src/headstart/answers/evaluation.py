@@ -50,11 +50,18 @@ class Evaluation:
         """Number of photos that were scored."""
         return len(self.scored)
 
-    def __repr__(self) -> str:
-        return "\n".join([str(self), *(f"Note: {note}" for note in self.notes)])
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The notes, and each photo without a score, with the reason."""
+        left_out = (f"left out: {each.path}: {each.reason}" for each in dict.fromkeys(self.quarantined))
+        unreadable = (f"{each.path}: {each.error}" for each in self.unreadable)
+        return (*self.notes, *left_out, *unreadable)
 
-    def __str__(self) -> str:
-        """Return the scores without the notes."""
+    def __repr__(self) -> str:
+        return "\n".join([self.scores_as_text(), *(f"Note: {remark}" for remark in self.remarks)])
+
+    def scores_as_text(self) -> str:
+        """Return the scores alone, for a terminal."""
         lines: list[str] = []
         for header, rows in self._tables():
             lines += [*table(header, rows), ""]
@@ -63,7 +70,7 @@ class Evaluation:
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""
         tables = "".join(html_table(header, rows) for header, rows in self._tables())
-        texts = [*self._lines(), *self.notes]
+        texts = [*self._lines(), *self.remarks]
         return tables + "".join(f"<p>{html.escape(text)}</p>" for text in texts)
 
     def _tables(self) -> Iterator[tuple[list[str], list[list[str]]]]:

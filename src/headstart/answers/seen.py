@@ -24,17 +24,24 @@ def notes_on_seen(run: Path, photos: Sequence[Photo]) -> list[str]:
     """
     seen, chosen = num_seen_by(run, photos), chosen_on_validation(run)
     of_these = f"of these {counted(len(photos), 'photo')}"
-    parts = {"train": "was trained on", "val": chosen and f"had its {chosen} chosen on"}
-    notes = [
-        f"the model {part} {seen[split]} {of_these}, so these scores are too optimistic. "
-        "Score it on photos that had no part in training."
-        for split, part in parts.items()
-        if part and seen[split]
-    ]
-    if seen["val"] and not chosen:
+    parts = []
+    if seen["train"]:
+        parts.append(f"the model was trained on {seen['train']} {of_these}")
+    if seen["val"] and chosen:
+        owner, which = ("its", "of them") if parts else ("the model's", of_these)
+        parts.append(f"{owner} {chosen} were chosen on {seen['val']} {which}")
+    notes = []
+    if parts:
         notes.append(
-            f"{seen['val']} {of_these} are the run's validation photos, so its metrics.json has "
-            "these scores already. Nothing was chosen on them."
+            f"{', and '.join(parts)}, so these scores are too optimistic. "
+            "Score the model on photos that had no part in training."
+        )
+    if seen["val"] and not chosen:
+        known = "the run's validation photos, so its metrics.json has these scores already"
+        are_all = seen["val"] == len(photos) == _num_validation_photos(run)
+        notes.append(
+            f"{seen['val']} {of_these} are {known if are_all else 'validation photos of the run'}. "
+            "Nothing was chosen on them."
         )
     return notes
 
@@ -80,3 +87,11 @@ def chosen_on_validation(run: str | os.PathLike[str]) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         return "weights"
     return " and ".join(name for name, was_chosen in chosen.items() if was_chosen)
+
+
+def _num_validation_photos(run: Path) -> int:
+    """Return the number that a run's ``metrics.json`` has; 0 if it cannot be read."""
+    try:
+        return int(json.loads((run / "metrics.json").read_text("utf-8"))["images"]["val"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0

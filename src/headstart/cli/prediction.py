@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from enum import StrEnum
 from functools import partial
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _CSV = (".csv", ".txt", "")
 _JSON_LINES = (".jsonl", ".ndjson")
+_MOST_NAMED = 5
 
 
 class Format(StrEnum):
@@ -88,10 +89,11 @@ def predict(
     if draw is not None:
         is_continued = unfinished is not None and unfinished.num_known > 0
         predictions = draw_each(predictions, predictor.info, draw, is_continued=is_continued)
+    errors: list[str] = []
     with unfinished or nullcontext(sys.stdout) as file:
-        num_errors = _write(file, format_, predictions, predictor.info, top_k)
+        num_errors = _write(file, format_, _collecting(errors, predictions), predictor.info, top_k)
     if num_errors:
-        print(f"headstart: {counted(num_errors, 'photo')} could not be read", file=sys.stderr)
+        _tell_unreadable(num_errors, errors)
         raise typer.Exit(1)
 
 
@@ -114,15 +116,25 @@ def evaluate(
 ) -> None:
     """Score a model on labelled photos. Prints the scores of its task, overall and per class or target."""
     result = headstart.evaluate(model, data, split, **settings)
-    print(result)
-    for note in result.notes:
-        print(f"headstart: {note}", file=sys.stderr)
-    for left_out in dict.fromkeys(result.quarantined):
-        print(f"headstart: left out: {left_out.path}: {left_out.reason}", file=sys.stderr)
-    for photo in result.unreadable:
-        print(f"headstart: {photo.path}: {photo.error}", file=sys.stderr)
+    print(result.scores_as_text())
+    for remark in result.remarks:
+        print(f"headstart: {remark}", file=sys.stderr)
     if result.unreadable:
         raise typer.Exit(1)
+
+
+def _collecting(errors: list[str], predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+    """Yield predictions, and append the paths and the reasons of the first photos that cannot be read."""
+    for prediction in predictions:
+        if prediction.error is not None and len(errors) < _MOST_NAMED:
+            errors.append(f"{prediction.path}: {prediction.error}")
+        yield prediction
+
+
+def _tell_unreadable(num_errors: int, errors: Sequence[str]) -> None:
+    more = [f"... and {num_errors - len(errors)} more"] if num_errors > len(errors) else []
+    lines = "".join(f"\n  {line}" for line in [*errors, *more])
+    print(f"headstart: {counted(num_errors, 'photo')} could not be read:{lines}", file=sys.stderr)
 
 
 def _write(
