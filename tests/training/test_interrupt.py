@@ -166,13 +166,13 @@ if place == "saving":
 
     RunDir.record = slow
 else:
-    import headstart.frozen.activations as activations
+    from headstart.images.photo import Photo
 
-    def slow(path):
+    def slow(photo):
         open(marker, "w").close()
         time.sleep(100)
 
-    activations.read_bytes = slow
+    Photo.content = slow
 runpy.run_module("headstart", run_name="__main__", alter_sys=True)
 """
 

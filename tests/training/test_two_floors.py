@@ -42,7 +42,13 @@ def data(make_photos: Callable[..., Path], tmp_path: Path) -> Path:
 def test_a_network_that_pytorch_has_exported_once_is_trained_on_without_it(
     data: Path, weights: Path, tmp_path: Path
 ) -> None:
-    settings = {"backbone": SMALL, "weights": str(weights), "recipe": "probe", "size_px": 64}
+    settings = {
+        "backbone": SMALL,
+        "weights": str(weights),
+        "recipe": "probe",
+        "size_px": 64,
+        "head": "linear",
+    }
     first = hs.train(data, tmp_path / "first", **settings)
     code = f"""
 import sys
@@ -72,7 +78,7 @@ hs.train({str(data)!r}, {str(tmp_path / "second")!r}, **{settings!r})
 def test_a_probe_of_the_default_backbone_is_a_network_and_can_be_fine_tuned_later(
     data: Path, tmp_path: Path
 ) -> None:
-    probe = hs.train(data, tmp_path / "probe", recipe="probe", size_px=64)
+    probe = hs.train(data, tmp_path / "probe", recipe="probe", head="linear", size_px=64)
     network, info = load_network(probe.path / "model.safetensors")
     photo = next((data / "val").rglob("*.jpg"))
     from headstart.images.photo import read_file
