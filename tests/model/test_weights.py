@@ -485,15 +485,15 @@ def test_listing_says_where_the_weights_are_or_would_come_from(
     full_name = "timm/tf_efficientnet_lite0.in1k"
     install(monkeypatch, mine=lambda: {full_name: (tmp_path / "a.pth", "0" * 64, "order")})
     rows = {row.name: row for row in listing()}
-    assert dataclasses.astuple(rows["timm/tf_efficientnet_lite0"]) == (
-        "timm/tf_efficientnet_lite0",
-        full_name,
-        4_652_008,
-        pytest.approx(18.6, abs=0.01),
-        224,
-        "package",
-        True,
-    )
+    assert dataclasses.asdict(rows["timm/tf_efficientnet_lite0"]) == {
+        "name": "timm/tf_efficientnet_lite0",
+        "full_name": full_name,
+        "num_params": 4_652_008,
+        "megabytes": pytest.approx(18.6, abs=0.01),
+        "size_px": 224,
+        "source": "package",
+        "installed": True,
+    }
     assert (rows["alexnet"].source, rows["alexnet"].installed) == ("cache", True)
     assert (rows["vgg16"].source, rows["vgg16"].installed) == ("download", False)
 
