@@ -345,12 +345,11 @@ class TrainConfig:
         if not isinstance(self.val, str):
             return None
         data, val = Path(self.data), Path(self.val).absolute()
+        if not val.exists():  # the error names it as the user did
+            return self.val
         folder = data if data.is_dir() else data.parent
-        return (
-            str(folder / val.relative_to(below))
-            if val.is_relative_to(below := folder.absolute())
-            else str(val)
-        )
+        below = folder.absolute()
+        return str(folder / val.relative_to(below)) if val.is_relative_to(below) else str(val)
 
     @property
     def source_options(self) -> dict[str, Any]:
