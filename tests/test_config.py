@@ -230,7 +230,8 @@ def test_photos_have_the_same_paths_wherever_a_run_is_resumed(
 ) -> None:
     """A resumed run has absolute paths: its validation photos lie below the data, or have absolute paths."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "photos").mkdir()
+    for folder in ("photos/v", "more"):
+        (tmp_path / folder).mkdir(parents=True)
     config = TrainConfig.from_settings(
         "photos", val=str(tmp_path / "photos/v") if is_absolute else "photos/v"
     )
