@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import shutil
 from collections.abc import Sequence
@@ -13,11 +14,13 @@ import pytest
 from tests.windows import is_open_here
 
 import headstart as hs
+from headstart import recipe
 from headstart.config import TrainConfig
 from headstart.errors import ConfigError, RunFolderError, TrainingError
 from headstart.records import Record
 from headstart.training import choose, ground
-from headstart.training.choose import decide_recipe
+from headstart.training.choose import decide_recipe, find_probe
+from headstart.training.ground import ProbeSetup
 from headstart.training.run import provenance
 from headstart.training.tools.plan import plan
 
@@ -79,6 +82,24 @@ def test_a_store_is_closed_if_that_of_the_views_cannot_be_opened(
             phase_settings={"probe": {"augment": "light"}},
         )
     assert not [path for path in opened if path.exists() and is_open_here(path)]
+
+
+@pytest.mark.parametrize("settings", [{}, {"phases": [{"optimizer": "exact"}]}], ids=["recipe", "phases"])
+def test_a_head_that_fits_into_memory_with_the_last_stage_alone_reads_it_alone(
+    settings: dict[str, Any], photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainConfig(photos, recipe="probe", device="cpu", features="store", **settings)
+    num_train, said = 36 - round(36 * config.val_fraction), list[str]()
+    probe = find_probe(config, said.append)
+    assert isinstance(probe, ProbeSetup)
+    assert [block.name for block in probe.blocks] == ["stage.stage2", "stage.stage3", "last"]
+    monkeypatch.setattr(recipe, "EXACT_LIMIT_BYTES", recipe.solving_bytes(num_train, 1280, 3))
+    probe = find_probe(config, said.append)
+    assert isinstance(probe, ProbeSetup)
+    assert [block.name for block in probe.blocks] == ["last"]
+    assert [text for text in said if "reads the last stage alone: solving" in text] == said[-1:]
+    both = find_probe(dataclasses.replace(config, head="stages"), said.append)
+    assert isinstance(both, ProbeSetup) if settings else "too much memory" in str(both)
 
 
 @pytest.mark.parametrize("missing", ["torch", "accelerate", "timm"])

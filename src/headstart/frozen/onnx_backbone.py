@@ -63,6 +63,11 @@ class OnnxBackbone:
         """
         return tuple(zip(self.stages, self.widths, strict=True))[-3:-1]
 
+    @property
+    def num_earlier(self) -> int:
+        """The number of features per photo from ``earlier`` stages."""
+        return sum(width for _, width in self.earlier)
+
     @functools.cached_property
     def widths(self) -> tuple[int, ...]:
         """2 C for each of the stages: the length of its pooled output."""

@@ -167,8 +167,8 @@ def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup 
             f"Use head = 'linear'."
         )
     num_inputs = backbone.num_features
-    if config.head in ("auto", "stages"):
-        num_inputs += sum(width for _, width in backbone.earlier)
+    if config.head == "stages":
+        num_inputs += backbone.num_earlier
     facts = recipe.Facts(num_train, num_inputs, listing.task, outputs)
     is_changed = config.phase_settings is not None
     config = recipe.complete(config, facts)
@@ -181,7 +181,23 @@ def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup 
         )
     for note in unused_settings(config, {"steps", "boxes", *(("split",) if splits["val"] else ())}):
         say(note)
-    return ProbeSetup(config, listing, backbone)
+    setup = ProbeSetup(config, listing, backbone)
+    return setup if config.head == "stages" else _affordable(setup, num_train, outputs, say)
+
+
+def _affordable(
+    setup: ProbeSetup, num_train: int, num_outputs: int, say: Callable[[str], object]
+) -> ProbeSetup:
+    """Leave out the earlier stages if solving a head that reads them would take too much memory."""
+    num_rows, num_inputs = num_train * len(setup.views), setup.blocks[-1].last
+    num_bytes = recipe.solving_bytes(num_rows, num_inputs, num_outputs)
+    if len(setup.blocks) == 1 or num_bytes <= recipe.EXACT_LIMIT_BYTES:
+        return setup
+    say(
+        f"The head reads the last stage alone: solving one that reads earlier stages too would take about "
+        f"{num_bytes / 1e9:.1f} GB of memory"
+    )
+    return dataclasses.replace(setup, reads_earlier=False)
 
 
 def find_without_pytorch(config: TrainConfig, task: str) -> OnnxBackbone | None:

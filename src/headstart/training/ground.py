@@ -55,11 +55,13 @@ class ProbeSetup:
         config: With its one phase.
         listing: The photos, none of them read.
         backbone: Computes the features.
+        reads_earlier: Whether the head may read stages before the last one, where the settings allow it.
     """
 
     config: TrainConfig
     listing: Listing
     backbone: OnnxBackbone
+    reads_earlier: bool = True
 
     @property
     def phase(self) -> PhaseConfig:
@@ -76,7 +78,8 @@ class ProbeSetup:
     def storage(self) -> tuple[bool, str]:
         """Whether features are stored, and why."""
         num_photos = len(self.listing.candidates)
-        num_bytes = 4 * self.backbone.num_features * num_photos * len(self.views)
+        num_features = self.backbone.num_features + sum(self.backbone.widths)
+        num_bytes = 4 * num_features * num_photos * len(self.views)
         return should_keep(self.config.features, num_bytes, num_photos, num_photos)
 
     @functools.cached_property
@@ -84,7 +87,7 @@ class ProbeSetup:
         """The stages that the head may read. Those before the last one come from the store."""
         head = self.config.head
         may_read = head == "stages" or (head == "auto" and self.storage[0])
-        earlier = self.backbone.earlier if may_read else ()
+        earlier = self.backbone.earlier if may_read and self.reads_earlier else ()
         names = [*(name for name, _ in earlier), "last"]
         ends = np.cumsum([0, *(width for _, width in earlier), self.backbone.num_features]).tolist()
         weights = [*WEIGHTS[len(WEIGHTS) - len(earlier) :], 1.0]

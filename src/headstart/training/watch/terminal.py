@@ -233,6 +233,6 @@ def _stages_in_words(stages: Sequence[str], errors: Mapping[str, float]) -> str:
     chosen = errors["+".join([*stages, "last"])]
     return (
         f"The head reads {', '.join(stages)} and the last stage: squared error {chosen:.3f} in "
-        f"cross-validation, {last:.3f} with the last stage alone. Exports with native names need "
+        f"cross-validation, {last:.3f} with the last stage alone. To export to PyTorch, train with "
         f"--head linear"
     )
