@@ -113,6 +113,28 @@ def test_the_score_that_is_reported_is_that_of_the_file(
     assert run.metrics["best"]["val_loss"] == pytest.approx(loss_of_file(run, photos), rel=1e-4, abs=1e-6)
 
 
+@pytest.mark.parametrize("floor", ["ground", "upper"])
+def test_the_file_knows_the_groups_of_training_and_test_photos_of_others_are_scored_apart(
+    floor: str, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ["image,label,split,plant"]
+    for path in sorted(photos.rglob("*.jpg")):
+        split, label, name = path.relative_to(photos).parts
+        plant = int(name[-5]) % 4  # of test photos, 0 to 2 are in training, too
+        split, plant = ("val", 9) if split == "train" and plant == 3 else (split, plant)
+        rows.append(f"{path},{label},{split},{plant}")
+    table = tmp_path / "photos.csv"
+    table.write_text("\n".join(rows))
+    settings: dict[str, Any] = {"recipe": "probe", "device": "cpu"}
+    if floor == "upper":
+        settings = {"network": Net(), "phases": SOLVED}
+    run = hs.train(table, tmp_path / "run", group_by="plant", **settings, **SIZE)
+    assert (len(run.predictor.info.groups), run.predictor.info.num_groups) == (3, 3)
+    expected = "3 of 12 photos are from groups that were not in training: accuracy"
+    assert f"Test photos: {expected}" in capsys.readouterr().err
+    assert expected in str(hs.evaluate(run.path, table, group_by="plant"))
+
+
 class Reshaped(Net):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x).view(x.size(0), -1)  # needs the shape of the images behind the head

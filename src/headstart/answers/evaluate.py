@@ -6,11 +6,13 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from headstart import tasks
 from headstart.answers.evaluation import Evaluation
+from headstart.answers.groups import note_on_groups
 from headstart.answers.scores import scores_of
 from headstart.answers.seen import notes_on_seen
 from headstart.answers.table import Answers, Source
@@ -20,9 +22,10 @@ from headstart.data.sources.source import read_source
 from headstart.errors import ConfigError, DataError, ImageError, did_you_mean
 from headstart.inference.model_file import ModelInfo
 from headstart.inference.predictor import Predictor, load
-from headstart.records import Candidate, Listing, Record
+from headstart.records import Candidate, Listing, Quarantined, Record
 from headstart.tasks.prediction import Prediction
-from headstart.tasks.task import Scores
+
+_NO_GROUPS: Final = "The model file names no groups of training photos, so group_by has no effect."
 
 
 def evaluate(
@@ -34,6 +37,7 @@ def evaluate(
     image_column: str = "image",
     label_column: str | None = None,
     split_column: str | None = None,
+    group_by: str | None = None,
     boxes: str = "refuse",
 ) -> Evaluation:
     """Score a model on labelled photos. Classes are matched by name; not every class needs photos.
@@ -47,6 +51,8 @@ def evaluate(
         image_column: As for training, like all that follow.
         label_column: The column of labels.
         split_column: The column of splits.
+        group_by: A table's column of groups, or a regular expression that finds the group in the path. Photos
+            from groups that were not in training are counted and scored apart, in a note.
         boxes: What becomes of photos that have not exactly one box: ``"refuse"``, ``"largest"``, ``"skip"``.
 
     Raises:
@@ -65,26 +71,21 @@ def evaluate(
         image_column=image_column,
         label_column=label_column,
         split_column=split_column,
+        group_by=group_by,
         boxes=boxes,
         for_training=False,
     )
     split = _split_of(listing, split, data)
     photos = [c for c in listing.candidates if split is None or c.split == split]
-    if tasks.of(info.task).has_box and not info.num_box_classes:  # the model does not tell them
-        photos = [dataclasses.replace(photo, class_name="") for photo in photos]
-    else:
-        refuse_missing_classes(listing, predictor.class_names)
-    records = _records(photos, predictor.class_names, data)
-    quarantined, notes = list(listing.quarantined), list(listing.notes)
-    if tasks.of(info.task).has_box:
-        records, done_to_boxes = place_boxes(records, {photo.path: photo for photo in photos}, quarantined)
-        notes += done_to_boxes
-    scores, unreadable = score_photos(predictor, records)
-    of_records = tuple(record.photo for record in records)
+    records, quarantined, notes = _labelled(photos, listing, info, data)
+    answers, unreadable = answer_photos(predictor, records, "test")
+    if not len(answers):
+        raise DataError(f"None of the {len(records)} photos can be read; the first: {unreadable[0].error}.")
+    of_records, scores = tuple(record.photo for record in records), scores_of(answers, info)
     found = Evaluation(split, of_records, scores, tuple(unreadable), tuple(quarantined))
-    if predictor.path is not None:
-        notes = [*notes_on_seen(Path(predictor.path).parent, found.scored), *notes]
-    return dataclasses.replace(found, notes=tuple(notes))
+    of_groups = note_on_groups(answers, info) or ("" if group_by is None else _NO_GROUPS)
+    seen = [] if predictor.path is None else notes_on_seen(Path(predictor.path).parent, found.scored)
+    return dataclasses.replace(found, notes=(*seen, *filter(None, [of_groups]), *notes))
 
 
 def _refuse_other_targets(target: str | None, info: ModelInfo) -> None:
@@ -111,6 +112,22 @@ def _split_of(listing: Listing, split: str | None, data: str | os.PathLike[str])
     return split
 
 
+def _labelled(
+    photos: Sequence[Candidate], listing: Listing, info: ModelInfo, data: str | os.PathLike[str]
+) -> tuple[list[Record], list[Quarantined], list[str]]:
+    """Return the photos with the model's labels, those whose labels are wrong, and notes for the user."""
+    if tasks.of(info.task).has_box and not info.num_box_classes:  # the model does not tell them
+        photos = [dataclasses.replace(photo, class_name="") for photo in photos]
+    else:
+        refuse_missing_classes(listing, info.class_names)
+    records = _records(photos, info.class_names, data)
+    quarantined, notes = list(listing.quarantined), list(listing.notes)
+    if tasks.of(info.task).has_box:
+        records, done_to_boxes = place_boxes(records, {photo.path: photo for photo in photos}, quarantined)
+        notes += done_to_boxes
+    return records, quarantined, notes
+
+
 def _records(
     photos: Sequence[Candidate], class_names: Sequence[str], data: str | os.PathLike[str]
 ) -> list[Record]:
@@ -128,25 +145,6 @@ def _records(
             "Leave these photos out, or train with them."
         )
     return [record_of(photo, index, sha256="") for photo in photos]  # which nothing here asks for
-
-
-def score_photos(predictor: Predictor, photos: Sequence[Record]) -> tuple[Scores, list[Prediction]]:
-    """Predict photos and compare the predictions with their labels.
-
-    Args:
-        predictor: The model.
-        photos: Photos with labels as indices into the model's classes and, for boxes, with their sizes.
-
-    Returns:
-        The scores over the readable photos, and the predictions of the unreadable ones.
-
-    Raises:
-        DataError: None of the photos can be read.
-    """
-    answers, unreadable = answer_photos(predictor, photos, "test")
-    if not len(answers):
-        raise DataError(f"None of the {len(photos)} photos can be read; the first: {unreadable[0].error}.")
-    return scores_of(answers, predictor.info), unreadable
 
 
 def answer_photos(

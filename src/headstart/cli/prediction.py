@@ -104,6 +104,10 @@ def predict(
         "text": "a table's columns of the numbers to compare, in the order of the model's targets",
         "shown": "the names of the model's targets",
     },
+    group_by={
+        "text": "score photos from groups that were not in training apart: a table's column, or a regular "
+        "expression that finds the group in the path with its first parentheses"
+    },
 )
 def evaluate(
     model: Model,

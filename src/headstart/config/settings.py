@@ -101,7 +101,7 @@ class TrainConfig:
         "that finds the group in the path with its first parentheses",
         shown="the column group, if it exists",
         metavar="COLUMN|REGEX",
-        commands=("features",),
+        commands=("features", "evaluate"),
     )
     boxes: str = _labels(
         "refuse",

@@ -20,7 +20,7 @@ from headstart import tasks
 from headstart.errors import ConfigError, DamagedFileError, HeadstartError, UsageError, shell_command
 from headstart.images.settings import Preprocessing
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Increased whenever an attribute is added to ``ModelInfo``, so that an older Headstart can report what it
 needs.
 """
@@ -51,6 +51,9 @@ class ModelInfo:
         scale: Means and standard deviations of the numbers, by which the network's outputs are standardised.
         thresholds: Per-class decision threshold (several labels only): a photo has the class if its
             probability is at least this.
+        groups: Digests of the groups of the training photos, ascending: see ``answers/groups.py``. Empty
+            without groups, or if there are more than 1,000.
+        num_groups: Number of these groups.
         versions: Versions of Python and of the packages that created the file, by name.
         format: Format number of this description.
     """
@@ -65,6 +68,8 @@ class ModelInfo:
     targets: tuple[str, ...] = ()
     scale: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     thresholds: tuple[float, ...] = ()
+    groups: tuple[str, ...] = ()
+    num_groups: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
@@ -100,7 +105,7 @@ class ModelInfo:
                     f"reads up to {FORMAT}. Upgrade with: pip install --upgrade headstart"
                 )
             fields["preprocessing"] = Preprocessing.from_dict(fields["preprocessing"])
-            for name in ("class_names", "targets", "thresholds", "stages"):
+            for name in ("class_names", "targets", "thresholds", "stages", "groups"):
                 fields[name] = tuple(fields.get(name, ()))
             mean, std = fields.get("scale", ((), ()))
             fields["scale"] = tuple(mean), tuple(std)

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from headstart import tasks
+from headstart.answers.groups import with_groups
 from headstart.data.split import Splits
 from headstart.errors import ExportError, shell_command
 from headstart.inference.model_file import ModelInfo, seal_onnx
@@ -65,7 +66,7 @@ def finish(
     config, network = setup.config, setup.network
     assert run.progress.best is not None
     best, share = run.progress.best.record, run.progress.best.share
-    info = _info(setup, dataset)
+    info = with_groups(_info(setup, dataset), splits.train)
     providers = CPU if config.device == "cpu" else fastest_providers()
     save_network(run.path / "model.safetensors", network, info)
     graph, predictor = _export(run, network, info, providers)

@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 import numpy as np
 
 from headstart import tasks
+from headstart.answers.groups import with_groups
 from headstart.answers.scores import summary_of
 from headstart.answers.table import Answers
 from headstart.config import PhaseConfig, TrainConfig
@@ -290,6 +291,7 @@ def _write_model(
         thresholds=tasks.of(dataset.task).first_thresholds(len(dataset.class_names)),
         versions=versions(),
     )
+    info = with_groups(info, splits.train)
     head = solved.head
     graph = assemble(backbone, head.weight, head.bias, info)
     rows = features.plain.rows(((photo, 0) for photo in splits.val), info.stages)

@@ -13,6 +13,7 @@ import numpy as np
 
 from headstart import tasks
 from headstart.answers.evaluate import answer_photos
+from headstart.answers.groups import note_on_groups
 from headstart.answers.scores import scores_of, summary_of
 from headstart.answers.table import Answers
 from headstart.data.split import Splits
@@ -64,6 +65,8 @@ def hand_over(
     if splits.test:
         with stopwatch("test"):
             test = _answer_test_photos(run, model, dataset, splits)
+        if note := note_on_groups(test, info):
+            watchers.say(f"Test photos: {note}")
     metrics = _metrics(model, dataset, splits, val, test, stopwatch)
     parts = partial(_parts, model, splits, dataset.root, val, test)
     failed = make_products(Finished(run.path, model.predictor, parts, metrics), products)
