@@ -17,6 +17,7 @@ from headstart.answers.table import FIXED
 from headstart.cli import app
 from headstart.config.checking import settings_of
 from headstart.inference.model_file import ModelInfo
+from headstart.recommendation.result import FIELDS as RECOMMENDATION
 from headstart.training.run.run_folder import FILES_OF_A_RUN, RunFolder
 
 PAGE = Path(__file__).parents[1] / "docs" / "compatibility.md"
@@ -131,6 +132,10 @@ def test_what_a_model_file_says_is_listed(run: Path) -> None:
 
 def test_the_keys_of_a_prediction_are_listed() -> None:
     assert TABLES["Predictions: key"] == {field.name for field in fields(hs.Prediction)}
+
+
+def test_the_columns_of_a_comparison_are_listed() -> None:
+    assert TABLES["Comparisons of backbones: column"] == set(RECOMMENDATION)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])

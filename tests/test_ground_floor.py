@@ -26,6 +26,8 @@ NOT_INSTALLED = (
     *("scipy", "sklearn", "skimage", "matplotlib", "pyarrow"),
 )
 
+DEFAULT = "timm/tf_efficientnet_lite0"
+
 WITHOUT = f"""
 import importlib.abc, sys
 
@@ -254,6 +256,23 @@ def test_features_and_the_sheet_of_augmented_views_need_no_pytorch(runs: Path) -
     assert done.returncode == 0, done.stderr
     with Image.open(runs / "sheet.png") as sheet:
         assert sheet.width > 500
+
+
+def test_backbones_are_compared_without_pytorch(folder: Path) -> None:
+    done = without_pytorch(
+        command("recommend", "photos", "--size-px", "64", "--backbone", DEFAULT, "--out", "b.csv"), folder
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Only timm/tf_efficientnet_lite0 was compared" in done.stdout
+    assert "To train: headstart train photos --backbone timm/tf_efficientnet_lite0" in done.stdout
+    with open(folder / "b.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["score"]) > 0.9  # on the 48 photos that are not for the test
+    assert "48 photos, cross-validated" in done.stdout
+    assert (folder / "b.svg").read_text().startswith("<svg ")
+    done = without_pytorch(command("recommend", "photos", "--backbone", "resnet18"), folder)
+    assert done.returncode == 2
+    assert "'resnet18' is not available without PyTorch" in done.stderr
 
 
 @pytest.mark.parametrize("words", [("features", "photos", "--out", "f.parquet"), ("train", "labels.parquet")])

@@ -75,7 +75,14 @@ def test_the_keywords_of_a_call_are_the_settings_of_its_command() -> None:
     assert set(get_type_hints(hs.FeatureSettings)) == {
         name for name, each in settings.items() if "features" in each.commands
     }
-    for call, keywords in ((hs.features, "FeatureSettings"), (hs.augment, "TrainSettings")):
+    assert set(get_type_hints(hs.RecommendSettings)) == {
+        name for name, each in settings.items() if "recommend" in each.commands
+    }
+    for call, keywords in (
+        (hs.features, "FeatureSettings"),
+        (hs.recommend, "RecommendSettings"),
+        (hs.augment, "TrainSettings"),
+    ):
         assert inspect.signature(call).parameters["settings"].annotation == f"Unpack[{keywords}]"
 
 

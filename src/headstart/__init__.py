@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from headstart.answers.evaluate import evaluate
     from headstart.answers.evaluation import Evaluation
     from headstart.answers.table import Answers
-    from headstart.config import FeatureSettings, PhaseConfig, TrainConfig, TrainSettings
+    from headstart.config import FeatureSettings, PhaseConfig, RecommendSettings, TrainConfig, TrainSettings
     from headstart.data.split import Splits
     from headstart.errors import (
         ConfigError,
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from headstart.model.network import create_network, feature_extractor
     from headstart.model.stages import cut, stages
     from headstart.products.export import Exported, export
+    from headstart.recommendation.result import ComparedBackbone, Recommendation
     from headstart.records import Dataset, Listing
     from headstart.tasks.prediction import Prediction
     from headstart.training.run.history import EpochRecord
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from headstart.training.tools.lr_range import LrRange
     from headstart.training.tools.plan import Plan, plan
     from headstart.training.tools.preview import Preview, augment
+    from headstart.training.tools.recommend import recommend
     from headstart.training.train import resume, train
     from headstart.training.watch.watcher import PhotoCount, RunStart, Watcher
 
@@ -67,6 +69,7 @@ _environment.set_defaults()  # before anything else of ours is imported
 __all__ = [
     "Answers",
     "BackboneList",
+    "ComparedBackbone",
     "ConfigError",
     "DamagedFileError",
     "DataError",
@@ -95,6 +98,8 @@ __all__ = [
     "Prediction",
     "Predictor",
     "Preview",
+    "RecommendSettings",
+    "Recommendation",
     "RunFolderError",
     "RunStart",
     "Splits",
@@ -119,6 +124,7 @@ __all__ = [
     "load",
     "lr_find",
     "plan",
+    "recommend",
     "resume",
     "stages",
     "train",
@@ -131,7 +137,7 @@ _MODULES = {
         "answers.evaluate": ["evaluate"],
         "answers.evaluation": ["Evaluation"],
         "answers.table": ["Answers"],
-        "config": ["FeatureSettings", "PhaseConfig", "TrainConfig", "TrainSettings"],
+        "config": ["FeatureSettings", "PhaseConfig", "RecommendSettings", "TrainConfig", "TrainSettings"],
         "data.split": ["Splits"],
         "errors": [
             *("ConfigError", "DamagedFileError", "DataError", "ExportError", "FileWriteError"),
@@ -147,6 +153,7 @@ _MODULES = {
         "model.network": ["create_network", "feature_extractor"],
         "model.stages": ["cut", "stages"],
         "products.export": ["Exported", "export"],
+        "recommendation.result": ["ComparedBackbone", "Recommendation"],
         "records": ["Dataset", "Listing"],
         "tasks.prediction": ["Prediction"],
         "training.run.history": ["EpochRecord"],
@@ -158,6 +165,7 @@ _MODULES = {
         "training.tools.lr_find": ["lr_find"],
         "training.tools.lr_range": ["LrRange"],
         "training.tools.preview": ["Preview", "augment"],
+        "training.tools.recommend": ["recommend"],
         "training.train": ["resume", "train"],
         "training.watch.watcher": ["PhotoCount", "RunStart", "Watcher"],
     }.items()

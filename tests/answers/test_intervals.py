@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headstart.answers.intervals import of_mean, of_paired_proportions, wilson
+from headstart.answers.intervals import of_mean, of_paired_proportions, of_proportion, over_units, wilson
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,35 @@ def test_models_that_agree_still_have_an_interval() -> None:
 def test_differences_of_what_is_no_proportion_are_refused(differences: list[float]) -> None:
     with pytest.raises(ValueError, match="from -1 to 1"):
         of_paired_proportions(differences)
+
+
+def test_an_accuracy_over_independent_photos_has_wilsons_interval() -> None:
+    is_right = np.arange(148) < 15
+    assert of_proportion(is_right, np.arange(148)) == pytest.approx(wilson(15, 148))
+
+
+def test_ten_copies_of_each_photo_say_no_more_than_one() -> None:
+    is_right, units = np.repeat(np.arange(148) < 15, 10), np.repeat(np.arange(148), 10)
+    assert of_proportion(is_right, units) == pytest.approx(wilson(15, 148))
+    assert of_proportion(np.ones(200), np.arange(200) // 10) == pytest.approx(wilson(20, 20))
+    differences = np.repeat([1] * 10 + [-1] * 25 + [0] * 165, 10)
+    low, high = of_paired_proportions(differences, np.arange(2000) // 10)
+    alone = of_paired_proportions(differences[::10])
+    assert (low, high) == pytest.approx(alone, abs=0.004)  # but for the two photos that are added
+
+
+@pytest.mark.parametrize("size", [1, 5], ids=["photos", "groups"])
+def test_the_interval_over_units_covers_the_mean_in_95_percent_of_samples(size: int) -> None:
+    random, covered = np.random.default_rng(0), []
+    for _ in range(150):
+        of_units = np.repeat(random.normal(size=60), size)
+        low, high = over_units(of_units + 0.3 * random.normal(size=60 * size), np.arange(60 * size) // size)
+        covered.append(low <= 0 <= high)
+    assert 0.88 < np.mean(covered) < 0.99
+
+
+def test_the_interval_over_units_is_always_the_same_and_needs_two_units() -> None:
+    values = np.random.default_rng(0).exponential(size=50)
+    assert over_units(values, np.arange(50)) == over_units(values, np.arange(50))
+    with pytest.raises(ValueError, match="at least two"):
+        over_units(values, np.zeros(50))

@@ -2,7 +2,7 @@
 
 from headstart.config.backbone import file_is_not_trained
 from headstart.config.checking import Need
-from headstart.config.keywords import FeatureSettings, TrainSettings
+from headstart.config.keywords import FeatureSettings, RecommendSettings, TrainSettings
 from headstart.config.phase import PhaseConfig
 from headstart.config.phases import RECIPES
 from headstart.config.settings import TrainConfig
@@ -14,6 +14,7 @@ __all__ = [
     "FeatureSettings",
     "Need",
     "PhaseConfig",
+    "RecommendSettings",
     "TrainConfig",
     "TrainSettings",
     "file_is_not_trained",

@@ -9,29 +9,34 @@ from typing import Any, TypedDict
 from headstart.config.phase import PhaseConfig
 
 
-class FeatureSettings(TypedDict, total=False):
-    """Settings of ``hs.features`` as keywords: which photos are read, and how they are computed."""
+class RecommendSettings(TypedDict, total=False):
+    """Settings of ``hs.recommend`` as keywords: which photos are read, and how they are computed."""
 
-    val: float | str | os.PathLike[str]
     task: str
     target: str | None
     image_column: str
     label_column: str | None
     split_column: str | None
     group_by: str | None
-    boxes: str
-    backbone: str | os.PathLike[str]
-    weights: str | os.PathLike[str]
     resize: str | None
     size_px: int | None
     mean: Sequence[float] | None
     std: Sequence[float] | None
     output_name: str | None
     features: str
-    device: str
-    precision: str
     workers: int | None
     allow_quarantined: float | None
+
+
+class FeatureSettings(RecommendSettings, total=False):
+    """Settings of ``hs.features`` as keywords: which photos are read, and how they are computed."""
+
+    val: float | str | os.PathLike[str]
+    boxes: str
+    backbone: str | os.PathLike[str]
+    weights: str | os.PathLike[str]
+    device: str
+    precision: str
 
 
 class TrainSettings(FeatureSettings, total=False):

@@ -19,15 +19,18 @@ from headstart.errors import ConfigError, did_you_mean
 
 # Groups of settings in the help, and the commands besides train that have most settings of the group.
 _labels = partial(
-    setting, section="Photos and labels", commands=("features", "augment", "lr-find", "evaluate")
+    setting,
+    section="Photos and labels",
+    commands=("features", "augment", "lr-find", "evaluate", "recommend"),
 )
 _column = partial(_labels, metavar="COLUMN")
 _network = partial(setting, section="Backbone and head", commands=("features", "augment", "lr-find"))
-_file = partial(_network, commands=("features",))
+_input = partial(_network, commands=("features", "augment", "lr-find", "recommend"))
+_file = partial(_network, commands=("features", "recommend"))
 _training = partial(setting, section="Training", needs="steps")
 _recipe = partial(setting, section="Training", commands=("augment", "lr-find"))
 _machine = partial(setting, section="Machine, time and faults")
-_computing = partial(_machine, commands=("features",))
+_computing = partial(_machine, commands=("features", "recommend"))
 
 
 def _as_it_is(value: Any, where: str, problems: list[str]) -> Any:
@@ -83,7 +86,7 @@ class TrainConfig:
         "what is predicted",
         choices=("auto", "classification", "multilabel", "regression", "box"),
         shown="auto, from the kind of labels",
-        commands=("features", "augment", "lr-find"),
+        commands=("features", "augment", "lr-find", "recommend"),
     )
     target: str | None = _column(
         None, "a table's columns of numbers to predict, separated by commas", shown="none"
@@ -101,12 +104,13 @@ class TrainConfig:
         "that finds the group in the path with its first parentheses",
         shown="the column group, if it exists",
         metavar="COLUMN|REGEX",
-        commands=("features", "evaluate"),
+        commands=("features", "evaluate", "recommend"),
     )
     boxes: str = _labels(
         "refuse",
         "photos that show several objects are an error, are skipped, or are learned with their largest box",
         choices=("refuse", "skip", "largest"),
+        commands=("features", "augment", "lr-find", "evaluate"),
         needs="boxes",
     )
     min_visible: float = _labels(
@@ -129,10 +133,10 @@ class TrainConfig:
         metavar="WHICH",
         commands=("features", "lr-find"),
     )
-    resize: str | None = _network(
+    resize: str | None = _input(
         None, "how photos are made square", choices=("crop", "pad", "squash"), shown="the backbone's"
     )
-    size_px: int | None = _network(
+    size_px: int | None = _input(
         None, "height and width of the network's input", at_least=8, shown="the backbone's", metavar="PIXELS"
     )
     mean: tuple[float, float, float] | None = _file(
@@ -192,7 +196,9 @@ class TrainConfig:
     device: str = _machine(
         "auto", "where to compute", choices=("auto", "cpu", "cuda", "mps"), commands=("features", "lr-find")
     )
-    precision: str = _computing("auto", "number format", choices=("auto", "fp32", "bf16", "fp16"))
+    precision: str = _machine(
+        "auto", "number format", choices=("auto", "fp32", "bf16", "fp16"), commands=("features",)
+    )
     memory_format: str = _machine(
         "auto",
         "memory layout of the trained stages",

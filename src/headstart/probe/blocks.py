@@ -63,6 +63,19 @@ class Reading:
         return {"stages": [_short(stage) for stage in self.stages], "stage_errors": errors}
 
 
+def blocks_of(earlier: Sequence[tuple[str, int]], num_features: int) -> tuple[Block, ...]:
+    """Return the blocks of a row that holds the outputs of earlier stages before the features.
+
+    Args:
+        earlier: Name and number of columns of each stage before the last, at most two.
+        num_features: Number of columns of the last stage.
+    """
+    names = [*(name for name, _ in earlier), "last"]
+    ends = np.cumsum([0, *(width for _, width in earlier), num_features]).tolist()
+    weights = [*WEIGHTS[len(WEIGHTS) - len(earlier) :], 1.0]
+    return tuple(map(Block, names, ends[:-1], ends[1:], weights))
+
+
 def choose_blocks(
     features: np.ndarray,
     blocks: Sequence[Block],

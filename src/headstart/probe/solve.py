@@ -170,6 +170,23 @@ def _solve(
     )
 
 
+def scores_of_rows(
+    outputs: np.ndarray, targets: np.ndarray, kind: Kind, std: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the loss and the main score of each row, (N,) each; their means are a head's ``cv_`` scores.
+
+    Args:
+        outputs: (N, K), outputs of a head for the rows.
+        targets: As for ``solve_head``, like the others.
+        kind: See there.
+        std: See there.
+    """
+    loss = _LOSSES[kind]
+    losses = loss.losses(outputs.copy(), targets).mean(1)
+    headline = loss.headline(outputs.copy(), targets) * (1 if std is None else std)
+    return np.asarray(losses), np.asarray(headline.mean(1))
+
+
 def _strata(targets: np.ndarray, units: np.ndarray, kind: Kind) -> np.ndarray:
     """Return the strata by which folds are balanced."""
     match kind:

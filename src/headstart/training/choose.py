@@ -153,7 +153,7 @@ def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup 
         return _in_steps(listing.task)
     refuse_other_head(config.head, listing.task)
     refuse_other_scores(config.select, listing.task)
-    backbone = _find_backbone(config, listing.task, say)
+    backbone = find_graph(config, listing.task, say)
     if isinstance(backbone, str):
         return backbone
     splits = Counter(candidate.split for candidate in listing.candidates)
@@ -303,7 +303,7 @@ def _random_weights(config: TrainConfig) -> str:
     return "weights is 'random'." if config.weights == "random" else ""
 
 
-def _find_backbone(config: TrainConfig, task: str, say: Callable[[str], object]) -> OnnxBackbone | str:
+def find_graph(config: TrainConfig, task: str, say: Callable[[str], object]) -> OnnxBackbone | str:
     """Find the backbone, or have PyTorch export it; or say, in a sentence, why steps are needed."""
     if config.backbone_is_file:
         return open_file(config, say)

@@ -31,7 +31,7 @@ from headstart.inference.model_file import ModelInfo, seal_onnx
 from headstart.inference.predictor import Predictor
 from headstart.inference.runtime import CPU
 from headstart.probe.assemble import assemble, head_inputs
-from headstart.probe.blocks import WEIGHTS, Block
+from headstart.probe.blocks import Block, blocks_of
 from headstart.probe.photos import SolvedPhotos, solve_photos
 from headstart.probe.weights import save_head
 from headstart.products.outputs import outputs_of_file, outputs_of_file_from_rows, with_thresholds
@@ -89,10 +89,7 @@ class ProbeSetup:
         head = self.config.head
         may_read = head == "stages" or (head == "auto" and self.storage[0])
         earlier = self.backbone.earlier if may_read and self.reads_earlier else ()
-        names = [*(name for name, _ in earlier), "last"]
-        ends = np.cumsum([0, *(width for _, width in earlier), self.backbone.num_features]).tolist()
-        weights = [*WEIGHTS[len(WEIGHTS) - len(earlier) :], 1.0]
-        return tuple(map(Block, names, ends[:-1], ends[1:], weights))
+        return blocks_of(earlier, self.backbone.num_features)
 
 
 class GroundFloor:

