@@ -71,6 +71,42 @@ def test_nothing_is_told_without_a_flip_or_of_other_classes(capsys: pytest.Captu
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    ("backbone", "stages", "errors", "told"),
+    [
+        (
+            "resnet18",
+            ["b"],
+            {"last": 0.3, "b+last": 0.2},
+            "The head reads b and the last stage: squared error 0.200 in cross-validation, 0.300 with the "
+            "last stage alone. To export to PyTorch, train with --head linear",
+        ),
+        (
+            "net.onnx",
+            ["a", "b"],
+            {"b+last": 0.2, "a+b+last": 0.1},
+            "The head reads a, b and the last stage: squared error 0.100 in cross-validation.",
+        ),
+        (
+            "resnet18",
+            [],
+            {"last": 0.1, "b+last": 0.2},
+            "The head reads the last stage alone: in cross-validation, earlier stages do not clearly help "
+            "(squared error 0.100, with them 0.200)",
+        ),
+    ],
+    ids=["chosen", "asked for, of a file", "not chosen"],
+)
+def test_the_stages_that_a_head_reads_are_told_with_the_reason(
+    backbone: str, stages: list[str], errors: dict[str, float], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal = Terminal()
+    terminal.run_begun(RunStart(Path(), TrainConfig(data="photos", backbone=backbone)))
+    summary = {"penalty": 0.1, "cv_loss": 0.5, "cv_accuracy": 0.9, "stages": stages, "stage_errors": errors}
+    terminal.head_solved(summary)
+    assert capsys.readouterr().err.splitlines()[0] == told
+
+
 def test_all_processes_but_the_main_one_are_silent(capsys: pytest.CaptureFixture[str]) -> None:
     watchers = Watchers.of_run(quiet=True)
     watchers.say("Backbone")

@@ -41,6 +41,7 @@ class Terminal(Watcher):
         self._bar: tuple[Progress, TaskID] | None = None
         self._last_line = 0.0
         self._phases: tuple[PhaseConfig, ...] = ()
+        self._is_file = False
         self._epochs = 1
         is_live = sys.stderr.isatty() or "FORCE_COLOR" in os.environ
         if is_live and not in_notebook:  # elsewhere importing rich would only take time
@@ -58,8 +59,9 @@ class Terminal(Watcher):
             self._console.print(text, markup=False)
 
     def run_begun(self, start: RunStart) -> None:
-        """Store the phases with flips."""
+        """Store the phases with flips, and whether the network has a native form."""
         self._phases = start.config.phases
+        self._is_file = start.config.backbone_is_file
 
     def photos_read(self, listing: Listing, dataset: Dataset, splits: Splits) -> None:
         """Print what happened to every file, and warnings about the photos."""
@@ -123,7 +125,8 @@ class Terminal(Watcher):
         penalty, penalties = summary.get("penalty"), summary.get("penalties", ())
         cv_loss: float | None = summary["cv_loss"]
         if errors := summary.get("stage_errors"):
-            self.say(_stages_in_words(summary["stages"], errors))
+            advice = "" if self._is_file else " To export to PyTorch, train with --head linear"
+            self.say(_stages_in_words(summary["stages"], errors) + (advice if summary["stages"] else ""))
         others = ("penalty", "penalties", "cv_loss", "stages", "stage_errors")
         cv_headline = {name: value for name, value in summary.items() if name not in others}
         chosen = [penalty] if penalty is not None else sorted(penalties)
@@ -223,16 +226,17 @@ def in_words(dataset: Dataset | Listing) -> str:
 
 
 def _stages_in_words(stages: Sequence[str], errors: Mapping[str, float]) -> str:
-    """Return which stages a head reads, and why."""
-    last = errors["last"]
+    """Return which stages a head reads, and why; the last stage alone may not have been a choice."""
+    last = errors.get("last")
     if not stages:
+        with_others = min(error for name, error in errors.items() if name != "last")
         return (
             f"The head reads the last stage alone: in cross-validation, earlier stages do not clearly help "
-            f"(squared error {last:.3f}, with them {min(errors.values()):.3f})"
+            f"(squared error {last:.3f}, with them {with_others:.3f})"
         )
+    alone = "" if last is None else f", {last:.3f} with the last stage alone"
     chosen = errors["+".join([*stages, "last"])]
     return (
         f"The head reads {', '.join(stages)} and the last stage: squared error {chosen:.3f} in "
-        f"cross-validation, {last:.3f} with the last stage alone. To export to PyTorch, train with "
-        f"--head linear"
+        f"cross-validation{alone}."
     )
