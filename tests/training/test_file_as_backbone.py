@@ -49,6 +49,8 @@ def test_a_run_on_a_file_is_a_probe_whose_model_needs_the_file_no_more(
         ({"recipe": "finetune"}, "An ONNX file cannot be fine-tuned, and 'net.onnx' is one"),
         ({"precision": "bf16"}, "precision is 'bf16', but the features of an ONNX file are computed on the"),
         ({"device": "cuda"}, "device is 'cuda', but the features of an ONNX file are computed on the CPU"),
+        ({"head": "stages"}, "net.onnx has no earlier stages that a head could read. Use head = 'linear'"),
+        ({"head": "spatial"}, "head is 'spatial', which needs a network"),
         ({"size_px": 32}, "size_px is 32, but net.onnx takes photos of 16 pixels"),
     ],
 )

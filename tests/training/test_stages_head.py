@@ -95,7 +95,6 @@ def test_what_needs_a_native_head_says_what_to_do_instead(run: hs.TrainResult, t
     [
         ({"recipe": "finetune"}, "solved and not trained in steps"),
         ({"backbone": "vit_b_16", "weights": "random"}, "solved and not trained in steps"),
-        ({"backbone": "FILE.onnx"}, "head is 'stages', which needs a network"),
     ],
 )
 def test_it_is_refused_where_it_cannot_be_solved(

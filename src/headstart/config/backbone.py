@@ -32,7 +32,7 @@ def contradictions_of_backbone(config: Any) -> list[str]:
         for name, allowed in (("device", ("auto", "cpu")), ("precision", ("auto", "fp32")))
         if getattr(config, name) not in allowed
     ]
-    if config.task == "box" or config.head not in ("auto", "linear"):
+    if config.task == "box" or config.head not in ("auto", "linear", "stages"):
         wanted = "task is 'box'" if config.task == "box" else f"head is {config.head!r}"
         problems.append(f"{wanted}, which needs a network. {file_is_not_trained(config.backbone)}")
     if config.phases and not _is_probe(config.phases):

@@ -25,7 +25,8 @@ class OnnxBackbone:
             uint8, output ``activations`` (N, D) float32. Normalisation is its first layer.
         preprocessing: How photos are converted into its input.
         source: Origin of the weights.
-        stages: Names of inner tensors, in order: the outputs (N, C, H, W) of the stages before the pooling.
+        stages: Names of inner tensors, in order: the outputs (N, C, H, W) of all stages before the pooling;
+            of a user's file, only those of up to two earlier stages, which may also be vectors (N, D).
         is_file: Whether it is an ONNX file of the user.
         native: State dict of the whole network with its own names, ending with the two tensors of the
             pretrained head; empty if unknown.
@@ -57,11 +58,12 @@ class OnnxBackbone:
 
     @functools.cached_property
     def earlier(self) -> tuple[tuple[str, int], ...]:
-        """The stages before the last that a head may also read: their names, and 2 C for each.
+        """The stages before the last that a head may also read: their names and the lengths of their outputs.
 
         They are the two before the last one, or fewer. Earlier ones hold little but edges.
         """
-        return tuple(zip(self.stages, self.widths, strict=True))[-3:-1]
+        pairs = tuple(zip(self.stages, self.widths, strict=True))
+        return pairs if self.is_file else pairs[-3:-1]
 
     @property
     def num_earlier(self) -> int:
@@ -70,7 +72,7 @@ class OnnxBackbone:
 
     @functools.cached_property
     def widths(self) -> tuple[int, ...]:
-        """2 C for each of the stages: the length of its pooled output."""
+        """The length of the pooled output of each stage: 2 C of a map, D of a vector."""
         return pooled_widths(self.graph, self.stages) if self.stages else ()
 
     @functools.cached_property

@@ -20,16 +20,21 @@ def with_pooled(graph: bytes, stages: Sequence[str]) -> bytes:
 
     Args:
         graph: A serialised model with the output ``activations``.
-        stages: Names of inner tensors, (N, C, H, W) float32.
+        stages: Names of inner tensors, (N, C, H, W) float32; or (N, D), if the graph declares it.
 
     Returns:
-        The model with the additional output ``pooled``, (N, sum of 2 C) float32: for each stage the C means
-        over positions, then the C standard deviations. The part that leads to ``activations`` is unchanged.
+        The model with the additional output ``pooled``, float32: for each stage the C means over positions,
+        then the C standard deviations; vectors as they are. The part that leads to ``activations`` is
+        unchanged.
     """
     model = onnx.load_from_string(graph)
     parts: list[str] = []
     # Operators that are the same in every version of ONNX, as reductions are not.
+    vectors = {each.name for each in model.graph.value_info if len(each.type.tensor_type.shape.dim) == 2}
     for stage in stages:
+        if stage in vectors:
+            parts.append(stage)
+            continue
         mean, centred, square, variance, std = (
             f"{POOLED}.{stage}.{name}" for name in ("mean", "centred", "square", "variance", "std")
         )
@@ -56,7 +61,7 @@ def with_pooled(graph: bytes, stages: Sequence[str]) -> bytes:
 
 
 def pooled_widths(graph: bytes, stages: Sequence[str]) -> tuple[int, ...]:
-    """Return the length of each stage's pooled output: 2 C.
+    """Return the length of each stage's pooled output: 2 C of a map, D of a vector.
 
     Raises:
         ValueError: The graph does not declare the number of channels of a stage.
@@ -67,7 +72,9 @@ def pooled_widths(graph: bytes, stages: Sequence[str]) -> tuple[int, ...]:
             tensor.ClearField("raw_data")
     model = onnx.shape_inference.infer_shapes(model)
     known = {each.name: each.type.tensor_type.shape.dim for each in model.graph.value_info}
-    widths = [2 * known[stage][1].dim_value if len(known.get(stage, ())) == 4 else 0 for stage in stages]
+    times = {2: 1, 4: 2}
+    shapes = [known.get(stage, ()) for stage in stages]
+    widths = [times[len(shape)] * shape[1].dim_value if len(shape) in times else 0 for shape in shapes]
     if not all(widths):
         unknown = ", ".join(stage for stage, width in zip(stages, widths, strict=True) if not width)
         raise ValueError(f"The graph does not say how many channels {unknown} have.")

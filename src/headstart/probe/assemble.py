@@ -9,6 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from headstart import tasks
+from headstart.frozen.graph import leading_to
 from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.frozen.pooled import POOLED, with_pooled
 from headstart.frozen.prefix import ACTIVATIONS
@@ -46,6 +47,7 @@ def assemble(backbone: OnnxBackbone, weight: np.ndarray, bias: np.ndarray, info:
     inputs = head_inputs(info)
     if info.stages:
         graph.node.append(helper.make_node("Concat", [POOLED, ACTIVATIONS], [inputs], name=inputs, axis=1))
+    _keep_what_leads_to(graph, inputs)
     del graph.output[:], graph.value_info[:], model.metadata_props[:]
     weights = {_WEIGHT: weight, _BIAS: bias}
     if activation := tasks.of(info.task).activation:
@@ -71,3 +73,15 @@ def assemble(backbone: OnnxBackbone, weight: np.ndarray, bias: np.ndarray, info:
     shape: list[str | int | None] = ["batch", len(bias)]
     graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in outputs)
     return bytes(model.SerializeToString(deterministic=True))
+
+
+def _keep_what_leads_to(graph: onnx.GraphProto, tensor: str) -> None:
+    """Delete the nodes and weights that a tensor does not need, such as those of stages that are not read."""
+    nodes, names = leading_to(graph, [tensor])
+    needed = {name for node in nodes for name in node.output}
+    for index in reversed(range(len(graph.node))):
+        if needed.isdisjoint(graph.node[index].output):
+            del graph.node[index]
+    for index in reversed(range(len(graph.initializer))):
+        if graph.initializer[index].name not in names:
+            del graph.initializer[index]

@@ -163,7 +163,7 @@ def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup 
     outputs = task.num_outputs(len(listing.class_names), len(listing.targets))
     if config.head == "stages" and not backbone.earlier:
         raise ConfigError(
-            f"head is 'stages', but {backbone.name} has no earlier stages with maps that a head could read. "
+            f"head is 'stages', but {backbone.name} has no earlier stages that a head could read. "
             f"Use head = 'linear'."
         )
     num_inputs = backbone.num_features

@@ -22,6 +22,7 @@ from headstart.frozen.onnx_file.batch import for_batches
 from headstart.frozen.onnx_file.input import fitted, image_input
 from headstart.frozen.onnx_file.output import chosen_output, pooling_of, refuse_answers
 from headstart.frozen.onnx_file.read import OnnxFile, read_onnx
+from headstart.frozen.onnx_file.stages import with_stages
 from headstart.frozen.onnx_file.surgery import taken_out, with_pooling
 from headstart.frozen.onnx_file.words import described
 from headstart.images.settings import Preprocessing, Resize
@@ -46,8 +47,9 @@ def open_backbone(
     The input may be float32, float16 or float64, normalised by ``mean`` and ``std``, or uint8, in which case
     the file contains the normalisation; channels may come first or last. The output may be (N, D); a map (N,
     D, H, W) or (N, H, W, D), which is averaged over positions; or tokens (N, T, D), of which the first is
-    used, or the mean if T is a square number, because there is then no class token. Equal files and options
-    give equal graphs.
+    used, or the mean if T is a square number, because there is then no class token. Up to two other outputs
+    that are computed before it are earlier stages, which a head may read too. Equal files and options give
+    equal graphs.
 
     Args:
         path: Path of the file. Other files with its weights must be in the same folder.
@@ -81,14 +83,15 @@ def open_backbone(
         wanted = replace(wanted, resize=cast(Resize, resize))
     model, features, preprocessing, is_first = fitted(part, image, wanted, size_px, name, say)
     if output_name is None and info is None:
-        refuse_answers(part.graph, name, output, features.shape, say)
+        refuse_answers(file.model.graph, name, output, features.shape, say)
     num_features, pooling = pooling_of(features, output, is_first, name, say)
     model = with_pooling(model, num_features, **pooling)
     graph = for_batches(model, num_features, preprocessing.size_px, image, name, say)
+    graph, stages = with_stages(graph, file.model, output, preprocessing, is_first, pooling, name, say)
     if not is_uint8 and not (mean and std):
         _say_what_is_guessed(name, preprocessing, mean, std, say)
     source = WeightsSource("file", os.fspath(path), file.sha256)
-    return OnnxBackbone(name, graph, preprocessing, source, is_file=True)
+    return OnnxBackbone(name, graph, preprocessing, source, stages, is_file=True)
 
 
 def _own_info(file: OnnxFile, name: str) -> ModelInfo | None:
@@ -117,7 +120,7 @@ def _part(model: onnx.ModelProto, output: str, file: str) -> onnx.ModelProto:
             f"output_name is {output!r}, and {file} has no such tensor.{did_you_mean(output, tensors)} "
             f"Its outputs are {described(model.graph.output)}."
         )
-    return taken_out(model, output)
+    return taken_out(model, [output])
 
 
 def _preprocessing(is_uint8: bool, mean: Triple | None, std: Triple | None) -> Preprocessing:

@@ -23,7 +23,7 @@ _POOLED: Final = (
 
 _TOKENS: Final = "last_hidden_state"
 
-_ANSWERS: Final = re.compile(r"logits?|prob|softmax|classes|scores?|predictions?", re.IGNORECASE)
+ANSWERS: Final = re.compile(r"logits?|prob|softmax|classes|scores?|predictions?", re.IGNORECASE)
 
 _NUM_CLASSES: Final = {1000, 1001, 10450, 11221, 11821, 21841, 21843}  # of ImageNet's versions
 
@@ -40,7 +40,7 @@ def chosen_output(
     if info is not None and (head := last_layer(graph, names[0])):
         say(f"{file} was trained by Headstart: the input of its head is taken as its features.")
         return str(head.input[0])
-    candidates = [each for each in graph.output if not _ANSWERS.search(each.name)] or graph.output[:1]
+    candidates = [each for each in graph.output if not ANSWERS.search(each.name)] or graph.output[:1]
     by_name = {each.name.lower(): each.name for each in candidates}
     vectors = [each.name for each in candidates if len(each.type.tensor_type.shape.dim) == 2]
     if pooled := [by_name[each] for each in _POOLED if each in by_name]:
@@ -59,8 +59,8 @@ def chosen_output(
     if len(names) > 1:
         others = ", ".join(name for name in names if name != chosen)
         say(
-            f"Of the outputs of {file}, {chosen} is taken, and {others} is not. To choose another one: "
-            f"--output-name NAME"
+            f"Of the outputs of {file}, {chosen} is taken as its features, not {others}. To choose another "
+            f"one: --output-name NAME"
         )
     return str(chosen)
 
@@ -73,12 +73,12 @@ def refuse_answers(
     Raises:
         NetworkError: They are predictions, by their name, their number, or a softmax before them.
     """
-    layer = last_layer(graph, graph.output[0].name)
+    layer = last_layer(graph, output)
     num = math.prod(shape[1:])
     makers = {name: node.op_type for node in graph.node for name in node.output}
-    is_softmax = makers[graph.output[0].name] in ("Softmax", "LogSoftmax") and len(shape) == 2
+    is_softmax = makers[output] in ("Softmax", "LogSoftmax") and len(shape) == 2
     advice = f"Take what comes before its last layer: --output-name {layer.input[0]}" if layer else ""
-    if _ANSWERS.search(output) or is_softmax or (layer and num in _NUM_CLASSES and max(shape[1:]) == num):
+    if ANSWERS.search(output) or is_softmax or (layer and num in _NUM_CLASSES and max(shape[1:]) == num):
         raise NetworkError(
             f"{file} is a classifier: its output {output} is {shown_shape(shape)}, the answers of its own "
             f"classes, not features. {advice or 'Export it without its last layer.'} (If these are features "

@@ -17,9 +17,14 @@ SCALE: Final = "headstart/scale"
 SHIFT: Final = "headstart/shift"
 """Constants of normalisation: pixels × scale + shift."""
 
-_OURS: Final = "headstart/"  # how the names of our tensors begin, besides those two
 _INPUT: Final = "images"
 _OUTPUT: Final = "activations"
+
+# Names of tensors that Headstart adds, here and in ``frozen/pooled.py`` and ``probe/assemble.py``.
+_OUR_NAMES: Final = {
+    *(_INPUT, _OUTPUT, "pooled", "features", "logits", "probabilities", "numbers", "standardised", "scaled")
+}
+_OUR_PREFIXES: Final = ("headstart/", "stage.", "pooled.", "head.", "scale.")
 
 _LINEAR: Final = {"Gemm", "MatMul", "Conv", "MatMulInteger", "QLinearMatMul", "QGemm", "QLinearConv"}
 _AFTER_LINEAR: Final = {
@@ -28,26 +33,27 @@ _AFTER_LINEAR: Final = {
 }
 
 
-def taken_out(model: onnx.ModelProto, output: str) -> onnx.ModelProto:
-    """Extract the part of a model that leads to one tensor, as a model with this tensor as its only output.
+def taken_out(model: onnx.ModelProto, outputs: Sequence[str]) -> onnx.ModelProto:
+    """Extract the part of a model that leads to some tensors, as a model with these tensors as its outputs.
 
     Declared shapes of inner tensors are left out, because they may be for another batch size. Names that
-    Headstart uses, such as ``images``, get a suffix.
+    Headstart uses, such as ``images``, get a prefix.
 
     Args:
         model: A model that contains all its weights.
-        output: Name of a tensor that one of its nodes computes.
+        outputs: Names of tensors that its nodes compute.
     """
-    nodes, wanted = leading_to(model.graph, [output])
+    nodes, wanted = leading_to(model.graph, outputs)
     weights = [tensor for tensor in model.graph.initializer if tensor.name in wanted]
     names = {tensor.name for tensor in weights}
     part = _like(model)
     part.graph.node.extend(nodes)
     part.graph.initializer.extend(weights)
     part.graph.input.extend(e for e in model.graph.input if e.name in wanted and e.name not in names)
-    part.graph.output.append(onnx.ValueInfoProto(name=output))  # the runtime finds its type and shape
+    # The runtime finds their types and shapes.
+    part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
     taken = _names(part.graph)
-    ours = (name for name in sorted(taken) if name in (_INPUT, _OUTPUT) or name.startswith(_OURS))
+    ours = (name for name in sorted(taken) if name in _OUR_NAMES or name.startswith(_OUR_PREFIXES))
     _rename(part.graph, {name: _free_name(f"_{name}", taken) for name in ours})
     return part
 
@@ -122,6 +128,29 @@ def with_pooling(
     _add_node(model, "Identity", [end], _OUTPUT)
     _set_output(model, ["batch", num_features])
     return model
+
+
+def with_stage(
+    model: onnx.ModelProto, tensor: str, stage: str, shape: Sequence[int], *, channels_first: bool | None
+) -> None:
+    """Add a tensor that has the values of another as float32, with channels first, and declare its shape.
+
+    Args:
+        model: The model, which is changed in place.
+        tensor: Name of the other tensor.
+        stage: Name of the new tensor.
+        shape: Shape of the other tensor: (N, C, H, W), (N, H, W, C) or (N, D).
+        channels_first: Whether it is not (N, H, W, C).
+    """
+    if channels_first:
+        _add_node(model, "Cast", [tensor], stage, to=onnx.TensorProto.FLOAT)
+    else:
+        cast = _add_node(model, "Cast", [tensor], f"headstart/{stage}", to=onnx.TensorProto.FLOAT)
+        _add_node(model, "Transpose", [cast], stage, perm=[0, 3, 1, 2])
+        shape = [shape[0], shape[3], *shape[1:3]]
+    declared: list[str | int | None] = ["batch", *shape[1:]]
+    value = onnx.helper.make_tensor_value_info(stage, onnx.TensorProto.FLOAT, declared)
+    model.graph.value_info.append(value)
 
 
 def photo_by_photo(model: onnx.ModelProto, num_features: int) -> onnx.ModelProto:
