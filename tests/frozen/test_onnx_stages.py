@@ -38,7 +38,7 @@ NODES: dict[str, tuple[str, list[str], dict[str, Any]]] = {
     "features": ("Flatten", ["pooled"], {"axis": 1}),
     "after": ("Mul", ["features", "features"], {}),
 }
-"""A network of three convolutions with much that a file may have as outputs; ``features`` are its features."""
+"""A network of three convolutions, with much that a file may have as outputs besides ``features``."""
 
 
 def file_with(*outputs: str, kind: int = FLOAT, batch: Any = "n", cube: bool = False) -> onnx.ModelProto:
