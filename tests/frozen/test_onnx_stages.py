@@ -12,11 +12,13 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.frozen.test_onnx_file import HALF, PHOTOS, SIDE, expected, features_of, saved
 
 import headstart as hs
+from headstart.config import TrainConfig
 from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.frozen.onnx_file.open import open_backbone
 from headstart.frozen.own_graphs import own_backbone
 from headstart.frozen.pooled import with_pooled
 from headstart.inference.runtime import open_session
+from headstart.training.tools.extractor import open_extractor
 
 FLOAT, HALF_FLOAT = TensorProto.FLOAT, TensorProto.FLOAT16
 NODES: dict[str, tuple[str, list[str], dict[str, Any]]] = {
@@ -187,3 +189,12 @@ def test_a_model_file_has_only_what_its_head_reads(
     used = {name for node in graph.node for name in node.input} | {each.name for each in graph.output}
     assert {name for node in graph.node for name in node.output} | sizes.keys() <= used
     assert hs.evaluate(run.path, photos / "test").scores.to_dict() == run.metrics["test"]
+
+
+def test_features_without_a_head_say_nothing_of_stages(photos: Path, tmp_path: Path) -> None:
+    path, said = saved(file_with("early", "tokens", "features"), tmp_path), list[str]()
+    config = TrainConfig(photos, backbone=str(path), output_name="features", **HALF)
+    file = open_extractor(config, "classification", said.append).file
+    assert file is not None
+    assert file.stages == ()
+    assert not [text for text in said if "stages" in text]

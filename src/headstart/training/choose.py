@@ -226,8 +226,10 @@ def find_without_pytorch(config: TrainConfig, task: str) -> OnnxBackbone | None:
         return None
 
 
-def open_file(config: TrainConfig, say: Callable[[str], object]) -> OnnxBackbone:
-    """Open the ONNX file that a configuration names as its backbone.
+def open_file(
+    config: TrainConfig, say: Callable[[str], object], *, reads_stages: bool = True
+) -> OnnxBackbone:
+    """Open the ONNX file that a configuration names as its backbone: see ``open_backbone``.
 
     Raises:
         UsageError: It cannot be used, or the settings do not fit it.
@@ -240,6 +242,7 @@ def open_file(config: TrainConfig, say: Callable[[str], object]) -> OnnxBackbone
         std=config.std,
         resize=config.resize,
         output_name=config.output_name,
+        reads_stages=reads_stages,
         say=say,
     )
 

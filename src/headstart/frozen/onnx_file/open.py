@@ -40,6 +40,7 @@ def open_backbone(
     std: Triple | None = None,
     resize: str | None = None,
     output_name: str | None = None,
+    reads_stages: bool = True,
     say: Callable[[str], object] = print,
 ) -> OnnxBackbone:
     """Open an ONNX file as a backbone: a feature extractor whose only input takes photos.
@@ -58,6 +59,7 @@ def open_backbone(
         std: Standard deviation of each channel; default: ImageNet's.
         resize: How photos are made square: ``"crop"``, ``"pad"`` or ``"squash"``.
         output_name: Name of a tensor of the file to use as features; it need not be an output.
+        reads_stages: Whether earlier stages are looked for.
         say: Called with a sentence for every choice and guess.
 
     Raises:
@@ -74,20 +76,18 @@ def open_backbone(
     image = image_input(part.graph, name)
     is_uint8 = image.type.tensor_type.elem_type == onnx.TensorProto.UINT8
     if is_uint8 and (mean or std):
-        raise ConfigError(
-            f"mean and std are given, but {name} takes photos as uint8, so that normalisation is a part "
-            f"of it. Leave mean and std out."
-        )
+        raise _is_normalised(name)
     wanted = info.preprocessing if info else _preprocessing(is_uint8, mean, std)
-    if resize is not None:
-        wanted = replace(wanted, resize=cast(Resize, resize))
+    wanted = replace(wanted, resize=cast(Resize, resize or wanted.resize))
     model, features, preprocessing, is_first = fitted(part, image, wanted, size_px, name, say)
     if output_name is None and info is None:
         refuse_answers(file.model.graph, name, output, features.shape, say)
     num_features, pooling = pooling_of(features, output, is_first, name, say)
     model = with_pooling(model, num_features, **pooling)
     graph = for_batches(model, num_features, preprocessing.size_px, image, name, say)
-    graph, stages = with_stages(graph, file.model, output, preprocessing, is_first, pooling, name, say)
+    stages: tuple[str, ...] = ()
+    if reads_stages:
+        graph, stages = with_stages(graph, file.model, output, preprocessing, is_first, pooling, name, say)
     if not is_uint8 and not (mean and std):
         _say_what_is_guessed(name, preprocessing, mean, std, say)
     source = WeightsSource("file", os.fspath(path), file.sha256)
@@ -132,6 +132,13 @@ def _preprocessing(is_uint8: bool, mean: Triple | None, std: Triple | None) -> P
     if is_uint8:
         return replace(usual, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     return replace(usual, mean=mean or usual.mean, std=std or usual.std)
+
+
+def _is_normalised(file: str) -> ConfigError:
+    return ConfigError(
+        f"mean and std are given, but {file} takes photos as uint8, so that normalisation is a part of it. "
+        f"Leave mean and std out."
+    )
 
 
 def _say_what_is_guessed(

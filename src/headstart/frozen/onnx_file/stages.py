@@ -89,7 +89,7 @@ def with_stages(
     if not usable:
         return features, ()
     names = list(usable)[-MOST_STAGES:]
-    say(f"A head may read {' and '.join(names)} of {file} too, as earlier stages. If not: --head linear")
+    say(f"A head may read {' and '.join(names)} of {file} too, as earlier stages.")
     model = build([output, *names])
     tensors = [each.name for each in model.graph.output[1:]]
     del model.graph.output[1:]

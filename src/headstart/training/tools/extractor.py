@@ -27,7 +27,7 @@ def open_extractor(config: TrainConfig, task: str, say: Callable[[str], object])
         MissingPackageError: That needs PyTorch, which is not installed.
     """
     if config.backbone_is_file:
-        file = open_file(config, say)
+        file = open_file(config, say, reads_stages=False)
         return Extractor(file.name, "pool", file.preprocessing, OnnxPrefix(file.graph), file)
     is_on_cpu = config.device == "cpu" or (config.device == "auto" and not may_have_gpu())
     if is_on_cpu and config.precision in ("auto", "fp32") and (found := find_without_pytorch(config, task)):
@@ -50,7 +50,7 @@ def input_of(config: TrainConfig, task: str) -> tuple[str, Preprocessing]:
             installed.
     """
     if config.backbone_is_file:
-        file = open_file(config, lambda _: None)
+        file = open_file(config, lambda _: None, reads_stages=False)
         return file.name, file.preprocessing
     if found := find_without_pytorch(config, task):
         return found.name, found.preprocessing
