@@ -47,10 +47,10 @@ def scored(tmp_path: Path) -> Callable[..., tuple[str, ...]]:
             "2 of 3 photos are from groups that were not in training: accuracy 0.5000 on them, accuracy "
             "1.0000 on the others.",
         ),
-        (trained_on("p8"), "All of these photos are from groups that were not in training."),
+        (trained_on("p8"), "3 of 3 photos are from groups that were not in training."),
         (
             trained_on("p1", "p2"),
-            "All of these photos are from groups that were in training; scores on other groups may be lower.",
+            "0 of 3 photos are from groups that were not in training; scores on other groups may be lower.",
         ),
         (INFO, NO_EFFECT),
     ],

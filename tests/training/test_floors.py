@@ -102,6 +102,21 @@ def test_a_head_that_fits_into_memory_with_the_last_stage_alone_reads_it_alone(
     assert isinstance(both, ProbeSetup) if settings else "too much memory" in str(both)
 
 
+@pytest.mark.parametrize(("head", "is_told"), [("auto", True), ("linear", False)])
+def test_if_memory_runs_out_a_head_that_reads_less_is_named(
+    head: str, is_told: bool, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("headstart.probe.photos.solve_head", fail)
+    with pytest.raises(TrainingError, match="Solving the head takes about") as caught:
+        hs.train(
+            photos, tmp_path / "run", recipe="probe", device="cpu", size_px=32, features="store", head=head
+        )
+    assert ("less with head = 'linear'" in str(caught.value)) is is_told
+
+
 @pytest.mark.parametrize("missing", ["torch", "accelerate", "timm"])
 def test_where_anything_that_steps_need_is_missing_the_recipe_is_a_probe(
     missing: str, monkeypatch: pytest.MonkeyPatch

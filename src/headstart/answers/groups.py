@@ -33,12 +33,13 @@ def with_groups(info: ModelInfo, photos: Iterable[Record]) -> ModelInfo:
     return dataclasses.replace(info, groups=tuple(digests), num_groups=len(names))
 
 
-def note_on_groups(answers: Answers, info: ModelInfo) -> str:
+def note_on_groups(answers: Answers, info: ModelInfo, kind: str = "photo") -> str:
     """Return how many photos are from groups that training has not seen, with the main score on both kinds.
 
     Args:
         answers: At least one row.
         info: Description of the model.
+        kind: What the rows are, in the singular.
 
     Returns:
         A sentence; empty if the photos have no groups, or the model was trained without groups.
@@ -53,16 +54,13 @@ def note_on_groups(answers: Answers, info: ModelInfo) -> str:
     known = {group: _digest(group) in info.groups for group in set(answers.group)}
     is_seen = np.array([known[group] for group in answers.group])
     num_unseen = int((~is_seen).sum())
+    text = f"{num_unseen} of {counted(len(answers), kind)} are from groups that were not in training"
     if num_unseen == 0:
-        return (
-            "All of these photos are from groups that were in training; scores on other groups may be lower."
-        )
+        return f"{text}; scores on other groups may be lower."
     if num_unseen == len(answers):
-        return "All of these photos are from groups that were not in training."
-    return (
-        f"{num_unseen} of {counted(len(answers), 'photo')} are from groups that were not in training: "
-        f"{_score(answers[~is_seen], info)} on them, {_score(answers[is_seen], info)} on the others."
-    )
+        return f"{text}."
+    on_unseen, on_seen = (_score(answers[rows], info) for rows in (~is_seen, is_seen))
+    return f"{text}: {on_unseen} on them, {on_seen} on the others."
 
 
 def _digest(group: str) -> str:

@@ -105,11 +105,12 @@ def solve_photos(
             std=np.array(targets.scale.std) if task.has_numbers else None,
         )
     except MemoryError as error:
+        without = " It takes less with head = 'linear'." if len(blocks) > 1 else ""
         num_bytes = solving_bytes(num_rows, num_features, targets.num_outputs)
         raise TrainingError(
             f"Solving the head takes about {num_bytes / 1e9:.1f} GB of memory ({num_rows:,} rows of "
             f"{num_features:,} features, {targets.num_outputs:,} outputs), which is not available. Train it "
-            f"in steps instead: a recipe file with optimizer = 'adam'."
+            f"in steps instead: a recipe file with optimizer = 'adam'.{without}"
         ) from error
     outputs = inputs @ solved.weight.T + solved.bias
     if reading.scale is not None:  # so that the head takes features as they are

@@ -65,8 +65,8 @@ def hand_over(
     if splits.test:
         with stopwatch("test"):
             test = _answer_test_photos(run, model, dataset, splits)
-        if note := note_on_groups(test, info):
-            watchers.say(f"Test photos: {note}")
+        if note := note_on_groups(test, info, "test photo"):
+            watchers.say(note)
     metrics = _metrics(model, dataset, splits, val, test, stopwatch)
     parts = partial(_parts, model, splits, dataset.root, val, test)
     failed = make_products(Finished(run.path, model.predictor, parts, metrics), products)
