@@ -105,17 +105,22 @@ def solve_photos(
             std=np.array(targets.scale.std) if task.has_numbers else None,
         )
     except MemoryError as error:
-        without = " It takes less with head = 'linear'." if len(blocks) > 1 else ""
-        num_bytes = solving_bytes(num_rows, num_features, targets.num_outputs)
-        raise TrainingError(
-            f"Solving the head takes about {num_bytes / 1e9:.1f} GB of memory ({num_rows:,} rows of "
-            f"{num_features:,} features, {targets.num_outputs:,} outputs), which is not available. Train it "
-            f"in steps instead: a recipe file with optimizer = 'adam'.{without}"
-        ) from error
+        raise _out_of_memory(num_rows, blocks, targets.num_outputs) from error
     outputs = inputs @ solved.weight.T + solved.bias
     if reading.scale is not None:  # so that the head takes features as they are
         solved = replace(solved, weight=solved.weight * reading.scale)
     return SolvedPhotos(solved, reading, _out_of_fold(solved, len(photos)), outputs)
+
+
+def _out_of_memory(num_rows: int, blocks: Sequence[Block], num_outputs: int) -> TrainingError:
+    num_features = blocks[-1].last
+    num_bytes = solving_bytes(num_rows, num_features, num_outputs)
+    less = " It takes less with head = 'linear'." if len(blocks) > 1 else ""
+    return TrainingError(
+        f"Solving the head takes about {num_bytes / 1e9:.1f} GB of memory ({num_rows:,} rows of "
+        f"{num_features:,} features, {num_outputs:,} outputs), which is not available. Train it in steps "
+        f"instead: a recipe file with optimizer = 'adam'.{less}"
+    )
 
 
 def _out_of_fold(solved: SolvedHead, num_photos: int) -> OutOfFold | None:
