@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from headstart.probe.folds import NUM_FOLDS, deal_folds, strata_of_labels, strata_of_numbers
-from headstart.probe.solve import STRENGTHS, STRONGER, Kind, SolvedHead, solve_head
+from headstart.probe.solve import STRENGTHS, STRONGER, Kind, SolvedHead, scores_of_rows, solve_head
 
 N = 150
 
@@ -78,6 +78,9 @@ def test_scores_are_those_of_the_answers_and_numbers_are_in_their_own_units() ->
     assert solved.cv_loss == pytest.approx(smooth.mean(), rel=1e-5)
     assert solved.cv_headline == pytest.approx((errors * std).mean(), rel=1e-5)
     assert list(solved.summary()) == ["penalties", "cv_loss", "cv_mae"]
+    losses, headlines = scores_of_rows(solved.outputs, numbers, "numbers", std)
+    assert losses == pytest.approx(smooth.mean(1), rel=1e-5)
+    assert headlines == pytest.approx((errors * std).mean(1), rel=1e-5)
 
 
 def test_labels_that_all_or_no_photos_have_get_a_constant() -> None:
