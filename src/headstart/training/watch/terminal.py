@@ -12,6 +12,7 @@ from headstart import tasks
 from headstart.columns import counted
 from headstart.config import PhaseConfig
 from headstart.data.split import Splits
+from headstart.environment import has_pytorch
 from headstart.records import Dataset, Listing
 from headstart.training.run.history import EpochRecord, shown
 from headstart.training.watch.watcher import PhotoCount, RunStart, Watcher
@@ -41,7 +42,7 @@ class Terminal(Watcher):
         self._bar: tuple[Progress, TaskID] | None = None
         self._last_line = 0.0
         self._phases: tuple[PhaseConfig, ...] = ()
-        self._is_file = False
+        self._has_export = False
         self._epochs = 1
         is_live = sys.stderr.isatty() or "FORCE_COLOR" in os.environ
         if is_live and not in_notebook:  # elsewhere importing rich would only take time
@@ -59,9 +60,9 @@ class Terminal(Watcher):
             self._console.print(text, markup=False)
 
     def run_begun(self, start: RunStart) -> None:
-        """Store the phases with flips, and whether the network has a native form."""
+        """Store the phases with flips, and whether the model can be exported to PyTorch."""
         self._phases = start.config.phases
-        self._is_file = start.config.backbone_is_file
+        self._has_export = has_pytorch() and not start.config.backbone_is_file
 
     def photos_read(self, listing: Listing, dataset: Dataset, splits: Splits) -> None:
         """Print what happened to every file, and warnings about the photos."""
@@ -125,8 +126,9 @@ class Terminal(Watcher):
         penalty, penalties = summary.get("penalty"), summary.get("penalties", ())
         cv_loss: float | None = summary["cv_loss"]
         if errors := summary.get("stage_errors"):
-            advice = "" if self._is_file else " To export to PyTorch, train with --head linear"
-            self.say(_stages_in_words(summary["stages"], errors) + (advice if summary["stages"] else ""))
+            has_advice = self._has_export and summary["stages"]
+            advice = " To export to PyTorch, train with --head linear" if has_advice else ""
+            self.say(_stages_in_words(summary["stages"], errors) + advice)
         others = ("penalty", "penalties", "cv_loss", "stages", "stage_errors")
         cv_headline = {name: value for name, value in summary.items() if name not in others}
         chosen = [penalty] if penalty is not None else sorted(penalties)
