@@ -78,18 +78,21 @@ def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f"<table><thead>{line(header, 'th')}</thead><tbody>{body}</tbody></table>"
 
 
-def html_picture(picture: Path | bytes, words: str) -> str:
-    """Return a PNG picture as HTML for a notebook; an empty text if its file cannot be read.
+def html_picture(picture: Path | bytes, words: str, kind: str = "png") -> str:
+    """Return a picture as HTML for a notebook; an empty text if its file cannot be read.
 
     Args:
         picture: The file, or its content.
         words: Its alternative text.
+        kind: Its media type: ``png`` or ``svg+xml``.
     """
     try:
-        png = base64.b64encode(picture if isinstance(picture, bytes) else picture.read_bytes()).decode()
+        content = base64.b64encode(picture if isinstance(picture, bytes) else picture.read_bytes()).decode()
     except OSError:
         return ""
-    return f'<img src="data:image/png;base64,{png}" alt="{html.escape(words)}" style="max-width: 100%">'
+    return (
+        f'<img src="data:image/{kind};base64,{content}" alt="{html.escape(words)}" style="max-width: 100%">'
+    )
 
 
 def width_of(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import re
@@ -99,6 +100,16 @@ def test_the_csv_has_a_row_for_each_backbone_and_its_reason_for_each_that_failed
     assert [row["is_recommended"] for row in rows] == ["0", "1", ""]
     assert float(rows[0]["score"]) == 0.985
     assert "c was not compared: no weights, none" in repr(found)
+
+
+def test_a_notebook_shows_the_table_the_advice_and_the_picture() -> None:
+    found = recommendation(measured("a", 8, 3.0), measured("b", 6, 9.0), c="no <weights>")
+    page = found._repr_html_()
+    assert "<table>" in page
+    assert "Use a:" in page
+    assert "no &lt;weights&gt;" in page
+    (picture,) = re.findall('src="data:image/svg[+]xml;base64,([^"]+)"', page)
+    assert base64.b64decode(picture).decode() == found.svg()
 
 
 def texts(svg: str) -> Iterator[tuple[str, tuple[float, float, float, float]]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, overload
 
 from headstart.answers.intervals import Interval, of_paired_proportions, of_proportion, over_units
-from headstart.columns import counted, html_table, score_text, table
+from headstart.columns import counted, html_picture, html_table, score_text, table
 from headstart.recommendation.compare import Measured
 from headstart.recommendation.picture import Mark, scatter
 from headstart.tasks.task import LOWER_IS_BETTER, Task
@@ -112,8 +113,9 @@ class Recommendation(Sequence[ComparedBackbone]):
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""
         header, *rows = self._table()
-        notes = "".join(f"<p>{note}</p>" for note in [*self._notes(), self.advice])
-        return f"{html_table(header, rows)}{notes}{self.svg()}"
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in [*self._notes(), self.advice])
+        picture = html_picture(self.svg().encode(), "scores against milliseconds per photo", "svg+xml")
+        return f"{html_table(header, rows)}{notes}{picture}"
 
     @property
     def advice(self) -> str:
