@@ -176,7 +176,7 @@ def test_photos_that_cannot_be_compared_on_are_refused(few: Path, file: str, tmp
     with pytest.raises(hs.DataError, match="or one group"):
         hs.recommend(few, backbones=file, group_by="(jpg)", **OPTIONS)
     boxes = tmp_path / "boxes.csv"
-    lines = [f"{path},1,1,20,20" for path in sorted(few.rglob("*.jpg"))]
+    lines = [f"{path},1,1,20,{below}" for path in sorted(few.rglob("*.jpg")) for below in (9, 20)]
     boxes.write_text("\n".join(["image,xmin,ymin,xmax,ymax", *lines]))
     with pytest.raises(hs.ConfigError, match="task 'box' cannot be compared"):
         hs.recommend(boxes, backbones=file, **OPTIONS)

@@ -109,4 +109,12 @@ def recommend(
     print(result)
     if out is not None:
         print(f"Written: {out}, {out.with_suffix('.svg')}", file=sys.stderr)
-    print(f"To train: {shell_command('train', data, '--backbone', result.recommended.backbone)}")
+    name = result.recommended.backbone
+    of_files = () if name.lower().endswith(".onnx") else ("mean", "std", "output_name")
+    options = [
+        word
+        for key, value in settings.items()
+        if key not in of_files
+        for word in (f"--{key.replace('_', '-')}", value)
+    ]
+    print(f"To train: {shell_command('train', data, '--backbone', name, *options)}")

@@ -141,11 +141,13 @@ def _photos(config: TrainConfig, watchers: Watchers) -> Listing:
         DataError: They cannot be used.
         ConfigError: The task has no solver.
     """
-    listing = read_source(config.data, **config.source_options)
+    # A task with boxes is refused, so it need not be asked what to do with several of them.
+    listing = read_source(config.data, **config.source_options | {"boxes": "largest"})
     if tasks.of(listing.task).solver is None:
         raise ConfigError(
             f"The task {listing.task!r} cannot be compared: backbones are compared by heads that are solved "
-            f"without training steps, which this task does not have. Train with several backbones instead."
+            f"without training steps, which this task does not have. Choose another task, if the labels "
+            f"allow it, or train with several backbones and compare their scores."
         )
     for note in listing.notes:
         watchers.say(note)
@@ -169,7 +171,8 @@ def _compare(configs: Mapping[str, TrainConfig], listing: Listing, watchers: Wat
             raise
         except (HeadstartError, MemoryError) as error:
             failed[name] = str(error) or "The memory does not suffice."
-            watchers.say(f"Warning: {name} is left out: {failed[name]}")
+            if len(configs) > 1:
+                watchers.say(f"Warning: {name} is left out: {failed[name]}")
     if not measured:
         raise HeadstartError("\n".join(f"{name}: {reason}" for name, reason in failed.items()))
     task = tasks.of(listing.task)
