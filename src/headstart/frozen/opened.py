@@ -111,22 +111,10 @@ def open_backbone_features(
     def opened(
         prefix: Prefix, function: Callable[[], str], cut: str, second: Activations | None, *, proves: bool
     ) -> Activations:
-        def fingerprint(runtime: str) -> Fingerprint:
-            return Fingerprint(
-                preprocessing=backbone.preprocessing,
-                backbone=backbone.name,
-                cut=cut,
-                function=function(),
-                runtime=runtime,
-                device=OnnxPrefix.device_name,
-                precision=OnnxPrefix.precision,
-                augmentation=augmentation.fingerprint() if augmentation else None,
-            )
-
         return Activations(
             prefix,
             backbone.preprocessing,
-            fingerprint,
+            lambda runtime: _fingerprint(backbone, cut, function(), augmentation, runtime),
             augmentation=augmentation,
             second=second,
             keep=keep,
@@ -142,6 +130,21 @@ def open_backbone_features(
     # The pooled outputs do not change what leads to the main one.
     activations = opened(prefix, lambda: backbone.function, cut, rows, proves=True)
     return OpenedBackbone(prefix, activations, stages, backbone.widths if stages else (), rows)
+
+
+def _fingerprint(
+    backbone: OnnxBackbone, cut: str, function: str, augmentation: Augmentation | None, runtime: str
+) -> Fingerprint:
+    return Fingerprint(
+        preprocessing=backbone.preprocessing,
+        backbone=backbone.name,
+        cut=cut,
+        function=function,
+        runtime=runtime,
+        device=OnnxPrefix.device_name,
+        precision=OnnxPrefix.precision,
+        augmentation=augmentation.fingerprint() if augmentation else None,
+    )
 
 
 class _Second:
