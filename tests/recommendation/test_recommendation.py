@@ -8,6 +8,8 @@ import io
 import re
 from collections.abc import Iterator
 from itertools import combinations
+from pathlib import Path
+from typing import TypeAlias
 from xml.etree import ElementTree
 
 import numpy as np
@@ -18,20 +20,27 @@ from headstart.answers.intervals import of_paired_proportions, over_units, wilso
 from headstart.recommendation.compare import Measured
 from headstart.recommendation.picture import Mark, scatter
 from headstart.recommendation.result import FIELDS, Recommendation, compared
+from headstart.records import Dataset
 
 NUM = 400
+Timed: TypeAlias = tuple[Measured, float]
 
 
-def measured(name: str, wrong: int, ms: float, loss: float = 0.1, *, noise: float = 0.0) -> Measured:
+DATASET = Dataset("photos", (), (), (), (), 0)
+
+
+def measured(name: str, wrong: int, ms: float, loss: float = 0.1, *, noise: float = 0.0) -> Timed:
     """A backbone that gets the first photos wrong."""
     generator = np.random.default_rng(len(name))
     losses = np.full(NUM, loss) + noise * generator.normal(size=NUM)
     losses[:wrong] += 2
-    return Measured(name, 224, (), losses, np.arange(NUM) >= wrong, np.arange(NUM), ms, 9.04)
+    numbers = np.arange(NUM)
+    return Measured(name, 224, (), losses, numbers >= wrong, numbers, Path(), 9.04, DATASET), ms
 
 
-def recommendation(*rows: Measured, **failed: str) -> Recommendation:
-    return Recommendation(compared(rows, tasks.of("classification")), "accuracy", NUM, failed)
+def recommendation(*rows: Timed, **failed: str) -> Recommendation:
+    backbones, times = zip(*rows, strict=True)
+    return Recommendation(compared(backbones, times, tasks.of("classification")), "accuracy", NUM, failed)
 
 
 @pytest.mark.parametrize(
@@ -66,14 +75,16 @@ def test_scores_intervals_and_paired_differences_are_those_of_the_photos() -> No
     assert other.score_behind == pytest.approx(-0.05)
     differences = np.where((np.arange(NUM) >= 10) & (np.arange(NUM) < 30), -1, 0)
     assert other.score_behind_interval == pytest.approx(of_paired_proportions(differences))
-    assert other.loss_behind_interval == pytest.approx(over_units(bad.losses - good.losses, good.units))
+    assert other.loss_behind_interval == pytest.approx(
+        over_units(bad[0].losses - good[0].losses, np.arange(NUM))
+    )
     assert not other.is_as_good
 
 
 def test_photos_of_one_group_say_less() -> None:
-    alone = measured("a", 40, 5.0)
+    alone, ms = measured("a", 40, 5.0)
     grouped = Measured(**(vars(alone) | {"units": np.arange(NUM) // 20}))
-    (one,), (other,) = recommendation(alone), recommendation(grouped)
+    (one,), (other,) = recommendation((alone, ms)), recommendation((grouped, ms))
     for name in ("score_interval", "loss_interval"):
         (low, high), (wider_low, wider_high) = getattr(one, name), getattr(other, name)
         assert wider_high - wider_low > 2 * (high - low)
@@ -81,8 +92,8 @@ def test_photos_of_one_group_say_less() -> None:
 
 def test_numbers_have_intervals_in_their_units() -> None:
     errors = np.random.default_rng(0).exponential(30, NUM)
-    one = Measured("a", 64, (), errors / 20, errors, np.arange(NUM), 5.0, 9.0)
-    found = Recommendation(compared([one], tasks.of("regression")), "mae", NUM, {})
+    one = Measured("a", 64, (), errors / 20, errors, np.arange(NUM), Path(), 9.0, DATASET)
+    found = Recommendation(compared([one], [5.0], tasks.of("regression")), "mae", NUM, {})
     low, high = found[0].score_interval
     assert 25 < low < errors.mean() < high < 40
     assert "lower is better" in found.svg()

@@ -1,14 +1,12 @@
-"""Measures one backbone on photos: cross-validated scores of a solved head, time per photo, and size."""
+"""Scores one backbone on photos, by a head that is solved and cross-validated, and writes its model file."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from statistics import median
-from typing import Final
+from pathlib import Path
 
 import numpy as np
 
@@ -18,29 +16,23 @@ from headstart.data.check import CheckedPhoto, check_images, not_finite_error
 from headstart.data.split import unit_names
 from headstart.data.targets import Scale, Targets
 from headstart.errors import DataError, TrainingError
+from headstart.files import write_whole
 from headstart.frozen.cache import Room, should_keep
 from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.frozen.onnx_file.check import check_on_files
 from headstart.frozen.opened import OpenedBackbone, open_backbone_features
 from headstart.inference.model_file import ModelInfo, seal_onnx
-from headstart.inference.predictor import Predictor
-from headstart.inference.runtime import CPU
 from headstart.probe.assemble import assemble
 from headstart.probe.blocks import Block, blocks_of
 from headstart.probe.photos import SolvedPhotos, solve_photos
 from headstart.probe.solve import scores_of_rows
 from headstart.recipe import EXACT_LIMIT_BYTES, solving_bytes
-from headstart.records import Dataset, Listing, Quarantined, Record
-
-_WARM_UP: Final = 3  # predictions that are not timed
-_MOST_TIMED: Final = 40
-_LEAST_TIMED: Final = 5
-_SECONDS_TIMED: Final = 4.0
+from headstart.records import Dataset, Listing, Record
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What was measured of one backbone.
+    """The scores of one backbone.
 
     Attributes:
         name: Name by which the backbone is chosen for training.
@@ -49,9 +41,9 @@ class Measured:
         losses: (N,), out-of-fold loss of each photo.
         scores: (N,), out-of-fold main score of each photo: for classes, whether it is right.
         units: (N,) ints: photos of the same group and identical photos have the same number.
-        ms_per_photo: Median time from the bytes of a photo to its prediction, with a warm model file.
-        megabytes: Size of the model file, in 10⁶ bytes.
-        quarantined: Photos that could not be used, with the reasons.
+        model: The model file that a probe would write.
+        megabytes: Its size, in 10⁶ bytes.
+        dataset: The photos, and what happened to each file.
     """
 
     name: str
@@ -60,9 +52,9 @@ class Measured:
     losses: np.ndarray
     scores: np.ndarray
     units: np.ndarray
-    ms_per_photo: float
+    model: Path
     megabytes: float
-    quarantined: tuple[Quarantined, ...] = ()
+    dataset: Dataset
 
 
 def measure(
@@ -70,10 +62,11 @@ def measure(
     backbone: OnnxBackbone,
     listing: Listing,
     config: TrainConfig,
+    model: Path,
     say: Callable[[str], object],
     advance: Callable[[int], object],
 ) -> Measured:
-    """Measure a backbone, in one pass over the photos.
+    """Score a backbone, in one pass over the photos.
 
     Features are computed and stored as for a probe, which therefore needs no further pass.
 
@@ -82,6 +75,7 @@ def measure(
         backbone: The backbone.
         listing: Photos of a task that has a solver.
         config: Where features are kept, the number of threads, and how many photos may be unusable.
+        model: The model file to write.
         say: Called with a sentence for the user.
         advance: Called with 1 for each photo.
 
@@ -104,7 +98,8 @@ def measure(
         except DataError as error:  # about the features: the photos have just been read
             raise TrainingError(str(error)) from error
     losses, scores, units = _out_of_fold(solved, dataset.records, targets)
-    model = _model(backbone, dataset, solved, scale)
+    content = _content(backbone, dataset, solved, scale)
+    write_whole(model, content, keep=False)
     return Measured(
         name,
         backbone.preprocessing.size_px,
@@ -112,9 +107,9 @@ def measure(
         losses,
         scores,
         units,
-        milliseconds(Predictor.from_bytes(model, providers=CPU), dataset.records),
-        len(model) / 1e6,
-        dataset.quarantined,
+        model,
+        len(content) / 1e6,
+        dataset,
     )
 
 
@@ -188,8 +183,8 @@ def _out_of_fold(
     return losses[has_answer], scores[has_answer], units[has_answer]
 
 
-def _model(backbone: OnnxBackbone, dataset: Dataset, solved: SolvedPhotos, scale: Scale) -> bytes:
-    """Return the model file that a probe on these photos would write."""
+def _content(backbone: OnnxBackbone, dataset: Dataset, solved: SolvedPhotos, scale: Scale) -> bytes:
+    """Return the content of the model file that a probe on these photos would write."""
     info = ModelInfo(
         dataset.task,
         backbone.name,
@@ -203,28 +198,3 @@ def _model(backbone: OnnxBackbone, dataset: Dataset, solved: SolvedPhotos, scale
         thresholds=tasks.of(dataset.task).first_thresholds(len(dataset.class_names)),
     )
     return seal_onnx(assemble(backbone, solved.head.weight, solved.head.bias, info), info)
-
-
-def milliseconds(predictor: Predictor, records: Sequence[Record]) -> float:
-    """Return the median time of predicting one photo from its bytes, in milliseconds.
-
-    Decoding and resizing are included, reading from the disk is not.
-
-    Args:
-        predictor: An opened model.
-        records: Photos; those that are timed are spread evenly over them.
-
-    Raises:
-        ImageError: A photo can no longer be read.
-    """
-    step = max(len(records) // _MOST_TIMED, 1)
-    photos = [record.photo for record in records[::step][:_MOST_TIMED]]
-    for photo in photos[:_WARM_UP]:
-        predictor.predict(photo.content())
-    times: list[float] = []
-    while len(times) < _LEAST_TIMED or (len(times) < len(photos) and sum(times) < _SECONDS_TIMED):
-        content = photos[len(times) % len(photos)].content()
-        begun = time.perf_counter()
-        predictor.predict(content)
-        times.append(time.perf_counter() - begun)
-    return 1000 * median(times)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, overload
 
@@ -201,16 +201,24 @@ class Recommendation(Sequence[ComparedBackbone]):
         )
 
 
-def compared(measured: Iterable[Measured], task: Task) -> list[ComparedBackbone]:
-    """Compare backbones that were measured on the same photos; the best is the one with the lowest loss."""
-    measured = list(measured)
-    if not measured:
-        return []
+def compared(measured: Sequence[Measured], times: Sequence[float], task: Task) -> list[ComparedBackbone]:
+    """Compare at least one backbone; the best is the one with the lowest loss.
+
+    Args:
+        measured: Scores on the same photos.
+        times: Milliseconds per photo of each.
+        task: The task.
+    """
     best = min(measured, key=lambda each: float(each.losses.mean()))
-    return [_compared(each, best, is_proportion=task.has_class) for each in measured]
+    return [
+        _compared(each, best, ms_per_photo, is_proportion=task.has_class)
+        for each, ms_per_photo in zip(measured, times, strict=True)
+    ]
 
 
-def _compared(this: Measured, best: Measured, *, is_proportion: bool) -> ComparedBackbone:
+def _compared(
+    this: Measured, best: Measured, ms_per_photo: float, *, is_proportion: bool
+) -> ComparedBackbone:
     units = this.units
     losses, scores = this.losses - best.losses, this.scores.astype(float) - best.scores
     if is_proportion:
@@ -230,7 +238,7 @@ def _compared(this: Measured, best: Measured, *, is_proportion: bool) -> Compare
         over_units(losses, units),
         float(scores.mean()),
         behind_interval,
-        this.ms_per_photo,
+        ms_per_photo,
         this.megabytes,
         this.size_px,
         this.stages,

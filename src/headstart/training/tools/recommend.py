@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,7 @@ from headstart.files import given_path, refuse_to_write, write_whole
 from headstart.recommendation.compare import Measured, measure
 from headstart.recommendation.result import FIELDS, Recommendation, compared
 from headstart.recommendation.sample import choose_photos
+from headstart.recommendation.timing import milliseconds
 from headstart.records import Listing
 from headstart.training.choose import find_graph
 from headstart.training.tools.backbone_list import backbones as list_backbones
@@ -161,32 +163,38 @@ def _photos(config: TrainConfig, watchers: Watchers) -> Listing:
 
 def _compare(configs: Mapping[str, TrainConfig], listing: Listing, watchers: Watchers) -> Recommendation:
     """Measure one backbone after the other; those that fail are left out with their reasons."""
+    with tempfile.TemporaryDirectory(prefix="headstart-", ignore_cleanup_errors=True) as folder:
+        measured, failed = _measured(configs, listing, Path(folder), watchers)
+        if not measured:
+            raise HeadstartError("\n".join(f"{name}: {reason}" for name, reason in failed.items()))
+        dataset, task = measured[0].dataset, tasks.of(listing.task)
+        watchers.say("Timing predictions of single photos")
+        times = milliseconds([each.model for each in measured], [each.photo for each in dataset.records])
+        rows = compared(measured, times, task)
+    unreadable = [(each.path, each.reason) for each in dataset.quarantined]
+    return Recommendation(rows, task.metrics[0], len(measured[0].losses), failed, unreadable)
+
+
+def _measured(
+    configs: Mapping[str, TrainConfig], listing: Listing, folder: Path, watchers: Watchers
+) -> tuple[list[Measured], dict[str, str]]:
+    """Return the scores of backbones, with their model files in a folder, and the reasons of the others."""
     measured: list[Measured] = []
     failed: dict[str, str] = {}
     for number, (name, config) in enumerate(configs.items(), 1):
         description = f"{name} ({number} of {len(configs)})"
         try:
-            measured.append(_measure(name, config, listing, watchers, description))
+            graph = find_graph(config, listing.task, watchers.say)
+            if isinstance(graph, str):
+                raise NetworkError(graph)
+            model = folder / f"{number}.onnx"
+            with watchers.counting(description, len(listing.candidates)) as counter:
+                found = measure(name, graph, listing, config, model, watchers.say, counter.advance)
+            measured.append(found)
         except (ConfigError, DataError):  # about the command or the photos, so that all would fail
             raise
         except (HeadstartError, MemoryError) as error:
             failed[name] = str(error) or "The memory does not suffice."
             if len(configs) > 1:
                 watchers.say(f"Warning: {name} is left out: {failed[name]}")
-    if not measured:
-        raise HeadstartError("\n".join(f"{name}: {reason}" for name, reason in failed.items()))
-    task = tasks.of(listing.task)
-    unreadable = [(each.path, each.reason) for each in measured[0].quarantined]
-    return Recommendation(
-        compared(measured, task), task.metrics[0], len(measured[0].losses), failed, unreadable
-    )
-
-
-def _measure(
-    name: str, config: TrainConfig, listing: Listing, watchers: Watchers, description: str
-) -> Measured:
-    graph = find_graph(config, listing.task, watchers.say)
-    if isinstance(graph, str):
-        raise NetworkError(graph)
-    with watchers.counting(description, len(listing.candidates)) as counter:
-        return measure(name, graph, listing, config, watchers.say, counter.advance)
+    return measured, failed
