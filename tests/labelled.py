@@ -33,6 +33,9 @@ INFOS = {
 # The best value of each score.
 PERFECT = {
     "accuracy": 1.0,
+    "calibrated_loss": 0.0,
+    "balanced_accuracy": 1.0,
+    "macro_f1": 1.0,
     "map": 1.0,
     "f1": 1.0,
     "mae": 0.0,

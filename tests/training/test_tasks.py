@@ -83,7 +83,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 METRICS = {
     "box": {"loss", "iou", "iou50"},
     "box and class": {"loss", "iou", "iou50", "accuracy"},
-    "multilabel": {"loss", "accuracy", "map", "f1"},
+    "multilabel": {"loss", "accuracy", "map", "f1", "calibrated_loss"},
     "regression": {"loss", "mae", "rmse", "r2"},
 }
 

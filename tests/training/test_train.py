@@ -80,15 +80,17 @@ def test_the_metrics_are_those_of_the_contract(result: hs.TrainResult) -> None:
     }
     assert [phase["name"] for phase in metrics["phases"]] == ["probe", "last", "everything"]
     assert [len(phase["epochs"]) for phase in metrics["phases"]] == [2, 1, 1]
-    keys = {"epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds"}
+    scores = ("loss", "accuracy", "calibrated_loss", "balanced_accuracy", "macro_f1")
+    val = {f"val_{name}" for name in scores}
+    keys = {"epoch", "train_loss", "train_accuracy", *val, "lr", "seconds"}
     assert set(metrics["phases"][0]["epochs"][0]) == keys
-    assert set(metrics["best"]) == {"phase", "epoch", "val_loss", "val_accuracy"}
+    assert set(metrics["best"]) == {"phase", "epoch", *val}
     assert {"loss", "accuracy"} <= set(metrics["test"])
     assert {"total", "features", "train", "export"} <= set(metrics["seconds"])
     assert metrics["versions"]["torch"] == torch.__version__
 
 
-def test_the_best_epoch_is_the_one_of_least_validation_loss(result: hs.TrainResult) -> None:
+def test_the_best_epoch_is_the_one_of_least_loss_after_the_best_temperature(result: hs.TrainResult) -> None:
     rows = read_csv(result.path / "history.csv")
     assert [(row["phase"], row["epoch"]) for row in rows] == [
         ("probe", "1"),
@@ -96,7 +98,7 @@ def test_the_best_epoch_is_the_one_of_least_validation_loss(result: hs.TrainResu
         ("last", "1"),
         ("everything", "1"),
     ]
-    best = min(rows, key=lambda row: float(row["val_loss"]))
+    best = min(rows, key=lambda row: (float(row["val_calibrated_loss"]), float(row["val_loss"])))
     assert (best["phase"], int(best["epoch"])) == (
         result.metrics["best"]["phase"],
         result.metrics["best"]["epoch"],

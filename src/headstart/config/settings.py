@@ -33,6 +33,12 @@ _machine = partial(setting, section="Machine, time and faults")
 _computing = partial(_machine, commands=("features", "recommend"))
 
 
+_SCORES = (
+    *("calibrated_loss", "loss", "accuracy", "balanced_accuracy", "macro_f1", "map", "f1"),
+    *("mae", "rmse", "r2", "iou", "iou50"),
+)
+
+
 def _as_it_is(value: Any, where: str, problems: list[str]) -> Any:
     """Return a value unchecked: phases are checked together, later."""
     return value
@@ -182,11 +188,10 @@ class TrainConfig:
         32, "photos per training step, in all processes together", at_least=1, commands=("lr-find",)
     )
     select: str = _training(
-        "val_loss",
-        "validation score by which the best weights are chosen",
-        choices=tuple(
-            f"val_{score}" for score in ("loss", "accuracy", "map", "f1", "mae", "rmse", "r2", "iou", "iou50")
-        ),
+        "val_calibrated_loss",
+        "validation score by which the best weights are chosen; val_calibrated_loss is the loss after the "
+        "best temperature, for numbers and boxes the loss itself",
+        choices=tuple(f"val_{score}" for score in _SCORES),
     )
     features: str = _computing(
         "auto",

@@ -26,6 +26,8 @@ class ClassificationScores:
             predicted.
         support: Per class: the number of its photos.
         confusion: (K, K), photos by true class (row) and predicted class (column).
+        calibrated_loss: Mean cross entropy after the best temperature for these photos; NaN if unknown. It
+            serves to compare weights, and is too good as an estimate for other photos.
     """
 
     class_names: tuple[str, ...]
@@ -36,18 +38,34 @@ class ClassificationScores:
     f1: tuple[float, ...]
     support: tuple[int, ...]
     confusion: tuple[tuple[int, ...], ...]
+    calibrated_loss: float = math.nan
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean recall of the classes that have photos."""
+        return float(np.nanmean(self.recall))
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean F1 of the classes that have photos or were predicted."""
+        return float(np.nanmean(self.f1))
 
     @property
     def summary(self) -> dict[str, float]:
         """The overall scores by name."""
-        return {"loss": self.loss, "accuracy": self.accuracy}
+        return {**self._reported, "calibrated_loss": self.calibrated_loss}
+
+    @property
+    def _reported(self) -> dict[str, float]:
+        names = ("loss", "accuracy", "balanced_accuracy", "macro_f1")
+        return {name: getattr(self, name) for name in names}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the scores for JSON: ``classes`` has one entry per class; undefined scores are null."""
         names = ("name", "precision", "recall", "f1", "support")
         by_class = zip(self.class_names, self.precision, self.recall, self.f1, self.support, strict=True)
         classes = [without_nan(dict(zip(names, row, strict=True))) for row in by_class]
-        return {**self.summary, "classes": classes, "confusion": [list(row) for row in self.confusion]}
+        return {**self._reported, "classes": classes, "confusion": [list(row) for row in self.confusion]}
 
 
 def score(
@@ -70,19 +88,31 @@ def score(
             "each for every photo, and at least one photo."
         )
     confusion = confusion_matrix(labels, predicted, len(class_names))
-    correct, support, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, as documented
-        precision, recall, f1 = correct / predicted, correct / support, 2 * correct / (predicted + support)
+    precision, recall, f1 = scores_by_class(labels, predicted, len(class_names))
     return ClassificationScores(
         class_names=tuple(class_names),
         loss=float(losses.mean(dtype=np.float64)),
-        accuracy=float(correct.sum() / len(labels)),
+        accuracy=float(confusion.trace() / len(labels)),
         precision=tuple(precision.tolist()),
         recall=tuple(recall.tolist()),
         f1=tuple(f1.tolist()),
-        support=tuple(support.tolist()),
+        support=tuple(confusion.sum(1).tolist()),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
     )
+
+
+def scores_by_class(
+    labels: np.ndarray, predicted: np.ndarray, num_classes: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return precision, recall and F1 of each class, (K,) each; undefined scores are NaN.
+
+    Arguments are those of ``confusion_matrix``, which needs K² numbers; this needs K.
+    """
+    correct, support, claimed = (
+        np.bincount(each, minlength=num_classes) for each in (labels[labels == predicted], labels, predicted)
+    )
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, as documented
+        return correct / claimed, correct / support, 2 * correct / (claimed + support)
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:

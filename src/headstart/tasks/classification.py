@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
 from headstart.images.view import View
 from headstart.records import Record
+from headstart.tasks.calibration import calibrated_loss
 from headstart.tasks.class_scores import ClassificationScores, score
 from headstart.tasks.losses import cross_entropy
 from headstart.tasks.prediction import Prediction
@@ -33,7 +35,7 @@ class Classification(Task):
     has_class = True
     solver: Solver = "classes"
     activation: Literal["softmax"] = "softmax"
-    metrics = ("accuracy",)
+    metrics = ("accuracy", "calibrated_loss", "balanced_accuracy", "macro_f1")
     answers = "a logit for each class"
 
     def labels_of(self, class_names: Sequence[str]) -> tuple[str, ...]:
@@ -68,7 +70,9 @@ class Classification(Task):
         self, labels: Sequence[str], outputs: np.ndarray, losses: np.ndarray, info: Described
     ) -> ClassificationScores:
         """Return accuracy, confusion matrix, and the scores of each class."""
-        return score(classes_of(labels, info.class_names), outputs.argmax(1), losses, info.class_names)
+        known = classes_of(labels, info.class_names)
+        found = score(known, outputs.argmax(1), losses, info.class_names)
+        return replace(found, calibrated_loss=calibrated_loss(outputs, known))
 
     def csv_columns(self, info: Described, top_k: int) -> tuple[list[str], list[str]]:
         """Return the columns of label and probability, and those of the next most probable classes."""

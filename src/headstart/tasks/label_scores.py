@@ -27,6 +27,8 @@ class MultilabelScores:
         precision, recall, f1_by_class: Per class, at its threshold.
         thresholds: Per class: a photo is predicted to have the class if its probability is at least this.
         support: Per class: the number of photos that have it.
+        calibrated_loss: Mean binary cross entropy after the best temperature for these photos; NaN if
+            unknown. It serves to compare weights, and is too good as an estimate for other photos.
     """
 
     class_names: tuple[str, ...]
@@ -40,11 +42,16 @@ class MultilabelScores:
     f1_by_class: tuple[float, ...]
     thresholds: tuple[float, ...]
     support: tuple[int, ...]
+    calibrated_loss: float = math.nan
 
     @property
     def summary(self) -> dict[str, float]:
         """The overall scores by name."""
-        return {"loss": self.loss, "accuracy": self.accuracy, "map": self.map, "f1": self.f1}
+        return {**self._reported, "calibrated_loss": self.calibrated_loss}
+
+    @property
+    def _reported(self) -> dict[str, float]:
+        return {name: getattr(self, name) for name in ("loss", "accuracy", "map", "f1")}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the scores for JSON; undefined scores are null."""
@@ -58,7 +65,7 @@ class MultilabelScores:
             "support": self.support,
         }
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        return without_nan({**self.summary, "classes": [without_nan(row) for row in rows]})
+        return without_nan({**self._reported, "classes": [without_nan(row) for row in rows]})
 
 
 def score_multilabel(

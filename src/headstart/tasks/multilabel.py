@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
 from headstart.images.view import View
 from headstart.records import Record
+from headstart.tasks.calibration import calibrated_loss
 from headstart.tasks.label_scores import MultilabelScores, choose_thresholds, score_multilabel
 from headstart.tasks.losses import binary_cross_entropy, sigmoid
 from headstart.tasks.prediction import Prediction
@@ -24,7 +26,7 @@ class Multilabel(Task):
     has_labels = True
     solver: Solver = "labels"
     activation: Literal["sigmoid"] = "sigmoid"
-    metrics = ("accuracy", "map", "f1")
+    metrics = ("accuracy", "map", "f1", "calibrated_loss")
     answers = "a logit for each class"
     fine_tuning = FineTuning(solves_first=False)
 
@@ -95,7 +97,8 @@ class Multilabel(Task):
     ) -> MultilabelScores:
         """Return average precision, and F1, precision and recall at the thresholds."""
         has = class_sets_of(labels, info.class_names)
-        return score_multilabel(has, sigmoid(outputs), losses, info.class_names, info.thresholds)
+        found = score_multilabel(has, sigmoid(outputs), losses, info.class_names, info.thresholds)
+        return replace(found, calibrated_loss=calibrated_loss(outputs, has))
 
     def csv_columns(self, info: Described, top_k: int) -> tuple[list[str], list[str]]:
         """Return the column ``labels``, and additionally a column for each class."""

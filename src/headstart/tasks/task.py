@@ -24,7 +24,7 @@ Solver: TypeAlias = Literal["classes", "labels", "numbers"]
 SizeReader: TypeAlias = Callable[[], tuple[int, int]]
 """Returns the width and height of a photo as a viewer displays it."""
 
-LOWER_IS_BETTER: Final = frozenset({"loss", "mae", "rmse"})
+LOWER_IS_BETTER: Final = frozenset({"loss", "calibrated_loss", "mae", "rmse"})
 """Scores for which lower values are better."""
 
 

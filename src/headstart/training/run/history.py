@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from headstart import tasks
 from headstart.columns import score_text
@@ -12,6 +12,9 @@ from headstart.tasks.task import LOWER_IS_BETTER
 
 Scores: TypeAlias = dict[str, float]
 """Scores by name over all photos of all processes: the mean ``loss``, the task's main score, and others."""
+
+
+_SHOWN_IF_SELECTED: Final = frozenset({"calibrated_loss", "balanced_accuracy", "macro_f1"})
 
 
 def refuse_other_scores(select: str, task: str, num_box_classes: int = 0) -> None:
@@ -23,7 +26,7 @@ def refuse_other_scores(select: str, task: str, num_box_classes: int = 0) -> Non
         num_box_classes: Number of classes that are predicted for a box; 0 if there is only one class.
     """
     metrics = tasks.of(task).metrics_of(num_box_classes)
-    known = ["val_loss", *(f"val_{name}" for name in metrics)]
+    known = list(dict.fromkeys(["val_loss", "val_calibrated_loss", *(f"val_{name}" for name in metrics)]))
     if select not in known:
         raise ConfigError(
             f"select is {select!r}, which the task {task!r} does not have: use {', '.join(known)}."
@@ -91,24 +94,33 @@ class EpochRecord:
         return next(name for name in self.train if name != "loss")
 
     def is_better_than(self, other: EpochRecord | None, select: str) -> bool:
-        """Compare by ``val_loss`` or another score of the task; if equal, the earlier epoch is kept.
+        """Compare by a score; if equal, by ``val_loss``, and then the earlier epoch is kept.
 
-        The loss is the default because on a few hundred photos many epochs have the same accuracy, and
-        because the reported accuracy is then not the score by which the epoch was selected.
+        The loss after the best temperature is the default because on a few hundred photos many epochs have
+        the same accuracy, because the reported accuracy is then not the score by which the epoch was
+        selected, and because the plain loss prefers timid weights. For numbers and boxes, which have no
+        temperature, it is the plain loss.
         """
         if other is None:
             return True
         name = select.removeprefix("val_")
+        name = "loss" if name == "calibrated_loss" and name not in self.val else name
         sign = -1 if name in LOWER_IS_BETTER else 1
         mine, others = (sign * record.val[name] for record in (self, other))
         return (mine, -self.val["loss"]) > (others, -other.val["loss"])
 
-    def __str__(self) -> str:
+    def text(self, select: str) -> str:
+        """Return the numbers for people, with the validation score by which weights are selected."""
         rate = f"   lr {self.lr:.2g}" if self.lr else ""  # a head that is solved has none
         return (
-            f"train {shown(self.train)}   val {shown(self.val)}{rate}   {self.seconds:.1f} s"
+            f"train {shown(self.train)}   val {shown_val(self.val, select)}{rate}   {self.seconds:.1f} s"
             f"{'' if self.completed == 1 else f'   cut short at {self.completed:.0%}'}"
         )
+
+
+def shown_val(scores: Scores, select: str) -> str:
+    """Format validation scores for people, without those that only matter if they select the weights."""
+    return shown({k: v for k, v in scores.items() if k not in _SHOWN_IF_SELECTED or f"val_{k}" == select})
 
 
 def shown(scores: Scores) -> str:

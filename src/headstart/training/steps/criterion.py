@@ -16,6 +16,8 @@ from torch import Tensor
 from headstart import tasks
 from headstart.data.targets import Targets
 from headstart.model.spatial_head import upright
+from headstart.tasks.calibration import calibrated_loss
+from headstart.tasks.class_scores import scores_by_class
 from headstart.tasks.label_scores import choose_thresholds, score_multilabel
 from headstart.tasks.losses import BOX_BETA, LEAST_AREA
 from headstart.tasks.number_scores import score_regression
@@ -79,6 +81,12 @@ class Classification(Criterion):
         """Return whether each photo is classified correctly."""
         return outputs.argmax(1) == rows
 
+    def scores(self, outputs: np.ndarray, rows: np.ndarray) -> dict[str, float]:
+        """Return the loss after the best temperature, balanced accuracy and macro F1."""
+        _, recall, f1 = scores_by_class(rows, outputs.argmax(1), outputs.shape[1])
+        means = {"balanced_accuracy": float(np.nanmean(recall)), "macro_f1": float(np.nanmean(f1))}
+        return {"calibrated_loss": calibrated_loss(outputs, rows), **means}
+
 
 class Multilabel(Criterion):
     """Any number of classes per photo: binary cross entropy, averaged over the classes."""
@@ -93,13 +101,14 @@ class Multilabel(Criterion):
         return ((outputs > 0) == (rows > 0.5)).float().mean(1)
 
     def scores(self, outputs: np.ndarray, rows: np.ndarray) -> dict[str, float]:
-        """Return average precision and F1 (at a probability of 0.5), averaged over the classes."""
+        """Return average precision, F1 at the best thresholds, and the loss after the best temperature."""
         labels, probabilities = rows > 0.5, 1 / (1 + np.exp(-outputs.astype(np.float64)))
         thresholds = choose_thresholds(labels, probabilities)  # as they are chosen at the end
         names = [str(k) for k in range(labels.shape[1])]
         photo_losses = tasks.MULTILABEL.losses(outputs.astype(np.float64), rows)
         found = score_multilabel(labels, probabilities, photo_losses, names, thresholds).summary
-        return {name: 0.0 if np.isnan(found[name]) else found[name] for name in ("map", "f1")}
+        scores = {name: 0.0 if np.isnan(found[name]) else found[name] for name in ("map", "f1")}
+        return scores | {"calibrated_loss": calibrated_loss(outputs, labels)}
 
 
 class Regression(Criterion):

@@ -14,7 +14,7 @@ from headstart.config import PhaseConfig
 from headstart.data.split import Splits
 from headstart.environment import has_pytorch
 from headstart.records import Dataset, Listing
-from headstart.training.run.history import EpochRecord, shown
+from headstart.training.run.history import EpochRecord, shown, shown_val
 from headstart.training.watch.watcher import PhotoCount, RunStart, Watcher
 from headstart.views.flips import flip_warnings
 
@@ -42,6 +42,7 @@ class Terminal(Watcher):
         self._bar: tuple[Progress, TaskID] | None = None
         self._last_line = 0.0
         self._phases: tuple[PhaseConfig, ...] = ()
+        self._select = ""
         self._has_export = False
         self._epochs = 1
         is_live = sys.stderr.isatty() or "FORCE_COLOR" in os.environ
@@ -61,7 +62,7 @@ class Terminal(Watcher):
 
     def run_begun(self, start: RunStart) -> None:
         """Store the phases with flips, and whether the model can be exported to PyTorch."""
-        self._phases = start.config.phases
+        self._phases, self._select = start.config.phases, start.config.select
         self._has_export = has_pytorch() and not start.config.backbone_is_file
 
     def photos_read(self, listing: Listing, dataset: Dataset, splits: Splits) -> None:
@@ -150,13 +151,14 @@ class Terminal(Watcher):
 
     def epoch_done(self, record: EpochRecord, is_best: bool) -> None:
         """Print the scores of an epoch."""
-        self.say(f"{record.phase} {record.epoch}/{self._epochs}   {record}{'   best' if is_best else ''}")
+        text = record.text(self._select)
+        self.say(f"{record.phase} {record.epoch}/{self._epochs}   {text}{'   best' if is_best else ''}")
 
     def mixture_found(self, record: EpochRecord, share: float) -> None:
         """Print the scores of a better mixture of weights."""
         self.say(
             f"{record.phase}: {share:.0%} of epoch {record.epoch}'s weights, {1 - share:.0%} of those before "
-            f"the phase: val {shown(record.val)}   best"
+            f"the phase: val {shown_val(record.val, self._select)}   best"
         )
 
     def progressed(self, count: PhotoCount) -> None:
