@@ -6,7 +6,7 @@
 Both commands are given the same folder of data sets. For each data set that ``runs.csv`` contains, the order
 of backbones by ``hs.recommend`` (by loss) is compared with the order by the loss of validation photos in full
 runs. Pairs in another order are listed with the paired interval of the runs' difference. With ``--together``,
-near-duplicates are groups for ``hs.recommend``, as they are for the folds of ``runs.csv`` without ``--plain``.
+near-duplicates are groups for ``hs.recommend``, as they are for the folds of ``runs.csv``.
 """
 
 from __future__ import annotations
@@ -78,7 +78,6 @@ def compare(data: Path, runs: Path, *, together: bool) -> None:
     of_runs = [float(losses[name].mean()) for name in predicted]
     tau = kendalls_tau([row.loss for row in predicted.values()], of_runs)
     print(f"\nKendall's tau over {len(of_runs) * (len(of_runs) - 1) // 2} pairs: {tau:.2f}")
-    print("In another order:")
     for first, second in combinations(predicted, 2):
         difference = losses[second] - losses[first]
         if difference.mean() < 0:
