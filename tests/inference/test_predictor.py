@@ -510,7 +510,7 @@ def test_preprocessing_is_that_of_training(model: bytes) -> None:
     seen: list[np.ndarray] = []
     content = png(Image.fromarray(noise(2)).resize((50, 31)))
     Spy.from_bytes(model).predict(content)
-    np.testing.assert_array_equal(seen[0], load_pixels(content, INFO.preprocessing, path="photo"))
+    np.testing.assert_array_equal(seen[0], [load_pixels(content, INFO.preprocessing, path="photo")])
 
 
 def test_photos_of_a_folder_are_found_in_order_and_as_for_training(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def evaluate(
     split_column: str | None = None,
     group_by: str | None = None,
     boxes: str = "refuse",
+    views: int | None = None,
 ) -> Evaluation:
     """Score a model on labelled photos. Classes are matched by name; not every class needs photos.
 
@@ -54,6 +55,7 @@ def evaluate(
         group_by: A table's column of groups, or a regular expression that finds the group in the path. Photos
             from groups that were not in training are counted and scored apart, in a note.
         boxes: What becomes of photos that have not exactly one box: ``"refuse"``, ``"largest"``, ``"skip"``.
+        views: Number of views of each photo, as for ``load``; by default 1, or those of a loaded model.
 
     Raises:
         RunFolderError: There is no such model.
@@ -61,7 +63,7 @@ def evaluate(
             model.
         ConfigError: ``target`` does not match the model, or a path is not one.
     """
-    predictor = model if isinstance(model, Predictor) else load(model)
+    predictor = _opened(model, views)
     info = predictor.info
     _refuse_other_targets(target, info)
     listing = read_source(
@@ -86,6 +88,17 @@ def evaluate(
     of_groups = note_on_groups(answers, info) or ("" if group_by is None else _NO_GROUPS)
     seen = [] if predictor.path is None else notes_on_seen(Path(predictor.path).parent, found.scored)
     return dataclasses.replace(found, notes=(*seen, *filter(None, [of_groups]), *notes))
+
+
+def _opened(model: Predictor | str | os.PathLike[str], views: int | None) -> Predictor:
+    if not isinstance(model, Predictor):
+        return load(model, views=1 if views is None else views)
+    if views not in (None, model.views):
+        raise ConfigError(
+            f"views is {views!r}, but the model was loaded with views={model.views}. Leave it out here, or "
+            "load the model with it."
+        )
+    return model
 
 
 def _refuse_other_targets(target: str | None, info: ModelInfo) -> None:

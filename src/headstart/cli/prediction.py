@@ -28,6 +28,16 @@ _JSON_LINES = (".jsonl", ".ndjson")
 _MOST_NAMED = 5
 
 
+Views = Annotated[
+    int,
+    typer.Option(
+        metavar="1|2|4",
+        help="Views of each photo whose predictions are averaged: 2 adds the mirror image, 4 also the middle "
+        "of both, enlarged. Takes as many times as long.",
+    ),
+]
+
+
 class Format(StrEnum):
     """How predictions are written."""
 
@@ -53,6 +63,7 @@ def predict(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Output file. [default: standard output]")
     ] = None,
+    views: Views = 1,
     draw: Annotated[
         Path | None,
         typer.Option(help="New folder for copies of the photos with predictions drawn.", metavar="FOLDER"),
@@ -67,7 +78,7 @@ def predict(
     format_ = format_ or _usual_format(out)
     if out is not None:
         refuse_to_write(out, TEXT)
-    predictor = load(model)
+    predictor = load(model, views=views)
     _refuse_without_photos(images)
     top_k = max(1, min(top_k, len(predictor.class_names)))
     photos = (photo for path in _paths(images) for photo in find_images(path))
@@ -76,7 +87,7 @@ def predict(
     predict_iter = partial(predictor.predict_iter, top_k=shown)
     unfinished = None
     if out is not None:
-        unfinished = PredictionsFile(out, _settings_of_predictions(model, shown, draw))
+        unfinished = PredictionsFile(out, _settings_of_predictions(model, shown, views, draw))
         predictions = unfinished.predictions(photos, predict_iter)
         if unfinished.num_known:
             left = counted(unfinished.num_known, "prediction")
@@ -117,9 +128,10 @@ def evaluate(
         str | None,
         option("Split to score: train, val or test.", "test, else val, else all photos", metavar="SPLIT"),
     ] = None,
+    views: Views = 1,
 ) -> None:
     """Score a model on labelled photos. Prints the scores of its task, overall and per class or target."""
-    result = headstart.evaluate(model, data, split, **settings)
+    result = headstart.evaluate(model, data, split, views=views, **settings)
     print(result.scores_as_text())
     for remark in result.remarks:
         print(f"headstart: {remark}", file=sys.stderr)
@@ -190,7 +202,7 @@ def _paths(images: list[str]) -> Iterator[str]:
             yield image
 
 
-def _settings_of_predictions(model: Path, top_k: int | None, draw: Path | None) -> dict[str, Any]:
+def _settings_of_predictions(model: Path, top_k: int | None, views: int, draw: Path | None) -> dict[str, Any]:
     """What predictions depend on besides their photos: another value in any field makes other predictions."""
     import onnxruntime
     import PIL
@@ -198,6 +210,7 @@ def _settings_of_predictions(model: Path, top_k: int | None, draw: Path | None) 
     return {
         "model": sha256_of_file(model if model.is_file() else model / "model.onnx"),
         "--top-k": top_k,
+        "--views": views,
         "--draw": None if draw is None else str(draw.absolute()),
         "version of headstart": headstart.__version__,
         "version of onnxruntime": onnxruntime.__version__,

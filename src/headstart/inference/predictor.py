@@ -18,6 +18,7 @@ from headstart.images.find import walk
 from headstart.images.given import Given, PhotoLike, as_photos, is_one_photo, rgb_given, size_of
 from headstart.images.photo import Photo
 from headstart.images.preprocess import load_pixels, preprocess
+from headstart.images.view import View
 from headstart.inference.model_file import ModelInfo, open_onnx, verify_onnx
 from headstart.inference.runtime import Failure, Provider, Row, fastest_providers, map_images, open_session
 from headstart.tasks.prediction import Prediction
@@ -27,23 +28,29 @@ from headstart.tasks.prediction import Prediction
 _BATCH_SIZE_ON_CPU: Final = 1
 _BATCH_SIZE_ON_GPU: Final = 32
 
+_MIDDLE: Final = View(part=(0.6, 1.0, 0.5, 0.5))  # 60 % of the photo's area
+_CROPS: Final = {1: (View(),), 2: (View(),), 4: (View(), _MIDDLE)}  # by number of views; mirrored from 2 on
+
 _MOST_NAMED: Final = 10  # classes or models, in a message
 
 
-def load(path: str | os.PathLike[str]) -> Predictor:
+def load(path: str | os.PathLike[str], *, views: int = 1) -> Predictor:
     """Open a trained model.
 
     Args:
         path: A run folder, or its ``model.onnx``.
+        views: Number of views of each photo whose predictions are averaged: 1, the photo as it is; 2, also
+            its mirror image; 4, also the middle of both, enlarged. Predicting takes as many times as long.
 
     Raises:
         ConfigError: ``path`` is not a path.
         RunFolderError: The folder does not contain a finished run.
-        UsageError: The file is not a Headstart model, or was written by a newer version of Headstart.
+        UsageError: The file is not a Headstart model, or was written by a newer version of Headstart; or
+            ``views`` is not allowed.
         DamagedFileError: The checksum of the file is wrong.
     """
     file = _model_in(given_path(path, "path", "a run folder, or of its model.onnx"))
-    return Predictor(*open_onnx(file), path=os.fspath(file))
+    return Predictor(*open_onnx(file), path=os.fspath(file), views=views)
 
 
 class Predictor:
@@ -52,6 +59,7 @@ class Predictor:
     Attributes:
         info: Description of the model.
         path: The model file; None if its content was given.
+        views: Number of views of each photo whose predictions are averaged.
     """
 
     def __init__(
@@ -61,6 +69,7 @@ class Predictor:
         *,
         providers: Sequence[Provider] | None = None,
         path: str | None = None,
+        views: int = 1,
     ) -> None:
         """
         Args:
@@ -68,7 +77,13 @@ class Predictor:
             info: What it says of itself.
             providers: What computes, as in ``open_session``; by default a GPU where ONNX Runtime has one.
             path: The file that it was read from.
+            views: Number of views of each photo, as in ``load``.
+
+        Raises:
+            UsageError: ``views`` is not allowed.
         """
+        self._crops = _crops_of(views, info)
+        self.views = views
         self.info = info
         self.path = path
         self._providers = providers
@@ -102,7 +117,7 @@ class Predictor:
 
     def __reduce__(self) -> tuple[Callable[[bytes, ModelInfo], Predictor], tuple[bytes, ModelInfo]]:
         """Pickle and copy the model file; a copy opens it in its own process with the same providers."""
-        make = partial(type(self), providers=self._providers, path=self.path)
+        make = partial(type(self), providers=self._providers, path=self.path, views=self.views)
         return make, (self._model, self.info)
 
     def __repr__(self) -> str:
@@ -199,14 +214,27 @@ class Predictor:
         """Yield each photo with its outputs of these names, one after the other."""
 
         def compute(pixels: np.ndarray) -> np.ndarray:
-            return np.concatenate(self._session.run(outputs, {"images": pixels}), axis=1)
+            """Return the outputs, (B, D), for pixels (B, V, H, W, 3)."""
+            found = self._session.run(outputs, {"images": pixels.reshape(-1, *pixels.shape[2:])})
+            if self.views > 1:
+                by_view = [each.reshape(len(pixels), self.views, -1) for each in found]
+                found = [mean_of[name](each) for name, each in zip(outputs, by_view, strict=True)]
+            return np.concatenate(found, axis=1)
+
+        mean = partial(np.mean, axis=1)
+        mean_of = dict.fromkeys(self._all_outputs, mean) | {"logits": tasks.of(self.info.task).mean_of_logits}
 
         return map_images(as_photos(photos), self._pixels, compute, batch_size=self._batch_size)
 
     def _pixels(self, photo: Photo) -> np.ndarray:
+        """Return the views of a photo as pixels, (V, H, W, 3)."""
+        settings = self.info.preprocessing
         if (image := rgb_given(photo)) is not None:
-            return preprocess(image, self.info.preprocessing)
-        return load_pixels(photo.content(), self.info.preprocessing, path=photo.key)
+            crops = [preprocess(image, settings, view) for view in self._crops]
+        else:
+            content = photo.content()
+            crops = [load_pixels(content, settings, path=photo.key, view=view) for view in self._crops]
+        return np.stack(crops if self.views == 1 else [*crops, *(crop[:, ::-1] for crop in crops)])
 
     def _prediction(self, photo: Photo, row: Row, top_k: int | None) -> Prediction:
         path = None if isinstance(photo.read, Given) else photo.key
@@ -217,6 +245,17 @@ class Predictor:
             return tasks.of(self.info.task).prediction(path, row, self.info, partial(size_of, photo), top_k)
         except ImageError as error:  # it has been read a moment ago
             return Prediction(path, error=error.reason)
+
+
+def _crops_of(number: int, info: ModelInfo) -> tuple[View, ...]:
+    """Return the crops of ``number`` views; if there are two or more views, each is also mirrored."""
+    if number not in _CROPS:
+        raise UsageError(f"views is {number!r}; it must be 1, 2 or 4.")
+    if number > 1 and tasks.of(info.task).has_box:
+        raise UsageError(
+            f"views is {number}, but the model predicts boxes, which differ between views: use 1."
+        )
+    return _CROPS[number]
 
 
 def find_images(path: str | os.PathLike[str]) -> Iterator[str]:

@@ -54,6 +54,14 @@ class Classification(Task):
         """Return the cross entropy of each photo."""
         return cross_entropy(outputs, rows)
 
+    def mean_of_logits(self, logits: np.ndarray) -> np.ndarray:
+        """Return the logarithms of the mean probabilities."""
+        values = logits.astype(np.float64)
+        values -= values.max(2, keepdims=True)
+        values -= np.log(np.exp(values).sum(2, keepdims=True))
+        most = values.max(1)
+        return np.asarray(most + np.log(np.exp(values - most[:, None]).mean(1)), np.float32)
+
     def comparable(self, outputs: np.ndarray, info: Described) -> np.ndarray:
         """Return the probabilities of the classes."""
         return softmax(outputs)

@@ -54,6 +54,14 @@ class Multilabel(Task):
         """Return the binary cross entropy, averaged over the classes."""
         return np.asarray(binary_cross_entropy(outputs, rows.astype(np.float64)).mean(1))
 
+    def mean_of_logits(self, logits: np.ndarray) -> np.ndarray:
+        """Return the logarithms of the odds of the mean probabilities."""
+        values = logits.astype(np.float64)
+        has, has_not = (
+            np.logaddexp.reduce(-np.logaddexp(0, sign * values), axis=1) for sign in (-1, 1)
+        )  # logarithms of the sums of p and of 1 - p over the views
+        return np.asarray(has - has_not, np.float32)
+
     def comparable(self, outputs: np.ndarray, info: Described) -> np.ndarray:
         """Return the probabilities of the classes."""
         return sigmoid(outputs)

@@ -199,6 +199,17 @@ class Task:
         """Convert outputs (N, D) of a network to those of the model file, with numbers in their own units."""
         return outputs
 
+    def mean_of_logits(self, logits: np.ndarray) -> np.ndarray:
+        """Return the logits whose probabilities are the means over V views of each photo.
+
+        Args:
+            logits: (N, V, K) float32.
+
+        Returns:
+            (N, K) float32.
+        """
+        raise NotImplementedError
+
     def comparable(self, outputs: np.ndarray, info: Described) -> np.ndarray:
         """Convert outputs (N, D) of a model file to values whose differences are comparable.
 
