@@ -229,7 +229,7 @@ def test_a_resumed_run_records_how_its_head_was_solved(
             hs.train(photos, tmp_path / "run", **SOLVED)
     heads.append(hs.resume(tmp_path / "run").metrics["head"])
     assert list(heads[0].items()) == list(heads[1].items())  # in the same order too
-    assert heads[0]["kind"] == "linear"
+    assert heads[0]["kind"] == "stages"
     assert heads[0]["cv_loss"] > 0
     assert_same(tmp_path / "run", solved.path)
     answers = [(run / "answers.csv").read_bytes() for run in (tmp_path / "run", solved.path)]

@@ -19,6 +19,7 @@ from typing import Any
 from torch import nn
 
 from headstart.errors import UnknownBackboneError, did_you_mean
+from headstart.model.carrying import Carrying
 from headstart.model.families import Glue, family_of
 from headstart.model.native_head import base_of
 from headstart.model.own_forward import BackboneByHook, BehindBase, on_base, two_stages
@@ -41,13 +42,15 @@ def is_staged(network: nn.Module) -> bool:
 
 
 def _describer(network: nn.Module) -> Callable[[Any], Description]:
-    """Return the function that describes the stages of this network."""
+    """Return the function that describes the stages of this network: its own method if it has one."""
+    if own := getattr(type(network), "describe_stages", None):
+        return own  # type: ignore[no-any-return]
     return family_of(network) or (two_stages if base_of(network) is None else on_base)
 
 
 def is_view(module: nn.Module) -> bool:
     """Return whether a module was created here to represent a part of a native network."""
-    return isinstance(module, (Stage, StageSequence, Glue, BackboneByHook, BehindBase))
+    return isinstance(module, (Stage, StageSequence, Glue, BackboneByHook, BehindBase, Carrying))
 
 
 def stage_names(network: nn.Module) -> list[str]:

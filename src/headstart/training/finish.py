@@ -18,6 +18,7 @@ from headstart.errors import ExportError, shell_command
 from headstart.inference.model_file import ModelInfo, seal_onnx
 from headstart.inference.predictor import Predictor
 from headstart.inference.runtime import CPU, Provider, fastest_providers
+from headstart.model.stages_head import read_stages, settled
 from headstart.products.onnx import onnx_graph
 from headstart.products.outputs import (
     outputs_of_file,
@@ -63,10 +64,10 @@ def finish(
         ExportError: The network cannot be exported; ``model.safetensors`` is there.
         ParityError: The exported model and the network disagree; there is no ``model.onnx`` then.
     """
-    config, network = setup.config, setup.network
+    config, network = setup.config, settled(setup.network.cpu())
     assert run.progress.best is not None
     best, share = run.progress.best.record, run.progress.best.share
-    info = with_groups(_info(setup, dataset), splits.train)
+    info = with_groups(_info(setup, dataset, network), splits.train)
     providers = CPU if config.device == "cpu" else fastest_providers()
     save_network(run.path / "model.safetensors", network, info)
     graph, predictor = _export(run, network, info, providers)
@@ -127,14 +128,17 @@ def _outputs(
     return outputs_of_file(predictor, photos, run.path)
 
 
-def _info(setup: Setup, dataset: Dataset) -> ModelInfo:
+def _info(setup: Setup, dataset: Dataset, network: nn.Module) -> ModelInfo:
+    stages = tuple(f"stage.{name}" for name in read_stages(network))
+    head = setup.head if stages or setup.head != "stages" else "linear"
     return ModelInfo(
         task=dataset.task,
         backbone=setup.backbone.full_name,
         weights=setup.weights.identity,
         class_names=dataset.class_names,
         preprocessing=setup.preprocessing,
-        head=setup.head,
+        head=head,
+        stages=stages,
         targets=dataset.targets,
         scale=(setup.targets.scale.mean, setup.targets.scale.std),
         thresholds=tasks.of(dataset.task).first_thresholds(len(dataset.class_names)),

@@ -27,6 +27,7 @@ from headstart.model.head import put_head
 from headstart.model.norms import new_norms
 from headstart.model.prefix import cut_for_training
 from headstart.model.stages import cut, is_staged, stage_names
+from headstart.model.stages_head import StagesNetwork, with_stages_head
 from headstart.model.tensors import state_names
 from headstart.model.weights import create_pretrained
 from headstart.records import Listing
@@ -135,8 +136,9 @@ def prepare(
         network.eval()  # nothing that runs before training may teach the norms anything
     watchers.say(f"Backbone {backbone.full_name}, weights: {weights}")
     solvable = head_inputs(network) if tasks.of(listing.task).solver else None
-    config = dataclasses.replace(config, head=head)  # so that resuming knows a network of the user's own
-    config = recipe.complete(config, recipe.Facts(num_train, solvable, listing.task, targets.num_outputs))
+    facts = recipe.Facts(num_train, solvable, listing.task, targets.num_outputs)
+    network, config = _filled_in(config, network, head, preprocessing.size_px, facts)
+    head = "stages" if isinstance(network, StagesNetwork) else head
     _refuse_phases(config, network, preprocessing, listing.task, accelerator.device)
     source = FeatureSource(
         config,
@@ -164,7 +166,7 @@ def _make_network(
     network, weights = create_pretrained(backbone, config.weights)
     if config.size_px or not is_staged(network):  # what the tests have not seen
         check_stages(network, size_px)
-    if head == "auto":
+    if head in ("auto", "stages"):
         head = "spatial" if has_box and "pool" in stage_names(network) else "linear"
     network = put_head(
         network,
@@ -174,6 +176,51 @@ def _make_network(
         size_px=size_px,
     )
     return network, weights, head
+
+
+def _filled_in(
+    config: TrainConfig, network: nn.Module, head: str, size_px: int, facts: recipe.Facts
+) -> tuple[nn.Module, TrainConfig]:
+    """Fill in the phases, and let the head read several stages where it is to be solved and may choose.
+
+    Args:
+        config: As the user gave it.
+        network: With a linear head, unless ``head`` says otherwise.
+        head: What kind of head the network has.
+        size_px: Side of the input.
+        facts: For the recipe, with the inputs of the linear head.
+
+    Returns:
+        The network, or one of several stages around it; and the settings with their phases.
+
+    Raises:
+        ConfigError: ``config.head`` is ``"stages"``, and the head cannot be solved on several stages.
+    """
+    if head == "own":
+        config = dataclasses.replace(config, head=head)  # so that resuming knows a network of the user's own
+    plain = recipe.complete(config, facts)
+    if head != "linear" or config.head not in ("auto", "stages"):
+        return network, plain
+    is_asked = config.head == "stages"
+    several = with_stages_head(network, size_px) if facts.head_inputs else None
+    if several is None:
+        if is_asked:
+            raise ConfigError(
+                f"head is 'stages', but {type(network).__name__} has no earlier stages with maps in front of "
+                f"one linear layer. Use head = 'linear'."
+            )
+        return network, plain
+    config = recipe.complete(config, dataclasses.replace(facts, head_inputs=several.head.linear.in_features))
+    first = config.phases[0]
+    is_solved = first.optimizer == "exact" and first.unfreeze in ("head", 0)
+    if is_solved and not any(phase.cutmix for phase in config.phases):
+        return several, config
+    if is_asked:
+        raise ConfigError(
+            "head is 'stages', which is solved first and cannot be mixed by cutmix; these phases begin with "
+            "steps or have cutmix. Use head = 'linear', or the recipe 'probe' or 'finetune'."
+        )
+    return network, plain
 
 
 def _refuse_phases(
@@ -202,14 +249,8 @@ def _head_kind(config: TrainConfig, network: nn.Module | None, stopped: Path | N
     """Return what kind of head is asked for.
 
     Raises:
-        ConfigError: A head is asked for that is only solved, without steps.
         ConfigError: A network of the user's own is there and not asked for, or the other way round.
     """
-    if config.head == "stages":
-        raise ConfigError(
-            "head is 'stages', which is solved and not trained in steps. Use recipe = 'probe' on a CPU, or "
-            "head = 'linear'."
-        )
     if network is None:
         if config.head == "own":
             call = "hs.train(..., network=net)"

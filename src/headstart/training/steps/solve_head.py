@@ -16,9 +16,9 @@ from headstart.data.targets import Targets
 from headstart.errors import ConfigError, UnknownBackboneError
 from headstart.model.own_forward import holds_own_forward
 from headstart.model.stages import cut
+from headstart.model.stages_head import StagesHead
 from headstart.probe.blocks import Block
-from headstart.probe.photos import OutOfFold, solve_photos
-from headstart.probe.solve import SolvedHead
+from headstart.probe.photos import OutOfFold, SolvedPhotos, solve_photos
 from headstart.recipe import EXACT_LIMIT_BYTES, solving_bytes
 from headstart.records import Record
 from headstart.training.steps.features import PhaseFeatures
@@ -28,8 +28,16 @@ def linear_head(suffix: nn.Module) -> nn.Linear | None:
     """Return the suffix's linear layer if the suffix consists only of it and dropout, else None."""
     if any(holds_own_forward(module) for module in suffix.modules()):
         return None  # which may do more than its layers say
+    if head := stages_head(suffix):
+        return head.linear
     layers = [m for m in suffix.modules() if not list(m.children()) and not isinstance(m, nn.Dropout)]
     return layers[0] if len(layers) == 1 and _is_plain_linear(layers[0]) else None
+
+
+def stages_head(suffix: nn.Module) -> StagesHead | None:
+    """Return the head of a suffix that consists of a head that reads several stages, else None."""
+    heads = [module for module in suffix.modules() if isinstance(module, StagesHead)]
+    return heads[0] if heads and getattr(suffix, "names", ["head"]) == ["head"] else None
 
 
 def _is_plain_linear(layer: nn.Module) -> TypeGuard[nn.Linear]:
@@ -94,8 +102,13 @@ def refuse_impossible_phases(network: nn.Module, phases: Iterable[PhaseConfig], 
 
 
 def fit_head(
-    suffix: nn.Module, features: PhaseFeatures, photos: Sequence[Record], targets: Targets
-) -> tuple[SolvedHead, OutOfFold | None]:
+    suffix: nn.Module,
+    features: PhaseFeatures,
+    photos: Sequence[Record],
+    targets: Targets,
+    *,
+    min_blocks: int = 1,
+) -> SolvedPhotos:
     """Solve the linear head of a phase on all its views, and load the solution into the network.
 
     Args:
@@ -103,23 +116,34 @@ def fit_head(
         features: Features of the phase.
         photos: The training photos.
         targets: Targets of the photos.
+        min_blocks: Smallest number of stages that a head may read which can read several.
 
     Returns:
-        The head, and its out-of-fold outputs: see ``probe.photos.solve_photos``.
+        The head, what it reads, and its out-of-fold outputs: see ``probe.photos.solve_photos``.
 
     Raises:
         TrainingError: There is not enough memory, or the features are too large for any solution.
         DataError: The features of some photos are not finite.
     """
-    layer = linear_head(suffix)
+    layer, several = linear_head(suffix), stages_head(suffix)
     assert layer is not None  # the configuration has been checked
-    blocks = [Block("last", 0, layer.in_features)]
-    solved = solve_photos(photos, features.views, features.rows, blocks, targets)
+    solved = solve_photos(
+        photos, features.views, features.rows, _blocks(suffix, layer), targets, min_blocks=min_blocks
+    )
+    head, bias = solved.head, torch.from_numpy(solved.head.bias)
     with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(solved.head.weight))
-        if layer.bias is not None:
-            layer.bias.copy_(torch.from_numpy(solved.head.bias))
-    return solved.head, solved.out_of_fold
+        if several is not None:
+            several.take(torch.from_numpy(head.weight), bias, solved.reading)
+        else:
+            layer.weight.copy_(torch.from_numpy(head.weight))
+            if layer.bias is not None:
+                layer.bias.copy_(bias)
+    return solved
+
+
+def _blocks(suffix: nn.Module, layer: nn.Linear) -> Sequence[Block]:
+    several = stages_head(suffix)
+    return several.blocks if several is not None else [Block("last", 0, layer.in_features)]
 
 
 def answers_out_of_fold(
@@ -142,5 +166,5 @@ def answers_out_of_fold(
         return None
     if solving_bytes(len(photos), layer.in_features, layer.out_features) > EXACT_LIMIT_BYTES:
         return None
-    blocks = [Block("last", 0, layer.in_features)]
+    blocks = _blocks(suffix, layer)
     return solve_photos(photos, features.views, features.rows, blocks, targets).out_of_fold
