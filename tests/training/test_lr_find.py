@@ -161,13 +161,13 @@ def test_the_weights_come_back_and_stores_are_closed_after_an_error_too(
     def fail(setup: Any, *others: Any) -> Any:
         seen.append(setup.network)
         stores.extend(filter(is_open_here, Path(os.environ["HEADSTART_CACHE"]).rglob("*.*")))
-        setup.network.fc.weight.data.fill_(math.nan)
+        setup.network.head.linear.weight.data.fill_(math.nan)
         raise RuntimeError
 
     monkeypatch.setattr(module, "range_test", fail)
     with pytest.raises(RuntimeError):
         hs.lr_find(photos, tmp_path / "a.png", phases=PHASES, features="store", **TINY)
-    assert not seen[0].fc.weight.any()  # a new head is zero
+    assert not seen[0].head.linear.weight.any()  # a new head is zero
     assert stores
     assert not [path for path in stores if path.exists() and is_open_here(path)]
     assert not list(tmp_path.iterdir())

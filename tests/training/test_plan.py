@@ -67,7 +67,7 @@ def test_a_plan_names_what_goes_in_and_what_it_takes(text: str) -> None:
 
 def test_a_plan_names_what_each_phase_trains_and_freezes(text: str) -> None:
     probe, deep, everything = (section(text, phase["name"]) for phase in PHASES)
-    assert line(probe, "trained") == "  trained    head: 1,539 parameters"
+    assert line(probe, "trained") == "  trained    head: 3,843 parameters"
     assert line(probe, "frozen") == "  frozen     stem, layer1, layer2, layer3, layer4, pool"
     assert "solved exactly" in line(probe, "optimiser")
     assert "layer3, layer4, head: " in line(deep, "trained")  # a pooling has nothing to train
@@ -79,7 +79,7 @@ def test_a_plan_names_what_each_phase_trains_and_freezes(text: str) -> None:
 def test_a_plan_shows_the_groups_the_schedule_and_the_views(text: str) -> None:
     deep = section(text, "deep")
     rows = [each.split() for each in deep.splitlines()]
-    assert ["head", "1,536", "0.002", "0.01"] in rows
+    assert ["head", "3,840", "0.002", "0.01"] in rows
     assert ["head,", "biases", "and", "norms", "3", "0.002", "0"] in rows
     assert ["layer4", "8,388,608", "0.0002", "0.01"] in rows
     assert any(row[:1] == ["layer3"] and row[-2:] == ["0.0001", "0.01"] for row in rows)

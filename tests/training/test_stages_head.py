@@ -93,8 +93,18 @@ def test_what_needs_a_native_head_says_what_to_do_instead(run: hs.TrainResult, t
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"recipe": "finetune"}, "solved and not trained in steps"),
-        ({"backbone": "vit_b_16", "weights": "random"}, "solved and not trained in steps"),
+        ({"recipe": "classic"}, "these phases begin with steps"),
+        ({"backbone": "timm/test_vit", "weights": "random", "size_px": 160}, "has no earlier stages"),
+        (
+            {
+                "recipe": "auto",
+                "phases": [
+                    {"name": "head", "optimizer": "exact"},
+                    {"name": "fine", "unfreeze": 1, "cutmix": 1.0, "epochs": 1},
+                ],
+            },
+            "cannot be mixed",
+        ),
     ],
 )
 def test_it_is_refused_where_it_cannot_be_solved(

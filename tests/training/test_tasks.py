@@ -260,7 +260,7 @@ def test_the_probe_of_labels_and_numbers_is_solved(
 ) -> None:
     run = hs.train(tables[task], tmp_path / "run", recipe="probe", **TINY, **SETTINGS[task])
     head = run.metrics["head"]
-    assert list(head) == ["kind", "penalties", "cv_loss", f"cv_{score}"]
+    assert list(head) == ["kind", "penalties", "cv_loss", f"cv_{score}", "stages", "stage_errors"]
     assert len(head["penalties"]) == len(hs.load(run.path).info.class_names or "wh")
     shown = f"chosen by cross-validation on the training photos: loss {head['cv_loss']:.3f} {score} "
     assert shown + f"{head[f'cv_{score}']:.3f}" in capfd.readouterr().err

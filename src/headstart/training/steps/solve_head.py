@@ -35,9 +35,11 @@ def linear_head(suffix: nn.Module) -> nn.Linear | None:
 
 
 def stages_head(suffix: nn.Module) -> StagesHead | None:
-    """Return the head of a suffix that consists of a head that reads several stages, else None."""
+    """Return the suffix's head that reads several stages if the suffix consists only of it, else None."""
     heads = [module for module in suffix.modules() if isinstance(module, StagesHead)]
-    return heads[0] if heads and getattr(suffix, "names", ["head"]) == ["head"] else None
+    own = set(heads[0].modules()) if heads else set()
+    is_alone = all(list(module.children()) or module in own for module in suffix.modules())
+    return heads[0] if heads and is_alone else None
 
 
 def _is_plain_linear(layer: nn.Module) -> TypeGuard[nn.Linear]:
