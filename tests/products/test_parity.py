@@ -101,6 +101,7 @@ def test_a_training_whose_export_disagrees_fails_and_leaves_no_onnx(
             weights="random",
             size_px=32,
             recipe="probe",
+            head="linear",
         )
     assert not (tmp_path / "run" / "model.onnx").exists()
 
