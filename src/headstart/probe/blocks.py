@@ -38,19 +38,6 @@ class Block:
     weight: float = 1.0
 
 
-def blocks_of(earlier: Sequence[tuple[str, int]], num_features: int) -> tuple[Block, ...]:
-    """Return the blocks of stages whose outputs lie side by side, the last one at the end.
-
-    Args:
-        earlier: Names of the stages before the last one, two at most, each with its number of columns.
-        num_features: Number of columns of the last one.
-    """
-    names = [*(name for name, _ in earlier), "last"]
-    ends = np.cumsum([0, *(width for _, width in earlier), num_features]).tolist()
-    weights = [*WEIGHTS[len(WEIGHTS) - len(earlier) :], 1.0]
-    return tuple(map(Block, names, ends[:-1], ends[1:], weights))
-
-
 @dataclass(frozen=True)
 class Reading:
     """What a head reads.
