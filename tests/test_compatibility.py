@@ -82,6 +82,7 @@ OPEN = ("seconds", "versions", "test", "phases[].epochs", "head.stage_errors")
 SOMETIMES = {
     *("failed", "best.share", "phases[].micro_batch"),
     *("head.penalties", "head.cv_mae", "head.stages", "head.stage_errors"),
+    *("head.tau", "head.tau_scores"),
 }
 
 

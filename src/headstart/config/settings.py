@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from headstart.config.backbone import contradictions_of_backbone
 from headstart.config.checking import check_fields, checked, setting, settings_of
@@ -32,6 +32,9 @@ _recipe = partial(setting, section="Training", commands=("augment", "lr-find"))
 _machine = partial(setting, section="Machine, time and faults")
 _computing = partial(_machine, commands=("features", "recommend"))
 
+
+ADJUSTING: Final = ("val_balanced_accuracy", "val_macro_f1")
+"""Values of ``select`` for which a probe's logits are adjusted to the sizes of classes."""
 
 _SCORES = (
     *("calibrated_loss", "loss", "accuracy", "balanced_accuracy", "macro_f1", "map", "f1"),
@@ -190,7 +193,8 @@ class TrainConfig:
     select: str = _training(
         "val_calibrated_loss",
         "validation score by which the best weights are chosen; val_calibrated_loss is the loss after the "
-        "best temperature, for numbers and boxes the loss itself",
+        "best temperature, for numbers and boxes the loss itself; for val_balanced_accuracy and "
+        "val_macro_f1, a probe also adjusts its logits to the sizes of classes",
         choices=tuple(f"val_{score}" for score in _SCORES),
     )
     features: str = _computing(

@@ -6,7 +6,7 @@ from collections.abc import Set
 from typing import Final
 
 from headstart.config.checking import Need, settings_of
-from headstart.config.settings import TrainConfig
+from headstart.config.settings import ADJUSTING, TrainConfig
 
 _LACKING: Final[dict[Need, str]] = {
     "steps": "a head that is solved takes no training steps",
@@ -26,6 +26,8 @@ def unused_settings(config: TrainConfig, lacking: Set[Need]) -> list[str]:
     for name, about in settings_of(config).items():
         need, value = about.needs, getattr(config, name)
         brings_photos = need == "split" and isinstance(value, str)
-        if need is not None and need in lacking and value != getattr(TrainConfig, name) and not brings_photos:
+        adjusts_head = name == "select" and value in ADJUSTING
+        has_effect = brings_photos or adjusts_head
+        if need is not None and need in lacking and value != getattr(TrainConfig, name) and not has_effect:
             notes.append(f"Warning: {name} is {value!r}, which has no effect in this run: {_LACKING[need]}.")
     return notes

@@ -87,7 +87,8 @@ def choose_blocks(
 
     Each choice is scored by the squared errors of ridge regression for units that were left out, at its best
     penalty. The choice with the fewest blocks is taken whose mean error is within one standard error of the
-    best choice's. If only one unit exists, nothing can be compared, and the last block alone is taken.
+    best choice's. Rows of a class that only one unit has are not compared, because nothing can be learned of
+    the class without them. If nothing can be compared, the last block alone is taken.
 
     Args:
         features: (N, D) float32, the blocks side by side in their order.
@@ -96,12 +97,16 @@ def choose_blocks(
         units: (N,) ints; rows of the same unit are left out together.
         min_blocks: Smallest number of blocks that may be chosen.
     """
+    has_others = np.ones(len(units), bool)
     if targets.ndim == 1:
+        of_class = np.unique(np.stack([targets, units]), axis=1)[0]
+        has_others = np.bincount(of_class)[targets] > 1
         targets = np.eye(int(targets.max()) + 1, dtype=np.float32)[targets]
     choices = range(len(blocks) - min_blocks, -1, -1)  # first block of each, the simplest choice first
     rows = _some_rows(targets, units)
     units = np.unique(units[rows], return_inverse=True)[1]
-    if len(choices) == 1 or int(units.max()) == 0:
+    is_compared = has_others[rows]
+    if len(choices) == 1 or int(units.max()) == 0 or not is_compared.any():
         return _reading(features, blocks, choices[0], None)
     y = targets[rows].astype(np.float32)
     y = y - y.mean(0)
@@ -112,9 +117,10 @@ def choose_blocks(
             block = _scaled(features[rows], blocks[number])
             kernel += block @ block.T
             if number in choices:
-                of_choice[number] = _left_out_errors(kernel, y, units)
+                of_choice[number] = _left_out_errors(kernel, y, units, is_compared)
     means = {number: float(errors.mean()) for number, errors in of_choice.items()}
     best = min(choices, key=means.__getitem__)
+    units = np.unique(units[is_compared], return_inverse=True)[1]
     chosen = next(each for each in choices if _is_as_good(of_choice[each], of_choice[best], units))
     errors = {_name(blocks, number): mean for number, mean in means.items()}
     return _reading(features, blocks, chosen, errors)
@@ -161,16 +167,19 @@ def _some_rows(targets: np.ndarray, units: np.ndarray) -> np.ndarray:
     return np.sort(order[np.linspace(0, len(order) - 1, _MOST_ROWS).astype(int)])
 
 
-def _left_out_errors(kernel: np.ndarray, y: np.ndarray, units: np.ndarray) -> np.ndarray:
+def _left_out_errors(
+    kernel: np.ndarray, y: np.ndarray, units: np.ndarray, is_compared: np.ndarray
+) -> np.ndarray:
     """Return the squared errors of ridge regression for rows whose unit was left out, at the best penalty.
 
     Args:
         kernel: (N, N) float32, inner products of centred features.
         y: (N, K) float32, centred.
         units: (N,) ints from 0.
+        is_compared: (N,) bool, the rows whose errors count, M of them.
 
     Returns:
-        (N,) float64.
+        (M,) float64.
     """
     values, vectors = np.linalg.eigh(kernel)
     values = np.maximum(values, 0)
@@ -187,7 +196,7 @@ def _left_out_errors(kernel: np.ndarray, y: np.ndarray, units: np.ndarray) -> np
         for part in shared:  # left out together: the block of the inverse in place of its diagonal
             block = (vectors[part] * inverse) @ vectors[part].T
             residuals[part] = np.linalg.solve(block, dual[part])
-        errors = np.square(residuals, dtype=np.float64).sum(1)
+        errors = np.square(residuals[is_compared], dtype=np.float64).sum(1)
         if best is None or errors.mean() < best.mean():
             best = errors
     assert best is not None

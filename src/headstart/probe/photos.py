@@ -12,6 +12,7 @@ from headstart import tasks
 from headstart.data.split import unit_names
 from headstart.data.targets import Targets
 from headstart.errors import TrainingError
+from headstart.probe.adjust import Adjustment, choose_adjustment
 from headstart.probe.blocks import Block, Reading, choose_blocks
 from headstart.probe.solve import SolvedHead, solve_head
 from headstart.recipe import solving_bytes
@@ -43,16 +44,19 @@ class SolvedPhotos:
         out_of_fold: Its out-of-fold outputs; None if the photos cannot be divided.
         outputs: (V · N, K) float32, its outputs for the rows that it was solved on, one view of all photos
             after the other.
+        adjustment: Of its logits, for classes with few photos, if it was asked for.
     """
 
     head: SolvedHead
     reading: Reading
     out_of_fold: OutOfFold | None
     outputs: np.ndarray
+    adjustment: Adjustment | None = None
 
     def summary(self) -> dict[str, Any]:
         """Return the entries for ``metrics.json``."""
-        return self.head.summary() | self.reading.summary()
+        adjusted = self.adjustment.summary() if self.adjustment else {}
+        return self.head.summary() | self.reading.summary() | adjusted
 
 
 def solve_photos(
@@ -63,6 +67,7 @@ def solve_photos(
     targets: Targets,
     *,
     min_blocks: int = 1,
+    select: str = "",
 ) -> SolvedPhotos:
     """Solve a head on all views of the training photos.
 
@@ -75,6 +80,7 @@ def solve_photos(
         blocks: The stages that a row holds side by side; which of them the head reads is chosen.
         targets: Targets of the photos.
         min_blocks: Smallest number of blocks that the head may read.
+        select: Score for which the logits of classes are adjusted: see ``adjust.choose_adjustment``.
 
     Raises:
         TrainingError: The memory does not suffice, or the features are too large for any solution.
@@ -86,9 +92,8 @@ def solve_photos(
     units = np.array([numbers.setdefault(name, len(numbers)) for name in unit_names(photos)])
     of_photos = np.stack([targets.row(photo) for photo in photos])
     num_rows, index = len(photos) * len(views), np.tile(np.arange(len(photos)), len(views))
-    num_features = blocks[-1].last
     try:
-        inputs = np.empty((num_rows, num_features), np.float32)  # filled in place: one copy
+        inputs = np.empty((num_rows, blocks[-1].last), np.float32)  # filled in place: one copy
         for place, row in enumerate(rows((photo, view) for view in views for photo in photos)):
             inputs[place] = row
         reading = choose_blocks(inputs[: len(photos)], blocks, of_photos, units, min_blocks)
@@ -106,10 +111,18 @@ def solve_photos(
         )
     except MemoryError as error:
         raise _out_of_memory(num_rows, blocks, targets.num_outputs) from error
+    solved, adjustment = _adjusted(solved, of_photos[index], select)
     outputs = inputs @ solved.weight.T + solved.bias
     if reading.scale is not None:  # so that the head takes features as they are
         solved = replace(solved, weight=solved.weight * reading.scale)
-    return SolvedPhotos(solved, reading, _out_of_fold(solved, len(photos)), outputs)
+    return SolvedPhotos(solved, reading, _out_of_fold(solved, len(photos)), outputs, adjustment)
+
+
+def _adjusted(solved: SolvedHead, labels: np.ndarray, select: str) -> tuple[SolvedHead, Adjustment | None]:
+    if solved.kind != "classes" or solved.outputs is None or solved.fold is None:
+        return solved, None
+    adjustment = choose_adjustment(solved.outputs, labels, solved.fold >= 0, select)
+    return (solved.shifted(adjustment.offsets), adjustment) if adjustment else (solved, None)
 
 
 def _out_of_memory(num_rows: int, blocks: Sequence[Block], num_outputs: int) -> TrainingError:

@@ -7,6 +7,7 @@ the training photos chooses it, so that the validation photos remain unseen.
 
 from __future__ import annotations
 
+import dataclasses
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -29,6 +30,9 @@ STRENGTHS: Final = tuple(10 ** (-half / 2) for half in range(11))
 
 STRONGER: Final = tuple(10 ** (half / 2) for half in range(4, 0, -1))
 """Stronger penalties to try first for labels and numbers, which may depend only weakly on the features."""
+
+_OF_SINGLES: Final = 1e-4
+"""Penalty where each class has only one photo: see docs/measurements.md, "Few photos"."""
 
 _MOST_PAIRS: Final = 10  # of vectors that L-BFGS remembers
 _LOSSES: Final[dict[Kind, Loss]] = {
@@ -67,6 +71,11 @@ class SolvedHead:
     outputs: np.ndarray | None
     fold: np.ndarray | None
     num_folds: int
+
+    def shifted(self, offsets: np.ndarray) -> SolvedHead:
+        """Return the head with (K,) numbers added to its outputs; ``cv_`` scores are not changed."""
+        outputs = None if self.outputs is None else self.outputs + offsets
+        return dataclasses.replace(self, bias=self.bias + offsets, outputs=outputs)
 
     def summary(self) -> dict[str, Any]:
         """Return the entries for ``metrics.json``."""
@@ -143,7 +152,7 @@ def _solve(
     answers = cv_loss = cv_headline = None
     if num_folds > 1:
         strengths = STRENGTHS if kind == "classes" else (*STRONGER, *STRENGTHS)
-        penalty, heads = choose_penalties(rows, strengths, STRENGTHS[0])
+        penalty, heads = choose_penalties(rows, strengths, _OF_SINGLES if kind == "classes" else STRENGTHS[0])
         heads = rows.fit_folds(heads, penalty, FINE)
         start, answers = np.mean(heads, 0), rows.left_out(heads)
         del heads

@@ -174,8 +174,11 @@ class GroundFloor:
                 blocks,
                 self._targets,
                 min_blocks=2 if self.config.head == "stages" else 1,
+                select=self.config.select,
             )
         self._watchers.head_solved(self._solved.summary())
+        if self._solved.adjustment:
+            self._watchers.say(self._solved.adjustment.sentence)
 
     def make_model(self) -> Model:
         """Write the model file and compare it with the stored features; it gives the epoch its scores."""

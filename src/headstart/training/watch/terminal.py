@@ -130,7 +130,7 @@ class Terminal(Watcher):
             has_advice = self._has_export and summary["stages"]
             advice = " To export to PyTorch, train with --head linear" if has_advice else ""
             self.say(_stages_in_words(summary["stages"], errors) + advice)
-        others = ("penalty", "penalties", "cv_loss", "stages", "stage_errors")
+        others = ("penalty", "penalties", "cv_loss", "stages", "stage_errors", "tau", "tau_scores")
         cv_headline = {name: value for name, value in summary.items() if name not in others}
         chosen = [penalty] if penalty is not None else sorted(penalties)
         penalty_text = f"penalty {chosen[0]:.2g}" + (

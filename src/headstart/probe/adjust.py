@@ -1,0 +1,94 @@
+"""Logit adjustment for classes with few photos.
+
+A head learns how frequent each class is among the training photos. Subtracting the logarithm of this
+frequency, times tau, from the logits gives rare classes the weight that scores by class give them.
+Source: Menon et al. 2021, arXiv 2007.07314.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from headstart.tasks.class_scores import scores_by_class
+
+TAUS: Final = (0.0, 0.5, 1.0)
+
+
+def _balanced_accuracy(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> float:
+    return float(np.nanmean(scores_by_class(labels, predicted, num_classes)[1]))
+
+
+def _macro_f1(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> float:
+    return float(np.nanmean(scores_by_class(labels, predicted, num_classes)[2]))
+
+
+_SCORES: Final[Mapping[str, Callable[[np.ndarray, np.ndarray, int], float]]] = {
+    "val_balanced_accuracy": _balanced_accuracy,
+    "val_macro_f1": _macro_f1,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Adjustment:
+    """The adjustment of a head's logits.
+
+    Attributes:
+        offsets: (K,) float32, which are added to the logits.
+        tau: Weight of the classes' log frequencies; 0 for no adjustment.
+        score: Name of the score by which ``tau`` was chosen.
+        scores: This score, out of fold, for each tau that was tried.
+    """
+
+    offsets: np.ndarray
+    tau: float
+    score: str
+    scores: Mapping[float, float]
+
+    def summary(self) -> dict[str, Any]:
+        """Return the entries for ``metrics.json``."""
+        scores = {f"{tau:g}": round(score, 6) for tau, score in self.scores.items()}
+        return {"tau": self.tau, "tau_scores": scores}
+
+    @property
+    def sentence(self) -> str:
+        """What was chosen, in words."""
+        name, before = self.score.replace("_", " ").replace("f1", "F1"), self.scores[0.0]
+        if not self.tau:
+            return f"The logits are not adjusted to the sizes of classes: {name} {before:.3f} at best."
+        return (
+            f"Logits are adjusted to the sizes of classes (tau {self.tau:g}), for {name}: cross-validated "
+            f"{self.scores[self.tau]:.3f} instead of {before:.3f}. Probabilities suit classes of equal size."
+        )
+
+
+def choose_adjustment(
+    logits: np.ndarray, labels: np.ndarray, is_scored: np.ndarray, select: str
+) -> Adjustment | None:
+    """Choose the adjustment with the best score for rows that the head was not solved on.
+
+    Args:
+        logits: (N, K), out-of-fold outputs of the head.
+        labels: (N,) int64, classes of all rows, which give the frequencies.
+        is_scored: (N,) bool, rows with usable outputs.
+        select: The score, as in the setting ``select``.
+
+    Returns:
+        The adjustment, the smallest of equally good ones; None if the score does not need one, or if no row
+        can be scored.
+    """
+    score = _SCORES.get(select)
+    if score is None or not is_scored.any():
+        return None
+    num_classes = logits.shape[1]
+    counts = np.maximum(np.bincount(labels, minlength=num_classes), 1)
+    prior = np.log(counts / counts.sum())
+    scores = {
+        tau: score(labels[is_scored], (logits[is_scored] - tau * prior).argmax(1), num_classes)
+        for tau in TAUS
+    }
+    tau = max(TAUS, key=lambda each: (scores[each], -each))
+    return Adjustment((-tau * prior).astype(np.float32), tau, select.removeprefix("val_"), scores)
