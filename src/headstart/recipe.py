@@ -55,6 +55,14 @@ def solving_bytes(num_rows: int, num_inputs: int, num_classes: int) -> int:
     return features + max(5 * vectors, rotated + vectors + folds + answers + solving)
 
 
+def last_stage_alone(num_bytes: int) -> str:
+    """Return the sentence for a head that may not read earlier stages, as solving it would take so much."""
+    return (
+        f"The head reads the last stage alone: solving one that reads earlier stages too would take about "
+        f"{num_bytes / 1e9:.1f} GB of memory"
+    )
+
+
 def complete(config: TrainConfig, facts: Facts) -> TrainConfig:
     """Return the settings with the phases of their recipe, unless the user has given phases."""
     if config.phases:

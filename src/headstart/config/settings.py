@@ -173,7 +173,7 @@ class TrainConfig:
         "that also reads earlier stages; a spatial head, which finds a box on the feature map before "
         "pooling; or the head of a network of your own, given to hs.train(network=...)",
         choices=("auto", "linear", "stages", "spatial", "own"),
-        shown="auto, by the task and, in a probe, by cross-validation",
+        shown="auto, by the task and, if it is solved, by cross-validation",
         commands=(),
     )
     recipe: str = _recipe(

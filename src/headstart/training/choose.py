@@ -193,10 +193,7 @@ def _affordable(
     num_bytes = recipe.solving_bytes(num_rows, num_inputs, num_outputs)
     if len(setup.blocks) == 1 or num_bytes <= recipe.EXACT_LIMIT_BYTES:
         return setup
-    say(
-        f"The head reads the last stage alone: solving one that reads earlier stages too would take about "
-        f"{num_bytes / 1e9:.1f} GB of memory"
-    )
+    say(recipe.last_stage_alone(num_bytes))
     return dataclasses.replace(setup, reads_earlier=False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,7 +138,7 @@ def prepare(
     watchers.say(f"Backbone {backbone.full_name}, weights: {weights}")
     solvable = head_inputs(network) if tasks.of(listing.task).solver else None
     facts = recipe.Facts(num_train, solvable, listing.task, targets.num_outputs)
-    network, config = _filled_in(config, network, head, preprocessing.size_px, facts)
+    network, config = _filled_in(config, network, head, preprocessing.size_px, facts, watchers.say)
     head = "stages" if isinstance(network, StagesNetwork) else head
     _refuse_phases(config, network, preprocessing, listing.task, accelerator.device)
     source = FeatureSource(
@@ -179,7 +180,12 @@ def _make_network(
 
 
 def _filled_in(
-    config: TrainConfig, network: nn.Module, head: str, size_px: int, facts: recipe.Facts
+    config: TrainConfig,
+    network: nn.Module,
+    head: str,
+    size_px: int,
+    facts: recipe.Facts,
+    say: Callable[[str], object],
 ) -> tuple[nn.Module, TrainConfig]:
     """Fill in the phases, and let the head read several stages where it is to be solved and may choose.
 
@@ -189,6 +195,7 @@ def _filled_in(
         head: What kind of head the network has.
         size_px: Side of the input.
         facts: For the recipe, with the inputs of the linear head.
+        say: Told where a head on several stages would take too much memory.
 
     Returns:
         The network, or one of several stages around it; and the settings with their phases.
@@ -210,17 +217,23 @@ def _filled_in(
                 f"one linear layer. Use head = 'linear'."
             )
         return network, plain
-    config = recipe.complete(config, dataclasses.replace(facts, head_inputs=several.head.linear.in_features))
-    first = config.phases[0]
-    is_solved = first.optimizer == "exact" and first.unfreeze in ("head", 0)
-    if is_solved and not any(phase.cutmix for phase in config.phases):
+    num_inputs = several.head.linear.in_features
+    config = recipe.complete(config, dataclasses.replace(facts, head_inputs=num_inputs))
+    if _begins_solved(config) and not any(phase.cutmix for phase in config.phases):
         return several, config
+    if _begins_solved(plain) and not _begins_solved(config):
+        say(recipe.last_stage_alone(recipe.solving_bytes(facts.num_train, num_inputs, facts.num_classes)))
     if is_asked:
         raise ConfigError(
             "head is 'stages', which is solved first and cannot be mixed by cutmix; these phases begin with "
             "steps or have cutmix. Use head = 'linear', or the recipe 'probe' or 'finetune'."
         )
     return network, plain
+
+
+def _begins_solved(config: TrainConfig) -> bool:
+    first = config.phases[0]
+    return first.optimizer == "exact" and first.unfreeze in ("head", 0)
 
 
 def _refuse_phases(
