@@ -18,6 +18,7 @@ SEE = re.compile(r"[Ss]ee ``(\w+)``")
 FILE = re.compile(r".*\.(csv|db|json|onnx|part|png|pth|py|safetensors|state|toml)")
 # Of libraries, and of variables, that are called as a module of ours is.
 OTHERS = {"safetensors.torch.load", "model.encoder", "predictor.info", "phases.1.head_lr"}
+OTHERS |= {"head.weight", "head.bias"}  # tensors in files
 
 
 def names_in(body: Iterable[ast.stmt]) -> set[str]:

@@ -132,7 +132,7 @@ class StagesNetwork(nn.Module):
 
         Returns:
             Where the last stage alone is read, the native network with the solution in its own head; else a
-            network like this one, whose ``head.linear`` takes the features as they are.
+            network like this one, whose head takes the features as they are.
         """
         head, reads = self.head, self.head.reads
         weight = (head.linear.weight * head.scale)[:, reads[0].first :]

@@ -201,7 +201,7 @@ def _filled_in(
         The network, or one of several stages around it; and the settings with their phases.
 
     Raises:
-        ConfigError: ``config.head`` is ``"stages"``, and the head cannot be solved on several stages.
+        ConfigError: The setting ``head`` is ``"stages"``, and the head cannot be solved on several stages.
     """
     if head == "own":
         config = dataclasses.replace(config, head=head)  # so that resuming knows a network of the user's own
