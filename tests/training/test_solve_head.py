@@ -106,6 +106,6 @@ def test_a_run_without_anything_to_cross_validate_says_so(
         folder.mkdir(parents=True)
         Image.new("RGB", (8, 8), (colour, 90, 90)).save(folder / f"{split}{name}.png")
     run = hs.train(tmp_path / "photos", tmp_path / "run", network=PixelNet(), size_px=8, recipe="probe")
-    assert run.metrics["head"] == {"kind": "own", "penalty": 1.0, "cv_loss": None, "cv_accuracy": None}
+    assert run.metrics["head"] == {"kind": "own", "penalty": 0.0001, "cv_loss": None, "cv_accuracy": None}
     assert run.metrics["best"]["val_accuracy"] == 1.0
     assert "Cross-validation is not possible" in capfd.readouterr().err

@@ -184,14 +184,15 @@ class UpperFloor:
         for epoch in run.progress.remaining_epochs(self.config):
             begun = time.monotonic()
             with interrupt.released():  # it is done again in seconds, so there is nothing to save
-                least = 2 if self.config.head == "stages" else 1
-                solved = fit_head(suffix, features, splits.train, setup.targets, min_blocks=least)
+                solved = fit_head(suffix, features, splits.train, setup.targets, self.config)
                 of_epoch = batches.epoch(view=features.view(epoch))
                 train_scores = evaluate(suffix, of_epoch, criterion, accelerator)
                 val_scores = evaluate(suffix, val_batches.epoch(), criterion, accelerator)
             run.progress.head = dict(solved.summary())
             run.checkpoints.save_out_of_fold(solved.out_of_fold, splits.train)
             self._watchers.head_solved(solved.summary())
+            if solved.adjustment:
+                self._watchers.say(solved.adjustment.sentence)
             seconds = round(time.monotonic() - begun, 3)
             record = EpochRecord(features.phase.name, epoch, train_scores, val_scores, 0.0, seconds)
             self._watchers.epoch_done(record, is_best=run.record(record))

@@ -11,7 +11,7 @@ from torch import nn
 from torch.func import functional_call
 
 from headstart import tasks
-from headstart.config import PhaseConfig
+from headstart.config import PhaseConfig, TrainConfig
 from headstart.data.targets import Targets
 from headstart.errors import ConfigError, UnknownBackboneError
 from headstart.model.own_forward import holds_own_forward
@@ -108,8 +108,7 @@ def fit_head(
     features: PhaseFeatures,
     photos: Sequence[Record],
     targets: Targets,
-    *,
-    min_blocks: int = 1,
+    config: TrainConfig,
 ) -> SolvedPhotos:
     """Solve the linear head of a phase on all its views, and load the solution into the network.
 
@@ -118,7 +117,7 @@ def fit_head(
         features: Features of the phase.
         photos: The training photos.
         targets: Targets of the photos.
-        min_blocks: Smallest number of stages that a head may read which can read several.
+        config: Says what the head may read and which score is to be high.
 
     Returns:
         The head, what it reads, and its out-of-fold outputs: see ``probe.photos.solve_photos``.
@@ -130,7 +129,13 @@ def fit_head(
     layer, several = linear_head(suffix), stages_head(suffix)
     assert layer is not None  # the configuration has been checked
     solved = solve_photos(
-        photos, features.views, features.rows, _blocks(suffix, layer), targets, min_blocks=min_blocks
+        photos,
+        features.views,
+        features.rows,
+        _blocks(suffix, layer),
+        targets,
+        min_blocks=2 if config.head == "stages" else 1,
+        select=config.select,
     )
     head, bias = solved.head, torch.from_numpy(solved.head.bias)
     with torch.no_grad():

@@ -113,7 +113,7 @@ def _run(
             if each is phases[-1]:
                 found = range_test(setup, features, splits, accelerator, watchers)
             elif each.optimizer == "exact":
-                fit_head(features.suffix, features, splits.train, setup.targets)
+                fit_head(features.suffix, features, splits.train, setup.targets, setup.config)
             else:
                 _train_head(setup, features, splits, accelerator)
             features.suffix.to(memory_format=torch.contiguous_format)
