@@ -58,8 +58,8 @@ def solving_bytes(num_rows: int, num_inputs: int, num_classes: int) -> int:
 def last_stage_alone(num_bytes: int) -> str:
     """Return the sentence for a head that may not read earlier stages, as solving it would take so much."""
     return (
-        f"The head reads the last stage alone: solving one that reads earlier stages too would take about "
-        f"{num_bytes / 1e9:.1f} GB of memory"
+        f"The head reads the last stage alone: solving a head that also reads earlier stages would take "
+        f"about {num_bytes / 1e9:.1f} GB of memory"
     )
 
 

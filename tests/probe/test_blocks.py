@@ -124,3 +124,11 @@ def test_constant_stages_do_no_harm() -> None:
     assert reading.stages == ("stage.late",)
     assert reading.scale is not None
     assert np.isfinite(reading.scale).all()
+
+
+def test_classes_of_single_photos_are_not_compared() -> None:
+    labels = np.array([0, 1, 1, *range(2, 1499)])  # of 1,500 photos, 1,000 are compared
+    features = np.random.default_rng(0).normal(size=(len(labels), 8)).astype(np.float32)
+    blocks = [Block("early", 0, 4, 0.7), Block("last", 4, 8)]
+    reading = choose_blocks(features, blocks, labels, np.arange(len(labels)))
+    assert reading.stages == ()

@@ -26,7 +26,7 @@ from headstart.frozen.backbones import ListedBackbone
 from headstart.inference.model_file import HEAD, ModelInfo, open_safetensors
 from headstart.model import libraries
 from headstart.model.backbones import Backbone, create_native, every, listed, resolve
-from headstart.model.head import put_head
+from headstart.model.head import logit_layers, put_head
 from headstart.model.state_dict import load_state_dict, parse_state_dict, renamed_by_order
 from headstart.weight_files import (
     WeightsFile,
@@ -266,8 +266,10 @@ def _create_from_run(backbone: Backbone, path: str, info: ModelInfo) -> tuple[nn
     if set(state) == set(HEAD):
         return create_for_head(path, info)
     network = create_native(backbone)
-    if info.head == "stages":  # the native head is still there, beside the one that was solved
-        native_state = {name: tensor for name, tensor in state.items() if name not in HEAD}
+    if info.head == "stages":  # the native head may be in the file, and is not part of the model
+        of_heads = logit_layers(network)
+        own = {n: each for n, each in network.state_dict().items() if n.rpartition(".")[0] in of_heads}
+        native_state = own | {name: tensor for name, tensor in state.items() if name not in HEAD}
         load_state_dict(network, native_state, path=path, full_name=backbone.full_name)
         return network, WeightsSource("file", path, hashlib.sha256(data).hexdigest(), "without its head")
     with_head = put_head_of(network, info)

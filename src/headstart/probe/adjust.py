@@ -58,10 +58,11 @@ class Adjustment:
         """What was chosen, in words."""
         name, before = self.score.replace("_", " ").replace("f1", "F1"), self.scores[0.0]
         if not self.tau:
-            return f"The logits are not adjusted to the sizes of classes: {name} {before:.3f} at best."
+            return f"Logit adjustment does not improve the cross-validated {name} ({before:.3f})."
         return (
             f"Logits are adjusted to the sizes of classes (tau {self.tau:g}), for {name}: cross-validated "
-            f"{self.scores[self.tau]:.3f} instead of {before:.3f}. Probabilities suit classes of equal size."
+            f"{self.scores[self.tau]:.3f} instead of {before:.3f}. Predicted "
+            f"probabilities assume equally frequent classes."
         )
 
 

@@ -57,9 +57,9 @@ class Reading:
 
     def summary(self) -> dict[str, Any]:
         """Return the entries for ``metrics.json``."""
-        if not self.errors:
+        if not self.errors and not self.stages:
             return {}
-        errors = {_short(name): round(error, 6) for name, error in self.errors.items()}
+        errors = {_short(name): round(error, 6) for name, error in (self.errors or {}).items()}
         return {"stages": [_short(stage) for stage in self.stages], "stage_errors": errors}
 
 
@@ -97,16 +97,17 @@ def choose_blocks(
         units: (N,) ints; rows of the same unit are left out together.
         min_blocks: Smallest number of blocks that may be chosen.
     """
-    has_others = np.ones(len(units), bool)
+    labels = targets
     if targets.ndim == 1:
-        of_class = np.unique(np.stack([targets, units]), axis=1)[0]
-        has_others = np.bincount(of_class)[targets] > 1
         targets = np.eye(int(targets.max()) + 1, dtype=np.float32)[targets]
     choices = range(len(blocks) - min_blocks, -1, -1)  # first block of each, the simplest choice first
     rows = _some_rows(targets, units)
     units = np.unique(units[rows], return_inverse=True)[1]
-    is_compared = has_others[rows]
-    if len(choices) == 1 or int(units.max()) == 0 or not is_compared.any():
+    is_compared = np.ones(len(rows), bool)
+    if labels.ndim == 1:
+        of_class = np.unique(np.stack([labels[rows], units]), axis=1)[0]
+        is_compared = np.bincount(of_class, minlength=len(targets[0]))[labels[rows]] > 1
+    if len(choices) == 1 or len(np.unique(units[is_compared])) < 2:
         return _reading(features, blocks, choices[0], None)
     y = targets[rows].astype(np.float32)
     y = y - y.mean(0)

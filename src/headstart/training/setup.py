@@ -187,7 +187,7 @@ def _filled_in(
     facts: recipe.Facts,
     say: Callable[[str], object],
 ) -> tuple[nn.Module, TrainConfig]:
-    """Fill in the phases, and let the head read several stages where it is to be solved and may choose.
+    """Fill in the phases, and let the head read several stages if it is solved first and may do so.
 
     Args:
         config: As the user gave it.
@@ -195,7 +195,7 @@ def _filled_in(
         head: What kind of head the network has.
         size_px: Side of the input.
         facts: For the recipe, with the inputs of the linear head.
-        say: Told where a head on several stages would take too much memory.
+        say: Called with a sentence if a head that reads several stages would take too much memory.
 
     Returns:
         The network, or one of several stages around it; and the settings with their phases.
@@ -209,6 +209,7 @@ def _filled_in(
     if head != "linear" or config.head not in ("auto", "stages"):
         return network, plain
     is_asked = config.head == "stages"
+    mixed = [phase.name for phase in plain.phases if phase.cutmix and phase.unfreeze != "all"]
     several = with_stages_head(network, size_px) if facts.head_inputs else None
     if several is None:
         if is_asked:
@@ -217,23 +218,25 @@ def _filled_in(
                 f"one linear layer. Use head = 'linear'."
             )
         return network, plain
-    num_inputs = several.head.linear.in_features
-    config = recipe.complete(config, dataclasses.replace(facts, head_inputs=num_inputs))
-    if _begins_solved(config) and not any(phase.cutmix for phase in config.phases):
-        return several, config
-    if _begins_solved(plain) and not _begins_solved(config):
-        say(recipe.last_stage_alone(recipe.solving_bytes(facts.num_train, num_inputs, facts.num_classes)))
+    first, num_inputs = plain.phases[0], several.head.linear.in_features
+    if mixed or first.optimizer != "exact" or first.unfreeze not in ("head", 0):
+        if is_asked:
+            raise ConfigError(
+                "head is 'stages', which is solved first, and whose inputs cutmix cannot mix; these phases "
+                "begin with steps or have cutmix. Use head = 'linear', or the recipe 'probe' or 'finetune'."
+            )
+        return network, plain
+    num_rows = facts.num_train * (1 if first.augment == "none" else first.views)
+    num_bytes = recipe.solving_bytes(num_rows, num_inputs, facts.num_classes)
+    if num_bytes <= recipe.EXACT_LIMIT_BYTES:
+        return several, plain
     if is_asked:
         raise ConfigError(
-            "head is 'stages', which is solved first and cannot be mixed by cutmix; these phases begin with "
-            "steps or have cutmix. Use head = 'linear', or the recipe 'probe' or 'finetune'."
+            f"head is 'stages', and solving it would take about {num_bytes / 1e9:.1f} GB of memory; at most "
+            f"{recipe.EXACT_LIMIT_BYTES / 1e9:.1f} GB are allowed. Use head = 'auto' or 'linear'."
         )
+    say(recipe.last_stage_alone(num_bytes))
     return network, plain
-
-
-def _begins_solved(config: TrainConfig) -> bool:
-    first = config.phases[0]
-    return first.optimizer == "exact" and first.unfreeze in ("head", 0)
 
 
 def _refuse_phases(

@@ -117,7 +117,8 @@ def fit_head(
         features: Features of the phase.
         photos: The training photos.
         targets: Targets of the photos.
-        config: Says what the head may read and which score is to be high.
+        config: Says what the head may read, and by which score its logits are adjusted: not if later phases
+            train them.
 
     Returns:
         The head, what it reads, and its out-of-fold outputs: see ``probe.photos.solve_photos``.
@@ -135,7 +136,7 @@ def fit_head(
         _blocks(suffix, layer),
         targets,
         min_blocks=2 if config.head == "stages" else 1,
-        select=config.select,
+        select=config.select if all(phase.optimizer == "exact" for phase in config.phases) else "",
     )
     head, bias = solved.head, torch.from_numpy(solved.head.bias)
     with torch.no_grad():

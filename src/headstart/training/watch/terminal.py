@@ -126,10 +126,10 @@ class Terminal(Watcher):
         """Print the penalties chosen by cross-validation, and the out-of-fold scores of the head."""
         penalty, penalties = summary.get("penalty"), summary.get("penalties", ())
         cv_loss: float | None = summary["cv_loss"]
-        if errors := summary.get("stage_errors"):
+        if "stages" in summary:
             has_advice = self._has_export and summary["stages"]
-            advice = " To export to PyTorch, train with --head linear" if has_advice else ""
-            self.say(_stages_in_words(summary["stages"], errors) + advice)
+            advice = ". To export to PyTorch, train with --head linear" if has_advice else ""
+            self.say(_stages_in_words(summary["stages"], summary["stage_errors"]) + advice)
         others = ("penalty", "penalties", "cv_loss", "stages", "stage_errors", "tau", "tau_scores")
         cv_headline = {name: value for name, value in summary.items() if name not in others}
         chosen = [penalty] if penalty is not None else sorted(penalties)
@@ -238,9 +238,11 @@ def _stages_in_words(stages: Sequence[str], errors: Mapping[str, float]) -> str:
             f"The head reads the last stage alone: in cross-validation, earlier stages do not clearly help "
             f"(squared error {last:.3f}, with them {with_others:.3f})"
         )
+    if not errors:
+        return f"The head reads {', '.join(stages)} and the last stage"
     alone = "" if last is None else f", {last:.3f} with the last stage alone"
     chosen = errors["+".join([*stages, "last"])]
     return (
         f"The head reads {', '.join(stages)} and the last stage: squared error {chosen:.3f} in "
-        f"cross-validation{alone}."
+        f"cross-validation{alone}"
     )
