@@ -19,8 +19,9 @@ import tomli_w
 import torch
 
 import headstart as hs
+from headstart import recipe
 from headstart.config import TrainConfig, read_toml
-from headstart.errors import FileWriteError, RunFolderError, TrainingError
+from headstart.errors import ConfigError, FileWriteError, RunFolderError, TrainingError
 from headstart.training.run import provenance
 from headstart.training.run.checkpoint import load_checkpoint
 from headstart.training.run.interrupt import Stopped, held_back
@@ -234,6 +235,28 @@ def test_a_resumed_run_records_how_its_head_was_solved(
     assert_same(tmp_path / "run", solved.path)
     answers = [(run / "answers.csv").read_bytes() for run in (tmp_path / "run", solved.path)]
     assert answers[0] == answers[1]
+
+
+def test_a_head_for_which_memory_did_not_suffice_stays_linear_when_resumed(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wide, narrow = (recipe.solving_bytes(30, inputs, 3) for inputs in (1280, 512))
+    assert narrow < wide
+    monkeypatch.setattr(recipe, "EXACT_LIMIT_BYTES", narrow)
+
+    def die(*arguments: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("headstart.training.upper.make_ready", die)
+        with pytest.raises(Killed):
+            hs.train(photos, tmp_path / "run", **SETTINGS | {"phases": (), "recipe": "finetune"})
+    assert "reads the last stage alone" in capsys.readouterr().err
+    assert hs.resume(tmp_path / "run").metrics["head"]["kind"] == "linear"
+    with pytest.raises(ConfigError, match="'stages', and solving it would take about"):
+        hs.train(
+            photos, tmp_path / "other", **SETTINGS | {"phases": (), "recipe": "finetune", "head": "stages"}
+        )
 
 
 def test_out_of_fold_answers_are_never_given_to_other_photos(

@@ -82,6 +82,19 @@ def test_the_backbone_of_such_a_run_is_the_start_of_others(run: hs.TrainResult, 
     assert features.num_features == 1280 + {1: 224, 2: 304}[len(run.predictor.info.stages)]
 
 
+def test_a_network_trained_behind_such_a_head_is_the_start_of_others(photos: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"backbone": "timm/test_resnet", "weights": "random", "size_px": 32}
+    phases = [{"name": "head", "optimizer": "exact"}, {"name": "fine", "unfreeze": 1, "epochs": 1}]
+    run = hs.train(photos, tmp_path / "run", head="stages", phases=phases, **settings)
+    assert run.metrics["head"]["kind"] == "stages"
+    saved = safetensors.numpy.load_file(run.path / "model.safetensors")
+    network, _ = create_pretrained(resolve("timm/test_resnet"), str(run.path))
+    state = network.state_dict()
+    names = [name for name in saved if not name.startswith("head.") and name in state]
+    assert len(names) > 20
+    assert all(np.array_equal(saved[name], state[name].numpy()) for name in names)
+
+
 def test_what_needs_a_native_head_says_what_to_do_instead(run: hs.TrainResult, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"reads several stages.*model\.onnx.*--head linear"):
         hs.export(run.path, "pth", tmp_path / "model.pth")
@@ -103,7 +116,7 @@ def test_what_needs_a_native_head_says_what_to_do_instead(run: hs.TrainResult, t
                     {"name": "fine", "unfreeze": 1, "cutmix": 1.0, "epochs": 1},
                 ],
             },
-            "cannot be mixed",
+            "cutmix cannot mix",
         ),
     ],
 )

@@ -85,7 +85,7 @@ def test_nothing_is_told_without_a_flip_or_of_other_classes(capsys: pytest.Captu
             "net.onnx",
             ["a", "b"],
             {"b+last": 0.2, "a+b+last": 0.1},
-            "The head reads a, b and the last stage: squared error 0.100 in cross-validation.",
+            "The head reads a, b and the last stage: squared error 0.100 in cross-validation",
         ),
         (
             "resnet18",
