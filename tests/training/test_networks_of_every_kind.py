@@ -13,12 +13,8 @@ from headstart.training.run.run_dir import RunDir
 NETWORKS = {
     "timm/test_resnet": 64,
     "resnet18": 64,
-    "vgg11": 64,
-    "timm/test_vit": 160,
-    "timm/test_convnext": 64,
 }
 CHEAP = "timm/test_resnet"
-NO_STAGES = {"timm/test_vit"}  # tokens, not maps
 SOLVED: dict[str, Any] = {"name": "head", "optimizer": "exact"}
 
 
@@ -44,9 +40,8 @@ def assert_agrees(run: hs.TrainResult, photos: Path, head: str) -> None:
 
 HEADS = [
     pytest.param(backbone, head, marks=() if (backbone, head) == (CHEAP, "stages") else pytest.mark.slow)
-    for backbone in NETWORKS
+    for backbone in (CHEAP,)
     for head in ("auto", "linear", "stages")
-    if not (head == "stages" and backbone in NO_STAGES)
 ]
 
 
