@@ -55,8 +55,17 @@ def solving_bytes(num_rows: int, num_inputs: int, num_classes: int) -> int:
     return features + max(5 * vectors, rotated + vectors + folds + answers + solving)
 
 
+def can_be_solved(num_rows: int, num_inputs: int, num_classes: int) -> bool:
+    """Return whether a linear head is solved at once: arguments are those of ``solving_bytes``."""
+    return solving_bytes(num_rows, num_inputs, num_classes) <= EXACT_LIMIT_BYTES
+
+
 def last_stage_alone(num_bytes: int) -> str:
-    """Return the sentence for a head that may not read earlier stages, as solving it would take so much."""
+    """Return the sentence for a head that may not read earlier stages, because of the memory.
+
+    Args:
+        num_bytes: What solving a head that reads them would take.
+    """
     return (
         f"The head reads the last stage alone: solving a head that also reads earlier stages would take "
         f"about {num_bytes / 1e9:.1f} GB of memory"
@@ -72,10 +81,7 @@ def complete(config: TrainConfig, facts: Facts) -> TrainConfig:
 
 def _probe(config: TrainConfig, facts: Facts) -> tuple[PhaseConfig, ...]:
     """Return a phase that trains only the head. Solving it beat Adam in five of eight comparisons."""
-    if (
-        facts.head_inputs is not None
-        and solving_bytes(facts.num_train, facts.head_inputs, facts.num_classes) <= EXACT_LIMIT_BYTES
-    ):
+    if facts.head_inputs is not None and can_be_solved(facts.num_train, facts.head_inputs, facts.num_classes):
         return (PhaseConfig("probe", "head", epochs=1, optimizer="exact"),)
     if tasks.of(facts.task).has_box:
         # Without views and weight decay the head learns a hundred photos by heart.

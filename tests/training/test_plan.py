@@ -61,6 +61,9 @@ def test_a_plan_names_what_goes_in_and_what_it_takes(text: str) -> None:
     assert "48 listed, not read: about 30 to train, 6 to validate, 12 to test; 3 classes" in text
     assert "resnet18.IMAGENET1K_V1" in text
     assert "random" in line(text, "weights")
+    assert line(text, "head").endswith(
+        "reads the last stage, and layer2 and layer3 if cross-validation chooses them"
+    )
     assert "Together about " in text
     assert "Disk: at most about " in text
 

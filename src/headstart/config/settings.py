@@ -34,7 +34,7 @@ _computing = partial(_machine, commands=("features", "recommend"))
 
 
 ADJUSTING: Final = ("val_balanced_accuracy", "val_macro_f1")
-"""Values of ``select`` for which a probe's logits are adjusted to the sizes of classes."""
+"""Values of ``select`` for which a probe's logits are adjusted for the frequencies of the classes."""
 
 _SCORES = (
     *("calibrated_loss", "loss", "accuracy", "balanced_accuracy", "macro_f1", "map", "f1"),
@@ -194,7 +194,7 @@ class TrainConfig:
         "val_calibrated_loss",
         "validation score by which the best weights are chosen; val_calibrated_loss is the loss after the "
         "best temperature, for numbers and boxes the loss itself; for val_balanced_accuracy and "
-        "val_macro_f1, a probe also adjusts its logits to the sizes of classes",
+        "val_macro_f1, a probe also adjusts its logits for the frequencies of the classes",
         choices=tuple(f"val_{score}" for score in _SCORES),
     )
     features: str = _computing(

@@ -42,8 +42,8 @@ def is_staged(network: nn.Module) -> bool:
 
 
 def _describer(network: nn.Module) -> Callable[[Any], Description]:
-    """Return the function that describes the stages of this network: its own method if it has one."""
-    if own := getattr(type(network), "describe_stages", None):
+    """Return the function that describes the stages of this network: a method of ours if it has one."""
+    if own := getattr(type(network), "headstart_stages", None):
         return own  # type: ignore[no-any-return]
     return family_of(network) or (two_stages if base_of(network) is None else on_base)
 

@@ -100,7 +100,7 @@ class StagesNetwork(nn.Module):
         outputs: Tensor = self.head(torch.cat([*rows, activations], 1))
         return outputs
 
-    def describe_stages(self) -> Description:
+    def headstart_stages(self) -> Description:
         """Return the stages of this network: see ``stages``."""
         names = [block.name for block in self.head.blocks[:-1]]
         description: Description = {}
@@ -119,12 +119,6 @@ class StagesNetwork(nn.Module):
         """Return the parameters that the native network excludes from weight decay."""
         own: Any = getattr(self.native, "no_weight_decay", tuple)
         return [f"native.{name}" for name in own()]
-
-    def native_state(self) -> dict[str, Tensor]:
-        """Return the native network's state dict without its head, and ``head.weight`` and ``head.bias``."""
-        own = logit_layers(self.native)
-        state = {n: each for n, each in self.native.state_dict().items() if n.rpartition(".")[0] not in own}
-        return state | {f"head.{name}": each for name, each in self.head.linear.state_dict().items()}
 
     @torch.no_grad()
     def settled(self) -> nn.Module:
@@ -178,6 +172,20 @@ def native_linear(native: nn.Module) -> nn.Linear:
 def settled(network: nn.Module) -> nn.Module:
     """Return what is exported of a trained network: see ``StagesNetwork.settled``; others as they are."""
     return network.settled() if isinstance(network, StagesNetwork) else network
+
+
+def state_to_save(network: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors that a file of weights holds.
+
+    Of a network whose head reads several stages, they are those of the native network without its own head,
+    and ``head.weight`` and ``head.bias``; of others, the state dict.
+    """
+    if not isinstance(network, StagesNetwork):
+        return dict(network.state_dict())
+    own = logit_layers(network.native)
+    native = network.native.state_dict().items()
+    state = {name: each for name, each in native if name.rpartition(".")[0] not in own}
+    return state | {f"head.{name}": each for name, each in network.head.linear.state_dict().items()}
 
 
 def read_stages(network: nn.Module) -> tuple[str, ...]:

@@ -7,29 +7,17 @@ Source: Menon et al. 2021, arXiv 2007.07314.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
-from headstart.tasks.class_scores import scores_by_class
+from headstart.config.settings import ADJUSTING
+from headstart.tasks.class_scores import means_over_classes
 
 TAUS: Final = (0.0, 0.5, 1.0)
-
-
-def _balanced_accuracy(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> float:
-    return float(np.nanmean(scores_by_class(labels, predicted, num_classes)[1]))
-
-
-def _macro_f1(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> float:
-    return float(np.nanmean(scores_by_class(labels, predicted, num_classes)[2]))
-
-
-_SCORES: Final[Mapping[str, Callable[[np.ndarray, np.ndarray, int], float]]] = {
-    "val_balanced_accuracy": _balanced_accuracy,
-    "val_macro_f1": _macro_f1,
-}
+"""Weights of the log frequencies that are tried; 0 is no adjustment."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +48,8 @@ class Adjustment:
         if not self.tau:
             return f"Logit adjustment does not improve the cross-validated {name} ({before:.3f})."
         return (
-            f"Logits are adjusted to the sizes of classes (tau {self.tau:g}), for {name}: cross-validated "
-            f"{self.scores[self.tau]:.3f} instead of {before:.3f}. Predicted "
+            f"Logits are adjusted for the frequencies of the classes (tau {self.tau:g}): cross-validated "
+            f"{name} {self.scores[self.tau]:.3f} instead of {before:.3f}. Predicted "
             f"probabilities assume equally frequent classes."
         )
 
@@ -81,15 +69,17 @@ def choose_adjustment(
         The adjustment, the smallest of equally good ones; None if the score does not need one, or if no row
         can be scored.
     """
-    score = _SCORES.get(select)
-    if score is None or not is_scored.any():
+    score = select.removeprefix("val_")
+    if select not in ADJUSTING or not is_scored.any():
         return None
     num_classes = logits.shape[1]
     counts = np.maximum(np.bincount(labels, minlength=num_classes), 1)
     prior = np.log(counts / counts.sum())
     scores = {
-        tau: score(labels[is_scored], (logits[is_scored] - tau * prior).argmax(1), num_classes)
+        tau: means_over_classes(labels[is_scored], (logits[is_scored] - tau * prior).argmax(1), num_classes)[
+            score
+        ]
         for tau in TAUS
     }
     tau = max(TAUS, key=lambda each: (scores[each], -each))
-    return Adjustment((-tau * prior).astype(np.float32), tau, select.removeprefix("val_"), scores)
+    return Adjustment((-tau * prior).astype(np.float32), tau, score, scores)

@@ -9,14 +9,40 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from headstart import tasks
+from headstart.data.targets import Scale
 from headstart.frozen.graph import leading_to
 from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.frozen.pooled import POOLED, with_pooled
 from headstart.frozen.prefix import ACTIVATIONS
 from headstart.inference.model_file import ModelInfo
+from headstart.probe.blocks import Reading
+from headstart.records import Dataset
 
 _WEIGHT, _BIAS = "head.weight", "head.bias"
 _OPERATORS: Final = {"softmax": "Softmax", "sigmoid": "Sigmoid"}
+
+
+def describe(backbone: OnnxBackbone, dataset: Dataset, reading: Reading, scale: Scale) -> ModelInfo:
+    """Return the description of a probe's model, without thresholds that photos decide.
+
+    Args:
+        backbone: The backbone.
+        dataset: The photos: task and classes or targets.
+        reading: The stages that the head reads.
+        scale: Standardisation of numbers.
+    """
+    return ModelInfo(
+        task=dataset.task,
+        backbone=backbone.name,
+        weights=backbone.weights,
+        class_names=dataset.class_names,
+        preprocessing=backbone.preprocessing,
+        head="stages" if reading.stages else "linear",
+        stages=reading.stages,
+        targets=dataset.targets,
+        scale=(scale.mean, scale.std),
+        thresholds=tasks.of(dataset.task).first_thresholds(len(dataset.class_names)),
+    )
 
 
 def head_inputs(info: ModelInfo) -> str:

@@ -19,18 +19,13 @@ from headstart.inference.model_file import (
     seal_safetensors,
 )
 from headstart.model.backbones import create_native, resolve
-from headstart.model.stages_head import StagesNetwork
+from headstart.model.stages_head import state_to_save
 from headstart.model.weights import create_for_head, put_head_of
 
 
 def save_network(path: Path, network: nn.Module, info: ModelInfo) -> None:
-    """Write a trained network; equal networks give equal files.
-
-    Of a network whose head reads several stages, the tensors are those of the native network without its own
-    head, and ``head.weight`` and ``head.bias``.
-    """
-    state = network.native_state() if isinstance(network, StagesNetwork) else network.state_dict()
-    write_tensors(path, state, {"headstart": info.to_json()})
+    """Write a trained network, the tensors of ``state_to_save``; equal networks give equal files."""
+    write_tensors(path, state_to_save(network), {"headstart": info.to_json()})
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:

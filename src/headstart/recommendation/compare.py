@@ -21,12 +21,12 @@ from headstart.frozen.cache import Room, should_keep
 from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.frozen.onnx_file.check import check_on_files
 from headstart.frozen.opened import OpenedBackbone, open_backbone_features
-from headstart.inference.model_file import ModelInfo, seal_onnx
-from headstart.probe.assemble import assemble
+from headstart.inference.model_file import seal_onnx
+from headstart.probe.assemble import assemble, describe
 from headstart.probe.blocks import Block, blocks_of
 from headstart.probe.photos import SolvedPhotos, solve_photos
 from headstart.probe.solve import scores_of_rows
-from headstart.recipe import EXACT_LIMIT_BYTES, solving_bytes
+from headstart.recipe import can_be_solved
 from headstart.records import Dataset, Listing, Record
 
 
@@ -155,7 +155,7 @@ def _blocks(
 ) -> tuple[Block, ...]:
     """Return the stages that a probe's head could read, which memory limits if there are many outputs."""
     num_inputs = backbone.num_features + backbone.num_earlier
-    is_affordable = solving_bytes(num_photos, num_inputs, targets.num_outputs) <= EXACT_LIMIT_BYTES
+    is_affordable = can_be_solved(num_photos, num_inputs, targets.num_outputs)
     return blocks_of(backbone.earlier if has_earlier and is_affordable else (), backbone.num_features)
 
 
@@ -185,16 +185,5 @@ def _out_of_fold(
 
 def _content(backbone: OnnxBackbone, dataset: Dataset, solved: SolvedPhotos, scale: Scale) -> bytes:
     """Return the content of the model file that a probe on these photos would write."""
-    info = ModelInfo(
-        dataset.task,
-        backbone.name,
-        dataset.class_names,
-        backbone.preprocessing,
-        weights=backbone.weights,
-        head="stages" if solved.reading.stages else "linear",
-        stages=solved.reading.stages,
-        targets=dataset.targets,
-        scale=(scale.mean, scale.std),
-        thresholds=tasks.of(dataset.task).first_thresholds(len(dataset.class_names)),
-    )
+    info = describe(backbone, dataset, solved.reading, scale)
     return seal_onnx(assemble(backbone, solved.head.weight, solved.head.bias, info), info)

@@ -101,6 +101,15 @@ def score(
     )
 
 
+def means_over_classes(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> dict[str, float]:
+    """Return ``balanced_accuracy`` and ``macro_f1``, as in ``ClassificationScores``.
+
+    Arguments are those of ``confusion_matrix``.
+    """
+    _, recall, f1 = scores_by_class(labels, predicted, num_classes)
+    return {"balanced_accuracy": float(np.nanmean(recall)), "macro_f1": float(np.nanmean(f1))}
+
+
 def scores_by_class(
     labels: np.ndarray, predicted: np.ndarray, num_classes: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -190,10 +190,9 @@ def _affordable(
 ) -> ProbeSetup:
     """Leave out the earlier stages if solving a head that reads them would take too much memory."""
     num_rows, num_inputs = num_train * len(setup.views), setup.blocks[-1].last
-    num_bytes = recipe.solving_bytes(num_rows, num_inputs, num_outputs)
-    if len(setup.blocks) == 1 or num_bytes <= recipe.EXACT_LIMIT_BYTES:
+    if len(setup.blocks) == 1 or recipe.can_be_solved(num_rows, num_inputs, num_outputs):
         return setup
-    say(recipe.last_stage_alone(num_bytes))
+    say(recipe.last_stage_alone(recipe.solving_bytes(num_rows, num_inputs, num_outputs)))
     return dataclasses.replace(setup, reads_earlier=False)
 
 

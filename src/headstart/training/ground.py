@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -30,7 +30,7 @@ from headstart.frozen.opened import OpenedBackbone, open_backbone_features
 from headstart.inference.model_file import ModelInfo, seal_onnx
 from headstart.inference.predictor import Predictor
 from headstart.inference.runtime import CPU
-from headstart.probe.assemble import assemble, head_inputs
+from headstart.probe.assemble import assemble, describe, head_inputs
 from headstart.probe.blocks import Block, blocks_of
 from headstart.probe.photos import SolvedPhotos, solve_photos
 from headstart.probe.weights import save_head
@@ -278,19 +278,7 @@ def _write_model(
         ParityError: They differ.
     """
     backbone = setup.backbone
-    info = ModelInfo(
-        task=dataset.task,
-        backbone=backbone.name,
-        weights=backbone.weights,
-        class_names=dataset.class_names,
-        preprocessing=backbone.preprocessing,
-        head="stages" if solved.reading.stages else "linear",
-        stages=solved.reading.stages,
-        targets=dataset.targets,
-        scale=(scale.mean, scale.std),
-        thresholds=tasks.of(dataset.task).first_thresholds(len(dataset.class_names)),
-        versions=versions(),
-    )
+    info = replace(describe(backbone, dataset, solved.reading, scale), versions=versions())
     info = with_groups(info, splits.train)
     head = solved.head
     graph = assemble(backbone, head.weight, head.bias, info)

@@ -227,9 +227,9 @@ def _filled_in(
             )
         return network, plain
     num_rows = facts.num_train * (1 if first.augment == "none" else first.views)
-    num_bytes = recipe.solving_bytes(num_rows, num_inputs, facts.num_classes)
-    if num_bytes <= recipe.EXACT_LIMIT_BYTES:
+    if recipe.can_be_solved(num_rows, num_inputs, facts.num_classes):
         return several, plain
+    num_bytes = recipe.solving_bytes(num_rows, num_inputs, facts.num_classes)
     if is_asked:
         raise ConfigError(
             f"head is 'stages', and solving it would take about {num_bytes / 1e9:.1f} GB of memory; at most "

@@ -236,7 +236,9 @@ class UpperFloor:
             answers = None
             try:
                 with interrupt.released():
-                    answers = answers_out_of_fold(features.suffix, features, photos, setup.targets)
+                    answers = answers_out_of_fold(
+                        features.suffix, features, photos, setup.targets, self.config
+                    )
             except TrainingError as error:  # which the steps may not meet
                 self._watchers.say(f"answers.csv gets no rows for the training photos: {error}")
             run.checkpoints.save_out_of_fold(answers, photos)

@@ -98,8 +98,8 @@ class EpochRecord:
 
         The loss after the best temperature is the default because on a few hundred photos many epochs have
         the same accuracy, because the reported accuracy is then not the score by which the epoch was
-        selected, and because the plain loss prefers timid weights. For numbers and boxes, which have no
-        temperature, it is the plain loss.
+        selected, and because the plain loss prefers less confident weights. For numbers and boxes, which
+        have no temperature, it is the plain loss.
         """
         if other is None:
             return True

@@ -17,7 +17,7 @@ from headstart import tasks
 from headstart.data.targets import Targets
 from headstart.model.spatial_head import upright
 from headstart.tasks.calibration import calibrated_loss
-from headstart.tasks.class_scores import scores_by_class
+from headstart.tasks.class_scores import means_over_classes
 from headstart.tasks.label_scores import choose_thresholds, score_multilabel
 from headstart.tasks.losses import BOX_BETA, LEAST_AREA
 from headstart.tasks.number_scores import score_regression
@@ -83,8 +83,7 @@ class Classification(Criterion):
 
     def scores(self, outputs: np.ndarray, rows: np.ndarray) -> dict[str, float]:
         """Return the loss after the best temperature, balanced accuracy and macro F1."""
-        _, recall, f1 = scores_by_class(rows, outputs.argmax(1), outputs.shape[1])
-        means = {"balanced_accuracy": float(np.nanmean(recall)), "macro_f1": float(np.nanmean(f1))}
+        means = means_over_classes(rows, outputs.argmax(1), outputs.shape[1])
         return {"calibrated_loss": calibrated_loss(outputs, rows), **means}
 
 

@@ -19,7 +19,7 @@ from headstart.model.stages import cut
 from headstart.model.stages_head import StagesHead
 from headstart.probe.blocks import Block
 from headstart.probe.photos import OutOfFold, SolvedPhotos, solve_photos
-from headstart.recipe import EXACT_LIMIT_BYTES, solving_bytes
+from headstart.recipe import can_be_solved
 from headstart.records import Record
 from headstart.training.steps.features import PhaseFeatures
 
@@ -135,7 +135,7 @@ def fit_head(
         features.rows,
         _blocks(suffix, layer),
         targets,
-        min_blocks=2 if config.head == "stages" else 1,
+        min_blocks=_least_blocks(config),
         select=config.select if all(phase.optimizer == "exact" for phase in config.phases) else "",
     )
     head, bias = solved.head, torch.from_numpy(solved.head.bias)
@@ -149,13 +149,21 @@ def fit_head(
     return solved
 
 
+def _least_blocks(config: TrainConfig) -> int:
+    return 2 if config.head == "stages" else 1
+
+
 def _blocks(suffix: nn.Module, layer: nn.Linear) -> Sequence[Block]:
     several = stages_head(suffix)
     return several.blocks if several is not None else [Block("last", 0, layer.in_features)]
 
 
 def answers_out_of_fold(
-    suffix: nn.Module, features: PhaseFeatures, photos: Sequence[Record], targets: Targets
+    suffix: nn.Module,
+    features: PhaseFeatures,
+    photos: Sequence[Record],
+    targets: Targets,
+    config: TrainConfig,
 ) -> OutOfFold | None:
     """Solve a head only for its out-of-fold outputs, if a phase trains it in steps on frozen features.
 
@@ -164,6 +172,7 @@ def answers_out_of_fold(
         features: Features of the phase.
         photos: The training photos.
         targets: Targets of the photos.
+        config: Says what the head may read.
 
     Returns:
         As in ``fit_head``; None if the phase trains more than a linear head, uses augmentation, or if solving
@@ -172,7 +181,7 @@ def answers_out_of_fold(
     layer = linear_head(suffix)
     if layer is None or tasks.of(targets.task).solver is None or features.augmentation is not None:
         return None
-    if solving_bytes(len(photos), layer.in_features, layer.out_features) > EXACT_LIMIT_BYTES:
+    if not can_be_solved(len(photos), layer.in_features, layer.out_features):
         return None
-    blocks = _blocks(suffix, layer)
-    return solve_photos(photos, features.views, features.rows, blocks, targets).out_of_fold
+    blocks, least = _blocks(suffix, layer), _least_blocks(config)
+    return solve_photos(photos, features.views, features.rows, blocks, targets, min_blocks=least).out_of_fold

@@ -14,6 +14,7 @@ from headstart.environment import is_secondary
 from headstart.errors import requires_extra
 from headstart.frozen.prefix import OnnxPrefix
 from headstart.inference.runtime import photos_per_second
+from headstart.probe.blocks import Block
 from headstart.records import Listing
 from headstart.training.choose import choose
 from headstart.training.ground import ProbeSetup
@@ -106,6 +107,8 @@ def _of_probe(setup: ProbeSetup, out: str | os.PathLike[str] | None) -> Iterator
     yield from _notes(listing)
     yield line("backbone", f"{backbone.name} ({size_px} px, {backbone.preprocessing.resize})")
     yield line("weights", str(backbone.source))
+    if len(setup.blocks) > 1:
+        yield _of_head(setup.blocks, is_asked=config.head == "stages")
     yield line("run folder", os.fspath(likely_folder(config.data) if out is None else out))
     yield line("phase", f"{phase.name}: the head is solved exactly; everything else is frozen; {views}")
     passed = f"{num_read:,} photos through the backbone, less those that are stored"
@@ -143,7 +146,17 @@ def _in_steps(config: TrainConfig, out: str | os.PathLike[str] | None, verbose: 
     return [*lines, "", *_together(setup, phases)] if is_main else []
 
 
+def _of_head(blocks: Sequence[Block], *, is_asked: bool) -> str:
+    names = [block.name.removeprefix("stage.") for block in blocks[:-1]]
+    if is_asked:
+        others = f", and {names[0]} if cross-validation chooses it" if names[1:] else ""
+        return line("head", f"reads the last stage and {names[-1]}{others}")
+    return line("head", f"reads the last stage, and {' and '.join(names)} if cross-validation chooses them")
+
+
 def _heading(setup: Setup, accelerator: Accelerator, out: str | os.PathLike[str] | None) -> Iterator[str]:
+    from headstart.model.stages_head import StagesNetwork
+
     config, source, listing = setup.config, setup.source, setup.listing
     num_test = sum(candidate.split == "test" for candidate in listing.candidates)
     yield _NOTHING_DONE
@@ -154,10 +167,14 @@ def _heading(setup: Setup, accelerator: Accelerator, out: str | os.PathLike[str]
         f"{source.num_val:,} to validate, {num_test:,} to test; {in_words(listing)}",
     )
     yield from _notes(listing)
-    num_params = sum(parameter.numel() for parameter in setup.network.parameters())
+    reading = setup.network if isinstance(setup.network, StagesNetwork) else None
+    native = reading.native if reading else setup.network
+    num_params = sum(parameter.numel() for parameter in native.parameters())
     pixels = f"{setup.preprocessing.size_px} px, {setup.preprocessing.resize}"
     yield line("backbone", f"{setup.backbone.full_name} ({num_params:,} parameters, {pixels})")
     yield line("weights", str(setup.weights))
+    if reading:
+        yield _of_head(reading.head.blocks, is_asked=config.head == "stages")
     precision = accelerator.mixed_precision.replace("no", "fp32")
     several = f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
     yield line("device", f"{accelerator.device.type}, {precision}, batches of {config.batch_size}{several}")
@@ -165,6 +182,7 @@ def _heading(setup: Setup, accelerator: Accelerator, out: str | os.PathLike[str]
 
 
 def _together(setup: Setup, phases: Sequence[PhasePlan]) -> Iterator[str]:
+    from headstart.model.stages_head import state_to_save
     from headstart.training.run.checkpoint import KEPT
 
     seconds = sum(each.seconds for each in phases)
@@ -180,7 +198,7 @@ def _together(setup: Setup, phases: Sequence[PhasePlan]) -> Iterator[str]:
         )
     features = sum(each.storage.num_bytes for each in phases)
     checkpoints = max((KEPT + 1) * (each.checkpoint_bytes + each.best_bytes) for each in phases)
-    models = 2 * sum(tensor.nbytes for tensor in setup.network.state_dict().values())
+    models = 2 * sum(tensor.nbytes for tensor in state_to_save(setup.network).values())
     yield (
         f"Disk: at most about {size(features + checkpoints + models)}: {size(features)} of features, which "
         f"stay for the next run, {size(checkpoints)} of checkpoints and best weights, deleted at the end, "
