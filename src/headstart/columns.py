@@ -31,6 +31,11 @@ def score_text(name: str, value: float, decimals: int = 3) -> str:
     return f"{value:.{decimals}{'g' if in_its_unit else 'f'}}"
 
 
+def named_score(name: str, value: float) -> str:
+    """Return the name of a score in words, and its value, such as "balanced accuracy 0.990"."""
+    return f"{name.replace('_', ' ')} {score_text(name, value)}"
+
+
 def cell(name: str, value: Any) -> str:
     """Return the text of a value in the column of this name."""
     if value is None:

@@ -93,6 +93,17 @@ def test_a_network_trained_behind_such_a_head_is_the_start_of_others(photos: Pat
     names = [name for name in saved if not name.startswith("head.") and name in state]
     assert len(names) > 20
     assert all(np.array_equal(saved[name], state[name].numpy()) for name in names)
+    written = hs.export(run.path, "onnx", tmp_path / "again.onnx").path
+    assert written.read_bytes() == (run.path / "model.onnx").read_bytes()
+
+
+def test_the_file_of_a_probe_is_written_again_from_its_weights(
+    run: hs.TrainResult, photos: Path, tmp_path: Path
+) -> None:
+    written = hs.export(run.path, "onnx", tmp_path / "again.onnx").path
+    paths = sorted((photos / "test").rglob("*.jpg"))
+    again, then = (hs.load(path).predict_proba(paths) for path in (written, run.path))
+    np.testing.assert_allclose(again, then, atol=1e-4)
 
 
 def test_what_needs_a_native_head_says_what_to_do_instead(run: hs.TrainResult, tmp_path: Path) -> None:

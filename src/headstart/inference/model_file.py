@@ -324,16 +324,30 @@ def refuse_to_build(path: str | os.PathLike[str], info: ModelInfo | None) -> Non
             f"build it. Build it, and load them with safetensors.torch.load_file; model.onnx beside it needs "
             f"nothing."
         )
-    if info.head == "stages":
+    if info.backbone.lower().endswith(".onnx"):
+        raise UsageError(
+            f"{os.fsdecode(path)} holds the head of a run on {info.backbone}, which PyTorch cannot build. "
+            f"model.onnx beside it is the whole model."
+        )
+
+
+def refuse_native(path: str | os.PathLike[str], info: ModelInfo | None) -> None:
+    """Raise ``UsageError`` if the head of a ``model.safetensors`` has no place in the native network.
+
+    Args:
+        path: Path of the file, for the message.
+        info: Description of the model.
+    """
+    if info and info.head == "stages":
         raise UsageError(
             f"{os.fsdecode(path)} has a head that reads several stages of the backbone, for which the native "
             f"network has no place. model.onnx beside it is the whole model. For a head in the native place, "
             f"train with head = 'linear' (--head linear)."
         )
-    if info.backbone.lower().endswith(".onnx"):
+    if info and info.head == "spatial":
         raise UsageError(
-            f"{os.fsdecode(path)} holds the head of a run on {info.backbone}, which PyTorch cannot build. "
-            f"model.onnx beside it is the whole model."
+            f"{os.fsdecode(path)} has a spatial head on the feature map before the pooling, which the native "
+            f"network does not support. Use model.onnx beside it, or train with head = 'linear'."
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -142,19 +142,22 @@ class StagesNetwork(nn.Module):
         return network
 
 
-def with_stages_head(native: nn.Module, size_px: int) -> StagesNetwork | None:
+def with_stages_head(
+    native: nn.Module, size_px: int, reads: Collection[str] | None = None
+) -> StagesNetwork | None:
     """Give a network a head that may read two stages with maps before the last one, or fewer.
 
     Args:
         native: A network whose head is one linear layer for the outputs of the task. It is shared.
         size_px: Side of the input.
+        reads: Names of those of the two that it may read; None for both.
 
     Returns:
         The network; None if there are no such stages, or its head is something else.
     """
     linear = native_linear(native)
     shapes = _shapes(native, size_px)
-    earlier = _earlier(shapes)
+    earlier = [each for each in _earlier(shapes) if reads is None or each[0] in reads]
     if type(linear) is not nn.Linear or linear.bias is None or not earlier:
         return None
     *_, last = stages(native)

@@ -11,7 +11,12 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from headstart.errors import ConfigError, UsageError, did_you_mean, requires_extra
 from headstart.files import EXPORTS, given_path, refuse_to_write
-from headstart.inference.model_file import info_of_safetensors, is_headstart_model, refuse_to_build
+from headstart.inference.model_file import (
+    info_of_safetensors,
+    is_headstart_model,
+    refuse_native,
+    refuse_to_build,
+)
 from headstart.inference.predictor import Predictor
 
 ExportFormat: TypeAlias = Literal["onnx", "pth"]
@@ -66,7 +71,10 @@ def export(
         raise UsageError(
             f"{folder} is not a folder with a model.safetensors in it. Name the folder of a finished run."
         )
-    refuse_to_build(weights, info_of_safetensors(weights))
+    info = info_of_safetensors(weights)
+    refuse_to_build(weights, info)
+    if to == "pth":
+        refuse_native(weights, info)
     otherwise = f"{written} needs no PyTorch: use it, or copy it, as it is." if written.is_file() else ""
     with requires_extra("train", "The command export", otherwise):
         from headstart.products.onnx import write_onnx

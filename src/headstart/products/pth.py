@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from headstart.errors import UsageError
 from headstart.files import write_whole
+from headstart.inference.model_file import refuse_native
 from headstart.model.backbones import native_lines, resolve
 from headstart.products.safetensors import load_network
 
@@ -27,11 +27,7 @@ def write_pth(model: Path, out: Path) -> str:
         UsageError: The head has no place in the native network, or is a user's own.
     """
     network, info = load_network(model)
-    if info.head == "spatial":
-        raise UsageError(
-            f"{model} has a spatial head on the feature map before the pooling, which the native network "
-            f"does not support. Use model.onnx beside it, or train with head = 'linear'."
-        )
+    refuse_native(model, info)
     memory = io.BytesIO()  # torch turns a full disk into an error of its own
     torch.save(network.state_dict(), memory)
     write_whole(out, memory.getvalue())

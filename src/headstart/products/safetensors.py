@@ -19,7 +19,8 @@ from headstart.inference.model_file import (
     seal_safetensors,
 )
 from headstart.model.backbones import create_native, resolve
-from headstart.model.stages_head import state_to_save
+from headstart.model.head import logit_layers, replace_head
+from headstart.model.stages_head import state_to_save, with_stages_head
 from headstart.model.weights import create_for_head, put_head_of
 
 
@@ -58,6 +59,8 @@ def load_network(path: Path) -> tuple[nn.Module, ModelInfo]:
     state = OrderedDict(safetensors.torch.load(data))
     is_head_alone = set(state) == set(HEAD)
     native = create_for_head(path, info)[0] if is_head_alone else create_native(resolve(info.backbone))
+    if info.head == "stages":
+        return _with_stages(native, state, info), info
     network = put_head_of(native, info)
     if is_head_alone:
         whole = network.state_dict()
@@ -67,3 +70,20 @@ def load_network(path: Path) -> tuple[nn.Module, ModelInfo]:
     state._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]
     network.load_state_dict(state, strict=True)
     return network.eval(), info
+
+
+def _with_stages(native: nn.Module, state: Mapping[str, Tensor], info: ModelInfo) -> nn.Module:
+    """Return a network whose head reads several stages, with weights as ``state_to_save`` names them."""
+    replace_head(native, info.num_outputs)
+    own = native.state_dict()
+    of_heads = logit_layers(native)
+    for name, tensor in state.items():
+        if name in own and name.rpartition(".")[0] not in of_heads:
+            own[name] = tensor
+    native.load_state_dict(own, strict=True)
+    names = [stage.removeprefix("stage.") for stage in info.stages]
+    network = with_stages_head(native, info.preprocessing.size_px, names)
+    assert network is not None  # it had this head
+    weight, bias = (state[name] for name in HEAD)
+    network.head.linear.load_state_dict({"weight": weight, "bias": bias})
+    return network.eval()

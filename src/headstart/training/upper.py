@@ -186,7 +186,8 @@ class UpperFloor:
             with interrupt.released():  # it is done again in seconds, so there is nothing to save
                 solved = fit_head(suffix, features, splits.train, setup.targets, self.config)
                 of_epoch = batches.epoch(view=features.view(epoch))
-                train_scores = evaluate(suffix, of_epoch, criterion, accelerator)
+                scores = evaluate(suffix, of_epoch, criterion, accelerator)
+                train_scores = {name: scores[name] for name in ("loss", criterion.headline)}
                 val_scores = evaluate(suffix, val_batches.epoch(), criterion, accelerator)
             run.progress.head = dict(solved.summary())
             run.checkpoints.save_out_of_fold(solved.out_of_fold, splits.train)

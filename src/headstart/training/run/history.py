@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from headstart import tasks
-from headstart.columns import score_text
+from headstart.columns import named_score
 from headstart.errors import ConfigError
 from headstart.tasks.task import LOWER_IS_BETTER
 
@@ -125,4 +125,4 @@ def shown_val(scores: Scores, select: str) -> str:
 
 def shown(scores: Scores) -> str:
     """Format scores for people."""
-    return " ".join(f"{name} {score_text(name, value)}" for name, value in scores.items())
+    return " ".join(named_score(name, value) for name, value in scores.items())

@@ -13,7 +13,7 @@ from typing import Any, Final
 from headstart.answers.file import read_answers
 from headstart.answers.seen import chosen_on_validation
 from headstart.answers.table import Answers
-from headstart.columns import counted, html_picture, html_table, score_text
+from headstart.columns import counted, html_picture, html_table, named_score, score_text
 from headstart.inference.predictor import Predictor, load
 from headstart.products.product import PRODUCTS
 
@@ -58,7 +58,10 @@ class TrainResult:
         names = list(dict.fromkeys(name for scores in columns.values() for name in scores))
         header = ["", *(f"{name}, {counted(counts[name], 'photo')}" for name in columns)]
         rows = [
-            [name, *(score_text(name, scores[name]) if name in scores else "" for scores in columns.values())]
+            [
+                name.replace("_", " "),
+                *(score_text(name, scores[name]) if name in scores else "" for scores in columns.values()),
+            ]
             for name in names
         ]
         notes = [line for line in self._lines() if not line.startswith(("Best: ", "Test: "))]
@@ -130,7 +133,7 @@ def _scores(scores: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _in_words(scores: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {score_text(name, value)}" for name, value in scores.items())
+    return ", ".join(named_score(name, value) for name, value in scores.items())
 
 
 def _value(name: str, text: str) -> str | int | float:

@@ -10,10 +10,9 @@ from pathlib import Path
 from headstart.columns import html_table, table
 from headstart.config import TrainConfig
 from headstart.errors import UsageError
-from headstart.inference.model_file import info_of_safetensors
 from headstart.model.backbones import create_native, resolve
 from headstart.model.freeze import freeze
-from headstart.model.head import replace_head
+from headstart.model.stages_head import StagesNetwork
 from headstart.model.summary import StageSummary, summarise
 from headstart.products.safetensors import load_network
 
@@ -78,17 +77,15 @@ def inspect(what: str | os.PathLike[str]) -> Inspection:
         UnknownBackboneError: There is no backbone of that name.
     """
     name, weights = os.fspath(what), Path(what) / "model.safetensors"
-    info = info_of_safetensors(weights) if weights.is_file() else None
-    if info and info.head == "stages":  # of a probe: all of the network but the head is the native one
-        network = replace_head(create_native(resolve(info.backbone)), info.num_outputs)
-        freeze(network, before="head")
-        title, size_px = f"{info.backbone}, {len(info.class_names)} classes", info.preprocessing.size_px
-        title += f"; its head also reads {' and '.join(stage.replace('stage.', '') for stage in info.stages)}"
-    elif weights.is_file():
+    if weights.is_file():
         network, info = load_network(weights)
         phases = TrainConfig.from_toml(Path(what) / "config.toml").phases
-        freeze(network, before=phases[-1].unfreeze)
         title, size_px = f"{info.backbone}, {len(info.class_names)} classes", info.preprocessing.size_px
+        if isinstance(network, StagesNetwork):
+            network = network.native
+            names = " and ".join(stage.removeprefix("stage.") for stage in info.stages)
+            title += f"; its head also reads {names}"
+        freeze(network, before=phases[-1].unfreeze)
     elif Path(what).is_file() or os.sep in name.removeprefix("timm/"):
         raise UsageError(
             f"{name} is not a folder with a model.safetensors in it. Name the folder of a finished run, or a "
