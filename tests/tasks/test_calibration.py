@@ -96,4 +96,4 @@ def test_weights_are_selected_by_the_score(
 def test_a_line_of_progress_shows_the_score_that_selects() -> None:
     epoch = record(loss=0.5, accuracy=0.75, calibrated_loss=0.25, macro_f1=0.625, balanced_accuracy=0.5)
     assert "val loss 0.500 accuracy 0.750   lr" in epoch.text("val_loss")
-    assert "val loss 0.500 accuracy 0.750 macro_f1 0.625   lr" in epoch.text("val_macro_f1")
+    assert "val loss 0.500 accuracy 0.750 macro f1 0.625   lr" in epoch.text("val_macro_f1")
