@@ -80,14 +80,15 @@ RECIPES = [
     (backbone, recipe)
     for backbone in NETWORKS
     for recipe in ("probe", "finetune", "full", "classic")
-    if backbone != LARGE or recipe == "finetune"
+    if recipe == "finetune" or backbone not in (LARGE, "resnet18")
 ]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("backbone", "recipe"), RECIPES)
 def test_every_recipe_agrees_with_its_file(backbone: str, recipe: str, photos: Path, tmp_path: Path) -> None:
-    run = hs.train(photos, tmp_path / "run", recipe=recipe, **settings_of(backbone))
+    more = {} if recipe == "probe" else {"epochs": 1}
+    run = hs.train(photos, tmp_path / "run", recipe=recipe, **settings_of(backbone, **more))
     assert_agrees(run, photos, "linear" if recipe == "classic" else run.metrics["head"]["kind"])
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,10 +76,11 @@ hs.train({str(data)!r}, {str(tmp_path / "second")!r}, **{settings!r})
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("head", ["linear", "stages"])
 def test_a_probe_of_the_default_backbone_is_a_network_and_can_be_fine_tuned_later(
-    data: Path, tmp_path: Path
+    head: str, data: Path, tmp_path: Path
 ) -> None:
-    probe = hs.train(data, tmp_path / "probe", recipe="probe", head="linear", size_px=64)
+    probe = hs.train(data, tmp_path / "probe", recipe="probe", head=head, size_px=64)
     network, info = load_network(probe.path / "model.safetensors")
     photo = next((data / "val").rglob("*.jpg"))
     from headstart.images.photo import read_file
@@ -91,7 +93,8 @@ def test_a_probe_of_the_default_backbone_is_a_network_and_can_be_fine_tuned_late
     (row,) = probe.predictor.outputs([photo])
     assert np.allclose(row, logits, atol=1e-3)
 
-    tuned = hs.train(data, tmp_path / "tuned", weights=probe.path, phases=SOLVED_AND_STEPS, size_px=64)
+    settings: dict[str, Any] = {"weights": probe.path, "head": head, "size_px": 64}
+    tuned = hs.train(data, tmp_path / "tuned", phases=SOLVED_AND_STEPS, **settings)
     then, now = (each.metrics["phases"][0]["epochs"][0] for each in (probe, tuned))
     assert now["val_loss"] == pytest.approx(then["val_loss"], rel=1e-3, abs=1e-5)  # it starts from that head
 
