@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from headstart.config import RECIPES, PhaseConfig, TrainConfig
+from headstart.errors import ConfigError
 from headstart.recipe import EXACT_LIMIT_BYTES, Facts, complete, solving_bytes
 
 FACTS = Facts(num_train=900, head_inputs=1280)
@@ -12,7 +13,7 @@ def phases_of(recipe: str, facts: Facts = FACTS) -> tuple[PhaseConfig, ...]:
     return complete(TrainConfig.from_settings("photos", recipe=recipe), facts).phases
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", [name for name, phases in RECIPES.items() if phases])
 @pytest.mark.parametrize("facts", [FACTS, Facts(900, None)])
 def test_every_recipe_trains_the_head_first(recipe: str, facts: Facts) -> None:
     phases = phases_of(recipe, facts)
@@ -22,11 +23,16 @@ def test_every_recipe_trains_the_head_first(recipe: str, facts: Facts) -> None:
     assert config.phases == phases
 
 
+def test_a_series_of_runs_has_no_phases_of_its_own() -> None:
+    with pytest.raises(ConfigError, match="several runs: probe, finetune and deep"):
+        phases_of("best")
+
+
 def test_fine_tuning_comes_after_the_head_and_is_slow() -> None:
-    for recipe in ("finetune", "full", "classic"):
+    for recipe, unfreeze in (("finetune", 1), ("deep", 2), ("full", "all"), ("classic", "all")):
         _, rest = phases_of(recipe)
         assert rest.head_lr <= 2e-4
-        assert rest.unfreeze == (1 if recipe == "finetune" else "all")
+        assert rest.unfreeze == unfreeze
 
 
 def test_fine_tuning_takes_about_a_hundred_steps_within_three_to_ten_epochs() -> None:

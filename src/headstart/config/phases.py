@@ -15,10 +15,14 @@ RECIPES: Final[dict[str, tuple[str, ...]]] = {
     "auto": ("probe", "finetune"),
     "probe": ("probe",),
     "finetune": ("probe", "finetune"),
+    "deep": ("probe", "deep"),
     "full": ("probe", "full"),
     "classic": ("head", "all"),
+    "best": (),
 }
-"""The recipes with the names of their phases. ``recipe.py`` decides the settings of each phase."""
+"""The recipes with the names of their phases. ``recipe.py`` decides the settings of each phase; "best" is a
+series of runs with other recipes.
+"""
 
 OF_A_PHASE: Final = (
     settings_of(PhaseConfig).keys() - {"name"},

@@ -19,6 +19,7 @@ from headstart.training.run.moved import moved, refuse_missing_photos
 from headstart.training.run.result import TrainResult
 from headstart.training.run.run_folder import RunFolder
 from headstart.training.run.stopwatch import Stopwatch
+from headstart.training.tools.best import train_best
 from headstart.training.watch.named import settings_and_watchers, split_watch
 from headstart.training.watch.watcher import Watcher
 from headstart.training.watch.watchers import Watchers
@@ -61,6 +62,9 @@ def train(
         HeadstartError: The work failed; the message gives the reason.
     """
     config, watchers = settings_and_watchers(data, config, watch, settings)
+    if config.recipe == "best":
+        _refuse_series(has_network=network is not None)
+        return _run_series(config, RunFolder.create(out, config), watchers, verbose=verbose)
     return _run(config, watchers, out=out, network=network, verbose=verbose)
 
 
@@ -107,6 +111,8 @@ def resume(
         )
         return TrainResult(Path(path), metrics)
     refuse_missing_photos(config, Path(path), data, val)
+    if config.recipe == "best":
+        return _run_series(config, Path(path), watchers, data=data, val=val, force=force, verbose=verbose)
     return _run(config, watchers, stopped=Path(path), force=force, network=network, verbose=verbose)
 
 
@@ -149,3 +155,33 @@ def _run(
         if model := floor.make_model():  # in the main process
             metrics = hand_over(run, model, dataset, splits, watchers, stopwatch)
     return TrainResult(run.path, metrics)
+
+
+def _run_series(
+    config: TrainConfig, folder: Path, watch: Sequence[Watcher], *, verbose: bool, **again: Any
+) -> TrainResult:
+    """Make the runs of the recipe "best"; ``again``: arguments of ``resume`` for those that were stopped."""
+
+    def train_once(settings: TrainConfig, path: Path) -> TrainResult:
+        if metrics := RunFolder.read_metrics(path):
+            return TrainResult(path, metrics)
+        if (path / "config.toml").is_file():
+            return resume(path, watch=watch, verbose=verbose, **again)
+        return _run(settings, watch, out=path, verbose=verbose)
+
+    return train_best(config, folder, train_once, Watchers.of_screen(verbose=verbose).say)
+
+
+def _refuse_series(*, has_network: bool) -> None:
+    """Raise ``ConfigError`` if the recipe "best" cannot be used."""
+    if has_network:
+        raise ConfigError(
+            ["recipe is 'best', which compares backbones, but network is given. Use recipe = 'finetune'."]
+        )
+    if (number := os.environ.get("WORLD_SIZE", "1")) != "1":
+        raise ConfigError(
+            [
+                f"recipe is 'best', but WORLD_SIZE is {number}: one process makes its runs. Start it "
+                f"without torchrun, or use recipe = 'deep'."
+            ]
+        )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from headstart.answers.file import read_answers
+from headstart.answers.gain import Gain
 from headstart.answers.seen import chosen_on_validation
 from headstart.answers.table import Answers
 from headstart.columns import counted, html_picture, html_table, named_score, score_text
@@ -85,6 +86,7 @@ class TrainResult:
                 f"The {chosen} were chosen on the validation photos, so that score is slightly optimistic. "
                 f"Photos in a test folder would give an honest one."
             )
+        lines += [f"Step {step['name']}: {step_in_words(step)}" for step in self.metrics.get("steps", ())]
         names = [*_FILES, *(["quarantine.csv"] if images.get("quarantined") else [])]
         files = ", ".join(name for name in names if (self.path / name).exists())
         return [*lines, f"Run: {self.path} ({files})"]
@@ -119,6 +121,14 @@ class TrainResult:
             DamagedFileError: The checksum of ``model.onnx`` is wrong.
         """
         return load(self.path)
+
+
+def step_in_words(step: Mapping[str, Any]) -> str:
+    """Return what became of a step: an entry of ``metrics["steps"]``."""
+    verdict = "kept" if step["is_kept"] else "taken back"
+    if "gain" in step:
+        return f"{Gain(**step['gain'])} on the validation photos: {verdict}"
+    return f"{verdict}: {step['reason']}" if "reason" in step else verdict
 
 
 def _val_scores(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -26,11 +26,14 @@ from headstart.training.run.photos_csv import photo_differences, photos_csv
 from headstart.training.run.provenance import differences
 from headstart.training.watch.watcher import RunStart
 
+STEPS: Final = "steps"
+"""Name of the folder in the run folder that holds one run per step of the recipe "best"."""
+
 # What a run writes. A folder with any of them in it is not taken for a new run: they may be somebody's.
 FILES_OF_A_RUN: Final = (
     *("config.toml", "photos.csv", "quarantine.csv", "history.csv", "curves.png", "metrics.json"),
     *("model.safetensors", "model.onnx", "checkpoints", *PRODUCTS),
-    *("trackers.json", "tensorboard", "wandb"),
+    *("trackers.json", "tensorboard", "wandb", STEPS),
 )
 
 
@@ -177,6 +180,19 @@ class RunFolder:
         file = Path(path) / "metrics.json"  # written last
         metrics = json.loads(file.read_text("utf-8")) if file.is_file() else {}
         return metrics if metrics and not metrics.get("failed") else None
+
+    @classmethod
+    def create(cls, out: str | os.PathLike[str] | None, config: TrainConfig) -> Path:
+        """Create the folder of a series of runs, and write its settings; arguments are those of ``begin``.
+
+        Raises:
+            RunFolderError: The folder cannot be created, or contains a run or the photos.
+        """
+        cls.refuse(out, config.data)
+        path = _next_free_folder(config.data) if out is None else Path(out)
+        path.mkdir(parents=True, exist_ok=True)
+        write_whole(path / "config.toml", tomli_w.dumps(config.absolute().to_dict()))
+        return path
 
     @staticmethod
     def refuse(out: str | os.PathLike[str] | None, data: str | None = None) -> None:
