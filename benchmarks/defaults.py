@@ -1,11 +1,14 @@
 """Every default on every data set: the one place where a default is judged.
 
     python -m benchmarks.defaults FOLDER --out new.csv [--only tiles] [--recipes probe] [--seeds 0 1 2]
-    python -m benchmarks.defaults --out new.csv --report [--against old.csv]
+    python -m benchmarks.defaults --out new.csv --report [--against old.csv | --versus fastai]
 
 FOLDER holds data sets: folders of class folders, or folders with a table.csv. Each run is a process and a row
 of the CSV, written when it is done. The command continues where it stopped. A failed run is a row with its
 reason; delete the row to repeat it. Folds and answers are kept beside the CSV.
+
+The recipe "fastai" is its ``fine_tune`` with three frozen epochs and two others, for backbones of
+torchvision; it needs ``pip install fastai``.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from headstart.answers.intervals import Interval, of_mean, of_paired_proportions
 from headstart.answers.table import Answers
 from headstart.errors import HeadstartError
 
+FASTAI = "fastai"
 KEYS = ("data", "backbone", "recipe", "seed", "fold")
 FIELDS = (*KEYS, "photos", "accuracy", "loss", "seconds", "error")
 
@@ -63,8 +67,15 @@ def tables_of(data: Path, folder: Path, *, plain: bool) -> list[Path]:
 def train(table: Path, row: dict[str, str], out: Path) -> dict[str, str]:
     """Train in a process of its own, keep its answers, and return the rest of the row."""
     with tempfile.TemporaryDirectory() as run:
-        command = [sys.executable, "-m", "headstart", "train", str(table), "--out", f"{run}/run"]
-        command += ["--recipe", row["recipe"], "--seed", row["seed"]]
+        found = Path(run, "run", "answers.csv")
+        if row["recipe"] == FASTAI:
+            found.parent.mkdir()
+            command = [sys.executable, "-m", "benchmarks.by_fastai", str(table), "--answers", str(found)]
+            command += ["--epochs", "3", "--unfrozen-epochs", "2"]
+        else:
+            command = [sys.executable, "-m", "headstart", "train", str(table), "--out", str(found.parent)]
+            command += ["--recipe", row["recipe"]]
+        command += ["--seed", row["seed"]]
         command += [] if row["backbone"] == "default" else ["--backbone", row["backbone"]]
         begun = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -72,7 +83,7 @@ def train(table: Path, row: dict[str, str], out: Path) -> dict[str, str]:
         if done.returncode:
             reason = " ".join(done.stderr.split())[-500:]
             return {"seconds": seconds, "error": f"exit code {done.returncode}: {reason}"}
-        answers = read_answers(Path(run, "run", "answers.csv")).of_source("val")
+        answers = read_answers(found).of_source("val")
     answers_path(out, row).parent.mkdir(exist_ok=True)
     write_answers(answers_path(out, row), answers)
     scores = {"accuracy": is_right(answers).mean(), "loss": answers.loss.mean(dtype=float)}
@@ -105,6 +116,8 @@ def run_all(told: argparse.Namespace) -> None:
             add([data.name, "", "", "", ""], error=" ".join(str(error).split()))
             continue
         for *names, table in itertools.product(told.backbones, told.recipes, told.seeds, tables):
+            if names[:2] == ["default", FASTAI]:
+                continue  # which torchvision does not have
             add([data.name, *names, table.stem], table)
 
 
@@ -127,24 +140,27 @@ def photos_of(out: Path, rows: list[dict[str, str]]) -> dict[tuple[str, str], np
     return {key: np.mean(scores, 0) for key, scores in found.items()}
 
 
-def report(out: Path, against: Path | None = None) -> Iterator[str]:
+def report(out: Path, against: Path | None = None, versus: str | None = None) -> Iterator[str]:
     """Yield a Markdown table with a row per data set, backbone and recipe, then the failed runs.
 
-    Identical photos with the same label count once. Differences are this CSV minus the other, over the photos
-    that both have scored; ``*`` marks those whose interval excludes 0.
+    Identical photos with the same label count once. Differences are these runs minus those of another CSV, or
+    of another recipe in this one, over the photos that both have scored; ``*`` marks those whose interval
+    excludes 0.
     """
     names = [*KEYS[:3], "runs", "photos", "accuracy", "loss", "seconds"]
-    names += ["accuracy gained", "loss gained"] if against else []
+    names += ["accuracy gained", "loss gained"] if against or versus else []
     yield f"| {' | '.join(names)} |"
     yield "|" + "---|" * len(names)
-    others = by_default(against) if against else {}
+    other_out = against or out
+    others = by_default(other_out) if against or versus else {}
     for key, rows in by_default(out).items():
         photos = photos_of(out, rows)
         right, loss = np.stack(list(photos.values()), 1)
         cells = [*key, str(len(rows)), str(len(photos))]
         cells += [_cell(right, wilson(right.sum(), len(right))), _cell(loss, of_mean(loss))]
         cells.append(f"{median(float(row['seconds']) for row in rows):.1f}")
-        before = photos_of(against, others.get(key, [])) if against else {}
+        other = others.get((*key[:2], versus or key[2]), [])
+        before = photos_of(other_out, other) if key[2] != versus else {}
         both = [photos[each] - before[each] for each in photos if each in before]
         if len(both) > 1:
             right, loss = np.stack(both, 1)
@@ -176,11 +192,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--report", action="store_true", help="print the table of the CSV")
     parser.add_argument("--against", type=Path, help="the CSV of another version to compare with")
+    parser.add_argument("--versus", metavar="RECIPE", help="a recipe of this CSV to compare with")
     told = parser.parse_args(arguments)
+    if told.against and told.versus:
+        parser.error("--against and --versus: give one of them")
     if told.data is not None:
         run_all(told)
     if told.report:
-        print("\n".join(report(told.out, told.against)))
+        print("\n".join(report(told.out, told.against, told.versus)))
 
 
 if __name__ == "__main__":

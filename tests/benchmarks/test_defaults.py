@@ -117,4 +117,14 @@ def test_runs_and_failures_are_rows_which_are_made_once_and_reported(
     assert not cells[8].endswith("*")  # eight photos prove little
     assert cells[9] == "-0.500 [-0.500, -0.500] *"
     assert header.count("|") == row.count("|")
+
+    # The other recipe of the same CSV has the answers that were changed above.
+    text = new.read_text()
+    copy = text.splitlines()[-1].replace(",probe,", ",other,")
+    new.write_text(f"{text}{copy}\n", newline="")
+    shutil.copy(path, new.with_suffix(".answers") / path.name.replace("-probe-", "-other-"))
+    main(["--out", str(new), "--report", "--versus", "other"])
+    _, _, probe, other, *_ = capsys.readouterr().out.splitlines()
+    assert [each.strip() for each in probe.split("|")[9:11]] == cells[8:]
+    assert [each.strip() for each in other.split("|")[9:11]] == ["", ""]
     assert [each.split(": ")[1] for each in failed] == ["empty, , , , ", "good, default, prob, 0, given"]
