@@ -77,13 +77,14 @@ def chosen_on_validation(run: str | os.PathLike[str]) -> str:
         run: The run folder.
 
     Returns:
-        ``"weights"`` if there were several epochs to choose from; ``"thresholds"`` for several labels; both,
-        or neither. ``"weights"`` if there is no readable ``metrics.json``.
+        ``"weights"`` if there were several epochs or runs to choose from; ``"thresholds"`` for several
+        labels; both, or neither. ``"weights"`` if there is no readable ``metrics.json``.
     """
     try:
         metrics = json.loads(Path(run, "metrics.json").read_text("utf-8"))
         num_epochs = sum(len(phase["epochs"]) for phase in metrics["phases"])
-        chosen = {"weights": num_epochs > 1, "thresholds": tasks.of(metrics["task"]).has_labels}
+        has_choice = num_epochs > 1 or "steps" in metrics
+        chosen = {"weights": has_choice, "thresholds": tasks.of(metrics["task"]).has_labels}
     except (OSError, ValueError, KeyError, TypeError):
         return "weights"
     return " and ".join(name for name, was_chosen in chosen.items() if was_chosen)
