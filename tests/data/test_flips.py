@@ -61,6 +61,10 @@ def test_presets_with_a_flip_are_warned_of() -> None:
 
 
 def test_a_class_with_a_direction_but_no_counterpart_is_told() -> None:
+    (warning,) = flip_warnings(("turn_left", "stop"), "none", mirror=True)
+    assert warning.startswith("mirror reverses directions")
+    assert warning.endswith("leave mirror out.")
+    assert flip_warnings(("cat", "dog"), "none", mirror=True) == []
     (warning,) = flip_warnings(("turn_left", "stop"), HORIZONTAL)
     assert "'turn_left'" in warning
     assert flip_warnings(("turn_left", "stop"), VERTICAL) == []

@@ -308,6 +308,8 @@ def test_what_a_task_does_not_have_is_refused(tables: dict[str, Path], tmp_path:
         train("multilabel", head="spatial")
     with pytest.raises(ConfigError, match="the task 'box' does not support mixup"):
         train("box", phases=[{**HEAD[0], "mixup": 0.2}])
+    with pytest.raises(ConfigError, match="the task 'box' does not support mirror"):
+        train("box", phases=[{**HEAD[0], "unfreeze": 1, "mirror": True}])
     with pytest.raises(ConfigError, match="the task 'box' does not support optimizer = 'exact'"):
         train("box", phases=[{"unfreeze": "head", "optimizer": "exact"}])
     with pytest.raises(ConfigError, match="class_weights = 'balanced'"):

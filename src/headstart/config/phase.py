@@ -115,6 +115,11 @@ class PhaseConfig:
         0.0, "area from a second photo is drawn from Beta(alpha, alpha); this is alpha", at_least=0
     )
 
+    mirror: bool = _of_steps(
+        False,
+        "mirror a random half of the inputs of the trained stages, others in each epoch; feature maps of "
+        "frozen stages are mirrored as they are stored, at no cost",
+    )
     ema: float | None = _of_steps(
         None,
         "decay per step of an exponential moving average of the weights, which is scored and kept",

@@ -100,6 +100,7 @@ _OF_OTHER_STAGES = {
     "backbone_lr": "is the learning rate of other stages",
     "layer_decay": "slows other stages down",
     "norm": "is about the batch norms of other stages",
+    "mirror": "mirrors the feature maps that other stages take",
 }
 
 

@@ -33,20 +33,23 @@ class Carrying(nn.Module):
         shape: Of its input, without the batch, if that arrives flattened behind pooled outputs; else None.
         num_pooled: Number of pooled outputs that arrive.
         reads: Whether its own output is pooled, too.
+
+    Attributes:
+        shape, num_pooled: As given.
     """
 
     def __init__(self, stage: Stage, shape: tuple[int, ...] | None, num_pooled: int, reads: bool) -> None:
         super().__init__()
         self.stage = nn.Sequential(*stage)
-        self._shape = shape
-        self._num_pooled = num_pooled
+        self.shape = shape
+        self.num_pooled = num_pooled
         self._reads = reads
 
     def forward(self, activations: Tensor) -> Tensor:
         rows = []
-        if self._shape is not None:
-            rows = [activations[:, : self._num_pooled]]
-            activations = activations[:, self._num_pooled :].reshape(-1, *self._shape)
+        if self.shape is not None:
+            rows = [activations[:, : self.num_pooled]]
+            activations = activations[:, self.num_pooled :].reshape(-1, *self.shape)
         activations = self.stage(activations)
         if self._reads:
             rows.append(pooled(activations))

@@ -36,9 +36,11 @@ from headstart.training.run.history import refuse_other_head, refuse_other_score
 from headstart.training.run.stopwatch import Stopwatch
 from headstart.training.steps.criterion import Criterion, criterion_of
 from headstart.training.steps.features import FeatureSource
+from headstart.training.steps.mirror import Layout, check_mirror, has_sides
 from headstart.training.steps.mix import check_mix
 from headstart.training.steps.solve_head import head_inputs, refuse_impossible_phases
 from headstart.training.watch.watchers import Watchers
+from headstart.views.flips import flip_warnings
 from headstart.weight_files import WeightsSource
 
 
@@ -137,7 +139,8 @@ def prepare(
         network.eval()  # nothing that runs before training may teach the norms anything
     watchers.say(f"Backbone {backbone.full_name}, weights: {weights}")
     solvable = head_inputs(network) if tasks.of(listing.task).solver else None
-    facts = recipe.Facts(num_train, solvable, listing.task, targets.num_outputs)
+    can_mirror = _can_mirror(network, preprocessing, listing, accelerator.device)
+    facts = recipe.Facts(num_train, solvable, listing.task, targets.num_outputs, can_mirror)
     network, config = _filled_in(config, network, head, preprocessing.size_px, facts, watchers.say)
     head = "stages" if isinstance(network, StagesNetwork) else head
     _refuse_phases(config, network, preprocessing, listing.task, accelerator.device)
@@ -239,6 +242,16 @@ def _filled_in(
     return network, plain
 
 
+def _can_mirror(
+    network: nn.Module, preprocessing: Preprocessing, listing: Listing, device: torch.device
+) -> bool:
+    """Return whether mirrored photos keep their class, and the last stage takes a map to be mirrored."""
+    if not tasks.of(listing.task).has_class or flip_warnings(listing.class_names, "none", mirror=True):
+        return False
+    prefix, suffix = cut_for_training(network, 1, preprocessing, device)
+    return has_sides(prefix.row(preprocessing.size_px).shape, Layout.of(suffix))
+
+
 def _refuse_phases(
     config: TrainConfig, network: nn.Module, preprocessing: Preprocessing, task: str, device: torch.device
 ) -> None:
@@ -256,9 +269,11 @@ def _refuse_phases(
         for unfreeze in dict.fromkeys(in_steps):
             check_training(network, unfreeze, preprocessing.size_px)
     for phase in config.phases:
-        if phase.cutmix:
-            prefix, _ = cut_for_training(network, phase.unfreeze, preprocessing, device)
-            check_mix(phase, prefix.row(preprocessing.size_px).shape)
+        if phase.cutmix or phase.mirror:
+            prefix, suffix = cut_for_training(network, phase.unfreeze, preprocessing, device)
+            shape = prefix.row(preprocessing.size_px).shape
+            check_mix(phase, shape)
+            check_mirror(phase, shape, Layout.of(suffix))
 
 
 def _head_kind(config: TrainConfig, network: nn.Module | None, stopped: Path | None) -> str:
@@ -372,6 +387,8 @@ def _refuse_phase_for_task(phase: PhaseConfig, task: str) -> None:
         refused.append("optimizer = 'exact'")
     if not kind.can_be_mixed:
         refused += [name for name in ("mixup", "cutmix") if getattr(phase, name)]
+    if phase.mirror and kind.has_box:
+        refused.append("mirror")
     if phase.label_smoothing and not kind.can_be_smoothed:
         refused.append("label_smoothing")
     if refused:

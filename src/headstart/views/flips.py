@@ -67,32 +67,44 @@ _DIRECTIONS: Final = frozenset(
 _ARROWS: Final = frozenset({"arrow", "arrows", "turn", "pfeil", "flecha"})
 
 
-_DO: Final = "If so, write augment as a list of operations without it."
+_WITHOUT: Final = "If so, write augment as a list of operations without it."
+
+_KINDS: Final = (
+    ("horizontal-flip", _LEFT_RIGHT, _WITHOUT),
+    ("vertical-flip", _UP_DOWN, _WITHOUT),
+    ("mirror", _LEFT_RIGHT, "If so, leave mirror out."),
+)
+"""What flips photos: a name, the words that it exchanges, and how to do without it."""
 
 
-def flip_warnings(class_names: tuple[str, ...], augment: Augment) -> list[str]:
+def flip_warnings(class_names: tuple[str, ...], augment: Augment, *, mirror: bool = False) -> list[str]:
     """Return warnings about flips that would turn classes into each other.
 
     Args:
         class_names: Names of the classes.
         augment: The name of a preset, or operations.
+        mirror: Whether a phase mirrors the inputs of its trained stages.
 
     Returns:
         A sentence for each such flip, with the classes and advice.
     """
     flips = {operation.op for operation in operations_of(augment) if operation.p > 0}
+    if mirror:
+        flips.add("mirror")
     warnings = []
-    for op, pairs in (("horizontal-flip", _LEFT_RIGHT), ("vertical-flip", _UP_DOWN)):
+    for op, pairs, advice in _KINDS:
         if op not in flips:
             continue
         exchanged = _exchanged(class_names, pairs)
         if exchanged:
             named = ", ".join(f"{one!r} and {other!r}" for one, other in exchanged[:3])
             more = f" and {len(exchanged) - 3} more pairs" if len(exchanged) > 3 else ""
-            warnings.append(f"{op} may make {named}{more} look like each other, under the wrong label. {_DO}")
-        elif op == "horizontal-flip" and (directed := [n for n in class_names if _has_direction(n)]):
             warnings.append(
-                f"{op} reverses directions, and the class {directed[0]!r} seems to have one. {_DO}"
+                f"{op} may make {named}{more} look like each other, under the wrong label. {advice}"
+            )
+        elif pairs is _LEFT_RIGHT and (directed := [n for n in class_names if _has_direction(n)]):
+            warnings.append(
+                f"{op} reverses directions, and the class {directed[0]!r} seems to have one. {advice}"
             )
     return warnings
 

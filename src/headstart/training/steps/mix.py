@@ -77,7 +77,7 @@ def check_mix(phase: PhaseConfig, row_shape: Sequence[int]) -> None:
     Raises:
         ConfigError: ``cutmix`` is on, and the input of the trained stages is not a map with height and width.
     """
-    if phase.cutmix > 0 and _sides((1, *row_shape)) is None:
+    if phase.cutmix > 0 and sides((1, *row_shape)) is None:
         raise ConfigError(
             f"Phase {phase.name}: cutmix is {phase.cutmix:g}, but with unfreeze = {phase.unfreeze!r} "
             f"the trained stages take features of shape {tuple(row_shape)}, which have no height and width "
@@ -85,7 +85,7 @@ def check_mix(phase: PhaseConfig, row_shape: Sequence[int]) -> None:
         )
 
 
-def _sides(shape: Sequence[int]) -> tuple[int, int] | None:
+def sides(shape: Sequence[int]) -> tuple[int, int] | None:
     """Return the axes of height and width; photos are square, so these are two equal adjacent axes."""
     if len(shape) != 4:
         return None
@@ -103,11 +103,11 @@ def _box(shape: Sequence[int], centre: Sequence[float], share: float) -> tuple[t
         centre: Centre of the box, as fractions of height and width; parts of the box may lie outside.
         share: Intended fraction of the image outside the box.
     """
-    sides = _sides(shape)
-    if sides is None:
+    axes = sides(shape)
+    if axes is None:
         raise ValueError(f"CutMix cannot cut in {tuple(shape)}")
     index, area = [slice(None)] * len(shape), 1.0
-    for side, middle in zip(sides, centre, strict=True):
+    for side, middle in zip(axes, centre, strict=True):
         length, half = shape[side], math.sqrt(1 - share) / 2
         start = max(0, round((middle - half) * length))
         stop = min(length, round((middle + half) * length))

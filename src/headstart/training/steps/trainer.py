@@ -22,6 +22,7 @@ from headstart.training.steps.criterion import Criterion
 from headstart.training.steps.device import anyone, seed_generators, steps_between_checks
 from headstart.training.steps.epoch import count, refuse_some_not_finite
 from headstart.training.steps.memory import MicroBatch, OutOfMemory
+from headstart.training.steps.mirror import Layout, mirror
 from headstart.training.steps.mix import mix
 from headstart.training.steps.objective import Objective
 from headstart.training.steps.optim import build_optimizer, load_optimizer_tensors, optimizer_tensors, set_lr
@@ -71,6 +72,7 @@ class Trainer:
         self._schedule = schedule
         self._criterion = criterion
         self._objective = Objective(criterion, phase, class_counts, accelerator.device)
+        self._layout = Layout.of(suffix)
         self._average = None if phase.ema is None else WeightAverage(suffix, phase.ema)
         optimizer = build_optimizer(network, suffix, phase)
         self._largest_lr = max(group["max_lr"] for group in optimizer.param_groups)
@@ -115,7 +117,7 @@ class Trainer:
                 # No hidden generator state: what is dropped depends on where we are, not on what ran before.
                 place = (self._seed, phase.name, epoch, batch.number, accelerator.process_index)
                 seed_generators(key(*place), accelerator.device)
-                self._learn(batch, key("mix", *place), step, totals)
+                self._learn(batch, place, step, totals)
             is_too_large = False
         except Exception as error:
             if not is_out_of_memory(error):
@@ -167,10 +169,20 @@ class Trainer:
             self._average.forget_updates(num_bad)
         raise self._not_finite("loss or the norm of the gradients", "not finite", steps[len(steps) - num_bad])
 
-    def _learn(self, batch: Batch, mix_seed: int, step: _Step, totals: Tensor) -> None:
-        """Add the gradients of a batch to those of the step, in as many passes as memory requires."""
+    def _learn(self, batch: Batch, place: tuple[object, ...], step: _Step, totals: Tensor) -> None:
+        """Add the gradients of a batch to those of the step, in as many passes as memory requires.
+
+        Args:
+            batch: This process's part of the batch.
+            place: What all random numbers depend on.
+            step: The step that the batch belongs to.
+            totals: As for ``step``.
+        """
         accelerator = self._accelerator
-        mixed = mix(batch.inputs, self._phase, mix_seed)
+        inputs = batch.inputs
+        if self._phase.mirror:
+            inputs = mirror(inputs, self._layout, key("mirror", *place))
+        mixed = mix(inputs, self._phase, key("mix", *place))
         for part in self.micro_batch.parts(len(batch.inputs)):
             alone = part.stop - part.start == 1 and self.learns_statistics
             # Gradients of several processes are averaged when all of them have done the step.

@@ -23,7 +23,7 @@ _MARGIN: Final = 13  # of what stands right of a name such as "optimiser"
 # Settings of a phase that are named if they are not the defaults; the others have a line of their own.
 _ALSO: Final = (
     *("norm", "clip_norm", "label_smoothing", "class_weights", "sampling", "mixup", "cutmix"),
-    *("ema", "patience", "wise_ft"),
+    *("mirror", "ema", "patience", "wise_ft"),
 )
 
 

@@ -211,7 +211,9 @@ def _new_bar(console: Console, count: PhotoCount) -> tuple[Progress, TaskID]:
 
 def flips_in_words(class_names: tuple[str, ...], phases: Sequence[PhaseConfig]) -> list[str]:
     """Return a warning for each flip of a phase that may change labels."""
-    warnings = [text for phase in phases for text in flip_warnings(class_names, phase.augment)]
+    warnings = [
+        text for phase in phases for text in flip_warnings(class_names, phase.augment, mirror=phase.mirror)
+    ]
     return [f"Warning: {text}" for text in dict.fromkeys(warnings)]
 
 

@@ -1,0 +1,106 @@
+"""Inputs of the trained stages, mirrored at random: pixels, maps, and maps behind pooled outputs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import headstart as hs
+from headstart.config import PhaseConfig
+from headstart.errors import ConfigError
+from headstart.model.carrying import Carrying, pooled
+from headstart.model.stage import Stage, StageSequence
+from headstart.training.steps.mirror import Layout, check_mirror, mirror
+
+TINY = {"backbone": "timm/test_resnet", "weights": "random", "size_px": 64, "device": "cpu", "verbose": False}
+
+
+def values(*shape: int) -> Tensor:
+    return torch.arange(torch.Size(shape).numel()).reshape(shape)
+
+
+@pytest.mark.parametrize(
+    ("shape", "width"), [((40, 8, 8, 3), 2), ((40, 5, 4, 4), 3), ((40, 4, 4, 5), 2)], ids=str
+)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_half_of_the_rows_are_mirrored_from_left_to_right(
+    shape: tuple[int, ...], width: int, dtype: torch.dtype
+) -> None:
+    inputs = values(*shape).to(dtype)
+    before = inputs.clone()
+    outputs = mirror(inputs, Layout(), 1)
+    assert torch.equal(inputs, before)
+    assert outputs.dtype == dtype
+    is_same = [torch.equal(new, old) for new, old in zip(outputs, inputs, strict=True)]
+    assert 8 < sum(is_same) < 32
+    for new, old, same in zip(outputs, inputs, is_same, strict=True):
+        assert same or torch.equal(new, old.flip(width - 1))
+    assert torch.equal(outputs, mirror(inputs, Layout(), 1))
+    assert not torch.equal(outputs, mirror(inputs, Layout(), 2))
+
+
+def test_a_map_behind_pooled_outputs_is_mirrored_and_they_stay() -> None:
+    maps = torch.rand(40, 5, 4, 4)
+    packed = torch.cat([pooled(maps), maps.flatten(1)], 1)
+    outputs = mirror(packed, Layout(10, (5, 4, 4)), 3)
+    assert torch.equal(outputs[:, :10], packed[:, :10])
+    assert not torch.equal(outputs, packed)
+    assert torch.equal(outputs[:, 10:].unflatten(1, (5, 4, 4)), mirror(maps, Layout(), 3))
+    torch.testing.assert_close(pooled(outputs[:, 10:].unflatten(1, (5, 4, 4))), outputs[:, :10])
+
+
+def test_the_layout_is_that_of_the_first_trained_stage() -> None:
+    carrying = Carrying(Stage("last", [nn.Identity()]), (5, 4, 4), 10, False)
+    assert Layout.of(StageSequence([Stage("last", [carrying])])) == Layout(10, (5, 4, 4))
+    assert Layout.of(StageSequence([Stage("last", [nn.Identity()]), Stage("head", [carrying])])) == Layout()
+    assert Layout.of(StageSequence([])) == Layout()
+
+
+def test_inputs_without_height_and_width_are_refused() -> None:
+    phase = PhaseConfig(unfreeze=1, mirror=True)
+    check_mirror(phase, (90,), Layout(10, (5, 4, 4)))
+    check_mirror(phase, (5, 4, 4), Layout())
+    check_mirror(PhaseConfig(unfreeze=1), (90,), Layout())
+    with pytest.raises(ConfigError, match=r"\(17, 90\), which have no height and width. Leave mirror out"):
+        check_mirror(phase, (17, 90), Layout())
+
+
+@pytest.mark.parametrize("head", ["linear", "stages"])
+def test_a_phase_learns_from_mirrored_maps_without_further_passes(
+    head: str, photos: Path, tmp_path: Path
+) -> None:
+    runs = []
+    for mirrored in (False, True, True):
+        phases = [
+            {"name": "head", "optimizer": "exact"},
+            {"name": "steps", "unfreeze": 1, "epochs": 1, "label_smoothing": 0.2, "mirror": mirrored},
+        ]
+        runs.append(hs.train(photos, tmp_path / str(len(runs)), phases=phases, head=head, **TINY))
+    plain, one, two = (run.history[-1]["train_loss"] for run in runs)
+    assert plain != one
+    assert one == two
+    assert hs.evaluate(runs[1].path, photos / "test").scores.to_dict() == runs[1].metrics["test"]
+
+
+def test_phases_and_tasks_that_cannot_be_mirrored_are_refused(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="mirror is True, which mirrors the feature maps that other stages"):
+        hs.train(photos, tmp_path / "run", phases=[{"unfreeze": "head", "mirror": True}], **TINY)
+    vit = {**TINY, "backbone": "timm/test_vit", "size_px": 160}
+    with pytest.raises(ConfigError, match="mirror is on, but with unfreeze = 1"):
+        hs.train(photos, tmp_path / "run", phases=[{"unfreeze": 1, "mirror": True}], **vit)
+
+
+def test_photos_are_mirrored_by_default_unless_their_classes_have_a_direction(
+    photos: Path, tmp_path: Path
+) -> None:
+    for number, names in enumerate((("cat", "dog"), ("left", "right"))):
+        data = tmp_path / f"data{number}"
+        for name, folder in zip(names, sorted((photos / "train").iterdir()), strict=False):
+            shutil.copytree(folder, data / name)
+        run = hs.train(data, tmp_path / f"run{number}", recipe="finetune", epochs=1, **TINY)
+        config = hs.TrainConfig.from_toml(run.path / "config.toml")
+        assert [phase.mirror for phase in config.phases] == [False, names[0] == "cat"]
