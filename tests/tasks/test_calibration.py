@@ -93,6 +93,20 @@ def test_weights_are_selected_by_the_score(
     assert not record(**worse).is_better_than(record(**better), select)
 
 
+@pytest.mark.parametrize(("headline", "floor", "worse"), [("accuracy", 0.8, 0.79), ("mae", 2.0, 2.1)])
+def test_weights_with_a_worse_main_score_than_those_before_the_phase_are_not_kept(
+    headline: str, floor: float, worse: float
+) -> None:
+    def scored(loss: float, score: float) -> EpochRecord:
+        return EpochRecord("a", 1, {"loss": 0.1, headline: 0.9}, {"loss": loss, headline: score}, 1e-3, 1.0)
+
+    before = scored(0.5, floor)
+    assert scored(0.4, floor).is_better_than(before, "val_calibrated_loss", before)
+    assert not scored(0.4, worse).is_better_than(before, "val_calibrated_loss", before)
+    assert scored(0.4, worse).is_better_than(before, "val_loss", before)
+    assert scored(0.4, worse).is_better_than(before, "val_calibrated_loss")
+
+
 def test_a_line_of_progress_shows_the_score_that_selects() -> None:
     epoch = record(loss=0.5, accuracy=0.75, calibrated_loss=0.25, macro_f1=0.625, balanced_accuracy=0.5)
     assert "val loss 0.500 accuracy 0.750   lr" in epoch.text("val_loss")

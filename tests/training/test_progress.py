@@ -83,6 +83,7 @@ def test_it_survives_being_written() -> None:
         seconds=4.0,
         history=[record(1, 0.1)],
         best=Best(record(1, 0.1), "best-0001.safetensors", 0.5),
+        floor=record(1, 0.2),
         start="best-0001.safetensors",
     )
     again = Progress.from_dict(json.loads(json.dumps(progress.to_dict())))

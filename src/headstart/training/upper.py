@@ -302,6 +302,7 @@ class UpperFloor:
                 progress.best.record,
                 self.config.select,
                 lambda: self._score(ready, interrupt),
+                progress.floor,
             )
             if found:
                 run.record_mixture(*found)

@@ -93,8 +93,16 @@ class EpochRecord:
         """The main score, which is shown beside the loss."""
         return next(name for name in self.train if name != "loss")
 
-    def is_better_than(self, other: EpochRecord | None, select: str) -> bool:
+    def is_better_than(
+        self, other: EpochRecord | None, select: str, floor: EpochRecord | None = None
+    ) -> bool:
         """Compare by a score; if equal, by ``val_loss``, and then the earlier epoch is kept.
+
+        Args:
+            other: The best epoch so far, if there is one.
+            select: Name of the score, such as ``"val_calibrated_loss"``.
+            floor: The epoch whose weights the phase began with. If weights are chosen by the loss after the
+                best temperature, those with a worse main score than its are never better.
 
         The loss after the best temperature is the default because on a few hundred photos many epochs have
         the same accuracy, because the reported accuracy is then not the score by which the epoch was
@@ -106,8 +114,15 @@ class EpochRecord:
         name = select.removeprefix("val_")
         name = "loss" if name == "calibrated_loss" and name not in self.val else name
         sign = -1 if name in LOWER_IS_BETTER else 1
+        if floor is not None and select == "val_calibrated_loss" and self._is_worse_than(floor):
+            return False
         mine, others = (sign * record.val[name] for record in (self, other))
         return (mine, -self.val["loss"]) > (others, -other.val["loss"])
+
+    def _is_worse_than(self, floor: EpochRecord) -> bool:
+        """Return whether the main score on the validation photos is worse."""
+        mine, floors = self.val[self.headline], floor.val[self.headline]
+        return mine > floors if self.headline in LOWER_IS_BETTER else mine < floors
 
     def text(self, select: str) -> str:
         """Return the numbers for people, with the validation score by which weights are selected."""

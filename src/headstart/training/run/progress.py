@@ -46,6 +46,7 @@ class Progress:
         history: One record per finished epoch, over all phases.
         best: The best weights so far.
         is_over: Whether the time limit has been reached, in any process: see ``has_run_long``.
+        floor: Scores of the weights at the beginning of the phase; None in the first phase.
         start: File of the weights at the beginning of the phase; None for those of the pretrained network.
         head: Results of solving the head, from ``SolvedHead.summary``; empty if it was not solved.
         scale: Standardisation of predicted numbers; None before it is known.
@@ -61,6 +62,7 @@ class Progress:
     history: list[EpochRecord] = field(default_factory=list)
     best: Best | None = None
     is_over: bool = False
+    floor: EpochRecord | None = None
     start: str | None = None
     micro_batches: dict[str, dict[str, int]] = field(default_factory=dict)
     head: dict[str, Any] = field(default_factory=dict)
@@ -149,13 +151,14 @@ class Progress:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Progress:
         """Create from the result of ``to_dict``."""
-        best, scale = values["best"], values.get("scale")
+        best, floor, scale = values["best"], values.get("floor"), values.get("scale")
         return cls(
             **{
                 **values,
                 "totals": values["totals"] and torch.tensor(values["totals"]),
                 "history": [EpochRecord(**row) for row in values["history"]],
                 "scale": scale and Scale(tuple(scale["mean"]), tuple(scale["std"])),
+                "floor": floor and EpochRecord(**floor),
                 "best": best and Best(**{**best, "record": EpochRecord(**best["record"])}),
             }
         )

@@ -158,7 +158,8 @@ class RunDir(RunFolder):
         progress = self.progress
         progress.history.append(record)
         progress.epoch, progress.batch, progress.totals = record.epoch, 0, None
-        is_best = record.is_better_than(progress.best.record if progress.best else None, self._config.select)
+        best = progress.best.record if progress.best else None
+        is_best = record.is_better_than(best, self._config.select, progress.floor)
         if is_best:
             self._keep(Best(record, f"best-{len(progress.history):04}.safetensors"))
         return is_best
@@ -189,7 +190,7 @@ class RunDir(RunFolder):
         self.load_best()
         progress = self.progress
         progress.phase, progress.epoch, progress.batch = progress.phase + 1, 0, 0
-        progress.start = None
+        progress.start, progress.floor = None, progress.best.record if progress.best else None
         self.checkpoint()
 
     def is_checkpoint_due(self) -> bool:

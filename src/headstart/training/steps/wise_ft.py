@@ -27,6 +27,7 @@ def best_mixture(
     best: EpochRecord,
     select: str,
     evaluate: Callable[[], Scores],
+    floor: EpochRecord | None = None,
 ) -> tuple[EpochRecord, float] | None:
     """Score mixtures of weights on the validation photos.
 
@@ -38,6 +39,7 @@ def best_mixture(
         best: Scores of the best weights so far.
         select: Name of the score to compare, such as ``"val_loss"``.
         evaluate: Scores the network.
+        floor: As for ``EpochRecord.is_better_than``.
 
     Returns:
         The record with the validation scores of the mixture, and the fraction of the fine-tuned weights; None
@@ -51,7 +53,7 @@ def best_mixture(
             _set(state, before, after, share)
             scores = evaluate()
             mixed = dataclasses.replace(record, val=scores)
-            if mixed.is_better_than(found[0] if found else best, select):
+            if mixed.is_better_than(found[0] if found else best, select, floor):
                 found = mixed, share
     except BaseException:  # a signal: what is saved now must be the fine-tuned weights
         found = None
