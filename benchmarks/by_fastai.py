@@ -85,6 +85,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--answers", type=Path, help="write the answers for the validation photos of a table")
     arguments = parser.parse_args()
+    if arguments.answers is not None and Path(arguments.data).is_dir():
+        parser.error("--answers is for a table")
     if arguments.seed is not None:
         set_seed(arguments.seed)
 

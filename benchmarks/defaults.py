@@ -31,7 +31,6 @@ import numpy as np
 from benchmarks.folds import write_tables
 from headstart.answers.file import read_answers, write_answers
 from headstart.answers.intervals import Interval, of_mean, of_paired_proportions, wilson
-from headstart.answers.table import Answers
 from headstart.errors import HeadstartError
 
 FASTAI = "fastai"
@@ -48,10 +47,6 @@ def answers_path(out: Path, row: dict[str, str]) -> Path:
     """Return where the answers of a run are kept."""
     name = "-".join(row[key].replace("/", "_") for key in KEYS)
     return out.with_suffix(".answers") / f"{name}.csv"
-
-
-def is_right(answers: Answers) -> np.ndarray:
-    return np.array([a == b for a, b in zip(answers.label, answers.prediction, strict=True)], float)
 
 
 def tables_of(data: Path, folder: Path, *, plain: bool) -> list[Path]:
@@ -86,7 +81,7 @@ def train(table: Path, row: dict[str, str], out: Path) -> dict[str, str]:
         answers = read_answers(found).of_source("val")
     answers_path(out, row).parent.mkdir(exist_ok=True)
     write_answers(answers_path(out, row), answers)
-    scores = {"accuracy": is_right(answers).mean(), "loss": answers.loss.mean(dtype=float)}
+    scores = {"accuracy": answers.is_right.mean(), "loss": answers.loss.mean(dtype=float)}
     texts = {name: f"{score:.6f}" for name, score in scores.items()}
     return {"photos": str(len(answers)), **texts, "seconds": seconds}
 
@@ -117,7 +112,8 @@ def run_all(told: argparse.Namespace) -> None:
             continue
         for *names, table in itertools.product(told.backbones, told.recipes, told.seeds, tables):
             if names[:2] == ["default", FASTAI]:
-                continue  # which torchvision does not have
+                print(f"{FASTAI}: the default backbone is not torchvision's: left out", file=sys.stderr)
+                continue
             add([data.name, *names, table.stem], table)
 
 
@@ -134,7 +130,7 @@ def photos_of(out: Path, rows: list[dict[str, str]]) -> dict[tuple[str, str], np
     """Return for each photo whether it is right, and its loss, (2,): means over the runs that score it."""
     found = defaultdict(list)
     for answers in (read_answers(answers_path(out, row)) for row in rows):
-        scores = np.stack([is_right(answers), answers.loss], 1)
+        scores = np.stack([answers.is_right, answers.loss], 1)
         for key, score in zip(zip(answers.sha256, answers.label, strict=True), scores, strict=True):
             found[key].append(score)
     return {key: np.mean(scores, 0) for key, scores in found.items()}
@@ -196,6 +192,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     told = parser.parse_args(arguments)
     if told.against and told.versus:
         parser.error("--against and --versus: give one of them")
+    if told.versus and told.out.exists():
+        known = {row["recipe"] for row in read_rows(told.out)} | set(told.recipes if told.data else ())
+        if told.versus not in known:
+            parser.error(f"--versus {told.versus}: the CSV has {', '.join(sorted(known))}")
     if told.data is not None:
         run_all(told)
     if told.report:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from headstart.config import RECIPES, PhaseConfig, TrainConfig
+from headstart.config.operations import operations_of
 from headstart.errors import ConfigError
 from headstart.recipe import EXACT_LIMIT_BYTES, Facts, complete, solving_bytes
 
@@ -24,7 +25,7 @@ def test_every_recipe_trains_the_head_first(recipe: str, facts: Facts) -> None:
 
 
 def test_a_series_of_runs_has_no_phases_of_its_own() -> None:
-    with pytest.raises(ConfigError, match="several runs: probe, finetune and deep"):
+    with pytest.raises(ConfigError, match="makes several runs"):
         phases_of("best")
 
 
@@ -42,11 +43,22 @@ def test_fine_tuning_takes_about_150_steps_within_five_to_ten_epochs() -> None:
 
 
 def test_maps_are_mirrored_where_photos_may_be() -> None:
-    for can_mirror in (False, True):
-        facts = Facts(900, 1280, can_mirror=can_mirror)
-        assert phases_of("finetune", facts)[1].mirror == can_mirror
-        assert not phases_of("deep", facts)[1].mirror  # its photos are
-    assert not phases_of("finetune", Facts(900, 1280, "regression", can_mirror=True))[1].mirror
+    for keeps_label in (False, True):
+        for takes_map in (False, True):
+            facts = Facts(900, 1280, keeps_label=keeps_label, takes_map=takes_map)
+            assert phases_of("finetune", facts)[1].mirror == (keeps_label and takes_map)
+    assert not phases_of("finetune", Facts(900, 1280, "regression", takes_map=True))[1].mirror
+
+
+def test_deep_training_flips_no_photo_whose_label_that_changes() -> None:
+    for keeps_label in (False, True):
+        deep = phases_of("deep", Facts(900, 1280, keeps_label=keeps_label, takes_map=True))[1]
+        flips = [each for each in operations_of(deep.augment) if each.op == "horizontal-flip"]
+        assert bool(flips) == keeps_label
+        assert operations_of(deep.augment)
+        assert not deep.mirror
+    for task, augment in (("regression", "none"), ("box", "light"), ("multilabel", "light")):
+        assert phases_of("deep", Facts(900, 1280, task))[1].augment == augment
 
 
 def test_numbers_and_boxes_take_three_times_as_many_steps() -> None:

@@ -35,7 +35,7 @@ def test_one_fold_tests_and_the_next_one_chooses(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("num_train", [80, 900, 20_000])
 def test_the_variant_now_is_the_default(num_train: int) -> None:
-    facts = Facts(num_train, 1280, can_mirror=True)
+    facts = Facts(num_train, 1280, takes_map=True)
     default = complete(TrainConfig.from_settings("photos", recipe="finetune"), facts).phases
     assert TrainConfig.from_settings("photos", phases=phases_of("now", num_train)).phases == default
     for variant in VARIANTS:

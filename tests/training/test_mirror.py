@@ -104,3 +104,27 @@ def test_photos_are_mirrored_by_default_unless_their_classes_have_a_direction(
         run = hs.train(data, tmp_path / f"run{number}", recipe="finetune", epochs=1, **TINY)
         config = hs.TrainConfig.from_toml(run.path / "config.toml")
         assert [phase.mirror for phase in config.phases] == [False, names[0] == "cat"]
+
+
+def test_a_network_with_nothing_before_its_head_is_trained_all_the_same(photos: Path, tmp_path: Path) -> None:
+    class OneStage(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(nn.AvgPool2d(16), nn.Flatten(), nn.Linear(48, 3))
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.layers(images)  # type: ignore[no-any-return]
+
+        def headstart_stages(self) -> dict[str, list[nn.Module]]:
+            return {"head": [self.layers]}
+
+    own = {name: value for name, value in TINY.items() if name != "weights"}
+    run = hs.train(photos, tmp_path / "run", network=OneStage(), recipe="classic", epochs=1, **own)
+    assert run.metrics["head"]["kind"] == "own"
+
+
+def test_a_vector_behind_pooled_outputs_is_not_mirrored() -> None:
+    phase = PhaseConfig(unfreeze=1, mirror=True)
+    for shape in ((25088,), (576, 1, 1)):
+        with pytest.raises(ConfigError, match="which have no height and width"):
+            check_mirror(phase, (25098,), Layout(10, shape))

@@ -70,17 +70,13 @@ def gain(new: Answers, old: Answers, task: TaskName) -> Gain:
         losses = new.loss.astype(np.float64) - old.loss
         return Gain(float(losses.mean()), over_units(losses, units))
     losses = _calibrated_losses(new) - _calibrated_losses(old)
-    right = _is_right(new) - _is_right(old)
+    right = new.is_right - old.is_right
     return Gain(
         float(losses.mean()),
         over_units(losses, units),
         float(right.mean()),
         of_paired_proportions(right, units),
     )
-
-
-def _is_right(answers: Answers) -> np.ndarray:
-    return np.array([a == b for a, b in zip(answers.label, answers.prediction, strict=True)], float)
 
 
 def _calibrated_losses(answers: Answers) -> np.ndarray:

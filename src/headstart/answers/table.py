@@ -135,6 +135,11 @@ class Answers:
         return self[np.array([each == source for each in self.source], bool)]
 
     @property
+    def is_right(self) -> np.ndarray:
+        """(N,) float64: 1 where the prediction equals the label, else 0."""
+        return np.array([a == b for a, b in zip(self.label, self.prediction, strict=True)], float)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Names of all columns, in the order of the file."""
         return (*FIXED, *self.label_names, *self.output_names)

@@ -82,7 +82,7 @@ def resume(
     "lr-find",
     backbone={"text": "a torchvision name, timm/NAME, or NAME.TAG"},
     recipe={
-        "text": "the phases of training: finetune, full, classic, or a FILE.toml of [[phases]]",
+        "text": "the phases of training: finetune, deep, full, classic, or a FILE.toml of [[phases]]",
         "shown": "finetune",
     },
 )

@@ -37,7 +37,7 @@ def contradictions_of_backbone(config: Any) -> list[str]:
         problems.append(f"{wanted}, which needs a network. {file_is_not_trained(config.backbone)}")
     if config.phases and not _is_probe(config.phases):
         problems.append(f"The phases train in steps. {file_is_not_trained(config.backbone)}")
-    elif not config.phases and config.recipe in ("finetune", "full", "classic"):
+    elif not config.phases and config.recipe in ("finetune", "deep", "full", "classic", "best"):
         problems.append(f"recipe is {config.recipe!r}. {file_is_not_trained(config.backbone)}")
     return problems
 

@@ -117,8 +117,8 @@ class PhaseConfig:
 
     mirror: bool = _of_steps(
         False,
-        "mirror a random half of the inputs of the trained stages, others in each epoch; feature maps of "
-        "frozen stages are mirrored as they are stored, at no cost",
+        "mirror each input of the trained stages with probability 0.5, anew in every epoch; stored feature "
+        "maps are mirrored directly, so the frozen stages need no extra pass",
     )
     ema: float | None = _of_steps(
         None,

@@ -169,6 +169,27 @@ def _contradictions_of_schedule(phase: PhaseConfig) -> list[str]:
     return problems
 
 
+def contradictions_of_series(changes: Collection[str], select: str) -> list[str]:
+    """Return a problem for each setting that contradicts the recipe "best".
+
+    Args:
+        changes: Names of the phases that the user has changed.
+        select: Score by which the best weights are chosen.
+    """
+    problems = []
+    if changes:
+        problems.append(
+            "recipe is 'best', which decides the phases of its runs, so epochs, lr and settings of phases "
+            "cannot be given. Leave them out, or use recipe = 'deep'."
+        )
+    if select not in ("val_calibrated_loss", "val_loss"):
+        problems.append(
+            f"recipe is 'best', which compares its runs by the validation loss, but select is {select!r}. "
+            f"Leave select out, or use recipe = 'deep'."
+        )
+    return problems
+
+
 def read_recipe(path: str, problems: list[str]) -> Any:
     """Read a recipe file, TOML with ``[[phases]]`` and nothing else; append problems to ``problems``."""
     try:

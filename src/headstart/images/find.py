@@ -86,7 +86,8 @@ def walk(
 
 def _is_run(names: Collection[str]) -> bool:
     """Return whether a folder with these file names was written by a training run, finished or not."""
-    return "config.toml" in names and not {"checkpoints", "metrics.json", "model.onnx"}.isdisjoint(names)
+    others = {"checkpoints", "metrics.json", "model.onnx", "steps"}
+    return "config.toml" in names and not others.isdisjoint(names)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

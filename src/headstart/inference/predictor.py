@@ -288,7 +288,7 @@ def _model_in(path: Path) -> Path:
     model = path / "model.onnx"
     if model.is_file():
         return model
-    if (path / "config.toml").is_file() and (path / "checkpoints").is_dir():
+    if (path / "config.toml").is_file() and any((path / each).is_dir() for each in ("checkpoints", "steps")):
         raise RunFolderError(
             f"The run in {path} has no model.onnx: its training did not finish. Finish it first: "
             f"{shell_command('resume', path)}"

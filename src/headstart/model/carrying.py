@@ -35,7 +35,8 @@ class Carrying(nn.Module):
         reads: Whether its own output is pooled, too.
 
     Attributes:
-        shape, num_pooled: As given.
+        shape: Shape of the map that arrives flattened, (C, H, W); None if it arrives as it is.
+        num_pooled: Number of pooled outputs in front of it.
     """
 
     def __init__(self, stage: Stage, shape: tuple[int, ...] | None, num_pooled: int, reads: bool) -> None:

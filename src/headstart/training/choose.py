@@ -43,6 +43,8 @@ def decide_recipe(config: TrainConfig) -> tuple[TrainConfig, str]:
     Raises:
         ConfigError: The settings ask for steps or phases that the recipe does not have.
     """
+    if config.recipe == "best" and not config.phases:
+        raise ConfigError([recipe.NOT_ONE_RUN])
     if config.recipe != "auto" or config.phases:
         return config, ""
     if config.backbone.lower().endswith(".onnx"):

@@ -84,7 +84,7 @@ def _answer_test_photos(run: RunFolder, model: Model, dataset: Dataset, splits: 
     if unreadable:
         raise TrainingError(
             f"A test photo could be read before and no longer can: {unreadable[0].path}: "
-            f"{unreadable[0].error}. Restore it, then: {shell_command('resume', run.path)}"
+            f"{unreadable[0].error}. Restore it, then: {shell_command('resume', run.to_resume)}"
         )
     return answers
 
@@ -154,7 +154,7 @@ def _told_of_failed(run: RunFolder, reasons: Mapping[str, str]) -> str:
     lines = "\n".join(f"  {name}: {reason}" for name, reason in reasons.items())
     return (
         f"The model and its scores are safe in {run.path}, but some files could not be created:\n{lines}\n"
-        f"Once the cause is removed, this creates the missing files: {shell_command('resume', run.path)}"
+        f"Once the cause is removed, this creates the missing files: {shell_command('resume', run.to_resume)}"
     )
 
 

@@ -17,7 +17,7 @@ from headstart.config import RECIPES, Need, PhaseConfig, TrainConfig, file_is_no
 from headstart.data.sources.source import read_source
 from headstart.data.split import likely_counts
 from headstart.data.targets import Scale, Targets
-from headstart.errors import ConfigError, NetworkError, UsageError
+from headstart.errors import ConfigError, NetworkError, UnknownBackboneError, UsageError
 from headstart.frozen.cache import Room
 from headstart.frozen.graph import function_hash
 from headstart.images.settings import Preprocessing
@@ -139,8 +139,14 @@ def prepare(
         network.eval()  # nothing that runs before training may teach the norms anything
     watchers.say(f"Backbone {backbone.full_name}, weights: {weights}")
     solvable = head_inputs(network) if tasks.of(listing.task).solver else None
-    can_mirror = _can_mirror(network, preprocessing, listing, accelerator.device)
-    facts = recipe.Facts(num_train, solvable, listing.task, targets.num_outputs, can_mirror)
+    facts = recipe.Facts(
+        num_train,
+        solvable,
+        listing.task,
+        targets.num_outputs,
+        keeps_label=not flip_warnings(listing.class_names, "none", mirror=True),
+        takes_map=config.recipe == "finetune" and _takes_map(network, preprocessing, accelerator.device),
+    )
     network, config = _filled_in(config, network, head, preprocessing.size_px, facts, watchers.say)
     head = "stages" if isinstance(network, StagesNetwork) else head
     _refuse_phases(config, network, preprocessing, listing.task, accelerator.device)
@@ -242,13 +248,12 @@ def _filled_in(
     return network, plain
 
 
-def _can_mirror(
-    network: nn.Module, preprocessing: Preprocessing, listing: Listing, device: torch.device
-) -> bool:
-    """Return whether mirrored photos keep their class, and the last stage takes a map to be mirrored."""
-    if not tasks.of(listing.task).has_class or flip_warnings(listing.class_names, "none", mirror=True):
+def _takes_map(network: nn.Module, preprocessing: Preprocessing, device: torch.device) -> bool:
+    """Return whether the input of the last stage has a height and a width."""
+    try:
+        prefix, suffix = cut_for_training(network, 1, preprocessing, device)
+    except UnknownBackboneError:  # there is no stage before the head
         return False
-    prefix, suffix = cut_for_training(network, 1, preprocessing, device)
     return has_sides(prefix.row(preprocessing.size_px).shape, Layout.of(suffix))
 
 

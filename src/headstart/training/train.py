@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,11 +15,11 @@ from headstart.data.check import check_images
 from headstart.data.split import split_dataset
 from headstart.environment import is_secondary
 from headstart.errors import ConfigError
-from headstart.training.choose import open_floor
+from headstart.training.choose import choose, open_floor
 from headstart.training.hand_over import hand_over
 from headstart.training.run.moved import moved, refuse_missing_photos
 from headstart.training.run.result import TrainResult
-from headstart.training.run.run_folder import RunFolder
+from headstart.training.run.run_folder import STEPS, RunFolder
 from headstart.training.run.stopwatch import Stopwatch
 from headstart.training.tools.best import train_best
 from headstart.training.watch.named import settings_and_watchers, split_watch
@@ -63,8 +65,7 @@ def train(
     """
     config, watchers = settings_and_watchers(data, config, watch, settings)
     if config.recipe == "best":
-        _refuse_series(has_network=network is not None)
-        return _run_series(config, RunFolder.create(out, config), watchers, verbose=verbose)
+        return _begin_series(config, out, watchers, network, verbose=verbose)
     return _run(config, watchers, out=out, network=network, verbose=verbose)
 
 
@@ -112,7 +113,10 @@ def resume(
         return TrainResult(Path(path), metrics)
     refuse_missing_photos(config, Path(path), data, val)
     if config.recipe == "best":
-        return _run_series(config, Path(path), watchers, data=data, val=val, force=force, verbose=verbose)
+        _refuse_series(network)
+        if data is not None or val is not None:
+            RunFolder.write_config(Path(path), config)
+        return _run_series(config, Path(path), watchers, force=force, verbose=verbose)
     return _run(config, watchers, stopped=Path(path), force=force, network=network, verbose=verbose)
 
 
@@ -157,31 +161,55 @@ def _run(
     return TrainResult(run.path, metrics)
 
 
-def _run_series(
-    config: TrainConfig, folder: Path, watch: Sequence[Watcher], *, verbose: bool, **again: Any
+def _begin_series(
+    config: TrainConfig,
+    out: str | os.PathLike[str] | None,
+    watch: Sequence[Watcher],
+    network: nn.Module | None,
+    *,
+    verbose: bool,
 ) -> TrainResult:
-    """Make the runs of the recipe "best"; ``again``: arguments of ``resume`` for those that were stopped."""
+    """Make the runs of the recipe "best" in a new folder, which is left only if the first run has begun."""
+    _refuse_series(network)
+    RunFolder.refuse(out, config.data)
+    choose(dataclasses.replace(config, recipe="probe"), lambda _: None)
+    folder = RunFolder.create(out, config)
+    try:
+        return _run_series(config, folder, watch, verbose=verbose)
+    except BaseException:
+        if not any((folder / STEPS).glob("*/config.toml")):
+            RunFolder.discard(folder)
+        raise
+
+
+def _run_series(
+    config: TrainConfig, folder: Path, watch: Sequence[Watcher], *, force: bool = False, verbose: bool
+) -> TrainResult:
+    """Make those runs of the recipe "best" that are not finished, and resume the one that was stopped."""
 
     def train_once(settings: TrainConfig, path: Path) -> TrainResult:
         if metrics := RunFolder.read_metrics(path):
             return TrainResult(path, metrics)
         if (path / "config.toml").is_file():
-            return resume(path, watch=watch, verbose=verbose, **again)
+            val = settings.val_folder
+            return resume(path, data=settings.data, val=val, force=force, watch=watch, verbose=verbose)
+        shutil.rmtree(path, ignore_errors=True)  # it was stopped before its photos were read
         return _run(settings, watch, out=path, verbose=verbose)
 
-    return train_best(config, folder, train_once, Watchers.of_screen(verbose=verbose).say)
+    say = Watchers.of_screen(verbose=verbose).say
+    return train_best(config, folder, train_once, say, verbose=verbose)
 
 
-def _refuse_series(*, has_network: bool) -> None:
+def _refuse_series(network: nn.Module | None) -> None:
     """Raise ``ConfigError`` if the recipe "best" cannot be used."""
-    if has_network:
+    if network is not None:
         raise ConfigError(
             ["recipe is 'best', which compares backbones, but network is given. Use recipe = 'finetune'."]
         )
     if (number := os.environ.get("WORLD_SIZE", "1")) != "1":
         raise ConfigError(
             [
-                f"recipe is 'best', but WORLD_SIZE is {number}: one process makes its runs. Start it "
-                f"without torchrun, or use recipe = 'deep'."
+                f"recipe is 'best', but WORLD_SIZE is {number}: one process makes its runs. Start it without "
+                f"torchrun, or use recipe = 'deep'."
             ]
         )

@@ -86,7 +86,10 @@ class TrainResult:
                 f"The {chosen} were chosen on the validation photos, so that score is slightly optimistic. "
                 f"Photos in a test folder would give an honest one."
             )
-        lines += [f"Step {step['name']}: {step_in_words(step)}" for step in self.metrics.get("steps", ())]
+        if steps := self.metrics.get("steps"):
+            lines += [f"Step {step['name']}: {step_in_words(step)}" for step in steps]
+            used = next(step for step in reversed(steps) if step["is_kept"])
+            lines.append(f"These are the files of step {used['name']}: {self.path / used['folder']}")
         names = [*_FILES, *(["quarantine.csv"] if images.get("quarantined") else [])]
         files = ", ".join(name for name in names if (self.path / name).exists())
         return [*lines, f"Run: {self.path} ({files})"]
@@ -125,10 +128,12 @@ class TrainResult:
 
 def step_in_words(step: Mapping[str, Any]) -> str:
     """Return what became of a step: an entry of ``metrics["steps"]``."""
-    verdict = "kept" if step["is_kept"] else "taken back"
+    if "reason" in step:
+        return f"left out: {step['reason']}"
     if "gain" in step:
+        verdict = "better, used" if step["is_kept"] else "not clearly better, not used"
         return f"{Gain(**step['gain'])} on the validation photos: {verdict}"
-    return f"{verdict}: {step['reason']}" if "reason" in step else verdict
+    return "done"
 
 
 def _val_scores(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -147,7 +148,7 @@ class RunFolder:
                 self.refuse(path)
                 self.open(path)
             if self._is_new or has_moved:  # so that the run can be resumed again
-                self.write_text("config.toml", tomli_w.dumps(self._config.absolute().to_dict()))
+                self.write_config(self.path, self._config)
             self.write_text(f"{self.checkpoints_folder.name}/{_ORIGIN}", json.dumps(self._origin))
             self._files.show("photos.csv", photos)
             self._files.show("quarantine.csv", quarantine_csv(dataset))
@@ -190,9 +191,22 @@ class RunFolder:
         """
         cls.refuse(out, config.data)
         path = _next_free_folder(config.data) if out is None else Path(out)
-        path.mkdir(parents=True, exist_ok=True)
-        write_whole(path / "config.toml", tomli_w.dumps(config.absolute().to_dict()))
+        (path / STEPS).mkdir(parents=True, exist_ok=True)
+        cls.write_config(path, config)
         return path
+
+    @staticmethod
+    def write_config(path: Path, config: TrainConfig) -> None:
+        """Write the settings of a run, so that it can be resumed."""
+        write_whole(path / "config.toml", tomli_w.dumps(config.absolute().to_dict()))
+
+    @staticmethod
+    def discard(path: Path) -> None:
+        """Delete what ``create`` has made and whatever is in its ``steps``; other files stay."""
+        shutil.rmtree(path / STEPS, ignore_errors=True)
+        delete(path / "config.toml")
+        with contextlib.suppress(OSError):  # somebody's files are in it
+            path.rmdir()
 
     @staticmethod
     def refuse(out: str | os.PathLike[str] | None, data: str | None = None) -> None:
@@ -230,6 +244,13 @@ class RunFolder:
             self.checkpoints_folder.mkdir(parents=True, exist_ok=True)
             self._take_lock()
             delete_parts(path)
+
+    @property
+    def to_resume(self) -> Path:
+        """The folder to resume: that of the series if the run is one step of the recipe "best"."""
+        series = self.path.parent.parent
+        is_step = self.path.parent.name == STEPS and (series / "config.toml").is_file()
+        return series if is_step else self.path
 
     @property
     def checkpoints_folder(self) -> Path:
@@ -310,7 +331,7 @@ class RunFolder:
             yield
         except FileWriteError:
             if self.path != Path():
-                again = shell_command("resume", self.path)
+                again = shell_command("resume", self.to_resume)
                 self._say(f"What has been saved is not lost. Once files can be written: {again}")
             raise
         except (KeyboardInterrupt, SystemExit):
@@ -319,7 +340,7 @@ class RunFolder:
                     "The run had not begun. Repeat the same command; stored features are not computed again."
                 )
             else:
-                self._say(f"Resume with: {shell_command('resume', self.path)}")
+                self._say(f"Resume with: {shell_command('resume', self.to_resume)}")
             raise
 
     def write_text(self, name: str, text: str) -> None:

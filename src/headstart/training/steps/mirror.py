@@ -1,6 +1,7 @@
 """Mirrors inputs of the trained stages at random: stored feature maps, at no cost, or pixels.
 
-The map of a mirrored photo is the mirrored map, apart from what asymmetric padding and strides shift.
+The map of a mirrored photo is about the mirrored map: asymmetric padding and strides shift it, and networks
+whose weights depend on the position compute another one.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def has_sides(row_shape: tuple[int, ...], layout: Layout) -> bool:
         row_shape: Shape of an input, without the batch.
         layout: Where the map is in it.
     """
-    return layout.shape is not None or sides((1, *row_shape)) is not None
+    return sides((1, *(layout.shape or row_shape))) is not None
 
 
 def mirror(inputs: Tensor, layout: Layout, seed: int) -> Tensor:
@@ -61,11 +62,12 @@ def mirror(inputs: Tensor, layout: Layout, seed: int) -> Tensor:
     coins = np.random.Generator(np.random.Philox(seed)).random(len(inputs)) < 0.5
     rows = to_device(torch.from_numpy(np.flatnonzero(coins)), inputs.device)
     mirrored = inputs.clone()
+    maps = mirrored
     if layout.shape is not None:
-        maps, width = mirrored[:, layout.num_pooled :].view(-1, *layout.shape), 3
-    else:
-        maps, (_, width) = mirrored, sides(inputs.shape) or (0, 0)
-    maps[rows] = maps[rows].flip(width)
+        maps = mirrored[:, layout.num_pooled :].view(-1, *layout.shape)
+    axes = sides(maps.shape)
+    assert axes is not None  # ``check_mirror`` has seen to it
+    maps[rows] = maps[rows].flip(axes[1])
     return mirrored
 
 

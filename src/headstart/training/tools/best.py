@@ -1,32 +1,36 @@
-"""The recipe "best": one training after another, each kept only if it is better than the best so far."""
+"""The recipe "best": several runs, of which each is used only if it is better than the best one before."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
+
+import filelock
 
 from headstart import tasks
 from headstart.answers.gain import gain
 from headstart.config import RecommendSettings, TrainConfig
 from headstart.data.sources.source import read_source
 from headstart.environment import has_pytorch
-from headstart.errors import HeadstartError
-from headstart.files import write_whole
+from headstart.errors import ExportError, FileWriteError, HeadstartError, RunFolderError
+from headstart.files import delete, write_whole
 from headstart.inference.model_file import open_onnx
 from headstart.training.run.result import TrainResult, step_in_words
-from headstart.training.run.run_folder import STEPS
+from headstart.training.run.run_folder import FILES_OF_A_RUN, STEPS
 from headstart.training.tools.recommend import recommend
 
+_STATE: Final = "series.json"
 _BACKBONES: Final = "backbones.csv"
 _LARGER: Final = 1.25  # factor on the sides of the input
 _MULTIPLE_PX: Final = 32  # sides of an input that is halved five times
+_NOT_COPIED: Final = ("config.toml", "metrics.json", "trackers.json", STEPS)
 
 Train = Callable[[TrainConfig, Path], TrainResult]
 """Makes a run with these settings in a folder, or resumes the one that is there."""
@@ -40,132 +44,203 @@ class Step:
     Attributes:
         name: Its name, also of its folder.
         text: What it tries, for people.
-        change: Returns the settings of its run; from the settings and the folder of the best run so far.
+        change: Returns the changed settings of its run, from the folder of the best run so far.
     """
 
     name: str
     text: str
-    change: Callable[[TrainConfig, Path], TrainConfig]
+    change: Callable[[Path], dict[str, Any]]
 
 
-def _with_larger_input(config: TrainConfig, best: Path) -> TrainConfig:
+def _larger_input(best: Path) -> dict[str, Any]:
     size_px = open_onnx(best / "model.onnx")[1].preprocessing.size_px
-    return dataclasses.replace(config, size_px=math.ceil(size_px * _LARGER / _MULTIPLE_PX) * _MULTIPLE_PX)
+    return {"size_px": math.ceil(size_px * _LARGER / _MULTIPLE_PX) * _MULTIPLE_PX}
 
 
-_PROBE: Final = Step("probe", "a head on frozen features", lambda config, _: config)
+_PROBE: Final = Step("probe", "a head on frozen features", lambda _: {"recipe": "probe"})
 _IN_STEPS: Final = (
-    Step(
-        "finetune",
-        "training the last stage too",
-        lambda config, _: dataclasses.replace(config, recipe="finetune"),
-    ),
-    Step(
-        "deep",
-        "training two stages, for longer, on augmented photos",
-        lambda config, _: dataclasses.replace(config, recipe="deep"),
-    ),
-    Step("larger", "the same with a larger input", _with_larger_input),
+    Step("finetune", "training the last stage too", lambda _: {"recipe": "finetune"}),
+    Step("deep", "training two stages, on augmented photos", lambda _: {"recipe": "deep"}),
+    Step("larger", "the same with a larger input", _larger_input),
 )
 
 
 @dataclass
-class _Best:
-    """The best run so far, and what has been said of each step."""
+class _Series:
+    """What is known of the runs so far. It is kept in ``steps/series.json``, for ``resume``.
 
-    config: TrainConfig
-    run: TrainResult
+    Attributes:
+        seconds: Time that earlier processes took.
+        settings: Settings of the best run so far, as far as they differ from those of the series.
+        steps: One entry of ``metrics["steps"]`` for each step that is decided.
+    """
+
+    seconds: float = 0.0
+    settings: dict[str, Any] = field(default_factory=dict)
     steps: list[dict[str, Any]] = field(default_factory=list)
 
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        file = folder / STEPS / _STATE
+        return cls(**json.loads(file.read_text("utf-8"))) if file.is_file() else cls()
 
-def train_best(config: TrainConfig, folder: Path, train: Train, say: Say) -> TrainResult:
+    def write(self, folder: Path, begun: float) -> None:
+        state = dataclasses.replace(self, seconds=self.seconds + time.monotonic() - begun)
+        write_whole(folder / STEPS / _STATE, json.dumps(dataclasses.asdict(state), indent=2) + "\n")
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The entry of the best run so far."""
+        return next(step for step in reversed(self.steps) if step["is_kept"])
+
+
+def train_best(
+    config: TrainConfig, folder: Path, train: Train, say: Say, *, verbose: bool = True
+) -> TrainResult:
     """Make one run per step in ``folder/steps``, and copy the files of the best one to ``folder``.
 
-    A step is kept if its loss on the validation photos is lower by more than one standard error; otherwise
-    the simpler model stays. A step that fails is reported and left out. Finished runs are not repeated.
+    A run is used if its loss on the validation photos is lower than that of the best run before by more than
+    one standard error. A step that fails is reported and left out. Steps that are decided are not repeated.
 
     Args:
-        config: With the recipe "best". ``max_minutes`` limits all steps together, except the first.
+        config: With the recipe "best". ``max_minutes`` limits the time of all steps; a probe that is solved
+            is always made.
         folder: The run folder, which exists.
         train: Makes each run.
         say: Called with a sentence for the user.
+        verbose: As for ``recommend``.
 
     Returns:
-        The result in ``folder``. Its ``metrics["steps"]`` has what each step gained, and whether it was kept.
+        The result in ``folder``. Its ``metrics["steps"]`` says what each step gained.
 
     Raises:
+        RunFolderError: Another process works in the folder, or a run in it cannot be resumed.
+        FileWriteError, ExportError: A file could not be written. The series can be resumed.
         HeadstartError: The first step failed.
     """
     begun = time.monotonic()
-    minutes = config.max_minutes
-    config = dataclasses.replace(config, max_minutes=None, recipe="probe")
-    task = read_source(config.data, config.val_folder, **config.source_options).task
-    if tasks.of(task).solver is not None:
-        config = _with_recommended_backbone(config, folder, say)
-    steps = _IN_STEPS if has_pytorch() else ()
-    if not steps:
-        say("The recipe best ends with the probe: the other steps need pip install 'headstart[train]'")
-    number = 1 + len(steps)
-    say(f"Step 1 of {number}, {_PROBE.name}: {_PROBE.text}")
-    best = _Best(config, train(config, folder / STEPS / f"1-{_PROBE.name}"))
-    best.steps.append({"name": _PROBE.name, "is_kept": True})
-    for place, step in enumerate(steps, 2):
-        title = f"Step {place} of {number}, {step.name}"
-        left = None if minutes is None else minutes - (time.monotonic() - begun) / 60
-        if left is not None and left <= 0:
-            reason = f"max_minutes = {minutes:g} are over"
-            best.steps.append({"name": step.name, "is_kept": False, "reason": reason})
-            say(f"{title}: left out, {reason}")
-            continue
-        say(f"{title}: {step.text}")
-        best.steps.append(_try(step, best, folder / STEPS / f"{place}-{step.name}", left, train))
-        say(f"{title}: {step_in_words(best.steps[-1])}")
-    return _handed_over(best, folder)
+    (folder / STEPS).mkdir(exist_ok=True)
+    with _locked(folder):
+        series = _Series.read(folder)
+        is_solved = _has_solver(config)
+        if is_solved and not series.steps and not series.settings:
+            series.settings = _recommended(config, folder, say, verbose=verbose)
+            series.write(folder, begun)
+        steps = [_PROBE, *(_steps_of(config) if has_pytorch() else ())]
+        if len(steps) == 1:
+            say("The recipe best ends with the probe: further runs need pip install 'headstart[train]'")
+        for number, step in enumerate(steps, 1):
+            if number <= len(series.steps):
+                continue
+            title = f"Step {number} of {len(steps)}, {step.name}"
+            minutes = config.max_minutes
+            if minutes is not None:
+                minutes -= (series.seconds + time.monotonic() - begun) / 60
+            if number > 1 and minutes is not None and minutes <= 0:
+                entry = {"name": step.name, "is_kept": False, "reason": _time_is_over(config)}
+            else:
+                say(f"{title}: {step.text}")
+                is_unlimited = minutes is None or (number == 1 and is_solved)
+                limited = dataclasses.replace(config, max_minutes=None if is_unlimited else minutes)
+                entry = _tried(step, limited, series, folder, f"{STEPS}/{number}-{step.name}", train)
+            series.steps.append(entry)
+            series.write(folder, begun)
+            say(f"{title}: {step_in_words(entry)}")
+        return _handed_over(series, folder)
 
 
-def _try(step: Step, best: _Best, folder: Path, minutes: float | None, train: Train) -> dict[str, Any]:
-    """Make the run of a step, and keep it if it is better.
-
-    Returns:
-        The step's entry in ``metrics.json``.
-    """
+def _tried(
+    step: Step, config: TrainConfig, series: _Series, folder: Path, place: str, train: Train
+) -> dict[str, Any]:
+    """Make the run of a step and compare it with the best one so far; return its entry."""
+    entry: dict[str, Any] = {"name": step.name, "folder": place, "is_kept": False}
+    is_first = not series.steps
+    best = folder if is_first else folder / series.best["folder"]
     try:
-        config = step.change(best.config, best.run.path)
-        run = train(dataclasses.replace(config, max_minutes=minutes), folder)
-        new, old = (each.answers.of_source("val") for each in (run, best.run))
-        found = gain(new, old, run.metrics["task"])
-    except (HeadstartError, ValueError) as error:  # ValueError: too few validation photos
-        return {"name": step.name, "is_kept": False, "reason": str(error)}
-    if found.is_clear:
-        best.config, best.run = config, run
-    return {"name": step.name, "is_kept": found.is_clear, "gain": dataclasses.asdict(found)}
-
-
-def _with_recommended_backbone(config: TrainConfig, folder: Path, say: Say) -> TrainConfig:
-    """Choose a backbone, unless the user has chosen one; the comparison is kept in ``folder/steps``."""
-    if config.backbone != TrainConfig.backbone or config.weights != TrainConfig.weights:
-        return config
-    table = folder / STEPS / _BACKBONES
-    if not table.exists():
-        table.parent.mkdir(exist_ok=True)
-        settings: Any = {name: getattr(config, name) for name in RecommendSettings.__annotations__}
+        settings = {**series.settings, **step.change(best)}
+        run = train(dataclasses.replace(config, **settings), folder / place)
+    except (RunFolderError, FileWriteError, ExportError):  # which the user can do something about
+        raise
+    except HeadstartError as error:
+        if is_first:
+            raise
+        return {**entry, "reason": str(error)}
+    if is_first:
+        found = None
+    else:
+        new, old = (each.answers.of_source("val") for each in (run, TrainResult(best, {})))
         try:
-            found = recommend(config.data, table, **settings)
-        except HeadstartError as error:
-            say(f"Backbones are not compared: {error}")
-            return config
-        say(found.advice)
-    rows = list(csv.DictReader(table.read_text("utf-8").splitlines()))
-    chosen = next(row["backbone"] for row in rows if row["is_recommended"] == "1")
-    return dataclasses.replace(config, backbone=chosen)
+            found = gain(new, old, run.metrics["task"])
+        except ValueError as error:  # too few validation photos
+            return {**entry, "reason": f"it cannot be compared: {error}"}
+        entry["gain"] = dataclasses.asdict(found)
+    if found is None or found.is_clear:
+        entry["is_kept"] = True
+        series.settings = settings
+    return entry
 
 
-def _handed_over(best: _Best, folder: Path) -> TrainResult:
+def _steps_of(config: TrainConfig) -> Iterator[Step]:
+    """Yield the steps after the probe: no other size of the input than the user's."""
+    for step in _IN_STEPS:
+        if step.name != "larger" or config.size_px is None:
+            yield step
+
+
+def _time_is_over(config: TrainConfig) -> str:
+    return f"the time limit (max_minutes = {config.max_minutes:g}) was reached"
+
+
+def _has_solver(config: TrainConfig) -> bool:
+    listing = read_source(config.data, config.val_folder, **config.source_options)
+    return tasks.of(listing.task).solver is not None
+
+
+def _recommended(config: TrainConfig, folder: Path, say: Say, *, verbose: bool) -> dict[str, Any]:
+    """Compare backbones, unless the user has chosen one, and return the recommended one as a setting."""
+    if config.backbone != TrainConfig.backbone or config.weights != TrainConfig.weights:
+        return {}
+    table = folder / STEPS / _BACKBONES
+    settings: Any = {name: getattr(config, name) for name in RecommendSettings.__annotations__}
+    try:
+        found = recommend(config.data, table, verbose=verbose, **settings)
+    except FileWriteError:
+        raise
+    except HeadstartError as error:
+        say(f"Backbones are not compared: {error}")
+        return {"backbone": config.backbone}
+    say(found.advice)
+    return {"backbone": found.recommended.backbone}
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of the folder.
+
+    Raises:
+        RunFolderError: One is there.
+    """
+    lock = filelock.FileLock(folder / STEPS / "lock", blocking=False)
+    try:
+        with lock:
+            yield
+    except filelock.Timeout:
+        raise RunFolderError(
+            f"Another process is training in {folder}. Wait until it has ended, or stop it first."
+        ) from None
+
+
+def _handed_over(series: _Series, folder: Path) -> TrainResult:
     """Copy the files of the best run, ``metrics.json`` last, which says that the run is finished."""
-    names = [each.name for each in best.run.path.iterdir() if each.is_file()]
-    for name in sorted(names):
-        if not name.startswith(".") and name not in ("config.toml", "metrics.json"):
-            write_whole(folder / name, (best.run.path / name).read_bytes())
-    text = json.dumps({**best.run.metrics, "steps": best.steps}, indent=2, ensure_ascii=False)
+    best = folder / series.best["folder"]
+    for name in FILES_OF_A_RUN:
+        if name in _NOT_COPIED or (best / name).is_dir():
+            continue
+        if (best / name).is_file():
+            write_whole(folder / name, (best / name).read_bytes())
+        elif (folder / name).is_file():  # of a copy that was broken off
+            delete(folder / name)
+    metrics = json.loads((best / "metrics.json").read_text("utf-8"))
+    text = json.dumps({**metrics, "steps": series.steps}, indent=2, ensure_ascii=False)
     write_whole(folder / "metrics.json", f"{text}\n")
     return TrainResult(folder, json.loads(text))

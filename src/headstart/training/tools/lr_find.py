@@ -153,7 +153,7 @@ def _phases(setup: Setup, name: str | None, watchers: Watchers) -> list[PhaseCon
     if not with_steps:
         raise ConfigError(
             f"All phases of recipe {config.recipe!r} are solved exactly, so there is no learning rate to "
-            f"look for. Choose another recipe: finetune, full, classic or a file of [[phases]]."
+            f"look for. Choose another recipe: finetune, deep, full, classic or a file of [[phases]]."
         )
     index = names.index(name or with_steps[-1])
     before, tested = [], config.phases[index]

@@ -105,7 +105,7 @@ def augment(
     backbone, preprocessing = input_of(config, listing.task)
     targets = Targets(listing.task, listing.class_names, preprocessing, min_visible=config.min_visible)
     candidates = [each for each in listing.candidates if each.split in (None, "train")]
-    shown = _by_phase(config, len(candidates), listing.task)
+    shown = _by_phase(config, len(candidates), listing.task, listing.class_names)
     if augment is not None:
         shown = [_Shown(f"preset {augment}", augment, num_views)]
     warnings = _warnings(config, listing.class_names, shown, is_chosen=augment is not None)
@@ -155,10 +155,12 @@ class _Shown:
     num_views: int
 
 
-def _by_phase(config: TrainConfig, num_train: int, task: str) -> list[_Shown]:
+def _by_phase(config: TrainConfig, num_train: int, task: str, class_names: tuple[str, ...]) -> list[_Shown]:
     """What phases do to photos, those that do the same together; those that do nothing only if all do."""
     # Whether the head is one linear layer decides how it is trained, not on what.
-    phases = recipe.complete(config, recipe.Facts(num_train, head_inputs=None, task=task)).phases
+    keeps_label = not flip_warnings(class_names, "none", mirror=True)
+    facts = recipe.Facts(num_train, head_inputs=None, task=task, keeps_label=keeps_label)
+    phases = recipe.complete(config, facts).phases
     varied = [phase for phase in phases if operations_of(phase.augment)]
     groups: dict[tuple[Any, ...], list[PhaseConfig]] = {}
     for phase in varied or phases:
