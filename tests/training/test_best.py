@@ -121,7 +121,7 @@ def test_better_runs_are_used_and_each_step_changes_the_best_one_before(series: 
 
 
 def test_without_a_gain_the_simplest_model_stays(series: Any) -> None:
-    run, _, _ = series(probe=50, finetune=50, deep=51, larger=50)
+    run, _, _ = series(probe=50, finetune=50, deep=49, larger=50)
     assert [step["is_kept"] for step in steps_of(run).values()] == [True, False, False, False]
     assert (run.path / "model.onnx").read_bytes() == (run.path / "steps/1-probe/model.onnx").read_bytes()
     assert (run.path / "history.csv").read_text() == "probe"
@@ -192,7 +192,7 @@ def test_files_of_a_copy_that_was_broken_off_do_not_stay(series: Any, tmp_path: 
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "curves.png").write_bytes(b"old")
     (tmp_path / "run" / "mine.txt").write_text("mine")
-    run, _, _ = series(finetune=50, larger=20, deep=20)
+    run, _, _ = series(finetune=30, larger=20, deep=20)
     assert not (run.path / "curves.png").exists()
     assert (run.path / "mine.txt").exists()
 
@@ -270,7 +270,6 @@ def test_the_backbone_is_the_recommended_one_unless_the_user_names_one(
         ({"phase_settings": {"finetune": {"epochs": 3}}}, "decides the phases of its runs"),
         ({"select": "val_accuracy"}, "compares its runs by the validation loss"),
         ({"backbone": "resnet5"}, "resnet5"),
-        ({"task": "box", "head": "own"}, "own"),
     ],
 )
 def test_a_wrong_setting_is_told_before_anything_is_made(
