@@ -73,6 +73,7 @@ class FakeRuns:
             raise right
         shutil.copytree(self._probe, path, dirs_exist_ok=True)
         (path / "history.csv").write_text(name)
+        (path / "curves.png").unlink(missing_ok=True)
         if name == "deep":
             (path / "curves.png").write_bytes(b"curves")
         write_answers(path / "answers.csv", answers_with(right))
