@@ -823,7 +823,7 @@ def test_epochs_and_set_reach_the_phases_of_a_run(photos: Path, tmp_path: Path) 
     [
         (
             "lr-find",
-            ["finetune, full, classic, or a FILE.toml", "timm/NAME, or NAME.TAG"],
+            ["finetune, deep, full, classic, or a FILE.toml", "timm/NAME, or NAME.TAG"],
             ["FILE.onnx", "probe"],
         ),
         ("augment", ["Random seed of the views, as in training"], ["split, order"]),

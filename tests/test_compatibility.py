@@ -83,7 +83,15 @@ SOMETIMES = {
     *("failed", "best.share", "phases[].micro_batch"),
     *("head.penalties", "head.cv_mae", "head.stages", "head.stage_errors"),
     *("head.tau", "head.tau_scores"),
-    *("steps", "steps[].name", "steps[].folder", "steps[].is_kept", "steps[].reason", "steps[].gain"),
+    *(
+        "steps",
+        "steps[].name",
+        "steps[].folder",
+        "steps[].is_kept",
+        "steps[].reason",
+        "steps[].is_cut_short",
+        "steps[].gain",
+    ),
 }
 
 

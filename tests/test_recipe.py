@@ -25,7 +25,7 @@ def test_every_recipe_trains_the_head_first(recipe: str, facts: Facts) -> None:
 
 
 def test_a_series_of_runs_has_no_phases_of_its_own() -> None:
-    with pytest.raises(ConfigError, match="makes several runs"):
+    with pytest.raises(ConfigError, match="Name a recipe of one run"):
         phases_of("best")
 
 

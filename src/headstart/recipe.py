@@ -81,8 +81,8 @@ def last_stage_alone(num_bytes: int) -> str:
 
 
 NOT_ONE_RUN: Final = (
-    "recipe is 'best', which makes several runs, and this is about the phases of one. Use recipe = 'probe', "
-    "'finetune' or 'deep'."
+    "recipe is 'best', which makes several runs and decides each by the one before, so its phases are not "
+    "known in advance. Name a recipe of one run: probe, finetune or deep."
 )
 
 

@@ -98,7 +98,7 @@ def series(
         minutes: Any = right.get("minutes")
         config = hs.TrainConfig(str(photos), recipe="best", backbone="resnet18", max_minutes=minutes)
         (tmp_path / "run").mkdir(exist_ok=True)
-        return best.train_best(config, tmp_path / "run", runs, said.append), runs, said
+        return best.train_best(config, tmp_path / "run", runs, said.append, compares=False), runs, said
 
     return make
 
@@ -115,7 +115,7 @@ def test_better_runs_are_used_and_each_step_changes_the_best_one_before(series: 
     assert steps["larger"]["gain"]["accuracy"] == pytest.approx(6 / 60)
     assert steps["larger"]["folder"] == "steps/4-larger"
     assert (run.path / "history.csv").read_text() == "larger"
-    assert "Step deep: loss +0." in repr(run)
+    assert "Step deep: calibrated loss +0." in repr(run)
     assert "not clearly better, not used" in repr(run)
     assert f"These are the files of step larger: {run.path / 'steps/4-larger'}" in repr(run)
     assert "Step 4 of 4, larger: the same with a larger input" in said
@@ -180,11 +180,27 @@ def test_the_time_limit_counts_all_runs_also_those_before_an_interruption(
 
     monkeypatch.setitem(globals(), "FakeRuns", Slow)
     with pytest.raises(Killed):
-        series(minutes=2, deep=Killed())
-    run, runs, said = series(minutes=2, finetune=52)
-    # 40 s for the probe and for finetune each, and what the killed process had noted by then.
-    assert [config.max_minutes for _, config in runs.made] == [pytest.approx(40 / 60)]
-    reason = "the time limit (max_minutes = 2) was reached"
+        series(minutes=3, deep=Killed())
+    run, runs, said = series(minutes=3, finetune=52)  # after 2 of 3 minutes
+    assert [config.max_minutes for _, config in runs.made] == [1.0, 0.33]
+    assert steps_of(run)["larger"]["is_cut_short"]
+    assert "Step larger: cut short by the time limit; calibrated loss" in repr(run)
+    assert said[-1].startswith("Step 4 of 4, larger: cut short by the time limit")
+
+
+def test_steps_for_which_no_time_is_left_are_left_out(series: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock:
+        now = 0.0
+
+        @classmethod
+        def monotonic(cls) -> float:
+            cls.now += 30
+            return cls.now
+
+    monkeypatch.setattr(best, "time", Clock)
+    run, runs, said = series(minutes=1)
+    assert [name for name, _ in runs.made] == ["probe"]
+    reason = "the time limit (max_minutes = 1) was reached"
     assert steps_of(run)["larger"] == {"name": "larger", "is_kept": False, "reason": reason}
     assert f"Step 4 of 4, larger: left out: {reason}" in said
 
@@ -247,21 +263,48 @@ def test_a_series_that_was_killed_continues_with_the_same_bits_where_its_photos_
         assert (again.path / name).read_bytes() == (whole.path / name).read_bytes(), name
 
 
-def test_the_backbone_is_the_recommended_one_unless_the_user_names_one(
+class FakeRecommendation(list[Any]):
+    def __repr__(self) -> str:
+        return "backbone  loss\na  0.1\nb  0.2\nadvice"
+
+
+def test_the_backbone_with_the_lowest_loss_is_used_unless_the_user_names_one(
     photos: Path, probe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def recommend(data: str, out: Path, *, verbose: bool, **settings: object) -> Any:
         assert not verbose
-        row = type("Row", (), {"backbone": "timm/test_resnet"})
-        return type("Recommendation", (), {"advice": "Use timm/test_resnet.", "recommended": row})
+        compared.append(out)
+        rows = [type("Row", (), {"backbone": name}) for name in ("timm/test_resnet", "resnet18")]
+        return FakeRecommendation(rows)
 
     monkeypatch.setattr(best, "recommend", recommend)
-    for name, expected in ((hs.TrainConfig.backbone, "timm/test_resnet"), ("resnet18", "resnet18")):
+    for compares, expected in ((True, "timm/test_resnet"), (False, "vgg11")):
+        compared: list[Path] = []
+        said: list[str] = []
         runs = FakeRuns(dict.fromkeys(NAMES, 40), probe)
-        (tmp_path / name).mkdir(parents=True)
-        config = hs.TrainConfig(str(photos), recipe="best", backbone=name)
-        best.train_best(config, tmp_path / name, runs, lambda _: None, verbose=False)
+        folder = tmp_path / expected.replace("/", "-")
+        folder.mkdir()
+        config = hs.TrainConfig(str(photos), recipe="best", backbone="vgg11")
+        best.train_best(config, folder, runs, said.append, compares=compares, verbose=False)
         assert {config.backbone for _, config in runs.made} == {expected}
+        assert len(compared) == compares
+        assert said[:3] == ["backbone  loss", "a  0.1", "b  0.2"] or not compares
+
+
+def test_a_backbone_that_is_named_is_used_also_if_it_is_the_default(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = []
+
+    def train_best(*_: object, compares: bool, **__: object) -> None:
+        compared.append(compares)
+
+    monkeypatch.setattr("headstart.training.train.train_best", train_best)
+    monkeypatch.setattr("headstart.training.train.choose", lambda *_: None)
+    default = hs.TrainConfig.backbone
+    for number, settings in enumerate(({}, {"backbone": default}, {"backbone": "resnet18"})):
+        hs.train(photos, tmp_path / str(number), recipe="best", verbose=False, **settings)  # type: ignore[arg-type]
+    assert compared == [True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -303,7 +346,7 @@ def test_one_process_makes_the_runs_with_backbones_by_name(
         hs.train(photos, tmp_path / "run", recipe="best", network=nn.Identity())
     with pytest.raises(ConfigError, match="cannot be fine-tuned"):
         hs.train(photos, tmp_path / "run", recipe="best", backbone="features.onnx")
-    with pytest.raises(ConfigError, match="makes several runs"):
+    with pytest.raises(ConfigError, match="Name a recipe of one run"):
         hs.plan(photos, recipe="best", verbose=False)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="WORLD_SIZE is 2"):

@@ -39,7 +39,8 @@ class Gain:
 
     def __str__(self) -> str:
         low, high = self.loss_interval
-        text = f"loss {self.loss:+.3f} (95 % {low:+.3f} to {high:+.3f})"
+        name = "loss" if self.accuracy is None else "calibrated loss"
+        text = f"{name} {self.loss:+.3f} (95 % {low:+.3f} to {high:+.3f})"
         if self.accuracy is not None and self.accuracy_interval is not None:
             low, high = self.accuracy_interval
             text += f", accuracy {self.accuracy:+.3f} ({low:+.3f} to {high:+.3f})"

@@ -169,13 +169,16 @@ def _contradictions_of_schedule(phase: PhaseConfig) -> list[str]:
     return problems
 
 
-def contradictions_of_series(changes: Collection[str], select: str) -> list[str]:
-    """Return a problem for each setting that contradicts the recipe "best".
+def contradictions(recipe: str, changes: Collection[str], select: str) -> list[str]:
+    """Return a problem for each setting of a run that contradicts its recipe.
 
     Args:
+        recipe: Name of the recipe.
         changes: Names of the phases that the user has changed.
         select: Score by which the best weights are chosen.
     """
+    if recipe != "best":
+        return unknown_phases(changes, RECIPES.get(recipe, tuple(changes)))
     problems = []
     if changes:
         problems.append(

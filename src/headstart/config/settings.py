@@ -13,15 +13,7 @@ from typing import Any, Final, Self
 from headstart.config.backbone import contradictions_of_backbone
 from headstart.config.checking import check_fields, checked, setting, settings_of
 from headstart.config.phase import PhaseConfig
-from headstart.config.phases import (
-    OF_A_PHASE,
-    RECIPES,
-    changes_of,
-    contradictions_of_series,
-    phases_of,
-    read_recipe,
-    unknown_phases,
-)
+from headstart.config.phases import OF_A_PHASE, RECIPES, changes_of, contradictions, phases_of, read_recipe
 from headstart.config.toml import read_toml
 from headstart.errors import ConfigError, did_you_mean
 
@@ -282,10 +274,7 @@ class TrainConfig:
             self._set(phases=phases, epochs=None, lr=None, phase_settings=None)
         else:
             self._set(phase_settings=self.phase_settings or None)
-            if self.recipe == "best":
-                problems.extend(contradictions_of_series(changes, self.select))
-                changes = {}
-            problems.extend(unknown_phases(changes, RECIPES.get(str(self.recipe), tuple(changes))))
+            problems.extend(contradictions(str(self.recipe), changes, self.select))
         if not problems:
             problems = contradictions_of_backbone(self)
         if problems:

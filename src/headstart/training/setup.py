@@ -17,7 +17,7 @@ from headstart.config import RECIPES, Need, PhaseConfig, TrainConfig, file_is_no
 from headstart.data.sources.source import read_source
 from headstart.data.split import likely_counts
 from headstart.data.targets import Scale, Targets
-from headstart.errors import ConfigError, NetworkError, UnknownBackboneError, UsageError
+from headstart.errors import ConfigError, NetworkError, UsageError
 from headstart.frozen.cache import Room
 from headstart.frozen.graph import function_hash
 from headstart.images.settings import Preprocessing
@@ -36,7 +36,7 @@ from headstart.training.run.history import refuse_other_head, refuse_other_score
 from headstart.training.run.stopwatch import Stopwatch
 from headstart.training.steps.criterion import Criterion, criterion_of
 from headstart.training.steps.features import FeatureSource
-from headstart.training.steps.mirror import Layout, check_mirror, has_sides
+from headstart.training.steps.mirror import Layout, check_mirror, takes_map
 from headstart.training.steps.mix import check_mix
 from headstart.training.steps.solve_head import head_inputs, refuse_impossible_phases
 from headstart.training.watch.watchers import Watchers
@@ -145,7 +145,7 @@ def prepare(
         listing.task,
         targets.num_outputs,
         keeps_label=not flip_warnings(listing.class_names, "none", mirror=True),
-        takes_map=config.recipe == "finetune" and _takes_map(network, preprocessing, accelerator.device),
+        takes_map=config.recipe == "finetune" and takes_map(network, preprocessing, accelerator.device),
     )
     network, config = _filled_in(config, network, head, preprocessing.size_px, facts, watchers.say)
     head = "stages" if isinstance(network, StagesNetwork) else head
@@ -246,15 +246,6 @@ def _filled_in(
         )
     say(recipe.last_stage_alone(num_bytes))
     return network, plain
-
-
-def _takes_map(network: nn.Module, preprocessing: Preprocessing, device: torch.device) -> bool:
-    """Return whether the input of the last stage has a height and a width."""
-    try:
-        prefix, suffix = cut_for_training(network, 1, preprocessing, device)
-    except UnknownBackboneError:  # there is no stage before the head
-        return False
-    return has_sides(prefix.row(preprocessing.size_px).shape, Layout.of(suffix))
 
 
 def _refuse_phases(

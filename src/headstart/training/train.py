@@ -65,7 +65,8 @@ def train(
     """
     config, watchers = settings_and_watchers(data, config, watch, settings)
     if config.recipe == "best":
-        return _begin_series(config, out, watchers, network, verbose=verbose)
+        compares = config.backbone == TrainConfig.backbone and not settings.keys() & {"backbone", "weights"}
+        return _begin_series(config, out, watchers, network, compares=compares, verbose=verbose)
     return _run(config, watchers, out=out, network=network, verbose=verbose)
 
 
@@ -167,6 +168,7 @@ def _begin_series(
     watch: Sequence[Watcher],
     network: nn.Module | None,
     *,
+    compares: bool,
     verbose: bool,
 ) -> TrainResult:
     """Make the runs of the recipe "best" in a new folder, which is left only if the first run has begun."""
@@ -175,7 +177,7 @@ def _begin_series(
     choose(dataclasses.replace(config, recipe="probe"), lambda _: None)
     folder = RunFolder.create(out, config)
     try:
-        return _run_series(config, folder, watch, verbose=verbose)
+        return _run_series(config, folder, watch, compares=compares, verbose=verbose)
     except BaseException:
         if not any((folder / STEPS).glob("*/config.toml")):
             RunFolder.discard(folder)
@@ -183,7 +185,13 @@ def _begin_series(
 
 
 def _run_series(
-    config: TrainConfig, folder: Path, watch: Sequence[Watcher], *, force: bool = False, verbose: bool
+    config: TrainConfig,
+    folder: Path,
+    watch: Sequence[Watcher],
+    *,
+    compares: bool = True,
+    force: bool = False,
+    verbose: bool,
 ) -> TrainResult:
     """Make those runs of the recipe "best" that are not finished, and resume the one that was stopped."""
 
@@ -197,7 +205,7 @@ def _run_series(
         return _run(settings, watch, out=path, verbose=verbose)
 
     say = Watchers.of_screen(verbose=verbose).say
-    return train_best(config, folder, train_once, say, verbose=verbose)
+    return train_best(config, folder, train_once, say, compares=compares, verbose=verbose)
 
 
 def _refuse_series(network: nn.Module | None) -> None:

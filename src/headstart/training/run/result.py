@@ -132,8 +132,9 @@ def step_in_words(step: Mapping[str, Any]) -> str:
         return f"left out: {step['reason']}"
     if "gain" in step:
         verdict = "better, used" if step["is_kept"] else "not clearly better, not used"
-        return f"{Gain(**step['gain'])} on the validation photos: {verdict}"
-    return "done"
+        cut_short = "cut short by the time limit; " if step.get("is_cut_short") else ""
+        return f"{cut_short}{Gain(**step['gain'])} on the validation photos: {verdict}"
+    return "others are compared with it"
 
 
 def _val_scores(metrics: Mapping[str, Any]) -> dict[str, float]:

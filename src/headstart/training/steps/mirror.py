@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from headstart.config import PhaseConfig
-from headstart.errors import ConfigError
+from headstart.errors import ConfigError, UnknownBackboneError
+from headstart.images.settings import Preprocessing
 from headstart.model.carrying import Carrying
+from headstart.model.prefix import cut_for_training
 from headstart.training.steps.device import to_device
 from headstart.training.steps.mix import sides
 
@@ -69,6 +71,15 @@ def mirror(inputs: Tensor, layout: Layout, seed: int) -> Tensor:
     assert axes is not None  # ``check_mirror`` has seen to it
     maps[rows] = maps[rows].flip(axes[1])
     return mirrored
+
+
+def takes_map(network: nn.Module, preprocessing: Preprocessing, device: torch.device) -> bool:
+    """Return whether the input of the last stage has a height and a width."""
+    try:
+        prefix, suffix = cut_for_training(network, 1, preprocessing, device)
+    except UnknownBackboneError:  # there is no stage before the head
+        return False
+    return has_sides(prefix.row(preprocessing.size_px).shape, Layout.of(suffix))
 
 
 def check_mirror(phase: PhaseConfig, row_shape: tuple[int, ...], layout: Layout) -> None:

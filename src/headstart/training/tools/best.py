@@ -95,7 +95,13 @@ class _Series:
 
 
 def train_best(
-    config: TrainConfig, folder: Path, train: Train, say: Say, *, verbose: bool = True
+    config: TrainConfig,
+    folder: Path,
+    train: Train,
+    say: Say,
+    *,
+    compares: bool = True,
+    verbose: bool = True,
 ) -> TrainResult:
     """Make one run per step in ``folder/steps``, and copy the files of the best one to ``folder``.
 
@@ -108,6 +114,7 @@ def train_best(
         folder: The run folder, which exists.
         train: Makes each run.
         say: Called with a sentence for the user.
+        compares: Whether backbones are compared first; the best one is then used, not that of ``config``.
         verbose: As for ``recommend``.
 
     Returns:
@@ -118,66 +125,97 @@ def train_best(
         FileWriteError, ExportError: A file could not be written. The series can be resumed.
         HeadstartError: The first step failed.
     """
-    begun = time.monotonic()
     (folder / STEPS).mkdir(exist_ok=True)
-    with _locked(folder):
-        series = _Series.read(folder)
+    with _locked(folder), _Work.on(folder, config, train, say) as work:
         is_solved = _has_solver(config)
-        if is_solved and not series.steps and not series.settings:
-            series.settings = _recommended(config, folder, say, verbose=verbose)
-            series.write(folder, begun)
+        if not work.series.settings:
+            work.series.settings = {"backbone": config.backbone}
+            if is_solved and compares:
+                work.series.settings = {"backbone": _backbone(config, folder, say, verbose=verbose)}
+            work.save()
         steps = [_PROBE, *(_steps_of(config) if has_pytorch() else ())]
         if len(steps) == 1:
             say("The recipe best ends with the probe: further runs need pip install 'headstart[train]'")
         for number, step in enumerate(steps, 1):
-            if number <= len(series.steps):
-                continue
-            title = f"Step {number} of {len(steps)}, {step.name}"
-            minutes = config.max_minutes
-            if minutes is not None:
-                minutes -= (series.seconds + time.monotonic() - begun) / 60
-            if number > 1 and minutes is not None and minutes <= 0:
-                entry = {"name": step.name, "is_kept": False, "reason": _time_is_over(config)}
-            else:
-                say(f"{title}: {step.text}")
-                is_unlimited = minutes is None or (number == 1 and is_solved)
-                limited = dataclasses.replace(config, max_minutes=None if is_unlimited else minutes)
-                entry = _tried(step, limited, series, folder, f"{STEPS}/{number}-{step.name}", train)
-            series.steps.append(entry)
-            series.write(folder, begun)
-            say(f"{title}: {step_in_words(entry)}")
-        return _handed_over(series, folder)
+            if number > len(work.series.steps):
+                title = f"Step {number} of {len(steps)}, {step.name}"
+                work.decide(step, title, is_limited=number > 1 or not is_solved)
+        return _handed_over(work.series, folder)
 
 
-def _tried(
-    step: Step, config: TrainConfig, series: _Series, folder: Path, place: str, train: Train
-) -> dict[str, Any]:
-    """Make the run of a step and compare it with the best one so far; return its entry."""
-    entry: dict[str, Any] = {"name": step.name, "folder": place, "is_kept": False}
-    is_first = not series.steps
-    best = folder if is_first else folder / series.best["folder"]
-    try:
-        settings = {**series.settings, **step.change(best)}
-        run = train(dataclasses.replace(config, **settings), folder / place)
-    except (RunFolderError, FileWriteError, ExportError):  # which the user can do something about
-        raise
-    except HeadstartError as error:
-        if is_first:
-            raise
-        return {**entry, "reason": str(error)}
-    if is_first:
-        found = None
-    else:
-        new, old = (each.answers.of_source("val") for each in (run, TrainResult(best, {})))
+@dataclass
+class _Work:
+    """Makes the runs of a series."""
+
+    folder: Path
+    config: TrainConfig
+    train: Train
+    say: Say
+    series: _Series
+    begun: float
+
+    @classmethod
+    @contextmanager
+    def on(cls, folder: Path, config: TrainConfig, train: Train, say: Say) -> Iterator[Self]:
+        """Continue a series; if that is interrupted, note the time that it has taken."""
+        work = cls(folder, config, train, say, _Series.read(folder), time.monotonic())
         try:
-            found = gain(new, old, run.metrics["task"])
-        except ValueError as error:  # too few validation photos
-            return {**entry, "reason": f"it cannot be compared: {error}"}
-        entry["gain"] = dataclasses.asdict(found)
-    if found is None or found.is_clear:
-        entry["is_kept"] = True
-        series.settings = settings
-    return entry
+            yield work
+        except BaseException:
+            work.save()
+            raise
+
+    def save(self) -> None:
+        """Write what is decided, and the time that it has taken."""
+        self.series.write(self.folder, self.begun)
+
+    def decide(self, step: Step, title: str, *, is_limited: bool) -> None:
+        """Make a step if there is time for it, and note what came of it."""
+        limit = self.config.max_minutes if is_limited else None
+        config = dataclasses.replace(self.config, max_minutes=None)
+        left = 0.0
+        if limit is not None:
+            left = limit - (self.series.seconds + time.monotonic() - self.begun) / 60
+            config = dataclasses.replace(config, max_minutes=max(round(left, 2), 0.01))
+        if limit is not None and left <= 0 and self.series.steps:
+            reason = f"the time limit (max_minutes = {limit:g}) was reached"
+            entry = {"name": step.name, "is_kept": False, "reason": reason}
+        else:
+            self.say(f"{title}: {step.text}")
+            entry = self._tried(step, config)
+        self.series.steps.append(entry)
+        self.save()
+        self.say(f"{title}: {step_in_words(entry)}")
+
+    def _tried(self, step: Step, config: TrainConfig) -> dict[str, Any]:
+        """Make the run of a step and compare it with the best one so far; return its entry."""
+        place = f"{STEPS}/{len(self.series.steps) + 1}-{step.name}"
+        entry: dict[str, Any] = {"name": step.name, "folder": place, "is_kept": False}
+        is_first = not self.series.steps
+        best = self.folder if is_first else self.folder / self.series.best["folder"]
+        try:
+            settings = {**self.series.settings, **step.change(best)}
+            begun = time.monotonic()
+            run = self.train(dataclasses.replace(config, **settings), self.folder / place)
+        except (RunFolderError, FileWriteError, ExportError):  # which the user can do something about
+            raise
+        except HeadstartError as error:
+            if is_first:
+                raise
+            return {**entry, "reason": str(error)}
+        if config.max_minutes is not None and time.monotonic() - begun >= 60 * config.max_minutes:
+            entry["is_cut_short"] = True
+        if not is_first:
+            new, old = (each.answers.of_source("val") for each in (run, TrainResult(best, {})))
+            try:
+                found = gain(new, old, run.metrics["task"])
+            except ValueError as error:  # too few validation photos
+                return {**entry, "reason": f"it cannot be compared: {error}"}
+            entry["gain"] = dataclasses.asdict(found)
+        if is_first or found.is_clear:
+            entry["is_kept"] = True
+            self.series.settings = settings
+        return entry
 
 
 def _steps_of(config: TrainConfig) -> Iterator[Step]:
@@ -196,10 +234,11 @@ def _has_solver(config: TrainConfig) -> bool:
     return tasks.of(listing.task).solver is not None
 
 
-def _recommended(config: TrainConfig, folder: Path, say: Say, *, verbose: bool) -> dict[str, Any]:
-    """Compare backbones, unless the user has chosen one, and return the recommended one as a setting."""
-    if config.backbone != TrainConfig.backbone or config.weights != TrainConfig.weights:
-        return {}
+def _backbone(config: TrainConfig, folder: Path, say: Say, *, verbose: bool) -> str:
+    """Compare backbones and return the one with the lowest cross-validated loss.
+
+    The recommended one may be a faster one, and depends on times, which differ from run to run.
+    """
     table = folder / STEPS / _BACKBONES
     settings: Any = {name: getattr(config, name) for name in RecommendSettings.__annotations__}
     try:
@@ -208,9 +247,11 @@ def _recommended(config: TrainConfig, folder: Path, say: Say, *, verbose: bool) 
         raise
     except HeadstartError as error:
         say(f"Backbones are not compared: {error}")
-        return {"backbone": config.backbone}
-    say(found.advice)
-    return {"backbone": found.recommended.backbone}
+        return config.backbone
+    for line in repr(found).splitlines()[: len(found) + 1]:
+        say(line)
+    say(f"The runs use {found[0].backbone}, which has the lowest cross-validated loss.")
+    return found[0].backbone
 
 
 @contextmanager
