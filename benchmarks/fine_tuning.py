@@ -37,16 +37,16 @@ FINE = {
 VARIANTS: dict[str, dict[str, Any] | None] = {
     "probe": None,
     "before": {"head_lr": 2e-4, "steps": 100},
-    "now": {"head_lr": 3e-4, "steps": 150, "ema": 0.98, "mirror": True},
-    "not mirrored": {"head_lr": 3e-4, "steps": 150, "ema": 0.98},
+    "now": {"head_lr": 3e-4, "steps": 130, "ema": 0.98, "mirror": True},
+    "not mirrored": {"head_lr": 3e-4, "steps": 130, "ema": 0.98},
     "mirrored photos": {
         "head_lr": 3e-4,
-        "steps": 150,
+        "steps": 130,
         "ema": 0.98,
         "augment": [{"op": "horizontal-flip"}],
         "views": 2,
     },
-    "1e-4": {"head_lr": 1e-4, "steps": 150, "ema": 0.98, "mirror": True},
+    "1e-4": {"head_lr": 1e-4, "steps": 130, "ema": 0.98, "mirror": True},
 }
 
 
@@ -77,7 +77,7 @@ def phases_of(variant: str, num_train: int, batch_size: int = 32) -> list[dict[s
     if found is None:
         return [PROBE]
     settings = dict(found)
-    least = 3 if variant == "before" else 5
+    least = 3 if variant == "before" else 4
     epochs = round(settings.pop("steps") / math.ceil(num_train / batch_size))
     return [PROBE, {**FINE, **settings, "epochs": min(10, max(least, epochs))}]
 

@@ -36,10 +36,10 @@ def test_fine_tuning_comes_after_the_head_and_is_slow() -> None:
         assert rest.unfreeze == unfreeze
 
 
-def test_fine_tuning_takes_about_150_steps_within_five_to_ten_epochs() -> None:
+def test_fine_tuning_takes_about_130_steps_within_four_to_ten_epochs() -> None:
     epochs = [phases_of("finetune", Facts(n, None))[1].epochs for n in (80, 500, 900, 100_000)]
-    assert epochs == [10, 9, 5, 5]
-    assert [phases_of("deep", Facts(n, None))[1].epochs for n in (80, 100_000)] == [20, 10]
+    assert epochs == [10, 8, 4, 4]
+    assert [phases_of("deep", Facts(n, None))[1].epochs for n in (80, 100_000)] == [20, 8]
 
 
 def test_maps_are_mirrored_where_photos_may_be() -> None:
