@@ -129,9 +129,9 @@ def train_best(
     with _locked(folder), _Work.on(folder, config, train, say) as work:
         is_solved = _has_solver(config)
         if not work.series.settings:
-            work.series.settings = {"backbone": config.backbone}
-            if is_solved and compares:
-                work.series.settings = {"backbone": _backbone(config, folder, say, verbose=verbose)}
+            chooses = is_solved and compares
+            backbone = _backbone(config, folder, say, verbose=verbose) if chooses else config.backbone
+            work.series.settings = {"backbone": backbone}
             work.save()
         steps = [_PROBE, *(_steps_of(config) if has_pytorch() else ())]
         if len(steps) == 1:
@@ -223,10 +223,6 @@ def _steps_of(config: TrainConfig) -> Iterator[Step]:
     for step in _IN_STEPS:
         if step.name != "larger" or config.size_px is None:
             yield step
-
-
-def _time_is_over(config: TrainConfig) -> str:
-    return f"the time limit (max_minutes = {config.max_minutes:g}) was reached"
 
 
 def _has_solver(config: TrainConfig) -> bool:
