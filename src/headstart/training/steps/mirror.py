@@ -1,6 +1,6 @@
-"""Mirrors inputs of the trained stages at random: stored feature maps, at no cost, or pixels.
+"""Mirrors the inputs of the trained stages at random: stored feature maps, without an extra pass, or pixels.
 
-The map of a mirrored photo is about the mirrored map: asymmetric padding and strides shift it, and networks
+The map of a mirrored photo is nearly the mirrored map: asymmetric padding and strides shift it, and networks
 whose weights depend on the position compute another one.
 """
 
