@@ -188,11 +188,12 @@ def _left_out_errors(
     order = np.argsort(units, kind="stable")
     ends = np.cumsum(np.bincount(units))
     shared = [part for part in np.split(order, ends[:-1]) if len(part) > 1]
+    squares = np.square(vectors)
     best: np.ndarray | None = None
     for strength in _STRENGTHS:
         inverse = 1 / (values + np.float32(strength) * values.mean())
         dual = vectors @ (inverse[:, None] * rotated)
-        diagonal = np.square(vectors) @ inverse
+        diagonal = squares @ inverse
         residuals = dual / diagonal[:, None]
         for part in shared:  # left out together: the block of the inverse in place of its diagonal
             block = (vectors[part] * inverse) @ vectors[part].T
