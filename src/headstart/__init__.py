@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from headstart.answers.evaluate import evaluate
     from headstart.answers.evaluation import Evaluation
     from headstart.answers.table import Answers
-    from headstart.config import FeatureSettings, PhaseConfig, RecommendSettings, TrainConfig, TrainSettings
+    from headstart.config import (
+        CheckSettings,
+        FeatureSettings,
+        PhaseConfig,
+        RecommendSettings,
+        TrainConfig,
+        TrainSettings,
+    )
     from headstart.data.split import Splits
     from headstart.errors import (
         ConfigError,
@@ -38,6 +45,7 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
+    from headstart.findings.finding import Finding, Findings
     from headstart.frozen.backbones import ListedBackbone
     from headstart.frozen.extract import Features
     from headstart.images.photo import Photo
@@ -52,6 +60,7 @@ if TYPE_CHECKING:
     from headstart.training.run.history import EpochRecord
     from headstart.training.run.result import TrainResult
     from headstart.training.tools.backbone_list import BackboneList, backbones
+    from headstart.training.tools.check import check
     from headstart.training.tools.features import features
     from headstart.training.tools.inspect import Inspection, inspect
     from headstart.training.tools.lr_find import lr_find
@@ -69,6 +78,7 @@ _environment.set_defaults()  # before anything else of ours is imported
 __all__ = [
     "Answers",
     "BackboneList",
+    "CheckSettings",
     "ComparedBackbone",
     "ConfigError",
     "DamagedFileError",
@@ -81,6 +91,8 @@ __all__ = [
     "FeatureSettings",
     "Features",
     "FileWriteError",
+    "Finding",
+    "Findings",
     "HeadstartError",
     "ImageError",
     "InputError",
@@ -113,6 +125,7 @@ __all__ = [
     "WeightsError",
     "augment",
     "backbones",
+    "check",
     "create_network",
     "cut",
     "evaluate",
@@ -137,7 +150,10 @@ _MODULES = {
         "answers.evaluate": ["evaluate"],
         "answers.evaluation": ["Evaluation"],
         "answers.table": ["Answers"],
-        "config": ["FeatureSettings", "PhaseConfig", "RecommendSettings", "TrainConfig", "TrainSettings"],
+        "config": [
+            *("CheckSettings", "FeatureSettings", "PhaseConfig", "RecommendSettings", "TrainConfig"),
+            "TrainSettings",
+        ],
         "data.split": ["Splits"],
         "errors": [
             *("ConfigError", "DamagedFileError", "DataError", "ExportError", "FileWriteError"),
@@ -145,6 +161,7 @@ _MODULES = {
             *("ParityError", "RunFolderError", "TrainingError", "UnknownBackboneError", "UsageError"),
             "WeightsError",
         ],
+        "findings.finding": ["Finding", "Findings"],
         "frozen.backbones": ["ListedBackbone"],
         "frozen.extract": ["Features"],
         "images.photo": ["Photo"],
@@ -160,6 +177,7 @@ _MODULES = {
         "training.run.result": ["TrainResult"],
         "training.tools.backbone_list": ["BackboneList", "backbones"],
         "training.tools.plan": ["Plan", "plan"],
+        "training.tools.check": ["check"],
         "training.tools.features": ["features"],
         "training.tools.inspect": ["Inspection", "inspect"],
         "training.tools.lr_find": ["lr_find"],

@@ -1,4 +1,4 @@
-"""``headstart features``, ``augment`` and ``recommend``."""
+"""``headstart check``, ``features``, ``augment`` and ``recommend``."""
 
 from __future__ import annotations
 
@@ -118,3 +118,43 @@ def recommend(
         for word in (f"--{key.replace('_', '-')}", value)
     ]
     print(f"To train: {shell_command('train', data, '--backbone', name, *options)}")
+
+
+@with_settings(
+    "check",
+    has_set=False,
+    val={"text": "folder or file of validation photos", "shown": "none", "metavar": "FOLDER"},
+    group_by={
+        "text": "groups of dependent photos: a table's column, or a regular expression that finds the group "
+        "in the path with its first parentheses"
+    },
+    features={"text": "whether features are also kept in the cache (store) or not (live)"},
+)
+def check(
+    data: Data,
+    settings: dict[str, Any],
+    out: Annotated[
+        Path | None,
+        option("Table of all findings to write: .csv, in which you decide on them.", metavar="FILE"),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Compute no features: no near-duplicates, no wrong labels.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End with exit code 1 if there are leaks.")
+    ] = False,
+) -> None:
+    """Look for faults in photos and labels: copies, leaks between splits, wrong labels, faulty photos.
+
+    Nothing is changed. To act on findings, write drop, keep or label NAME into the column decision of the
+    table, and give the table to train, evaluate and check with --decisions.
+    """
+    findings = headstart.check(data, out, quick=quick, **settings)
+    for path, reason in findings.unreadable:
+        print(f"headstart: {path}: {reason}", file=sys.stderr)
+    print(findings)
+    if out is not None:
+        print(f"Written: {out}", file=sys.stderr)
+    if strict and (leaks := findings.of_kind("leak")):
+        print(f"headstart: --strict: {counted(len(leaks), 'photo')} leak", file=sys.stderr)
+        raise typer.Exit(1)

@@ -2,7 +2,7 @@
 
 from headstart.config.backbone import file_is_not_trained
 from headstart.config.checking import Need
-from headstart.config.keywords import FeatureSettings, RecommendSettings, TrainSettings
+from headstart.config.keywords import CheckSettings, FeatureSettings, RecommendSettings, TrainSettings
 from headstart.config.phase import PhaseConfig
 from headstart.config.phases import RECIPES
 from headstart.config.settings import TrainConfig
@@ -11,6 +11,7 @@ from headstart.config.unused import unused_settings
 
 __all__ = [
     "RECIPES",
+    "CheckSettings",
     "FeatureSettings",
     "Need",
     "PhaseConfig",

@@ -39,9 +39,20 @@ class FeatureSettings(RecommendSettings, total=False):
     precision: str
 
 
+class CheckSettings(RecommendSettings, total=False):
+    """Settings of ``hs.check`` as keywords: which photos are read, and how they are computed."""
+
+    val: float | str | os.PathLike[str]
+    boxes: str
+    backbone: str | os.PathLike[str]
+    weights: str | os.PathLike[str]
+    decisions: str | os.PathLike[str] | None
+
+
 class TrainSettings(FeatureSettings, total=False):
     """Settings of a run as keywords: all fields of ``TrainConfig`` except ``data`` and ``watch``."""
 
+    decisions: str | os.PathLike[str] | None
     min_visible: float
     head: str
     recipe: str | os.PathLike[str]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from headstart.config.checking import check_fields, setting
+from headstart.config.checking import check_fields, setting, settings_of
 from headstart.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -152,3 +152,16 @@ class PhaseConfig:
         if self.views == self._default_views():
             del table["views"]
         return table
+
+
+def of_last_phase(name: str, section: str) -> Any:
+    """Return a setting of the run that sets one of its last phase.
+
+    Args:
+        name: Name of the phase's setting.
+        section: Its heading in the help.
+    """
+    about = settings_of(PhaseConfig)[name]
+    text = f"{about.text}, in the last phase; not for a solved probe, which takes no steps"
+    about = dataclasses.replace(about, text=text, shown="the recipe's", metavar="NUMBER", section=section)
+    return dataclasses.field(default=None, metadata={"setting": about})

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
 from headstart.config.backbone import contradictions_of_backbone
 from headstart.config.checking import check_fields, checked, setting, settings_of
-from headstart.config.phase import PhaseConfig
+from headstart.config.phase import PhaseConfig, of_last_phase
 from headstart.config.phases import OF_A_PHASE, RECIPES, changes_of, contradictions, phases_of, read_recipe
 from headstart.config.toml import read_toml
 from headstart.errors import ConfigError, did_you_mean
@@ -21,16 +21,16 @@ from headstart.errors import ConfigError, did_you_mean
 _labels = partial(
     setting,
     section="Photos and labels",
-    commands=("features", "augment", "lr-find", "evaluate", "recommend"),
+    commands=("features", "augment", "lr-find", "evaluate", "recommend", "check"),
 )
 _column = partial(_labels, metavar="COLUMN")
-_network = partial(setting, section="Backbone and head", commands=("features", "augment", "lr-find"))
-_input = partial(_network, commands=("features", "augment", "lr-find", "recommend"))
-_file = partial(_network, commands=("features", "recommend"))
+_network = partial(setting, section="Backbone and head", commands=("features", "augment", "lr-find", "check"))
+_input = partial(_network, commands=("features", "augment", "lr-find", "recommend", "check"))
+_file = partial(_network, commands=("features", "recommend", "check"))
 _training = partial(setting, section="Training", needs="steps")
 _recipe = partial(setting, section="Training", commands=("augment", "lr-find"))
 _machine = partial(setting, section="Machine, time and faults")
-_computing = partial(_machine, commands=("features", "recommend"))
+_computing = partial(_machine, commands=("features", "recommend", "check"))
 
 
 ADJUSTING: Final = ("val_balanced_accuracy", "val_macro_f1")
@@ -45,23 +45,6 @@ _SCORES = (
 def _as_it_is(value: Any, where: str, problems: list[str]) -> Any:
     """Return a value unchecked: phases are checked together, later."""
     return value
-
-
-def _of_last_phase(name: str) -> Any:
-    """Return a setting of the run that sets one of its last phase."""
-    about = settings_of(PhaseConfig)[name]
-    return field(
-        default=None,
-        metadata={
-            "setting": dataclasses.replace(
-                about,
-                text=f"{about.text}, in the last phase; not for a solved probe, which takes no steps",
-                shown="the recipe's",
-                metavar="NUMBER",
-                section=_training.keywords["section"],
-            )
-        },
-    )
 
 
 @dataclass(frozen=True)
@@ -87,7 +70,7 @@ class TrainConfig:
         above=0,
         below=1,
         metavar="FRACTION|FOLDER",
-        commands=("features", "lr-find"),
+        commands=("features", "lr-find", "check"),
         needs="split",
     )
     task: str = _labels(
@@ -95,7 +78,7 @@ class TrainConfig:
         "what is predicted",
         choices=("auto", "classification", "multilabel", "regression", "box"),
         shown="auto, from the kind of labels",
-        commands=("features", "augment", "lr-find", "recommend"),
+        commands=("features", "augment", "lr-find", "recommend", "check"),
     )
     target: str | None = _column(
         None, "a table's columns of numbers to predict, separated by commas", shown="none"
@@ -113,14 +96,21 @@ class TrainConfig:
         "that finds the group in the path with its first parentheses",
         shown="the column group, if it exists",
         metavar="COLUMN|REGEX",
-        commands=("features", "evaluate", "recommend"),
+        commands=("features", "evaluate", "recommend", "check"),
     )
     boxes: str = _labels(
         "refuse",
         "photos that show several objects are an error, are skipped, or are learned with their largest box",
         choices=("refuse", "skip", "largest"),
-        commands=("features", "augment", "lr-find", "evaluate"),
+        commands=("features", "augment", "lr-find", "evaluate", "check"),
         needs="boxes",
+    )
+    decisions: str | None = _labels(
+        None,
+        "findings.csv with your decisions: photos to drop or relabel, findings to keep",
+        shown="none",
+        metavar="FILE",
+        commands=("check", "evaluate"),
     )
     min_visible: float = _labels(
         0.5,
@@ -140,7 +130,7 @@ class TrainConfig:
         "default",
         "the backbone's weights: default, random, a .pth or .safetensors file, or a run's folder",
         metavar="WHICH",
-        commands=("features", "lr-find"),
+        commands=("features", "lr-find", "check"),
     )
     resize: str | None = _input(
         None, "how photos are made square", choices=("crop", "pad", "squash"), shown="the backbone's"
@@ -182,8 +172,8 @@ class TrainConfig:
         shown="auto: finetune with PyTorch, else probe",
         metavar="NAME|FILE",
     )
-    epochs: int | None = _of_last_phase("epochs")
-    lr: float | None = _of_last_phase("head_lr")
+    epochs: int | None = of_last_phase("epochs", "Training")
+    lr: float | None = of_last_phase("head_lr", "Training")
     seed: int = _recipe(
         0, "random seed of the split, order, augmentation and dropout", at_least=0, at_most=2**63 - 1
     )
@@ -370,7 +360,7 @@ class TrainConfig:
     def source_options(self) -> dict[str, Any]:
         """Keyword arguments for ``read_source`` that concern photos and labels."""
         names = ("task", "target", "image_column", "label_column", "split_column", "group_by", "boxes")
-        return {name: getattr(self, name) for name in (*names, "allow_quarantined")}
+        return {name: getattr(self, name) for name in (*names, "allow_quarantined", "decisions")}
 
     @property
     def val_fraction(self) -> float:
@@ -384,6 +374,7 @@ class TrainConfig:
             self,
             data=str(Path(self.data).absolute()),
             val=str(Path(self.val).absolute()) if isinstance(self.val, str) else self.val,
+            decisions=str(Path(self.decisions).absolute()) if self.decisions else None,
             backbone=str(Path(self.backbone).absolute()) if self.backbone_is_file else self.backbone,
             weights=str(Path(self.weights).absolute()) if is_path else self.weights,
         )

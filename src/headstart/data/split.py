@@ -113,20 +113,25 @@ def _share(fraction: float, num_photos: int) -> int:
 
 @dataclass(slots=True)
 class _Unit:
-    """Photos that stay on one side of the split: identical ones, or those of one group.
+    """Photos that stay on one side of the split: identical ones, near-duplicates, or those of one group.
 
     Attributes:
         photos: The SHA-256 of each of its photos.
         counts: Number of its photos in each stratum.
         may_leave: Whether it may be held out. Identical photos with contradictory labels stay in train,
             where they cannot distort a score.
-        is_group: Whether it is a group of different photos.
+        has_group: Whether it is a group that the data name.
     """
 
     photos: set[str]
     counts: Counter[int]
     may_leave: bool
-    is_group: bool
+    has_group: bool
+
+    @property
+    def is_group(self) -> bool:
+        """Whether it may contain different photos."""
+        return self.has_group or len(self.photos) > 1
 
 
 # Libraries deal all photos anew when one is added: scikit-learn's StratifiedGroupKFold, which makes equal
@@ -184,7 +189,11 @@ def _hold_back(records: Sequence[Record], task: TaskName, fraction: float, seed:
 
 
 def unit_names(records: Sequence[Record]) -> list[str]:
-    """Return the unit of each photo: its hash or its group; of groups that share a photo, the first."""
+    """Return the unit of each photo, which stays on one side of a split.
+
+    It is named after the photo's hash or its group; of photos and groups that are connected by copies or
+    near-duplicates, after the first.
+    """
     name_of: dict[str, str] = {}
 
     def first(name: str) -> str:
@@ -192,12 +201,15 @@ def unit_names(records: Sequence[Record]) -> list[str]:
             name_of[name] = name = name_of[name_of[name]]
         return name
 
+    def connect(one: str, other: str) -> None:
+        low, high = sorted((first(one), first(other)))  # "group" before "photo": no new photo renames a group
+        name_of[high] = low
+
     for record in records:
         if record.group is not None:
-            a, b = first(f"group {record.group}"), first(f"photo {record.sha256}")
-            if a != b:
-                low, high = sorted((a, b))  # "group" before "photo": no photo that is added renames a group
-                name_of[high] = low
+            connect(f"group {record.group}", f"photo {record.sha256}")
+        if record.alike is not None:
+            connect(f"photo {record.alike}", f"photo {record.sha256}")
     return [first(f"photo {record.sha256}") for record in records]
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,21 +11,16 @@ import numpy as np
 
 from headstart import tasks
 from headstart.config import TrainConfig
-from headstart.data.check import CheckedPhoto, check_images, not_finite_error
 from headstart.data.split import unit_names
 from headstart.data.targets import Scale, Targets
 from headstart.errors import DataError, TrainingError
 from headstart.files import write_whole
-from headstart.frozen.cache import Room, should_keep
 from headstart.frozen.onnx_backbone import OnnxBackbone
-from headstart.frozen.onnx_file.check import check_on_files
-from headstart.frozen.opened import OpenedBackbone, open_backbone_features
 from headstart.inference.model_file import seal_onnx
 from headstart.probe.assemble import assemble, describe
-from headstart.probe.blocks import Block, blocks_of
 from headstart.probe.photos import SolvedPhotos, solve_photos
+from headstart.probe.read import affordable_blocks, open_for_photos, read_photos
 from headstart.probe.solve import scores_of_rows
-from headstart.recipe import can_be_solved
 from headstart.records import Dataset, Listing, Record
 
 
@@ -83,15 +77,11 @@ def measure(
         DataError: The photos cannot be used with any backbone.
         TrainingError: The backbone's features are not finite, or are too large for a solution.
     """
-    if backbone.is_file:
-        check_on_files(backbone, [each.photo for each in listing.candidates], say)
-    with _opened(backbone, len(listing.candidates), config, say) as features:
-        dataset = _read(features, listing, config.allow_quarantined, advance)
+    with open_for_photos(backbone, listing, config, say) as features:
+        dataset = read_photos(features, listing, config.allow_quarantined, advance)
         scale = Scale.of(dataset.records, dataset.targets)
         targets = Targets(dataset.task, dataset.class_names, backbone.preprocessing, scale)
-        blocks = _blocks(
-            backbone, targets, len(dataset.records), has_earlier=features.pooled_rows is not None
-        )
+        blocks = affordable_blocks(backbone, features, targets, len(dataset.records))
         rows = partial(features.rows, stages=[block.name for block in blocks[:-1]])
         try:
             solved = solve_photos(dataset.records, (0,), rows, blocks, targets)
@@ -111,52 +101,6 @@ def measure(
         len(content) / 1e6,
         dataset,
     )
-
-
-@contextmanager
-def _opened(
-    backbone: OnnxBackbone, num_photos: int, config: TrainConfig, say: Callable[[str], object]
-) -> Iterator[OpenedBackbone]:
-    """Open the features, with the outputs of earlier stages if they are stored, as in a probe."""
-    num_bytes = 4 * (backbone.num_features + sum(backbone.widths)) * num_photos
-    keep, why = should_keep(config.features, num_bytes, num_photos, num_photos)
-    if not keep:
-        say(f"Features are not stored: {why}")
-    room = Room(say, is_limited=config.features != "store")
-    opened = open_backbone_features(
-        backbone, say=say, pooled=keep, keep=keep, workers=config.workers, room=room
-    )
-    try:
-        yield opened
-    finally:
-        opened.close()
-
-
-def _read(
-    features: OpenedBackbone,
-    listing: Listing,
-    allow_quarantined: float | None,
-    advance: Callable[[int], object],
-) -> Dataset:
-    checks: list[CheckedPhoto] = []
-    for photo in features.activations.check(listing.candidates, lambda _: True):
-        checks.append(photo)
-        advance(1)
-    not_finite = [
-        each.path for each, photo in zip(listing.candidates, checks, strict=True) if not photo.is_finite
-    ]
-    if not_finite:
-        raise TrainingError(str(not_finite_error(not_finite)))
-    return check_images(listing, allow_quarantined, checks=iter(checks))
-
-
-def _blocks(
-    backbone: OnnxBackbone, targets: Targets, num_photos: int, *, has_earlier: bool
-) -> tuple[Block, ...]:
-    """Return the stages that a probe's head could read, which memory limits if there are many outputs."""
-    num_inputs = backbone.num_features + backbone.num_earlier
-    is_affordable = can_be_solved(num_photos, num_inputs, targets.num_outputs)
-    return blocks_of(backbone.earlier if has_earlier and is_affordable else (), backbone.num_features)
 
 
 def _out_of_fold(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from headstart import tasks
+from headstart.data.decisions import apply_decisions, read_decisions
 from headstart.data.sources.coco import find_coco, is_coco, read_coco
 from headstart.data.sources.folder import read_folder
 from headstart.data.sources.groups import below, group_finder
@@ -48,6 +49,7 @@ def read_source(
     group_by: str | None = None,
     boxes: str = "refuse",
     allow_quarantined: float | None = None,
+    decisions: str | os.PathLike[str] | None = None,
     for_training: bool = True,
 ) -> Listing:
     """List labelled photos, without reading any photo.
@@ -66,10 +68,11 @@ def read_source(
         boxes: How to treat photos with several objects if one box is predicted: ``"refuse"``, ``"skip"`` or
             ``"largest"``.
         allow_quarantined: Fraction of the photos that may have wrong labels, 0..1; None for the default.
+        decisions: A ``findings.csv`` with decisions about the photos: see ``data/decisions.py``.
         for_training: Also check that a model can be trained on the labels.
 
     Raises:
-        DataError: The photos or labels cannot be used; the message lists every problem.
+        DataError: The photos, labels or decisions cannot be used; the message lists every problem.
         ConfigError: An option is wrong, or does not apply to the data.
     """
     given_path(data, "data", "labelled photos")
@@ -79,6 +82,12 @@ def read_source(
     columns = (image_column, label_column, split_column, group_by)
     options = Options(task, _names_of(target), *columns, boxes, allow_quarantined, for_training)
     _refuse_missing(data, val)
+    decided = read_decisions(decisions)
+    listing = _listing(data, val, options)
+    return apply_decisions(listing, decided) if decided.source else listing
+
+
+def _listing(data: str, val: str | None, options: Options) -> Listing:
     labels = _labels(data, options)
     if labels is None:
         return _class_folders(data, val, options)

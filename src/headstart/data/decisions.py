@@ -1,0 +1,208 @@
+"""What the owner of the photos has decided about findings, in the column ``decision`` of a ``findings.csv``.
+
+``drop`` leaves a photo out, ``label NAME`` gives it another label, and ``keep`` accepts a finding, which is
+then not reported again. The photos and their labels are never changed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from headstart import tasks
+from headstart.columns import counted, listed
+from headstart.data.sources.table_file import open_table
+from headstart.data.sources.written import classes_of
+from headstart.data.text import path_below
+from headstart.errors import DataError, did_you_mean
+from headstart.records import Candidate, Listing
+
+COLUMNS: Final = ("path", "kind", "severity", "other_path", "suggestion", "decision", "message")
+"""Columns of a ``findings.csv``."""
+
+_NEEDED: Final = ("path", "kind", "other_path", "decision")
+
+_ALLOWED: Final = "Allowed are drop, keep and label NAME; leave it empty to decide nothing."
+_MOST_NAMED: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """Decisions about the photos of a data set.
+
+    Attributes:
+        source: The file that they come from.
+        dropped: Paths of photos that are left out, as in ``answers.csv``, each with its line in the file.
+        labels: New label of each relabelled photo by its path, with its line in the file.
+        kept: Findings that are accepted: kind, path, other path.
+        rows: The rows with a decision, by column.
+    """
+
+    source: str
+    dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    labels: Mapping[str, tuple[str, int]] = dataclasses.field(default_factory=dict)
+    kept: frozenset[tuple[str, str, str]] = frozenset()
+    rows: tuple[Mapping[str, str], ...] = ()
+
+
+NONE: Final = Decisions("")
+"""No decisions."""
+
+
+def read_decisions(path: str | os.PathLike[str] | None) -> Decisions:
+    """Read the decisions in a ``findings.csv``, as ``headstart check`` writes it or a spreadsheet saves it.
+
+    Args:
+        path: The file; None for no decisions.
+
+    Raises:
+        DataError: The file cannot be read, or decisions are wrong or contradict each other; the message lists
+            them with their lines.
+    """
+    if path is None:
+        return NONE
+    name = os.fsdecode(path)
+    if not Path(name).is_file():
+        raise DataError(f"There is no file {name!r}, which decisions names. headstart check --out writes it.")
+    table = open_table(name, "path")
+    if missing := [column for column in _NEEDED if column not in table.columns]:
+        raise DataError(
+            f"{name!r} has no column {', '.join(map(repr, missing))}, so it is not a findings.csv. Name the "
+            f"file that headstart check --out has written."
+        )
+    dropped: dict[str, int] = {}
+    labels: dict[str, tuple[str, int]] = {}
+    kept: set[tuple[str, str, str]] = set()
+    rows: list[dict[str, str]] = []
+    problems: list[str] = []
+    for line, cells in table.rows([each for each in COLUMNS if each in table.columns], problems):
+        row = {column: str(cells.get(column) or "") for column in COLUMNS}
+        photo, kind, other, text = (row[column] for column in _NEEDED)
+        if text.strip():
+            rows.append(row)
+        word, _, label = text.strip().partition(" ")
+        where = f"{name}, line {line}: {photo!r}"
+        if word == "drop" and not label:
+            dropped[photo] = line
+        elif word == "keep" and not label:
+            kept.add((kind, photo, other))
+        elif word == "label" and label.strip():
+            label = label.strip()
+            if labels.setdefault(photo, (label, line))[0] != label:
+                problems.append(f"{where} also has the decision 'label {labels[photo][0]}'. Leave one.")
+        elif word:
+            problems.append(f"{where} has the decision {text.strip()!r}. {_ALLOWED}")
+        if photo in dropped and photo in labels:
+            problems.append(f"{where} is both dropped and relabelled. Leave one of these decisions.")
+    if problems:
+        raise DataError("\n".join(problems))
+    return Decisions(name, dropped, labels, frozenset(kept), tuple(rows))
+
+
+def apply_decisions(listing: Listing, decisions: Decisions) -> Listing:
+    """Leave out and relabel photos of a listing as decided, and count both in a note.
+
+    Args:
+        listing: Photos, none of them read.
+        decisions: Their paths are relative to the data folder, as in ``answers.csv``.
+
+    Raises:
+        DataError: A new label does not fit the task or is not a class of the data.
+    """
+    known = sorted({name for candidate in listing.candidates for name in classes_of(candidate)})
+    candidates: list[Candidate] = []
+    dropped: list[str] = []
+    problems: list[str] = []
+    seen: set[str] = set()
+    num_relabelled = 0
+    for candidate in listing.candidates:
+        path = path_below(candidate.path, listing.root)
+        seen.add(path)
+        if path in decisions.dropped:
+            dropped.append(candidate.path)
+            continue
+        if path in decisions.labels:
+            text, line = decisions.labels[path]
+            try:
+                candidate = _relabelled(candidate, text, listing, known)
+            except ValueError as error:
+                problems.append(f"{decisions.source}, line {line}: {path!r}: label {text!r} {error}")
+            num_relabelled += 1
+        candidates.append(candidate)
+    if problems:
+        raise DataError("\n".join(dict.fromkeys(problems)))
+    if not candidates:
+        raise DataError(f"{decisions.source} drops all photos, so none is left.")
+    to_learn = [each for each in candidates if each.split in (None, "train")] or candidates
+    return dataclasses.replace(
+        listing,
+        candidates=tuple(candidates),
+        class_names=tuple(sorted({name for each in to_learn for name in classes_of(each)})),
+        ignored=(*listing.ignored, *dropped),
+        notes=(*listing.notes, *_notes(decisions, len(dropped), num_relabelled, seen)),
+    )
+
+
+def _relabelled(candidate: Candidate, text: str, listing: Listing, known: list[str]) -> Candidate:
+    """Return a photo with another label.
+
+    Raises:
+        ValueError: The label does not fit; the message follows the label.
+    """
+    task = tasks.of(listing.task)
+    if task.has_box:
+        raise ValueError("cannot be used, because a box needs its sides. Use drop or keep")
+    if task.has_numbers:
+        numbers = tuple(_number(part) for part in text.split())
+        if len(numbers) != len(listing.targets):
+            raise ValueError(f"must be {counted(len(listing.targets), 'number')}, separated by spaces")
+        return dataclasses.replace(candidate, numbers=numbers)
+    names = _names(text) if task.has_labels else [text]
+    for name in names:
+        if name not in known:
+            raise ValueError(f"is not a class of the data.{did_you_mean(name, known)}")
+    if task.has_labels:
+        return dataclasses.replace(candidate, labels=tuple(sorted(set(names))))
+    return dataclasses.replace(candidate, class_name=text)
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError("is not a number")
+    return number
+
+
+def _names(text: str) -> list[str]:
+    """Return the classes of a photo with several labels, written as in ``photos.csv``."""
+    try:
+        names = json.loads(text)
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError('must be a list of classes, as in ["cat", "dog"]')
+    return names
+
+
+def _notes(decisions: Decisions, num_dropped: int, num_relabelled: int, seen: set[str]) -> list[str]:
+    notes = []
+    if decisions.source:
+        notes.append(
+            f"Decisions of {decisions.source}: {counted(num_dropped, 'photo')} dropped, {num_relabelled:,} "
+            f"relabelled, {counted(len(decisions.kept), 'finding')} kept"
+        )
+    if unknown := sorted((decisions.dropped.keys() | decisions.labels.keys()) - seen):
+        notes.append(
+            f"Warning: {decisions.source} decides about {counted(len(unknown), 'path')} that are not photos "
+            f"of these data: {listed(unknown, _MOST_NAMED)}"
+        )
+    return notes

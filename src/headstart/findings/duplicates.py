@@ -1,0 +1,119 @@
+"""Photos that occur more than once: copies, near-duplicates, and those of them that leak between splits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from headstart.findings.finding import Finding, Severity
+from headstart.records import Record
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPhoto:
+    """What is compared of a photo.
+
+    Attributes:
+        path: Its path, as in ``answers.csv``.
+        label: Its label as text.
+        split: ``"train"``, ``"val"`` or ``"test"``; empty if it has not been split.
+    """
+
+    path: str
+    label: str
+    split: str
+
+
+def copies_of(records: Sequence[Record]) -> Iterator[tuple[int, int]]:
+    """Yield pairs of rows with the same bytes: the first photo and each of its copies."""
+    first: dict[str, int] = {}
+    for row, record in enumerate(records):
+        if (original := first.setdefault(record.sha256, row)) != row:
+            yield original, row
+
+
+def duplicates(
+    photos: Sequence[LabelledPhoto], copies: Iterable[tuple[int, int]], near: Iterable[tuple[int, int]]
+) -> Iterator[Finding]:
+    """Yield a finding for each photo that repeats another one.
+
+    A validation or test photo that repeats a training photo is a leak: its score says little about new
+    photos. Of each group of photos that repeat each other within the training photos, or within another
+    split, one is not reported.
+
+    Args:
+        photos: The photos.
+        copies: Pairs of rows with the same bytes.
+        near: Pairs of rows that show nearly the same.
+    """
+    copies, near = list(copies), list(near)
+    members: dict[int, list[int]] = {row: [row] for pair in near for row in pair}
+    for original, copy in copies:
+        members.setdefault(original, [original]).append(copy)
+    leaking: set[int] = set()
+    pairs = [*((row, row) for row in members), *near, *((other, one) for one, other in near)]
+    for one, other in pairs:
+        trained = next((row for row in members[other] if _side(photos[row]) == "train"), None)
+        for row in members[one]:
+            if trained is not None and _side(photos[row]) != "train" and row not in leaking:
+                leaking.add(row)
+                yield _leak(photos[row], photos[trained], is_near=one != other)
+    yield from _within(photos, members.values(), near)
+
+
+def _within(
+    photos: Sequence[LabelledPhoto], copies: Iterable[Sequence[int]], near: Iterable[tuple[int, int]]
+) -> Iterator[Finding]:
+    """Yield a finding for each photo that repeats another one of its split."""
+    group = list(range(len(photos)))
+    for rows in copies:
+        first_of: dict[str, int] = {}
+        for row in rows:
+            if (original := first_of.setdefault(_side(photos[row]), row)) != row:
+                group[row] = original
+                yield _repeated(photos[row], photos[original], is_near=False)
+    for one, other in near:
+        a, b = sorted((_root(group, one), _root(group, other)))
+        if a != b and _side(photos[one]) == _side(photos[other]):
+            group[b] = a
+            yield _repeated(photos[other], photos[one], is_near=True)
+
+
+def _side(photo: LabelledPhoto) -> str:
+    """Return the split of a photo; photos that have not been split are training photos."""
+    return photo.split or "train"
+
+
+def _root(group: list[int], row: int) -> int:
+    while group[row] != row:
+        group[row] = row = group[group[row]]
+    return row
+
+
+def _leak(held_out: LabelledPhoto, trained: LabelledPhoto, *, is_near: bool) -> Finding:
+    what = "nearly the same as" if is_near else "a copy of"
+    message = f"{held_out.split} photo is {what} a training photo{_labels(held_out, trained)}"
+    severity: Severity = "warning" if held_out.label == trained.label else "error"
+    return Finding(held_out.path, "leak", severity, message, trained.path, "drop")
+
+
+def _repeated(photo: LabelledPhoto, original: LabelledPhoto, *, is_near: bool) -> Finding:
+    same = photo.label == original.label
+    what = "nearly the same photo" if is_near else "the same photo, byte for byte"
+    severity: Severity = "note" if same else "warning" if is_near else "error"
+    suggestion = "drop" if same and not is_near else ""
+    kind = "near-duplicate" if is_near else "copy"
+    return Finding(
+        photo.path,
+        kind,  # type: ignore[arg-type]
+        severity,
+        f"{what}{_labels(photo, original)}",
+        original.path,
+        suggestion,
+    )
+
+
+def _labels(photo: LabelledPhoto, original: LabelledPhoto) -> str:
+    if photo.label == original.label:
+        return ""
+    return f", but with another label: {photo.label} instead of {original.label}"
