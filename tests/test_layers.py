@@ -29,6 +29,7 @@ data
 frozen
 probe
 answers
+findings
 recommendation
 """
 UPPER_FLOOR = """
@@ -40,6 +41,7 @@ training/watch
 training/steps/tensors
 training/run
 training/floor
+training/findings
 training/hand_over
 training/ground
 training/steps
@@ -59,14 +61,21 @@ HOUSE = [*GROUND_FLOOR.split(), *UPPER_FLOOR.split()]
 # On the upper floor, these can be imported without PyTorch too: they import it where they use it, at most.
 WITHOUT_TORCH = {
     *("products/answers_csv", "products/export", "products/finished", "products/outputs", "products/product"),
-    *("training/choose", "training/floor", "training/ground", "training/hand_over", "training/train"),
+    *(
+        "training/choose",
+        "training/findings",
+        "training/floor",
+        "training/ground",
+        "training/hand_over",
+        "training/train",
+    ),
     *("training/run/history", "training/run/interrupt", "training/run/moved", "training/run/photos_csv"),
     *("training/run/provenance", "training/run/result", "training/run/run_folder", "training/run/stopwatch"),
     *("training/steps/sampler", "training/steps/schedule", "training/watch"),
     *("training/tools/backbone_list", "training/tools/extractor", "training/tools/features"),
     *("training/tools/figure", "training/tools/lr_range", "training/tools/phase_plan"),
     *("training/tools/picture", "training/tools/plan", "training/tools/preview"),
-    *("training/tools/best", "training/tools/recommend"),
+    *("training/tools/best", "training/tools/check", "training/tools/recommend"),
     *("demo", "cli", "__main__"),
 }
 TORCH = {"torch", "torchvision", "timm", "accelerate", "sklearn", "scipy"}

@@ -249,7 +249,9 @@ FEATURES: Final = re.compile(rb"(PAR1|PK).*", re.DOTALL)
 EXPORTS: Final = re.compile(rb"(\x08|PK|\x80).*", re.DOTALL)
 """First bytes of files that a command may replace: text, features (Parquet, npz), networks (ONNX, pth)."""
 
-TABLES_OF_A_RUN: Final = frozenset({"answers.csv", "history.csv", "photos.csv", "quarantine.csv"})
+TABLES_OF_A_RUN: Final = frozenset(
+    {"answers.csv", "findings.csv", "history.csv", "photos.csv", "quarantine.csv"}
+)
 """Tables in a run folder, which no output of a command replaces."""
 
 

@@ -114,6 +114,11 @@ class Activations:
             proves=proves,
         )
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether rows are stored."""
+        return self._keep
+
     def check(
         self, candidates: Iterable[Candidate], wanted: Callable[[Candidate], bool]
     ) -> Iterator[CheckedPhoto]:

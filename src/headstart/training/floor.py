@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ from headstart.data.check import CheckedPhoto
 from headstart.data.split import Splits
 from headstart.inference.predictor import Predictor
 from headstart.probe.photos import OutOfFold
-from headstart.records import Dataset, Listing
+from headstart.records import Dataset, Listing, Record
 from headstart.training.run.run_folder import RunFolder
 
 
@@ -69,6 +69,17 @@ class Floor(Protocol):
 
         Yields:
             What became of each photo, in the order of the listing.
+        """
+        ...
+
+    def near_duplicates(self, records: Sequence[Record]) -> Sequence[tuple[int, int]] | None:
+        """Return the pairs of rows that show nearly the same, by features that have just been computed.
+
+        Args:
+            records: All photos that can be used.
+
+        Returns:
+            None if the run computes no features of whole photos as they are, or does not store them.
         """
         ...
 

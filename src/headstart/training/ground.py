@@ -23,6 +23,7 @@ from headstart.data.check import CheckedPhoto
 from headstart.data.split import Splits
 from headstart.data.targets import Scale, Targets
 from headstart.errors import ParityError
+from headstart.findings.survey import near_pairs
 from headstart.frozen.cache import Room, should_keep
 from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.frozen.onnx_file.check import check_on_files
@@ -139,13 +140,20 @@ class GroundFloor:
         self._cleanup.callback(features.close)
 
         def wanted(photo: Candidate) -> bool:
-            if features.training is not features.plain:  # only validation photos are needed as they are
-                return photo.split == "val"
-            return photo.split != "test"  # from which nothing may be learned
+            # Of what is trained on in other views, only validation photos are needed as they are.
+            return features.training is features.plain or photo.split == "val"
 
         for photo in features.plain.activations.check(self.listing.candidates, wanted):
             advance(1)
             yield photo
+
+    def near_duplicates(self, records: Sequence[Record]) -> Sequence[tuple[int, int]] | None:
+        """Compare the photos by the features of the last stage."""
+        features, (is_stored, _) = self._features, self._setup.storage
+        if features.training is not features.plain or not is_stored:
+            return None
+        rows = features.plain.activations.rows((record, 0) for record in records)
+        return near_pairs(records, np.stack(list(rows)), Room(self._watchers.say))
 
     def begin(
         self, out: str | os.PathLike[str] | None, dataset: Dataset, splits: Splits, *, force: bool

@@ -5,7 +5,7 @@ It is the same on both floors: whatever trained the model, its file is scored he
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from headstart.errors import ExportError, HeadstartError, TrainingError, shell_c
 from headstart.products.finished import Finished, Product
 from headstart.products.product import PRODUCTS, make_products
 from headstart.records import Dataset
+from headstart.training.findings import FINDINGS, find_in_run, summary_of_findings, write_findings
 from headstart.training.floor import Model
 from headstart.training.run.run_folder import RunFolder
 from headstart.training.run.stopwatch import Stopwatch
@@ -34,6 +35,7 @@ def hand_over(
     model: Model,
     dataset: Dataset,
     splits: Splits,
+    near: Sequence[tuple[int, int]] | None,
     watchers: Watchers,
     stopwatch: Stopwatch,
     products: Mapping[str, Product] = PRODUCTS,
@@ -47,6 +49,7 @@ def hand_over(
         model: That file, and what is known of its training.
         dataset: For the account of the photos.
         splits: The photos.
+        near: Pairs of rows of the data set that show nearly the same; None if they are not known.
         watchers: See the metrics.
         stopwatch: For the seconds.
         products: The products to make, by the name of their file.
@@ -68,6 +71,11 @@ def hand_over(
         if note := note_on_groups(test, info, "test photo"):
             watchers.say(note)
     metrics = _metrics(model, dataset, splits, val, test, stopwatch)
+    with stopwatch("findings"):
+        findings = find_in_run(run, model, dataset, splits, near, watchers.say)
+        held_out = {"val": val} if test is None else {"val": val, "test": test}
+        metrics |= summary_of_findings(findings, held_out, info, watchers.say)
+    products = {**products, FINDINGS: partial(write_findings, findings)}
     parts = partial(_parts, model, splits, dataset.root, val, test)
     failed = make_products(Finished(run.path, model.predictor, parts, metrics), products)
     if failed:

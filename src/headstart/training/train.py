@@ -15,6 +15,7 @@ from headstart.data.check import check_images
 from headstart.data.split import split_dataset
 from headstart.environment import is_secondary
 from headstart.errors import ConfigError
+from headstart.findings.survey import with_near_duplicates
 from headstart.training.choose import choose, open_floor
 from headstart.training.hand_over import hand_over
 from headstart.training.run.moved import moved, refuse_missing_photos
@@ -148,6 +149,8 @@ def _run(
         with stopwatch("features"), watchers.counting("Photos", len(listing.candidates)) as counter:
             checks = floor.read_photos(counter.advance)
             dataset = check_images(listing, config.allow_quarantined, checks=checks)
+        near = floor.near_duplicates(dataset.records)
+        dataset = with_near_duplicates(dataset, near)
         splits = split_dataset(dataset, val_fraction=config.val_fraction, seed=config.seed)
         floor.begin(out, dataset, splits, force=force)
         watchers.run_begun(run.start())
@@ -158,7 +161,7 @@ def _run(
 
         metrics: dict[str, Any] = {}
         if model := floor.make_model():  # in the main process
-            metrics = hand_over(run, model, dataset, splits, watchers, stopwatch)
+            metrics = hand_over(run, model, dataset, splits, near, watchers, stopwatch)
     return TrainResult(run.path, metrics)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -17,7 +18,9 @@ from headstart.data.check import CheckedPhoto
 from headstart.data.split import Splits
 from headstart.data.targets import Scale
 from headstart.errors import TrainingError
+from headstart.findings.survey import near_pairs
 from headstart.frozen.activations import Activations
+from headstart.frozen.cache import Room
 from headstart.model.freeze import digest, make_trainable, num_trainable
 from headstart.model.memory import memory_explained
 from headstart.model.stages import cut
@@ -113,6 +116,18 @@ class UpperFloor:
         self._features = self._setup.source.open(phases[min(self._run.progress.phase, len(phases) - 1)])
         self._cleanup.callback(lambda: self._features.close())
         return self._features.check(self.listing.candidates, advance)
+
+    def near_duplicates(self, records: Sequence[Record]) -> Sequence[tuple[int, int]] | None:
+        """Compare the photos by the inputs of the head; a resumed run has the pairs that it began with."""
+        progress, features = self._run.progress, self._features
+        if progress.phase == progress.epoch == 0 and features.has_vectors:
+            vectors = np.stack(list(features.rows((record, 0) for record in records)))
+            near = near_pairs(records, vectors, Room(self._watchers.say))
+            progress.near = [(records[one].sha256, records[other].sha256) for one, other in near]
+        if progress.near is None:
+            return None
+        row_of = {record.sha256: row for row, record in reversed([*enumerate(records)])}
+        return [(row_of[one], row_of[other]) for one, other in progress.near if {one, other} <= row_of.keys()]
 
     def begin(
         self, out: str | os.PathLike[str] | None, dataset: Dataset, splits: Splits, *, force: bool

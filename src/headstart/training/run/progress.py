@@ -50,6 +50,8 @@ class Progress:
         start: File of the weights at the beginning of the phase; None for those of the pretrained network.
         head: Results of solving the head, from ``SolvedHead.summary``; empty if it was not solved.
         scale: Standardisation of predicted numbers; None before it is known.
+        near: SHA-256 of the photos of each pair of near-duplicates, which the splits depend on; None if they
+            are not known.
         micro_batches: For each phase in which memory has run out, the number of photos per pass in
             ``training`` and in ``scoring``.
     """
@@ -67,6 +69,7 @@ class Progress:
     micro_batches: dict[str, dict[str, int]] = field(default_factory=dict)
     head: dict[str, Any] = field(default_factory=dict)
     scale: Scale | None = None
+    near: list[tuple[str, str]] | None = None
 
     def keep_scale(self, scale: Scale) -> Scale:
         """Return the standardisation with which the run began; at its beginning, the one given.
@@ -158,6 +161,7 @@ class Progress:
                 "totals": values["totals"] and torch.tensor(values["totals"]),
                 "history": [EpochRecord(**row) for row in values["history"]],
                 "scale": scale and Scale(tuple(scale["mean"]), tuple(scale["std"])),
+                "near": None if (near := values.get("near")) is None else [(a, b) for a, b in near],
                 "floor": floor and EpochRecord(**floor),
                 "best": best and Best(**{**best, "record": EpochRecord(**best["record"])}),
             }

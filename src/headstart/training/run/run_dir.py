@@ -102,11 +102,11 @@ class RunDir(RunFolder):
         self.progress = Progress.from_dict(state["progress"])
         if self.progress.totals is not None and not self._writes:
             self.progress.totals = torch.zeros(3)  # they are what the main process has counted
-        for phase in self._config.phases[: self.progress.phase + 1]:
+        for phase in self.config.phases[: self.progress.phase + 1]:
             self.weights.remember(trained_names(phase))
         saved, own = below("network/", self._resumed), named_tensors(self._network)
         copy_strictly(saved, {name: own[name] for name in saved if name in own}, "weights")
-        self._say(f"Resuming {self.progress.place(self._config)}")
+        self._say(f"Resuming {self.progress.place(self.config)}")
 
     def start(self) -> RunStart:
         """Return what watchers are told of the run at its beginning."""
@@ -120,7 +120,7 @@ class RunDir(RunFolder):
 
     def remaining_phases(self) -> Iterator[PhaseConfig]:
         """Yield the phases that are not done, as long as there is time."""
-        return self.progress.remaining(self._config)
+        return self.progress.remaining(self.config)
 
     def begin_phase(self, trained_names: Iterable[str]) -> None:
         """Remember what a phase is going to train for the first time, as it was before.
@@ -159,7 +159,7 @@ class RunDir(RunFolder):
         progress.history.append(record)
         progress.epoch, progress.batch, progress.totals = record.epoch, 0, None
         best = progress.best.record if progress.best else None
-        is_best = record.is_better_than(best, self._config.select, progress.floor)
+        is_best = record.is_better_than(best, self.config.select, progress.floor)
         if is_best:
             self._keep(Best(record, f"best-{len(progress.history):04}.safetensors"))
         return is_best
@@ -195,7 +195,7 @@ class RunDir(RunFolder):
 
     def is_checkpoint_due(self) -> bool:
         """Tell whether enough time has passed for a checkpoint to be worth its own."""
-        pause = max(self._config.checkpoint_seconds, self._seconds_to_save / _SHARE_FOR_CHECKPOINTS)
+        pause = max(self.config.checkpoint_seconds, self._seconds_to_save / _SHARE_FOR_CHECKPOINTS)
         return self._writes and time.monotonic() - self._saved >= pause
 
     def checkpoint(self, others: Mapping[str, Tensor] | None = None) -> None:

@@ -50,6 +50,7 @@ class RunFolder:
 
     Attributes:
         path: Path of the folder; empty in processes that do not write.
+        config: Settings of the run, with its phases.
         has_changed: Whether the run has been resumed by force although something had changed.
     """
 
@@ -70,7 +71,7 @@ class RunFolder:
         """
         self.path = Path()
         self.has_changed = False
-        self._config = config
+        self.config = config
         self._origin = origin
         self._writes = writes
         self._is_new = True
@@ -108,7 +109,7 @@ class RunFolder:
         except (OSError, ValueError):  # it was stopped before it was written, or by an older Headstart
             then = self._origin
         self._refuse_differences(differences(then, self._origin), force)
-        kept = "" if self._config.features == "live" else " Features that are stored are not computed again."
+        kept = "" if self.config.features == "live" else " Features that are stored are not computed again."
         self._say(f"{why}, so the run begins again.{kept}")
 
     def begin(
@@ -129,7 +130,7 @@ class RunFolder:
         photos = photos_csv(dataset, splits)
         has_moved = False
         if not self._is_new:
-            before, now = self.read_config(self.path), self._config.absolute()
+            before, now = self.read_config(self.path), self.config.absolute()
             has_moved = (before.data, before.val) != (now.data, now.val)
         if not self._is_new and (file := self.path / "photos.csv").exists():
             try:
@@ -144,11 +145,11 @@ class RunFolder:
             return
         try:
             if self._is_new:
-                path = _next_free_folder(self._config.data) if out is None else Path(out)
+                path = _next_free_folder(self.config.data) if out is None else Path(out)
                 self.refuse(path)
                 self.open(path)
             if self._is_new or has_moved:  # so that the run can be resumed again
-                self.write_config(self.path, self._config)
+                self.write_config(self.path, self.config)
             self.write_text(f"{self.checkpoints_folder.name}/{_ORIGIN}", json.dumps(self._origin))
             self._files.show("photos.csv", photos)
             self._files.show("quarantine.csv", quarantine_csv(dataset))
@@ -278,11 +279,11 @@ class RunFolder:
 
     def start(self) -> RunStart:
         """Return what watchers are told of the run at its beginning."""
-        return RunStart(self.path, self._config, is_resumed=not self._is_new)
+        return RunStart(self.path, self.config, is_resumed=not self._is_new)
 
     def remaining_phases(self) -> Iterator[PhaseConfig]:
         """Yield the phases that are not done."""
-        return iter(self._config.phases)
+        return iter(self.config.phases)
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Write ``metrics.json``, which marks the run as finished, after all other files.

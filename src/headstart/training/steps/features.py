@@ -259,12 +259,12 @@ class PhaseFeatures:
         Yields:
             The result for each photo, in order.
         """
-        num_processes = self.accelerator.num_processes
+        num_processes, has_vectors = self.accelerator.num_processes, self.has_vectors
 
         def wanted(photo: Candidate) -> bool:
             if self.training is not self.plain:  # only validation photos are needed as they are
                 return photo.split == "val"
-            return photo.split != "test"  # from which nothing may be learned
+            return photo.split != "test" or has_vectors
 
         own: list[CheckedPhoto] = []
         for photo in self.plain.check(candidates[self._share], wanted):
@@ -312,6 +312,12 @@ class PhaseFeatures:
             shares = gathered(list(islice(own, _ROWS_AT_ONCE)), self.accelerator)
             for turn in zip_longest(*shares):
                 yield from (row for row in turn if row is not None)
+
+    @property
+    def has_vectors(self) -> bool:
+        """Whether a stored vector is computed of each photo as it is, by which photos can be compared."""
+        is_vector = len(self.prefix.row(self.targets.preprocessing.size_px).shape) == 1
+        return self.training is self.plain and self.plain.is_kept and is_vector
 
     def view(self, epoch: int) -> int:
         """Return the number of the view for an epoch, counted from 1."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final, Unpack
@@ -19,14 +20,15 @@ from headstart.data.check import check_images, check_photo
 from headstart.data.decisions import COLUMNS, Decisions, read_decisions
 from headstart.data.sources.source import read_source
 from headstart.data.targets import Scale, Targets
-from headstart.errors import ConfigError, UsageError
+from headstart.errors import ConfigError, ImageError, UsageError
 from headstart.files import given_path, refuse_to_write, write_whole
 from headstart.findings.check import find_all
 from headstart.findings.finding import Findings
-from headstart.findings.survey import Survey, survey, with_near_duplicates
+from headstart.findings.survey import near_pairs, with_near_duplicates
 from headstart.frozen.cache import Room
 from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.frozen.opened import OpenedBackbone
+from headstart.frozen.photos import photo_facts
 from headstart.inference.runtime import map_in_order
 from headstart.probe.photos import OutOfFold, solve_photos
 from headstart.probe.read import affordable_blocks, open_for_photos, read_photos
@@ -74,9 +76,12 @@ def check(
     listing = read_source(config.data, config.val_folder, for_training=False, **config.source_options)
     for note in listing.notes:
         watchers.say(note)
-    dataset, known, out_of_fold, unchecked = _look(config, listing, watchers, quick=quick)
+    room = Room(watchers.say, is_limited=config.features != "store")
+    dataset, near, out_of_fold, unchecked = _look(config, listing, watchers, room, quick=quick)
     splits = [record.split or "" for record in dataset.records]
-    findings = find_all(dataset, splits, known, out_of_fold, decisions, unchecked)
+    found = photo_facts(((record.photo, record.sha256) for record in dataset.records), room)
+    facts = [None if isinstance(each, ImageError) else each for each in found]
+    findings = find_all(dataset, splits, near, facts, out_of_fold, decisions, unchecked)
     if path is not None:
         write_whole(path, findings.csv())
     return findings
@@ -112,29 +117,27 @@ def _refuse_to_write(path: Path, decisions: Decisions) -> None:
 
 
 def _look(
-    config: TrainConfig, listing: Listing, watchers: Watchers, *, quick: bool
-) -> tuple[Dataset, Survey, OutOfFold | None, list[str]]:
+    config: TrainConfig, listing: Listing, watchers: Watchers, room: Room, *, quick: bool
+) -> tuple[Dataset, Sequence[tuple[int, int]] | None, OutOfFold | None, list[str]]:
     """Read the photos; compute features and answers where they are wanted and possible.
 
     Returns:
-        The photos; what is known about them; out-of-fold answers; and what cannot be checked, in sentences.
+        The photos; pairs of near-duplicates; out-of-fold answers; and what cannot be checked, in sentences.
     """
     backbone = "quick" if quick else find_graph(config, listing.task, watchers.say)
-    room = Room(watchers.say, is_limited=config.features != "store")
     with watchers.counting("Photos", len(listing.candidates)) as counter:
         if isinstance(backbone, str):
             checks = map_in_order(check_photo, (each.photo for each in listing.candidates), config.workers)
             dataset = check_images(listing, config.allow_quarantined, lambda: counter.advance(1), checks)
-            known = survey(dataset.records, None, room)
             reason = "they need features, which --quick does not compute" if quick else backbone
-            return dataset, known, None, [f"near-duplicates and wrong labels: {reason}"]
+            return dataset, None, None, [f"near-duplicates and wrong labels: {reason}"]
         with open_for_photos(backbone, listing, config, watchers.say) as features:
             dataset = read_photos(features, listing, config.allow_quarantined, counter.advance)
             rows = features.activations.rows((record, 0) for record in dataset.records)
-            known = survey(dataset.records, np.stack(list(rows)), room)
-            dataset = with_near_duplicates(dataset, known.near)
+            near = near_pairs(dataset.records, np.stack(list(rows)), room)
+            dataset = with_near_duplicates(dataset, near)
             out_of_fold = _answers(dataset, backbone, features)
-    return dataset, known, out_of_fold, []
+    return dataset, near, out_of_fold, []
 
 
 def _answers(dataset: Dataset, backbone: OnnxBackbone, features: OpenedBackbone) -> OutOfFold | None:

@@ -1,0 +1,111 @@
+"""What a run finds about its photos and labels: ``findings.csv``, and the scores without leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from headstart import tasks
+from headstart.answers.intervals import wilson
+from headstart.answers.scores import summary_of
+from headstart.answers.table import Answers
+from headstart.columns import named_score
+from headstart.data.decisions import read_decisions
+from headstart.data.split import Splits
+from headstart.files import write_whole
+from headstart.findings.check import find_all
+from headstart.findings.finding import Findings
+from headstart.findings.survey import stored_facts
+from headstart.frozen.cache import Room
+from headstart.inference.model_file import ModelInfo
+from headstart.probe.photos import OutOfFold
+from headstart.products.finished import Finished
+from headstart.records import Dataset
+from headstart.training.floor import Model
+from headstart.training.run.run_folder import RunFolder
+
+FINDINGS: Final = "findings.csv"
+"""Name of the product."""
+
+
+def find_in_run(
+    run: RunFolder,
+    model: Model,
+    dataset: Dataset,
+    splits: Splits,
+    near: Sequence[tuple[int, int]] | None,
+    say: Callable[[str], object],
+) -> Findings:
+    """Return what a run has found about its photos and labels.
+
+    Args:
+        run: Its settings name the file of decisions.
+        model: The trained model, with out-of-fold answers if its head was solved.
+        dataset: N photos.
+        splits: The same photos by split.
+        near: Pairs of rows of the data set that show nearly the same; None if they are not known.
+        say: Called with a sentence if the store of facts about photos cannot be used.
+    """
+    row_of = {id(record): row for row, record in enumerate(dataset.records)}
+    names = [""] * len(dataset.records)
+    for name, records in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
+        for record in records:
+            names[row_of[id(record)]] = name
+    answers = None
+    if model.out_of_fold is not None:
+        rows = [row_of[id(record)] for record in splits.train]
+        outputs = np.zeros((len(names), model.out_of_fold.outputs.shape[1]), np.float32)
+        fold = np.full(len(names), -1)
+        outputs[rows], fold[rows] = model.out_of_fold.outputs, model.out_of_fold.fold
+        answers = OutOfFold(outputs, fold)
+    unchecked = [] if near is not None else ["near-duplicates: no features of whole photos are stored"]
+    facts = stored_facts(dataset.records, Room(say))
+    return find_all(dataset, names, near, facts, answers, read_decisions(run.config.decisions), unchecked)
+
+
+def summary_of_findings(
+    findings: Findings, held_out: Mapping[str, Answers], info: ModelInfo, say: Callable[[str], object]
+) -> dict[str, Any]:
+    """Return the entries for ``metrics.json``, and say what is worth an owner's time.
+
+    Args:
+        findings: The findings.
+        held_out: The answers for validation and test photos by split.
+        info: Description of the model.
+        say: Called with sentences.
+    """
+    leaking = {each.path for each in findings.of_kind("leak")}
+    without: dict[str, Any] = {}
+    for split, answers in held_out.items():
+        is_clean = np.array([path not in leaking for path in answers.path])
+        if is_clean.all():
+            continue
+        num_leaks = int((~is_clean).sum())
+        low, high = wilson(num_leaks, len(is_clean))
+        clean = summary_of(answers[np.flatnonzero(is_clean)], info) if is_clean.any() else {}
+        without[split] = {"num_photos": int(is_clean.sum()), **clean}
+        name = tasks.of(info.task).metrics_of(info.num_box_classes)[0]
+        scores = (
+            f"{named_score(name, summary_of(answers, info)[name])} with them, "
+            f"{named_score(name, clean[name])} without"
+            if clean
+            else "no others are left"
+        )
+        say(
+            f"Warning: {num_leaks:,} of {len(is_clean):,} {split} photos ({num_leaks / len(is_clean):.1%}, "
+            f"95 % interval {low:.1%} to {high:.1%}) repeat training photos: {scores}"
+        )
+    if len(findings):
+        say(f"{findings.headline()}: see {FINDINGS}")
+    return {"findings": findings.counts(), **({"without_leaks": without} if without else {})}
+
+
+def write_findings(findings: Findings, finished: Finished) -> None:
+    """Write ``findings.csv`` into the run folder.
+
+    Raises:
+        FileWriteError: The file cannot be written.
+    """
+    write_whole(finished.folder / FINDINGS, findings.csv())
