@@ -35,7 +35,9 @@ def near_pairs(records: Sequence[Record], vectors: np.ndarray, room: Room) -> li
             thumbnails.append(facts.thumbnail)
     if len(rows) < 2:
         return []
-    return [(rows[one], rows[other]) for one, other in near_duplicates(vectors[rows], np.stack(thumbnails))]
+    return [
+        (rows[one], rows[other]) for one, other, _ in near_duplicates(vectors[rows], np.stack(thumbnails))
+    ]
 
 
 def with_near_duplicates(dataset: Dataset, near: Sequence[tuple[int, int]] | None) -> Dataset:
