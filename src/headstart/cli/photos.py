@@ -144,9 +144,10 @@ def check(
         bool, typer.Option("--strict", help="End with exit code 1 if there are leaks.")
     ] = False,
 ) -> None:
-    """Look for faults in photos and labels: copies, leaks between splits, wrong labels, faulty photos.
+    """Look for faults in photos and labels.
 
-    Nothing is changed. To act on findings, write drop, keep or label NAME into the column decision of the
+    Finds copies and near-duplicates, leaks between splits, wrong labels, faulty photos, small classes and
+    shortcuts. Nothing is changed. To act on findings, write drop, keep or label NAME into the column decision of the
     table, and give the table to train, evaluate and check with --decisions.
     """
     findings = headstart.check(data, out, quick=quick, **settings)

@@ -32,7 +32,8 @@ STEPS: Final = "steps"
 
 # What a run writes. A folder with any of them in it is not taken for a new run: they may be somebody's.
 FILES_OF_A_RUN: Final = (
-    *("config.toml", "photos.csv", "quarantine.csv", "history.csv", "curves.png", "metrics.json"),
+    *("config.toml", "photos.csv", "quarantine.csv", "findings.csv", "history.csv", "curves.png"),
+    "metrics.json",
     *("model.safetensors", "model.onnx", "checkpoints", *PRODUCTS),
     *("trackers.json", "tensorboard", "wandb", STEPS),
 )
