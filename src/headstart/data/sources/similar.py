@@ -28,7 +28,7 @@ def similar_classes(candidates: Iterable[Candidate]) -> list[str]:
                 first_photo.setdefault(name, candidate.path)
     alike: dict[str, list[str]] = defaultdict(list)
     for name in sorted(counts):
-        alike[_plain(name)].append(name)
+        alike[plain_name(name)].append(name)
     groups = [names for names in alike.values() if len(names) > 1]
     if not groups:
         return []
@@ -45,6 +45,7 @@ def similar_classes(candidates: Iterable[Candidate]) -> list[str]:
     ]
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return a name without the differences that are ignored: case, spaces, hyphens and underscores."""
     plain = unicodedata.normalize("NFKC", name).casefold()
     return re.sub(r"[\s_\-]+", "", plain) or name

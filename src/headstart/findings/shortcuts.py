@@ -1,0 +1,289 @@
+"""Finds shortcuts: what the shape, file type, file size or border of photos alone predicts about their class.
+
+A model may learn them in place of what the photos show. A small decision tree on each property is scored by
+cross-validation. A property is reported only if the tree is clearly better than always answering the most
+frequent class, and by an amount that matters.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+
+from headstart.answers.intervals import Interval, of_proportion
+from headstart.columns import listed
+from headstart.frozen.photos import PhotoFacts
+from headstart.images.formats import FORMATS
+from headstart.probe.folds import deal_folds
+
+Severity: TypeAlias = Literal["error", "warning", "note"]
+
+FEWEST_PHOTOS: Final = 40
+"""With fewer photos, nothing is reported."""
+
+LEAST_GAIN: Final = 0.2
+"""A shortcut is reported if it corrects at least this share of the errors of the most frequent class."""
+
+LEAST_SURE_GAIN: Final = 0.1
+"""The same at the lower end of the interval of the accuracy."""
+
+STRONG_GAIN: Final = 0.5
+"""A shortcut that corrects at least this share of the errors is a warning; others are notes."""
+
+LEAST_OF_CLASS: Final = 0.5
+"""A shortcut to a single class is reported if its recall and its precision, at the lower ends of their
+intervals, are at least this far on the way from the share of the class to 1.
+"""
+
+_MOST_BINS: Final = 64  # candidates for a threshold
+_LEAVES: Final = (8, 64)  # smallest and largest number of leaves that a tree may have; two for each class
+_FEWEST_IN_LEAF: Final = 5
+_FRAME_PX: Final = 2  # of the thumbnail's 96
+_EVEN: Final = 4.0  # largest standard deviation of an edge of one colour, in grey levels 0..255
+_MOST_NAMED: Final = 3
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """A property that predicts the class.
+
+    Attributes:
+        name: The property, such as ``"file type"``.
+        accuracy: Accuracy of the property alone, in cross-validation, 0..1.
+        interval: Its 95 % interval; photos of one unit are dependent.
+        majority: Accuracy of always answering the most frequent class, in the same cross-validation.
+        class_names: The classes that it recognises best, best first, at most three.
+        severity: ``"warning"`` or ``"note"``: see ``STRONG_GAIN``.
+        sentence: What was found, with numbers, and what to do.
+        kind: Kind of the finding.
+    """
+
+    name: str
+    accuracy: float
+    interval: Interval
+    majority: float
+    class_names: tuple[str, ...]
+    severity: Severity
+    sentence: str
+    kind: Literal["shortcut"] = "shortcut"
+
+
+@dataclass(frozen=True)
+class _Property:
+    """A property of photos.
+
+    Attributes:
+        name: Its name in findings.
+        values: Returns the property of a photo as numbers.
+        text: Describes the property of some photos of a class.
+    """
+
+    name: str
+    values: Callable[[PhotoFacts], tuple[float, ...]]
+    text: Callable[[Sequence[PhotoFacts]], str]
+
+
+def find_shortcuts(
+    facts: Sequence[PhotoFacts],
+    labels: np.ndarray,
+    class_names: Sequence[str],
+    units: np.ndarray | None = None,
+) -> list[Shortcut]:
+    """Find properties that predict the class of a photo.
+
+    Args:
+        facts: Facts about the N photos.
+        labels: (N,) ints, their classes. For one of several labels: whether the photo has it.
+        class_names: The K classes.
+        units: (N,) ints; photos of the same unit, such as near-duplicates, stay in one fold. None if all
+            photos are independent.
+
+    Returns:
+        The shortcuts, the strongest first.
+    """
+    units = np.arange(len(facts)) if units is None else units
+    if len(facts) < FEWEST_PHOTOS or len(np.unique(labels)) < 2 or len(np.unique(units)) < 2:
+        return []
+    folds = deal_folds(labels, units)
+    majority = _cross_validated(np.zeros((len(facts), 1)), labels, folds)
+    found = []
+    for each in _PROPERTIES:
+        values = np.array([each.values(photo) for photo in facts], float)
+        predicted = _cross_validated(values, labels, folds)
+        if shortcut := _judged(each, facts, predicted, majority, labels, class_names, units):
+            found.append(shortcut)
+    return sorted(found, key=lambda shortcut: -shortcut.accuracy)
+
+
+def _judged(
+    of: _Property,
+    facts: Sequence[PhotoFacts],
+    predicted: np.ndarray,
+    majority: np.ndarray,
+    labels: np.ndarray,
+    class_names: Sequence[str],
+    units: np.ndarray,
+) -> Shortcut | None:
+    """Return what a property predicts, or None if that is not clearly more than chance or does not matter."""
+    is_right = predicted == labels
+    accuracy, chance = float(is_right.mean()), float((majority == labels).mean())
+    low, high = of_proportion(is_right, units)
+    errors = 1 - chance
+    classes = _recognised(predicted, labels, units)
+    matters = accuracy - chance >= LEAST_GAIN * errors and low - chance >= LEAST_SURE_GAIN * errors
+    if not matters and not (classes := [each for each in classes if each[1]]):
+        return None
+    names = [class_names[label] for label, _ in classes[:_MOST_NAMED]]
+    best = classes[0][0]
+    of_best, others = (
+        [photo for photo, is_it in zip(facts, labels == best, strict=True) if is_it == wanted]
+        for wanted in (True, False)
+    )
+    sentence = (
+        f"The {of.name} alone predicts the class of {accuracy:.1%} of the photos (95 % interval {low:.1%} to "
+        f"{high:.1%}); the most frequent class would be right for {chance:.1%}. It recognises best: "
+        f"{listed([repr(name) for name in names], _MOST_NAMED)}. {class_names[best]!r}: {of.text(of_best)}; "
+        f"the other classes: {of.text(others)}. A model may learn this instead of what the photos show. Make "
+        f"it the same for all classes, or score the model on photos for which it is."
+    )
+    severity: Severity = "warning" if accuracy - chance >= STRONG_GAIN * errors else "note"
+    return Shortcut(of.name, accuracy, (low, high), chance, tuple(names), severity, sentence)
+
+
+def _recognised(predicted: np.ndarray, labels: np.ndarray, units: np.ndarray) -> list[tuple[int, bool]]:
+    """Return the classes, those with the highest F1 first, and whether each is a shortcut of its own."""
+    found = []
+    for label in np.unique(labels).tolist():
+        is_it, is_said = labels == label, predicted == label
+        f1 = 2 * (is_it & is_said).sum() / (is_it.sum() + is_said.sum())
+        least = is_it.mean() + LEAST_OF_CLASS * (1 - is_it.mean())
+        is_own = all(
+            rows.sum() >= _FEWEST_IN_LEAF and of_proportion(right[rows], units[rows])[0] >= least
+            for rows, right in ((is_it, is_said), (is_said, is_it))
+        )
+        found.append((-f1, label, is_own))
+    return [(label, is_own) for _, label, is_own in sorted(found)]
+
+
+def _cross_validated(values: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """Return the class that trees on the other folds predict for each photo, (N,)."""
+    predicted = np.empty_like(labels)
+    num_classes = int(labels.max()) + 1
+    for fold in np.unique(folds):
+        held_out = folds == fold
+        edges = [_edges(column) for column in values[~held_out].T]
+        bins = np.stack(
+            [np.searchsorted(each, column) for each, column in zip(edges, values.T, strict=True)], 1
+        )
+        predicted[held_out] = _predict(bins[~held_out], labels[~held_out], bins[held_out], num_classes)
+    return predicted
+
+
+def _edges(column: np.ndarray) -> np.ndarray:
+    """Return at most 63 thresholds halfway between values, so that about as many photos are in each bin."""
+    levels = np.unique(np.quantile(column, np.linspace(0, 1, _MOST_BINS), method="lower"))
+    return np.asarray((levels[:-1] + levels[1:]) / 2)
+
+
+def _predict(bins: np.ndarray, labels: np.ndarray, others: np.ndarray, num_classes: int) -> np.ndarray:
+    """Grow a tree that divides the leaf next whose division gains most, and return its classes of other rows.
+
+    Args:
+        bins: (N, P) ints, the bins of P numbers of each photo.
+        labels: (N,) ints.
+        others: (M, P) ints.
+        num_classes: K.
+
+    Returns:
+        (M,) ints.
+    """
+    leaves = [(np.arange(len(bins)), np.arange(len(others)))]
+    divisions = [_best_division(bins, labels, num_classes)]
+    while len(leaves) < np.clip(2 * num_classes, *_LEAVES):
+        number = max(range(len(leaves)), key=lambda leaf: divisions[leaf][0])
+        gain, column, limit = divisions[number]
+        if gain <= 0:
+            break
+        rows, other_rows = leaves[number]
+        is_left, others_left = bins[rows, column] <= limit, others[other_rows, column] <= limit
+        leaves[number] = (rows[is_left], other_rows[others_left])
+        leaves.append((rows[~is_left], other_rows[~others_left]))
+        divisions[number] = _best_division(bins[rows[is_left]], labels[rows[is_left]], num_classes)
+        divisions.append(_best_division(bins[rows[~is_left]], labels[rows[~is_left]], num_classes))
+    predicted = np.empty(len(others), labels.dtype)
+    for rows, other_rows in leaves:
+        predicted[other_rows] = np.bincount(labels[rows], minlength=num_classes).argmax()
+    return predicted
+
+
+def _best_division(bins: np.ndarray, labels: np.ndarray, num_classes: int) -> tuple[float, int, int]:
+    """Return the decrease of Gini impurity, times the rows, of the best division; its column; its last bin."""
+    counts = np.bincount(labels, minlength=num_classes)
+    whole = float(np.square(counts).sum() / max(len(labels), 1))
+    best = (0.0, 0, 0)
+    for column in range(bins.shape[1]):
+        cells = np.bincount(bins[:, column] * num_classes + labels, minlength=_MOST_BINS * num_classes)
+        left = cells.reshape(-1, num_classes).cumsum(0)
+        right = counts - left
+        sizes = left.sum(1)
+        is_allowed = np.minimum(sizes, len(labels) - sizes) >= _FEWEST_IN_LEAF
+        purity = np.square(left).sum(1) / np.maximum(sizes, 1)
+        purity = purity + np.square(right).sum(1) / np.maximum(len(labels) - sizes, 1)
+        gains = np.where(is_allowed, purity - whole, 0.0)
+        limit = int(gains.argmax())
+        if gains[limit] > best[0] + 1e-9:
+            best = (float(gains[limit]), column, limit)
+    return best
+
+
+def _edge_colours(photo: PhotoFacts) -> tuple[float, float]:
+    """Return the grey level of the top and bottom edges, and of the left and right ones; -1 if not even."""
+    grey = photo.thumbnail.astype(float)
+    return _edge_colour(grey), _edge_colour(grey.T)
+
+
+def _edge_colour(grey: np.ndarray) -> float:
+    edges = np.stack([grey[:_FRAME_PX], grey[-_FRAME_PX:]])
+    return float(edges.mean()) if edges.std() <= _EVEN else -1.0
+
+
+def _median(values: Sequence[float]) -> float:
+    return float(np.median(values)) if len(values) else 0.0
+
+
+def _of_types(photos: Sequence[PhotoFacts]) -> str:
+    counts = Counter(photo.format for photo in photos).most_common(_MOST_NAMED)
+    return ", ".join(f"{count / len(photos):.0%} {name}" for name, count in counts)
+
+
+def _of_sizes(photos: Sequence[PhotoFacts]) -> str:
+    ((width, height), count) = Counter((each.width_px, each.height_px) for each in photos).most_common(1)[0]
+    return f"most often {width} × {height} pixels ({count / len(photos):.0%})"
+
+
+def _of_borders(photos: Sequence[PhotoFacts]) -> str:
+    levels = [level for photo in photos for level in _edge_colours(photo)]
+    known = [level for level in levels if level >= 0]
+    middle = f", median grey level {_median(known):.0f} of 255" if known else ""
+    return f"{len(known) / max(len(levels), 1):.0%} of the edges of one colour{middle}"
+
+
+_PROPERTIES: Final = (
+    _Property("width and height", lambda p: (p.width_px, p.height_px), _of_sizes),
+    _Property(
+        "aspect ratio",
+        lambda p: (p.width_px / p.height_px,),
+        lambda photos: f"median {_median([p.width_px / p.height_px for p in photos]):.2f}",
+    ),
+    _Property("file type", lambda p: tuple(float(p.format == name) for name in FORMATS), _of_types),
+    _Property(
+        "file size",
+        lambda p: (p.num_bytes,),
+        lambda photos: f"median {_median([p.num_bytes for p in photos]) / 1000:.3g} kB",
+    ),
+    _Property("border colour", _edge_colours, _of_borders),
+)

@@ -1,0 +1,287 @@
+"""Finds labels that are probably wrong, by the outputs of models that were trained without the photo.
+
+A class is suspicious if it is much less probable than the best other one. If a fraction e of the labels is
+wrong at random, Bayes' rule gives the limit of the ratio of both probabilities: e / (1 - e) / (K - 1) for K
+classes. Penalised heads are less certain than that, so the limit is multiplied by a measured constant; e is
+the fraction of labels that are found at this limit (empirical Bayes), so that few are reported where few are
+wrong. See docs/measurements.md, "Wrong labels": the difference of two probabilities, and the thresholds by
+class of cleanlab (Northcutt et al. 2021, arXiv 1911.00068), find fewer.
+
+Photos that show the same must stay in one fold, because a copy with the same wrong label would confirm it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+
+from headstart import tasks
+from headstart.answers.table import Answers
+from headstart.records import TaskName
+from headstart.tasks.losses import sigmoid
+from headstart.tasks.task import softmax
+from headstart.tasks.text import class_sets_of, classes_of, numbers_of
+
+Severity: TypeAlias = Literal["error", "warning", "note"]
+
+UNCERTAINTY: Final = 10.0
+"""Factor between the limit and that of Bayes' rule for the probabilities of a perfect model."""
+
+LIMITS: Final = (0.25, 1.0)
+"""Smallest and largest limit of the ratio of the probabilities, times the number of classes."""
+
+FIRST_LIMIT: Final = 0.5
+"""The limit, times the number of classes, at which the search for the fraction of wrong labels begins."""
+
+MOST_ERRORS: Final = 0.2
+"""Above this fraction of wrong predictions, findings are notes: many of them are only difficult photos."""
+
+MOST_DEVIATIONS: Final = 5.0
+"""A number is suspicious if its residual is further from the median residual than this many standard
+deviations, estimated from the median absolute deviation.
+"""
+
+NOT_OFFERED: Final = (
+    "Boxes are not checked for wrong labels: no out-of-fold predictions of boxes exist to compare them with."
+)
+
+_OF_NORMAL: Final = 1.4826  # standard deviation of a normal distribution / its median absolute deviation
+_FEWEST_NUMBERS: Final = 10  # for a scale of residuals
+
+
+@dataclass(frozen=True)
+class WrongLabel:
+    """A label that is probably wrong.
+
+    Attributes:
+        row: Number of the photo, from 0.
+        given: The label, as text in the format of ``answers.csv``.
+        suggestion: The label that the model would give, in the same format.
+        strength: How suspicious the label is, larger for more suspicious, at least 1. Classes: how many times
+            as probable the suggestion is, relative to the limit. Numbers: the size of the residual, relative
+            to the limit.
+        probability: Probability of the suggestion, 0..1; of several labels, of the most suspicious one. None
+            for numbers.
+        sentence: What was found, with numbers, and what to do.
+        severity: ``"warning"``; ``"note"`` if the model is often wrong: see ``MOST_ERRORS``.
+        name: Empty: the finding is about the photo, not about a class.
+        kind: Kind of the finding.
+    """
+
+    row: int
+    given: str
+    suggestion: str
+    strength: float
+    probability: float | None
+    sentence: str
+    severity: Severity
+    name: str = ""
+    kind: Literal["wrong-label"] = "wrong-label"
+
+
+def wrong_labels_of(answers: Answers, task: TaskName) -> list[WrongLabel]:
+    """Find wrong labels in the rows of ``answers.csv``.
+
+    Args:
+        answers: N rows. Their outputs are those of models that were not trained on the photo: out-of-fold
+            rows, and val and test rows.
+        task: Name of the task.
+
+    Returns:
+        The suspicious labels, the most suspicious first. None for boxes: see ``NOT_OFFERED``.
+    """
+    names = [name.split(":", 1)[1] for name in answers.output_names]
+    is_out_of_fold = np.array([source == "out-of-fold" for source in answers.source], bool)
+    has_answer = (answers.fold >= 0) | ~is_out_of_fold
+    solver = tasks.of(task).solver
+    match solver:
+        case "classes":
+            return wrong_classes(answers.outputs, classes_of(answers.label, names), names, has_answer)
+        case "labels":
+            return wrong_label_sets(answers.outputs, class_sets_of(answers.label, names), names, has_answer)
+        case "numbers":
+            numbers = numbers_of(answers.label, len(names))
+            return wrong_numbers(answers.outputs, numbers, names, has_answer)
+        case None:
+            return []
+
+
+def wrong_classes(
+    outputs: np.ndarray,
+    labels: np.ndarray,
+    class_names: Sequence[str],
+    has_answer: np.ndarray | None = None,
+) -> list[WrongLabel]:
+    """Find photos whose class is probably wrong.
+
+    Args:
+        outputs: (N, K), logits of models that were trained without the photo.
+        labels: (N,) ints, the given classes.
+        class_names: The K classes.
+        has_answer: (N,) bool, the rows to check; by default all. Rows with outputs that are not finite are
+            left out.
+
+    Returns:
+        The suspicious labels, the most suspicious first.
+    """
+    num_photos, num_classes = outputs.shape
+    if num_classes < 2:
+        return []
+    rows = np.arange(num_photos)
+    logits = outputs.astype(np.float64)
+    given = logits[rows, labels]
+    others = logits.copy()
+    others[rows, labels] = -np.inf
+    best = others.argmax(1)
+    surprise, usable = others[rows, best] - given, _usable(outputs, has_answer)
+    excess = surprise - _limit(surprise[usable], num_classes)
+    severity = _severity(surprise[usable])
+    found = []
+    for row in _worst_first(excess, usable):
+        name, suggestion = class_names[labels[row]], class_names[best[row]]
+        probabilities = softmax(logits[row : row + 1])[0]
+        probability = float(probabilities[best[row]])
+        sentence = (
+            f"The label {name!r} is probably wrong: a model that was trained without this photo gives it a "
+            f"probability of {probabilities[labels[row]]:.2g}, and {suggestion!r} one of {probability:.2f}. "
+            f"Look at the photo, and correct the label or keep it."
+        )
+        found.append(
+            WrongLabel(row, name, suggestion, _strength(excess[row]), probability, sentence, severity)
+        )
+    return found
+
+
+def wrong_label_sets(
+    outputs: np.ndarray,
+    labels: np.ndarray,
+    class_names: Sequence[str],
+    has_answer: np.ndarray | None = None,
+) -> list[WrongLabel]:
+    """Find photos with several labels of which at least one is probably wrong or missing.
+
+    Each label is judged separately, like a class of two. A photo has one finding, with all its suspicious
+    labels changed in the suggestion.
+
+    Args:
+        outputs: (N, K), logits of models that were trained without the photo.
+        labels: (N, K) bool, the given labels.
+        class_names: The K classes.
+        has_answer: As for ``wrong_classes``.
+
+    Returns:
+        The suspicious photos, the most suspicious first.
+    """
+    logits = outputs.astype(np.float64)
+    has = labels.astype(bool)
+    surprise, usable = np.where(has, -logits, logits), _usable(outputs, has_answer)
+    excess = surprise - _limit(surprise[usable], 2)
+    severity = _severity(surprise[usable])
+    found = []
+    for row in _worst_first(excess.max(1, initial=-np.inf), usable):
+        is_wrong = excess[row] > 0
+        worst = int(excess[row].argmax())
+        probability = float(sigmoid(np.abs(logits[row, worst])))
+        parts = [
+            f"{class_names[label]!r} is probably {'wrong' if has[row, label] else 'missing'}"
+            for label in np.flatnonzero(is_wrong).tolist()
+        ]
+        sentence = (
+            f"{', and '.join(parts)}: a model that was trained without this photo is {probability:.0%} sure "
+            f"about {class_names[worst]!r}. Look at the photo, and correct the labels or keep them."
+        )
+        given, suggestion = (_names(each, class_names) for each in (has[row], has[row] ^ is_wrong))
+        found.append(
+            WrongLabel(row, given, suggestion, _strength(excess[row, worst]), probability, sentence, severity)
+        )
+    return found
+
+
+def wrong_numbers(
+    outputs: np.ndarray, numbers: np.ndarray, targets: Sequence[str], has_answer: np.ndarray | None = None
+) -> list[WrongLabel]:
+    """Find photos with a number that is far from the prediction, compared with the residuals of the others.
+
+    Args:
+        outputs: (N, D), predictions of models that were trained without the photo, in the units of
+            ``numbers``.
+        numbers: (N, D), the given numbers.
+        targets: Names of the D numbers.
+        has_answer: As for ``wrong_classes``.
+
+    Returns:
+        The suspicious photos, the most suspicious first. None if there are fewer than ten photos, or if more
+        than half of the residuals are equal, so that there is no scale to compare with.
+    """
+    residuals, usable = numbers - outputs.astype(np.float64), _usable(outputs, has_answer)
+    known = residuals[usable]
+    if len(known) < _FEWEST_NUMBERS:
+        return []
+    middle = np.median(known, axis=0)
+    scale = _OF_NORMAL * np.median(np.abs(known - middle), axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        deviations = np.where(scale > 0, np.abs(residuals - middle) / scale, 0.0)
+    found = []
+    for row in _worst_first(deviations.max(1, initial=0.0) - MOST_DEVIATIONS, usable):
+        is_wrong = deviations[row] > MOST_DEVIATIONS
+        worst = int(deviations[row].argmax())
+        predicted = outputs[row, worst]
+        sentence = (
+            f"{targets[worst]} is {numbers[row, worst]:.6g}, and a model that was trained without this photo "
+            f"predicts {predicted:.4g}. The difference is {deviations[row, worst]:.0f} times the usual one "
+            f"({scale[worst]:.2g}). Look at the photo, and correct the number or keep it."
+        )
+        suggested = np.where(is_wrong, outputs[row], numbers[row])
+        given, suggestion = (
+            " ".join(f"{each:.6g}" for each in values) for values in (numbers[row], suggested)
+        )
+        strength = float(deviations[row, worst]) / MOST_DEVIATIONS
+        found.append(WrongLabel(row, given, suggestion, strength, None, sentence, "warning"))
+    return found
+
+
+def _limit(surprise: np.ndarray, num_classes: int) -> float:
+    """Return the limit of the logarithm of a ratio of probabilities, other to given.
+
+    Args:
+        surprise: The logarithms, of any shape.
+        num_classes: Number of classes among which a label was chosen.
+    """
+    ratios = np.exp(-np.clip(surprise, 0, 700)) * num_classes  # given to other; at most num_classes
+    limit = FIRST_LIMIT
+    while ratios.size:
+        share = min(float((ratios < limit).mean()), 0.5)
+        new = float(np.clip(UNCERTAINTY * share / (1 - share), *LIMITS))
+        if new == limit:
+            break
+        limit = new  # the steps all go in one direction, so they end
+    return math.log(num_classes / limit)
+
+
+def _severity(surprise: np.ndarray) -> Severity:
+    return "note" if surprise.size and (surprise > 0).mean() > MOST_ERRORS else "warning"
+
+
+def _worst_first(excess: np.ndarray, usable: np.ndarray) -> list[int]:
+    """Return the usable rows with a positive excess, in descending order of it; of equal ones, the first."""
+    rows = np.flatnonzero(usable & (excess > 0))
+    order = np.argsort(-excess[rows], kind="stable")
+    return [int(row) for row in rows[order]]
+
+
+def _usable(outputs: np.ndarray, has_answer: np.ndarray | None) -> np.ndarray:
+    is_finite = np.isfinite(outputs).all(1)
+    return np.asarray(is_finite if has_answer is None else is_finite & has_answer)
+
+
+def _strength(excess: float) -> float:
+    return float(np.exp(min(excess, 700.0)))  # a larger one overflows
+
+
+def _names(has: np.ndarray, class_names: Sequence[str]) -> str:
+    return json.dumps([class_names[label] for label in np.flatnonzero(has).tolist()], ensure_ascii=False)
