@@ -35,7 +35,9 @@ _MOST: Final = np.array([[2, 0.5, 1], [0.5, 2, 1]], np.float32)
 
 _PARTS: Final = [(0.0, 1.0)] + [(place * (1 - part), part) for part in (0.85, 0.69) for place in (0, 0.5, 1)]
 """Begin and length of the parts of a side at which the search begins."""
-_BOXES: Final = [(0, 0)] + [(3 * size + y, 3 * size + x) for size in (0, 1) for y in (1, 2, 3) for x in (1, 2, 3)]
+_BOXES: Final = [(0, 0)] + [
+    (3 * size + y, 3 * size + x) for size in (0, 1) for y in (1, 2, 3) for x in (1, 2, 3)
+]
 """Parts of both sides, (y, x): the whole photo, and nine boxes of two sizes each."""
 
 
@@ -179,7 +181,9 @@ def _compare(a: np.ndarray, b: np.ndarray, pose: np.ndarray) -> np.ndarray:
     return np.where(same, np.minimum(detail, 1), 0).astype(np.float32)
 
 
-def _correlation(a: np.ndarray, b: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _correlation(
+    a: np.ndarray, b: np.ndarray, inside: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return correlations of (P, S, S) pictures over pixels, the smaller standard deviations, and pixel counts."""
     mask = inside.reshape(len(a), a.shape[1] ** 2).astype(np.float32)
     num = np.maximum(mask.sum(1), 1)

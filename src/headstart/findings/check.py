@@ -2,42 +2,120 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from headstart.data.decisions import Decisions
+import numpy as np
+
+from headstart import tasks
+from headstart.data.decisions import NONE, Decisions
+from headstart.data.split import unit_names
 from headstart.data.text import label_text, path_below
+from headstart.findings.classes import find_class_problems, photos_per_class
 from headstart.findings.duplicates import LabelledPhoto, copies_of, duplicates
-from headstart.findings.finding import Findings
+from headstart.findings.finding import Finding, Findings
+from headstart.findings.shortcuts import find_shortcuts
+from headstart.findings.wrong_labels import (
+    NOT_OFFERED,
+    WrongLabel,
+    wrong_classes,
+    wrong_label_sets,
+    wrong_numbers,
+)
 from headstart.frozen.photos import PhotoFacts
-from headstart.probe.photos import OutOfFold
-from headstart.records import Dataset
+from headstart.records import Dataset, Record
 
 
-def find_all(
-    dataset: Dataset,
-    splits: Sequence[str],
-    near: Sequence[tuple[int, int]] | None,
-    facts: Sequence[PhotoFacts | None],
-    out_of_fold: OutOfFold | None,
-    decisions: Decisions,
-    unchecked: Sequence[str] = (),
-) -> Findings:
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known about the N photos of a data set.
+
+    Attributes:
+        splits: ``"train"``, ``"val"`` or ``"test"`` for each photo; empty if it has not been split.
+        near: Pairs of rows that show nearly the same; None if they were not looked for.
+        facts: Of each photo; None where they are not known.
+        outputs: (N, K), outputs of models that were trained without the photo: logits, or numbers in their
+            own units; None if there are none.
+        has_answer: (N,) bool, the photos with outputs; None as above.
+        unchecked: What is not checked, and why, in sentences.
+    """
+
+    splits: Sequence[str]
+    near: Sequence[tuple[int, int]] | None
+    facts: Sequence[PhotoFacts | None]
+    outputs: np.ndarray | None = None
+    has_answer: np.ndarray | None = None
+    unchecked: Sequence[str] = ()
+
+
+def find_all(dataset: Dataset, known: Known, decisions: Decisions = NONE) -> Findings:
     """Return everything that can be found about photos and labels.
 
     Args:
         dataset: N photos.
-        splits: ``"train"``, ``"val"`` or ``"test"`` for each photo; empty if it has not been split.
-        near: Pairs of rows that show nearly the same; None if they were not looked for.
-        facts: Of each photo; None where they are not known.
-        out_of_fold: Answers for the N photos by heads that were solved without them; None if there are none.
+        known: What is known about them.
         decisions: Those of the owner; findings that they keep are counted only.
-        unchecked: What is not checked, and why, in sentences.
     """
     root, labelling = dataset.root, (dataset.task, dataset.class_names)
     photos = [
         LabelledPhoto(path_below(record.path, root), label_text(record, *labelling), split)
-        for record, split in zip(dataset.records, splits, strict=True)
+        for record, split in zip(dataset.records, known.splits, strict=True)
     ]
-    found = list(duplicates(photos, copies_of(dataset.records), near or ()))
+    found = [
+        *duplicates(photos, copies_of(dataset.records), known.near or ()),
+        *_wrong_labels(dataset, known, photos),
+        *_class_problems(dataset, known),
+        *_shortcuts(dataset, known),
+    ]
+    has_box = tasks.of(dataset.task).has_box
+    unchecked = [*known.unchecked, *([f"wrong labels: {NOT_OFFERED}"] if has_box else [])]
     unreadable = [(path_below(each.path, root), each.reason) for each in dataset.quarantined]
     return Findings(found, len(photos), decisions=decisions, unchecked=unchecked, unreadable=unreadable)
+
+
+def _wrong_labels(dataset: Dataset, known: Known, photos: Sequence[LabelledPhoto]) -> Iterator[Finding]:
+    if known.outputs is None:
+        return
+    found: list[WrongLabel] = []
+    records, names = dataset.records, dataset.class_names
+    match tasks.of(dataset.task).solver:
+        case "classes":
+            labels = np.array([record.label for record in records], int)
+            found = wrong_classes(known.outputs, labels, names, known.has_answer)
+        case "labels":
+            sets = np.zeros((len(records), len(names)), bool)
+            for row, record in enumerate(records):
+                sets[row, list(record.labels)] = True
+            found = wrong_label_sets(known.outputs, sets, names, known.has_answer)
+        case "numbers":
+            numbers = np.array([record.numbers for record in records], float)
+            found = wrong_numbers(known.outputs, numbers, dataset.targets, known.has_answer)
+    for each in found:
+        path, suggestion = photos[each.row].path, f"label {each.suggestion}"
+        yield Finding(path, "wrong-label", each.severity, each.sentence, "", suggestion)
+
+
+def _class_problems(dataset: Dataset, known: Known) -> Iterator[Finding]:
+    counts: dict[str, list[int]] = {}
+    for side in ("train", "val"):
+        of_side: list[Record] = [
+            record
+            for record, split in zip(dataset.records, known.splits, strict=True)
+            if (split or "train") == side
+        ]
+        counts[side] = photos_per_class(of_side, dataset.task, len(dataset.class_names))
+    for each in find_class_problems(dataset.class_names, counts["train"], counts["val"]):
+        yield Finding(each.name, each.kind, each.severity, each.sentence)
+
+
+def _shortcuts(dataset: Dataset, known: Known) -> Iterator[Finding]:
+    """Yield properties of files that predict the class, for tasks with one class per photo."""
+    rows = [row for row, facts in enumerate(known.facts) if facts is not None]
+    if not tasks.of(dataset.task).has_class or not rows:
+        return
+    facts = [each for each in known.facts if each is not None]
+    records = [dataset.records[row] for row in rows]
+    units = np.unique(unit_names(records), return_inverse=True)[1]
+    labels = np.array([record.label for record in records], int)
+    for each in find_shortcuts(facts, labels, dataset.class_names, units):
+        yield Finding(each.name, each.kind, each.severity, each.sentence)

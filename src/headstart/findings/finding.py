@@ -21,6 +21,7 @@ Kind: TypeAlias = Literal[
     "wrong-label",
     "faulty-photo",
     "small-class",
+    "similar-classes",
     "imbalance",
     "shortcut",
 ]
@@ -43,7 +44,7 @@ class Finding:
         kind: See ``Kind``.
         severity: ``"error"``: the scores or the model are wrong; ``"warning"``: they may be;
             ``"note"``: it should be known.
-        message: What was found, in a sentence without a full stop.
+        message: What was found, in one sentence or more.
         other_path: The other photo of a pair; empty if there is none.
         suggestion: A decision that the owner may take over: ``drop`` or ``label NAME``; empty if none fits.
     """
@@ -159,6 +160,7 @@ class Findings(Sequence[Finding]):
         yield f"{kind}:"
         for each in found[:_MOST_SHOWN]:
             other = f" and {each.other_path}" if each.other_path else ""
-            yield f"  {printable(each.path)}{printable(other)}: {printable(each.message)}"
+            sentence = each.message.split(". ")[0].removesuffix(".")
+            yield f"  {printable(each.path)}{printable(other)}: {printable(sentence)}"
         if len(found) > _MOST_SHOWN:
             yield f"  and {len(found) - _MOST_SHOWN:,} more"

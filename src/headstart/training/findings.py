@@ -15,12 +15,11 @@ from headstart.columns import named_score
 from headstart.data.decisions import read_decisions
 from headstart.data.split import Splits
 from headstart.files import write_whole
-from headstart.findings.check import find_all
+from headstart.findings.check import Known, find_all
 from headstart.findings.finding import Findings
 from headstart.findings.survey import stored_facts
 from headstart.frozen.cache import Room
 from headstart.inference.model_file import ModelInfo
-from headstart.probe.photos import OutOfFold
 from headstart.products.finished import Finished
 from headstart.records import Dataset
 from headstart.training.floor import Model
@@ -49,20 +48,21 @@ def find_in_run(
         say: Called with a sentence if the store of facts about photos cannot be used.
     """
     row_of = {id(record): row for row, record in enumerate(dataset.records)}
-    names = [""] * len(dataset.records)
+    names = [""] * len(row_of)
     for name, records in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
         for record in records:
             names[row_of[id(record)]] = name
-    answers = None
+    info, num_photos = model.predictor.info, len(names)
+    outputs, has_answer = np.zeros((num_photos, info.num_outputs), np.float32), np.zeros(num_photos, bool)
+    rows = [row_of[id(record)] for record in splits.val]
+    outputs[rows], has_answer[rows] = model.val_outputs, True
     if model.out_of_fold is not None:
         rows = [row_of[id(record)] for record in splits.train]
-        outputs = np.zeros((len(names), model.out_of_fold.outputs.shape[1]), np.float32)
-        fold = np.full(len(names), -1)
-        outputs[rows], fold[rows] = model.out_of_fold.outputs, model.out_of_fold.fold
-        answers = OutOfFold(outputs, fold)
+        outputs[rows] = tasks.of(info.task).to_file(model.out_of_fold.outputs, info)
+        has_answer[rows] = model.out_of_fold.fold >= 0
     unchecked = [] if near is not None else ["near-duplicates: no features of whole photos are stored"]
-    facts = stored_facts(dataset.records, Room(say))
-    return find_all(dataset, names, near, facts, answers, read_decisions(run.config.decisions), unchecked)
+    known = Known(names, near, stored_facts(dataset.records, Room(say)), outputs, has_answer, unchecked)
+    return find_all(dataset, known, read_decisions(run.config.decisions))
 
 
 def summary_of_findings(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final, Unpack
@@ -22,15 +21,16 @@ from headstart.data.sources.source import read_source
 from headstart.data.targets import Scale, Targets
 from headstart.errors import ConfigError, ImageError, UsageError
 from headstart.files import given_path, refuse_to_write, write_whole
-from headstart.findings.check import find_all
+from headstart.findings.check import Known, find_all
 from headstart.findings.finding import Findings
 from headstart.findings.survey import near_pairs, with_near_duplicates
 from headstart.frozen.cache import Room
 from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.frozen.opened import OpenedBackbone
-from headstart.frozen.photos import photo_facts
+from headstart.frozen.photos import PhotoFacts, photo_facts
 from headstart.inference.runtime import map_in_order
-from headstart.probe.photos import OutOfFold, solve_photos
+from headstart.probe.assemble import describe
+from headstart.probe.photos import solve_photos
 from headstart.probe.read import affordable_blocks, open_for_photos, read_photos
 from headstart.records import Dataset, Listing
 from headstart.training.choose import find_graph
@@ -77,11 +77,8 @@ def check(
     for note in listing.notes:
         watchers.say(note)
     room = Room(watchers.say, is_limited=config.features != "store")
-    dataset, near, out_of_fold, unchecked = _look(config, listing, watchers, room, quick=quick)
-    splits = [record.split or "" for record in dataset.records]
-    found = photo_facts(((record.photo, record.sha256) for record in dataset.records), room)
-    facts = [None if isinstance(each, ImageError) else each for each in found]
-    findings = find_all(dataset, splits, near, facts, out_of_fold, decisions, unchecked)
+    dataset, known = _look(config, listing, watchers, room, quick=quick)
+    findings = find_all(dataset, known, decisions)
     if path is not None:
         write_whole(path, findings.csv())
     return findings
@@ -118,34 +115,48 @@ def _refuse_to_write(path: Path, decisions: Decisions) -> None:
 
 def _look(
     config: TrainConfig, listing: Listing, watchers: Watchers, room: Room, *, quick: bool
-) -> tuple[Dataset, Sequence[tuple[int, int]] | None, OutOfFold | None, list[str]]:
-    """Read the photos; compute features and answers where they are wanted and possible.
-
-    Returns:
-        The photos; pairs of near-duplicates; out-of-fold answers; and what cannot be checked, in sentences.
-    """
+) -> tuple[Dataset, Known]:
+    """Read the photos; compute features and answers where they are wanted and possible."""
     backbone = "quick" if quick else find_graph(config, listing.task, watchers.say)
     with watchers.counting("Photos", len(listing.candidates)) as counter:
         if isinstance(backbone, str):
             checks = map_in_order(check_photo, (each.photo for each in listing.candidates), config.workers)
             dataset = check_images(listing, config.allow_quarantined, lambda: counter.advance(1), checks)
             reason = "they need features, which --quick does not compute" if quick else backbone
-            return dataset, None, None, [f"near-duplicates and wrong labels: {reason}"]
+            unchecked = [f"near-duplicates and wrong labels: {reason}"]
+            return dataset, Known(_splits(dataset), None, _facts(dataset, room), unchecked=unchecked)
         with open_for_photos(backbone, listing, config, watchers.say) as features:
             dataset = read_photos(features, listing, config.allow_quarantined, counter.advance)
             rows = features.activations.rows((record, 0) for record in dataset.records)
             near = near_pairs(dataset.records, np.stack(list(rows)), room)
             dataset = with_near_duplicates(dataset, near)
-            out_of_fold = _answers(dataset, backbone, features)
-    return dataset, near, out_of_fold, []
+            outputs, has_answer = _answers(dataset, backbone, features)
+    facts = _facts(dataset, room)
+    return dataset, Known(_splits(dataset), near, facts, outputs, has_answer)
 
 
-def _answers(dataset: Dataset, backbone: OnnxBackbone, features: OpenedBackbone) -> OutOfFold | None:
-    """Return what heads answer that were solved without the photos; None for a task without a solver."""
+def _splits(dataset: Dataset) -> list[str]:
+    return [record.split or "" for record in dataset.records]
+
+
+def _facts(dataset: Dataset, room: Room) -> list[PhotoFacts | None]:
+    found = photo_facts(((record.photo, record.sha256) for record in dataset.records), room)
+    return [None if isinstance(each, ImageError) else each for each in found]
+
+
+def _answers(
+    dataset: Dataset, backbone: OnnxBackbone, features: OpenedBackbone
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return what heads answer that were solved without the photos, and which photos have such an answer."""
     if tasks.of(dataset.task).solver is None:
-        return None
+        return None, None
     scale = Scale.of(dataset.records, dataset.targets)
     targets = Targets(dataset.task, dataset.class_names, backbone.preprocessing, scale)
     blocks = affordable_blocks(backbone, features, targets, len(dataset.records))
     rows = partial(features.rows, stages=[block.name for block in blocks[:-1]])
-    return solve_photos(dataset.records, (0,), rows, blocks, targets).out_of_fold
+    solved = solve_photos(dataset.records, (0,), rows, blocks, targets)
+    if solved.out_of_fold is None:
+        return None, None
+    info = describe(backbone, dataset, solved.reading, scale)
+    outputs = tasks.of(dataset.task).to_file(solved.out_of_fold.outputs, info)
+    return outputs, solved.out_of_fold.fold >= 0
