@@ -55,11 +55,41 @@ def test_each_class_gives_its_fraction_exactly(fraction, counts, expected):
     assert splits.test == ()
     assert splits.shared == ()
     listed = [Candidate(record.photo, str(record.label), None) for record in distinct(counts)]
-    assert likely_counts(listed, fraction) == (len(splits.train), len(splits.val))
+    assert likely_counts(listed, fraction) == (len(splits.train), len(splits.val), 0)
     assert likely_counts([*listed[1:], Candidate(Photo("v.jpg"), "0", "val")], fraction) == (
         len(listed) - 1,
         1,
+        0,
     )
+
+
+def test_a_test_split_is_held_out_first_and_validation_photos_come_from_the_rest():
+    dataset = dataset_of(distinct([100, 40]))
+    splits = split_dataset(dataset, val_fraction=0.2, test_fraction=0.3, seed=1)
+    assert (per_class(splits.test), per_class(splits.val)) == ({0: 30, 1: 12}, {0: 20, 1: 8})
+    assert Counter(splits.train + splits.val + splits.test) == Counter(dataset.records)
+    listed = [Candidate(record.photo, str(record.label), None) for record in dataset.records]
+    assert likely_counts(listed, 0.2, 0.3) == (70, 28, 42)
+    given = split_dataset(
+        dataset_of([*distinct([100, 40]), *distinct([3, 3], "test", "t")]),
+        val_fraction=0.2,
+        test_fraction=0.3,
+        seed=1,
+    )
+    assert (len(given.test), len(given.val)) == (6, 28)
+
+
+def test_near_duplicates_stay_on_one_side_and_are_ordered_by_their_smallest_hash():
+    records = distinct([60])
+    alike = [
+        dataclasses.replace(record, alike=records[number // 3 * 3].sha256)
+        for number, record in enumerate(records)
+    ]
+    splits = split_dataset(dataset_of(alike), val_fraction=0.2, seed=0)
+    assert not {record.alike for record in splits.train} & {record.alike for record in splits.val}
+    assert len(splits.val) == 12
+    fewer = split_dataset(dataset_of(alike[:-1]), val_fraction=0.2, seed=0)
+    assert len(digests(fewer.val) ^ digests(splits.val)) <= 4
 
 
 @st.composite

@@ -104,8 +104,7 @@ def test_a_shortcut_to_one_small_class_of_many_is_found() -> None:
 def test_a_weak_tendency_is_not_reported() -> None:
     photos = random_photos(200)
     photos[:8] = [
-        replace(each, format=("JPEG", "GIF")[label])
-        for each, label in zip(photos[:8], LABELS, strict=False)
+        replace(each, format=("JPEG", "GIF")[label]) for each, label in zip(photos[:8], LABELS, strict=False)
     ]
     assert find_shortcuts(photos, LABELS, NAMES) == []
 

@@ -147,8 +147,8 @@ def check(
     """Look for faults in photos and labels.
 
     Finds copies and near-duplicates, leaks between splits, wrong labels, faulty photos, small classes and
-    shortcuts. Nothing is changed. To act on findings, write drop, keep or label NAME into the column decision of the
-    table, and give the table to train, evaluate and check with --decisions.
+    shortcuts. Nothing is changed. To act on findings, write drop, keep or label NAME into the column decision
+    of the table, and give the table to train, evaluate and check with --decisions.
     """
     findings = headstart.check(data, out, quick=quick, **settings)
     for path, reason in findings.unreadable:

@@ -29,7 +29,7 @@ _OTHER_NAMES = {
 }
 
 
-Need = Literal["steps", "boxes", "split"]
+Need = Literal["steps", "boxes", "split", "test"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)  # generating these methods would slow the command line down
@@ -49,8 +49,8 @@ class Setting:
         shown: The default in the help, where the value alone does not explain it.
         metavar: The placeholder for the value in the help; by default CHOICE or NUMBER.
         commands: Commands besides ``train`` that have this option.
-        needs: A run without this ignores the setting: training steps, boxes to learn, or photos that
-            Headstart splits.
+        needs: A run without this ignores the setting: training steps, boxes to learn, or a validation or test
+            split that Headstart makes.
         section: Its heading in the help. Empty: the setting is not an option of the command line.
     """
 

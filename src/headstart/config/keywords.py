@@ -53,6 +53,7 @@ class TrainSettings(FeatureSettings, total=False):
     """Settings of a run as keywords: all fields of ``TrainConfig`` except ``data`` and ``watch``."""
 
     decisions: str | os.PathLike[str] | None
+    test: float
     min_visible: float
     head: str
     recipe: str | os.PathLike[str]

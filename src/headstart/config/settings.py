@@ -73,6 +73,16 @@ class TrainConfig:
         commands=("features", "lr-find", "check"),
         needs="split",
     )
+    test: float = _labels(
+        0.0,
+        "fraction of the photos held out for a final score, by which nothing is chosen",
+        at_least=0,
+        below=1,
+        shown="0, unless the data have test photos",
+        metavar="FRACTION",
+        commands=(),
+        needs="test",
+    )
     task: str = _labels(
         "auto",
         "what is predicted",
@@ -267,6 +277,8 @@ class TrainConfig:
             problems.extend(contradictions(str(self.recipe), changes, self.select))
         if not problems:
             problems = contradictions_of_backbone(self)
+        if not problems and self.val_fraction + self.test >= 1:
+            problems = [f"val is {self.val:g} and test is {self.test:g}; together they must be below 1."]
         if problems:
             raise ConfigError(problems)
 

@@ -12,6 +12,7 @@ _LACKING: Final[dict[Need, str]] = {
     "steps": "a head that is solved takes no training steps",
     "boxes": "no boxes are predicted",
     "split": "the data bring their own validation photos",
+    "test": "the data bring their own test photos",
 }
 
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headstart import tasks
+from headstart.config import Need
 from headstart.errors import DataError
-from headstart.records import Candidate, Dataset, Record, TaskName
+from headstart.records import Candidate, Dataset, Listing, Record, TaskName
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +32,13 @@ class Splits:
     straddling: int = 0
 
 
-def split_dataset(dataset: Dataset, *, val_fraction: float, seed: int) -> Splits:
-    """Return the splits of the dataset; if it has no val split, hold out a fraction of the training photos.
+def split_dataset(dataset: Dataset, *, val_fraction: float, seed: int, test_fraction: float = 0.0) -> Splits:
+    """Return the splits of the dataset; missing ones are fractions of the training photos.
 
     The split is stratified: the fraction applies to each class, to the photos of each label, or to each
-    range of a number; for boxes without classes, to all photos. Identical photos and photos of one group stay
-    on one side, so with groups the fractions are approximate. The choice does not depend on file names or
-    order, and adding photos changes few validation photos.
+    range of a number; for boxes without classes, to all photos. Identical photos, near-duplicates and photos
+    of one group stay on one side, so the fractions are approximate. The choice does not depend on file names
+    or order, and adding photos moves few others.
 
     Args:
         dataset: The photos.
@@ -46,6 +47,8 @@ def split_dataset(dataset: Dataset, *, val_fraction: float, seed: int) -> Splits
             (photos that also occur under another class do not count). The same holds for each label, unless
             photos shared with other labels prevent it.
         seed: Random seed of the choice.
+        test_fraction: Fraction to hold out as a test split, likewise; 0 for none. Ignored if the data have a
+            test split. Together with ``val_fraction``, it is below 1.
 
     Raises:
         DataError: No class has two different photos or groups, so nothing can be held out.
@@ -54,27 +57,11 @@ def split_dataset(dataset: Dataset, *, val_fraction: float, seed: int) -> Splits
     train = tuple(record for record in records if record.split in (None, "train"))
     val = tuple(record for record in records if record.split == "val")
     test = tuple(record for record in records if record.split == "test")
+    if test_fraction and not test:
+        train, test = _hold_out(train, dataset, test_fraction, f"test {seed}", "testing")
+        val_fraction /= 1 - test_fraction  # of the rest
     if not val:
-        assert 0 < val_fraction < 1  # TrainConfig has checked it
-        held_back = _hold_back(train, dataset.task, val_fraction, seed)
-        if not held_back:
-            answers = _answers(train, dataset.task)
-            if twice := [record.path for record in train if len(answers[record.sha256]) > 1]:
-                raise DataError(
-                    f"{len(twice)} of {len(train)} photos occur twice, byte for byte, with different "
-                    f"labels, so none can be held back for validation: {twice[0]!r}, for example. Remove the "
-                    "wrong ones."
-                )
-            what = "No class has" if dataset.class_names else "There are no"
-            which = (
-                "photos of two different groups" if any(r.group for r in train) else "two different photos"
-            )
-            raise DataError(
-                f"{what} {which}, so none can be held back for validation. Add photos, or name a folder of "
-                "validation photos: --val FOLDER"
-            )
-        val = tuple(record for record in train if record.sha256 in held_back)
-        train = tuple(record for record in train if record.sha256 not in held_back)
+        train, val = _hold_out(train, dataset, val_fraction, f"{seed}", "validation")
     in_train = {record.sha256 for record in train}
     sides: dict[str, set[int]] = defaultdict(set)
     for side, of_side in enumerate((train, val, test)):
@@ -90,20 +77,60 @@ def split_dataset(dataset: Dataset, *, val_fraction: float, seed: int) -> Splits
     )
 
 
-def likely_counts(photos: Sequence[Candidate], val_fraction: float) -> tuple[int, int]:
-    """Estimate the numbers of training and validation photos, before any photo has been read.
+def _hold_out(
+    train: tuple[Record, ...], dataset: Dataset, fraction: float, seed: str, purpose: str
+) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+    """Return the photos that stay, and those that are held out.
+
+    Raises:
+        DataError: Nothing can be held out.
+    """
+    assert 0 < fraction < 1  # TrainConfig has checked it
+    held_back = _hold_back(train, dataset.task, fraction, seed)
+    if not held_back:
+        answers = _answers(train, dataset.task)
+        if twice := [record.path for record in train if len(answers[record.sha256]) > 1]:
+            raise DataError(
+                f"{len(twice)} of {len(train)} photos occur twice, byte for byte, with different "
+                f"labels, so none can be held back for {purpose}: {twice[0]!r}, for example. Remove the "
+                "wrong ones."
+            )
+        what = "No class has" if dataset.class_names else "There are no"
+        which = "photos of two different groups" if any(r.group for r in train) else "two different photos"
+        raise DataError(
+            f"{what} {which}, so none can be held back for {purpose}. Add photos, or name a folder of "
+            "validation photos: --val FOLDER"
+        )
+    held_out = tuple(record for record in train if record.sha256 in held_back)
+    return tuple(record for record in train if record.sha256 not in held_back), held_out
+
+
+def given_splits(listing: Listing) -> set[Need]:
+    """Return what ``unused_settings`` calls the splits that the data bring, so that none is made."""
+    given = {candidate.split for candidate in listing.candidates}
+    needs: dict[str, Need] = {"val": "split", "test": "test"}
+    return {need for split, need in needs.items() if split in given}
+
+
+def likely_counts(
+    photos: Sequence[Candidate], val_fraction: float, test_fraction: float = 0.0
+) -> tuple[int, int, int]:
+    """Estimate the numbers of training, validation and test photos, before any photo has been read.
 
     Args:
         photos: The listed photos; copies, groups and unreadable photos are not known yet.
         val_fraction: As for ``split_dataset``.
+        test_fraction: As for ``split_dataset``.
     """
     splits = Counter(photo.split for photo in photos)
-    num_train = splits["train"] + splits[None]
-    if splits["val"]:
-        return num_train, splits["val"]
-    per_class = Counter(photo.class_name for photo in photos if photo.split != "test")
-    num_val = sum(_share(val_fraction, num) for num in per_class.values())
-    return num_train - num_val, num_val
+    per_class = Counter(photo.class_name for photo in photos if photo.split in (None, "train"))
+    num_train, num_val, num_test = per_class.total(), splits["val"], splits["test"]
+    if test_fraction and not num_test:
+        num_test = sum(_share(test_fraction, num) for num in per_class.values())
+    if not splits["val"]:
+        num_val = sum(_share(val_fraction, num) for num in per_class.values())
+    held_out = (num_val - splits["val"]) + (num_test - splits["test"])
+    return num_train - held_out, num_val, num_test
 
 
 def _share(fraction: float, num_photos: int) -> int:
@@ -137,7 +164,7 @@ class _Unit:
 # Libraries deal all photos anew when one is added: scikit-learn's StratifiedGroupKFold, which makes equal
 # folds only, keeps fractions roughly and costs 1.3 s of import, and iterative-stratification, which follows a
 # shuffled order and knows no groups.
-def _hold_back(records: Sequence[Record], task: TaskName, fraction: float, seed: int) -> set[str]:
+def _hold_back(records: Sequence[Record], task: TaskName, fraction: float, seed: str) -> set[str]:
     """Choose photos for validation by their bytes and groups.
 
     Strata are processed one by one, beginning with the smallest, until the fraction of each is reached; each
@@ -218,7 +245,7 @@ def _units(
     names: Sequence[str],
     strata: Sequence[tuple[int, ...]],
     task: TaskName,
-    seed: int,
+    seed: str,
 ) -> list[_Unit]:
     """Return the units of the photos, in the order of their hashes."""
     answers = _answers(records, task)

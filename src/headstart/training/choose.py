@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from headstart import recipe, tasks
-from headstart.config import TrainConfig, file_is_not_trained, unused_settings
+from headstart.config import Need, TrainConfig, file_is_not_trained, unused_settings
 from headstart.data.sources.source import read_source
+from headstart.data.split import given_splits, likely_counts
 from headstart.environment import has_pytorch, may_have_gpu
 from headstart.errors import ConfigError, MissingPackageError, NetworkError, WeightsError, requires_extra
 from headstart.frozen.backbones import find_backbone, refuse_unknown
@@ -158,10 +158,7 @@ def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup 
     backbone = find_graph(config, listing.task, say)
     if isinstance(backbone, str):
         return backbone
-    splits = Counter(candidate.split for candidate in listing.candidates)
-    num_train = splits["train"] + splits[None]
-    if not splits["val"]:
-        num_train -= round(config.val_fraction * num_train)
+    num_train, _, _ = likely_counts(listing.candidates, config.val_fraction, config.test)
     outputs = task.num_outputs(len(listing.class_names), len(listing.targets))
     if config.head == "stages" and not backbone.earlier:
         raise ConfigError(
@@ -181,7 +178,8 @@ def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup 
             f"A head for {num_train:,} photos and {outputs:,} outputs takes too much memory to be solved at "
             f"once, so it is trained in steps."
         )
-    for note in unused_settings(config, {"steps", "boxes", *(("split",) if splits["val"] else ())}):
+    lacking: set[Need] = {"steps", "boxes", *given_splits(listing)}
+    for note in unused_settings(config, lacking):
         say(note)
     setup = ProbeSetup(config, listing, backbone)
     return setup if config.head == "stages" else _affordable(setup, num_train, outputs, say)

@@ -15,7 +15,7 @@ from torch import nn
 from headstart import recipe, tasks
 from headstart.config import RECIPES, Need, PhaseConfig, TrainConfig, file_is_not_trained, unused_settings
 from headstart.data.sources.source import read_source
-from headstart.data.split import likely_counts
+from headstart.data.split import given_splits, likely_counts
 from headstart.data.targets import Scale, Targets
 from headstart.errors import ConfigError, NetworkError, UsageError
 from headstart.frozen.cache import Room
@@ -110,12 +110,10 @@ def prepare(
     if config.backbone_is_file:
         raise ConfigError([file_is_not_trained(config.backbone)])
     listing = read_source(config.data, config.val_folder, **config.source_options)
-    lacking: set[Need] = set() if tasks.of(listing.task).has_box else {"boxes"}
-    if any(candidate.split == "val" for candidate in listing.candidates):
-        lacking.add("split")
-    for note in unused_settings(config, lacking):
+    without_boxes: set[Need] = set() if tasks.of(listing.task).has_box else {"boxes"}
+    for note in unused_settings(config, without_boxes | given_splits(listing)):
         watchers.say(note)
-    num_train, num_val = likely_counts(listing.candidates, config.val_fraction)
+    num_train, num_val, _ = likely_counts(listing.candidates, config.val_fraction, config.test)
     backbone = resolve(config.backbone)
     preprocessing = backbone.preprocessing_for(listing.task, config.resize, config.size_px)
     targets = Targets(

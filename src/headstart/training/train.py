@@ -151,7 +151,8 @@ def _run(
             dataset = check_images(listing, config.allow_quarantined, checks=checks)
         near = floor.near_duplicates(dataset.records)
         dataset = with_near_duplicates(dataset, near)
-        splits = split_dataset(dataset, val_fraction=config.val_fraction, seed=config.seed)
+        fractions = {"val_fraction": config.val_fraction, "test_fraction": config.test}
+        splits = split_dataset(dataset, seed=config.seed, **fractions)
         floor.begin(out, dataset, splits, force=force)
         watchers.run_begun(run.start())
         watchers.photos_read(listing, dataset, splits)

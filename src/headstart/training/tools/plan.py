@@ -90,8 +90,7 @@ def _of_probe(setup: ProbeSetup, out: str | os.PathLike[str] | None) -> Iterator
     """Describe a run without steps."""
     RunFolder.refuse(out, setup.config.data)
     config, listing, backbone, phase = setup.config, setup.listing, setup.backbone, setup.phase
-    num_train, num_val = likely_counts(listing.candidates, config.val_fraction)
-    num_test = sum(photo.split == "test" for photo in listing.candidates)
+    num_train, num_val, num_test = likely_counts(listing.candidates, config.val_fraction, config.test)
     num_views = 1 if phase.augment == "none" else phase.views
     num_read = num_views * num_train + num_val + num_test
     size_px = backbone.preprocessing.size_px
@@ -158,7 +157,7 @@ def _heading(setup: Setup, accelerator: Accelerator, out: str | os.PathLike[str]
     from headstart.model.stages_head import StagesNetwork
 
     config, source, listing = setup.config, setup.source, setup.listing
-    num_test = sum(candidate.split == "test" for candidate in listing.candidates)
+    *_, num_test = likely_counts(listing.candidates, config.val_fraction, config.test)
     yield _NOTHING_DONE
     yield ""
     yield line(
