@@ -14,6 +14,9 @@ from tests.frozen.test_onnx_file import network, saved
 
 import headstart as hs
 from headstart.errors import ConfigError, UsageError
+from headstart.findings.survey import mostly_leaks
+from headstart.images.photo import Photo
+from headstart.records import Dataset, Record
 
 HALF = (0.5, 0.5, 0.5)
 
@@ -141,3 +144,14 @@ def test_unknown_settings_and_other_files_are_refused(
     (tmp_path / "mine.csv").write_text("image,label\na.jpg,cat\n")
     with pytest.raises(UsageError, match="not a file of the kind"):
         hs.check(leaky, tmp_path / "mine.csv", **options)
+
+
+def test_a_split_mostly_leaks_if_most_validation_photos_have_a_partner_in_train() -> None:
+    splits = ["train"] * 6 + ["val"] * 4 + ["test"] * 2
+    records = [Record(Photo(f"{row}.jpg"), 0, split, f"{row:064x}") for row, split in enumerate(splits)]
+    dataset = Dataset("photos", tuple(records), ("a",), (), (), len(records))
+    near = [(0, 6), (7, 1), (2, 7), (8, 3)]
+    assert mostly_leaks(dataset, near)
+    assert not mostly_leaks(dataset, near[:3])  # two of four
+    assert not mostly_leaks(dataset, [(6, 7), (8, 10), (0, 1), (0, 11)])
+    assert not mostly_leaks(dataset, None)

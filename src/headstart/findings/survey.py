@@ -54,6 +54,18 @@ def with_near_duplicates(dataset: Dataset, near: Sequence[tuple[int, int]] | Non
     return dataclasses.replace(dataset, records=tuple(records))
 
 
+def mostly_leaks(dataset: Dataset, near: Sequence[tuple[int, int]] | None) -> bool:
+    """Return whether most of the given validation photos are near-duplicates of training photos.
+
+    With such a split, its owner says that the model will be used on photos that it has nearly seen, for
+    example further exposures of the same parts. Folds should then be like the split.
+    """
+    splits = [record.split for record in dataset.records]
+    pairs = [(one, other) for pair in near or () for one, other in (pair, pair[::-1])]
+    leaking = {one for one, other in pairs if splits[one] == "val" and splits[other] in ("train", None)}
+    return 2 * len(leaking) > splits.count("val")
+
+
 def stored_facts(records: Sequence[Record], room: Room) -> list[PhotoFacts | None]:
     """Return the facts of photos that are stored, without decoding any photo."""
     store = PhotoStore(room)

@@ -15,7 +15,7 @@ from headstart.data.check import check_images
 from headstart.data.split import split_dataset
 from headstart.environment import is_secondary
 from headstart.errors import ConfigError
-from headstart.findings.survey import with_near_duplicates
+from headstart.findings.survey import mostly_leaks, with_near_duplicates
 from headstart.training.choose import choose, open_floor
 from headstart.training.hand_over import hand_over
 from headstart.training.run.moved import moved, refuse_missing_photos
@@ -150,7 +150,8 @@ def _run(
             checks = floor.read_photos(counter.advance)
             dataset = check_images(listing, config.allow_quarantined, checks=checks)
         near = floor.near_duplicates(dataset.records)
-        dataset = with_near_duplicates(dataset, near)
+        if not mostly_leaks(dataset, near):
+            dataset = with_near_duplicates(dataset, near)
         fractions = {"val_fraction": config.val_fraction, "test_fraction": config.test}
         splits = split_dataset(dataset, seed=config.seed, **fractions)
         floor.begin(out, dataset, splits, force=force)
