@@ -9,12 +9,15 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
+from headstart.tasks.measures import Kind
+
 Interval: TypeAlias = tuple[float, float]
 """The lower and the upper end."""
 
 _Z: Final = NormalDist().inv_cdf(0.975)
 _NUM_SAMPLES: Final = 2000
 _AT_ONCE: Final = 200  # samples, to limit the memory
+_LARGEST_STEP: Final = 500.0  # on a logarithmic scale, below what overflows
 
 
 def wilson(num_right: float, num: float) -> Interval:
@@ -99,6 +102,87 @@ def of_proportion(is_right: Sequence[bool] | np.ndarray, units: Sequence[int] | 
     values = np.asarray(is_right, np.float64)
     num = len(values) / _design_effect(values, np.asarray(units))
     return wilson(float(values.mean()) * num, num)
+
+
+def of_influences(
+    value: float, influences: np.ndarray, units: np.ndarray, kind: Kind | None = None
+) -> Interval | None:
+    """Return the interval of a score from the influence of each photo: Student's t times the standard error.
+
+    A bounded score is transformed first, so that its interval stays within the bounds: by the logit in 0..1,
+    by the logarithm above 0. The mix of classes counts as a sample, too: a bootstrap that is stratified by
+    class covers less than 90 % where it is one (docs/measurements.md).
+
+    Args:
+        value: The score.
+        influences: (N,), as in ``tasks.measures.Measure``.
+        units: As for ``over_units``.
+        kind: What is known about the score; None for the difference of two scores.
+
+    Returns:
+        The interval; None if the score is undefined or at its bound, or there are fewer than two units.
+
+    Source: Davison and Hinkley 1997, Bootstrap Methods and their Application, section 2.7.
+    """
+    _, unit_of = np.unique(np.asarray(units), return_inverse=True)
+    sums = np.bincount(unit_of, influences)
+    num = len(sums)
+    if math.isnan(value) or num < 2:
+        return None
+    half = _student(num - 1) * math.sqrt(num / (num - 1) * float(np.square(sums).sum())) / len(influences)
+    if kind is None:
+        return value - half, value + half
+    if kind == "unit":
+        if not 0 < value < 1:
+            return None
+        odds, step = math.log(value / (1 - value)), half / (value * (1 - value))
+        return _expit(odds - step), _expit(odds + step)
+    rest = 1 - value if kind == "r2" else value  # the part of the variance that is left; or an error
+    if not rest > 0:
+        return None
+    factor = math.exp(min(half / rest, _LARGEST_STEP))
+    return (1 - rest * factor, 1 - rest / factor) if kind == "r2" else (rest / factor, rest * factor)
+
+
+def mcnemar(differences: Sequence[float] | np.ndarray, units: Sequence[int] | np.ndarray) -> float:
+    """Return the exact p value of McNemar's test: that two models are right equally often.
+
+    Of units with several photos, the sign of their sum counts.
+
+    Args:
+        differences: (N,), for each photo 1 if only the first model is right, -1 if only the second is right,
+            and 0 otherwise.
+        units: As for ``over_units``.
+
+    Returns:
+        The two-sided p value in 0..1; 1 if the models are right on the same photos.
+
+    Source: McNemar 1947, Psychometrika 12, 153-157; exact by the binomial distribution.
+    """
+    _, unit_of = np.unique(np.asarray(units), return_inverse=True)
+    signs = np.sign(np.bincount(unit_of, np.asarray(differences, np.float64)))
+    first, second = int((signs > 0).sum()), int((signs < 0).sum())
+    num, fewer = first + second, min(first, second)
+    logs = [math.lgamma(num + 1) - math.lgamma(k + 1) - math.lgamma(num - k + 1) for k in range(fewer + 1)]
+    return min(2 * math.fsum(math.exp(each - num * math.log(2)) for each in logs), 1.0)
+
+
+def _student(degrees: int) -> float:
+    """Return the 97.5 % quantile of Student's t, to three digits from five degrees of freedom.
+
+    Source: Abramowitz and Stegun 1964, 26.7.5.
+    """
+    z = _Z
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
+    return z + sum(term / degrees**power for power, term in enumerate(terms, 1))
+
+
+def _expit(odds: float) -> float:
+    return 1 / (1 + math.exp(-min(max(odds, -_LARGEST_STEP), _LARGEST_STEP)))
 
 
 def _design_effect(values: np.ndarray, units: np.ndarray) -> float:

@@ -1,0 +1,183 @@
+"""Scores with their 95 % intervals, from the answers of a model alone."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+import numpy as np
+
+from headstart import tasks
+from headstart.answers.intervals import Interval, of_influences, of_proportion
+from headstart.answers.scores import measures_of, scores_of
+from headstart.answers.table import SPLIT_OF, Answers
+from headstart.inference.model_file import ModelInfo
+from headstart.tasks.class_scores import without_nan
+from headstart.tasks.measures import Measure, f1_from_share
+from headstart.tasks.reliability import calibration_error, calibration_noise
+
+FEWEST_ERRORS: Final = 20
+"""Photos with an error, identical ones and those of a group counted once, below which only shares have an
+interval: the others' would be too narrow.
+"""
+
+TOO_FEW: Final = "too few errors for an interval"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A score with its interval.
+
+    Attributes:
+        value: The score; NaN if it is undefined.
+        interval: Its 95 % interval; None if there is none.
+        reason: Why there is none; empty if there is one.
+        num_photos: Number of photos that the score is about.
+    """
+
+    value: float
+    interval: Interval | None
+    reason: str
+    num_photos: int
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Scores of a model on some photos, with intervals.
+
+    Attributes:
+        overall: Scores by name, the main score first.
+        parts: Scores by name for each class or target.
+        folders: The main score by folder of the photos, if there are several beside those of the classes.
+        sizes: The main score by size of the photos, where it is known.
+        num_photos: Number of photos.
+        num_units: Number of independent photos or groups.
+        num_errors: Number of these with an error.
+        calibration_error: Mean difference between probability and frequency (ECE); None for tasks without
+            probabilities.
+        calibration_noise: The error that a perfectly calibrated model would show on these photos; as above.
+    """
+
+    overall: Mapping[str, Estimate]
+    parts: Mapping[str, Mapping[str, Estimate]]
+    num_photos: int
+    num_units: int
+    num_errors: int
+    folders: Mapping[str, Estimate] = field(default_factory=dict)
+    sizes: Mapping[str, Estimate] = field(default_factory=dict)
+    calibration_error: float | None = None
+    calibration_noise: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the overall scores for JSON: ``NAME`` and ``NAME_interval``; undefined ones are null."""
+        found: dict[str, Any] = {}
+        for name, each in self.overall.items():
+            found |= {name: each.value, f"{name}_interval": each.interval and list(each.interval)}
+        if self.calibration_error is not None:
+            found["calibration_error"] = self.calibration_error
+            found["calibration_noise"] = self.calibration_noise
+        return without_nan(found)
+
+
+def names_of(info: ModelInfo) -> tuple[str, ...]:
+    """Return the names of the scores that ``estimates_of`` gives for a model, the main score first."""
+    task = tasks.of(info.task)
+    return (*task.score_names(info), *(("calibration_error",) if task.activation else ()))
+
+
+def estimates_of(
+    answers: Answers, info: ModelInfo, sizes: Sequence[tuple[int, int] | None] | None = None
+) -> Estimates:
+    """Return all scores with intervals.
+
+    Args:
+        answers: At least one row, for example ``answers.of_source("test")``.
+        info: Description of the model.
+        sizes: Width and height of each photo in pixels; None where they are unknown.
+
+    Raises:
+        UsageError: There are no answers, or they belong to another model.
+    """
+    measures, units = measures_of(answers, info), answers.units
+    num_errors = len(np.unique(units[measures.is_wrong]))
+    # As elsewhere, to the last bit: the order of additions differs.
+    known = scores_of(answers, info).summary
+    overall = {
+        name: estimate(each, units, num_errors, known.get(name)) for name, each in measures.overall.items()
+    }
+    parts = {
+        part: {name: estimate(each, units, num_errors) for name, each in of_part.items()}
+        for part, of_part in measures.parts.items()
+    }
+    main = next(iter(measures.overall.values()))
+
+    def by(names: Sequence[str]) -> dict[str, Estimate]:
+        places = np.array(names)
+        found = {}
+        for name in dict.fromkeys(sorted(names)):
+            rows = places == name
+            errors = len(np.unique(units[measures.is_wrong & rows]))
+            found[name] = estimate(main.of(rows), units[rows], errors)
+        return found
+
+    probability = measures.probability
+    return Estimates(
+        overall,
+        parts,
+        len(answers),
+        len(np.unique(units)),
+        num_errors,
+        by(found) if (found := _folders(answers)) else {},
+        by(_size_names(sizes, info.preprocessing.size_px)) if sizes else {},
+        None if probability is None else calibration_error(probability, measures.is_true),
+        None if probability is None else calibration_noise(probability),
+    )
+
+
+def estimate(measure: Measure, units: np.ndarray, num_errors: int, value: float | None = None) -> Estimate:
+    """Return a score with its interval.
+
+    Args:
+        measure: The score, over N photos.
+        units: (N,), numbers of independent units.
+        num_errors: Number of units with an error; of shares, any number is enough.
+        value: The score, if it is known to the last bit.
+    """
+    value = measure.value if value is None else value
+    counted = np.isfinite(measure.per_photo)
+    num_photos = int(counted.any(1).sum() if counted.ndim == 2 else counted.sum())
+    if math.isnan(measure.value):
+        return Estimate(math.nan, None, "undefined for these photos", num_photos)
+    if measure.kind in ("share", "f1"):
+        of_values = np.repeat(units, measure.per_photo.shape[1]) if counted.ndim == 2 else units
+        low, high = of_proportion(measure.per_photo[counted], of_values[counted.ravel()])
+        ends = (f1_from_share(low), f1_from_share(high)) if measure.kind == "f1" else (low, high)
+        return Estimate(value, ends, "", num_photos)
+    if num_errors < FEWEST_ERRORS:
+        return Estimate(value, None, TOO_FEW, num_photos)
+    interval = of_influences(value, measure.per_photo, units, measure.kind)
+    return Estimate(value, interval, "" if interval else TOO_FEW, num_photos)
+
+
+_MOST_FOLDERS: Final = 20
+
+
+def _folders(answers: Answers) -> list[str]:
+    """Return the folder of each photo, without names of classes and splits; empty unless there are several."""
+    left_out = {*answers.label, *SPLIT_OF.values()}
+    parts = [PurePosixPath(path).parent.parts for path in answers.path]
+    found = ["/".join(part for part in each if part not in left_out) or "." for each in parts]
+    counts = Counter(found)
+    return found if 2 <= len(counts) <= _MOST_FOLDERS else []
+
+
+def _size_names(sizes: Sequence[tuple[int, int] | None], input_px: int) -> list[str]:
+    """Return the range that contains the shorter side of each photo, in multiples of the model's input."""
+    limits = [input_px * factor for factor in (1, 2, 4)]
+    names = [f"below {limits[0]} px", *(f"from {limit} px" for limit in limits)]
+    return ["unknown" if size is None else names[bisect.bisect_right(limits, min(size))] for size in sizes]
