@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -14,12 +14,13 @@ import numpy as np
 
 from headstart import tasks
 from headstart.answers.intervals import Interval, of_influences, of_proportion
-from headstart.answers.scores import measures_of, scores_of
+from headstart.answers.scores import measures_of, scores_of, summary_of
 from headstart.answers.table import SPLIT_OF, Answers
 from headstart.inference.model_file import ModelInfo
 from headstart.tasks.class_scores import without_nan
 from headstart.tasks.measures import Measure, f1_from_share
 from headstart.tasks.reliability import calibration_error, calibration_noise
+from headstart.tasks.task import Scores
 
 FEWEST_ERRORS: Final = 20
 """Photos with an error, identical ones and those of a group counted once, below which only shares have an
@@ -27,6 +28,8 @@ interval: the others' would be too narrow.
 """
 
 TOO_FEW: Final = "too few errors for an interval"
+
+_SIZE_FACTORS: Final = (1, 2, 4)  # of the model's input: limits of the ranges of photo sizes
 
 
 @dataclass(frozen=True)
@@ -75,19 +78,17 @@ class Estimates:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the overall scores for JSON: ``NAME`` and ``NAME_interval``; undefined ones are null."""
-        found: dict[str, Any] = {}
-        for name, each in self.overall.items():
-            found |= {name: each.value, f"{name}_interval": each.interval and list(each.interval)}
+        found = _to_dict(self.overall)
         if self.calibration_error is not None:
             found["calibration_error"] = self.calibration_error
             found["calibration_noise"] = self.calibration_noise
-        return without_nan(found)
+        return found
 
 
 def names_of(info: ModelInfo) -> tuple[str, ...]:
     """Return the names of the scores that ``estimates_of`` gives for a model, the main score first."""
     task = tasks.of(info.task)
-    return (*task.score_names(info), *(("calibration_error",) if task.activation else ()))
+    return task.score_names(info)
 
 
 def estimates_of(
@@ -116,15 +117,16 @@ def estimates_of(
     }
     main = next(iter(measures.overall.values()))
 
-    def by(names: Sequence[str]) -> dict[str, Estimate]:
+    def by(names: Sequence[str], order: Sequence[str]) -> dict[str, Estimate]:
         places = np.array(names)
         found = {}
-        for name in dict.fromkeys(sorted(names)):
-            rows = places == name
-            errors = len(np.unique(units[measures.is_wrong & rows]))
-            found[name] = estimate(main.of(rows), units[rows], errors)
+        for name in order:
+            if (rows := places == name).any():
+                errors = len(np.unique(units[measures.is_wrong & rows]))
+                found[name] = estimate(main.of(rows), units[rows], errors)
         return found
 
+    folders, input_px = _folders(answers), info.preprocessing.size_px
     probability = measures.probability
     return Estimates(
         overall,
@@ -132,8 +134,8 @@ def estimates_of(
         len(answers),
         len(np.unique(units)),
         num_errors,
-        by(found) if (found := _folders(answers)) else {},
-        by(_size_names(sizes, info.preprocessing.size_px)) if sizes else {},
+        by(folders, sorted(set(folders))),
+        by([_size_name(size, input_px) for size in sizes], _size_ranges(input_px)) if sizes else {},
         None if probability is None else calibration_error(probability, measures.is_true),
         None if probability is None else calibration_noise(probability),
     )
@@ -164,20 +166,70 @@ def estimate(measure: Measure, units: np.ndarray, num_errors: int, value: float 
     return Estimate(value, interval, "" if interval else TOO_FEW, num_photos)
 
 
+def headline_of(answers: Answers, info: ModelInfo) -> dict[str, Any]:
+    """Return ``summary_of`` with ``NAME_interval`` for each score: two ends, or None without an interval.
+
+    Arguments and errors are those of ``estimates_of``.
+    """
+    overall = estimates_of(answers, info).overall
+    found: dict[str, Any] = {}
+    for name, value in summary_of(answers, info).items():
+        found[name] = value
+        if name in overall:
+            interval = overall[name].interval
+            found[f"{name}_interval"] = None if interval is None else list(interval)
+    return found
+
+
+def metrics_of(scores: Scores, estimates: Estimates) -> dict[str, Any]:
+    """Return all scores for JSON, each beside its interval: ``NAME`` and ``NAME_interval``.
+
+    Undefined scores and missing intervals are null.
+
+    Args:
+        scores: Scores on some photos.
+        estimates: Estimates on the same photos.
+    """
+    found = estimates.to_dict()
+    for name, value in scores.to_dict().items():
+        if name in ("classes", "targets"):
+            of_parts = zip(value, estimates.parts.values(), strict=True)
+            found[name] = [{**row, **_to_dict(part, known=row)} for row, part in of_parts]
+        else:
+            found.setdefault(name, value)
+    return found
+
+
+def _to_dict(estimates: Mapping[str, Estimate], known: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, each in estimates.items():
+        value = (known or {}).get(name, each.value)
+        found |= {name: value, f"{name}_interval": None if each.interval is None else list(each.interval)}
+    return without_nan(found)
+
+
 _MOST_FOLDERS: Final = 20
 
 
 def _folders(answers: Answers) -> list[str]:
-    """Return the folder of each photo, without names of classes and splits; empty unless there are several."""
+    """Return the folder of each photo without classes and splits; empty unless there are several."""
     left_out = {*answers.label, *SPLIT_OF.values()}
-    parts = [PurePosixPath(path).parent.parts for path in answers.path]
-    found = ["/".join(part for part in each if part not in left_out) or "." for each in parts]
-    counts = Counter(found)
-    return found if 2 <= len(counts) <= _MOST_FOLDERS else []
+    parts = [
+        [part for part in PurePosixPath(path).parent.parts if part not in left_out] for path in answers.path
+    ]
+    shared = len(list(itertools.takewhile(lambda level: len(set(level)) == 1, zip(*parts, strict=False))))
+    found = ["/".join(each[shared:]) or "." for each in parts]
+    return found if 2 <= len(set(found)) <= _MOST_FOLDERS else []
 
 
-def _size_names(sizes: Sequence[tuple[int, int] | None], input_px: int) -> list[str]:
-    """Return the range that contains the shorter side of each photo, in multiples of the model's input."""
-    limits = [input_px * factor for factor in (1, 2, 4)]
-    names = [f"below {limits[0]} px", *(f"from {limit} px" for limit in limits)]
-    return ["unknown" if size is None else names[bisect.bisect_right(limits, min(size))] for size in sizes]
+def _size_ranges(input_px: int) -> list[str]:
+    limits = [input_px * factor for factor in _SIZE_FACTORS]
+    return [f"below {limits[0]} px", *(f"from {limit} px" for limit in limits), "unknown"]
+
+
+def _size_name(size: tuple[int, int] | None, input_px: int) -> str:
+    """Return the range that contains the shorter side of a photo."""
+    if size is None:
+        return "unknown"
+    limits = [input_px * factor for factor in _SIZE_FACTORS]
+    return _size_ranges(input_px)[bisect.bisect_right(limits, min(size))]
