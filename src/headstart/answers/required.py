@@ -69,14 +69,14 @@ def requirements(given: Mapping[Kind, Sequence[str]], info: ModelInfo) -> list[R
                     f"--{kind} {text}: {name!r} is not a score of this model.{did_you_mean(name, allowed)} "
                     f"It has {', '.join(allowed)}."
                 )
-            elif limit is None:
-                problems.append(
-                    f"--{kind} {text}: a number must follow the name, for example --{kind} {name}=0.9"
-                )
             elif (name in LOWER_IS_BETTER) != (kind == "max"):
                 right, word = ("max", "lower") if name in LOWER_IS_BETTER else ("min", "higher")
                 problems.append(
                     f"--{kind} {text}: {word} is better for {name}. Use --{right} {name}={number}"
+                )
+            elif limit is None:
+                problems.append(
+                    f"--{kind} {text}: a number must follow the name, for example --{kind} {name}=0.9"
                 )
             else:
                 found.append(Requirement(kind, name, limit))

@@ -1,4 +1,4 @@
-"""``headstart predict`` and ``evaluate``."""
+"""``headstart predict``, ``evaluate`` and ``compare``."""
 
 from __future__ import annotations
 
@@ -172,6 +172,18 @@ def evaluate(
         print(f"headstart: not reached: {sentence}", file=sys.stderr)
     if result.unreadable or missed:
         raise typer.Exit(1)
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN ...", help="Folders of finished runs.")],
+) -> None:
+    """Compare runs on the validation or test photos that they have in common, photo by photo. Prints scores,
+    differences to the first run with 95 % intervals, and whether they mean anything.
+    """
+    result = headstart.compare(*runs)
+    print(result.as_text())
+    for note in result.notes:
+        print(f"headstart: {note}", file=sys.stderr)
 
 
 def _collecting(errors: list[str], predictions: Iterable[Prediction]) -> Iterator[Prediction]:
