@@ -79,7 +79,6 @@ def scores_by_name(rows: np.ndarray) -> dict[str, Measure]:
     return {
         **{name: each for name, each in of_classes.items() if each.kind != "share"},
         "f1": of_photos.f1(has, said),
-        "recall": of_photos.recall(has, said),
         "auc": of_photos.roc_auc(has, ranked),
         "precision": of_photos.average_precision(has, ranked, average_precision(has, ranked)),
         "rmse": of_photos.rmse(errors),

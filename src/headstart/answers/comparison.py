@@ -108,7 +108,7 @@ class Comparison(Sequence[ComparedRun]):
                 return f"{begin} the two cannot be told apart: {self._numbers(other)}."
             return f"{begin} {other.name} is {self._better(other)} than {first.name}: {self._numbers(other)}."
         parts = [
-            f"{other.name} is {self._better(other)} ({self._numbers(other)})"
+            f"{other.name} is {self._better(other)}, {self._numbers(other)}"
             for other in others
             if other.is_clear(self.metric)
         ]

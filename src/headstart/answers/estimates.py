@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from headstart import tasks
-from headstart.answers.intervals import Interval, of_influences, of_proportion
+from headstart.answers.intervals import Interval, of_influences, of_mean_of_shares, of_proportion
 from headstart.answers.scores import measures_of, scores_of, summary_of
 from headstart.answers.table import SPLIT_OF, Answers
 from headstart.inference.model_file import ModelInfo
@@ -160,6 +160,10 @@ def estimate(measure: Measure, units: np.ndarray, num_errors: int, value: float 
         low, high = of_proportion(measure.per_photo[counted], of_values[counted.ravel()])
         ends = (f1_from_share(low), f1_from_share(high)) if measure.kind == "f1" else (low, high)
         return Estimate(value, ends, "", num_photos)
+    if measure.parts:
+        shares = [part.per_photo for part in measure.parts]
+        interval = of_mean_of_shares(shares, measure.per_photo, units)
+        return Estimate(value, interval, "", num_photos)
     if num_errors < FEWEST_ERRORS:
         return Estimate(value, None, TOO_FEW, num_photos)
     interval = of_influences(value, measure.per_photo, units, measure.kind)

@@ -85,24 +85,39 @@ def evaluate(
     split = _split_of(listing, split, data)
     photos = [c for c in listing.candidates if split is None or c.split == split]
     records, quarantined, notes = _labelled(photos, listing, info, data)
+    found = _scored(predictor, records)
+    if group_by is not None and not info.num_groups:
+        notes = [_NO_GROUPS, *notes]
+    return dataclasses.replace(
+        found, split=split, quarantined=tuple(quarantined), notes=(*found.notes, *notes)
+    )
+
+
+def _scored(predictor: Predictor, records: Sequence[Record]) -> Evaluation:
+    """Score labelled photos. The notes are about photos and groups that the model was trained on."""
     answers, unreadable = answer_photos(predictor, records, "test")
     if not len(answers):
         raise DataError(f"None of the {len(records)} photos can be read; the first: {unreadable[0].error}.")
     failed = {prediction.path for prediction in unreadable}
-    facts = list(map_in_order(_sha256_and_size, (each.photo for each in records if each.path not in failed)))
-    digests, sizes = [sha256 for sha256, _ in facts], [size for _, size in facts]
-    answers = dataclasses.replace(answers, sha256=digests)
-    of_groups = note_on_groups(answers, info) or ("" if group_by is None else _NO_GROUPS)
-    seen = [] if predictor.path is None else notes_on_seen(Path(predictor.path).parent, digests)
+    answers, sizes = _with_sha256(answers, [each.photo for each in records if each.path not in failed])
+    notes = [note_on_groups(answers, predictor.info)]
+    if predictor.path is not None:
+        notes = [*notes_on_seen(Path(predictor.path).parent, answers.sha256), *notes]
     return Evaluation(
-        split,
-        tuple(record.photo for record in records),
-        scores_of(answers, info),
-        estimates_of(answers, info, sizes),
-        tuple(unreadable),
-        tuple(quarantined),
-        (*seen, *filter(None, [of_groups]), *notes),
+        split=None,
+        photos=tuple(record.photo for record in records),
+        scores=scores_of(answers, predictor.info),
+        estimates=estimates_of(answers, predictor.info, sizes),
+        unreadable=tuple(unreadable),
+        notes=tuple(filter(None, notes)),
     )
+
+
+def _with_sha256(answers: Answers, photos: Sequence[Photo]) -> tuple[Answers, list[tuple[int, int] | None]]:
+    """Add SHA-256s, so that identical photos count once; return the sizes of the photos, too."""
+    facts = list(map_in_order(_sha256_and_size, photos))
+    digests, sizes = [digest for digest, _ in facts], [size for _, size in facts]
+    return dataclasses.replace(answers, sha256=digests), sizes
 
 
 def _sha256_and_size(photo: Photo) -> tuple[str, tuple[int, int] | None]:

@@ -41,7 +41,11 @@ def wilson(num_right: float, num: float) -> Interval:
     p, z2 = num_right / num, _Z**2
     centre = (p + z2 / (2 * num)) / (1 + z2 / num)
     half = _Z / (1 + z2 / num) * math.sqrt(p * (1 - p) / num + z2 / (4 * num**2))
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    # Without rounding: no photo right and all photos right are compatible with 0 and with 1.
+    return (
+        max(centre - half, 0.0) if num_right else 0.0,
+        min(centre + half, 1.0) if num_right < num else 1.0,
+    )
 
 
 def of_mean(values: Sequence[float] | np.ndarray) -> Interval:
@@ -107,7 +111,7 @@ def of_proportion(is_right: Sequence[bool] | np.ndarray, units: Sequence[int] | 
 def of_influences(
     value: float, influences: np.ndarray, units: np.ndarray, kind: Kind | None = None
 ) -> Interval | None:
-    """Return the interval of a score from the influence of each photo: Student's t times the standard error.
+    """Return the interval of a score from the influences of photos: Student's t times the standard error.
 
     A bounded score is transformed first, so that its interval stays within the bounds: by the logit in 0..1,
     by the logarithm above 0. The mix of classes counts as a sample, too: a bootstrap that is stratified by
@@ -142,6 +146,41 @@ def of_influences(
         return None
     factor = math.exp(min(half / rest, _LARGEST_STEP))
     return (1 - rest * factor, 1 - rest / factor) if kind == "r2" else (rest / factor, rest * factor)
+
+
+def of_mean_of_shares(
+    shares: Sequence[np.ndarray], influences: np.ndarray, units: np.ndarray
+) -> Interval | None:
+    """Return the interval of a mean of shares, such as the balanced accuracy: valid for few photos per share.
+
+    It is the wider one, on each side, of two intervals: that of the influences, which is too narrow if a share
+    of few photos is 0 or 1 by chance; and that of the Wilson intervals of the shares, which is too narrow on
+    one side if many shares are.
+
+    Args:
+        shares: For each share, (N,): 0 or 1 for each photo that counts, else NaN. At least one counts.
+        influences: (N,), influences on the mean.
+        units: As for ``over_units``.
+
+    Returns:
+        The interval; None if no share has photos.
+
+    Source: Zou and Donner 2008, Statistics in Medicine 27, 1693-1702.
+    """
+    below, above, values = 0.0, 0.0, []
+    for each in shares:
+        if (counts := np.isfinite(each)).any():
+            value = float(each[counts].mean())
+            low, high = of_proportion(each[counts], units[counts])
+            below, above = below + (value - low) ** 2, above + (high - value) ** 2
+            values.append(value)
+    if not values:
+        return None
+    mean = math.fsum(values) / len(values)
+    low, high = mean - math.sqrt(below) / len(values), mean + math.sqrt(above) / len(values)
+    if (other := of_influences(mean, influences, units, "unit")) is not None:
+        low, high = min(low, other[0]), max(high, other[1])
+    return max(low, 0.0), min(high, 1.0)
 
 
 def mcnemar(differences: Sequence[float] | np.ndarray, units: Sequence[int] | np.ndarray) -> float:

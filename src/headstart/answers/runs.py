@@ -157,7 +157,7 @@ def _why_none(rows: Sequence[dict[_Key, int]], seen: set[_Key]) -> str:
     if not all(rows):
         return " (one of them has none at all)"
     if seen:
-        return f" ({counted(len(seen), 'photo')} of one run was a training photo of another)"
+        return f" ({len(seen)} photos of one run were training photos of another)"
     digests = [{digest for _, digest in of_run} for of_run in rows]
     if set.intersection(*digests):
         return " (they have the same photos under different paths: train both from the same folder)"

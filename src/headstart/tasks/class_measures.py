@@ -14,7 +14,7 @@ from headstart.tasks.measures import (
     f1_of_class,
     mean,
     mean_of,
-    recall,
+    mean_of_shares,
     roc_auc,
     share,
 )
@@ -48,7 +48,7 @@ def measure_classes(
     overall = {
         "accuracy": share(is_right),
         **{f"top_{k}": share(_is_in_top(labels, logits, k)) for k in top_of(len(class_names))},
-        "balanced_accuracy": mean_of(recall(*pair) for pair in pairs),
+        "balanced_accuracy": mean_of_shares([part["recall"] for part in parts.values()]),
         "macro_f1": mean_of(f1(*pair) for pair in pairs),
         "roc_auc": mean_of(areas),
         "loss": mean(losses, "positive"),

@@ -8,7 +8,7 @@ Source: Efron 1982, The Jackknife, the Bootstrap and Other Resampling Plans, cha
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
@@ -30,11 +30,13 @@ class Measure:
             has the class and is predicted to have it, 0 if only one of these is true. In both, NaN for what
             does not count. Of other scores: (N,), the influence of each photo, with a mean of 0.
         kind: What is known about the score.
+        parts: Of a mean of shares, such as balanced accuracy: these shares.
     """
 
     value: float
     per_photo: np.ndarray
     kind: Kind
+    parts: tuple[Measure, ...] = ()
 
     def of(self, rows: np.ndarray) -> Measure:
         """Return the measure over some of the photos, for a score that is a mean over photos."""
@@ -121,13 +123,16 @@ def f1(has: np.ndarray, said: np.ndarray) -> Measure:
     return Measure(value, moved * (len(has) / total), "unit")
 
 
-def recall(has: np.ndarray, said: np.ndarray) -> Measure:
-    """Return the recall of one class with influences; arguments are those of ``f1_of_class``."""
-    num = int(has.sum())
-    if num == 0:
-        return Measure(math.nan, np.zeros(len(has)), "unit")
-    value = int((has & said).sum()) / num
-    return Measure(value, (said - value) * has * (len(has) / num), "unit")
+def mean_of_shares(shares: Sequence[Measure]) -> Measure:
+    """Return the mean of at least one share, without those that are undefined."""
+    return replace(mean_of(map(_with_influences, shares)), parts=tuple(shares))
+
+
+def _with_influences(of_some: Measure) -> Measure:
+    """Convert a share of some photos, (N,), to influences."""
+    counts = np.isfinite(of_some.per_photo)
+    moved = np.where(counts, of_some.per_photo - of_some.value, 0) * (len(counts) / max(counts.sum(), 1))
+    return Measure(of_some.value, moved, "unit")
 
 
 def roc_auc(has: np.ndarray, scores: np.ndarray) -> Measure:
