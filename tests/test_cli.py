@@ -99,6 +99,7 @@ def test_the_help_names_every_command_and_each_has_an_example() -> None:
         "lr-find",
         "predict",
         "evaluate",
+        "compare",
         "recommend",
         "inspect",
         "backbones",
@@ -289,10 +290,12 @@ def test_evaluate_prints_scores_by_class(run: Path, photos: Path, tmp_path: Path
     code, out, err = here("evaluate", run, photos)
     assert (code, err) == (0, "")
     test = json.loads((run / "metrics.json").read_text())["test"]
-    assert f"accuracy {test['accuracy']:.4f}" in out
+    low, high = test["accuracy_interval"]
+    assert re.search(rf"^accuracy +{test['accuracy']:.4f} +{low:.4f}–{high:.4f}$", out, re.MULTILINE)
+    assert re.search(r"^macro f1 +[\d.]+ +too few errors for an interval$", out, re.MULTILINE)
     assert "of 12 test photos" in out
     for name in ("blue", "green", "red"):
-        assert re.search(rf"^{name}\s+[\d.]+\s+[\d.]+\s+[\d.]+\s+4$", out, re.MULTILINE)
+        assert re.search(rf"^{name}(\s+[\d.]+\s+[\d.]+–[\d.]+){{3}}\s+4$", out, re.MULTILINE)
     _, out, err = here("evaluate", run / "model.onnx", photos, "--split", "train")
     assert "of 36 train photos" in out
     images = json.loads((run / "metrics.json").read_text())["images"]
@@ -310,6 +313,36 @@ def test_evaluate_prints_scores_by_class(run: Path, photos: Path, tmp_path: Path
     code, out, err = here("evaluate", run, photos / "test")
     assert (code, err) == (0, "")
     assert "of 12 photos" in out
+
+
+def test_evaluate_fails_with_code_1_if_a_required_score_is_not_reached(run: Path, photos: Path) -> None:
+    assert here("evaluate", run, photos, "--min", "accuracy=0.1", "--max", "loss=99")[0] == 0
+    code, out, err = here("evaluate", run, photos, "--min", "accuracy=1.1", "--min-lower", "accuracy=0.99")
+    assert code == 1
+    assert "of 12 test photos" in out
+    assert re.search(r"not reached: accuracy is [\d.]+ \(95 % interval .*; it must be at least 1.1.", err)
+    assert "its lower end must be at least 0.99." in err
+    code, out, err = here("evaluate", run, photos, "--min", "acuracy=0.9")
+    assert (code, out) == (2, "")
+    assert "Did you mean 'accuracy'" in err
+
+
+def test_compare_prints_runs_side_by_side_and_a_verdict(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    code, out, err = here("compare", run, copy)
+    assert (code, err) == (0, "")
+    assert [line.split()[:3] for line in out.splitlines()[:3]] == [
+        ["run", "recipe", "backbone"],
+        ["run", "probe", "timm/test_resnet.r160_in1k"],
+        ["copy", "probe", "timm/test_resnet.r160_in1k"],
+    ]
+    assert "On 12 test photos the two cannot be told apart" in out
+    assert "+0.000" in out
+    code, _, err = here("compare", run)
+    assert code == 2
+    assert "Name at least two different run folders" in err
+    assert here("compare", run, tmp_path)[0] == 2
 
 
 def test_what_a_message_about_labels_advises_is_an_option_of_the_command(tmp_path: Path) -> None:

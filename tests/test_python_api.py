@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import io
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import UnionType
@@ -181,7 +182,7 @@ def test_results_are_readable_in_a_terminal_and_in_a_notebook(result: hs.TrainRe
         repr(hs.Prediction("a", box=(1.0, 2.0, 3.0, 4.0))) == "Prediction(path='a', box=(1.0, 2.0, 3.0, 4.0))"
     )
     scored = hs.evaluate(result.path, photos)
-    assert f"accuracy {scored.metrics['accuracy']:.4f} (" in str(scored)
+    assert re.search(rf"^accuracy +{scored.metrics['accuracy']:.4f} ", str(scored), re.MULTILINE)
     features = hs.features(photos / "test", size_px=64, verbose=False)
     assert repr(features).startswith(f"<Features of 12 photos, {features.num_features:,} each, columns path,")
     row = StageSummary("stem", "conv1, bn1", (8, 16, 16), 24, 0.5, 3_000_000, frozen=True)

@@ -15,6 +15,9 @@ from headstart import environment as _environment
 from headstart.errors import requires_extra
 
 if TYPE_CHECKING:
+    from headstart.answers.compare import compare
+    from headstart.answers.comparison import ComparedRun, Comparison
+    from headstart.answers.estimates import Estimate, Estimates
     from headstart.answers.evaluate import evaluate
     from headstart.answers.evaluation import Evaluation
     from headstart.answers.table import Answers
@@ -80,11 +83,15 @@ __all__ = [
     "BackboneList",
     "CheckSettings",
     "ComparedBackbone",
+    "ComparedRun",
+    "Comparison",
     "ConfigError",
     "DamagedFileError",
     "DataError",
     "Dataset",
     "EpochRecord",
+    "Estimate",
+    "Estimates",
     "Evaluation",
     "ExportError",
     "Exported",
@@ -126,6 +133,7 @@ __all__ = [
     "augment",
     "backbones",
     "check",
+    "compare",
     "create_network",
     "cut",
     "evaluate",
@@ -147,6 +155,9 @@ __all__ = [
 _MODULES = {
     name: f"headstart.{module}"
     for module, names in {
+        "answers.compare": ["compare"],
+        "answers.comparison": ["ComparedRun", "Comparison"],
+        "answers.estimates": ["Estimate", "Estimates"],
         "answers.evaluate": ["evaluate"],
         "answers.evaluation": ["Evaluation"],
         "answers.table": ["Answers"],

@@ -36,6 +36,14 @@ def named_score(name: str, value: float) -> str:
     return f"{name.replace('_', ' ')} {score_text(name, value)}"
 
 
+def interval_text(name: str, interval: tuple[float, float] | None, decimals: int = 3) -> str:
+    """Return the ends of the interval of a score, or a dash."""
+    if interval is None:
+        return "–"
+    low, high = (score_text(name, end, decimals) for end in interval)
+    return f"{low} to {high}" if low.startswith("-") else f"{low}–{high}"
+
+
 def cell(name: str, value: Any) -> str:
     """Return the text of a value in the column of this name."""
     if value is None:

@@ -2,8 +2,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.stats
 
-from headstart.answers.intervals import of_mean, of_paired_proportions, of_proportion, over_units, wilson
+from headstart.answers.intervals import (
+    mcnemar,
+    of_influences,
+    of_mean,
+    of_mean_of_shares,
+    of_paired_proportions,
+    of_proportion,
+    over_units,
+    wilson,
+)
+from headstart.tasks.measures import Kind
 
 
 @pytest.mark.parametrize(
@@ -91,3 +102,81 @@ def test_the_interval_over_units_is_always_the_same_and_needs_two_units() -> Non
     assert over_units(values, np.arange(50)) == over_units(values, np.arange(50))
     with pytest.raises(ValueError, match="at least two"):
         over_units(values, np.zeros(50))
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (3, 9), (1, 8), (60, 100), (7, 7)])
+def test_mcnemars_test_is_the_binomial_test_of_what_only_one_model_gets_right(
+    first: int, second: int
+) -> None:
+    differences = [1] * first + [-1] * second + [0] * 50
+    expected = scipy.stats.binomtest(first, first + second).pvalue if first + second else 1.0
+    assert mcnemar(differences, np.arange(len(differences))) == pytest.approx(expected)
+
+
+def test_copies_do_not_make_a_difference_significant() -> None:
+    differences = np.array([1] * 2 + [-1] * 6 + [0] * 50)
+    alone = mcnemar(differences, np.arange(58))
+    assert mcnemar(np.repeat(differences, 5), np.arange(290) // 5) == alone
+
+
+@pytest.mark.parametrize("num", [6, 20, 400])
+def test_the_interval_of_a_difference_is_students(num: int) -> None:
+    values = np.random.default_rng(0).exponential(size=num)
+    found = of_influences(values.mean(), values - values.mean(), np.arange(num))
+    expected = scipy.stats.t.interval(0.95, num - 1, values.mean(), scipy.stats.sem(values))
+    assert found == pytest.approx(expected, rel=2e-3, abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "low", "high"),
+    [("unit", 0.97, 0, 1), ("positive", 0.1, 0, np.inf), ("r2", 0.95, -np.inf, 1)],
+)
+def test_the_interval_of_a_bounded_score_stays_within_its_bounds(
+    kind: Kind, value: float, low: float, high: float
+) -> None:
+    influences = np.random.default_rng(0).normal(size=50)  # a standard error of 0.14
+    found = of_influences(value, influences - influences.mean(), np.arange(50), kind)
+    assert found is not None
+    assert low < found[0] < value < found[1] < high
+
+
+def test_copies_do_not_make_an_interval_narrower() -> None:
+    influences = np.random.default_rng(0).normal(size=60)
+    alone = of_influences(0.5, influences, np.arange(60), "unit")
+    assert of_influences(0.5, np.repeat(influences, 4), np.arange(240) // 4, "unit") == pytest.approx(alone)
+
+
+@pytest.mark.parametrize(
+    ("value", "units", "kind"),
+    [(0.0, 9, "unit"), (1.0, 9, "unit"), (0.0, 9, "positive"), (float("nan"), 9, None), (0.5, 1, "unit")],
+)
+def test_scores_at_their_bound_and_single_units_have_no_interval(
+    value: float, units: int, kind: Kind | None
+) -> None:
+    assert of_influences(value, np.zeros(9), np.arange(9) % units, kind) is None
+
+
+def test_the_mean_of_shares_is_uncertain_even_if_all_photos_are_right() -> None:
+    classes = np.repeat([0, 1], [90, 10])
+    shares = [np.where(classes == each, 1.0, np.nan) for each in (0, 1)]
+    found = of_mean_of_shares(shares, np.zeros(100), np.arange(100))
+    assert found is not None
+    low, high = found
+    assert high == 1
+    assert low == pytest.approx(1 - np.hypot(1 - wilson(90, 90)[0], 1 - wilson(10, 10)[0]) / 2)
+    assert of_mean_of_shares([np.full(3, np.nan)], np.zeros(3), np.arange(3)) is None
+
+
+def test_many_shares_without_errors_do_not_make_the_interval_narrow() -> None:
+    random = np.random.default_rng(0)
+    classes = np.repeat(np.arange(60), 5)
+    covered = []
+    for _ in range(60):
+        is_right = random.random(300) < 0.9
+        shares = [np.where(classes == each, is_right, np.nan) for each in range(60)]
+        values = np.array([np.nanmean(each) for each in shares])
+        influences = is_right - values[classes]  # 5 photos of 300 in one of 60 shares
+        found = of_mean_of_shares(shares, influences, np.arange(300))
+        assert found is not None
+        covered.append(found[0] <= 0.9 <= found[1])
+    assert np.mean(covered) > 0.9

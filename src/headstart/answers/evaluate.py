@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from headstart import tasks
+from headstart.answers.estimates import estimates_of
 from headstart.answers.evaluation import Evaluation
 from headstart.answers.groups import note_on_groups
 from headstart.answers.scores import scores_of
@@ -20,8 +22,11 @@ from headstart.data.check import record_of, refuse_missing_classes
 from headstart.data.place import place_boxes
 from headstart.data.sources.source import read_source
 from headstart.errors import ConfigError, DataError, ImageError, did_you_mean
+from headstart.images.decode import image_size
+from headstart.images.photo import Photo
 from headstart.inference.model_file import ModelInfo
 from headstart.inference.predictor import Predictor, load
+from headstart.inference.runtime import map_in_order
 from headstart.records import Candidate, Listing, Quarantined, Record
 from headstart.tasks.prediction import Prediction
 
@@ -80,14 +85,47 @@ def evaluate(
     split = _split_of(listing, split, data)
     photos = [c for c in listing.candidates if split is None or c.split == split]
     records, quarantined, notes = _labelled(photos, listing, info, data)
+    found = _scored(predictor, records)
+    if group_by is not None and not info.num_groups:
+        notes = [_NO_GROUPS, *notes]
+    return dataclasses.replace(
+        found, split=split, quarantined=tuple(quarantined), notes=(*found.notes, *notes)
+    )
+
+
+def _scored(predictor: Predictor, records: Sequence[Record]) -> Evaluation:
+    """Score labelled photos. The notes are about photos and groups that the model was trained on."""
     answers, unreadable = answer_photos(predictor, records, "test")
     if not len(answers):
         raise DataError(f"None of the {len(records)} photos can be read; the first: {unreadable[0].error}.")
-    of_records, scores = tuple(record.photo for record in records), scores_of(answers, info)
-    found = Evaluation(split, of_records, scores, tuple(unreadable), tuple(quarantined))
-    of_groups = note_on_groups(answers, info) or ("" if group_by is None else _NO_GROUPS)
-    seen = [] if predictor.path is None else notes_on_seen(Path(predictor.path).parent, found.scored)
-    return dataclasses.replace(found, notes=(*seen, *filter(None, [of_groups]), *notes))
+    failed = {prediction.path for prediction in unreadable}
+    answers, sizes = _with_sha256(answers, [each.photo for each in records if each.path not in failed])
+    notes = [note_on_groups(answers, predictor.info)]
+    if predictor.path is not None:
+        notes = [*notes_on_seen(Path(predictor.path).parent, answers.sha256), *notes]
+    return Evaluation(
+        split=None,
+        photos=tuple(record.photo for record in records),
+        scores=scores_of(answers, predictor.info),
+        estimates=estimates_of(answers, predictor.info, sizes),
+        unreadable=tuple(unreadable),
+        notes=tuple(filter(None, notes)),
+    )
+
+
+def _with_sha256(answers: Answers, photos: Sequence[Photo]) -> tuple[Answers, list[tuple[int, int] | None]]:
+    """Add SHA-256s, so that identical photos count once; return the sizes of the photos, too."""
+    facts = list(map_in_order(_sha256_and_size, photos))
+    digests, sizes = [digest for digest, _ in facts], [size for _, size in facts]
+    return dataclasses.replace(answers, sha256=digests), sizes
+
+
+def _sha256_and_size(photo: Photo) -> tuple[str, tuple[int, int] | None]:
+    try:
+        content = photo.content()
+        return hashlib.sha256(content).hexdigest(), image_size(content)
+    except ImageError:  # it could be read a moment ago
+        return "", None
 
 
 def _opened(model: Predictor | str | os.PathLike[str], views: int | None) -> Predictor:

@@ -63,10 +63,9 @@ def gain(new: Answers, old: Answers, task: TaskName) -> Gain:
     row_of = {path: row for row, path in enumerate(old.path)}
     new = new[np.array([path in row_of for path in new.path], bool)]
     old = old[np.array([row_of[path] for path in new.path], int)]
-    names = [group or sha256 for group, sha256 in zip(new.group, new.sha256, strict=True)]
-    if len(set(names)) < 2:
-        raise ValueError(f"{len(set(names))} photos or groups in common have no interval: give at least two.")
-    units = np.unique(names, return_inverse=True)[1]
+    units = new.units
+    if (num_units := len(set(units.tolist()))) < 2:
+        raise ValueError(f"{num_units} photos or groups in common have no interval: give at least two.")
     if not tasks.of(task).has_class:
         losses = new.loss.astype(np.float64) - old.loss
         return Gain(float(losses.mean()), over_units(losses, units))

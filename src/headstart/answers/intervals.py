@@ -9,12 +9,15 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
+from headstart.tasks.measures import Kind
+
 Interval: TypeAlias = tuple[float, float]
 """The lower and the upper end."""
 
 _Z: Final = NormalDist().inv_cdf(0.975)
 _NUM_SAMPLES: Final = 2000
 _AT_ONCE: Final = 200  # samples, to limit the memory
+_LARGEST_STEP: Final = 500.0  # on a logarithmic scale, below what overflows
 
 
 def wilson(num_right: float, num: float) -> Interval:
@@ -38,7 +41,11 @@ def wilson(num_right: float, num: float) -> Interval:
     p, z2 = num_right / num, _Z**2
     centre = (p + z2 / (2 * num)) / (1 + z2 / num)
     half = _Z / (1 + z2 / num) * math.sqrt(p * (1 - p) / num + z2 / (4 * num**2))
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    # Without rounding: no photo right and all photos right are compatible with 0 and with 1.
+    return (
+        max(centre - half, 0.0) if num_right else 0.0,
+        min(centre + half, 1.0) if num_right < num else 1.0,
+    )
 
 
 def of_mean(values: Sequence[float] | np.ndarray) -> Interval:
@@ -99,6 +106,122 @@ def of_proportion(is_right: Sequence[bool] | np.ndarray, units: Sequence[int] | 
     values = np.asarray(is_right, np.float64)
     num = len(values) / _design_effect(values, np.asarray(units))
     return wilson(float(values.mean()) * num, num)
+
+
+def of_influences(
+    value: float, influences: np.ndarray, units: np.ndarray, kind: Kind | None = None
+) -> Interval | None:
+    """Return the interval of a score from the influences of photos: Student's t times the standard error.
+
+    A bounded score is transformed first, so that its interval stays within the bounds: by the logit in 0..1,
+    by the logarithm above 0. The mix of classes counts as a sample, too: a bootstrap that is stratified by
+    class covers less than 90 % where it is one (docs/measurements.md).
+
+    Args:
+        value: The score.
+        influences: (N,), as in ``tasks.measures.Measure``.
+        units: As for ``over_units``.
+        kind: What is known about the score; None for the difference of two scores.
+
+    Returns:
+        The interval; None if the score is undefined or at its bound, or there are fewer than two units.
+
+    Source: Davison and Hinkley 1997, Bootstrap Methods and their Application, section 2.7.
+    """
+    _, unit_of = np.unique(np.asarray(units), return_inverse=True)
+    sums = np.bincount(unit_of, influences)
+    num = len(sums)
+    if math.isnan(value) or num < 2:
+        return None
+    half = _student(num - 1) * math.sqrt(num / (num - 1) * float(np.square(sums).sum())) / len(influences)
+    if kind is None:
+        return value - half, value + half
+    if kind == "unit":
+        if not 0 < value < 1:
+            return None
+        odds, step = math.log(value / (1 - value)), half / (value * (1 - value))
+        return _expit(odds - step), _expit(odds + step)
+    rest = 1 - value if kind == "r2" else value  # the part of the variance that is left; or an error
+    if not rest > 0:
+        return None
+    factor = math.exp(min(half / rest, _LARGEST_STEP))
+    return (1 - rest * factor, 1 - rest / factor) if kind == "r2" else (rest / factor, rest * factor)
+
+
+def of_mean_of_shares(
+    shares: Sequence[np.ndarray], influences: np.ndarray, units: np.ndarray
+) -> Interval | None:
+    """Return the interval of a mean of shares, such as the balanced accuracy: valid for few photos per share.
+
+    It is the wider one, on each side, of two intervals: that of the influences, which is too narrow if a share
+    of few photos is 0 or 1 by chance; and that of the Wilson intervals of the shares, which is too narrow on
+    one side if many shares are.
+
+    Args:
+        shares: For each share, (N,): 0 or 1 for each photo that counts, else NaN. At least one counts.
+        influences: (N,), influences on the mean.
+        units: As for ``over_units``.
+
+    Returns:
+        The interval; None if no share has photos.
+
+    Source: Zou and Donner 2008, Statistics in Medicine 27, 1693-1702.
+    """
+    below, above, values = 0.0, 0.0, []
+    for each in shares:
+        if (counts := np.isfinite(each)).any():
+            value = float(each[counts].mean())
+            low, high = of_proportion(each[counts], units[counts])
+            below, above = below + (value - low) ** 2, above + (high - value) ** 2
+            values.append(value)
+    if not values:
+        return None
+    mean = math.fsum(values) / len(values)
+    low, high = mean - math.sqrt(below) / len(values), mean + math.sqrt(above) / len(values)
+    if (other := of_influences(mean, influences, units, "unit")) is not None:
+        low, high = min(low, other[0]), max(high, other[1])
+    return max(low, 0.0), min(high, 1.0)
+
+
+def mcnemar(differences: Sequence[float] | np.ndarray, units: Sequence[int] | np.ndarray) -> float:
+    """Return the exact p value of McNemar's test: that two models are right equally often.
+
+    Of units with several photos, the sign of their sum counts.
+
+    Args:
+        differences: (N,), for each photo 1 if only the first model is right, -1 if only the second is right,
+            and 0 otherwise.
+        units: As for ``over_units``.
+
+    Returns:
+        The two-sided p value in 0..1; 1 if the models are right on the same photos.
+
+    Source: McNemar 1947, Psychometrika 12, 153-157; exact by the binomial distribution.
+    """
+    _, unit_of = np.unique(np.asarray(units), return_inverse=True)
+    signs = np.sign(np.bincount(unit_of, np.asarray(differences, np.float64)))
+    first, second = int((signs > 0).sum()), int((signs < 0).sum())
+    num, fewer = first + second, min(first, second)
+    logs = [math.lgamma(num + 1) - math.lgamma(k + 1) - math.lgamma(num - k + 1) for k in range(fewer + 1)]
+    return min(2 * math.fsum(math.exp(each - num * math.log(2)) for each in logs), 1.0)
+
+
+def _student(degrees: int) -> float:
+    """Return the 97.5 % quantile of Student's t, to three digits from five degrees of freedom.
+
+    Source: Abramowitz and Stegun 1964, 26.7.5.
+    """
+    z = _Z
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
+    return z + math.fsum(term / float(degrees) ** power for power, term in enumerate(terms, 1))
+
+
+def _expit(odds: float) -> float:
+    return 1 / (1 + math.exp(-min(max(odds, -_LARGEST_STEP), _LARGEST_STEP)))
 
 
 def _design_effect(values: np.ndarray, units: np.ndarray) -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -10,7 +12,8 @@ from headstart import tasks
 from headstart.answers.table import Answers
 from headstart.errors import UsageError
 from headstart.inference.model_file import ModelInfo
-from headstart.tasks.task import Scores
+from headstart.tasks.measures import Measures
+from headstart.tasks.task import Scores, Task
 
 
 def scores_of(answers: Answers, info: ModelInfo) -> Scores:
@@ -23,11 +26,14 @@ def scores_of(answers: Answers, info: ModelInfo) -> Scores:
     Raises:
         UsageError: There are no answers, or they belong to another model.
     """
-    _refuse_others(answers, info)
-    try:
-        return tasks.of(info.task).scores(answers.label, answers.outputs, answers.loss, info)
-    except ValueError as error:
-        raise UsageError(f"The answers do not fit the model: {error}.") from error
+    with _checked(answers, info) as task:
+        return task.scores(answers.label, answers.outputs, answers.loss, info)
+
+
+def measures_of(answers: Answers, info: ModelInfo) -> Measures:
+    """Return all scores with the part that each photo has in them; arguments are those of ``scores_of``."""
+    with _checked(answers, info) as task:
+        return task.measures(answers.label, answers.outputs, answers.loss, info)
 
 
 def summary_of(answers: Answers, info: ModelInfo) -> dict[str, float]:
@@ -50,6 +56,16 @@ def summary_of(answers: Answers, info: ModelInfo) -> dict[str, float]:
     found = {name: scores.summary[name] for name in names}
     defined = {name: 0.0 if math.isnan(value) else value for name, value in found.items()}
     return {"loss": float(answers.loss.mean(dtype=np.float64)), **defined}
+
+
+@contextmanager
+def _checked(answers: Answers, info: ModelInfo) -> Iterator[Task]:
+    """Give the task of a model whose answers can be scored; a label that it does not know is an error."""
+    _refuse_others(answers, info)
+    try:
+        yield tasks.of(info.task)
+    except ValueError as error:
+        raise UsageError(f"The answers do not fit the model: {error}.") from error
 
 
 def _refuse_others(answers: Answers, info: ModelInfo) -> None:

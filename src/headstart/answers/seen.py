@@ -15,15 +15,15 @@ from headstart.images.photo import Photo
 from headstart.inference.runtime import map_in_order
 
 
-def notes_on_seen(run: Path, photos: Sequence[Photo]) -> list[str]:
+def notes_on_seen(run: Path, digests: Sequence[str]) -> list[str]:
     """Say why scores of a run's model on these photos are not those of new ones; nothing if they are.
 
     Args:
         run: The run folder.
-        photos: The photos that were scored.
+        digests: SHA-256 of the photos that were scored.
     """
-    seen, chosen = num_seen_by(run, photos), chosen_on_validation(run)
-    of_these = f"of these {counted(len(photos), 'photo')}"
+    seen, chosen = _num_seen(run, digests), chosen_on_validation(run)
+    of_these = f"of these {counted(len(digests), 'photo')}"
     parts = []
     if seen["train"]:
         parts.append(f"the model was trained on {seen['train']} {of_these}")
@@ -38,7 +38,7 @@ def notes_on_seen(run: Path, photos: Sequence[Photo]) -> list[str]:
         )
     if seen["val"] and not chosen:
         known = "the run's validation photos, so its metrics.json has these scores already"
-        are_all = seen["val"] == len(photos) == _num_validation_photos(run)
+        are_all = seen["val"] == len(digests) == _num_validation_photos(run)
         notes.append(
             f"{seen['val']} {of_these} are {known if are_all else 'validation photos of the run'}. "
             "Nothing was chosen on them."
@@ -57,17 +57,32 @@ def num_seen_by(run: str | os.PathLike[str], photos: Iterable[Photo]) -> dict[st
         ``train``: the number of training photos among them; ``val``: the number of validation photos. Both
         are 0 if the run has no readable ``photos.csv``.
     """
-    seen: dict[str, set[str]] = {"train": set(), "val": set()}
+    return _num_seen(run, list(map_in_order(Photo.sha256, photos)))
+
+
+def used_by(run: str | os.PathLike[str]) -> dict[str, set[str]] | None:
+    """Return the SHA-256 of a run's photos by split, from its ``photos.csv``; None if it cannot be read.
+
+    Identical training and validation photos are training photos.
+    """
+    seen: dict[str, set[str]] = {"train": set(), "val": set(), "test": set()}
     try:
         text = Path(run, "photos.csv").read_text("utf-8", errors="surrogateescape")
         for row in csv.DictReader(io.StringIO(text, newline="")):
             if row["split"] in seen:
                 seen[row["split"]].add(row["sha256"])
     except (OSError, KeyError, csv.Error):
-        return dict.fromkeys(seen, 0)
+        return None
     seen["val"] -= seen["train"]
-    digests = list(map_in_order(Photo.sha256, photos))
-    return {split: sum(digest in of_split for digest in digests) for split, of_split in seen.items()}
+    return seen
+
+
+def _num_seen(run: str | os.PathLike[str], digests: Sequence[str]) -> dict[str, int]:
+    used = used_by(run) or {}
+    return {
+        split: sum(digest in used.get(split, ()) for digest in digests if digest)
+        for split in ("train", "val")
+    }
 
 
 def chosen_on_validation(run: str | os.PathLike[str]) -> str:

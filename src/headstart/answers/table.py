@@ -135,6 +135,18 @@ class Answers:
         return self[np.array([each == source for each in self.source], bool)]
 
     @property
+    def units(self) -> np.ndarray:
+        """(N,) ints: photos of one group have the same number, and so do identical photos without a group.
+        Photos with different numbers are independent.
+        """
+        names = [
+            ("group", group) if group else ("sha256", sha256) if sha256 else ("path", path)
+            for group, sha256, path in zip(self.group, self.sha256, self.path, strict=True)
+        ]
+        number: dict[tuple[str, str], int] = {}
+        return np.array([number.setdefault(name, len(number)) for name in names], int)
+
+    @property
     def is_right(self) -> np.ndarray:
         """(N,) float64: 1 where the prediction equals the label, else 0."""
         return np.array([a == b for a, b in zip(self.label, self.prediction, strict=True)], float)

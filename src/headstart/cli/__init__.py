@@ -28,6 +28,7 @@ for _name, _command, _example in (
     ("predict", prediction.predict, "runs/photos new/ --top-k 3 --format csv > answers.csv"),
     ("evaluate", prediction.evaluate, "runs/photos more-photos"),
     ("check", photos.check, "photos --out findings.csv"),
+    ("compare", prediction.compare, "runs/photos runs/photos-2"),
     ("recommend", photos.recommend, "photos --out backbones.csv"),
     ("inspect", networks.inspect, "vgg16"),
     ("backbones", networks.backbones, "--installed"),

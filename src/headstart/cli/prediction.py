@@ -1,4 +1,4 @@
-"""``headstart predict`` and ``evaluate``."""
+"""``headstart predict``, ``evaluate`` and ``compare``."""
 
 from __future__ import annotations
 
@@ -129,14 +129,61 @@ def evaluate(
         option("Split to score: train, val or test.", "test, else val, else all photos", metavar="SPLIT"),
     ] = None,
     views: Views = 1,
+    min_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--min",
+            metavar="SCORE=NUMBER",
+            help="Exit with code 1 if a score is lower, for example accuracy=0.9. Repeatable.",
+        ),
+    ] = None,
+    min_lower: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SCORE=NUMBER",
+            help="Exit with code 1 if the lower end of the score's 95 % interval is lower. Repeatable.",
+        ),
+    ] = None,
+    max_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--max",
+            metavar="SCORE=NUMBER",
+            help="Exit with code 1 if a score for which lower is better, such as loss or mae, is higher. "
+            "Repeatable.",
+        ),
+    ] = None,
 ) -> None:
-    """Score a model on labelled photos. Prints the scores of its task, overall and per class or target."""
-    result = headstart.evaluate(model, data, split, views=views, **settings)
+    """Score a model on labelled photos. Prints the scores of its task with 95 % intervals, overall and per
+    class or target. The exit code is 1 if a photo cannot be read or a required score is not reached.
+    """
+    from headstart.answers.required import Kind, requirements, shortfalls
+    from headstart.inference.predictor import load
+
+    predictor = load(model, views=views)
+    given: dict[Kind, list[str]] = {"min": min_ or [], "min-lower": min_lower or [], "max": max_ or []}
+    required = requirements(given, predictor.info)
+    result = headstart.evaluate(predictor, data, split, **settings)
     print(result.scores_as_text())
     for remark in result.remarks:
         print(f"headstart: {remark}", file=sys.stderr)
-    if result.unreadable:
+    missed = shortfalls(required, result.estimates.overall)
+    for sentence in missed:
+        print(f"headstart: not reached: {sentence}", file=sys.stderr)
+    if result.unreadable or missed:
         raise typer.Exit(1)
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN ...", help="Folders of finished runs.")],
+) -> None:
+    """Compare runs on the validation or test photos that they have in common, photo by photo. Prints scores,
+    differences to the first run with 95 % intervals, and whether they mean anything.
+    """
+    result = headstart.compare(*runs)
+    print(result.as_text())
+    for note in result.notes:
+        print(f"headstart: {note}", file=sys.stderr)
 
 
 def _collecting(errors: list[str], predictions: Iterable[Prediction]) -> Iterator[Prediction]:

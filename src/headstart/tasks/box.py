@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -10,9 +11,11 @@ import numpy as np
 from headstart.images.boxes import to_input, to_photo
 from headstart.images.view import View
 from headstart.records import Record
-from headstart.tasks.box_scores import BoxScores, score_boxes
+from headstart.tasks.box_scores import BoxScores, measure_boxes, score_boxes
+from headstart.tasks.class_measures import measure_classes
 from headstart.tasks.class_scores import score
 from headstart.tasks.losses import BOX_BETA, cross_entropy, giou, smooth_l1
+from headstart.tasks.measures import Measures
 from headstart.tasks.prediction import Prediction
 from headstart.tasks.task import (
     Described,
@@ -144,6 +147,25 @@ class Box(Task):
             of_classes = cross_entropy(logits.astype(np.float64), known)
             classes = score(known, logits.argmax(1), of_classes, info.class_names)
         return score_boxes(truth, outputs[:, :4].astype(np.float64), classes)
+
+    def score_names(self, info: Described) -> tuple[str, ...]:
+        """Return overlaps, errors and, if there are classes, their accuracy."""
+        classes = ("accuracy",) if self.num_box_classes(len(info.class_names)) else ()
+        return (*self.metrics, "error_px", "loss", *classes)
+
+    def measures(
+        self, labels: Sequence[str], outputs: np.ndarray, losses: np.ndarray, info: Described
+    ) -> Measures:
+        """Return the overlap and errors of boxes, and the scores of their classes."""
+        names, truth = boxes_of(labels)
+        boxes, logits = outputs[:, :4].astype(np.float64), outputs[:, 4:].astype(np.float64)
+        of_boxes = measure_boxes(truth, boxes, losses)
+        if not self.num_box_classes(len(info.class_names)):
+            return of_boxes
+        known = classes_of(names, info.class_names)
+        classes = measure_classes(known, logits, cross_entropy(logits, known), info.class_names)
+        overall = {**of_boxes.overall, "accuracy": classes.overall["accuracy"]}
+        return replace(of_boxes, overall=overall, parts=classes.parts)
 
     def csv_columns(self, info: Described, top_k: int) -> tuple[list[str], list[str]]:
         """Return the columns of sides, label and probability, and those of the next most probable classes."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from headstart.images.boxes import iou
 from headstart.tasks.class_scores import ClassificationScores
+from headstart.tasks.measures import Measures, mean, share
 
 
 @dataclass(frozen=True)
@@ -52,3 +53,21 @@ def score_boxes(
     overlaps = iou(truth, predicted)
     error_px = np.abs(truth - predicted).mean()
     return BoxScores(float(overlaps.mean()), float((overlaps >= 0.5).mean()), float(error_px), classes)
+
+
+def measure_boxes(truth: np.ndarray, predicted: np.ndarray, losses: np.ndarray) -> Measures:
+    """Return the scores of boxes with the part of each photo; no box is exactly right.
+
+    Args:
+        truth: (N, 4), as for ``score_boxes``.
+        predicted: (N, 4), likewise.
+        losses: (N,).
+    """
+    overlaps = iou(truth, predicted)
+    overall = {
+        "iou": mean(overlaps, "unit"),
+        "iou50": share(overlaps >= 0.5),
+        "error_px": mean(np.abs(truth - predicted).mean(1), "positive"),
+        "loss": mean(losses, "positive"),
+    }
+    return Measures(overall, {}, np.ones(len(truth), bool))

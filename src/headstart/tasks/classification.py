@@ -11,8 +11,10 @@ import numpy as np
 from headstart.images.view import View
 from headstart.records import Record
 from headstart.tasks.calibration import calibrated_loss
+from headstart.tasks.class_measures import measure_classes, top_of
 from headstart.tasks.class_scores import ClassificationScores, score
 from headstart.tasks.losses import cross_entropy
+from headstart.tasks.measures import Measures
 from headstart.tasks.prediction import Prediction
 from headstart.tasks.task import (
     Described,
@@ -81,6 +83,18 @@ class Classification(Task):
         known = classes_of(labels, info.class_names)
         found = score(known, outputs.argmax(1), losses, info.class_names)
         return replace(found, calibrated_loss=calibrated_loss(outputs, known))
+
+    def score_names(self, info: Described) -> tuple[str, ...]:
+        """Return accuracy, top-k accuracies, means over classes, and losses."""
+        tops = (f"top_{k}" for k in top_of(len(info.class_names)))
+        return ("accuracy", *tops, "balanced_accuracy", "macro_f1", "roc_auc", "loss", "brier")
+
+    def measures(
+        self, labels: Sequence[str], outputs: np.ndarray, losses: np.ndarray, info: Described
+    ) -> Measures:
+        """Return accuracy, top-k accuracies, means over classes, losses, and the scores of each class."""
+        known = classes_of(labels, info.class_names)
+        return measure_classes(known, outputs.astype(np.float64), losses, info.class_names)
 
     def csv_columns(self, info: Described, top_k: int) -> tuple[list[str], list[str]]:
         """Return the columns of label and probability, and those of the next most probable classes."""

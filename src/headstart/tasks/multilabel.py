@@ -12,8 +12,10 @@ import numpy as np
 from headstart.images.view import View
 from headstart.records import Record
 from headstart.tasks.calibration import calibrated_loss
+from headstart.tasks.label_measures import measure_labels
 from headstart.tasks.label_scores import MultilabelScores, choose_thresholds, score_multilabel
 from headstart.tasks.losses import binary_cross_entropy, sigmoid
+from headstart.tasks.measures import Measures
 from headstart.tasks.prediction import Prediction
 from headstart.tasks.task import Described, FineTuning, Learned, SizeReader, Solver, Task, most_probable
 from headstart.tasks.text import class_sets_of
@@ -107,6 +109,17 @@ class Multilabel(Task):
         has = class_sets_of(labels, info.class_names)
         found = score_multilabel(has, sigmoid(outputs), losses, info.class_names, info.thresholds)
         return replace(found, calibrated_loss=calibrated_loss(outputs, has))
+
+    def score_names(self, info: Described) -> tuple[str, ...]:
+        """Return accuracy, means over classes, and losses."""
+        return ("accuracy", "map", "f1", "roc_auc", "loss", "brier")
+
+    def measures(
+        self, labels: Sequence[str], outputs: np.ndarray, losses: np.ndarray, info: Described
+    ) -> Measures:
+        """Return accuracy, means over classes, losses, and the scores of each class at its threshold."""
+        has = class_sets_of(labels, info.class_names)
+        return measure_labels(has, sigmoid(outputs), losses, info.class_names, info.thresholds)
 
     def csv_columns(self, info: Described, top_k: int) -> tuple[list[str], list[str]]:
         """Return the column ``labels``, and additionally a column for each class."""

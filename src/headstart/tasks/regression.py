@@ -11,6 +11,8 @@ import numpy as np
 from headstart.images.view import View
 from headstart.records import Record
 from headstart.tasks.losses import smooth_l1
+from headstart.tasks.measures import Measures
+from headstart.tasks.number_measures import measure_numbers
 from headstart.tasks.number_scores import RegressionScores, score_regression
 from headstart.tasks.prediction import Prediction
 from headstart.tasks.task import Described, FineTuning, Learned, SizeReader, Solver, Task
@@ -119,6 +121,16 @@ class Regression(Task):
     ) -> RegressionScores:
         """Return mean absolute error, root mean squared error and R² of each target."""
         return score_regression(numbers_of(labels, outputs.shape[1]), outputs, info.targets)
+
+    def score_names(self, info: Described) -> tuple[str, ...]:
+        """Return the errors, R² and the loss."""
+        return (*self.metrics, "loss")
+
+    def measures(
+        self, labels: Sequence[str], outputs: np.ndarray, losses: np.ndarray, info: Described
+    ) -> Measures:
+        """Return the errors and R² of each target, and their means."""
+        return measure_numbers(numbers_of(labels, outputs.shape[1]), outputs, losses, info.targets)
 
     def csv_columns(self, info: Described, top_k: int) -> tuple[list[str], list[str]]:
         """Return the names of the targets as columns."""

@@ -16,6 +16,7 @@ from headstart.columns import counted
 from headstart.images.settings import Preprocessing
 from headstart.images.view import View
 from headstart.records import Record
+from headstart.tasks.measures import Measures
 from headstart.tasks.prediction import Prediction
 
 Solver: TypeAlias = Literal["classes", "labels", "numbers"]
@@ -24,7 +25,9 @@ Solver: TypeAlias = Literal["classes", "labels", "numbers"]
 SizeReader: TypeAlias = Callable[[], tuple[int, int]]
 """Returns the width and height of a photo as a viewer displays it."""
 
-LOWER_IS_BETTER: Final = frozenset({"loss", "calibrated_loss", "mae", "rmse"})
+LOWER_IS_BETTER: Final = frozenset(
+    {"loss", "calibrated_loss", "mae", "rmse", "error_px", "brier", "calibration_error"}
+)
 """Scores for which lower values are better."""
 
 
@@ -303,6 +306,19 @@ class Task:
 
         Raises:
             ValueError: The labels are not in the format of ``text``, or are not labels of the model.
+        """
+        raise NotImplementedError
+
+    def score_names(self, info: Described) -> tuple[str, ...]:
+        """Return the names of the overall scores of ``measures``, with the main score first."""
+        raise NotImplementedError
+
+    def measures(
+        self, labels: Sequence[str], outputs: np.ndarray, losses: np.ndarray, info: Described
+    ) -> Measures:
+        """Compute the scores with the part that each photo has in them, for intervals.
+
+        Arguments and errors are those of ``scores``.
         """
         raise NotImplementedError
 

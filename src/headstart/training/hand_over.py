@@ -12,9 +12,10 @@ from typing import Any, Final
 import numpy as np
 
 from headstart import tasks
+from headstart.answers.estimates import estimates_of, headline_of, metrics_of
 from headstart.answers.evaluate import answer_photos
 from headstart.answers.groups import note_on_groups
-from headstart.answers.scores import scores_of, summary_of
+from headstart.answers.scores import scores_of
 from headstart.answers.table import Answers
 from headstart.data.split import Splits
 from headstart.errors import ExportError, HeadstartError, TrainingError, shell_command
@@ -131,14 +132,14 @@ def _metrics(
         },
         "phases": facts["phases"],
         "best": best
-        | {f"val_{name}": value for name, value in summary_of(val, info).items()}
+        | {f"val_{name}": value for name, value in headline_of(val, info).items()}
         | ({"share": share} if share < 1 else {}),
         "parity": facts["parity"],
         "seconds": stopwatch.seconds(),
         "versions": dict(info.versions),
     }
     if test is not None:
-        metrics["test"] = scores_of(test, info).to_dict()
+        metrics["test"] = metrics_of(scores_of(test, info), estimates_of(test, info))
     return metrics
 
 

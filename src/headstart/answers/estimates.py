@@ -1,0 +1,239 @@
+"""Scores with their 95 % intervals, from the answers of a model alone."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+import numpy as np
+
+from headstart import tasks
+from headstart.answers.intervals import Interval, of_influences, of_mean_of_shares, of_proportion
+from headstart.answers.scores import measures_of, scores_of, summary_of
+from headstart.answers.table import SPLIT_OF, Answers
+from headstart.inference.model_file import ModelInfo
+from headstart.tasks.class_scores import without_nan
+from headstart.tasks.measures import Measure, f1_from_share
+from headstart.tasks.reliability import calibration_error, calibration_noise
+from headstart.tasks.task import Scores
+
+FEWEST_ERRORS: Final = 20
+"""Photos with an error, identical ones and those of a group counted once, below which only shares have an
+interval: the others' would be too narrow.
+"""
+
+TOO_FEW: Final = "too few errors for an interval"
+
+_SIZE_FACTORS: Final = (1, 2, 4)  # of the model's input: limits of the ranges of photo sizes
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A score with its interval.
+
+    Attributes:
+        value: The score; NaN if it is undefined.
+        interval: Its 95 % interval; None if there is none.
+        reason: Why there is none; empty if there is one.
+        num_photos: Number of photos that the score is about.
+    """
+
+    value: float
+    interval: Interval | None
+    reason: str
+    num_photos: int
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Scores of a model on some photos, with intervals.
+
+    Attributes:
+        overall: Scores by name, the main score first.
+        parts: Scores by name for each class or target.
+        folders: The main score by folder of the photos, if there are several beside those of the classes.
+        sizes: The main score by size of the photos, where it is known.
+        num_photos: Number of photos.
+        num_units: Number of independent photos or groups.
+        num_errors: Number of these with an error.
+        calibration_error: Mean difference between probability and frequency (ECE); None for tasks without
+            probabilities.
+        calibration_noise: The error that a perfectly calibrated model would show on these photos; as above.
+    """
+
+    overall: Mapping[str, Estimate]
+    parts: Mapping[str, Mapping[str, Estimate]]
+    num_photos: int
+    num_units: int
+    num_errors: int
+    folders: Mapping[str, Estimate] = field(default_factory=dict)
+    sizes: Mapping[str, Estimate] = field(default_factory=dict)
+    calibration_error: float | None = None
+    calibration_noise: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the overall scores for JSON: ``NAME`` and ``NAME_interval``; undefined ones are null."""
+        found = _to_dict(self.overall)
+        if self.calibration_error is not None:
+            found["calibration_error"] = self.calibration_error
+            found["calibration_noise"] = self.calibration_noise
+        return found
+
+
+def names_of(info: ModelInfo) -> tuple[str, ...]:
+    """Return the names of the scores that ``estimates_of`` gives for a model, the main score first."""
+    task = tasks.of(info.task)
+    return task.score_names(info)
+
+
+def estimates_of(
+    answers: Answers, info: ModelInfo, sizes: Sequence[tuple[int, int] | None] | None = None
+) -> Estimates:
+    """Return all scores with intervals.
+
+    Args:
+        answers: At least one row, for example ``answers.of_source("test")``.
+        info: Description of the model.
+        sizes: Width and height of each photo in pixels; None where they are unknown.
+
+    Raises:
+        UsageError: There are no answers, or they belong to another model.
+    """
+    measures, units = measures_of(answers, info), answers.units
+    num_errors = len(np.unique(units[measures.is_wrong]))
+    # As elsewhere, to the last bit: the order of additions differs.
+    known = scores_of(answers, info).summary
+    overall = {
+        name: estimate(each, units, num_errors, known.get(name)) for name, each in measures.overall.items()
+    }
+    parts = {
+        part: {name: estimate(each, units, num_errors) for name, each in of_part.items()}
+        for part, of_part in measures.parts.items()
+    }
+    main = next(iter(measures.overall.values()))
+
+    def by(names: Sequence[str], order: Sequence[str]) -> dict[str, Estimate]:
+        places = np.array(names)
+        found = {}
+        for name in order:
+            if (rows := places == name).any():
+                errors = len(np.unique(units[measures.is_wrong & rows]))
+                found[name] = estimate(main.of(rows), units[rows], errors)
+        return found
+
+    folders, input_px = _folders(answers), info.preprocessing.size_px
+    probability = measures.probability
+    return Estimates(
+        overall,
+        parts,
+        len(answers),
+        len(np.unique(units)),
+        num_errors,
+        by(folders, sorted(set(folders))),
+        by([_size_name(size, input_px) for size in sizes], _size_ranges(input_px)) if sizes else {},
+        None if probability is None else calibration_error(probability, measures.is_true),
+        None if probability is None else calibration_noise(probability),
+    )
+
+
+def estimate(measure: Measure, units: np.ndarray, num_errors: int, value: float | None = None) -> Estimate:
+    """Return a score with its interval.
+
+    Args:
+        measure: The score, over N photos.
+        units: (N,), numbers of independent units.
+        num_errors: Number of units with an error; of shares, any number is enough.
+        value: The score, if it is known to the last bit.
+    """
+    value = measure.value if value is None else value
+    counted = np.isfinite(measure.per_photo)
+    num_photos = int(counted.any(1).sum() if counted.ndim == 2 else counted.sum())
+    if math.isnan(measure.value):
+        return Estimate(math.nan, None, "undefined for these photos", num_photos)
+    if measure.kind in ("share", "f1"):
+        of_values = np.repeat(units, measure.per_photo.shape[1]) if counted.ndim == 2 else units
+        low, high = of_proportion(measure.per_photo[counted], of_values[counted.ravel()])
+        ends = (f1_from_share(low), f1_from_share(high)) if measure.kind == "f1" else (low, high)
+        return Estimate(value, ends, "", num_photos)
+    if measure.parts:
+        shares = [part.per_photo for part in measure.parts]
+        interval = of_mean_of_shares(shares, measure.per_photo, units)
+        return Estimate(value, interval, "", num_photos)
+    if num_errors < FEWEST_ERRORS:
+        return Estimate(value, None, TOO_FEW, num_photos)
+    interval = of_influences(value, measure.per_photo, units, measure.kind)
+    return Estimate(value, interval, "" if interval else TOO_FEW, num_photos)
+
+
+def headline_of(answers: Answers, info: ModelInfo) -> dict[str, Any]:
+    """Return ``summary_of`` with ``NAME_interval`` for each score: two ends, or None without an interval.
+
+    Arguments and errors are those of ``estimates_of``.
+    """
+    overall = estimates_of(answers, info).overall
+    found: dict[str, Any] = {}
+    for name, value in summary_of(answers, info).items():
+        found[name] = value
+        if name in overall:
+            interval = overall[name].interval
+            found[f"{name}_interval"] = None if interval is None else list(interval)
+    return found
+
+
+def metrics_of(scores: Scores, estimates: Estimates) -> dict[str, Any]:
+    """Return all scores for JSON, each beside its interval: ``NAME`` and ``NAME_interval``.
+
+    Undefined scores and missing intervals are null.
+
+    Args:
+        scores: Scores on some photos.
+        estimates: Estimates on the same photos.
+    """
+    found = estimates.to_dict()
+    for name, value in scores.to_dict().items():
+        if name in ("classes", "targets"):
+            of_parts = zip(value, estimates.parts.values(), strict=True)
+            found[name] = [{**row, **_to_dict(part, known=row)} for row, part in of_parts]
+        else:
+            found.setdefault(name, value)
+    return found
+
+
+def _to_dict(estimates: Mapping[str, Estimate], known: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, each in estimates.items():
+        value = (known or {}).get(name, each.value)
+        found |= {name: value, f"{name}_interval": None if each.interval is None else list(each.interval)}
+    return without_nan(found)
+
+
+_MOST_FOLDERS: Final = 20
+
+
+def _folders(answers: Answers) -> list[str]:
+    """Return the folder of each photo without classes and splits; empty unless there are several."""
+    left_out = {*answers.label, *SPLIT_OF.values()}
+    parts = [
+        [part for part in PurePosixPath(path).parent.parts if part not in left_out] for path in answers.path
+    ]
+    shared = len(list(itertools.takewhile(lambda level: len(set(level)) == 1, zip(*parts, strict=False))))
+    found = ["/".join(each[shared:]) or "." for each in parts]
+    return found if 2 <= len(set(found)) <= _MOST_FOLDERS else []
+
+
+def _size_ranges(input_px: int) -> list[str]:
+    limits = [input_px * factor for factor in _SIZE_FACTORS]
+    return [f"below {limits[0]} px", *(f"from {limit} px" for limit in limits), "unknown"]
+
+
+def _size_name(size: tuple[int, int] | None, input_px: int) -> str:
+    """Return the range that contains the shorter side of a photo."""
+    if size is None:
+        return "unknown"
+    limits = [input_px * factor for factor in _SIZE_FACTORS]
+    return _size_ranges(input_px)[bisect.bisect_right(limits, min(size))]

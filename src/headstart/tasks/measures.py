@@ -1,0 +1,199 @@
+"""Scores with the part that each photo has in them, from which intervals are computed.
+
+A share is described by one value per photo. Any other score is described by its influence function: how much
+a photo moves the score, times the number of photos. The variance of these numbers gives the standard error.
+Source: Efron 1982, The Jackknife, the Bootstrap and Other Resampling Plans, chapter 6.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+Kind: TypeAlias = Literal["share", "f1", "unit", "positive", "r2"]
+"""What is known about a score: a share of photos; an F1 of one class; a number in 0..1; a number above 0; or
+an R², at most 1.
+"""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A score over N photos.
+
+    Attributes:
+        value: The score; NaN if it is undefined.
+        per_photo: Of a share: (N,) or (N, K) in 0..1, whose mean is the score. Of an F1: (N,), 1 if the photo
+            has the class and is predicted to have it, 0 if only one of these is true. In both, NaN for what
+            does not count. Of other scores: (N,), the influence of each photo, with a mean of 0.
+        kind: What is known about the score.
+        parts: Of a mean of shares, such as balanced accuracy: these shares.
+    """
+
+    value: float
+    per_photo: np.ndarray
+    kind: Kind
+    parts: tuple[Measure, ...] = ()
+
+    def of(self, rows: np.ndarray) -> Measure:
+        """Return the measure over some of the photos, for a score that is a mean over photos."""
+        if self.kind == "share":
+            return share(self.per_photo[rows])
+        return mean(self.value + self.per_photo[rows], self.kind)
+
+
+@dataclass(frozen=True)
+class Measures:
+    """The scores of a task over N photos.
+
+    Attributes:
+        overall: Scores by name, the main score first.
+        parts: Scores by name for each class or target.
+        is_wrong: (N,) bool: whether the answer contains an error.
+        probability: Predicted probabilities, any shape; None for tasks without probabilities.
+        is_true: Whether what they are probabilities of is true, in the same shape.
+    """
+
+    overall: Mapping[str, Measure]
+    parts: Mapping[str, Mapping[str, Measure]]
+    is_wrong: np.ndarray
+    probability: np.ndarray | None = None
+    is_true: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+
+
+def share(values: np.ndarray, counts: np.ndarray | None = None) -> Measure:
+    """Return the mean of values in 0..1, over those that count."""
+    values = values.astype(np.float64)
+    if counts is not None:
+        values = np.where(counts, values, np.nan)
+    return Measure(float(np.nanmean(values)) if np.isfinite(values).any() else math.nan, values, "share")
+
+
+def mean(values: np.ndarray, kind: Kind) -> Measure:
+    """Return the mean of one value per photo."""
+    values = values.astype(np.float64)
+    middle = float(values.mean())
+    return Measure(middle, values - middle, kind)
+
+
+def mean_of(measures: Iterable[Measure]) -> Measure:
+    """Return the mean of at least one score, without those that are undefined."""
+    total, num, value, first = None, 0, 0.0, None
+    for each in measures:
+        first = each if first is None else first
+        if not math.isnan(each.value):
+            total = each.per_photo if total is None else total + each.per_photo
+            num, value = num + 1, value + each.value
+    assert first is not None
+    if total is None:
+        return replace(first, value=math.nan)
+    return Measure(value / num, total / num, first.kind)
+
+
+def f1_of_class(has: np.ndarray, said: np.ndarray) -> Measure:
+    """Return the F1 of one class as a function of a share: hits / (photos of the class or predicted as it).
+
+    Args:
+        has: (N,) bool, photos of the class.
+        said: (N,) bool, photos that are predicted to have it.
+    """
+    hits, either = has & said, has | said
+    of_either = share(hits, either)
+    return Measure(f1_from_share(of_either.value), of_either.per_photo, "f1")
+
+
+def f1_from_share(of_either: float) -> float:
+    """Return the F1 of a class from its hits / (photos of the class or predicted as it).
+
+    Source: Hand, Christen and Kirielle 2021, Machine Learning 110, 451-456.
+    """
+    return 2 * of_either / (1 + of_either)
+
+
+def f1(has: np.ndarray, said: np.ndarray) -> Measure:
+    """Return the F1 of one class with influences, to be averaged; arguments are those of ``f1_of_class``."""
+    total = int(has.sum() + said.sum())
+    if total == 0:
+        return Measure(math.nan, np.zeros(len(has)), "unit")
+    value = 2 * int((has & said).sum()) / total
+    moved = 2.0 * (has & said) - value * (has.astype(float) + said)
+    return Measure(value, moved * (len(has) / total), "unit")
+
+
+def mean_of_shares(shares: Sequence[Measure]) -> Measure:
+    """Return the mean of at least one share, without those that are undefined."""
+    return replace(mean_of(map(_with_influences, shares)), parts=tuple(shares))
+
+
+def _with_influences(of_some: Measure) -> Measure:
+    """Convert a share of some photos, (N,), to influences."""
+    counts = np.isfinite(of_some.per_photo)
+    moved = np.where(counts, of_some.per_photo - of_some.value, 0) * (len(counts) / max(counts.sum(), 1))
+    return Measure(of_some.value, moved, "unit")
+
+
+def roc_auc(has: np.ndarray, scores: np.ndarray) -> Measure:
+    """Return the area under the ROC curve of one class: the probability that a photo of it scores higher.
+
+    Photos with equal scores count half. It is undefined unless there are photos of the class and others.
+
+    Args:
+        has: (N,) bool, photos of the class.
+        scores: (N,); higher means more likely.
+
+    Source: DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44, 837-845.
+    """
+    num = len(has)
+    positive, negative = np.sort(scores[has]), np.sort(scores[~has])
+    if not len(positive) or not len(negative):
+        return Measure(math.nan, np.zeros(num), "unit")
+
+    def below(ranked: np.ndarray) -> np.ndarray:
+        left, right = (np.searchsorted(ranked, scores, side) for side in ("left", "right"))
+        return np.asarray((left + right) / (2 * len(ranked)))
+
+    of_photo = np.where(has, below(negative), 1 - below(positive))
+    value = float(of_photo[has].mean())
+    weight = np.where(has, num / len(positive), num / len(negative))
+    return Measure(value, (of_photo - value) * weight, "unit")
+
+
+def average_precision(has: np.ndarray, scores: np.ndarray, value: float) -> Measure:
+    """Return the influences on the average precision of one class; arguments are those of ``roc_auc``.
+
+    Args:
+        has: As above.
+        scores: As above.
+        value: The average precision; NaN if no photo has the class.
+    """
+    num, hits = len(has), int(has.sum())
+    if hits == 0:
+        return Measure(math.nan, np.zeros(num), "unit")
+    levels, level = np.unique(-scores, return_inverse=True)  # the highest score first
+    claimed = np.cumsum(np.bincount(level, minlength=len(levels)))
+    found = np.bincount(level, has, minlength=len(levels))
+    precision = np.cumsum(found) / claimed
+    # A photo is in the precision of each level at or below its own.
+    of_hit = np.cumsum((found / claimed)[::-1])[::-1]
+    of_miss = np.cumsum((found * precision / claimed)[::-1])[::-1]
+    moved = has * (precision[level] - value + of_hit[level]) - of_miss[level]
+    return Measure(value, moved * (num / hits), "unit")
+
+
+def rmse(errors: np.ndarray) -> Measure:
+    """Return the root mean squared error of (N,) errors."""
+    squares = mean(errors**2, "positive")
+    root = math.sqrt(squares.value)
+    return Measure(root, squares.per_photo / (2 * root) if root else squares.per_photo, "positive")
+
+
+def r2(truth: np.ndarray, errors: np.ndarray) -> Measure:
+    """Return R² of (N,) errors; NaN if the true numbers do not vary."""
+    squares, spread = mean(errors**2, "positive"), mean((truth - truth.mean()) ** 2, "positive")
+    if not spread.value > 0:
+        return Measure(math.nan, np.zeros(len(truth)), "r2")
+    ratio = squares.value / spread.value
+    return Measure(1 - ratio, (ratio * spread.per_photo - squares.per_photo) / spread.value, "r2")
