@@ -60,15 +60,10 @@ __main__
 HOUSE = [*GROUND_FLOOR.split(), *UPPER_FLOOR.split()]
 # On the upper floor, these can be imported without PyTorch too: they import it where they use it, at most.
 WITHOUT_TORCH = {
-    *("products/answers_csv", "products/export", "products/finished", "products/outputs", "products/product"),
-    *(
-        "training/choose",
-        "training/findings",
-        "training/floor",
-        "training/ground",
-        "training/hand_over",
-        "training/train",
-    ),
+    *("products/answers_csv", "products/calibration", "products/export", "products/finished"),
+    *("products/outputs", "products/product"),
+    *("training/choose", "training/findings", "training/floor", "training/ground", "training/hand_over"),
+    "training/train",
     *("training/run/history", "training/run/interrupt", "training/run/moved", "training/run/photos_csv"),
     *("training/run/provenance", "training/run/result", "training/run/run_folder", "training/run/stopwatch"),
     *("training/steps/sampler", "training/steps/schedule", "training/watch"),

@@ -68,6 +68,25 @@ def test_a_temperature_is_always_returned(logits: Any, labels: Any, temperature:
     assert calibrated_loss(*given) >= 0 or np.isnan(logits).any()
 
 
+@pytest.mark.parametrize("kind", ["classes", "labels"])
+def test_smoothed_targets_bound_the_temperature_of_logits_that_are_always_right(kind: str) -> None:
+    logits, _ = example(kind, 0)
+    labels = logits.argmax(1) if kind == "classes" else logits > 0
+    assert best_temperature(logits, labels) == LIMITS[0]
+    few, many = (best_temperature(logits, labels, smoothing=share) for share in (0.05, 0.005))
+    assert LIMITS[0] < many < few < 2
+    assert best_temperature(7 * logits, labels, smoothing=0.05) == pytest.approx(7 * few, rel=1e-4)
+
+
+def test_a_photo_of_weight_two_counts_twice() -> None:
+    logits, labels = example("classes", 1)
+    weights = np.where(labels == 0, 2.0, 1.0)
+    twice = np.concatenate([np.arange(200), np.flatnonzero(labels == 0)])
+    expected = best_temperature(logits[twice], labels[twice])
+    assert best_temperature(logits, labels, weights=weights) == pytest.approx(expected, rel=1e-6)
+    assert expected != pytest.approx(best_temperature(logits, labels), rel=1e-3)
+
+
 def record(**val: float) -> EpochRecord:
     return EpochRecord("a", 1, {"loss": 0.1, "accuracy": 0.9}, val, 1e-3, 1.0)
 

@@ -5,7 +5,7 @@ The columns are ``path`` (below the data folder, as in ``photos.csv``), ``sha256
 ``label:ymax``, and finally one column per output: ``logit:CLASS``, ``number:TARGET``, or ``box:xmin`` to
 ``box:ymax`` followed by the logits of the box's class. The prefixes prevent conflicts with the names of
 classes. ``label:...`` repeats the numbers of ``label`` in separate columns for spreadsheets; scores are
-computed from ``label``. Outputs are those before calibration and thresholds.
+computed from ``label``. Outputs are those before thresholds.
 """
 
 from __future__ import annotations

@@ -33,6 +33,10 @@ class OutOfFold:
     outputs: np.ndarray
     fold: np.ndarray
 
+    def multiplied(self, factors: np.ndarray) -> OutOfFold:
+        """Return the same answers with their outputs multiplied by (D,) factors."""
+        return replace(self, outputs=self.outputs * factors)
+
 
 @dataclass(frozen=True)
 class SolvedPhotos:

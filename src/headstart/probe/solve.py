@@ -77,6 +77,12 @@ class SolvedHead:
         outputs = None if self.outputs is None else self.outputs + offsets
         return dataclasses.replace(self, bias=self.bias + offsets, outputs=outputs)
 
+    def multiplied(self, factors: np.ndarray) -> SolvedHead:
+        """Return the head with its outputs multiplied by (K,) numbers; ``cv_`` scores are not changed."""
+        weight, bias = self.weight * factors[:, None], self.bias * factors
+        outputs = None if self.outputs is None else self.outputs * factors
+        return dataclasses.replace(self, weight=weight, bias=bias, outputs=outputs)
+
     def summary(self) -> dict[str, Any]:
         """Return the entries for ``metrics.json``."""
         penalty = (

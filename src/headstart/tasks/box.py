@@ -89,6 +89,10 @@ class Box(Task):
             found += cross_entropy(outputs[:, 4:], rows[:, 4].astype(np.int64))
         return np.asarray(found)
 
+    def of_logits(self, rows: np.ndarray) -> np.ndarray:
+        """Return the classes of the boxes."""
+        return rows[:, 4].astype(np.int64)
+
     def comparable(self, outputs: np.ndarray, info: Described) -> np.ndarray:
         """Return the boxes, and the probabilities of their classes."""
         return np.concatenate([outputs[:, :4], softmax(outputs[:, 4:])], 1)

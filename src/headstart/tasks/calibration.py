@@ -5,6 +5,7 @@ Source: Guo et al. 2017, arXiv 1706.04599.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -19,7 +20,9 @@ _VALUES_AT_ONCE: Final = 2**20  # float64, so that memory does not grow with the
 _PRECISE: Final = 1e-10
 
 
-def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+def best_temperature(
+    logits: np.ndarray, labels: np.ndarray, *, smoothing: float = 0.0, weights: np.ndarray | None = None
+) -> float:
     """Return the temperature, within ``LIMITS``, that minimises the mean loss of ``logits / temperature``.
 
     The loss is a convex function of 1 / temperature, so Newton's method, kept within a bracket, finds the
@@ -29,6 +32,9 @@ def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         logits: (N, K), of photos that were not used for training; N at least 1.
         labels: (N,) integers, the classes, whose loss is the cross entropy; or (N, K), 0 or 1, for several
             labels, whose loss is the binary cross entropy.
+        smoothing: Share of each photo's target, 0..1, that is divided among the wrong answers. Without it,
+            logits that are right for every photo would have the smallest temperature.
+        weights: (N,), weights of the photos' losses; by default 1.
 
     Returns:
         The temperature; 1 if a logit is not finite, or if the loss does not depend on the temperature.
@@ -36,13 +42,14 @@ def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     low, high = 1 / LIMITS[1], 1 / LIMITS[0]
     if not np.isfinite(logits).all():
         return 1.0
+    derivatives = partial(_derivatives, logits, labels, smoothing, weights)
     scale = 1.0
-    if (at_low := _derivatives(logits, labels, low)[0]) >= 0:
+    if (at_low := derivatives(low)[0]) >= 0:
         return LIMITS[1] if at_low else 1.0
-    if _derivatives(logits, labels, high)[0] <= 0:
+    if derivatives(high)[0] <= 0:
         return LIMITS[0]
     for _ in range(_MOST_STEPS):
-        slope, curvature = _derivatives(logits, labels, scale)
+        slope, curvature = derivatives(scale)
         low, high = (low, scale) if slope > 0 else (scale, high)
         newton = scale - slope / curvature if curvature > 0 else low
         step = newton if low < newton < high else (low * high) ** 0.5
@@ -70,7 +77,9 @@ def calibrated_loss(logits: np.ndarray, labels: np.ndarray) -> float:
     return total / len(logits)
 
 
-def _derivatives(logits: np.ndarray, labels: np.ndarray, scale: float) -> tuple[float, float]:
+def _derivatives(
+    logits: np.ndarray, labels: np.ndarray, smoothing: float, weights: np.ndarray | None, scale: float
+) -> tuple[float, float]:
     """Return the first and second derivative of the summed loss by 1 / temperature."""
     slope = curvature = 0.0
     for part in _parts(logits):
@@ -80,13 +89,25 @@ def _derivatives(logits: np.ndarray, labels: np.ndarray, scale: float) -> tuple[
             powers = np.exp(values * scale)
             shares = powers / powers.sum(1, keepdims=True)
             means = (shares * values).sum(1)
-            slope += float((means - values[np.arange(len(values)), truth]).sum())
-            curvature += float((shares * (values - means[:, None]) ** 2).sum())
+            slopes = means - _targeted(values, truth, smoothing)
+            curvatures = (shares * (values - means[:, None]) ** 2).sum(1)
         else:
             shares = 0.5 * (1 + np.tanh(0.5 * scale * values))  # the sigmoid, without overflow
-            slope += float(((shares - truth) * values).sum())
-            curvature += float((shares * (1 - shares) * values**2).sum())
+            slopes = ((shares - (1 - 2 * smoothing) * truth - smoothing) * values).sum(1)
+            curvatures = (shares * (1 - shares) * values**2).sum(1)
+        if weights is not None:
+            slopes, curvatures = weights[part] * slopes, weights[part] * curvatures
+        slope, curvature = slope + float(slopes.sum()), curvature + float(curvatures.sum())
     return slope, curvature
+
+
+def _targeted(values: np.ndarray, truth: np.ndarray, smoothing: float) -> np.ndarray:
+    """Return the mean of each photo's logits, weighted by its target, (N,)."""
+    right: np.ndarray = values[np.arange(len(values)), truth]
+    if not smoothing or values.shape[1] == 1:
+        return right
+    wrong = (values.sum(1) - right) / (values.shape[1] - 1)
+    return np.asarray((1 - smoothing) * right + smoothing * wrong)
 
 
 def _parts(logits: np.ndarray) -> list[slice]:

@@ -222,6 +222,18 @@ class Task:
         """
         raise NotImplementedError
 
+    def num_logits(self, num_classes: int) -> int:
+        """Return the number of outputs of the network that are logits, the last ones; 0 if there are none."""
+        return num_classes if self.activation else self.num_box_classes(num_classes)
+
+    def of_logits(self, rows: np.ndarray) -> np.ndarray:
+        """Return what logits are compared with: classes, (N,) int64; or (N, K), 0 or 1, for several labels.
+
+        Args:
+            rows: (N, ...), targets as returned by ``row``, of a task with logits.
+        """
+        return rows
+
     def first_thresholds(self, num_classes: int) -> tuple[float, ...]:
         """Return the initial threshold of each class, (K,); empty for tasks without thresholds."""
         return ()

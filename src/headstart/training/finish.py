@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from accelerate import Accelerator
@@ -19,6 +20,9 @@ from headstart.inference.model_file import ModelInfo, seal_onnx
 from headstart.inference.predictor import Predictor
 from headstart.inference.runtime import CPU, Provider, fastest_providers
 from headstart.model.stages_head import read_stages, settled
+from headstart.probe.photos import OutOfFold
+from headstart.products.calibration import Calibration, calibrate, with_factors
+from headstart.products.multiplied import multiply_outputs
 from headstart.products.onnx import onnx_graph
 from headstart.products.outputs import (
     outputs_of_file,
@@ -75,12 +79,21 @@ def finish(
     refuse_disagreement(
         outputs, splits.val, predictor, setup, features, best, accelerator, has_changed=run.has_changed
     )
-    if info.thresholds:
+    answered = run.checkpoints.load_out_of_fold(splits.train, setup.source.say)
+    graph, outputs, answered, calibration = _calibrated(
+        graph, outputs, answered, network, info, setup, splits, run.progress.head
+    )
+    if info.thresholds or (calibration and calibration.is_needed):
         info = with_thresholds(info, splits.val, outputs)
-        save_network(run.path / "model.safetensors", network, info)
-        predictor = Predictor.from_bytes(seal_onnx(graph, info), providers=providers)
+        finished = Predictor.from_bytes(seal_onnx(graph, info), providers=providers)
+    else:
+        finished = predictor
     photos = splits.val[:: math.ceil(len(splits.val) / _PARITY_PHOTOS)]
-    parity = check_parity(predictor, network, [photo.photo for photo in photos])
+    is_network_calibrated = calibration is None or calibration.is_in_weights
+    compared = finished if is_network_calibrated else predictor
+    parity = check_parity(compared, network, [photo.photo for photo in photos])
+    if finished is not predictor:
+        save_network(run.path / "model.safetensors", network, info)
     run.write_bytes("model.onnx", seal_onnx(graph, info))
     facts = {
         "seed": config.seed,
@@ -90,7 +103,38 @@ def finish(
         "best": {"phase": best.phase, "epoch": best.epoch, "share": share},
         "parity": asdict(parity),
     }
-    return Model(predictor, outputs, run.checkpoints.load_out_of_fold(splits.train, setup.source.say), facts)
+    return Model(finished, outputs, answered, facts, calibration)
+
+
+def _calibrated(
+    graph: bytes,
+    outputs: np.ndarray,
+    answered: OutOfFold | None,
+    network: nn.Module,
+    info: ModelInfo,
+    setup: Setup,
+    splits: Splits,
+    head: Mapping[str, Any],
+) -> tuple[bytes, np.ndarray, OutOfFold | None, Calibration | None]:
+    """Calibrate the graph and the network, which is changed in place.
+
+    The answers out of fold belong to the model only if its head was solved; steps train another head.
+
+    Returns:
+        The graph, its outputs for the validation photos, the answers out of fold, and the temperatures.
+    """
+    of_head = answered if _is_solved(setup) else None
+    calibration = calibrate(info, splits, outputs, of_head, tau=head.get("tau", 0.0))
+    if calibration is None or not calibration.is_needed:
+        return graph, outputs, answered, calibration
+    factors = calibration.factors(info)
+    calibration = dataclasses.replace(calibration, is_in_weights=multiply_outputs(network, info, factors))
+    return (
+        with_factors(graph, factors[-len(calibration.temperatures) :]),
+        outputs * factors,
+        of_head.multiplied(factors) if of_head else answered,
+        calibration,
+    )
 
 
 def _export(
@@ -117,8 +161,7 @@ def _outputs(
     run: RunDir,
 ) -> np.ndarray:
     """Return the file's outputs for validation photos, from stored rows if those are a tensor within it."""
-    is_solved = all(phase.optimizer == "exact" for phase in setup.config.phases)
-    if is_solved and features.prefix.is_on_onnx:
+    if _is_solved(setup) and features.prefix.is_on_onnx:
         tensor = tensor_of(graph, features.prefix.function)
         if tensor is not None:
             rows = features.plain.rows((photo, 0) for photo in photos)
@@ -126,6 +169,11 @@ def _outputs(
             if outputs is not None:
                 return outputs
     return outputs_of_file(predictor, photos, run.path)
+
+
+def _is_solved(setup: Setup) -> bool:
+    """Return whether the head is the one that answers out of fold, as no phase trains it in steps."""
+    return all(phase.optimizer == "exact" for phase in setup.config.phases)
 
 
 def _info(setup: Setup, dataset: Dataset, network: nn.Module) -> ModelInfo:

@@ -15,6 +15,7 @@ from headstart.data.check import CheckedPhoto
 from headstart.data.split import Splits
 from headstart.inference.predictor import Predictor
 from headstart.probe.photos import OutOfFold
+from headstart.products.calibration import Calibration
 from headstart.records import Dataset, Listing, Record
 from headstart.training.run.run_folder import RunFolder
 
@@ -27,15 +28,17 @@ class Model:
         predictor: Predicts with the bytes of ``model.onnx``.
         val_outputs: (N, D) float32, of the file for the validation photos: see ``Predictor.outputs``.
         out_of_fold: What the cross-validation of a solved head answers for the training photos; None where
-            no head was solved.
+            no head was solved. If the file has this head, the answers are calibrated like those of the file.
         facts: What ``metrics.json`` says of the training: ``seed``, ``weights_from``, ``head``, ``phases``,
             ``best`` (phase, epoch, share) and ``parity``.
+        calibration: How the outputs of the file were calibrated; None if it has no probabilities.
     """
 
     predictor: Predictor
     val_outputs: np.ndarray
     out_of_fold: OutOfFold | None
     facts: Mapping[str, Any]
+    calibration: Calibration | None = None
 
 
 class Floor(Protocol):

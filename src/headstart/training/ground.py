@@ -33,8 +33,9 @@ from headstart.inference.predictor import Predictor
 from headstart.inference.runtime import CPU
 from headstart.probe.assemble import assemble, describe, head_inputs
 from headstart.probe.blocks import Block, blocks_of
-from headstart.probe.photos import SolvedPhotos, solve_photos
+from headstart.probe.photos import OutOfFold, SolvedPhotos, solve_photos
 from headstart.probe.weights import save_head
+from headstart.products.calibration import Calibration, calibrate
 from headstart.products.outputs import outputs_of_file, outputs_of_file_from_rows, with_thresholds
 from headstart.records import Candidate, Dataset, Listing, Record
 from headstart.training.floor import Model
@@ -193,15 +194,14 @@ class GroundFloor:
         setup, splits, solved, phase = self._setup, self._splits, self._solved, self._setup.phase
         self._watchers.say("Writing the model and checking it")
         with self._stopwatch("export"):
-            predictor, val_outputs, parity = _write_model(
+            model = _write_model(
                 self._run, setup, self._dataset, splits, self._features, solved, self._targets.scale
             )
-        info = predictor.info
         record = EpochRecord(
             phase.name,
             1,
-            _train_scores(solved.outputs, splits.train, info),
-            summary_of(Answers.from_outputs(splits.val, val_outputs, info, "val"), info),
+            _train_scores(solved.outputs, splits.train, model.predictor.info),
+            model.val_scores,
             0.0,
             round(time.monotonic() - self._begun, 3),
         )
@@ -212,9 +212,30 @@ class GroundFloor:
             "head": solved.summary(),
             "phases": [{"name": phase.name, "unfrozen": phase.unfreeze, "epochs": [record.of_phase()]}],
             "best": {"phase": phase.name, "epoch": 1, "share": 1.0},
-            "parity": parity,
+            "parity": model.parity,
         }
-        return Model(predictor, val_outputs, solved.out_of_fold, facts)
+        return Model(model.predictor, model.val_outputs, model.out_of_fold, facts, model.calibration)
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A model file.
+
+    Attributes:
+        predictor: Predicts with its bytes.
+        val_outputs: (N, D), its outputs for the validation photos.
+        val_scores: Scores of the validation photos before calibration.
+        out_of_fold: See ``Model``.
+        calibration: See ``Model``.
+        parity: How far its answers are from those for stored features, for ``metrics.json``.
+    """
+
+    predictor: Predictor
+    val_outputs: np.ndarray
+    val_scores: Scores
+    out_of_fold: OutOfFold | None
+    calibration: Calibration | None
+    parity: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -275,32 +296,42 @@ def _write_model(
     features: _Features,
     solved: SolvedPhotos,
     scale: Scale,
-) -> tuple[Predictor, np.ndarray, dict[str, Any]]:
-    """Write ``model.safetensors`` and ``model.onnx``, and compare the latter with the stored features.
-
-    Returns:
-        What predicts with the bytes of ``model.onnx``; (N, D) its outputs for the validation photos; and how
-        far its answers are from those for stored features, as ``metrics.json`` has it.
+) -> _Written:
+    """Calibrate the head, write ``model.safetensors`` and ``model.onnx``, and compare with stored features.
 
     Raises:
-        ParityError: They differ.
+        ParityError: The answers of ``model.onnx`` differ from those for the stored features.
     """
-    backbone = setup.backbone
+    backbone, head, out_of_fold = setup.backbone, solved.head, solved.out_of_fold
     info = replace(describe(backbone, dataset, solved.reading, scale), versions=versions())
     info = with_groups(info, splits.train)
-    head = solved.head
+
+    def outputs_of(graph: bytes) -> np.ndarray:
+        rows = features.plain.rows(((photo, 0) for photo in splits.val), info.stages)
+        found = outputs_of_file_from_rows(graph, head_inputs(info), rows)
+        assert found is not None  # the file begins with the backbone's graph
+        return found
+
     graph = assemble(backbone, head.weight, head.bias, info)
-    rows = features.plain.rows(((photo, 0) for photo in splits.val), info.stages)
-    val_outputs = outputs_of_file_from_rows(graph, head_inputs(info), rows)
-    assert val_outputs is not None  # the file begins with the backbone's graph
+    val_outputs = outputs_of(graph)
     info = with_thresholds(info, splits.val, val_outputs)
+    val_scores = summary_of(Answers.from_outputs(splits.val, val_outputs, info, "val"), info)
+    tau = solved.adjustment.tau if solved.adjustment else 0.0
+    calibration = calibrate(info, splits, val_outputs, out_of_fold, tau=tau)
+    if calibration and calibration.is_needed:
+        factors = calibration.factors(info)
+        head = head.multiplied(factors)
+        out_of_fold = out_of_fold and out_of_fold.multiplied(factors)
+        graph = assemble(backbone, head.weight, head.bias, info)
+        val_outputs = outputs_of(graph)
+        info = with_thresholds(info, splits.val, val_outputs)
     save_head(run.path / "model.safetensors", backbone, head.weight, head.bias, info)
     model = seal_onnx(graph, info)
     predictor = Predictor.from_bytes(model, providers=CPU)
     step = math.ceil(len(splits.val) / _PARITY_PHOTOS)
     parity = _compare(predictor, splits.val[::step], val_outputs[::step], run.path)
     run.write_bytes("model.onnx", model)
-    return predictor, val_outputs, parity
+    return _Written(predictor, val_outputs, val_scores, out_of_fold, calibration, parity)
 
 
 def _train_scores(outputs: np.ndarray, photos: Sequence[Record], info: ModelInfo) -> Scores:

@@ -64,6 +64,8 @@ def hand_over(
         TrainingError: A test photo could be read before, and no longer can.
     """
     info = model.predictor.info
+    if model.calibration:
+        watchers.say(model.calibration.sentence)
     val = Answers.from_outputs(splits.val, model.val_outputs, info, "val", root=dataset.root)
     test = None
     if splits.test:
@@ -138,6 +140,8 @@ def _metrics(
         "seconds": stopwatch.seconds(),
         "versions": dict(info.versions),
     }
+    if model.calibration:
+        metrics["calibration"] = model.calibration.summary()
     if test is not None:
         metrics["test"] = metrics_of(scores_of(test, info), estimates_of(test, info))
     return metrics

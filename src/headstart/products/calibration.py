@@ -1,0 +1,255 @@
+"""Temperatures for the logits of a finished model, so that its probabilities are calibrated in its file.
+
+They are fitted on answers of models that have not seen the photos: out of fold if the model is a solved head,
+otherwise on the validation photos. Those have also chosen the weights, so their numbers are optimistic.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from headstart import tasks
+from headstart.data.split import Splits, unit_names
+from headstart.data.targets import Scale, Targets
+from headstart.inference.model_file import ModelInfo
+from headstart.probe.folds import deal_folds, strata_of_labels
+from headstart.probe.photos import OutOfFold
+from headstart.records import Record
+from headstart.tasks.calibration import best_temperature
+from headstart.tasks.calibration_error import calibration_error, error_by_chance
+from headstart.tasks.losses import binary_cross_entropy, cross_entropy, sigmoid
+from headstart.tasks.task import softmax
+
+FEWEST: Final = 20
+"""Smallest number of photos that a temperature is fitted on."""
+
+_LOGITS: Final = "logits"
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How good probabilities are.
+
+    Attributes:
+        loss: Mean log loss.
+        error: Calibration error, 0..1, of the predicted class, or of all labels.
+        by_chance: Calibration error that true probabilities would show for as many photos.
+    """
+
+    loss: float
+    error: float
+    by_chance: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Temperatures by which the logits of a model are divided.
+
+    Attributes:
+        temperatures: One; or one per label, if a photo may have several. 1 where it does not help.
+        fitted_on: The answers that they were fitted on.
+        num_photos: Number of these photos.
+        before, after: Quality for the validation photos without and with the temperatures.
+        is_in_weights: Whether the weights in ``model.safetensors`` are calibrated, too. In a network whose
+            last layer is not known, only ``model.onnx`` is.
+    """
+
+    temperatures: tuple[float, ...]
+    fitted_on: Literal["out-of-fold", "val"]
+    num_photos: int
+    before: Quality
+    after: Quality
+    is_in_weights: bool = True
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether any temperature is not 1."""
+        return any(each != 1 for each in self.temperatures)
+
+    def factors(self, info: ModelInfo) -> np.ndarray:
+        """Return the factors of a network's outputs, (D,) float32."""
+        found = np.ones(info.num_outputs, np.float32)
+        found[-tasks.of(info.task).num_logits(len(info.class_names)) :] = 1 / np.array(self.temperatures)
+        return found
+
+    def summary(self) -> dict[str, Any]:
+        """Return the entries for ``metrics.json``."""
+        return {
+            "temperatures": list(self.temperatures),
+            "fitted_on": self.fitted_on,
+            "num_photos": self.num_photos,
+            "is_in_weights": self.is_in_weights,
+            "loss_before": self.before.loss,
+            "loss": self.after.loss,
+            "error_before": self.before.error,
+            "error": self.after.error,
+            "error_by_chance": self.after.by_chance,
+        }
+
+    @property
+    def sentence(self) -> str:
+        """What was fitted, and what it changes, in words."""
+        before, after, values = self.before, self.after, sorted(self.temperatures)
+        chance = f"({after.by_chance:.3f} by chance alone)"
+        if not self.is_needed:
+            return (
+                f"Calibration: the logits stay as they are, because no temperature clearly lowers their log "
+                f"loss. Calibration error of the validation photos: {after.error:.3f} {chance}"
+            )
+        several = f"s {values[0]:.2f} to {values[-1]:.2f}" if len(values) > 1 else f" {values[0]:.2f}"
+        fitted = (
+            "out-of-fold answers"
+            if self.fitted_on == "out-of-fold"
+            else "validation photos, which makes their numbers slightly optimistic"
+        )
+        return (
+            f"Calibration: temperature{several}, fitted on {self.num_photos:,} {fitted}. Validation log loss "
+            f"{before.loss:.3f} -> {after.loss:.3f}, calibration error {before.error:.3f} -> "
+            f"{after.error:.3f} {chance}"
+            + ("" if self.is_in_weights else ". The weights in model.safetensors are not calibrated")
+        )
+
+
+def calibrate(
+    info: ModelInfo,
+    splits: Splits,
+    val_outputs: np.ndarray,
+    out_of_fold: OutOfFold | None,
+    *,
+    tau: float = 0.0,
+) -> Calibration | None:
+    """Fit the temperatures of a model.
+
+    Args:
+        info: Description of the model.
+        splits: The photos.
+        val_outputs: (N, D), of the model for the validation photos, not calibrated.
+        out_of_fold: Answers for the training photos by heads that were solved like the model's own; None for
+            a model that was trained in steps.
+        tau: How far the logits have been adjusted for the frequencies of the classes: see ``probe.adjust``.
+            The loss gives classes the weights that adjusted probabilities assume.
+
+    Returns:
+        The temperatures; None for a model without probabilities.
+    """
+    found = _logits(splits.val, val_outputs, info)
+    if found is None:
+        return None
+    val_logits, val_labels = found
+    if out_of_fold is not None and (out_of_fold.fold >= 0).any():
+        rows = np.flatnonzero(out_of_fold.fold >= 0)
+        photos: Sequence[Record] = [splits.train[row] for row in rows.tolist()]
+        fold = out_of_fold.fold[rows]
+        fitted = _logits(photos, out_of_fold.outputs[rows], info)
+        assert fitted is not None
+        logits, labels = fitted
+    else:
+        photos, logits, labels, fold = splits.val, val_logits, val_labels, None
+    units = np.unique(unit_names(photos), return_inverse=True)[1]
+    if fold is None:
+        fold = deal_folds(labels if labels.ndim == 1 else strata_of_labels(labels), units)
+    if labels.ndim == 1:
+        temperatures = [_temperature(logits, labels, fold, units, _weights(labels, tau))]
+    else:
+        columns = [slice(k, k + 1) for k in range(logits.shape[1])]
+        temperatures = [_temperature(logits[:, k], labels[:, k], fold, units, None) for k in columns]
+    return Calibration(
+        tuple(temperatures),
+        "val" if photos is splits.val else "out-of-fold",
+        len(photos),
+        _quality(val_logits, val_labels),
+        _quality(val_logits / np.array(temperatures), val_labels),
+    )
+
+
+def with_factors(model: bytes, factors: np.ndarray) -> bytes:
+    """Multiply the logits of a model file by factors.
+
+    Args:
+        model: The content of a ``model.onnx`` with an output ``logits``, not sealed.
+        factors: (K,) float32.
+
+    Returns:
+        The same graph with one multiplication before this output, so that the other nodes that take the
+        logits, such as that of the probabilities, get the products.
+    """
+    loaded = onnx.load_from_string(model)
+    nodes = loaded.graph.node
+    index = next(i for i, node in enumerate(nodes) if _LOGITS in node.output)
+    raw, name = f"{_LOGITS}.raw", f"{_LOGITS}.factors"
+    nodes[index].output[list(nodes[index].output).index(_LOGITS)] = raw
+    nodes.insert(index + 1, helper.make_node("Mul", [raw, name], [_LOGITS], name="calibration"))
+    loaded.graph.initializer.append(numpy_helper.from_array(np.asarray(factors, np.float32), name))
+    return bytes(loaded.SerializeToString(deterministic=True))
+
+
+def _logits(
+    photos: Sequence[Record], outputs: np.ndarray, info: ModelInfo
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the logits of photos, and their classes or labels; None if there are no logits."""
+    task = tasks.of(info.task)
+    if not task.num_logits(len(info.class_names)):
+        return None
+    targets = Targets(info.task, info.class_names, info.preprocessing, Scale(*info.scale))
+    rows = np.stack([targets.row(photo) for photo in photos])
+    return outputs[:, -task.num_logits(len(info.class_names)) :], task.of_logits(rows)
+
+
+def _weights(labels: np.ndarray, tau: float) -> np.ndarray | None:
+    """Return the weights of photos in the loss, (N,): the inverse frequency of their class, to the tau."""
+    if not tau:
+        return None
+    weights = (np.bincount(labels) / len(labels))[labels] ** -tau
+    return np.asarray(weights / weights.mean())
+
+
+def _temperature(
+    logits: np.ndarray, labels: np.ndarray, fold: np.ndarray, units: np.ndarray, weights: np.ndarray | None
+) -> float:
+    """Return the best temperature; 1 if it does not lower the loss of other photos by a standard error.
+
+    Targets are smoothed as if one photo of N + 2 had a wrong answer (Platt), because the loss of logits that
+    are right for every photo is lowest at a temperature of 0.
+    """
+
+    def fit(is_used: np.ndarray) -> float:
+        return best_temperature(
+            logits[is_used],
+            labels[is_used],
+            smoothing=1 / (int(is_used.sum()) + 2),
+            weights=None if weights is None else weights[is_used],
+        )
+
+    if len(logits) < FEWEST or fold.max() == 0 or not np.isfinite(logits).all():
+        return 1.0
+    of_fold = np.array([fit(fold != each) for each in range(int(fold.max()) + 1)])
+    change = _losses(logits / of_fold[fold][:, None], labels) - _losses(logits, labels)
+    change = change if weights is None else change * weights
+    sums = np.bincount(units, change - change.mean())
+    error = math.sqrt(float(np.square(sums).sum())) / len(change)
+    return fit(np.ones(len(labels), bool)) if change.mean() < -error else 1.0
+
+
+def _losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the log loss of each photo, (N,) float64."""
+    logits = logits.astype(np.float64)
+    if labels.ndim == 1:
+        return cross_entropy(logits, labels)
+    return np.asarray(binary_cross_entropy(logits, labels).mean(1))
+
+
+def _quality(logits: np.ndarray, labels: np.ndarray) -> Quality:
+    if labels.ndim == 1:
+        shares = softmax(logits.astype(np.float64))
+        probabilities, happened = shares.max(1), shares.argmax(1) == labels
+    else:
+        probabilities, happened = sigmoid(logits).reshape(-1), labels.reshape(-1) > 0.5
+    loss = float(_losses(logits, labels).mean())
+    return Quality(loss, calibration_error(probabilities, happened), error_by_chance(probabilities))
