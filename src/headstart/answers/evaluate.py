@@ -44,6 +44,7 @@ def evaluate(
     split_column: str | None = None,
     group_by: str | None = None,
     boxes: str = "refuse",
+    decisions: str | os.PathLike[str] | None = None,
     views: int | None = None,
 ) -> Evaluation:
     """Score a model on labelled photos. Classes are matched by name; not every class needs photos.
@@ -54,18 +55,16 @@ def evaluate(
         split: Split to score; by default test, else val, else all photos.
         target: Columns of a table with the model's numbers, in its order, separated by commas; by default the
             columns with the names of the model's targets.
-        image_column: As for training, like all that follow.
-        label_column: The column of labels.
-        split_column: The column of splits.
+        image_column, label_column, split_column: As for training, like all that follow.
         group_by: A table's column of groups, or a regular expression that finds the group in the path. Photos
             from groups that were not in training are counted and scored apart, in a note.
         boxes: What becomes of photos that have not exactly one box: ``"refuse"``, ``"largest"``, ``"skip"``.
+        decisions: A ``findings.csv`` with photos to drop or relabel.
         views: Number of views of each photo, as for ``load``; by default 1, or those of a loaded model.
 
     Raises:
         RunFolderError: There is no such model.
-        DataError: The data cannot be used, do not have the split, or have a class that is unknown to the
-            model.
+        DataError: The data cannot be used, do not have the split, or have a class unknown to the model.
         ConfigError: ``target`` does not match the model, or a path is not one.
     """
     predictor = _opened(model, views)
@@ -80,6 +79,7 @@ def evaluate(
         split_column=split_column,
         group_by=group_by,
         boxes=boxes,
+        decisions=decisions,
         for_training=False,
     )
     split = _split_of(listing, split, data)

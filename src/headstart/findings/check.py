@@ -78,7 +78,8 @@ def _wrong_labels(dataset: Dataset, known: Known, photos: Sequence[LabelledPhoto
         return
     found: list[WrongLabel] = []
     records, names = dataset.records, dataset.class_names
-    match tasks.of(dataset.task).solver:
+    solver = tasks.of(dataset.task).solver
+    match solver:
         case "classes":
             labels = np.array([record.label for record in records], int)
             found = wrong_classes(known.outputs, labels, names, known.has_answer)
