@@ -153,9 +153,9 @@ def of_mean_of_shares(
 ) -> Interval | None:
     """Return the interval of a mean of shares, such as the balanced accuracy: valid for few photos per share.
 
-    It is the wider one, on each side, of two intervals: that of the influences, which is too narrow if a share
-    of few photos is 0 or 1 by chance; and that of the Wilson intervals of the shares, which is too narrow on
-    one side if many shares are.
+    It is the wider one, on each side, of two intervals: that of the influences, which is too narrow if a
+    share of few photos is 0 or 1 by chance; and that of the Wilson intervals of the shares, which is too
+    narrow on one side if many shares are.
 
     Args:
         shares: For each share, (N,): 0 or 1 for each photo that counts, else NaN. At least one counts.

@@ -177,8 +177,8 @@ def evaluate(
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN ...", help="Folders of finished runs.")],
 ) -> None:
-    """Compare runs on the validation or test photos that they have in common, photo by photo. Prints scores,
-    differences to the first run with 95 % intervals, and whether they mean anything.
+    """Compare runs on the same photos. Prints scores, differences to the first run with 95 % intervals, and
+    whether they mean anything. The photos are the validation or test photos that the runs have in common.
     """
     result = headstart.compare(*runs)
     print(result.as_text())
