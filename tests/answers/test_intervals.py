@@ -157,26 +157,18 @@ def test_scores_at_their_bound_and_single_units_have_no_interval(
 
 
 def test_the_mean_of_shares_is_uncertain_even_if_all_photos_are_right() -> None:
-    classes = np.repeat([0, 1], [90, 10])
-    shares = [np.where(classes == each, 1.0, np.nan) for each in (0, 1)]
-    found = of_mean_of_shares(shares, np.zeros(100), np.arange(100))
-    assert found is not None
-    low, high = found
+    shares = [(1.0, wilson(90, 90)), (1.0, wilson(10, 10))]
+    low, high = of_mean_of_shares(shares, np.zeros(100), np.arange(100))
     assert high == 1
     assert low == pytest.approx(1 - np.hypot(1 - wilson(90, 90)[0], 1 - wilson(10, 10)[0]) / 2)
-    assert of_mean_of_shares([np.full(3, np.nan)], np.zeros(3), np.arange(3)) is None
 
 
 def test_many_shares_without_errors_do_not_make_the_interval_narrow() -> None:
-    random = np.random.default_rng(0)
-    classes = np.repeat(np.arange(60), 5)
-    covered = []
-    for _ in range(60):
-        is_right = random.random(300) < 0.9
-        shares = [np.where(classes == each, is_right, np.nan) for each in range(60)]
-        values = np.array([np.nanmean(each) for each in shares])
-        influences = is_right - values[classes]  # 5 photos of 300 in one of 60 shares
-        found = of_mean_of_shares(shares, influences, np.arange(300))
-        assert found is not None
-        covered.append(found[0] <= 0.9 <= found[1])
+    random, covered = np.random.default_rng(0), []
+    for _ in range(100):
+        num_right = random.binomial(5, 0.9, size=60)  # of 60 classes with 5 photos each
+        shares = [(number / 5, wilson(number, 5)) for number in num_right]
+        is_right = np.arange(300) % 5 < np.repeat(num_right, 5)
+        low, high = of_mean_of_shares(shares, is_right - np.repeat(num_right / 5, 5), np.arange(300))
+        covered.append(low <= 0.9 <= high)
     assert np.mean(covered) > 0.9

@@ -102,8 +102,9 @@ def test_the_f1_of_a_class_is_a_share_of_its_photos_and_its_predictions() -> Non
     said = np.array([1, 1, 0, 1, 0, 0], bool)
     found = of_photos.f1_of_class(has, said)
     assert found.value == pytest.approx(2 / 3) == of_photos.f1(has, said).value
-    assert np.nansum(found.per_photo) == 2
-    assert np.isfinite(found.per_photo).sum() == 4
+    assert found.per_photo.tolist() == [1, 1, 0, 0]
+    assert found.rows is not None
+    assert found.rows.tolist() == [0, 1, 2, 3]
 
 
 def test_classes_without_photos_are_left_out_of_means() -> None:

@@ -151,19 +151,17 @@ def estimate(measure: Measure, units: np.ndarray, num_errors: int, value: float 
         value: The score, if it is known to the last bit.
     """
     value = measure.value if value is None else value
-    counted = np.isfinite(measure.per_photo)
-    num_photos = int(counted.any(1).sum() if counted.ndim == 2 else counted.sum())
+    num_photos = len(units) if measure.rows is None else len(measure.rows)
     if math.isnan(measure.value):
         return Estimate(math.nan, None, "undefined for these photos", num_photos)
     if measure.kind in ("share", "f1"):
-        of_values = np.repeat(units, measure.per_photo.shape[1]) if counted.ndim == 2 else units
-        low, high = of_proportion(measure.per_photo[counted], of_values[counted.ravel()])
+        low, high = _of_share(measure, units)
         ends = (f1_from_share(low), f1_from_share(high)) if measure.kind == "f1" else (low, high)
         return Estimate(value, ends, "", num_photos)
-    if measure.parts:
-        shares = [part.per_photo for part in measure.parts]
-        interval = of_mean_of_shares(shares, measure.per_photo, units)
-        return Estimate(value, interval, "", num_photos)
+    if measure.shares:
+        intervals = [(each, _of_share(each, units)) for each in measure.shares if each.per_photo.size]
+        of_shares = [(each.per_photo.mean(), interval) for each, interval in intervals]
+        return Estimate(value, of_mean_of_shares(of_shares, measure.per_photo, units), "", num_photos)
     if num_errors < FEWEST_ERRORS:
         return Estimate(value, None, TOO_FEW, num_photos)
     interval = of_influences(value, measure.per_photo, units, measure.kind)
@@ -183,6 +181,13 @@ def headline_of(answers: Answers, info: ModelInfo) -> dict[str, Any]:
             interval = overall[name].interval
             found[f"{name}_interval"] = None if interval is None else list(interval)
     return found
+
+
+def _of_share(measure: Measure, units: np.ndarray) -> Interval:
+    units = units if measure.rows is None else units[measure.rows]
+    if measure.per_photo.ndim == 2:  # decisions about several labels of one photo
+        units = np.repeat(units, measure.per_photo.shape[1])
+    return of_proportion(measure.per_photo.ravel(), units)
 
 
 def metrics_of(scores: Scores, estimates: Estimates) -> dict[str, Any]:

@@ -149,35 +149,26 @@ def of_influences(
 
 
 def of_mean_of_shares(
-    shares: Sequence[np.ndarray], influences: np.ndarray, units: np.ndarray
-) -> Interval | None:
+    shares: Sequence[tuple[float, Interval]], influences: np.ndarray, units: np.ndarray
+) -> Interval:
     """Return the interval of a mean of shares, such as the balanced accuracy: valid for few photos per share.
 
-    It is the wider one, on each side, of two intervals: that of the influences, which is too narrow if a share
-    of few photos is 0 or 1 by chance; and that of the Wilson intervals of the shares, which is too narrow on
+    It is the wider one, on each side, of two intervals: that of the influences, which is too narrow if a
+    share of few photos is 0 or 1 by chance; and that of the intervals of the shares, which is too narrow on
     one side if many shares are.
 
     Args:
-        shares: For each share, (N,): 0 or 1 for each photo that counts, else NaN. At least one counts.
-        influences: (N,), influences on the mean.
+        shares: At least one share with its interval.
+        influences: (N,), influences of the photos on the mean.
         units: As for ``over_units``.
-
-    Returns:
-        The interval; None if no share has photos.
 
     Source: Zou and Donner 2008, Statistics in Medicine 27, 1693-1702.
     """
-    below, above, values = 0.0, 0.0, []
-    for each in shares:
-        if (counts := np.isfinite(each)).any():
-            value = float(each[counts].mean())
-            low, high = of_proportion(each[counts], units[counts])
-            below, above = below + (value - low) ** 2, above + (high - value) ** 2
-            values.append(value)
-    if not values:
-        return None
-    mean = math.fsum(values) / len(values)
-    low, high = mean - math.sqrt(below) / len(values), mean + math.sqrt(above) / len(values)
+    num = len(shares)
+    mean = math.fsum(value for value, _ in shares) / num
+    below = math.fsum((value - low) ** 2 for value, (low, _) in shares)
+    above = math.fsum((high - value) ** 2 for value, (_, high) in shares)
+    low, high = mean - math.sqrt(below) / num, mean + math.sqrt(above) / num
     if (other := of_influences(mean, influences, units, "unit")) is not None:
         low, high = min(low, other[0]), max(high, other[1])
     return max(low, 0.0), min(high, 1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -22,6 +22,9 @@ from headstart.tasks.measures import (
 _TOP: Final = (3, 5)
 
 
+_PHOTOS_AT_ONCE: Final = 1024
+
+
 def top_of(num_classes: int) -> tuple[int, ...]:
     """Return the numbers k of top-k accuracies: those with at least twice as many classes."""
     return tuple(k for k in _TOP if num_classes >= 2 * k)
@@ -34,27 +37,32 @@ def measure_classes(
 
     Args:
         labels: (N,) integers, indices of the true classes; N at least 1.
-        logits: (N, K) float64.
+        logits: (N, K).
         losses: (N,) cross entropies.
         class_names: Names of the K classes.
     """
-    powers = np.exp(logits - logits.max(1, keepdims=True))
-    probabilities = powers / powers.sum(1, keepdims=True)
-    predicted = logits.argmax(1)
-    pairs = [(labels == k, predicted == k) for k in range(len(class_names))]
-    parts = {name: _of_class(*pair) for name, pair in zip(class_names, pairs, strict=True)}
-    areas = [roc_auc(has, probabilities[:, k]) for k, (has, _) in enumerate(pairs)]
+    predicted, num = logits.argmax(1), len(class_names)
+    normaliser, brier = _softmax_sums(logits, labels)
+
+    def columns() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        return ((labels == k, predicted == k) for k in range(num))
+
+    def areas() -> Iterator[Measure]:
+        return (roc_auc(labels == k, np.exp(logits[:, k] - normaliser)) for k in range(num))
+
+    parts = {name: _of_class(*column) for name, column in zip(class_names, columns(), strict=True)}
     is_right = predicted == labels
     overall = {
         "accuracy": share(is_right),
-        **{f"top_{k}": share(_is_in_top(labels, logits, k)) for k in top_of(len(class_names))},
-        "balanced_accuracy": mean_of_shares([part["recall"] for part in parts.values()]),
-        "macro_f1": mean_of(f1(*pair) for pair in pairs),
-        "roc_auc": mean_of(areas),
+        **{f"top_{k}": share(_is_in_top(labels, logits, k)) for k in top_of(num)},
+        "balanced_accuracy": mean_of_shares([part["recall"] for part in parts.values()], len(labels)),
+        "macro_f1": mean_of(f1(*column) for column in columns()),
+        "roc_auc": mean_of(areas()),
         "loss": mean(losses, "positive"),
-        "brier": mean(_brier(probabilities, labels), "positive"),
+        "brier": mean(brier, "positive"),
     }
-    return Measures(overall, parts, ~is_right, probabilities.max(1), is_right)
+    of_predicted = np.exp(logits[np.arange(len(labels)), predicted] - normaliser)
+    return Measures(overall, parts, ~is_right, of_predicted, is_right)
 
 
 def _of_class(has: np.ndarray, said: np.ndarray) -> dict[str, Measure]:
@@ -68,7 +76,18 @@ def _is_in_top(labels: np.ndarray, logits: np.ndarray, k: int) -> np.ndarray:
     return np.asarray(before.sum(1) < k)
 
 
-def _brier(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the squared distance of each photo's probabilities from the truth, (N,), in 0..2."""
-    own = probabilities[np.arange(len(labels)), labels]
-    return np.asarray(np.square(probabilities).sum(1) - 2 * own + 1)
+def _softmax_sums(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return log(sum(exp(logits))) and the Brier score of each photo, (N,), part by part to limit the memory.
+
+    The Brier score is the squared distance of the probabilities from the truth, in 0..2.
+    """
+    normaliser, brier = np.empty(len(labels)), np.empty(len(labels))
+    for first in range(0, len(labels), _PHOTOS_AT_ONCE):
+        part = slice(first, first + _PHOTOS_AT_ONCE)
+        values = logits[part].astype(np.float64)
+        most = values.max(1)
+        normaliser[part] = most + np.log(np.exp(values - most[:, None]).sum(1))
+        probabilities = np.exp(values - normaliser[part, None])
+        of_true = probabilities[np.arange(len(values)), labels[part]]
+        brier[part] = np.square(probabilities).sum(1) - 2 * of_true + 1
+    return normaliser, brier

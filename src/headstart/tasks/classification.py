@@ -94,7 +94,7 @@ class Classification(Task):
     ) -> Measures:
         """Return accuracy, top-k accuracies, means over classes, losses, and the scores of each class."""
         known = classes_of(labels, info.class_names)
-        return measure_classes(known, outputs.astype(np.float64), losses, info.class_names)
+        return measure_classes(known, outputs, losses, info.class_names)
 
     def csv_columns(self, info: Described, top_k: int) -> tuple[list[str], list[str]]:
         """Return the columns of label and probability, and those of the next most probable classes."""

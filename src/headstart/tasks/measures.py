@@ -26,20 +26,22 @@ class Measure:
 
     Attributes:
         value: The score; NaN if it is undefined.
-        per_photo: Of a share: (N,) or (N, K) in 0..1, whose mean is the score. Of an F1: (N,), 1 if the photo
-            has the class and is predicted to have it, 0 if only one of these is true. In both, NaN for what
-            does not count. Of other scores: (N,), the influence of each photo, with a mean of 0.
+        per_photo: Of a share: a value in 0..1 for each photo that counts, (M,) or (M, K), whose mean is the
+            score. Of an F1: (M,), whether the photo has the class and is predicted to have it, for the photos
+            of which at least one is true. Of other scores: (N,), influences of the photos, with a mean of 0.
         kind: What is known about the score.
-        parts: Of a mean of shares, such as balanced accuracy: these shares.
+        rows: (M,), the photos that count; None if all do.
+        shares: Of a mean of shares, such as balanced accuracy: these shares.
     """
 
     value: float
     per_photo: np.ndarray
     kind: Kind
-    parts: tuple[Measure, ...] = ()
+    rows: np.ndarray | None = None
+    shares: tuple[Measure, ...] = ()
 
     def of(self, rows: np.ndarray) -> Measure:
-        """Return the measure over some of the photos, for a score that is a mean over photos."""
+        """Return the measure over some of the photos, for a score that is a mean over all photos."""
         if self.kind == "share":
             return share(self.per_photo[rows])
         return mean(self.value + self.per_photo[rows], self.kind)
@@ -65,11 +67,15 @@ class Measures:
 
 
 def share(values: np.ndarray, counts: np.ndarray | None = None) -> Measure:
-    """Return the mean of values in 0..1, over those that count."""
-    values = values.astype(np.float64)
-    if counts is not None:
-        values = np.where(counts, values, np.nan)
-    return Measure(float(np.nanmean(values)) if np.isfinite(values).any() else math.nan, values, "share")
+    """Return the mean of values in 0..1, over those that count.
+
+    Args:
+        values: (N,) or (N, K).
+        counts: (N,) bool; None if all do.
+    """
+    rows = None if counts is None else np.flatnonzero(counts)
+    values = (values if rows is None else values[rows]).astype(np.float64)
+    return Measure(float(values.mean()) if values.size else math.nan, values, "share", rows)
 
 
 def mean(values: np.ndarray, kind: Kind) -> Measure:
@@ -102,7 +108,7 @@ def f1_of_class(has: np.ndarray, said: np.ndarray) -> Measure:
     """
     hits, either = has & said, has | said
     of_either = share(hits, either)
-    return Measure(f1_from_share(of_either.value), of_either.per_photo, "f1")
+    return replace(of_either, value=f1_from_share(of_either.value), kind="f1")
 
 
 def f1_from_share(of_either: float) -> float:
@@ -123,15 +129,16 @@ def f1(has: np.ndarray, said: np.ndarray) -> Measure:
     return Measure(value, moved * (len(has) / total), "unit")
 
 
-def mean_of_shares(shares: Sequence[Measure]) -> Measure:
-    """Return the mean of at least one share, without those that are undefined."""
-    return replace(mean_of(map(_with_influences, shares)), parts=tuple(shares))
+def mean_of_shares(shares: Sequence[Measure], num: int) -> Measure:
+    """Return the mean of at least one share of some of N photos, without those that are undefined."""
+    return replace(mean_of(_with_influences(each, num) for each in shares), shares=tuple(shares))
 
 
-def _with_influences(of_some: Measure) -> Measure:
-    """Convert a share of some photos, (N,), to influences."""
-    counts = np.isfinite(of_some.per_photo)
-    moved = np.where(counts, of_some.per_photo - of_some.value, 0) * (len(counts) / max(counts.sum(), 1))
+def _with_influences(of_some: Measure, num: int) -> Measure:
+    """Convert a share of some of N photos to influences on it."""
+    moved = np.zeros(num)
+    if of_some.rows is not None and len(of_some.rows):
+        moved[of_some.rows] = (of_some.per_photo - of_some.value) * (num / len(of_some.rows))
     return Measure(of_some.value, moved, "unit")
 
 
