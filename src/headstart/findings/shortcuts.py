@@ -72,7 +72,7 @@ class Shortcut:
 
 
 @dataclass(frozen=True)
-class _Property:
+class Property:
     """A property of photos.
 
     Attributes:
@@ -110,18 +110,32 @@ def find_shortcuts(
     if len(facts) < FEWEST_PHOTOS or len(np.unique(labels)) < 2 or len(np.unique(units)) < 2:
         return []
     folds = deal_folds(labels, units)
-    majority = _cross_validated(np.zeros((len(facts), 1)), labels, folds)
+    majority = predict_by(None, facts, labels, folds)
     found = []
-    for each in _PROPERTIES:
-        values = np.array([each.values(photo) for photo in facts], float)
-        predicted = _cross_validated(values, labels, folds)
+    for each in PROPERTIES:
+        predicted = predict_by(each, facts, labels, folds)
         if shortcut := _judged(each, facts, predicted, majority, labels, class_names, units):
             found.append(shortcut)
     return sorted(found, key=lambda shortcut: -shortcut.accuracy)
 
 
+def predict_by(
+    of: Property | None, facts: Sequence[PhotoFacts], labels: np.ndarray, folds: np.ndarray
+) -> np.ndarray:
+    """Return the class that a property alone predicts for each photo, in cross-validation, (N,).
+
+    Args:
+        of: The property; None for the most frequent class.
+        facts: Facts about the N photos.
+        labels: (N,) ints, their classes.
+        folds: (N,) ints, at least two different ones.
+    """
+    values = np.array([(0.0,) if of is None else of.values(photo) for photo in facts], float)
+    return _cross_validated(values, labels, folds)
+
+
 def _judged(
-    of: _Property,
+    of: Property,
     facts: Sequence[PhotoFacts],
     predicted: np.ndarray,
     majority: np.ndarray,
@@ -294,18 +308,18 @@ def _of_borders(photos: Sequence[PhotoFacts]) -> str:
     return f"{len(known) / max(len(levels), 1):.0%} pairs of edges of one colour{middle}"
 
 
-_PROPERTIES: Final = (
-    _Property("width and height", lambda p: (p.width_px, p.height_px), _of_sizes),
-    _Property(
+PROPERTIES: Final = (
+    Property("width and height", lambda p: (p.width_px, p.height_px), _of_sizes),
+    Property(
         "aspect ratio",
         lambda p: (p.width_px / p.height_px,),
         lambda photos: f"a median of {_median([p.width_px / p.height_px for p in photos]):.2f}",
     ),
-    _Property("file type", lambda p: tuple(float(p.format == name) for name in FORMATS), _of_types),
-    _Property(
+    Property("file type", lambda p: tuple(float(p.format == name) for name in FORMATS), _of_types),
+    Property(
         "file size",
         lambda p: (p.num_bytes,),
         lambda photos: f"a median of {_median([p.num_bytes for p in photos]) / 1000:.3g} kB",
     ),
-    _Property("border colour", _edge_colours, _of_borders),
+    Property("border colour", _edge_colours, _of_borders),
 )
