@@ -6,9 +6,9 @@ probabilities. ::
     pip install cleanlab scikit-learn
     python -m benchmarks.wrong_labels ../shared/data/weather ../shared/data/tiles digits
 
-``digits`` are scikit-learn's, with 64 grey levels as features. ``--share 0.1`` plants 10 %. ``--limits`` adds
-other constants of the rule. ``--found FOLDER`` writes contact sheets of the labels that the rule doubts and
-that were not planted, with any seed.
+``digits`` are scikit-learn's, with 64 grey levels as features. ``--share 0.01 0.1`` plants 1 and 10 %.
+``--limits`` adds other constants of the rule. ``--found FOLDER`` writes contact sheets of the labels that the
+rule doubts and that were not planted, with any seed.
 """
 
 from __future__ import annotations
@@ -171,19 +171,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("data", nargs="+", help="folders or tables of photos with one class each, or digits")
-    parser.add_argument("--share", type=float, default=0.05, help="of labels to replace")
+    parser.add_argument("--share", type=float, nargs="+", default=[0.05], help="of labels to replace")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--limits", action="store_true", help="also other constants of the rule")
     parser.add_argument("--found", type=Path, help="folder for contact sheets")
     told = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    print("| data | method | recall | precision | F1 |\n|" + "---|" * 5)
+    print("| data | planted | method | recall | precision | F1 |\n|" + "---|" * 6)
     for name in told.data:
         data = load(name)
-        by_method, false = measure(data, told.share, told.seeds, limits=told.limits)
-        for method, (recall, precision, f1) in by_method.items():
-            print(f"| {data.name} | {method} | {recall:.3f} | {precision:.3f} | {f1:.3f} |", flush=True)
+        for share in told.share:
+            by_method, false = measure(data, share, told.seeds, limits=told.limits)
+            for method, each in by_method.items():
+                recall, precision, f1 = (f"{score:.3f}" for score in each)
+                print(f"| {data.name} | {share:g} | {method} | {recall} | {precision} | {f1} |", flush=True)
         if told.found and all(data.paths):
             told.found.mkdir(parents=True, exist_ok=True)
             draw(data, [false[row] for row in sorted(false)], told.found / f"{data.name}.png")

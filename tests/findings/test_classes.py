@@ -59,7 +59,7 @@ def test_many_small_classes_are_one_finding() -> None:
     names = [f"class {number:02}" for number in range(40)]
     (found,) = find_class_problems(names, [30] * 40, [8] * 39 + [7])
     assert (found.name, found.severity) == (ALL_CLASSES, "note")
-    assert "40 of 40 classes" in found.sentence
+    assert "40 of 40 classes have few validation photos" in found.sentence
     assert "'class 39' (7)" in found.sentence
     assert "35 more" in found.sentence
 

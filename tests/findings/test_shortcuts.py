@@ -15,13 +15,15 @@ def random_photos(num: int, seed: int = 0) -> list[PhotoFacts]:
     """Photos of a few usual sizes and two file types, whose properties say nothing about anything."""
     random = np.random.default_rng(seed)
     sizes = [(640, 480), (480, 640), (800, 600), (1024, 1024)]
+    noise = random.integers(0, 256, (96, 96)).astype(np.uint8)
     photos = []
     for number in range(num):
         width, height = sizes[random.integers(len(sizes))]
         if random.random() < 0.5:
             width, height = random.integers(100, 2000, 2).tolist()
-        thumbnail = random.integers(0, 256, (96, 96)).astype(np.uint8)
+        thumbnail = noise
         if random.random() < 0.2:
+            thumbnail = noise.copy()
             thumbnail[:4] = thumbnail[-4:] = random.integers(0, 256)
         file_type = "PNG" if random.random() < 0.2 else "JPEG"
         num_bytes = int(np.exp(random.normal(11, 1)))
@@ -67,8 +69,8 @@ def test_a_file_type_per_class() -> None:
     assert (found.name, found.accuracy, found.severity) == ("file type", 1.0, "warning")
     assert found.majority == pytest.approx(0.5, abs=0.02)
     assert found.interval[0] > 0.97
-    assert "100.0% of the photos" in found.sentence
-    assert "'cat': 100% JPEG; the other classes: 100% PNG" in found.sentence
+    assert "100.0% of the photos can be classified correctly" in found.sentence
+    assert "'cat' has the type 100% JPEG; the other classes have the type 100% PNG" in found.sentence
 
 
 def test_white_borders_of_one_class() -> None:

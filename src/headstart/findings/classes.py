@@ -78,21 +78,25 @@ def find_class_problems(
     Returns:
         Findings, the most severe first.
     """
-    found = [*_too_few(class_names, train, _learning)]
+    found = [*_too_few(class_names, train, "training photos", _learning)]
     if val is not None and any(val):
-        found += _too_few(class_names, val, _scoring)
+        found += _too_few(class_names, val, "validation photos", _scoring)
     found += [*_imbalance(class_names, train), *_similar_names(class_names, train)]
     return sorted(found, key=lambda finding: ("error", "warning", "note").index(finding.severity))
 
 
 def _too_few(
-    class_names: Sequence[str], counts: Sequence[int], judge: Callable[[int], tuple[Severity, str] | None]
+    class_names: Sequence[str],
+    counts: Sequence[int],
+    noun: str,
+    judge: Callable[[int], tuple[Severity, str] | None],
 ) -> list[ClassFinding]:
     """Return a finding for each class that has too few photos; for many of one severity, one finding.
 
     Args:
         class_names: Names of the K classes.
         counts: (K,), number of photos.
+        noun: What is counted.
         judge: Returns the severity of a number of photos and the rest of a sentence about it, or None.
     """
     by_severity: dict[Severity, list[tuple[int, str, str]]] = {}
@@ -107,7 +111,7 @@ def _too_few(
             continue
         number, _, text = classes[0]
         names = listed([f"{name!r} ({number})" for number, name, _ in classes], _MOST_NAMED)
-        sentence = f"{len(classes)} of {len(class_names)} classes have few photos: {names}. The smallest has "
+        sentence = f"{len(classes)} of {len(class_names)} classes have few {noun}: {names}. The smallest has "
         found.append(ClassFinding(ALL_CLASSES, "small-class", severity, sentence + text))
     return found
 
