@@ -55,7 +55,9 @@ def evaluate(
         split: Split to score; by default test, else val, else all photos.
         target: Columns of a table with the model's numbers, in its order, separated by commas; by default the
             columns with the names of the model's targets.
-        image_column, label_column, split_column: As for training, like all that follow.
+        image_column: As for training, like all that follow.
+        label_column: The column of labels.
+        split_column: The column of splits.
         group_by: A table's column of groups, or a regular expression that finds the group in the path. Photos
             from groups that were not in training are counted and scored apart, in a note.
         boxes: What becomes of photos that have not exactly one box: ``"refuse"``, ``"largest"``, ``"skip"``.
@@ -82,11 +84,23 @@ def evaluate(
         decisions=decisions,
         for_training=False,
     )
+    return _of_listing(predictor, listing, split, data, has_groups=group_by is not None)
+
+
+def _of_listing(
+    predictor: Predictor,
+    listing: Listing,
+    split: str | None,
+    data: str | os.PathLike[str],
+    *,
+    has_groups: bool,
+) -> Evaluation:
+    info = predictor.info
     split = _split_of(listing, split, data)
     photos = [c for c in listing.candidates if split is None or c.split == split]
     records, quarantined, notes = _labelled(photos, listing, info, data)
     found = _scored(predictor, records)
-    if group_by is not None and not info.num_groups:
+    if has_groups and not info.num_groups:
         notes = [_NO_GROUPS, *notes]
     return dataclasses.replace(
         found, split=split, quarantined=tuple(quarantined), notes=(*found.notes, *notes)
