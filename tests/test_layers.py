@@ -29,6 +29,7 @@ data
 frozen
 probe
 answers
+findings
 recommendation
 """
 UPPER_FLOOR = """

@@ -20,15 +20,16 @@ from headstart.frozen.photos import THUMBNAIL_PX
 
 SAME_GREY: Final = 0.85
 """Least correlation of the grey levels of two photos that show the same picture."""
-SAME_DETAIL: Final = 0.82
-"""Least correlation of their fine details. Different guitars on white reach 0.79; see docs/measurements.md."""
-_MIN_DETAIL: Final = 0.5  # grey levels; the details of a blank photo are noise
+SAME_DETAIL: Final = 0.8
+"""Least correlation of their details. Different guitars on white reach 0.78; see docs/measurements.md."""
+_MIN_DETAIL: Final = 0.1  # standard deviation of details; those of a blank photo are noise
+_WEAK: Final = 4  # grey levels; details that are weaker count less
 _MIN_COVER: Final = 0.25  # part of each photo that the other shows
 
 _START_PX: Final = 12
 _MIN_START: Final = 0.5  # correlation at the best start from which on a pose is searched for
 _IS_THERE: Final = 0.97  # correlation at the start from which on the pose may be right already
-_LEVELS: Final = ((12, 8, 0.75, -1), (24, 6, 0.8, 0.4), (48, 4, SAME_GREY, 0.6))
+_LEVELS: Final = ((12, 8, 0.75, -1), (24, 6, 0.8, 0.3), (48, 4, SAME_GREY, 0.5))
 """Sizes in px, steps, and least correlations, of grey levels and of details, to go on with."""
 _FINE_PX: Final = 48
 _LEAST: Final = np.array([[0.5, -0.5, -1], [-0.5, 0.5, -1]], np.float32)  # limits of a pose
@@ -36,7 +37,9 @@ _MOST: Final = np.array([[2, 0.5, 1], [0.5, 2, 1]], np.float32)
 
 _PARTS: Final = [(0.0, 1.0)] + [(place * (1 - part), part) for part in (0.85, 0.69) for place in (0, 0.5, 1)]
 """Begin and length of the parts of a side at which the search begins."""
-_BOXES: Final = [(0, 0)] + [(3 * size + y, 3 * size + x) for size in (0, 1) for y in (1, 2, 3) for x in (1, 2, 3)]
+_BOXES: Final = [(0, 0)] + [
+    (3 * size + y, 3 * size + x) for size in (0, 1) for y in (1, 2, 3) for x in (1, 2, 3)
+]
 """Parts of both sides, (y, x): the whole photo, and nine boxes of two sizes each."""
 
 
@@ -48,7 +51,7 @@ def likeness(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         second: (P, 96, 96) uint8. The result hardly depends on which of the two is the first.
 
     Returns:
-        (P,) float32: the correlation of their details where they overlap, 0.82..1, if both show the same
+        (P,) float32: the correlation of their details where they overlap, 0.8..1, if both show the same
         picture, otherwise 0. Photos without details, such as black ones, are not judged and have 0.
     """
     num = len(first)
@@ -180,7 +183,9 @@ def _compare(a: np.ndarray, b: np.ndarray, pose: np.ndarray) -> np.ndarray:
     return np.where(same, np.minimum(detail, 1), 0).astype(np.float32)
 
 
-def _correlation(a: np.ndarray, b: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _correlation(
+    a: np.ndarray, b: np.ndarray, inside: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return correlations of (P, S, S) pictures over pixels, the smaller standard deviations, and pixel counts."""
     mask = inside.reshape(len(a), a.shape[1] ** 2).astype(np.float32)
     num = np.maximum(mask.sum(1), 1)
@@ -190,10 +195,19 @@ def _correlation(a: np.ndarray, b: np.ndarray, inside: np.ndarray) -> tuple[np.n
 
 
 def _of_details(a: np.ndarray, b: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return correlations and deviations as ``_correlation`` does, of differences from the means of 3 x 3 pixels."""
+    """Return correlations of the details of (P, S, S) pictures, and their smaller standard deviations, each (P,)."""
     whole = _mean_of_nine(inside.astype(np.float32)) > 0.999
     whole[:, [0, -1]] = whole[:, :, [0, -1]] = False
-    return _correlation(a - _mean_of_nine(a), b - _mean_of_nine(b), whole)[:2]
+    return _correlation(_details(a), _details(b), whole)[:2]
+
+
+def _details(pictures: np.ndarray) -> np.ndarray:
+    """Return differences from the means of 3 x 3 pixels, divided by the strength of those around.
+
+    Without the division, the outline of a lamp on black would hide that the lamps differ.
+    """
+    details = pictures - _mean_of_nine(pictures)
+    return details / np.sqrt(_mean_of_nine(details * details) + np.float32(_WEAK**2))
 
 
 class _Warped(NamedTuple):
