@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks.defaults import main, read_rows
-from benchmarks.folds import near_duplicates, write_tables
+from benchmarks.folds import write_tables
 from PIL import Image
 
 from headstart.answers.file import read_answers, write_answers
@@ -29,25 +29,6 @@ def paint(folder: Path, counts: dict[str, int], first: int = 0) -> Path:
         for number in range(count):
             picture(100 * place + first + number).save(folder / name / f"{number}.png")
     return folder
-
-
-CHANGES = {
-    "mirrored": lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
-    "cropped": lambda image: image.crop((14, 3, 118, 90)),
-    "darker": lambda image: image.point(lambda level: level * 0.7),
-    "smaller": lambda image: image.resize((64, 48)),
-}
-
-
-def test_near_duplicates_are_found_and_other_pictures_are_not() -> None:
-    pictures = [picture(number) for number in range(12)]
-    pictures += [change(pictures[row]) for row, change in enumerate(CHANGES.values())]
-    thumbnails = np.stack([np.asarray(each.convert("L").resize((96, 96))) for each in pictures])
-    vectors = np.random.default_rng(0).normal(size=(12, 64))
-    vectors = np.concatenate([vectors, vectors[:4] + 0.1]).astype(np.float32)
-    assert {frozenset(pair) for pair in near_duplicates(vectors, thumbnails)} == {
-        frozenset((row, 12 + row)) for row in range(len(CHANGES))
-    }
 
 
 def test_folds_keep_near_duplicates_identical_photos_and_groups_together(tmp_path: Path) -> None:

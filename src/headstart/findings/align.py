@@ -20,15 +20,17 @@ from headstart.frozen.photos import THUMBNAIL_PX
 
 SAME_GREY: Final = 0.85
 """Least correlation of the grey levels of two photos that show the same picture."""
-SAME_DETAIL: Final = 0.82
-"""Least correlation of their fine details. Different guitars on white reach 0.79; see docs/measurements.md."""
-_MIN_DETAIL: Final = 0.5  # grey levels; the details of a blank photo are noise
+SAME_DETAIL: Final = 0.8
+"""Least correlation of their details. Different guitars on white reach 0.78; see docs/measurements.md."""
+_MIN_DETAIL: Final = 0.1  # standard deviation of details; those of a blank photo are noise
+_WEAK: Final = 4  # grey levels; details that are weaker count less
 _MIN_COVER: Final = 0.25  # part of each photo that the other shows
 
 _START_PX: Final = 12
 _MIN_START: Final = 0.5  # correlation at the best start from which on a pose is searched for
 _IS_THERE: Final = 0.97  # correlation at the start from which on the pose may be right already
-_LEVELS: Final = ((12, 8, 0.75), (24, 6, 0.8), (48, 4, SAME_GREY))  # size in px, steps, least correlation
+_LEVELS: Final = ((12, 8, 0.75, -1), (24, 6, 0.8, 0.3), (48, 4, SAME_GREY, 0.5))
+"""Sizes in px, steps, and least correlations, of grey levels and of details, to go on with."""
 _FINE_PX: Final = 48
 _LEAST: Final = np.array([[0.5, -0.5, -1], [-0.5, 0.5, -1]], np.float32)  # limits of a pose
 _MOST: Final = np.array([[2, 0.5, 1], [0.5, 2, 1]], np.float32)
@@ -49,7 +51,7 @@ def likeness(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         second: (P, 96, 96) uint8. The result hardly depends on which of the two is the first.
 
     Returns:
-        (P,) float32: the correlation of their details where they overlap, 0.82..1, if both show the same
+        (P,) float32: the correlation of their details where they overlap, 0.8..1, if both show the same
         picture, otherwise 0. Photos without details, such as black ones, are not judged and have 0.
     """
     num = len(first)
@@ -61,10 +63,10 @@ def likeness(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     (there,) = np.nonzero(grey >= _IS_THERE)
     np.maximum.at(found, pair[there], _compare(a[there], b[there], pose[there]))
     (live,) = np.nonzero((grey >= _MIN_START) & (found[pair] == 0))
-    for size_px, num_steps, least in _LEVELS:
+    for size_px, num_steps, least_grey, least_detail in _LEVELS:
         small = _pooled(a[live], size_px), _pooled(b[live], size_px)
-        pose[live], grey = _refine(*small, pose[live], num_steps)
-        live = live[grey >= least]
+        pose[live], grey, detail = _refine(*small, pose[live], num_steps)
+        live = live[(grey >= least_grey) & (detail >= least_detail)]
     np.maximum.at(found, pair[live], _compare(a[live], b[live], pose[live]))
     return found
 
@@ -117,7 +119,9 @@ def _start_poses() -> np.ndarray:
     return np.concatenate([poses, _inverse(poses)])
 
 
-def _refine(a: np.ndarray, b: np.ndarray, pose: np.ndarray, num_steps: int) -> tuple[np.ndarray, np.ndarray]:
+def _refine(
+    a: np.ndarray, b: np.ndarray, pose: np.ndarray, num_steps: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Improve poses by Gauss-Newton steps.
 
     Args:
@@ -127,11 +131,11 @@ def _refine(a: np.ndarray, b: np.ndarray, pose: np.ndarray, num_steps: int) -> t
         num_steps: Number of steps, at least 1.
 
     Returns:
-        The poses, and the correlations before the last step.
+        The poses, and the correlations of grey levels and of details before the last step.
     """
     num, size_px = len(a), a.shape[1]
     if not num:
-        return pose, np.zeros(0, np.float32)
+        return pose, np.zeros(0, np.float32), np.zeros(0, np.float32)
     axes = np.stack([*_grid(size_px), np.ones(size_px * size_px, np.float32)])
     b = b.reshape(num, size_px**2)
     slopes = np.empty((num, 8, b.shape[1]), np.float32)  # of the residuals by pose, gain and level
@@ -149,7 +153,8 @@ def _refine(a: np.ndarray, b: np.ndarray, pose: np.ndarray, num_steps: int) -> t
         squares[:, diagonal, diagonal] += damping[:, None]
         step = np.linalg.solve(squares, slopes @ (target - levels)[:, :, None])[:, :6, 0]
         pose = np.clip(pose + np.clip(step.reshape(-1, 2, 3), -0.2, 0.2), _LEAST, _MOST)
-    return pose, (levels * target).sum(1) / np.maximum(seen.inside.sum(1), 1)
+    pictures = [each.reshape(a.shape) for each in (levels, target, seen.inside)]
+    return pose, _correlation(*pictures)[0], _of_details(*pictures)[0]
 
 
 def _compare(a: np.ndarray, b: np.ndarray, pose: np.ndarray) -> np.ndarray:
@@ -172,10 +177,7 @@ def _compare(a: np.ndarray, b: np.ndarray, pose: np.ndarray) -> np.ndarray:
     inside = _pooled(seen.inside.reshape(shape), _FINE_PX) > 0.999
     target = _pooled(b, _FINE_PX)
     grey, _, num = _correlation(levels, target, inside)
-    # Details are differences from the mean of 3 x 3 pixels, all of which both photos have.
-    whole = _mean_of_nine(inside.astype(np.float32)) > 0.999
-    whole[:, [0, -1]] = whole[:, :, [0, -1]] = False
-    detail, std, _ = _correlation(levels - _mean_of_nine(levels), target - _mean_of_nine(target), whole)
+    detail, std = _of_details(levels, target, inside)
     cover = num / _FINE_PX**2
     same = (grey >= SAME_GREY) & (detail >= SAME_DETAIL) & (std >= _MIN_DETAIL) & (cover * area >= _MIN_COVER)
     return np.where(same, np.minimum(detail, 1), 0).astype(np.float32)
@@ -190,6 +192,22 @@ def _correlation(
     x, std_x = _standardised(a.reshape(mask.shape), mask)
     y, std_y = _standardised(b.reshape(mask.shape), mask)
     return (x * y).sum(1) / num, np.minimum(std_x, std_y)[:, 0], num
+
+
+def _of_details(a: np.ndarray, b: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return correlations of the details of (P, S, S) pictures, and their smaller standard deviations, each (P,)."""
+    whole = _mean_of_nine(inside.astype(np.float32)) > 0.999
+    whole[:, [0, -1]] = whole[:, :, [0, -1]] = False
+    return _correlation(_details(a), _details(b), whole)[:2]
+
+
+def _details(pictures: np.ndarray) -> np.ndarray:
+    """Return differences from the means of 3 x 3 pixels, divided by the strength of those around.
+
+    Without the division, the outline of a lamp on black would hide that the lamps differ.
+    """
+    details = pictures - _mean_of_nine(pictures)
+    return details / np.sqrt(_mean_of_nine(details * details) + np.float32(_WEAK**2))
 
 
 class _Warped(NamedTuple):

@@ -13,7 +13,9 @@ from headstart.data.split import unit_names
 from headstart.data.text import label_text, path_below
 from headstart.findings.classes import find_class_problems, photos_per_class
 from headstart.findings.duplicates import LabelledPhoto, copies_of, duplicates
+from headstart.findings.faults import faulty_photos
 from headstart.findings.finding import Finding, Findings
+from headstart.findings.near import groups_of
 from headstart.findings.shortcuts import find_shortcuts
 from headstart.findings.wrong_labels import (
     NOT_OFFERED,
@@ -64,6 +66,7 @@ def find_all(dataset: Dataset, known: Known, decisions: Decisions = NONE) -> Fin
     found = [
         *duplicates(photos, copies_of(dataset.records), known.near or ()),
         *_wrong_labels(dataset, known, photos),
+        *_faulty_photos(known, photos),
         *_class_problems(dataset, known),
         *_shortcuts(dataset, known),
     ]
@@ -94,6 +97,18 @@ def _wrong_labels(dataset: Dataset, known: Known, photos: Sequence[LabelledPhoto
     for each in found:
         path, suggestion = photos[each.row].path, f"label {each.suggestion}"
         yield Finding(path, "wrong-label", each.severity, each.sentence, "", suggestion)
+
+
+def _faulty_photos(known: Known, photos: Sequence[LabelledPhoto]) -> Iterator[Finding]:
+    """Yield photos that show nothing, too little, or something else."""
+    rows = [row for row, facts in enumerate(known.facts) if facts is not None]
+    facts = [each for each in known.facts if each is not None]
+    groups = None if known.near is None else groups_of(known.near, len(photos))[rows]
+    for each in faulty_photos(facts, [photos[row].label for row in rows], groups):
+        suggestion = "drop" if each.severity == "error" else ""
+        yield Finding(
+            photos[rows[each.row]].path, "faulty-photo", each.severity, each.sentence, "", suggestion
+        )
 
 
 def _class_problems(dataset: Dataset, known: Known) -> Iterator[Finding]:

@@ -25,7 +25,7 @@ class Pair(NamedTuple):
 
     Attributes:
         first, second: Their rows; the first is the smaller one.
-        similarity: Correlation of their details where they overlap, 0.82..1.
+        similarity: Correlation of their details where they overlap, 0.8..1.
     """
 
     first: int
@@ -55,7 +55,7 @@ def near_duplicates(vectors: np.ndarray, thumbnails: np.ndarray, *, workers: int
     """
     num = len(vectors)
     centred = vectors.astype(np.float32)
-    centred -= centred.mean(0, dtype=np.float64).astype(np.float32)
+    centred -= (centred.sum(0, dtype=np.float64) / max(num, 1)).astype(np.float32)
     centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
     pairs: list[Pair] = []
     units = np.arange(num)

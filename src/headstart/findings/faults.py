@@ -1,0 +1,213 @@
+"""Finds faulty photos from their facts, without decoding them again: blank, blurred, placeholders, odd sizes.
+
+A photo that shows nothing is faulty in every data set. All other faults are relative, because documents are nearly
+white, night photos are dark, and the photos of a microscope are soft: a photo has to be far from the others of its
+data set, and of each kind, at most 2 % of the photos are reported, the most unusual ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from headstart.frozen.photos import THUMBNAIL_PX, PhotoFacts
+
+FaultKind = Literal["black", "white", "one colour", "placeholder", "blurred", "tiny", "odd shape", "odd size"]
+Severity = Literal["error", "warning", "note"]
+
+_MOST: Final = 0.02  # part of the photos that are reported for a relative fault
+_AT_LEAST: Final = 5  # photos that may be reported in spite of that
+_FEW: Final = 20  # photos; fewer have no usual range
+_FAR_SHARPNESS: Final = 2.5  # robust standard deviations from the median
+_FAR_SIZE: Final = 4.0
+
+_BLANK_CONTRAST: Final = 0.02  # standard deviation of grey levels, 0..0.5
+_BLANK_RANGE: Final = 24  # difference of the lightest and darkest grey level of the thumbnail, 0..255
+_DARK: Final = 0.1  # mean of grey levels, 0..1; below this, a blank photo is black
+_LIGHT: Final = 0.9  # above this, it is white
+
+_SHARPNESS: Final = 9.0  # limits that hold in every data set; docs/measurements.md has the values of real photos
+_FINE: Final = 0.045
+_SMALLEST_PX: Final = 32
+_SHAPE: Final = 4.0  # longer side by shorter side
+_SIZE: Final = 6.0  # times as large or small as the median
+
+_MANY_LABELS: Final = 5  # photos of a placeholder that occurs under several labels
+_MANY: Final = 10  # and under one label
+_SAME_LEVELS: Final = 1.5  # mean difference of grey levels from the group's median picture
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with a photo.
+
+    Attributes:
+        row: Its row.
+        kind: What is wrong.
+        severity: ``"error"`` if the photo shows nothing or is a placeholder under several labels, ``"note"`` if
+            it may well be intended, otherwise ``"warning"``.
+        sentence: What was found, with the value and the usual range.
+    """
+
+    row: int
+    kind: FaultKind
+    severity: Severity
+    sentence: str
+
+
+def faulty_photos(
+    facts: Sequence[PhotoFacts], labels: Sequence[object] | None = None, groups: np.ndarray | None = None
+) -> list[Fault]:
+    """Return the faults of photos, sorted by rows; a photo may have several.
+
+    Args:
+        facts: Of each photo; of data sets with fewer than 20 photos, only blank photos and placeholders are found.
+        labels: Label of each photo, if it has one, to recognise placeholders that occur under several.
+        groups: (N,) ints, near-duplicates (``near.groups_of``), to recognise placeholders in different files.
+            By default, only identical files.
+    """
+    faults = [*_blank(facts), *_placeholders(facts, labels, groups)]
+    if len(facts) >= _FEW:
+        faulty = {fault.row for fault in faults}
+        shown = np.array([row not in faulty for row in range(len(facts))])
+        faults += [*_blurred(facts, shown), *_tiny(facts), *_odd_shapes(facts), *_odd_sizes(facts)]
+    return sorted(faults, key=lambda fault: (fault.row, fault.kind))
+
+
+def _blank(facts: Sequence[PhotoFacts]) -> Iterable[Fault]:
+    """Yield photos in which nothing can be seen."""
+    usual = _usual([each.contrast for each in facts])
+    for row, each in enumerate(facts):
+        levels = int(each.thumbnail.max()) - int(each.thumbnail.min())
+        if each.contrast > _BLANK_CONTRAST or levels > _BLANK_RANGE:
+            continue
+        kind: FaultKind = "one colour"
+        if not _DARK <= each.brightness <= _LIGHT:
+            kind = "black" if each.brightness < _DARK else "white"
+        sentence = (
+            f"Nothing can be seen: brightness {each.brightness:.2f} of 0 to 1, contrast {each.contrast:.3f} "
+            f"(usual: {usual})."
+        )
+        yield Fault(row, kind, "error", sentence)
+
+
+def _placeholders(
+    facts: Sequence[PhotoFacts], labels: Sequence[object] | None, groups: np.ndarray | None
+) -> Iterable[Fault]:
+    """Yield photos whose picture occurs many times, which may stand for photos that are missing."""
+    _, of_file, counts = np.unique([each.sha256 for each in facts], return_inverse=True, return_counts=True)
+    if groups is not None:
+        _, of_file, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    for group in np.flatnonzero(counts >= _MANY_LABELS):
+        rows = np.flatnonzero(of_file == group)
+        pictures = np.stack([facts[row].thumbnail for row in rows]).astype(np.float32)
+        difference = np.abs(pictures - np.median(pictures, axis=0)).mean((1, 2))
+        rows = rows[difference <= _SAME_LEVELS]
+        num_labels = len({labels[row] for row in rows}) if labels is not None else 1
+        if len(rows) < (_MANY_LABELS if num_labels > 1 else _MANY):
+            continue
+        under = f", under {num_labels} labels" if num_labels > 1 else ""
+        sentence = f"The same picture occurs {len(rows)} times{under}. It may stand for photos that are missing."
+        for row in rows.tolist():
+            yield Fault(row, "placeholder", "error" if num_labels > 1 else "warning", sentence)
+
+
+def _blurred(facts: Sequence[PhotoFacts], shown: np.ndarray) -> Iterable[Fault]:
+    """Yield photos without fine details, both by their sharpness and by what finer details add to coarse ones.
+
+    Smooth photos, such as those of fog, have a low sharpness, too, but fine and coarse details fall alike.
+    """
+    sharpness = np.array([each.sharpness for each in facts])
+    fine = np.array([_fineness(each.thumbnail) for each in facts])
+    large = np.array([max(each.width_px, each.height_px) >= THUMBNAIL_PX for each in facts]) & shown
+    logs = np.log(sharpness + 0.01), np.log(fine)
+    limits = [np.median(each[large]) - _FAR_SHARPNESS * _spread(each[large]) if large.any() else 0 for each in logs]
+    is_blurred = large & (sharpness < _SHARPNESS) & (fine < _FINE)
+    is_blurred &= (logs[0] < limits[0]) & (logs[1] < limits[1])
+    usual = _usual(sharpness)
+    for row in _most_unusual(is_blurred, -logs[0] - logs[1]):
+        sentence = f"It looks blurred: sharpness {sharpness[row]:.1f} (usual: {usual})."
+        yield Fault(row, "blurred", "warning", sentence)
+
+
+def _fineness(thumbnail: np.ndarray) -> float:
+    """Return the variance of the Laplacian of a thumbnail by that at a quarter of its size."""
+    quarter = THUMBNAIL_PX // 4
+    small = thumbnail.reshape(quarter, 4, quarter, 4).mean((1, 3))
+    # Levels are rounded, which adds 20 / 12 to the first and a sixteenth of it to the second.
+    noise = 20 / 12
+    fine = _laplacian(thumbnail.astype(np.float64)) - noise
+    return max(fine, 0.1) / max(_laplacian(small) - noise / 16, 0.1)
+
+
+def _laplacian(levels: np.ndarray) -> float:
+    """Return the variance of the Laplacian."""
+    around = levels[:-2, 1:-1] + levels[2:, 1:-1] + levels[1:-1, :-2] + levels[1:-1, 2:]
+    return float((around - 4 * levels[1:-1, 1:-1]).var())
+
+
+def _tiny(facts: Sequence[PhotoFacts]) -> Iterable[Fault]:
+    """Yield photos of a few pixels."""
+    sides = np.array([min(each.width_px, each.height_px) for each in facts])
+    usual = _usual(sides, digits=0)
+    for row in _most_unusual(sides < min(_SMALLEST_PX, float(np.median(sides)) / 2), -sides):
+        each = facts[row]
+        sentence = f"It has {each.width_px} × {each.height_px} pixels (usual shorter side: {usual})."
+        yield Fault(row, "tiny", "warning", sentence)
+
+
+def _odd_shapes(facts: Sequence[PhotoFacts]) -> Iterable[Fault]:
+    """Yield photos that are much longer than the others."""
+    shapes = np.array([max(each.width_px, each.height_px) / min(each.width_px, each.height_px) for each in facts])
+    logs = np.log(shapes)
+    limit = max(float(np.median(logs) + _FAR_SIZE * _spread(logs)), float(np.log(_SHAPE)))
+    usual = _usual(shapes)
+    for row in _unless_common(logs > limit):
+        each = facts[row]
+        sentence = (
+            f"It has {each.width_px} × {each.height_px} pixels: its longer side is {shapes[row]:.1f} times "
+            f"its shorter one (usual: {usual})."
+        )
+        yield Fault(row, "odd shape", "warning", sentence)
+
+
+def _odd_sizes(facts: Sequence[PhotoFacts]) -> Iterable[Fault]:
+    """Yield photos that are much larger or smaller than the others."""
+    sides = np.sqrt([each.width_px * each.height_px for each in facts])
+    logs = np.log(sides)
+    distance = np.abs(logs - np.median(logs))
+    limit = max(_FAR_SIZE * _spread(logs), float(np.log(_SIZE)))
+    usual = _usual(sides, digits=0)
+    for row in _unless_common(distance > limit):
+        each = facts[row]
+        sentence = (
+            f"It has {each.width_px} × {each.height_px} pixels, like a square of {sides[row]:.0f} (usual: {usual})."
+        )
+        yield Fault(row, "odd size", "note", sentence)
+
+
+def _most_unusual(is_faulty: np.ndarray, unusual: np.ndarray) -> list[int]:
+    """Return faulty rows, at most 2 % of all or five: those that are the most unusual, the first ones on a tie."""
+    rows = np.flatnonzero(is_faulty)
+    num = max(int(_MOST * len(is_faulty)), _AT_LEAST)
+    order = np.argsort(-unusual[rows], kind="stable")[:num]
+    return sorted(rows[order].tolist())
+
+
+def _unless_common(is_odd: np.ndarray) -> list[int]:
+    """Return odd rows, but none if there are so many that the range of the data set is just wide."""
+    return [] if is_odd.sum() > max(int(_MOST * len(is_odd)), _AT_LEAST) else np.flatnonzero(is_odd).tolist()
+
+
+def _spread(values: np.ndarray) -> float:
+    """Return the median absolute deviation, scaled to the standard deviation of normally distributed values."""
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
+
+
+def _usual(values: Sequence[float] | np.ndarray, digits: int = 2) -> str:
+    """Return the range of the middle 90 % of values as text."""
+    low, high = np.percentile(values, [5, 95]) if len(values) else (0, 0)
+    return f"{low:.{digits}f} to {high:.{digits}f}"
