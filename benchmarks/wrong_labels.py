@@ -121,6 +121,23 @@ def scores(is_flagged: np.ndarray, is_wrong: np.ndarray) -> tuple[float, float, 
     )
 
 
+def rankings(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Return how doubtful each label is, (N,), by the probabilities of the given and the best other class."""
+    rows = np.arange(len(labels))
+    given, others = probabilities[rows, labels], probabilities.copy()
+    others[rows, labels] = 0
+    best = others.max(1)
+    return {"ratio": best / np.maximum(given, 1e-300), "difference": best - given}
+
+
+def best_of_ranking(doubts: np.ndarray, is_wrong: np.ndarray) -> np.ndarray:
+    """Return which labels are above the threshold with the highest F1, (N,) bool; it knows the answers."""
+    order = np.argsort(-doubts, kind="stable")
+    hits = np.cumsum(is_wrong[order])
+    f1 = 2 * hits / (np.arange(1, len(order) + 1) + is_wrong.sum())
+    return np.isin(np.arange(len(order)), order[: f1.argmax() + 1])
+
+
 def measure(
     data: Data, share: float, num_seeds: int, *, limits: bool
 ) -> tuple[dict[str, np.ndarray], dict[int, WrongLabel]]:
@@ -146,6 +163,8 @@ def measure(
         for value in FIXED_LIMITS if limits else ():
             with mock.patch.object(wrong_labels, "LIMITS", (value, value)):
                 by_method[f"{OURS}, limit always {value} / K"] = flagged(search(), len(labels))
+        for name, doubts in rankings(probabilities, labels).items() if limits else ():
+            by_method[f"ranked by {name}, best threshold"] = best_of_ranking(doubts, is_wrong)
         for name, is_flagged in by_method.items():
             found.setdefault(name, []).append(scores(is_flagged, is_wrong))
     return {name: np.mean(each, 0) for name, each in found.items()}, false

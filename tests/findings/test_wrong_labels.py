@@ -176,6 +176,25 @@ def test_numbers_without_a_usual_residual_have_no_findings() -> None:
     assert wrong_numbers(np.arange(9.0)[:, None], np.zeros((9, 1)), ["count"]) == []
 
 
+def test_numbers_are_compared_with_the_residuals_of_similar_predictions() -> None:
+    random = np.random.default_rng(0)
+    predicted = np.repeat([1.0, 100.0], 120)[:, None] + random.normal(0, 0.1, (240, 1))
+    numbers = predicted + random.uniform(-0.3, 0.3, (240, 1)) * predicted
+    assert wrong_numbers(predicted, numbers, ["area"]) == []
+    numbers[3] = 2.2
+    numbers[130] = 250
+    assert rows(wrong_numbers(predicted, numbers, ["area"])) == [130]  # 2.2 is within the error for all photos
+    numbers[3] = 90
+    assert rows(wrong_numbers(predicted, numbers, ["area"])) == [3, 130]
+
+
+def test_if_many_numbers_are_far_away_they_are_notes() -> None:
+    residuals = np.random.default_rng(0).standard_cauchy((300, 1))
+    found = wrong_numbers(np.arange(300.0)[:, None], np.arange(300.0)[:, None] + residuals, ["area"])
+    assert len(found) > 6
+    assert {each.severity for each in found} == {"note"}
+
+
 def test_rows_of_answers_csv() -> None:
     truth = np.arange(30) % 3
     labels = [NAMES[label] for label in truth.tolist()]

@@ -192,7 +192,8 @@ def _recognised(predicted: np.ndarray, labels: np.ndarray, units: np.ndarray) ->
         is_it, is_said = labels == label, predicted == label
         least = is_it.mean() + LEAST_OF_CLASS * (1 - is_it.mean())
         is_own = all(
-            rows.sum() >= _FEWEST_IN_LEAF and of_proportion(right[rows], units[rows])[0] >= least
+            len(np.unique(units[rows])) >= _FEWEST_IN_LEAF
+            and of_proportion(right[rows], units[rows])[0] >= least
             for rows, right in ((is_it, is_said), (is_said, is_it))
         )
         found.append(_Recognised(label, float(is_said[is_it].mean()), float(is_it[is_said].mean()), is_own))

@@ -41,10 +41,14 @@ FIRST_LIMIT: Final = 0.5
 MOST_ERRORS: Final = 0.2
 """Above this fraction of wrong predictions, findings are notes: many of them are only difficult photos."""
 
-MOST_DEVIATIONS: Final = 5.0
+MOST_DEVIATIONS: Final = 4.0
 """A number is suspicious if its residual is further from the median residual than this many standard
-deviations, estimated from the median absolute deviation.
+deviations, estimated from the median absolute deviation of all photos, or of those with similar predictions,
+whichever is larger.
 """
+
+MOST_FAR: Final = 0.02
+"""Above this fraction of suspicious numbers, findings are notes: large errors are usual for this model."""
 
 NOT_OFFERED: Final = (
     "Boxes are not checked for wrong labels: no out-of-fold predictions of boxes exist to compare them with."
@@ -52,6 +56,7 @@ NOT_OFFERED: Final = (
 
 _OF_NORMAL: Final = 1.4826  # standard deviation of a normal distribution / its median absolute deviation
 _FEWEST_NUMBERS: Final = 10  # for a scale of residuals
+_FEWEST_SIMILAR, _MOST_PARTS = 30, 10  # photos in each part with similar predictions; parts
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,8 @@ class WrongLabel:
         probability: Probability of the suggestion, 0..1; of several labels, of the most suspicious one. None
             for numbers.
         sentence: What was found, with numbers, and what to do.
-        severity: ``"warning"``; ``"note"`` if the model is often wrong: see ``MOST_ERRORS``.
+        severity: ``"warning"``; ``"note"`` if the model is often wrong: see ``MOST_ERRORS``
+            and ``MOST_FAR``.
         name: Empty: the finding is about the photo, not about a class.
         kind: Kind of the finding.
     """
@@ -223,9 +229,11 @@ def wrong_numbers(
     if len(known) < _FEWEST_NUMBERS:
         return []
     middle = np.median(known, axis=0)
-    scale = _OF_NORMAL * np.median(np.abs(known - middle), axis=0)
+    distances = np.abs(residuals - middle)
+    scale = np.stack([_scales(*columns, usable) for columns in zip(distances.T, outputs.T, strict=True)], 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        deviations = np.where(scale > 0, np.abs(residuals - middle) / scale, 0.0)
+        deviations = np.where(scale > 0, distances / scale, 0.0)
+    is_common = (deviations[usable].max(1, initial=0.0) > MOST_DEVIATIONS).mean() > MOST_FAR
     found = []
     for row in _worst_first(deviations.max(1, initial=0.0) - MOST_DEVIATIONS, usable):
         is_wrong = deviations[row] > MOST_DEVIATIONS
@@ -234,15 +242,30 @@ def wrong_numbers(
         sentence = (
             f"{targets[worst]} is {numbers[row, worst]:.6g}, and a model that was trained without this photo "
             f"predicts {predicted:.4g}. The difference is {deviations[row, worst]:.0f} times the usual one "
-            f"({scale[worst]:.2g}). Look at the photo, and correct the number or keep it."
+            f"({scale[row, worst]:.2g}). Look at the photo, and correct the number or keep it."
         )
         suggested = np.where(is_wrong, outputs[row], numbers[row])
         given, suggestion = (
             " ".join(f"{each:.6g}" for each in values) for values in (numbers[row], suggested)
         )
         strength = float(deviations[row, worst]) / MOST_DEVIATIONS
-        found.append(WrongLabel(row, given, suggestion, strength, None, sentence, "warning"))
+        found.append(
+            WrongLabel(row, given, suggestion, strength, None, sentence, "note" if is_common else "warning")
+        )
     return found
+
+
+def _scales(distances: np.ndarray, predicted: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """Return the standard deviation of normal residuals with the median distance of similar photos, (N,).
+
+    Errors are often larger for larger numbers, so photos are compared with those of similar predictions.
+    """
+    rows = np.flatnonzero(usable)
+    by_prediction = rows[np.argsort(predicted[rows], kind="stable")]
+    scales = np.full(len(distances), np.median(distances[rows]))
+    for similar in np.array_split(by_prediction, max(min(len(rows) // _FEWEST_SIMILAR, _MOST_PARTS), 1)):
+        scales[similar] = np.maximum(scales[similar], np.median(distances[similar]))
+    return _OF_NORMAL * scales
 
 
 def _limit(surprise: np.ndarray, num_classes: int) -> float:
