@@ -17,6 +17,7 @@ import pytest
 import safetensors.torch
 import tomli_w
 import torch
+from PIL import Image
 
 import headstart as hs
 from headstart import recipe
@@ -151,6 +152,36 @@ SOLVED = SETTINGS | {
     "phases": [{"name": "solved", "optimizer": "exact"}, {"name": "steps", "unfreeze": 1, "epochs": 2}],
     "checkpoint_seconds": 1e6,
 }
+
+
+def test_a_resumed_run_splits_by_the_near_duplicates_that_it_began_with(
+    make_photos: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Later phases compute no features of whole photos, by which they could be found again."""
+    root = make_photos(tmp_path / "photos", {"": 6})
+    for path in sorted(root.rglob("*.jpg")):
+        with Image.open(path) as image:
+            image.save(path.with_name(f"{path.stem}-again.jpg"), quality=60)
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    settings = SOLVED | {"features": "store"}
+    whole = hs.train(root, tmp_path / "whole", **settings).path
+    with monkeypatch.context() as patch:
+        patch.setattr("headstart.training.upper.finish", die)
+        with pytest.raises(Killed):
+            hs.train(root, tmp_path / "run", **settings)
+    hs.resume(tmp_path / "run")
+    assert_same(tmp_path / "run", whole)
+    found = (whole / "findings.csv").read_text()
+    assert found.count("near-duplicate") >= 15
+    assert (tmp_path / "run" / "findings.csv").read_text() == found
+    rows = csv.DictReader((whole / "photos.csv").read_text().splitlines())
+    sides: dict[str, set[str]] = {}
+    for row in rows:
+        sides.setdefault(row["path"].replace("-again", ""), set()).add(row["split"])
+    assert all(len(side) == 1 for side in sides.values())
 
 
 @pytest.fixture(scope="module")

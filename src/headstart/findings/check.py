@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart import tasks
+from headstart.columns import counted
 from headstart.data.decisions import NONE, Decisions
 from headstart.data.split import unit_names
 from headstart.data.text import label_text, path_below
@@ -72,6 +73,9 @@ def find_all(dataset: Dataset, known: Known, decisions: Decisions = NONE) -> Fin
     ]
     has_box = tasks.of(dataset.task).has_box
     unchecked = [*known.unchecked, *([f"wrong labels: {NOT_OFFERED}"] if has_box else [])]
+    if num_unknown := sum(facts is None for facts in known.facts):
+        photos_without = counted(num_unknown, "photo")
+        unchecked.append(f"faults and shortcuts of {photos_without}: their facts are not stored")
     unreadable = [(path_below(each.path, root), each.reason) for each in dataset.quarantined]
     return Findings(found, len(photos), decisions=decisions, unchecked=unchecked, unreadable=unreadable)
 
@@ -103,6 +107,8 @@ def _faulty_photos(known: Known, photos: Sequence[LabelledPhoto]) -> Iterator[Fi
     """Yield photos that show nothing, too little, or something else."""
     rows = [row for row, facts in enumerate(known.facts) if facts is not None]
     facts = [each for each in known.facts if each is not None]
+    if not facts:
+        return
     groups = None if known.near is None else groups_of(known.near, len(photos))[rows]
     for each in faulty_photos(facts, [photos[row].label for row in rows], groups):
         suggestion = "drop" if each.severity == "error" else ""

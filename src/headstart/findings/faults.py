@@ -29,7 +29,9 @@ _BLANK_RANGE: Final = 24  # difference of the lightest and darkest grey level of
 _DARK: Final = 0.1  # mean of grey levels, 0..1; below this, a blank photo is black
 _LIGHT: Final = 0.9  # above this, it is white
 
-_SHARPNESS: Final = 9.0  # limits that hold in every data set; docs/measurements.md has the values of real photos
+_SHARPNESS: Final = (
+    9.0  # limits that hold in every data set; docs/measurements.md has the values of real photos
+)
 _FINE: Final = 0.045
 _SMALLEST_PX: Final = 32
 _SHAPE: Final = 4.0  # longer side by shorter side
@@ -110,7 +112,9 @@ def _placeholders(
         if len(rows) < (_MANY_LABELS if num_labels > 1 else _MANY):
             continue
         under = f", under {num_labels} labels" if num_labels > 1 else ""
-        sentence = f"The same picture occurs {len(rows)} times{under}. It may stand for photos that are missing."
+        sentence = (
+            f"The same picture occurs {len(rows)} times{under}. It may stand for photos that are missing."
+        )
         for row in rows.tolist():
             yield Fault(row, "placeholder", "error" if num_labels > 1 else "warning", sentence)
 
@@ -124,7 +128,9 @@ def _blurred(facts: Sequence[PhotoFacts], shown: np.ndarray) -> Iterable[Fault]:
     fine = np.array([_fineness(each.thumbnail) for each in facts])
     large = np.array([max(each.width_px, each.height_px) >= THUMBNAIL_PX for each in facts]) & shown
     logs = np.log(sharpness + 0.01), np.log(fine)
-    limits = [np.median(each[large]) - _FAR_SHARPNESS * _spread(each[large]) if large.any() else 0 for each in logs]
+    limits = [
+        np.median(each[large]) - _FAR_SHARPNESS * _spread(each[large]) if large.any() else 0 for each in logs
+    ]
     is_blurred = large & (sharpness < _SHARPNESS) & (fine < _FINE)
     is_blurred &= (logs[0] < limits[0]) & (logs[1] < limits[1])
     usual = _usual(sharpness)
@@ -161,7 +167,9 @@ def _tiny(facts: Sequence[PhotoFacts]) -> Iterable[Fault]:
 
 def _odd_shapes(facts: Sequence[PhotoFacts]) -> Iterable[Fault]:
     """Yield photos that are much longer than the others."""
-    shapes = np.array([max(each.width_px, each.height_px) / min(each.width_px, each.height_px) for each in facts])
+    shapes = np.array(
+        [max(each.width_px, each.height_px) / min(each.width_px, each.height_px) for each in facts]
+    )
     logs = np.log(shapes)
     limit = max(float(np.median(logs) + _FAR_SIZE * _spread(logs)), float(np.log(_SHAPE)))
     usual = _usual(shapes)
@@ -183,9 +191,7 @@ def _odd_sizes(facts: Sequence[PhotoFacts]) -> Iterable[Fault]:
     usual = _usual(sides, digits=0)
     for row in _unless_common(distance > limit):
         each = facts[row]
-        sentence = (
-            f"It has {each.width_px} × {each.height_px} pixels, like a square of {sides[row]:.0f} (usual: {usual})."
-        )
+        sentence = f"It has {each.width_px} × {each.height_px} pixels, like a square of {sides[row]:.0f} (usual: {usual})."
         yield Fault(row, "odd size", "note", sentence)
 
 
