@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,13 +78,16 @@ def write_series(data: Path, *, copied: bool, grouped: bool) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("copied", "grouped", "is_honest"), [(False, True, True), (True, False, True), (False, False, False)]
+    ("copied", "grouped", "is_honest"),
+    [(False, True, True), (True, False, True), (False, False, True), (False, False, False)],
 )
-def test_groups_and_copies_stay_in_one_fold_and_the_run_records_its_estimate(
+def test_groups_copies_and_near_duplicates_stay_in_one_fold_and_the_run_records_its_estimate(
     copied: bool, grouped: bool, is_honest: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     table = write_series(tmp_path / "photos", copied=copied, grouped=grouped)
-    run = hs.train(table, tmp_path / "run", network=PixelNet(), size_px=8, recipe="probe")
+    features = "store" if is_honest else "live"  # without stored features, near-duplicates are not known
+    options: dict[str, Any] = {"size_px": 8, "recipe": "probe", "features": features}
+    run = hs.train(table, tmp_path / "run", network=PixelNet(), **options)
     head = run.metrics["head"]
     assert list(head) == ["kind", "penalty", "cv_loss", "cv_accuracy"]
     assert head["kind"] == "own"

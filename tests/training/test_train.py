@@ -55,6 +55,7 @@ def test_a_run_folder_holds_what_is_promised(result: hs.TrainResult) -> None:
         "quarantine.csv",
         "curves.png",
         "photos.csv",
+        "findings.csv",
         "model.safetensors",
         "model.onnx",
     }
