@@ -111,10 +111,11 @@ def flagged(found: Sequence[WrongLabel], num_photos: int) -> np.ndarray:
     return np.isin(np.arange(num_photos), [each.row for each in found])
 
 
-def scores(is_flagged: np.ndarray, is_wrong: np.ndarray) -> tuple[float, float, float]:
-    """Return recall, precision and F1."""
+def scores(is_flagged: np.ndarray, is_wrong: np.ndarray) -> tuple[float, ...]:
+    """Return the number of labels found, recall, precision and F1."""
     hits = int((is_flagged & is_wrong).sum())
     return (
+        int(is_flagged.sum()),
         hits / max(int(is_wrong.sum()), 1),
         hits / max(int(is_flagged.sum()), 1),
         2 * hits / max(int(is_flagged.sum() + is_wrong.sum()), 1),
@@ -141,8 +142,8 @@ def best_of_ranking(doubts: np.ndarray, is_wrong: np.ndarray) -> np.ndarray:
 def measure(
     data: Data, share: float, num_seeds: int, *, limits: bool
 ) -> tuple[dict[str, np.ndarray], dict[int, WrongLabel]]:
-    """Return the mean recall, precision and F1 of each method, (3,), and wrong findings, by row."""
-    found: dict[str, list[tuple[float, float, float]]] = {}
+    """Return the mean scores of each method, (4,), and wrong findings, by row."""
+    found: dict[str, list[tuple[float, ...]]] = {}
     false: dict[int, WrongLabel] = {}
     for seed in range(num_seeds):
         labels, is_wrong = planted(data.labels, share, seed)
@@ -197,14 +198,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     told = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    print("| data | planted | method | recall | precision | F1 |\n|" + "---|" * 6)
+    print("| data | planted | method | found | recall | precision | F1 |\n|" + "---|" * 7)
     for name in told.data:
         data = load(name)
         for share in told.share:
             by_method, false = measure(data, share, told.seeds, limits=told.limits)
             for method, each in by_method.items():
-                recall, precision, f1 = (f"{score:.3f}" for score in each)
-                print(f"| {data.name} | {share:g} | {method} | {recall} | {precision} | {f1} |", flush=True)
+                cells = [data.name, f"{share:g}", method, f"{each[0]:.1f}", *(f"{x:.3f}" for x in each[1:])]
+                print(f"| {' | '.join(cells)} |", flush=True)
         if told.found and all(data.paths):
             told.found.mkdir(parents=True, exist_ok=True)
             draw(data, [false[row] for row in sorted(false)], told.found / f"{data.name}.png")

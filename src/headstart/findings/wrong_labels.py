@@ -4,8 +4,8 @@ A class is suspicious if it is much less probable than the best other one. If a 
 wrong at random, Bayes' rule gives the limit of the ratio of both probabilities: e / (1 - e) / (K - 1) for K
 classes. Penalised heads are less certain than that, so the limit is multiplied by a measured constant; e is
 the fraction of labels that are found at this limit (empirical Bayes), so that few are reported where few are
-wrong. See docs/measurements.md, "Wrong labels": the difference of two probabilities, and the thresholds by
-class of cleanlab (Northcutt et al. 2021, arXiv 1911.00068), find fewer.
+wrong. See docs/measurements.md, "Wrong labels", for a comparison with the difference of two probabilities and
+with cleanlab's thresholds by class (Northcutt et al. 2021, arXiv 1911.00068).
 
 Photos that show the same must stay in one fold, because a copy with the same wrong label would confirm it.
 """
