@@ -1,8 +1,8 @@
 """Finds faulty photos from their facts, without decoding them again: blank, blurred, placeholders, odd sizes.
 
-A photo that shows nothing is faulty in every data set. All other faults are relative, because documents are nearly
-white, night photos are dark, and the photos of a microscope are soft: a photo has to be far from the others of its
-data set, and of each kind, at most 2 % of the photos are reported, the most unusual ones.
+A photo that shows nothing is faulty in every data set. All other faults are relative, because documents are
+nearly white, night photos are dark, and the photos of a microscope are soft: a photo has to be far from the
+others of its data set, and of each kind, at most 2 % of the photos are reported, or five.
 """
 
 from __future__ import annotations
@@ -26,10 +26,14 @@ _FAR_SIZE: Final = 4.0
 
 _BLANK_CONTRAST: Final = 0.02  # standard deviation of grey levels, 0..0.5
 _BLANK_RANGE: Final = 24  # difference of the lightest and darkest grey level of the thumbnail, 0..255
+_FULL_CONTRAST: Final = 0.05  # where the median is lower, both limits are, too, as in photos of the night
+_LEAST_SCALE: Final = 0.3
 _DARK: Final = 0.1  # mean of grey levels, 0..1; below this, a blank photo is black
 _LIGHT: Final = 0.9  # above this, it is white
 
-_SHARPNESS: Final = 9.0  # limits that hold in every data set; docs/measurements.md has the values of real photos
+_SHARPNESS: Final = (
+    9.0  # limits that hold in every data set; docs/measurements.md has the values of real photos
+)
 _FINE: Final = 0.045
 _SMALLEST_PX: Final = 32
 _SHAPE: Final = 4.0  # longer side by shorter side
@@ -47,8 +51,8 @@ class Fault:
     Attributes:
         row: Its row.
         kind: What is wrong.
-        severity: ``"error"`` if the photo shows nothing or is a placeholder under several labels, ``"note"`` if
-            it may well be intended, otherwise ``"warning"``.
+        severity: ``"error"`` if the photo shows nothing or is a placeholder under several labels, ``"note"``
+            for an odd size, otherwise ``"warning"``.
         sentence: What was found, with the value and the usual range.
     """
 
@@ -64,25 +68,29 @@ def faulty_photos(
     """Return the faults of photos, sorted by rows; a photo may have several.
 
     Args:
-        facts: Of each photo; of data sets with fewer than 20 photos, only blank photos and placeholders are found.
+        facts: Of each photo; among fewer than 20 photos, only blank ones and placeholders are found.
         labels: Label of each photo, if it has one, to recognise placeholders that occur under several.
         groups: (N,) ints, near-duplicates (``near.groups_of``), to recognise placeholders in different files.
             By default, only identical files.
     """
     faults = [*_blank(facts), *_placeholders(facts, labels, groups)]
     if len(facts) >= _FEW:
-        faulty = {fault.row for fault in faults}
-        shown = np.array([row not in faulty for row in range(len(facts))])
-        faults += [*_blurred(facts, shown), *_tiny(facts), *_odd_shapes(facts), *_odd_sizes(facts)]
+        shown = np.ones(len(facts), bool)
+        shown[[fault.row for fault in faults]] = False
+        tiny = list(_tiny(facts))
+        faults += [*_blurred(facts, shown), *tiny, *_odd_shapes(facts)]
+        faults += _odd_sizes(facts, {fault.row for fault in tiny})
     return sorted(faults, key=lambda fault: (fault.row, fault.kind))
 
 
 def _blank(facts: Sequence[PhotoFacts]) -> Iterable[Fault]:
     """Yield photos in which nothing can be seen."""
-    usual = _usual([each.contrast for each in facts])
+    contrasts = [each.contrast for each in facts]
+    scale = min(max(float(np.median(contrasts)) / _FULL_CONTRAST, _LEAST_SCALE), 1) if contrasts else 1
+    usual = _usual(contrasts)
     for row, each in enumerate(facts):
         levels = int(each.thumbnail.max()) - int(each.thumbnail.min())
-        if each.contrast > _BLANK_CONTRAST or levels > _BLANK_RANGE:
+        if each.contrast > _BLANK_CONTRAST * scale or levels > _BLANK_RANGE * scale:
             continue
         kind: FaultKind = "one colour"
         if not _DARK <= each.brightness <= _LIGHT:
@@ -110,7 +118,7 @@ def _placeholders(
         if len(rows) < (_MANY_LABELS if num_labels > 1 else _MANY):
             continue
         under = f", under {num_labels} labels" if num_labels > 1 else ""
-        sentence = f"The same picture occurs {len(rows)} times{under}. It may stand for photos that are missing."
+        sentence = f"This picture occurs {len(rows)} times{under}. It may stand for photos that are missing."
         for row in rows.tolist():
             yield Fault(row, "placeholder", "error" if num_labels > 1 else "warning", sentence)
 
@@ -124,7 +132,9 @@ def _blurred(facts: Sequence[PhotoFacts], shown: np.ndarray) -> Iterable[Fault]:
     fine = np.array([_fineness(each.thumbnail) for each in facts])
     large = np.array([max(each.width_px, each.height_px) >= THUMBNAIL_PX for each in facts]) & shown
     logs = np.log(sharpness + 0.01), np.log(fine)
-    limits = [np.median(each[large]) - _FAR_SHARPNESS * _spread(each[large]) if large.any() else 0 for each in logs]
+    limits = [
+        np.median(each[large]) - _FAR_SHARPNESS * _spread(each[large]) if large.any() else 0 for each in logs
+    ]
     is_blurred = large & (sharpness < _SHARPNESS) & (fine < _FINE)
     is_blurred &= (logs[0] < limits[0]) & (logs[1] < limits[1])
     usual = _usual(sharpness)
@@ -161,7 +171,8 @@ def _tiny(facts: Sequence[PhotoFacts]) -> Iterable[Fault]:
 
 def _odd_shapes(facts: Sequence[PhotoFacts]) -> Iterable[Fault]:
     """Yield photos that are much longer than the others."""
-    shapes = np.array([max(each.width_px, each.height_px) / min(each.width_px, each.height_px) for each in facts])
+    sides = np.array([(each.width_px, each.height_px) for each in facts])
+    shapes = sides.max(1) / sides.min(1)
     logs = np.log(shapes)
     limit = max(float(np.median(logs) + _FAR_SIZE * _spread(logs)), float(np.log(_SHAPE)))
     usual = _usual(shapes)
@@ -174,23 +185,24 @@ def _odd_shapes(facts: Sequence[PhotoFacts]) -> Iterable[Fault]:
         yield Fault(row, "odd shape", "warning", sentence)
 
 
-def _odd_sizes(facts: Sequence[PhotoFacts]) -> Iterable[Fault]:
-    """Yield photos that are much larger or smaller than the others."""
+def _odd_sizes(facts: Sequence[PhotoFacts], tiny: set[int]) -> Iterable[Fault]:
+    """Yield photos that are much larger or smaller than the others, but not the tiny ones."""
     sides = np.sqrt([each.width_px * each.height_px for each in facts])
     logs = np.log(sides)
     distance = np.abs(logs - np.median(logs))
     limit = max(_FAR_SIZE * _spread(logs), float(np.log(_SIZE)))
     usual = _usual(sides, digits=0)
-    for row in _unless_common(distance > limit):
+    for row in sorted({*_unless_common(distance > limit)} - tiny):
         each = facts[row]
         sentence = (
-            f"It has {each.width_px} × {each.height_px} pixels, like a square of {sides[row]:.0f} (usual: {usual})."
+            f"It has {each.width_px} × {each.height_px} pixels, as many as a square of {sides[row]:.0f} px "
+            f"(usual: {usual} px)."
         )
         yield Fault(row, "odd size", "note", sentence)
 
 
 def _most_unusual(is_faulty: np.ndarray, unusual: np.ndarray) -> list[int]:
-    """Return faulty rows, at most 2 % of all or five: those that are the most unusual, the first ones on a tie."""
+    """Return faulty rows, the most unusual ones if there are more than 2 % of all and more than five."""
     rows = np.flatnonzero(is_faulty)
     num = max(int(_MOST * len(is_faulty)), _AT_LEAST)
     order = np.argsort(-unusual[rows], kind="stable")[:num]
@@ -203,7 +215,7 @@ def _unless_common(is_odd: np.ndarray) -> list[int]:
 
 
 def _spread(values: np.ndarray) -> float:
-    """Return the median absolute deviation, scaled to the standard deviation of normally distributed values."""
+    """Return the median absolute deviation, scaled to the standard deviation of a normal distribution."""
     return 1.4826 * float(np.median(np.abs(values - np.median(values))))
 
 
