@@ -215,7 +215,7 @@ def _details(pictures: np.ndarray) -> np.ndarray:
 
     Without the division, the outline of a lamp on black would hide that the lamps differ.
     """
-    details = pictures - _mean_of_nine(pictures)
+    details: np.ndarray = pictures - _mean_of_nine(pictures)
     details /= np.sqrt(_mean_of_nine(details * details) + np.float32(_WEAK**2))
     return details
 

@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from headstart.findings.near import groups_of
 from headstart.frozen.photos import THUMBNAIL_PX, PhotoFacts
 
 FaultKind = Literal["black", "white", "one colour", "placeholder", "blurred", "tiny", "odd shape", "odd size"]
@@ -41,6 +42,7 @@ _SIZE: Final = 6.0  # times as large or small as the median
 
 _MANY_LABELS: Final = 5  # photos of a placeholder that occurs under several labels
 _MANY: Final = 10  # and under one label
+_FOR_MEDIAN: Final = 100  # photos of a group
 _SAME_LEVELS: Final = 1.5  # mean difference of grey levels from the group's median picture
 
 
@@ -106,27 +108,33 @@ def _placeholders(
     facts: Sequence[PhotoFacts], labels: Sequence[object] | None, groups: np.ndarray | None
 ) -> Iterable[Fault]:
     """Yield photos whose picture occurs many times, which may stand for photos that are missing."""
-    _, of_file, counts = np.unique([each.sha256 for each in facts], return_inverse=True, return_counts=True)
-    if groups is not None:
-        _, of_file, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    for group in np.flatnonzero(counts >= _MANY_LABELS):
-        rows = np.flatnonzero(of_file == group)
-        pictures = np.stack([facts[row].thumbnail for row in rows]).astype(np.float32)
-        difference = np.abs(pictures - np.median(pictures, axis=0)).mean((1, 2))
-        rows = rows[difference <= _SAME_LEVELS]
+    same_file = _firsts([each.sha256 for each in facts])
+    same_group = _firsts(groups) if groups is not None else []
+    group_of_row = groups_of([*enumerate(same_file), *enumerate(same_group)], len(facts))
+    for group in np.flatnonzero(np.bincount(group_of_row, minlength=len(facts)) >= _MANY_LABELS):
+        rows: list[int] = np.flatnonzero(group_of_row == group).tolist()
+        picture = np.median([facts[row].thumbnail for row in rows[:_FOR_MEDIAN]], axis=0)
+        rows = [row for row in rows if np.abs(facts[row].thumbnail - picture).mean() <= _SAME_LEVELS]
         num_labels = len({labels[row] for row in rows}) if labels is not None else 1
         if len(rows) < (_MANY_LABELS if num_labels > 1 else _MANY):
             continue
         under = f", under {num_labels} labels" if num_labels > 1 else ""
         sentence = f"This picture occurs {len(rows)} times{under}. It may stand for photos that are missing."
-        for row in rows.tolist():
+        for row in rows:
             yield Fault(row, "placeholder", "error" if num_labels > 1 else "warning", sentence)
 
 
-def _blurred(facts: Sequence[PhotoFacts], shown: np.ndarray) -> Iterable[Fault]:
-    """Yield photos without fine details, both by their sharpness and by what finer details add to coarse ones.
+def _firsts(values: Sequence[object] | np.ndarray) -> list[int]:
+    """Return for each row the first row that has the same value."""
+    _, firsts, inverse = np.unique(np.asarray(values), return_index=True, return_inverse=True)
+    rows: list[int] = firsts[inverse].tolist()
+    return rows
 
-    Smooth photos, such as those of fog, have a low sharpness, too, but fine and coarse details fall alike.
+
+def _blurred(facts: Sequence[PhotoFacts], shown: np.ndarray) -> Iterable[Fault]:
+    """Yield photos without fine details, by their sharpness and by the ratio of fine to coarse details.
+
+    Smooth photos, such as those of fog, have a low sharpness, too, but few coarse details either.
     """
     sharpness = np.array([each.sharpness for each in facts])
     fine = np.array([_fineness(each.thumbnail) for each in facts])
