@@ -20,7 +20,7 @@ def picture(number: int) -> Image.Image:
     image = Image.fromarray(rng.integers(30, 180, (6, 8, 3), np.uint8)).resize(SIZE, Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(image)
     for _ in range(25):
-        x, y, radius = rng.integers(0, SIZE[0]), rng.integers(0, SIZE[1]), rng.integers(3, 12)
+        x, y, radius = (int(rng.integers(*limits)) for limits in ((0, SIZE[0]), (0, SIZE[1]), (3, 12)))
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=tuple(rng.integers(0, 190, 3)))
     return image
 

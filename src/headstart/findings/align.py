@@ -1,13 +1,14 @@
 """Compares two photos where they overlap, after their small grey pictures have been aligned.
 
-One photo may be scaled, stretched, cropped, mirrored, turned by about ten degrees, framed, darker or brighter: it
-is mapped onto the other by an affine map, and only pixels that both photos have are compared. Black or white
-corners of a turned photo, and borders, are outside of the other photo, so they do not count.
+One photo may be scaled, stretched, cropped, mirrored, turned by about ten degrees, framed, darker or
+brighter: it is mapped onto the other by an affine map, and only pixels that both photos have are compared.
+Black or white corners of a turned photo, and borders, are outside of the other photo and do not count.
 
 The map is found by Gauss-Newton steps on the squared difference of the standardised pictures, from coarse to
-fine. Source: Baker and Matthews 2004, "Lucas-Kanade 20 years on", International Journal of Computer Vision 56.
+fine. Source: Baker and Matthews 2004, "Lucas-Kanade 20 years on", International Journal of Computer Vision
+56.
 
-A *pose* is such a map, (2, 3): it takes a position in the second photo, with x and y in -1..1, to that in the first.
+A *pose* is such a map, (2, 3): it maps a position in the second photo, x and y in -1..1, to one in the first.
 """
 
 from __future__ import annotations
@@ -29,7 +30,13 @@ _MIN_COVER: Final = 0.25  # part of each photo that the other shows
 _START_PX: Final = 12
 _MIN_START: Final = 0.5  # correlation at the best start from which on a pose is searched for
 _IS_THERE: Final = 0.97  # correlation at the start from which on the pose may be right already
-_LEVELS: Final = ((12, 8, 0.75, -1), (24, 6, 0.8, 0.3), (48, 4, SAME_GREY, 0.5))
+_LEVELS: Final = (
+    (12, 4, 0.7, -1),
+    (12, 3, 0.8, -1),
+    (24, 2, 0.8, 0.15),
+    (24, 4, 0.8, 0.35),
+    (48, 3, SAME_GREY, 0.5),
+)
 """Sizes in px, steps, and least correlations, of grey levels and of details, to go on with."""
 _FINE_PX: Final = 48
 _LEAST: Final = np.array([[0.5, -0.5, -1], [-0.5, 0.5, -1]], np.float32)  # limits of a pose
@@ -97,7 +104,8 @@ def _parts(pictures: np.ndarray) -> np.ndarray:
     in_x = (pictures @ filters.reshape(-1, size_px).T).reshape(num, size_px, len(_PARTS), _START_PX)
     parts = np.stack([filters[y] @ in_x[:, :, x] for y, x in _BOXES], 1).reshape(num, len(_BOXES), -1)
     parts -= parts.mean(-1, keepdims=True)
-    return parts / np.maximum(np.linalg.norm(parts, axis=-1, keepdims=True), 1e-3)
+    parts /= np.maximum(np.linalg.norm(parts, axis=-1, keepdims=True), 1e-3)
+    return parts
 
 
 def _filters(size_px: int) -> np.ndarray:
@@ -105,12 +113,13 @@ def _filters(size_px: int) -> np.ndarray:
     begin, length = np.array(_PARTS).T[:, :, None]
     centres = (begin + length * (np.arange(_START_PX) + 0.5) / _START_PX) * size_px  # (7, 12)
     scale = np.maximum(length * size_px / _START_PX, 1)[:, :, None]
-    weights = np.maximum(1 - np.abs(np.arange(size_px) + 0.5 - centres[:, :, None]) / scale, 0)
-    return (weights / weights.sum(-1, keepdims=True)).astype(np.float32)
+    weights: np.ndarray = np.maximum(1 - np.abs(np.arange(size_px) + 0.5 - centres[:, :, None]) / scale, 0)
+    weights /= weights.sum(-1, keepdims=True)
+    return weights.astype(np.float32)
 
 
 def _start_poses() -> np.ndarray:
-    """Return the poses of the starts, (38, 2, 3) float32: the second photo as a part of the first, and reversed."""
+    """Return the poses of the starts, (38, 2, 3) float32: one photo is a part of the other."""
     poses = np.zeros((len(_BOXES), 2, 3), np.float32)
     for pose, (y, x) in zip(poses, _BOXES, strict=True):
         for row, part in enumerate((x, y)):
@@ -186,7 +195,7 @@ def _compare(a: np.ndarray, b: np.ndarray, pose: np.ndarray) -> np.ndarray:
 def _correlation(
     a: np.ndarray, b: np.ndarray, inside: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return correlations of (P, S, S) pictures over pixels, the smaller standard deviations, and pixel counts."""
+    """Return the correlations of (P, S, S) pictures inside, their deviations and numbers of pixels."""
     mask = inside.reshape(len(a), a.shape[1] ** 2).astype(np.float32)
     num = np.maximum(mask.sum(1), 1)
     x, std_x = _standardised(a.reshape(mask.shape), mask)
@@ -195,7 +204,7 @@ def _correlation(
 
 
 def _of_details(a: np.ndarray, b: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return correlations of the details of (P, S, S) pictures, and their smaller standard deviations, each (P,)."""
+    """Return the correlations of details of (P, S, S) pictures, and their smaller deviations, each (P,)."""
     whole = _mean_of_nine(inside.astype(np.float32)) > 0.999
     whole[:, [0, -1]] = whole[:, :, [0, -1]] = False
     return _correlation(_details(a), _details(b), whole)[:2]
@@ -206,8 +215,9 @@ def _details(pictures: np.ndarray) -> np.ndarray:
 
     Without the division, the outline of a lamp on black would hide that the lamps differ.
     """
-    details = pictures - _mean_of_nine(pictures)
-    return details / np.sqrt(_mean_of_nine(details * details) + np.float32(_WEAK**2))
+    details: np.ndarray = pictures - _mean_of_nine(pictures)
+    details /= np.sqrt(_mean_of_nine(details * details) + np.float32(_WEAK**2))
+    return details
 
 
 class _Warped(NamedTuple):
@@ -250,7 +260,7 @@ def _warped(pictures: np.ndarray, pose: np.ndarray, *, margin_px: float) -> _War
 
 
 def _standardised(levels: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (P, N) values with mean 0 and deviation 1 where inside, 0 elsewhere, and the deviations, (P, 1)."""
+    """Return (P, N) values with mean 0 and deviation 1 inside, 0 elsewhere, and their deviations, (P, 1)."""
     num = np.maximum(inside.sum(1, keepdims=True), 1)
     centred = (levels - (levels * inside).sum(1, keepdims=True) / num) * inside
     std = np.maximum(np.sqrt((centred * centred).sum(1, keepdims=True) / num), np.float32(1e-3))
@@ -262,7 +272,8 @@ def _mean_of_nine(pictures: np.ndarray) -> np.ndarray:
     size_px = pictures.shape[1]
     wide = np.pad(pictures, ((0, 0), (1, 1), (1, 1)), mode="edge")
     rows = wide[:, :size_px] + wide[:, 1:-1] + wide[:, 2:]
-    return (rows[:, :, :size_px] + rows[:, :, 1:-1] + rows[:, :, 2:]) / np.float32(9)
+    total: np.ndarray = rows[:, :, :size_px] + rows[:, :, 1:-1] + rows[:, :, 2:]
+    return total / np.float32(9)
 
 
 def _pooled(pictures: np.ndarray, size_px: int) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Finds faulty photos from their facts, without decoding them again: blank, blurred, placeholders, odd sizes.
 
-A photo that shows nothing is faulty in every data set. All other faults are relative, because documents are nearly
-white, night photos are dark, and the photos of a microscope are soft: a photo has to be far from the others of its
-data set, and of each kind, at most 2 % of the photos are reported, the most unusual ones.
+A photo that shows nothing is faulty in every data set. All other faults are relative, because documents are
+nearly white, night photos are dark, and the photos of a microscope are soft: a photo has to be far from the
+others of its data set, and of each kind, at most 2 % of the photos are reported, or five.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from headstart.findings.near import groups_of
 from headstart.frozen.photos import THUMBNAIL_PX, PhotoFacts
 
 FaultKind = Literal["black", "white", "one colour", "placeholder", "blurred", "tiny", "odd shape", "odd size"]
@@ -26,6 +27,8 @@ _FAR_SIZE: Final = 4.0
 
 _BLANK_CONTRAST: Final = 0.02  # standard deviation of grey levels, 0..0.5
 _BLANK_RANGE: Final = 24  # difference of the lightest and darkest grey level of the thumbnail, 0..255
+_FULL_CONTRAST: Final = 0.05  # where the median is lower, both limits are, too, as in photos of the night
+_LEAST_SCALE: Final = 0.3
 _DARK: Final = 0.1  # mean of grey levels, 0..1; below this, a blank photo is black
 _LIGHT: Final = 0.9  # above this, it is white
 
@@ -39,6 +42,7 @@ _SIZE: Final = 6.0  # times as large or small as the median
 
 _MANY_LABELS: Final = 5  # photos of a placeholder that occurs under several labels
 _MANY: Final = 10  # and under one label
+_FOR_MEDIAN: Final = 100  # photos of a group
 _SAME_LEVELS: Final = 1.5  # mean difference of grey levels from the group's median picture
 
 
@@ -49,8 +53,8 @@ class Fault:
     Attributes:
         row: Its row.
         kind: What is wrong.
-        severity: ``"error"`` if the photo shows nothing or is a placeholder under several labels, ``"note"`` if
-            it may well be intended, otherwise ``"warning"``.
+        severity: ``"error"`` if the photo shows nothing or is a placeholder under several labels, ``"note"``
+            for an odd size, otherwise ``"warning"``.
         sentence: What was found, with the value and the usual range.
     """
 
@@ -66,25 +70,29 @@ def faulty_photos(
     """Return the faults of photos, sorted by rows; a photo may have several.
 
     Args:
-        facts: Of each photo; of data sets with fewer than 20 photos, only blank photos and placeholders are found.
+        facts: Of each photo; among fewer than 20 photos, only blank ones and placeholders are found.
         labels: Label of each photo, if it has one, to recognise placeholders that occur under several.
         groups: (N,) ints, near-duplicates (``near.groups_of``), to recognise placeholders in different files.
             By default, only identical files.
     """
     faults = [*_blank(facts), *_placeholders(facts, labels, groups)]
     if len(facts) >= _FEW:
-        faulty = {fault.row for fault in faults}
-        shown = np.array([row not in faulty for row in range(len(facts))])
-        faults += [*_blurred(facts, shown), *_tiny(facts), *_odd_shapes(facts), *_odd_sizes(facts)]
+        shown = np.ones(len(facts), bool)
+        shown[[fault.row for fault in faults]] = False
+        tiny = list(_tiny(facts))
+        faults += [*_blurred(facts, shown), *tiny, *_odd_shapes(facts)]
+        faults += _odd_sizes(facts, {fault.row for fault in tiny})
     return sorted(faults, key=lambda fault: (fault.row, fault.kind))
 
 
 def _blank(facts: Sequence[PhotoFacts]) -> Iterable[Fault]:
     """Yield photos in which nothing can be seen."""
-    usual = _usual([each.contrast for each in facts])
+    contrasts = [each.contrast for each in facts]
+    scale = min(max(float(np.median(contrasts)) / _FULL_CONTRAST, _LEAST_SCALE), 1) if contrasts else 1
+    usual = _usual(contrasts)
     for row, each in enumerate(facts):
         levels = int(each.thumbnail.max()) - int(each.thumbnail.min())
-        if each.contrast > _BLANK_CONTRAST or levels > _BLANK_RANGE:
+        if each.contrast > _BLANK_CONTRAST * scale or levels > _BLANK_RANGE * scale:
             continue
         kind: FaultKind = "one colour"
         if not _DARK <= each.brightness <= _LIGHT:
@@ -100,29 +108,33 @@ def _placeholders(
     facts: Sequence[PhotoFacts], labels: Sequence[object] | None, groups: np.ndarray | None
 ) -> Iterable[Fault]:
     """Yield photos whose picture occurs many times, which may stand for photos that are missing."""
-    _, of_file, counts = np.unique([each.sha256 for each in facts], return_inverse=True, return_counts=True)
-    if groups is not None:
-        _, of_file, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    for group in np.flatnonzero(counts >= _MANY_LABELS):
-        rows = np.flatnonzero(of_file == group)
-        pictures = np.stack([facts[row].thumbnail for row in rows]).astype(np.float32)
-        difference = np.abs(pictures - np.median(pictures, axis=0)).mean((1, 2))
-        rows = rows[difference <= _SAME_LEVELS]
+    same_file = _firsts([each.sha256 for each in facts])
+    same_group = _firsts(groups) if groups is not None else []
+    group_of_row = groups_of([*enumerate(same_file), *enumerate(same_group)], len(facts))
+    for group in np.flatnonzero(np.bincount(group_of_row, minlength=len(facts)) >= _MANY_LABELS):
+        rows: list[int] = np.flatnonzero(group_of_row == group).tolist()
+        picture = np.median([facts[row].thumbnail for row in rows[:_FOR_MEDIAN]], axis=0)
+        rows = [row for row in rows if np.abs(facts[row].thumbnail - picture).mean() <= _SAME_LEVELS]
         num_labels = len({labels[row] for row in rows}) if labels is not None else 1
         if len(rows) < (_MANY_LABELS if num_labels > 1 else _MANY):
             continue
         under = f", under {num_labels} labels" if num_labels > 1 else ""
-        sentence = (
-            f"The same picture occurs {len(rows)} times{under}. It may stand for photos that are missing."
-        )
-        for row in rows.tolist():
+        sentence = f"This picture occurs {len(rows)} times{under}. It may stand for photos that are missing."
+        for row in rows:
             yield Fault(row, "placeholder", "error" if num_labels > 1 else "warning", sentence)
 
 
-def _blurred(facts: Sequence[PhotoFacts], shown: np.ndarray) -> Iterable[Fault]:
-    """Yield photos without fine details, both by their sharpness and by what finer details add to coarse ones.
+def _firsts(values: Sequence[object] | np.ndarray) -> list[int]:
+    """Return for each row the first row that has the same value."""
+    _, firsts, inverse = np.unique(np.asarray(values), return_index=True, return_inverse=True)
+    rows: list[int] = firsts[inverse].tolist()
+    return rows
 
-    Smooth photos, such as those of fog, have a low sharpness, too, but fine and coarse details fall alike.
+
+def _blurred(facts: Sequence[PhotoFacts], shown: np.ndarray) -> Iterable[Fault]:
+    """Yield photos without fine details, by their sharpness and by the ratio of fine to coarse details.
+
+    Smooth photos, such as those of fog, have a low sharpness, too, but few coarse details either.
     """
     sharpness = np.array([each.sharpness for each in facts])
     fine = np.array([_fineness(each.thumbnail) for each in facts])
@@ -167,9 +179,8 @@ def _tiny(facts: Sequence[PhotoFacts]) -> Iterable[Fault]:
 
 def _odd_shapes(facts: Sequence[PhotoFacts]) -> Iterable[Fault]:
     """Yield photos that are much longer than the others."""
-    shapes = np.array(
-        [max(each.width_px, each.height_px) / min(each.width_px, each.height_px) for each in facts]
-    )
+    sides = np.array([(each.width_px, each.height_px) for each in facts])
+    shapes = sides.max(1) / sides.min(1)
     logs = np.log(shapes)
     limit = max(float(np.median(logs) + _FAR_SIZE * _spread(logs)), float(np.log(_SHAPE)))
     usual = _usual(shapes)
@@ -182,21 +193,24 @@ def _odd_shapes(facts: Sequence[PhotoFacts]) -> Iterable[Fault]:
         yield Fault(row, "odd shape", "warning", sentence)
 
 
-def _odd_sizes(facts: Sequence[PhotoFacts]) -> Iterable[Fault]:
-    """Yield photos that are much larger or smaller than the others."""
+def _odd_sizes(facts: Sequence[PhotoFacts], tiny: set[int]) -> Iterable[Fault]:
+    """Yield photos that are much larger or smaller than the others, but not the tiny ones."""
     sides = np.sqrt([each.width_px * each.height_px for each in facts])
     logs = np.log(sides)
     distance = np.abs(logs - np.median(logs))
     limit = max(_FAR_SIZE * _spread(logs), float(np.log(_SIZE)))
     usual = _usual(sides, digits=0)
-    for row in _unless_common(distance > limit):
+    for row in sorted({*_unless_common(distance > limit)} - tiny):
         each = facts[row]
-        sentence = f"It has {each.width_px} × {each.height_px} pixels, like a square of {sides[row]:.0f} (usual: {usual})."
+        sentence = (
+            f"It has {each.width_px} × {each.height_px} pixels, as many as a square of {sides[row]:.0f} px "
+            f"(usual: {usual} px)."
+        )
         yield Fault(row, "odd size", "note", sentence)
 
 
 def _most_unusual(is_faulty: np.ndarray, unusual: np.ndarray) -> list[int]:
-    """Return faulty rows, at most 2 % of all or five: those that are the most unusual, the first ones on a tie."""
+    """Return faulty rows, the most unusual ones if there are more than 2 % of all and more than five."""
     rows = np.flatnonzero(is_faulty)
     num = max(int(_MOST * len(is_faulty)), _AT_LEAST)
     order = np.argsort(-unusual[rows], kind="stable")[:num]
@@ -209,7 +223,7 @@ def _unless_common(is_odd: np.ndarray) -> list[int]:
 
 
 def _spread(values: np.ndarray) -> float:
-    """Return the median absolute deviation, scaled to the standard deviation of normally distributed values."""
+    """Return the median absolute deviation, scaled to the standard deviation of a normal distribution."""
     return 1.4826 * float(np.median(np.abs(values - np.median(values))))
 
 

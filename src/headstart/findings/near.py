@@ -95,7 +95,7 @@ def groups_of(pairs: Iterable[Sequence[float]], num: int) -> np.ndarray:
 
 
 def _candidates(centred: np.ndarray, units: np.ndarray, rows: np.ndarray, workers: int | None) -> np.ndarray:
-    """Return pairs of photos and their nearest neighbours outside their groups, as first row * N + second row.
+    """Return pairs of photos and their nearest neighbours in other groups, as first row * N + second row.
 
     Args:
         centred: (N, D) float32, each of norm 1.
@@ -115,9 +115,11 @@ def _candidates(centred: np.ndarray, units: np.ndarray, rows: np.ndarray, worker
         here = np.broadcast_to(block[:, None], others.shape)
         is_other = np.take_along_axis(cosine, others, 1) > -2
         low, high = np.minimum(here, others)[is_other], np.maximum(here, others)[is_other]
-        return low.astype(np.int64) * num + high
+        pairs: np.ndarray = low.astype(np.int64) * num + high
+        return pairs
 
-    return np.unique(np.concatenate([np.zeros(0, np.int64), *map_in_order(nearest, blocks, workers)]))
+    found = np.concatenate([np.zeros(0, np.int64), *map_in_order(nearest, blocks, workers)])
+    return np.unique(found)
 
 
 def _compared(thumbnails: np.ndarray, candidates: np.ndarray, workers: int | None) -> Iterator[Pair]:
