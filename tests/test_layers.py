@@ -65,6 +65,7 @@ WITHOUT_TORCH = {
         "products/finished",
         "products/outputs",
         "products/product",
+        "products/unknown",
     ),
     *("training/choose", "training/floor", "training/ground", "training/hand_over", "training/train"),
     *("training/run/history", "training/run/interrupt", "training/run/moved", "training/run/photos_csv"),

@@ -62,6 +62,8 @@ def hand_over(
     info = model.predictor.info
     if model.calibration:
         watchers.say(model.calibration.sentence)
+    if model.unknown:
+        watchers.say(model.unknown.sentence)
     val = Answers.from_outputs(splits.val, model.val_outputs, info, "val", root=dataset.root)
     test = None
     if splits.test:
@@ -133,6 +135,8 @@ def _metrics(
     }
     if model.calibration:
         metrics["calibration"] = model.calibration.summary()
+    if model.unknown:
+        metrics["unknown"] = model.unknown.summary()
     if test is not None:
         metrics["test"] = scores_of(test, info).to_dict()
     return metrics
