@@ -20,7 +20,7 @@ import numpy as np
 
 import headstart as hs
 from benchmarks.folds import units_of
-from headstart.answers.intervals import of_mean
+from headstart.answers.intervals import over_units
 from headstart.probe.folds import NUM_FOLDS, deal_folds
 from headstart.tasks.calibration_error import calibration_error, error_by_chance
 from headstart.tasks.losses import cross_entropy
@@ -48,11 +48,11 @@ def write_table(photos: dict[str, np.ndarray], fold: int, file: Path) -> None:
             table.writerow((*cells, sides.get(int(of_photo), "train")))
 
 
-def measure(table: Path, recipe: str) -> tuple[str, np.ndarray, list[float]]:
+def measure(table: Path, recipe: str) -> tuple[str, np.ndarray, list[str], list[float]]:
     """Train, and compare the answers of the file for its test photos with those before calibration.
 
     Returns:
-        The temperature; (2, N) log losses without and with it; the calibration errors without and with it,
+        The temperature; (2, N) log losses without and with it; the photos' groups; the calibration errors without and with it,
         and the one that true probabilities would show.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -66,12 +66,20 @@ def measure(table: Path, recipe: str) -> tuple[str, np.ndarray, list[float]]:
     for logits in (after * temperature, after):
         shares = softmax(logits)
         errors.append(calibration_error(shares.max(1), shares.argmax(1) == labels))
-    return f"{temperature:.2f}", losses, [*errors, error_by_chance(softmax(after).max(1))]
+    return (
+        f"{temperature:.2f}",
+        losses,
+        list(answers.group),
+        [*errors, error_by_chance(softmax(after).max(1))],
+    )
 
 
-def line(names: Sequence[object], losses: np.ndarray, errors: Sequence[float]) -> str:
-    """Return a row of the table."""
-    (before, after), (low, high) = losses.mean(1), of_mean(losses[1] - losses[0])
+def line(
+    names: Sequence[object], losses: np.ndarray, groups: Sequence[str], errors: Sequence[float] = ()
+) -> str:
+    """Return a row of the table; intervals are over groups of near-duplicates."""
+    units = np.unique(groups, return_inverse=True)[1]
+    (before, after), (low, high) = losses.mean(1), over_units(losses[1] - losses[0], units)
     cells = [f"{before:.4f} → {after:.4f}", f"{after - before:+.4f} ({low:+.4f} to {high:+.4f})"]
     cells += [f"{errors[0]:.3f} → {errors[1]:.3f} (chance {errors[2]:.3f})"] if errors else [""]
     return f"| {' | '.join([*map(str, names), *cells])} |"
@@ -88,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--folds", type=int, nargs="*", default=[0, 1])
     told = parser.parse_args(arguments)
     print(f"| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}", flush=True)
-    pooled = []
+    pooled, all_groups = [], []
     for data in sorted(path for path in told.data.absolute().iterdir() if path.is_dir()):
         if told.only and data.name not in told.only:
             continue
@@ -96,12 +104,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for recipe, fold in itertools.product(told.recipes, told.folds):
             with tempfile.TemporaryDirectory() as folder:
                 write_table(photos, fold, table := Path(folder, "table.csv"))
-                temperature, losses, errors = measure(table, recipe)
+                temperature, losses, groups, errors = measure(table, recipe)
             pooled.append(losses)
+            all_groups += [f"{data.name} {group}" for group in groups]
             names = (data.name, recipe, fold, losses.shape[1], temperature)
-            print(line(names, losses, errors), flush=True)
+            print(line(names, losses, groups, errors), flush=True)
     whole = np.concatenate(pooled, axis=1)
-    print(line(("all", "", "", whole.shape[1], ""), whole, ()))
+    print(line(("all", "", "", whole.shape[1], ""), whole, all_groups))
 
 
 if __name__ == "__main__":

@@ -62,6 +62,7 @@ class TrainSettings(FeatureSettings, total=False):
     seed: int
     batch_size: int
     select: str
+    unknown: str
     memory_format: str
     checkpoint_seconds: float
     max_minutes: float | None

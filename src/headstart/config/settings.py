@@ -197,6 +197,11 @@ class TrainConfig:
         "val_macro_f1, a probe also adjusts its logits for the frequencies of the classes",
         choices=tuple(f"val_{score}" for score in _SCORES),
     )
+    unknown: str = _training(
+        "auto",
+        "whether the probe of a classifier recognises photos of none of its classes",
+        choices=("auto", "off"),
+    )
     features: str = _computing(
         "auto",
         "whether outputs of frozen stages are kept on disk (store) or computed again (live)",

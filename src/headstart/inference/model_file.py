@@ -20,7 +20,7 @@ from headstart import tasks
 from headstart.errors import ConfigError, DamagedFileError, HeadstartError, UsageError, shell_command
 from headstart.images.settings import Preprocessing
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Increased whenever an attribute is added to ``ModelInfo``, so that an older Headstart can report what it
 needs.
 """
@@ -51,6 +51,8 @@ class ModelInfo:
         scale: Means and standard deviations of the numbers, by which the network's outputs are standardised.
         thresholds: Per-class decision threshold (several labels only): a photo has the class if its
             probability is at least this.
+        unknown_threshold: A photo with a higher output ``unknown`` is of none of the classes; None without
+            this output.
         groups: Digests of the groups of the training photos, ascending: see ``answers/groups.py``. Empty
             without groups, or if there are more than 1,000.
         num_groups: Number of these groups.
@@ -68,6 +70,7 @@ class ModelInfo:
     targets: tuple[str, ...] = ()
     scale: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     thresholds: tuple[float, ...] = ()
+    unknown_threshold: float | None = None
     groups: tuple[str, ...] = ()
     num_groups: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -23,7 +23,8 @@ def write_csv(file: TextIO, predictions: Iterable[Prediction], info: ModelInfo, 
     ``probability``, and as details ``label_2``, ``probability_2`` and so on for the next most probable
     classes. Several labels: ``labels``, separated by ``|``, and as details the probability of each class
     under its name. Numbers: the names of their targets. A box: ``xmin``, ``ymin``, ``xmax`` and ``ymax``, and
-    the columns of its class if there are several classes.
+    the columns of its class if there are several classes. A model that recognises photos of none of its
+    classes has ``unknown``, 1 or 0, and ``unknown_score`` behind ``error``.
 
     Args:
         file: Text file opened with ``newline=""``, and with ``errors="surrogateescape"`` for file names that
@@ -37,17 +38,25 @@ def write_csv(file: TextIO, predictions: Iterable[Prediction], info: ModelInfo, 
     """
     task = tasks.of(info.task)
     answer, beside = task.csv_columns(info, top_k)
+    strange = [] if info.unknown_threshold is None else ["unknown", "unknown_score"]
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["path", *answer, "error", *beside])
+    writer.writerow(["path", *answer, "error", *strange, *beside])
     num_errors = 0
     for prediction in predictions:
         num_errors += prediction.error is not None
         answer_cells, beside_cells = task.csv_cells(prediction)
         said = [answer_cells.get(name, "") for name in answer]
-        writer.writerow(
-            [prediction.path, *said, prediction.error, *(beside_cells.get(name, "") for name in beside)]
-        )
+        foreign = _foreign_cells(prediction) if strange else []
+        details = [beside_cells.get(name, "") for name in beside]
+        writer.writerow([prediction.path, *said, prediction.error, *foreign, *details])
     return num_errors
+
+
+def _foreign_cells(prediction: Prediction) -> list[str]:
+    """Return the cells of the columns ``unknown`` and ``unknown_score``."""
+    if prediction.unknown is None or prediction.unknown_score is None:
+        return ["", ""]
+    return [str(int(prediction.unknown)), f"{prediction.unknown_score:.6g}"]
 
 
 def write_jsonl(file: TextIO, predictions: Iterable[Prediction]) -> int:
@@ -94,7 +103,7 @@ def write_table(file: TextIO, predictions: Iterable[Prediction], info: ModelInfo
         num_errors += prediction.error is not None
         cells = [cell for name, share in prediction.probabilities.items() for cell in (f"{share:.3f}", name)]
         cells = (cells + ["–", "–"] * top_k)[: 2 * top_k]
-        photo = [prediction.path, prediction.error]
+        photo = [prediction.path, prediction.error, "none of the classes?" if prediction.unknown else None]
         print(align([*cells, ": ".join(part for part in photo if part)], widths), file=file)
     return num_errors
 

@@ -28,6 +28,9 @@ from headstart.tasks.prediction import Prediction
 _BATCH_SIZE_ON_CPU: Final = 1
 _BATCH_SIZE_ON_GPU: Final = 32
 
+NOT_RAW: Final = ("probabilities", "unknown")
+"""Outputs of a model file that follow from the others: see ``Predictor.outputs``."""
+
 _MIDDLE: Final = View(part=(0.8, 1.0, 0.5, 0.5))  # 80 % of the photo's area, or its largest square
 _CROPS: Final = {1: (View(),), 2: (View(),), 4: (View(), _MIDDLE)}  # by number of views; mirrored from 2 on
 
@@ -206,7 +209,7 @@ class Predictor:
             of the network's input, followed by the logits of its class if there are several classes. If a
             photo cannot be read, the reason as text.
         """
-        names = [name for name in self._all_outputs if name != "probabilities"]
+        names = [name for name in self._all_outputs if name not in NOT_RAW]
         for _, row in self._run(names, photos):
             assert row is not None  # every photo is computed on
             yield row
@@ -242,8 +245,10 @@ class Predictor:
         if isinstance(row, Exception):
             return Prediction(path, error=row.reason if isinstance(row, ImageError) else str(row))
         assert row is not None  # every photo is computed on
+        score, row = (float(row[-1]), row[:-1]) if "unknown" in self._outputs else (None, row)
         try:
-            return tasks.of(self.info.task).prediction(path, row, self.info, partial(size_of, photo), top_k)
+            found = tasks.of(self.info.task).prediction(path, row, self.info, partial(size_of, photo), top_k)
+            return found.with_score(score, self.info.unknown_threshold)
         except ImageError as error:  # it has been read a moment ago
             return Prediction(path, error=error.reason)
 

@@ -15,7 +15,7 @@ from headstart import tasks
 from headstart.errors import ImageError, TrainingError, shell_command
 from headstart.frozen.graph import function_hashes, part_of
 from headstart.inference.model_file import ModelInfo
-from headstart.inference.predictor import Predictor
+from headstart.inference.predictor import NOT_RAW, Predictor
 from headstart.inference.runtime import open_session
 from headstart.records import Record
 
@@ -60,7 +60,7 @@ def outputs_of_file_from_rows(model: bytes, tensor: str, rows: Iterator[np.ndarr
         As ``outputs_of_file``; None where the file computes its answers from more than these rows.
     """
     graph = onnx.load_from_string(model)
-    outputs = [each.name for each in graph.graph.output if each.name != "probabilities"]
+    outputs = [each.name for each in graph.graph.output if each.name not in NOT_RAW]
     try:
         part = part_of(graph, tensor, outputs)
     except ValueError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from headstart.images.view import Box
@@ -24,6 +24,9 @@ class Prediction:
             probability.
         numbers: Predicted numbers by target, in the units of the targets.
         box: xmin, ymin, xmax, ymax in pixels of the photo with its EXIF orientation applied.
+        unknown: Whether the photo is probably of none of the classes; None if the model cannot tell.
+        unknown_score: How foreign the photo is to the classes; larger is stranger. The threshold is
+            ``info.unknown_threshold`` of the model.
         error: Why the photo cannot be read; None if it can.
     """
 
@@ -35,6 +38,14 @@ class Prediction:
     numbers: dict[str, float] = field(default_factory=dict)
     box: Box | None = None
     error: str | None = None
+    unknown: bool | None = None
+    unknown_score: float | None = None
+
+    def with_score(self, score: float | None, threshold: float | None) -> Prediction:
+        """Return the prediction with ``unknown_score``, and with ``unknown`` if there is a threshold."""
+        if score is None or threshold is None:
+            return self
+        return replace(self, unknown=score > threshold, unknown_score=score)
 
     def __repr__(self) -> str:
         """Return what there is to say, and of many classes the most probable ones."""

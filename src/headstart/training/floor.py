@@ -16,6 +16,7 @@ from headstart.data.split import Splits
 from headstart.inference.predictor import Predictor
 from headstart.probe.photos import OutOfFold
 from headstart.products.calibration import Calibration
+from headstart.products.unknown import Unknown
 from headstart.records import Dataset, Listing, Record
 from headstart.training.run.run_folder import RunFolder
 
@@ -32,6 +33,7 @@ class Model:
         facts: What ``metrics.json`` says of the training: ``seed``, ``weights_from``, ``head``, ``phases``,
             ``best`` (phase, epoch, share) and ``parity``.
         calibration: How the outputs of the file were calibrated; None if it has no probabilities.
+        unknown: How the file recognises photos of none of the classes; None if it does not.
     """
 
     predictor: Predictor
@@ -39,6 +41,7 @@ class Model:
     out_of_fold: OutOfFold | None
     facts: Mapping[str, Any]
     calibration: Calibration | None = None
+    unknown: Unknown | None = None
 
 
 class Floor(Protocol):

@@ -28,15 +28,18 @@ from headstart.frozen.cache import Room, should_keep
 from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.frozen.onnx_file.check import check_on_files
 from headstart.frozen.opened import OpenedBackbone, open_backbone_features
+from headstart.frozen.prefix import ACTIVATIONS
 from headstart.inference.model_file import ModelInfo, seal_onnx
 from headstart.inference.predictor import Predictor
 from headstart.inference.runtime import CPU
 from headstart.probe.assemble import assemble, describe, head_inputs
 from headstart.probe.blocks import Block, blocks_of
 from headstart.probe.photos import OutOfFold, SolvedPhotos, solve_photos
+from headstart.probe.unknown import with_unknown
 from headstart.probe.weights import save_head
 from headstart.products.calibration import Calibration, calibrate
 from headstart.products.outputs import outputs_of_file, outputs_of_file_from_rows, with_thresholds
+from headstart.products.unknown import Unknown, find_unknown
 from headstart.records import Candidate, Dataset, Listing, Record
 from headstart.training.floor import Model
 from headstart.training.run.history import EpochRecord, Scores
@@ -214,7 +217,9 @@ class GroundFloor:
             "best": {"phase": phase.name, "epoch": 1, "share": 1.0},
             "parity": model.parity,
         }
-        return Model(model.predictor, model.val_outputs, model.out_of_fold, facts, model.calibration)
+        return Model(
+            model.predictor, model.val_outputs, model.out_of_fold, facts, model.calibration, model.unknown
+        )
 
 
 @dataclass(frozen=True)
@@ -226,7 +231,7 @@ class _Written:
         val_outputs: (N, D), its outputs for the validation photos.
         val_scores: Scores of the validation photos before calibration.
         out_of_fold: See ``Model``.
-        calibration: See ``Model``.
+        calibration, unknown: See ``Model``.
         parity: How far its answers are from those for stored features, for ``metrics.json``.
     """
 
@@ -235,6 +240,7 @@ class _Written:
     val_scores: Scores
     out_of_fold: OutOfFold | None
     calibration: Calibration | None
+    unknown: Unknown | None
     parity: dict[str, Any]
 
 
@@ -325,13 +331,40 @@ def _write_model(
         graph = assemble(backbone, head.weight, head.bias, info)
         val_outputs = outputs_of(graph)
         info = with_thresholds(info, splits.val, val_outputs)
+    unknown = _find_unknown(setup, features, splits, out_of_fold, val_outputs)
+    if unknown:
+        graph = with_unknown(graph, ACTIVATIONS, unknown.score)
+        info = replace(info, unknown_threshold=unknown.score.threshold)
     save_head(run.path / "model.safetensors", backbone, head.weight, head.bias, info)
     model = seal_onnx(graph, info)
     predictor = Predictor.from_bytes(model, providers=CPU)
     step = math.ceil(len(splits.val) / _PARITY_PHOTOS)
     parity = _compare(predictor, splits.val[::step], val_outputs[::step], run.path)
     run.write_bytes("model.onnx", model)
-    return _Written(predictor, val_outputs, val_scores, out_of_fold, calibration, parity)
+    return _Written(predictor, val_outputs, val_scores, out_of_fold, calibration, unknown, parity)
+
+
+def _find_unknown(
+    setup: ProbeSetup,
+    features: _Features,
+    splits: Splits,
+    out_of_fold: OutOfFold | None,
+    val_outputs: np.ndarray,
+) -> Unknown | None:
+    """Find out how foreign photos differ from the classes, by the features of the last stage.
+
+    Not after augmented views, because training photos then have no features as they are; nor for other tasks,
+    whose photos belong to no class or to several.
+    """
+    is_wanted = setup.config.unknown == "auto" and tasks.of(setup.listing.task).has_class
+    if not is_wanted or out_of_fold is None or features.training is not features.plain:
+        return None
+    train, val = (
+        np.stack(list(features.plain.rows(((photo, 0) for photo in photos), ())))
+        for photos in (splits.train, splits.val)
+    )
+    labels = np.array([photo.label for photo in splits.train])
+    return find_unknown((train, labels, out_of_fold), (val, val_outputs, splits.val))
 
 
 def _train_scores(outputs: np.ndarray, photos: Sequence[Record], info: ModelInfo) -> Scores:

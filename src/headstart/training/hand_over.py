@@ -66,6 +66,8 @@ def hand_over(
     info = model.predictor.info
     if model.calibration:
         watchers.say(model.calibration.sentence)
+    if model.unknown:
+        watchers.say(model.unknown.sentence)
     val = Answers.from_outputs(splits.val, model.val_outputs, info, "val", root=dataset.root)
     test = None
     if splits.test:
@@ -142,6 +144,8 @@ def _metrics(
     }
     if model.calibration:
         metrics["calibration"] = model.calibration.summary()
+    if model.unknown:
+        metrics["unknown"] = model.unknown.summary()
     if test is not None:
         metrics["test"] = metrics_of(scores_of(test, info), estimates_of(test, info))
     return metrics
