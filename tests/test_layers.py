@@ -43,6 +43,7 @@ training/run
 training/floor
 training/findings
 training/hand_over
+training/probe_setup
 training/ground
 training/steps
 training/setup
@@ -63,7 +64,7 @@ WITHOUT_TORCH = {
     *("products/answers_csv", "products/calibration", "products/export", "products/finished"),
     *("products/outputs", "products/product", "products/unknown"),
     *("training/choose", "training/findings", "training/floor", "training/ground", "training/hand_over"),
-    "training/train",
+    *("training/probe_setup", "training/train"),
     *("training/run/history", "training/run/interrupt", "training/run/moved", "training/run/photos_csv"),
     *("training/run/provenance", "training/run/result", "training/run/run_folder", "training/run/stopwatch"),
     *("training/steps/sampler", "training/steps/schedule", "training/watch"),

@@ -20,7 +20,7 @@ from headstart.errors import ConfigError, RunFolderError, TrainingError
 from headstart.records import Record
 from headstart.training import choose, ground
 from headstart.training.choose import decide_recipe, find_probe
-from headstart.training.ground import ProbeSetup
+from headstart.training.probe_setup import ProbeSetup
 from headstart.training.run import provenance
 from headstart.training.tools.plan import plan
 

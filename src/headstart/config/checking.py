@@ -70,6 +70,11 @@ class Setting:
     section: str = ""
 
 
+def as_it_is(value: Any, where: str, problems: list[str]) -> Any:
+    """Return a value unchecked, as a ``Setting.check``: phases are checked together, later."""
+    return value
+
+
 def setting(default: Any, text: str, **about: Any) -> Any:
     """Return a dataclass field with a ``Setting`` as its metadata.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from headstart.config.backbone import contradictions_of_backbone
-from headstart.config.checking import check_fields, checked, setting, settings_of
+from headstart.config.checking import as_it_is, check_fields, checked, setting, settings_of
 from headstart.config.phase import PhaseConfig, of_last_phase
 from headstart.config.phases import OF_A_PHASE, RECIPES, changes_of, contradictions, phases_of, read_recipe
 from headstart.config.toml import read_toml
@@ -40,11 +40,6 @@ _SCORES = (
     *("calibrated_loss", "loss", "accuracy", "balanced_accuracy", "macro_f1", "map", "f1"),
     *("mae", "rmse", "r2", "iou", "iou50"),
 )
-
-
-def _as_it_is(value: Any, where: str, problems: list[str]) -> Any:
-    """Return a value unchecked: phases are checked together, later."""
-    return value
 
 
 @dataclass(frozen=True)
@@ -254,10 +249,10 @@ class TrainConfig:
         metavar="FRACTION",
     )
     phase_settings: Mapping[str, Mapping[str, Any]] | None = setting(
-        None, "settings of phases by phase name, which replace those of the recipe", check=_as_it_is
+        None, "settings of phases by phase name, which replace those of the recipe", check=as_it_is
     )
     phases: tuple[PhaseConfig, ...] = setting(
-        (), "filled in by the recipe, or a list of phases", check=_as_it_is
+        (), "filled in by the recipe, or a list of phases", check=as_it_is
     )
 
     def __post_init__(self) -> None:

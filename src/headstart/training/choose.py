@@ -19,7 +19,8 @@ from headstart.frozen.backbones import find_backbone, refuse_unknown
 from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.frozen.onnx_file.open import open_backbone
 from headstart.training.floor import Floor
-from headstart.training.ground import GroundFloor, ProbeSetup
+from headstart.training.ground import GroundFloor
+from headstart.training.probe_setup import ProbeSetup
 from headstart.training.run.history import refuse_other_head, refuse_other_scores
 from headstart.training.run.stopwatch import Stopwatch
 from headstart.training.watch.watchers import Watchers

@@ -18,90 +18,43 @@ from headstart import tasks
 from headstart.answers.groups import with_groups
 from headstart.answers.scores import summary_of
 from headstart.answers.table import Answers
-from headstart.config import PhaseConfig, TrainConfig
+from headstart.config import PhaseConfig
 from headstart.data.check import CheckedPhoto
 from headstart.data.split import Splits
 from headstart.data.targets import Scale, Targets
 from headstart.errors import ParityError
 from headstart.findings.survey import near_pairs
-from headstart.frozen.cache import Room, should_keep
-from headstart.frozen.onnx_backbone import OnnxBackbone
+from headstart.frozen.cache import Room
 from headstart.frozen.onnx_file.check import check_on_files
-from headstart.frozen.opened import OpenedBackbone, open_backbone_features
 from headstart.frozen.prefix import ACTIVATIONS
 from headstart.inference.model_file import ModelInfo, seal_onnx
 from headstart.inference.predictor import Predictor
 from headstart.inference.runtime import CPU
 from headstart.probe.assemble import assemble, describe, head_inputs
-from headstart.probe.blocks import Block, blocks_of
 from headstart.probe.photos import OutOfFold, SolvedPhotos, solve_photos
 from headstart.probe.unknown import with_unknown
 from headstart.probe.weights import save_head
 from headstart.products.calibration import Calibration, calibrate
 from headstart.products.outputs import outputs_of_file, outputs_of_file_from_rows, with_thresholds
 from headstart.products.unknown import Unknown, find_unknown
-from headstart.records import Candidate, Dataset, Listing, Record
+from headstart.records import Candidate, Dataset, Record
 from headstart.training.floor import Model
+from headstart.training.probe_setup import ProbeFeatures, ProbeSetup, compute_the_rest, open_features
 from headstart.training.run.history import EpochRecord, Scores
 from headstart.training.run.provenance import provenance, versions
 from headstart.training.run.run_folder import RunFolder
 from headstart.training.run.stopwatch import Stopwatch
 from headstart.training.watch.watchers import Watchers
-from headstart.views.augmentation import Augmentation
 
 _PARITY_PHOTOS: Final = 4  # in one batch: the file has the very operations that made the rows
 _TOLERANCE: Final = 1e-3  # of an answer: a probability, or a number in standard deviations
-
-
-@dataclass(frozen=True)
-class ProbeSetup:
-    """What a probe begins with.
-
-    Attributes:
-        config: With its one phase.
-        listing: The photos, none of them read.
-        backbone: Computes the features.
-        reads_earlier: Whether the head may read stages before the last one, where the settings allow it.
-    """
-
-    config: TrainConfig
-    listing: Listing
-    backbone: OnnxBackbone
-    reads_earlier: bool = True
-
-    @property
-    def phase(self) -> PhaseConfig:
-        """The only phase."""
-        (phase,) = self.config.phases
-        return phase
-
-    @property
-    def views(self) -> range:
-        """Numbers of the views that are trained on; 0 is the photo without augmentation."""
-        return range(1) if self.phase.augment == "none" else range(1, self.phase.views + 1)
-
-    @functools.cached_property
-    def storage(self) -> tuple[bool, str]:
-        """Whether features are stored, and why."""
-        num_photos = len(self.listing.candidates)
-        num_features = self.backbone.num_features + sum(self.backbone.widths)
-        num_bytes = 4 * num_features * num_photos * len(self.views)
-        return should_keep(self.config.features, num_bytes, num_photos, num_photos)
-
-    @functools.cached_property
-    def blocks(self) -> tuple[Block, ...]:
-        """The stages that the head may read. Those before the last one come from the store."""
-        head = self.config.head
-        may_read = head == "stages" or (head == "auto" and self.storage[0])
-        earlier = self.backbone.earlier if may_read and self.reads_earlier else ()
-        return blocks_of(earlier, self.backbone.num_features)
 
 
 class GroundFloor:
     """Solves a head on the features of a frozen backbone, without PyTorch: see ``Floor``."""
 
     _run: RunFolder  # since open_run
-    _features: _Features  # since read_photos
+    _features: ProbeFeatures  # since read_photos
     _dataset: Dataset  # since begin, like the next two
     _splits: Splits
     _targets: Targets
@@ -140,7 +93,7 @@ class GroundFloor:
 
     def read_photos(self, advance: Callable[[int], object]) -> Iterator[CheckedPhoto]:
         """Read and check every photo, and compute its features in the same pass."""
-        features = self._features = _open_features(self._setup, self._watchers)
+        features = self._features = open_features(self._setup, self._watchers)
         self._cleanup.callback(features.close)
 
         def wanted(photo: Candidate) -> bool:
@@ -177,7 +130,7 @@ class GroundFloor:
         self._watchers.phase_begun(phase, ["all but the head"], num_parameters)
         self._begun = time.monotonic()
         with self._stopwatch("features"):
-            _compute_the_rest(features, setup.views, splits, self._watchers)
+            compute_the_rest(features, setup.views, splits, self._watchers)
         with self._stopwatch("train"):
             self._solved = solve_photos(
                 splits.train,
@@ -244,62 +197,12 @@ class _Written:
     parity: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class _Features:
-    """Features of photos as they are, and of what is trained on; often the same object.
-
-    Attributes:
-        plain: Of photos as they are.
-        training: Of the views that are trained on.
-    """
-
-    plain: OpenedBackbone
-    training: OpenedBackbone
-
-    def close(self) -> None:
-        """Let go of stores and memory."""
-        self.plain.close()
-        if self.training is not self.plain:
-            self.training.close()
-
-
-def _open_features(setup: ProbeSetup, watchers: Watchers) -> _Features:
-    config, phase, backbone = setup.config, setup.phase, setup.backbone
-    keep, why = setup.storage
-    if not keep:
-        watchers.say(f"Features are not stored: {why}")
-    room = Room(watchers.say, is_limited=config.features != "store")
-    options: dict[str, Any] = {"say": watchers.say, "keep": keep, "workers": config.workers, "room": room}
-    # The pooled outputs of all stages are computed on the way and kept, too.
-    reads_stages = len(setup.blocks) > 1
-    plain = open_backbone_features(backbone, pooled=keep or reads_stages, **options)
-    if phase.augment == "none":
-        return _Features(plain, plain)
-    augmentation = Augmentation(phase.augment, config.seed)
-    try:
-        training = open_backbone_features(backbone, augmentation=augmentation, pooled=reads_stages, **options)
-    except BaseException:  # a signal, too
-        plain.close()
-        raise
-    return _Features(plain, training)
-
-
-def _compute_the_rest(features: _Features, views: range, splits: Splits, watchers: Watchers) -> None:
-    """Compute what the first pass could not, as it did not know who is trained on, and on which views."""
-    train = [(record, view) for view in views for record in splits.train]
-    with watchers.counting("Features", len(train) + len(splits.val)) as counter:
-        for _ in counter.each(features.training.activations.fill(train)):
-            pass
-        for _ in counter.each(features.plain.activations.fill((record, 0) for record in splits.val)):
-            pass
-
-
 def _write_model(
     run: RunFolder,
     setup: ProbeSetup,
     dataset: Dataset,
     splits: Splits,
-    features: _Features,
+    features: ProbeFeatures,
     solved: SolvedPhotos,
     scale: Scale,
 ) -> _Written:
@@ -346,7 +249,7 @@ def _write_model(
 
 def _find_unknown(
     setup: ProbeSetup,
-    features: _Features,
+    features: ProbeFeatures,
     splits: Splits,
     out_of_fold: OutOfFold | None,
     val_outputs: np.ndarray,

@@ -17,7 +17,7 @@ from headstart.inference.runtime import photos_per_second
 from headstart.probe.blocks import Block
 from headstart.records import Listing
 from headstart.training.choose import choose
-from headstart.training.ground import ProbeSetup
+from headstart.training.probe_setup import ProbeSetup
 from headstart.training.run.run_folder import RunFolder, likely_folder
 from headstart.training.run.stopwatch import Stopwatch
 from headstart.training.tools.phase_plan import PhasePlan, duration, line, size
