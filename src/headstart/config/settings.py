@@ -112,7 +112,7 @@ class TrainConfig:
     )
     decisions: str | None = _labels(
         None,
-        "findings.csv with your decisions: photos to drop or relabel, findings to keep",
+        "your decisions in a findings.csv: photos to drop or relabel, findings to keep",
         shown="none",
         metavar="FILE",
         commands=("check", "evaluate"),

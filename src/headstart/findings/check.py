@@ -59,9 +59,9 @@ def find_all(dataset: Dataset, known: Known, decisions: Decisions = NONE) -> Fin
         known: What is known about them.
         decisions: Those of the owner; findings that they keep are counted only.
     """
-    root, labelling = dataset.root, (dataset.task, dataset.class_names)
+    root, task = dataset.root, tasks.of(dataset.task)
     photos = [
-        LabelledPhoto(path_below(record.path, root), label_text(record, *labelling), split)
+        LabelledPhoto(path_below(record.path, root), _label(record, dataset), split, task.has_numbers)
         for record, split in zip(dataset.records, known.splits, strict=True)
     ]
     found = [
@@ -71,13 +71,19 @@ def find_all(dataset: Dataset, known: Known, decisions: Decisions = NONE) -> Fin
         *_class_problems(dataset, known),
         *_shortcuts(dataset, known),
     ]
-    has_box = tasks.of(dataset.task).has_box
-    unchecked = [*known.unchecked, *([f"wrong labels: {NOT_OFFERED}"] if has_box else [])]
+    unchecked = [*known.unchecked, *([f"wrong labels: {NOT_OFFERED}"] if task.has_box else [])]
     if num_unknown := sum(facts is None for facts in known.facts):
         photos_without = counted(num_unknown, "photo")
         unchecked.append(f"faults and shortcuts of {photos_without}: their facts are not stored")
     unreadable = [(path_below(each.path, root), each.reason) for each in dataset.quarantined]
     return Findings(found, len(photos), decisions=decisions, unchecked=unchecked, unreadable=unreadable)
+
+
+def _label(record: Record, dataset: Dataset) -> str:
+    """Return the label of a photo as text; of a box only its class, because no two boxes are quite the same."""
+    if tasks.of(dataset.task).has_box:
+        return dataset.class_names[record.label] if dataset.class_names else ""
+    return label_text(record, dataset.task, dataset.class_names)
 
 
 def _wrong_labels(dataset: Dataset, known: Known, photos: Sequence[LabelledPhoto]) -> Iterator[Finding]:

@@ -17,11 +17,13 @@ class LabelledPhoto:
         path: Its path, as in ``answers.csv``.
         label: Its label as text.
         split: ``"train"``, ``"val"`` or ``"test"``; empty if it has not been split.
+        is_exact: Whether its label is a number, which may differ between near-duplicates.
     """
 
     path: str
     label: str
     split: str
+    is_exact: bool = False
 
 
 def copies_of(records: Sequence[Record]) -> Iterator[tuple[int, int]]:
@@ -33,7 +35,9 @@ def copies_of(records: Sequence[Record]) -> Iterator[tuple[int, int]]:
 
 
 def duplicates(
-    photos: Sequence[LabelledPhoto], copies: Iterable[tuple[int, int]], near: Iterable[tuple[int, int]]
+    photos: Sequence[LabelledPhoto],
+    copies: Iterable[tuple[int, int]],
+    near: Iterable[tuple[int, int]],
 ) -> Iterator[Finding]:
     """Yield a finding for each photo that repeats another one.
 
@@ -91,29 +95,26 @@ def _root(group: list[int], row: int) -> int:
 
 
 def _leak(held_out: LabelledPhoto, trained: LabelledPhoto, *, is_near: bool) -> Finding:
+    contradiction = _contradiction(held_out, trained, is_near=is_near)
+    severity: Severity = "error" if contradiction else "warning"
     what = "nearly the same as" if is_near else "a copy of"
-    message = f"{held_out.split} photo is {what} a training photo{_labels(held_out, trained)}"
-    severity: Severity = "warning" if held_out.label == trained.label else "error"
+    message = f"{held_out.split} photo is {what} a training photo{contradiction}"
     return Finding(held_out.path, "leak", severity, message, trained.path, "drop")
 
 
 def _repeated(photo: LabelledPhoto, original: LabelledPhoto, *, is_near: bool) -> Finding:
-    same = photo.label == original.label
-    what = "nearly the same photo" if is_near else "the same photo, byte for byte"
-    severity: Severity = "note" if same else "warning" if is_near else "error"
-    suggestion = "drop" if same and not is_near else ""
-    kind = "near-duplicate" if is_near else "copy"
-    return Finding(
-        photo.path,
-        kind,  # type: ignore[arg-type]
-        severity,
-        f"{what}{_labels(photo, original)}",
-        original.path,
-        suggestion,
-    )
+    contradiction = _contradiction(photo, original, is_near=is_near)
+    if is_near:
+        severity: Severity = "warning" if contradiction else "note"
+        message = f"nearly the same photo{contradiction}"
+        return Finding(photo.path, "near-duplicate", severity, message, original.path)
+    severity, suggestion = ("error", "") if contradiction else ("note", "drop")
+    message = f"the same photo, byte for byte{contradiction}"
+    return Finding(photo.path, "copy", severity, message, original.path, suggestion)
 
 
-def _labels(photo: LabelledPhoto, original: LabelledPhoto) -> str:
-    if photo.label == original.label:
+def _contradiction(photo: LabelledPhoto, original: LabelledPhoto, *, is_near: bool) -> str:
+    """Return how the labels of two photos contradict each other, as the rest of a sentence; empty if not."""
+    if photo.label == original.label or (is_near and photo.is_exact):
         return ""
     return f", but with another label: {photo.label} instead of {original.label}"

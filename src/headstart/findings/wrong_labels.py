@@ -50,9 +50,7 @@ whichever is larger.
 MOST_FAR: Final = 0.02
 """Above this fraction of suspicious numbers, findings are notes: large errors are usual for this model."""
 
-NOT_OFFERED: Final = (
-    "Boxes are not checked for wrong labels: no out-of-fold predictions of boxes exist to compare them with."
-)
+NOT_OFFERED: Final = "there are no out-of-fold predictions of boxes to compare them with"
 
 _OF_NORMAL: Final = 1.4826  # standard deviation of a normal distribution / its median absolute deviation
 _FEWEST_NUMBERS: Final = 10  # for a scale of residuals
