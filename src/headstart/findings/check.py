@@ -80,7 +80,7 @@ def find_all(dataset: Dataset, known: Known, decisions: Decisions = NONE) -> Fin
 
 
 def _label(record: Record, dataset: Dataset) -> str:
-    """Return the label of a photo as text; of a box only its class, because boxes are never quite the same."""
+    """Return the label of a photo as text; of a box only its class, because boxes always differ."""
     if tasks.of(dataset.task).has_box:
         return dataset.class_names[record.label] if dataset.class_names else ""
     return label_text(record, dataset.task, dataset.class_names)
