@@ -185,9 +185,8 @@ def print_times(folders: Sequence[Path], num: int) -> None:
     The photos are repeated, each time with the features in another order: so the neighbours are found among
     photos of the same repetition. For a burst, noise is added to photos that are repeated as they are.
     """
-    print(
-        "| photos | number | pairs | groups | seconds | peak memory |\n|---|---|---|---|---|---|", flush=True
-    )
+    print("| photos | number | pairs | fewer groups than photos | seconds | CPU seconds | peak memory, MB |")
+    print("|" + "---|" * 7, flush=True)
     for data in folders:
         photos = photos_of(data)
         repeats = -(-num // len(photos.facts))

@@ -130,3 +130,15 @@ def test_few_photos_are_no_problem(num: int) -> None:
 
 def test_groups_are_named_after_their_smallest_row() -> None:
     assert groups_of([(4, 2), (5, 4, 0.9), (1, 3)], 7).tolist() == [0, 1, 2, 1, 2, 2, 6]
+
+
+def test_pictures_of_every_kind_can_be_compared() -> None:
+    """Noise, stripes and single dots lead the search to the limits of what is allowed."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (20, 96, 96), np.uint8)
+    stripes = np.stack([np.add.outer(np.arange(96) * step, np.arange(96) * 3) % 256 for step in range(20)])
+    dots = np.where(noise > 254, 255, 0)
+    every = np.concatenate([noise, stripes, dots, dots * stripes // 255]).astype(np.uint8)
+    similarity = likeness(every, rng.permutation(every))
+    assert ((similarity == 0) | ((similarity >= 0.8) & (similarity <= 1))).all()
+    assert (likeness(noise, noise) > 0.99).all()

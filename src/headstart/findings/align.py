@@ -39,8 +39,8 @@ _LEVELS: Final = (
 )
 """Sizes in px, steps, and least correlations, of grey levels and of details, to go on with."""
 _FINE_PX: Final = 48
-_LEAST: Final = np.array([[0.5, -0.5, -1], [-0.5, 0.5, -1]], np.float32)  # limits of a pose
-_MOST: Final = np.array([[2, 0.5, 1], [0.5, 2, 1]], np.float32)
+_LEAST: Final = np.array([[0.5, -0.45, -1], [-0.45, 0.5, -1]], np.float32)  # limits of a pose
+_MOST: Final = np.array([[2, 0.45, 1], [0.45, 2, 1]], np.float32)  # so that each has an inverse
 
 _PARTS: Final = [(0.0, 1.0)] + [(place * (1 - part), part) for part in (0.85, 0.69) for place in (0, 0.5, 1)]
 """Begin and length of the parts of a side at which the search begins."""
