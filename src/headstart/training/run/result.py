@@ -27,7 +27,7 @@ _FILES: Final = (
     "curves.png",
 )
 
-_FURTHER: Final = ("top_3", "top_5", "roc_auc", "brier", "calibration_error", "calibration_noise")
+_FURTHER: Final = ("top_3", "top_5", "roc_auc", "brier", "calibration_error", "calibration_error_by_chance")
 """Scores that are left out of the one line about test photos."""
 
 
