@@ -135,10 +135,12 @@ def mean_of_shares(shares: Sequence[Measure], num: int) -> Measure:
 
 
 def _with_influences(of_some: Measure, num: int) -> Measure:
-    """Convert a share of some of N photos to influences on it."""
+    """Convert a share of some of N photos to influences, whose variance is unbiased for few photos."""
     moved = np.zeros(num)
     if of_some.rows is not None and len(of_some.rows):
-        moved[of_some.rows] = (of_some.per_photo - of_some.value) * (num / len(of_some.rows))
+        count = len(of_some.rows)
+        bessel = math.sqrt(count / max(count - 1, 1))
+        moved[of_some.rows] = (of_some.per_photo - of_some.value) * (bessel * num / count)
     return Measure(of_some.value, moved, "unit")
 
 
