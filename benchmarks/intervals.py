@@ -1,7 +1,7 @@
 """How often 95 % intervals of scores contain the true score, by simulation.
 
     python -m benchmarks.intervals
-    python -m benchmarks.intervals --samples 200 --only f1
+    python -m benchmarks.intervals --all-scores --samples 400 --classes "2, 9 : 1" "4 equal" --numbers 100 223
 
 Prints one row per setting: the coverage of Wilson's interval (exact, by the binomial distribution), of scores
 of one model and of differences between two (simulated; only samples with at least twenty errors count), and
@@ -25,7 +25,7 @@ from headstart.answers.intervals import Interval, wilson
 from headstart.tasks.class_measures import measure_classes
 from headstart.tasks.class_scores import means_over_classes
 from headstart.tasks.losses import cross_entropy
-from headstart.tasks.measures import Measures
+from headstart.tasks.measures import Measure, f1, f1_of_class, mean_of, mean_of_shares, share
 
 NUMBERS = (30, 100, 223, 2000)
 ACCURACIES = (0.6, 0.8, 0.9, 0.95, 0.98)
@@ -37,7 +37,9 @@ MIXES = {
     "10 equal": (0.1,) * 10,
     "10, 30 : … : 1": (0.3, 0.2, 0.15, 0.1, 0.08, 0.06, 0.05, 0.03, 0.02, 0.01),
 }
-SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "loss", "brier")
+QUICK = ("accuracy", "balanced_accuracy", "macro_f1")
+SCORES = (*QUICK, "roc_auc", "loss", "brier")
+OF_CLASS = "f1 of a class"
 NUM_TRUE, NUM_BOOTSTRAP = 100_000, 400  # photos; resamples
 
 
@@ -101,10 +103,20 @@ def margin_of(accuracy: float, mix: Sequence[float]) -> float:
     return (low + high) / 2
 
 
-def measured(labels: np.ndarray, logits: np.ndarray) -> Measures:
-    """Return the scores of a model."""
-    names = tuple(map(str, range(logits.shape[1])))
-    return measure_classes(labels, logits, cross_entropy(logits, labels), names)
+def measured(labels: np.ndarray, logits: np.ndarray, scores: Sequence[str]) -> dict[str, Measure]:
+    """Return some scores of a model, and the F1 of the first class."""
+    k, said = logits.shape[1], logits.argmax(1)
+    columns = [(labels == each, said == each) for each in range(k)]
+    if set(scores) <= set(QUICK):
+        found = {
+            "accuracy": share(said == labels),
+            "balanced_accuracy": mean_of_shares([share(said, has) for has, said in columns], len(labels)),
+            "macro_f1": mean_of(f1(*column) for column in columns),
+        }
+    else:
+        names = tuple(map(str, range(k)))
+        found = dict(measure_classes(labels, logits, cross_entropy(logits, labels), names).overall)
+    return {name: found[name] for name in scores} | {OF_CLASS: f1_of_class(*columns[0])}
 
 
 def bootstrap_of_f1(labels: np.ndarray, predicted: np.ndarray, k: int, *, stratified: bool) -> Interval:
@@ -121,17 +133,21 @@ def bootstrap_of_f1(labels: np.ndarray, predicted: np.ndarray, k: int, *, strati
 
 
 @functools.cache
-def truth_of(world: World) -> tuple[dict[str, float], dict[str, float], float]:
-    """Return the true scores of both models, and the F1 of the first model for the first class."""
+def truth_of(world: World, scores: tuple[str, ...]) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the true scores of both models."""
     labels, one, other = world.draw(NUM_TRUE, np.random.default_rng(1))
-    first, second = measured(labels, one), measured(labels, other)
-    overall = [{name: each.overall[name].value for name in SCORES} for each in (first, second)]
-    return overall[0], overall[1], first.parts["0"]["f1"].value
+    first, second = (
+        {name: each.value for name, each in measured(labels, logits, scores).items()}
+        for logits in (one, other)
+    )
+    return first, second
 
 
-def simulate(world: World, num: int, samples: int, *, bootstrap: bool) -> dict[str, tuple[float, int]]:
+def simulate(
+    world: World, num: int, samples: int, scores: tuple[str, ...], *, bootstrap: bool
+) -> dict[str, tuple[float, int]]:
     """Return coverage and number of intervals, by what the interval is of."""
-    truth, rival, of_first = truth_of(world)
+    truth, rival = truth_of(world, scores)
     hits: dict[str, list[bool]] = {}
 
     def count(name: str, interval: Interval | None, true: float) -> None:
@@ -141,14 +157,14 @@ def simulate(world: World, num: int, samples: int, *, bootstrap: bool) -> dict[s
     for sample in range(samples):
         labels, one, other = world.draw(num, np.random.default_rng((2, sample)))
         units = np.arange(num) // world.per_group
-        first, second = measured(labels, one), measured(labels, other)
-        errors = len(np.unique(units[first.is_wrong]))
-        either = len(np.unique(units[first.is_wrong | second.is_wrong]))
-        for name in SCORES:
-            count(name, estimate(first.overall[name], units, errors).interval, truth[name])
-            paired = difference(second.overall[name], first.overall[name], units, either)
-            count(f"Δ {name}", paired.interval, rival[name] - truth[name])
-        count("f1 of a class", estimate(first.parts["0"]["f1"], units, errors).interval, of_first)
+        first, second = measured(labels, one, scores), measured(labels, other, scores)
+        is_wrong, other_is_wrong = (each.argmax(1) != labels for each in (one, other))
+        errors, either = (len(np.unique(units[each])) for each in (is_wrong, is_wrong | other_is_wrong))
+        for name, each in first.items():
+            count(name, estimate(each, units, errors).interval, truth[name])
+            if name != OF_CLASS:
+                paired = difference(second[name], each, units, either).interval
+                count(f"Δ {name}", paired, rival[name] - truth[name])
         if bootstrap and errors >= FEWEST_ERRORS:
             for name, stratified in (("bootstrap", False), ("stratified", True)):
                 interval = bootstrap_of_f1(labels, one.argmax(1), len(world.mix), stratified=stratified)
@@ -156,16 +172,16 @@ def simulate(world: World, num: int, samples: int, *, bootstrap: bool) -> dict[s
     return {name: (float(np.mean(each)), len(each)) for name, each in hits.items()}
 
 
-def settings(only: str) -> Iterator[tuple[str, World, int]]:
-    for name, mix in MIXES.items():
+def settings(mixes: Sequence[str], numbers: Sequence[int]) -> Iterator[tuple[str, World, int]]:
+    """Yield each setting with its cells in the table."""
+    for name in mixes:
         for accuracy in ACCURACIES:
-            margin = margin_of(accuracy, mix)
-            for num in NUMBERS:
-                if num * (1 - accuracy) >= FEWEST_ERRORS / 2 and only != "groups":
-                    yield f"{name} | {accuracy} | {num} | 1", World(mix, margin, 0.15), num
-        if only != "f1":
-            margin = margin_of(0.85, mix)
-            yield f"{name} | 0.85 | 500 | 5", World(mix, margin, 0.15, per_group=5), 500
+            margin = margin_of(accuracy, MIXES[name])
+            for num in numbers:
+                if num * (1 - accuracy) >= FEWEST_ERRORS / 2:
+                    yield f"{name} | {accuracy} | {num} | 1", World(MIXES[name], margin, 0.15), num
+        world = World(MIXES[name], margin_of(0.85, MIXES[name]), 0.15, per_group=5)
+        yield f"{name} | 0.85 | 500 | 5", world, 500
 
 
 def print_wilson() -> None:
@@ -183,21 +199,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--samples", type=int, default=400)
-    parser.add_argument("--only", choices=["wilson", "f1", "groups"], default="")
+    parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--classes", nargs="+", choices=MIXES, default=list(MIXES), help="mixes of classes")
+    parser.add_argument("--numbers", nargs="+", type=int, default=NUMBERS, help="numbers of photos")
+    parser.add_argument("--all-scores", action="store_true", help="also AUC, loss and Brier score; slower")
     parser.add_argument("--bootstrap", action="store_true", help="also the bootstraps, for comparison")
     arguments = parser.parse_args()
     print_wilson()
-    if arguments.only == "wilson":
-        return
-    columns = [*SCORES, "f1 of a class", *(f"Δ {name}" for name in SCORES)]
+    scores = SCORES if arguments.all_scores else QUICK
+    columns = [*scores, OF_CLASS, *(f"Δ {name}" for name in scores)]
     columns += ["bootstrap", "stratified"] if arguments.bootstrap else []
     print(f"| classes | accuracy | photos | per group | {' | '.join(columns)} |")
     print("|" + "---|" * (len(columns) + 4))
     lowest: dict[str, tuple[float, str]] = {}
     every: dict[str, list[float]] = {}
-    for row, world, num in settings(arguments.only):
-        found = simulate(world, num, arguments.samples, bootstrap=arguments.bootstrap)
+    for row, world, num in settings(arguments.classes, arguments.numbers):
+        found = simulate(world, num, arguments.samples, scores, bootstrap=arguments.bootstrap)
         cells = []
         for name in columns:
             coverage, number = found.get(name, (math.nan, 0))

@@ -197,7 +197,7 @@ def test_runs_without_common_photos_are_refused_with_the_reason(
 
 
 def test_differences_other_than_shares_need_twenty_errors() -> None:
-    values = np.random.default_rng(0).exponential(size=(2, 50))
+    values = np.random.default_rng(0).uniform(size=(2, 50))
     new, old = (mean(each, "positive") for each in values)
     few = difference(new, old, np.arange(50), 19)
     assert (few.interval, few.reason) == (None, TOO_FEW)
@@ -208,4 +208,6 @@ def test_differences_other_than_shares_need_twenty_errors() -> None:
     assert enough.interval[1] - changes.mean() == pytest.approx(
         2.0096 * changes.std(ddof=1) / math.sqrt(50), rel=1e-3
     )
-    assert difference(share(values[0] > 1), share(values[1] > 1), np.arange(50), 0).interval is not None
+    assert difference(share(values[0] > 0.5), share(values[1] > 0.5), np.arange(50), 0).interval is not None
+    same = difference(new, new, np.arange(50), 20)
+    assert (same.value, same.interval, same.reason) == (0, None, "the same for every photo")

@@ -121,7 +121,7 @@ def test_copies_do_not_make_a_difference_significant() -> None:
 
 @pytest.mark.parametrize("num", [6, 20, 400])
 def test_the_interval_of_a_difference_is_students(num: int) -> None:
-    values = np.random.default_rng(0).exponential(size=num)
+    values = np.random.default_rng(0).uniform(size=num)
     found = of_influences(values.mean(), values - values.mean(), np.arange(num))
     expected = scipy.stats.t.interval(0.95, num - 1, values.mean(), scipy.stats.sem(values))
     assert found == pytest.approx(expected, rel=2e-3, abs=2e-3)
@@ -172,3 +172,12 @@ def test_many_shares_without_errors_do_not_make_the_interval_narrow() -> None:
         low, high = of_mean_of_shares(shares, is_right - np.repeat(num_right / 5, 5), np.arange(300))
         covered.append(low <= 0.9 <= high)
     assert np.mean(covered) > 0.9
+
+
+def test_a_variance_that_rests_on_few_photos_is_known_less_well() -> None:
+    influences = np.where(np.arange(1000) < 10, 1.0, 0.0) * np.tile([1.0, -1.0], 500)
+    found = of_influences(0, influences, np.arange(1000))
+    assert found is not None
+    degrees = 2 * 1000 / (1000 / 10 - 1)
+    expected = scipy.stats.t.ppf(0.975, degrees) * np.sqrt(10 * (degrees + 1) / degrees) / 1000
+    assert found[1] == pytest.approx(expected, rel=1e-3)

@@ -16,7 +16,6 @@ from headstart.tasks import measures as of_photos
 from headstart.tasks.class_measures import measure_classes
 from headstart.tasks.label_scores import average_precision
 from headstart.tasks.measures import Measure
-from headstart.tasks.reliability import calibration_error, calibration_noise, reliability
 
 
 def classified(num: int = 80, num_classes: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -115,25 +114,3 @@ def test_classes_without_photos_are_left_out_of_means() -> None:
     for name in ("balanced_accuracy", "macro_f1", "roc_auc"):
         assert three.overall[name].value == pytest.approx(two[name].value)
     assert all(math.isnan(each.value) for each in three.parts["c"].values())
-
-
-def test_the_calibration_error_is_the_distance_from_the_frequencies() -> None:
-    probability = np.repeat([0.9, 0.6], 50)
-    is_true = np.arange(100) % 50 < np.repeat([40, 30], 50)  # 80 % and 60 %
-    assert calibration_error(probability, is_true) == pytest.approx(0.05)
-    num, means, frequencies = reliability(probability, is_true)
-    assert num.sum() == 100
-    assert means[13] == pytest.approx(0.9)
-    assert frequencies[13] == pytest.approx(0.8)
-    assert np.isnan(means[0])
-    ends = np.array([0.0, 1.0])
-    assert calibration_error(ends, ends == 1) == 0
-
-
-def test_a_calibrated_model_shows_the_error_of_chance() -> None:
-    random = np.random.default_rng(0)
-    probability = random.uniform(0.4, 1, 223)
-    errors = [calibration_error(probability, random.random(223) < probability) for _ in range(300)]
-    assert calibration_noise(probability) == pytest.approx(np.mean(errors), rel=0.06)
-    assert calibration_noise(probability) == calibration_noise(probability)
-    assert calibration_noise(np.tile(probability, 100)) < 0.01

@@ -94,6 +94,8 @@ def difference(new: Measure, old: Measure, units: np.ndarray, num_errors: int) -
     changes = new.per_photo - old.per_photo
     if new.kind == "share" and changes.ndim == 1:
         return Estimate(value, of_paired_proportions(changes, units), "", len(units))
+    if not changes.any():
+        return Estimate(value, None, "the same for every photo", len(units))
     if changes.ndim == 2:  # decisions about several labels of one photo
         changes = changes.mean(1) - value
     interval = of_influences(value, changes, units) if num_errors >= FEWEST_ERRORS else None

@@ -17,9 +17,9 @@ from headstart.answers.intervals import Interval, of_influences, of_mean_of_shar
 from headstart.answers.scores import measures_of, scores_of, summary_of
 from headstart.answers.table import SPLIT_OF, Answers
 from headstart.inference.model_file import ModelInfo
+from headstart.tasks.calibration_error import calibration_error, error_by_chance
 from headstart.tasks.class_scores import without_nan
 from headstart.tasks.measures import Measure, f1_from_share
-from headstart.tasks.reliability import calibration_error, calibration_noise
 from headstart.tasks.task import Scores
 
 FEWEST_ERRORS: Final = 20
@@ -63,7 +63,8 @@ class Estimates:
         num_errors: Number of these with an error.
         calibration_error: Mean difference between probability and frequency (ECE); None for tasks without
             probabilities.
-        calibration_noise: The error that a perfectly calibrated model would show on these photos; as above.
+        calibration_error_by_chance: The error that a perfectly calibrated model would show on these photos;
+            as above.
     """
 
     overall: Mapping[str, Estimate]
@@ -74,14 +75,14 @@ class Estimates:
     folders: Mapping[str, Estimate] = field(default_factory=dict)
     sizes: Mapping[str, Estimate] = field(default_factory=dict)
     calibration_error: float | None = None
-    calibration_noise: float | None = None
+    calibration_error_by_chance: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the overall scores for JSON: ``NAME`` and ``NAME_interval``; undefined ones are null."""
         found = _to_dict(self.overall)
         if self.calibration_error is not None:
             found["calibration_error"] = self.calibration_error
-            found["calibration_noise"] = self.calibration_noise
+            found["calibration_error_by_chance"] = self.calibration_error_by_chance
         return found
 
 
@@ -137,7 +138,7 @@ def estimates_of(
         by(folders, sorted(set(folders))),
         by([_size_name(size, input_px) for size in sizes], _size_ranges(input_px)) if sizes else {},
         None if probability is None else calibration_error(probability, measures.is_true),
-        None if probability is None else calibration_noise(probability),
+        None if probability is None else error_by_chance(probability),
     )
 
 

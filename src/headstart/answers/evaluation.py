@@ -119,7 +119,7 @@ class Evaluation:
         if self.estimates.calibration_error is not None:
             yield (
                 f"Calibration error {self.estimates.calibration_error:.4f}; a perfectly calibrated model "
-                f"would show {self.estimates.calibration_noise:.4f} on these photos."
+                f"would show {self.estimates.calibration_error_by_chance:.4f} on these photos."
             )
 
 

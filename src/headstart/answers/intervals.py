@@ -17,6 +17,7 @@ Interval: TypeAlias = tuple[float, float]
 _Z: Final = NormalDist().inv_cdf(0.975)
 _NUM_SAMPLES: Final = 2000
 _AT_ONCE: Final = 200  # samples, to limit the memory
+_FEWEST_DEGREES: Final = 4.0  # of freedom, from which on Student's quantile is precise enough
 _LARGEST_STEP: Final = 500.0  # on a logarithmic scale, below what overflows
 
 
@@ -113,6 +114,9 @@ def of_influences(
 ) -> Interval | None:
     """Return the interval of a score from the influences of photos: Student's t times the standard error.
 
+    The degrees of freedom follow from the kurtosis of the influences: if a few photos, such as those of a
+    rare class, account for most of the variance, it is known less well.
+
     A bounded score is transformed first, so that its interval stays within the bounds: by the logit in 0..1,
     by the logarithm above 0. The mix of classes counts as a sample, too: a bootstrap that is stratified by
     class covers less than 90 % where it is one (docs/measurements.md).
@@ -126,14 +130,17 @@ def of_influences(
     Returns:
         The interval; None if the score is undefined or at its bound, or there are fewer than two units.
 
-    Source: Davison and Hinkley 1997, Bootstrap Methods and their Application, section 2.7.
+    Source: Davison and Hinkley 1997, Bootstrap Methods and their Application, section 2.7; degrees of freedom
+    by the moments of the variance, as in Satterthwaite 1946, Biometrics Bulletin 2, 110-114.
     """
     _, unit_of = np.unique(np.asarray(units), return_inverse=True)
-    sums = np.bincount(unit_of, influences)
-    num = len(sums)
+    squares = np.square(np.bincount(unit_of, influences))
+    num, total = len(squares), float(squares.sum())
     if math.isnan(value) or num < 2:
         return None
-    half = _student(num - 1) * math.sqrt(num / (num - 1) * float(np.square(sums).sum())) / len(influences)
+    kurtosis = num * float(np.square(squares).sum()) / total**2 if total > 0 else 1.0
+    degrees = min(num - 1, max(2 * num / (kurtosis - 1), _FEWEST_DEGREES)) if kurtosis > 1 else num - 1
+    half = _student(degrees) * math.sqrt((degrees + 1) / degrees * total) / len(influences)
     if kind is None:
         return value - half, value + half
     if kind == "unit":
@@ -197,7 +204,7 @@ def mcnemar(differences: Sequence[float] | np.ndarray, units: Sequence[int] | np
     return min(2 * math.fsum(math.exp(each - num * math.log(2)) for each in logs), 1.0)
 
 
-def _student(degrees: int) -> float:
+def _student(degrees: float) -> float:
     """Return the 97.5 % quantile of Student's t, to three digits from five degrees of freedom.
 
     Source: Abramowitz and Stegun 1964, 26.7.5.
@@ -208,7 +215,7 @@ def _student(degrees: int) -> float:
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
     )
-    return z + math.fsum(term / float(degrees) ** power for power, term in enumerate(terms, 1))
+    return z + math.fsum(term / degrees**power for power, term in enumerate(terms, 1))
 
 
 def _expit(odds: float) -> float:

@@ -126,7 +126,7 @@ def f1(has: np.ndarray, said: np.ndarray) -> Measure:
         return Measure(math.nan, np.zeros(len(has)), "unit")
     value = 2 * int((has & said).sum()) / total
     moved = 2.0 * (has & said) - value * (has.astype(float) + said)
-    return Measure(value, moved * (len(has) / total), "unit")
+    return Measure(value, moved * (_unbiased(int((has | said).sum())) * len(has) / total), "unit")
 
 
 def mean_of_shares(shares: Sequence[Measure], num: int) -> Measure:
@@ -135,11 +135,17 @@ def mean_of_shares(shares: Sequence[Measure], num: int) -> Measure:
 
 
 def _with_influences(of_some: Measure, num: int) -> Measure:
-    """Convert a share of some of N photos to influences on it."""
+    """Convert a share of some of N photos to influences, whose variance is unbiased for few photos."""
     moved = np.zeros(num)
     if of_some.rows is not None and len(of_some.rows):
-        moved[of_some.rows] = (of_some.per_photo - of_some.value) * (num / len(of_some.rows))
+        count = len(of_some.rows)
+        moved[of_some.rows] = (of_some.per_photo - of_some.value) * (_unbiased(count) * num / count)
     return Measure(of_some.value, moved, "unit")
+
+
+def _unbiased(num: int) -> float:
+    """Return the factor by which the standard deviation of few numbers is too small (Bessel's correction)."""
+    return math.sqrt(num / max(num - 1, 1))
 
 
 def roc_auc(has: np.ndarray, scores: np.ndarray) -> Measure:

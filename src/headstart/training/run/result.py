@@ -14,7 +14,7 @@ from headstart.answers.file import read_answers
 from headstart.answers.gain import Gain
 from headstart.answers.seen import chosen_on_validation
 from headstart.answers.table import Answers
-from headstart.columns import counted, html_picture, html_table, named_score, score_text
+from headstart.columns import counted, html_picture, html_table, interval_text, named_score, score_text
 from headstart.inference.predictor import Predictor, load
 from headstart.products.product import PRODUCTS
 
@@ -26,6 +26,9 @@ _FILES: Final = (
     "history.csv",
     "curves.png",
 )
+
+_FURTHER: Final = ("top_3", "top_5", "roc_auc", "brier", "calibration_error", "calibration_error_by_chance")
+"""Scores that are left out of the one line about test photos."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,9 +80,12 @@ class TrainResult:
     def _lines(self) -> list[str]:
         images = self.metrics["images"]
         validated = counted(images["val"], "photo")
-        lines = [f"Best: {self._best()}: validation {_in_words(_val_scores(self.metrics))} on {validated}"]
+        in_words = _in_words(_val_scores(self.metrics), self.metrics["best"], "val_")
+        lines = [f"Best: {self._best()}: validation {in_words} on {validated}"]
         if "test" in self.metrics:
-            scores = _in_words(_scores(self.metrics["test"]))
+            test = _scores(self.metrics["test"])
+            headline = {name: value for name, value in test.items() if name not in _FURTHER}
+            scores = _in_words(headline, self.metrics["test"])
             lines.append(f"Test: {scores} on {counted(images['test'], 'photo')}")
         elif chosen := chosen_on_validation(self.path):
             lines.append(
@@ -148,8 +154,13 @@ def _scores(scores: Mapping[str, Any]) -> dict[str, float]:
     return dict(sorted(numbers.items(), key=lambda item: item[0] == "loss"))
 
 
-def _in_words(scores: Mapping[str, float]) -> str:
-    return ", ".join(named_score(name, value) for name, value in scores.items())
+def _in_words(scores: Mapping[str, float], metrics: Mapping[str, Any], prefix: str = "") -> str:
+    """Return the scores as text, the first one with its interval if ``metrics`` has it."""
+    texts = [named_score(name, value) for name, value in scores.items()]
+    for name in list(scores)[:1]:
+        if interval := metrics.get(f"{prefix}{name}_interval"):
+            texts[0] += f" (95 % {interval_text(name, tuple(interval))})"
+    return ", ".join(texts)
 
 
 def _value(name: str, text: str) -> str | int | float:
