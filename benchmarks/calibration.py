@@ -53,8 +53,7 @@ def measure(table: Path, recipe: str) -> tuple[str, np.ndarray, list[str], list[
 
     Returns:
         The temperature; (2, N) log losses without and with it; the photos' groups; the calibration errors
-        without and with it,
-        and the one that true probabilities would show.
+        without and with it, and the one that true probabilities would show.
     """
     with tempfile.TemporaryDirectory() as folder:
         run = hs.train(table, Path(folder, "run"), recipe=recipe, group_by="group", verbose=False)
