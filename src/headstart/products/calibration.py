@@ -97,11 +97,11 @@ class Calibration:
     def sentence(self) -> str:
         """What was fitted, and what it changes, in words."""
         before, after, values = self.before, self.after, sorted(self.temperatures)
-        chance = f"({after.by_chance:.3f} by chance alone)"
+        chance = f"(a perfectly calibrated model would show {after.by_chance:.3f})"
         if not self.is_needed:
             return (
-                f"Calibration: the logits stay as they are, because no temperature clearly lowers their log "
-                f"loss. Calibration error of the validation photos: {after.error:.3f} {chance}"
+                f"Calibration: not needed, because no temperature clearly lowers the log loss. Calibration "
+                f"error of the validation photos: {after.error:.3f} {chance}"
             )
         several = f"s {values[0]:.2f} to {values[-1]:.2f}" if len(values) > 1 else f" {values[0]:.2f}"
         fitted = (
