@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from headstart.products.export import Exported, export
     from headstart.recommendation.result import ComparedBackbone, Recommendation
     from headstart.records import Dataset, Listing
+    from headstart.reporting.report import Report, report
     from headstart.tasks.prediction import Prediction
     from headstart.training.run.history import EpochRecord
     from headstart.training.run.result import TrainResult
@@ -112,6 +113,7 @@ __all__ = [
     "Preview",
     "RecommendSettings",
     "Recommendation",
+    "Report",
     "RunFolderError",
     "RunStart",
     "Splits",
@@ -138,6 +140,7 @@ __all__ = [
     "lr_find",
     "plan",
     "recommend",
+    "report",
     "resume",
     "stages",
     "train",
@@ -172,6 +175,7 @@ _MODULES = {
         "products.export": ["Exported", "export"],
         "recommendation.result": ["ComparedBackbone", "Recommendation"],
         "records": ["Dataset", "Listing"],
+        "reporting.report": ["Report", "report"],
         "tasks.prediction": ["Prediction"],
         "training.run.history": ["EpochRecord"],
         "training.run.result": ["TrainResult"],

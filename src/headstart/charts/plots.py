@@ -16,7 +16,7 @@ from headstart.charts import svg
 
 _WIDTH: Final = 360
 _HEIGHT: Final = 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 22, 44  # margins around the axes
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 20, 26, 44  # margins around the axes
 _MOST_COUNTS: Final = 12  # more bars have no room for numbers
 
 
@@ -121,7 +121,7 @@ def points(values: Iterable[tuple[float, float]], x: Axis, y: Axis, *, title: st
 
 
 def reliability(rates: Iterable[Rate], x: Axis, y: Axis, *, title: str) -> str:
-    """Draw a reliability diagram: points with intervals, the diagonal, and the counts below the points.
+    """Draw a reliability diagram: points with intervals, the diagonal, and the counts above them.
 
     Args:
         rates: The points.
@@ -130,7 +130,12 @@ def reliability(rates: Iterable[Rate], x: Axis, y: Axis, *, title: str) -> str:
         title: What it shows, for screen readers.
     """
     parts = [svg.line("diagonal", _x(x, 0), _y(y, 0), _x(x, 1), _y(y, 1))]
-    for rate in rates:
+    for number, rate in enumerate(rates):
+        parts.append(
+            svg.text(
+                _x(x, rate.predicted), 9 + 11 * (number % 2), f"{rate.count:,}", "count", anchor="middle"
+            )
+        )
         at = _x(x, rate.predicted)
         low, high = (_y(y, end) for end in rate.interval)
         parts.append(svg.line("interval", at, low, at, high))

@@ -43,7 +43,9 @@ def section_of_augmentation(contents: Contents, root: Path | None) -> Html | Non
             words = ", ".join(each.op for each in operations)
             blocks += [
                 element("h3", f"Phase{'s' if len(names) > 1 else ''} {', '.join(names)}"),
-                paragraph(f"Left: training photos as they are predicted. Right: some of their views ({words})."),
+                paragraph(
+                    f"Left: training photos as they are predicted. Right: some of their views ({words})."
+                ),
                 element("div", rows, class_="views"),
             ]
     return section("Augmentation", blocks) if blocks else None

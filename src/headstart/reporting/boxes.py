@@ -34,8 +34,8 @@ def section_of_boxes(contents: Contents) -> Html | None:
                     x_name="intersection over union (IoU)",
                     y_name="photos",
                 ),
-                f"Intersection over union of the predicted and the true box on {num}: 1 if both are equal, 0 if "
-                f"they do not overlap. The median is {np.median(overlaps):.2f}; "
+                f"Intersection over union of the predicted and the true box on {num}: 1 if both are "
+                f"equal, 0 if they do not overlap. The median is {np.median(overlaps):.2f}; "
                 f"{int((overlaps == 0).sum())} do not overlap.",
             ),
             class_="plots",

@@ -49,7 +49,9 @@ class Calibration:
             np.bincount(bins, weights, _NUM_BINS) for weights in (None, is_right.astype(float), shares)
         )
         rates = tuple(
-            Rate(sums[k] / counts[k], hits[k] / counts[k], wilson(float(hits[k]), float(counts[k])), counts[k])
+            Rate(
+                sums[k] / counts[k], hits[k] / counts[k], wilson(float(hits[k]), float(counts[k])), counts[k]
+            )
             for k in np.flatnonzero(counts).tolist()
         )
         # A sum of as many independent predictions has nearly the mean and variance of a binomial one.
@@ -78,9 +80,9 @@ def section_of_calibration(contents: Contents) -> Html | None:
     return section(
         "Calibration",
         paragraph(
-            f"A probability of 0.8 should be right in 80 % of the cases. The mean distance from that (expected "
-            f"calibration error, ECE) is {found.error:.3f}. A perfectly calibrated model would show about "
-            f"{found.by_chance:.3f} by chance on as many {num}."
+            f"A probability of 0.8 should be right in 80\N{NO-BREAK SPACE}% of the cases. The mean distance "
+            f"from that (expected calibration error, ECE) is {found.error:.3f}. A perfectly calibrated model "
+            f"would show about {found.by_chance:.3f} by chance on as many {num}."
         ),
         element(
             "div",
@@ -92,18 +94,21 @@ def section_of_calibration(contents: Contents) -> Html | None:
                     title="Reliability diagram: observed against predicted; the table has the numbers",
                 ),
                 "On the dashed line, predicted and observed are equal. Above it, the model is too careful; "
-                "below it, too confident. Bars are 95 % intervals.",
+                "below it, too confident. Bars are 95 % intervals; the numbers above are "
+                f"{num.split()[-1]}.",
             ),
             table(
                 "Predictions by predicted probability",
                 ["mean predicted", "observed", "95 % interval", num.split()[-1]],
                 [
-                    [
+                    (
                         f"{rate.predicted:.3f}",
-                        f"{rate.observed:.3f}",
-                        f"{rate.interval[0]:.2f} to {rate.interval[1]:.2f}",
-                        f"{rate.count:,}",
-                    ]
+                        [
+                            f"{rate.observed:.3f}",
+                            f"{rate.interval[0]:.2f} to {rate.interval[1]:.2f}",
+                            f"{rate.count:,}",
+                        ],
+                    )
                     for rate in found.rates
                 ],
             ),

@@ -15,7 +15,17 @@ from headstart.config.phase import PhaseConfig
 from headstart.config.phases import RECIPES
 from headstart.errors import shell_command
 from headstart.reporting.contents import Contents
-from headstart.reporting.markup import Content, Html, element, listing, named, paragraph, scrolling, section, table
+from headstart.reporting.markup import (
+    Content,
+    Html,
+    element,
+    listing,
+    named,
+    paragraph,
+    scrolling,
+    section,
+    table,
+)
 
 _MOST_NAMED: Final = 50
 
@@ -67,7 +77,10 @@ def _facts(contents: Contents) -> Iterator[tuple[str, Content]]:
                 " (SHA-256 of the sorted SHA-256 of all photos in photos.csv, one per line)",
             ],
         )
-    yield "Backbone", [named(PurePath(info.backbone).name if PurePath(info.backbone).is_absolute() else info.backbone)]
+    yield (
+        "Backbone",
+        [named(PurePath(info.backbone).name if PurePath(info.backbone).is_absolute() else info.backbone)],
+    )
     yield "Pretrained weights", _weights(contents)
     yield (
         "Licence of the weights",
@@ -76,7 +89,8 @@ def _facts(contents: Contents) -> Iterator[tuple[str, Content]]:
         if info.weights != "random"
         else "None: the weights were trained from random ones.",
     )
-    yield "Head", f"{info.head}{' (reads ' + ', '.join(info.stages) + ' and the last stage)' if info.stages else ''}"
+    stages = metrics["head"].get("stages", [])
+    yield "Head", f"{info.head}{f', which reads {listed(stages, 5)} and the last stage' if stages else ''}"
     preprocessing = info.preprocessing
     yield "Input", f"{preprocessing.size_px} × {preprocessing.size_px} px, {preprocessing.resize}"
     if any(threshold != 0.5 for threshold in info.thresholds) and task.has_labels:
@@ -117,14 +131,15 @@ def _phases(contents: Contents) -> Html | None:
     if contents.config is None:
         return None
     known = {phase["name"]: len(phase["epochs"]) for phase in contents.metrics["phases"]}
-    rows = [[named(each.name), *_cells(each, known.get(each.name, 0))] for each in contents.config.phases]
-    return table("Phases of the training", ["phase", "trained from", "epochs", "optimiser", "rate", "views"], rows)
+    rows = [(each.name, _cells(each, known.get(each.name, 0))) for each in contents.config.phases]
+    header = ["phase", "trained from", "epochs", "learning rate", "augmentation"]
+    return table("Phases of the training", header, rows)
 
 
-def _cells(phase: PhaseConfig, num_epochs: int) -> list[str]:
+def _cells(phase: PhaseConfig, num_epochs: int) -> list[Content]:
     augment = phase.augment if isinstance(phase.augment, str) else "own"
     rate = "solved" if phase.optimizer == "exact" else f"{phase.head_lr:g}"
-    return [printable(str(phase.unfreeze)), f"{num_epochs} of {phase.epochs}", phase.optimizer, rate, augment]
+    return [printable(str(phase.unfreeze)), f"{num_epochs} of {phase.epochs}", rate, augment]
 
 
 def _limits(contents: Contents) -> Iterator[str]:
@@ -132,15 +147,19 @@ def _limits(contents: Contents) -> Iterator[str]:
     info = contents.info
     size_px = info.preprocessing.size_px
     yield (
-        "The scores hold for photos like those that were scored: from the same cameras, places and seasons. For "
-        "others they may be lower."
+        "The scores hold for photos like those that were scored: from the same cameras, places and seasons. "
+        "For others they may be lower."
     )
     if info.class_names and not tasks.of(info.task).has_labels:
-        yield f"It was trained on {counted(len(info.class_names), 'class', 'classes')} only and knows no other."
-    cut = " The edges of photos that are not square are cut off." if info.preprocessing.resize == "crop" else ""
+        num = counted(len(info.class_names), "class", "classes")
+        yield f"It was trained on {num} only and knows no other."
+    cut = (
+        " The edges of photos that are not square are cut off." if info.preprocessing.resize == "crop" else ""
+    )
     yield f"It sees every photo at {size_px} × {size_px} px, so smaller details are lost.{cut}"
     if info.num_groups:
-        yield f"It was trained on photos of {counted(info.num_groups, 'group')}; on other groups it may be worse."
+        num = counted(info.num_groups, "group")
+        yield f"It was trained on photos of {num}; on other groups it may be worse."
 
 
 def _repeat(contents: Contents) -> Html:
@@ -154,7 +173,8 @@ def _repeat(contents: Contents) -> Html:
         "div",
         element("pre", element("code", printable(shell_command("train", *words)))),
         paragraph(
-            "config.toml in the run folder has all settings and phases. In Python, this uses exactly these, with ",
+            "config.toml in the run folder has all settings and phases. In Python, this uses exactly these, "
+            "with ",
             element("code", "import headstart as hs"),
             " and the run folder in place of RUN:",
         ),
@@ -175,7 +195,7 @@ def _options(config: TrainConfig) -> Iterator[str]:
         elif is_default or name in _UNCHANGED or not isinstance(value, (str, int, float)):
             continue
         elif name == "recipe" and value not in RECIPES:
-            yield from ("--recipe", PurePath(value).name)
+            yield from ("--recipe", PurePath(str(value)).name)
         else:
-            text = PurePath(value).name if isinstance(value, str) and PurePath(value).is_absolute() else f"{value}"
-            yield from (f"--{name.replace('_', '-')}", text)
+            is_path = isinstance(value, str) and PurePath(value).is_absolute()
+            yield from (f"--{name.replace('_', '-')}", PurePath(str(value)).name if is_path else f"{value}")

@@ -10,7 +10,7 @@ import numpy as np
 from headstart import tasks
 from headstart.columns import counted
 from headstart.reporting.contents import Contents
-from headstart.reporting.markup import Content, Html, element, named, scrolling, section, table
+from headstart.reporting.markup import Content, Html, element, name_header, named, scrolling, section, table
 from headstart.tasks.class_scores import confusion_matrix
 from headstart.tasks.label_scores import average_precision
 from headstart.tasks.losses import sigmoid
@@ -60,12 +60,12 @@ def _matrix(contents: Contents, counts: np.ndarray) -> Html:
     header = element(
         "tr",
         element("th", "label ↓ predicted →", scope="col"),
-        [element("th", named(name), scope="col") for name in names],
+        [name_header(name, "col") for name in names],
     )
     rows = [
         element(
             "tr",
-            element("th", named(name), scope="row"),
+            name_header(name, "row"),
             [
                 element(
                     "td",
@@ -90,7 +90,7 @@ def _confusions(contents: Contents, counts: np.ndarray) -> Html:
     order = [int(each) for each in np.argsort(-wrong, axis=None, kind="stable")[:_MOST_CONFUSIONS]]
     names, support = contents.info.class_names, counts.sum(1)
     rows = [
-        [named(names[row]), named(names[column]), f"{wrong[row, column]:,} of {support[row]:,}"]
+        (names[row], [named(names[column]), f"{wrong[row, column]:,} of {support[row]:,}"])
         for row, column in (divmod(each, len(names)) for each in order)
         if wrong[row, column]
     ]
@@ -118,13 +118,19 @@ def _by_class(
     order = np.argsort(np.nan_to_num(f1, nan=2.0), kind="stable")
     whole = len(order) <= _MOST_ROWS
     shown = range(len(order)) if whole else order[:_MOST_ROWS].tolist()
-    rows: list[list[Content]] = []
+    rows: list[tuple[str, list[Content]]] = []
     for k in shown:
-        name = named(contents.info.class_names[k])
         cells = [_share(hits[k], claimed[k]), _share(hits[k], support[k]), _number(f1[k])]
         more = [] if ranked is None else [_number(ranked[k])]
-        rows.append([name, f"{support[k]:,}", *cells, *more])
-    header = ["class", "photos", "precision", "recall", "F1", *([] if ranked is None else ["average precision"])]
+        rows.append((contents.info.class_names[k], [f"{support[k]:,}", *cells, *more]))
+    header = [
+        "class",
+        "photos",
+        "precision",
+        "recall",
+        "F1",
+        *([] if ranked is None else ["average precision"]),
+    ]
     caption = (
         "Precision: the share of photos predicted as this class that belong to it. Recall: the share of "
         "photos of this class that are predicted as it."
@@ -134,8 +140,8 @@ def _by_class(
     return table(caption, header, rows)
 
 
-def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.3f} ({part:,} of {whole:,})" if whole else "–"
+def _share(part: int, whole: int) -> Content:
+    return [f"{part / whole:.3f} ", element("small", f"{part:,} of {whole:,}")] if whole else "–"
 
 
 def _number(value: float) -> str:

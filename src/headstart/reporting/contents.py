@@ -142,7 +142,7 @@ class Contents:
     @property
     def _above(self) -> str | None:
         """The folder above all photos that are not below the data folder."""
-        folders = {os.path.dirname(each) for each in self.scored.path if PurePath(each).is_absolute()}
+        folders = {str(PurePath(each).parent) for each in self.scored.path if PurePath(each).is_absolute()}
         try:
             return os.path.commonpath(folders) if folders else None
         except ValueError:  # on several drives
@@ -156,7 +156,7 @@ def _chosen(parts: Iterable[Answers], counts: Mapping[str, int]) -> tuple[Answer
     worst: dict[str, Answers] = {}
     for part in parts:
         for source in dict.fromkeys(part.source):
-            rows = part.of_source(source)
+            rows = part[np.array([each == source for each in part.source])]
             if headline in (None, source):
                 scored.append(rows)
                 continue
@@ -172,7 +172,7 @@ def _chosen(parts: Iterable[Answers], counts: Mapping[str, int]) -> tuple[Answer
 def worst_first(answers: Answers) -> np.ndarray:
     """Return the rows whose prediction differs from the label, those with the largest loss first."""
     order = np.argsort(-answers.loss, kind="stable")
-    return order[answers.is_right[order] == 0]
+    return np.asarray(order[answers.is_right[order] == 0])
 
 
 def _findings(path: Path) -> tuple[Finding, ...] | None:

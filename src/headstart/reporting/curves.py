@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from headstart.charts.plots import Axis, Series, lines
 from headstart.columns import score_text
 from headstart.reporting.contents import Contents
 from headstart.reporting.markup import Html, chart, element, named, section
+
+_NAMES: Final = {"iou": "IoU", "mae": "mean error"}
 
 
 def section_of_curves(contents: Contents) -> Html | None:
@@ -35,13 +37,15 @@ def _curve(phase: Mapping[str, Any], score: str) -> Html:
     epochs = phase["epochs"]
     train, val = ([float(each.get(f"{of}_{score}", math.nan)) for each in epochs] for of in ("train", "val"))
     known = [value for value in (*train, *val) if math.isfinite(value)] or [0.0]
-    y = Axis.around(score.replace("_", " "), min(known), max(known))
+    name = _NAMES.get(score, score)
+    y = Axis.around(name, min(known), max(known))
     step = -(-len(epochs) // 12)
-    x = Axis("epoch", [*range(1, len(epochs), step), len(epochs)])
+    marks = [each for each in range(1, len(epochs), step) if len(epochs) - each >= step / 2]
+    x = Axis("epoch", [*marks, len(epochs)])
     series = [Series("training", train, is_dashed=True), Series("validation", val)]
     return chart(
-        lines(series, x, y, title=f"{score} over the epochs of phase {phase['name']}"),
-        f"Validation {score.replace('_', ' ')}: {score_text(score, val[0])} after epoch 1, "
-        f"{score_text(score, val[-1])} after epoch {len(epochs)}. Training scores are measured on augmented photos, "
-        f"while weights change.",
+        lines(series, x, y, title=f"{name} over the epochs of phase {phase['name']}"),
+        f"Validation {name}: {score_text(score, val[0])} after epoch 1, "
+        f"{score_text(score, val[-1])} after epoch {len(epochs)}. Training scores are measured on augmented "
+        f"photos, while weights change.",
     )

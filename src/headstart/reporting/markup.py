@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Final, TypeAlias
 
-from headstart.columns import printable
+from headstart.columns import printable, width_of
 
 _EMPTY: Final = frozenset({"img", "link", "meta"})  # elements without content
 
@@ -17,7 +17,7 @@ class Html(str):
     __slots__ = ()
 
 
-Content: TypeAlias = str | None | Iterable["Content"]
+Content: TypeAlias = str | Iterable["Content"] | None
 """Text, HTML, nothing, or several of them."""
 
 
@@ -27,8 +27,8 @@ def element(name: str, *content: Content, **attributes: str | None) -> Html:
     Args:
         name: Name of the element.
         content: Its content; everything but ``Html`` is escaped.
-        attributes: By name; ``_`` stands for ``-``, and one at the end is dropped (``class_``). Those that are
-            None are left out.
+        attributes: By name; ``_`` stands for ``-``, and one at the end is dropped (``class_``). Those that
+            are None are left out.
     """
     texts = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(value)}"'
@@ -55,6 +55,11 @@ def named(text: str) -> Html:
     return element("bdi", printable(text))
 
 
+def name_header(text: str, scope: str) -> Html:
+    """Return the header of a row or column that is the name of a class: wide enough to be read."""
+    return element("th", named(text), scope=scope, style=f"min-width: {min(width_of(text), 14) + 2}ch")
+
+
 def paragraph(*content: Content, class_: str | None = None) -> Html:
     """Return a paragraph."""
     return element("p", *content, class_=class_)
@@ -71,20 +76,23 @@ def listing(items: Iterable[Content]) -> Html:
 
 
 def table(
-    caption: str, header: Sequence[Content], rows: Iterable[Sequence[Content]], class_: str = "numbers"
+    caption: str,
+    header: Sequence[str],
+    rows: Iterable[tuple[str, Sequence[Content]]],
+    class_: str = "numbers",
 ) -> Html:
     """Return a table that scrolls sideways where the page is too narrow.
 
     Args:
         caption: What it shows.
         header: Titles of the columns.
-        rows: Cells; the first of each row is its header.
+        rows: Header of each row, such as the name of a class, and its other cells.
         class_: ``numbers`` aligns all columns but the first at the right.
     """
     head = element("tr", [element("th", each, scope="col") for each in header])
     body = [
-        element("tr", element("th", first, scope="row"), [element("td", each) for each in others])
-        for first, *others in rows
+        element("tr", name_header(name, "row"), [element("td", each) for each in cells])
+        for name, cells in rows
     ]
     return scrolling(
         caption,
@@ -114,5 +122,5 @@ def chart(svg: str, *caption: Content) -> Html:
 
 
 def percent(share: float, decimals: int = 1) -> str:
-    """Return a fraction as a percentage."""
-    return f"{share * 100:.{decimals}f} %"
+    """Return a fraction as a percentage that is not broken over two lines."""
+    return f"{share * 100:.{decimals}f}\N{NO-BREAK SPACE}%"

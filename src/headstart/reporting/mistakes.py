@@ -18,6 +18,7 @@ from headstart.reporting.words import Answered, answered
 
 _MOST: Final = 24
 _MOST_SCORED: Final = 16  # of the photos that the score is computed from, if others are wrong too
+_MOST_OTHERS: Final = 12
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Mistakes:
         """Choose the mistakes to show."""
         rows = worst_first(contents.scored)
         others = contents.others
-        num_others = min(len(others), _MOST - min(len(rows), _MOST_SCORED))
+        num_others = min(len(others), _MOST_OTHERS, _MOST - min(len(rows), _MOST_SCORED))
         chosen = [contents.scored[rows[: _MOST - num_others]], others[np.arange(num_others)]]
         return cls(tuple(answered(Answers.concatenate(chosen), contents.info)), len(rows))
 
@@ -49,28 +50,40 @@ class Mistakes:
 
 def section_of_mistakes(mistakes: Mistakes, contents: Contents, pictures: Pictures) -> Html:
     """Return the section about the photos that the model gets wrong."""
-    task, num = tasks.of(contents.info.task), len(contents.scored)
-    is_exact = not (task.has_numbers or task.has_box)
-    if is_exact:
-        whole = f"{mistakes.num_scored:,} of {counted(num, f'{contents.kind} photo')} are answered wrongly."
-        values = "Numbers in brackets are predicted probabilities. " if mistakes.shown else ""
-    else:
-        whole, values = "The photos with the largest loss.", ""
-    scored = [each for each in mistakes.shown if each.source == contents.scored.source[0]]
-    others = [each for each in mistakes.shown if each.source != contents.scored.source[0]]
+    task, photos = tasks.of(contents.info.task), counted(len(contents.scored), f"{contents.kind} photo")
+    by_source: dict[str, list[Answered]] = {contents.scored.source[0]: []}
+    for each in mistakes.shown:
+        by_source.setdefault(each.source, []).append(each)
+    (_, scored), *others = by_source.items()
+    heading, words = (
+        "What the model gets wrong",
+        f"{mistakes.num_scored:,} of {photos} are answered wrongly. ",
+    )
+    if task.has_numbers or task.has_box:
+        heading, words = "Largest errors", f"The {len(scored):,} of {photos} with the largest loss. "
+    elif scored:
+        words += "Numbers in brackets are predicted probabilities. "
+    if task.has_box:
+        words += "Solid blue: the label. Dashed orange: the prediction. "
     if len(scored) < mistakes.num_scored:
-        values += f"The {len(scored):,} with the largest loss are shown; answers.csv has all."
-    blocks = [paragraph(f"{whole} {values}".strip()), _cards(scored, contents, pictures)]
-    if others:
-        blocks += [
-            element("h3", "Other photos"),
-            paragraph(
-                "Training photos, answered by a model that was trained without them, and validation photos, "
-                "if there are test photos."
-            ),
-            _cards(others, contents, pictures),
-        ]
-    return section("What the model gets wrong" if is_exact else "Largest errors", blocks)
+        words += (
+            f"Shown are the {len(scored):,} with the largest loss; answers.csv in the run folder has all."
+        )
+    return section(
+        heading,
+        paragraph(words),
+        _cards(scored, contents, pictures),
+        [
+            [
+                element("h3", f"{contents.kind_of(source)} photos".capitalize()),
+                paragraph("These were answered by models that were trained without them.")
+                if source == "out-of-fold"
+                else None,
+                _cards(of_source, contents, pictures),
+            ]
+            for source, of_source in others
+        ],
+    )
 
 
 def _cards(shown: Sequence[Answered], contents: Contents, pictures: Pictures) -> Html | None:
@@ -82,14 +95,12 @@ def _cards(shown: Sequence[Answered], contents: Contents, pictures: Pictures) ->
 def _card(each: Answered, contents: Contents, pictures: Pictures) -> Html:
     """Return one photo with its label and prediction."""
     path = contents.shown(each.path)
-    words = f"Photo {path}"
     return element(
         "figure",
-        pictures.show(each.path, words, each.boxes),
+        pictures.show(each.path, f"Photo {path}", each.boxes),
         element(
             "figcaption",
             element("div", named(path), class_="path"),
-            element("div", "Label: ", element("b", named(each.label))),
-            element("div", "Predicted: ", element("b", named(each.prediction))),
+            [element("div", f"{title}: ", element("b", named(text))) for title, text in each.words],
         ),
     )

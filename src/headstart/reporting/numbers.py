@@ -28,7 +28,7 @@ def section_of_numbers(contents: Contents) -> Html | None:
     predicted = answers.outputs.astype(np.float64)
     scores = score_regression(truth, predicted, targets)
     rows = [
-        [named(name), f"{mae:.4g}", f"{rmse:.4g}", f"{r2:.3f}", f"{low:.4g} to {high:.4g}"]
+        (name, [f"{mae:.4g}", f"{rmse:.4g}", f"{r2:.3f}", f"{low:.4g} to {high:.4g}"])
         for name, mae, rmse, r2, low, high in zip(
             targets, scores.mae, scores.rmse, scores.r2, truth.min(0), truth.max(0), strict=True
         )
@@ -50,7 +50,8 @@ def _charts(name: str, truth: np.ndarray, predicted: np.ndarray) -> Html:
     shown = zip(truth[::step].tolist(), predicted[::step].tolist(), strict=True)
     errors = predicted - truth
     most = float(np.abs(errors).max()) or 1.0
-    edges = svg.ticks(-most, most)
+    marks = svg.ticks(-most, most)
+    edges = np.linspace(marks[0], marks[-1], 2 * len(marks) - 1).tolist()
     counts = np.histogram(errors, edges)[0].tolist()
     left_out = "" if step == 1 else f" Every {step}th photo is shown."
     return element(

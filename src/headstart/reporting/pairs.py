@@ -43,7 +43,7 @@ def section_of_findings(shown: Sequence[Finding], contents: Contents, pictures: 
         return section("Findings", paragraph("Nothing was found in the photos and labels."))
     counts = Counter((each.kind, each.severity) for each in findings)
     rows = [
-        [kind, *(f"{counts[kind, severity]:,}" if counts[kind, severity] else "–" for severity in SEVERITIES)]
+        (kind, [f"{counts[kind, severity]:,}" if counts[kind, severity] else "–" for severity in SEVERITIES])
         for kind in KINDS
         if any(counts[kind, severity] for severity in SEVERITIES)
     ]
@@ -52,8 +52,8 @@ def section_of_findings(shown: Sequence[Finding], contents: Contents, pictures: 
     return section(
         "Findings",
         paragraph(
-            "Photos and labels that are, or may be, wrong. Errors and warnings affect the score or the model; notes "
-            "should be known."
+            "Photos and labels that are, or may be, wrong. Errors and warnings affect the score or the "
+            "model; notes should be known."
         ),
         table("Findings by kind", ["kind", *(f"{each}s" for each in SEVERITIES)], rows),
         element("div", [_pair(each, contents, pictures) for each in shown], class_="pairs"),
@@ -75,7 +75,10 @@ def _pair(finding: Finding, contents: Contents, pictures: Pictures) -> Html:
     suggestion = f" Suggested decision: {printable(finding.suggestion)}." if finding.suggestion else ""
     message = printable(finding.message).rstrip(".")
     if finding.kind not in _OF_PHOTOS:
-        about = [element("p", severity, f" · {finding.kind} · ", named(finding.path)), element("p", message, ".")]
+        about = [
+            element("p", severity, f" · {finding.kind} · ", named(finding.path)),
+            element("p", message, "."),
+        ]
         return element("article", about, class_="pair")
     sides = [
         element(

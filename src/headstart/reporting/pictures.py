@@ -21,6 +21,7 @@ from headstart.inference.runtime import map_in_order
 from headstart.reporting.markup import Html, element
 
 _SIDE_PX: Final = 200
+_REDUCE_TO_PX: Final = 150  # shorter side of a JPEG that is decoded at reduced scale
 _QUALITY: Final = 78
 
 
@@ -104,13 +105,13 @@ def jpeg_of(image: Image.Image | np.ndarray, side_px: int = _SIDE_PX) -> tuple[b
         width, height = (max(1, round(side * scale)) for side in image.size)
         image = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=_QUALITY, optimize=True)
+    image.save(file, "JPEG", quality=_QUALITY)
     return file.getvalue(), image.size
 
 
 def _small(photo: Photo) -> _Small | None:
     try:
-        decoded = decode_photo(photo.content(), path=photo.key, reduce_to_px=_SIDE_PX)
+        decoded = decode_photo(photo.content(), path=photo.key, reduce_to_px=_REDUCE_TO_PX)
     except ImageError:
         return None
     return _Small(*jpeg_of(decoded.image), decoded.header.size)

@@ -132,8 +132,8 @@ def _metrics(folder: Path) -> dict[str, Any]:
     file = folder / "metrics.json"
     if not (folder / "config.toml").is_file():
         raise RunFolderError(
-            f"{folder} is not the folder of a run: it contains no config.toml. Name the folder that headstart "
-            f"train wrote."
+            f"{folder} is not the folder of a run: it contains no config.toml. Name the folder that "
+            f"headstart train wrote."
         )
     if not file.is_file():
         raise RunFolderError(

@@ -33,12 +33,14 @@ ul {{ padding-left: 1.2rem; }}
   border-left: 4px solid var(--blue); }}
 .quiet, figcaption, .path {{ color: var(--quiet); }}
 code, .path {{ font-family: ui-monospace, "DejaVu Sans Mono", Consolas, monospace; font-size: 0.85em; }}
-pre {{ padding: 0.5rem 0.75rem; background: var(--card); border: 1px solid var(--rule); white-space: pre-wrap; }}
+pre {{ padding: 0.5rem 0.75rem; background: var(--card); border: 1px solid var(--rule);
+  white-space: pre-wrap; }}
 figure {{ margin: 0; }}
 figcaption {{ font-size: 0.85rem; line-height: 1.35; }}
 .cards {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: 1rem; }}
 .cards figcaption b {{ color: var(--ink); }}
-.pairs {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr)); gap: 1rem; }}
+.pairs {{ display: grid; gap: 1rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr)); }}
 .pair {{ padding: 0.6rem; background: var(--card); border: 1px solid var(--rule); }}
 .pair > p {{ margin: 0 0 0.5rem; font-size: 0.9rem; line-height: 1.4; }}
 .pair > div {{ display: grid; grid-template-columns: 1fr 1fr; gap: 0.6rem; }}
@@ -55,18 +57,20 @@ figcaption {{ font-size: 0.85rem; line-height: 1.35; }}
 .error {{ color: var(--error); font-weight: 600; }}
 .wide {{ overflow-x: auto; margin: 0.75rem 0; max-width: 100%; }}
 table {{ border-collapse: collapse; font-size: 0.9rem; overflow-wrap: normal; }}
-caption {{ text-align: left; color: var(--quiet); padding-bottom: 0.3rem; min-width: 16rem; }}
-th, td {{ padding: 0.25rem 0.6rem; border-bottom: 1px solid var(--rule); text-align: left;
+caption {{ text-align: left; color: var(--quiet); padding-bottom: 0.3rem; min-width: 16rem;
+  max-width: min(46rem, 100vw - 2rem); }}
+th, td {{ padding: 0.25rem 0.5rem; border-bottom: 1px solid var(--rule); text-align: left;
   vertical-align: top; }}
 th {{ font-weight: 600; }}
 tbody th {{ font-weight: 500; max-width: 16rem; overflow-wrap: anywhere; }}
+.numbers td {{ white-space: nowrap; }}
 .numbers td, .numbers thead th + th {{ text-align: right; font-variant-numeric: tabular-nums; }}
 .facts {{ width: 100%; table-layout: fixed; }}
 .facts th {{ width: 30%; overflow-wrap: break-word; }} .facts td {{ overflow-wrap: anywhere; }}
 .confusion td {{ text-align: center; min-width: 2.6rem; font-variant-numeric: tabular-nums;
   border: 1px solid var(--rule); }}
-.confusion thead th + th {{ vertical-align: bottom; text-align: center; max-width: 7rem;
-  overflow-wrap: anywhere; }}
+.confusion thead th + th {{ vertical-align: bottom; text-align: center; overflow-wrap: anywhere; }}
+small {{ display: block; color: var(--quiet); white-space: nowrap; }}
 .confusion .right {{ outline: 2px solid var(--blue); outline-offset: -2px; }}
 .plots {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(min(21rem, 100%), 1fr));
   gap: 1rem 1.5rem; margin: 0.75rem 0; }}
@@ -80,6 +84,9 @@ tbody th {{ font-weight: 500; max-width: 16rem; overflow-wrap: anywhere; }}
 .chart .diagonal {{ stroke: var(--quiet); stroke-dasharray: 4 4; }}
 .chart .series {{ fill: none; stroke: var(--blue); stroke-width: 2; }}
 .chart .dashed {{ stroke: var(--orange); stroke-dasharray: 6 4; }}
+@media screen and (max-width: 30rem) {{
+  table {{ font-size: 0.8rem; }} th, td {{ padding: 0.25rem 0.3rem; }}
+}}
 @media print {{
   @page {{ margin: 14mm; }}
   body {{ max-width: none; padding: 0; font-size: 10.5pt; }}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -57,9 +58,13 @@ def _sentence(contents: Contents) -> str:
     mean, photos = float(values.mean()), counted(len(answers), f"{contents.kind} photo")
     if task.has_numbers:
         of = f" of {printable(contents.info.targets[0])}" if len(contents.info.targets) == 1 else ""
-        r2 = f"; R² is {scores['r2']:.2f}" if "r2" in scores else ""
         within = f" ({_between(interval, '.3g')})" if interval else ""
-        return f"On {photos}, predictions{of} are off by {mean:.3g} on average{within}{r2}."
+        truth = numbers_of(answers.label, len(contents.info.targets))
+        constant = float(np.abs(truth - np.median(truth, 0)).mean())
+        return (
+            f"On {photos}, predictions{of} are off by {mean:.3g} on average{within}. The best "
+            f"number that is the same for all photos would be off by {constant:.3g}."
+        )
     if task.has_box:
         within = f"; {_between(interval, '.2f')}" if interval else ""
         return (
@@ -69,7 +74,7 @@ def _sentence(contents: Contents) -> str:
     within = ""
     if interval:
         low, high = (end * 100 for end in interval)
-        within = f" (95 % interval {low:.1f} to {high:.1f} %)"
+        within = f" (95\N{NO-BREAK SPACE}% interval {low:.1f} to {high:.1f}\N{NO-BREAK SPACE}%)"
     if task.has_labels:
         num_right = int(answers.is_right.sum())
         return (
@@ -82,7 +87,7 @@ def _sentence(contents: Contents) -> str:
 
 def _between(interval: Interval, digits: str) -> str:
     low, high = (format(end, digits) for end in interval)
-    return f"95 % interval {low} to {high}"
+    return f"95\N{NO-BREAK SPACE}% interval {low} to {high}"
 
 
 def _values(contents: Contents) -> np.ndarray:
@@ -170,14 +175,11 @@ def _limit_of_classes(contents: Contents) -> Iterator[str]:
 
 def _limits_by_findings(contents: Contents) -> Iterator[str]:
     """Yield sentences about findings that put the labels or the photos in doubt."""
-    words = {
-        "wrong-label": ("label is probably wrong", "labels are probably wrong"),
-        "shortcut": ("property of files gives the class away", "properties of files give the class away"),
-        "imbalance": ("imbalance of the classes", "imbalances of the classes"),
-    }
-    for kind, (one, several) in words.items():
-        num = sum(
-            each.kind == kind and each.severity in ("error", "warning") for each in contents.findings or ()
-        )
-        if num:
-            yield f"{counted(num, one, several)}: see Findings below."
+    found = Counter(each.kind for each in contents.findings or () if each.severity != "note")
+    if num := found["wrong-label"]:
+        yield f"{counted(num, 'label is', 'labels are')} probably wrong: see Findings below."
+    if num := found["shortcut"]:
+        found_in = counted(num, "property", "properties")
+        yield f"The class can be told from {found_in} of the files: see Findings below."
+    if found["imbalance"]:
+        yield "The classes differ much in size: see Findings below."
