@@ -99,6 +99,7 @@ def test_the_help_names_every_command_and_each_has_an_example() -> None:
         "lr-find",
         "predict",
         "evaluate",
+        "report",
         "recommend",
         "inspect",
         "backbones",
