@@ -1,4 +1,4 @@
-"""The report of a run: complete, readable without a network, and never more than text where names are hostile."""
+"""The report of a run: complete, readable without a network, and hostile names are nothing but text in it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import dataclasses
 import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tomli_w
-from labelled import INFO, INFOS, photos
 from PIL import Image
 
 import headstart as hs
@@ -26,6 +26,7 @@ from headstart.errors import DamagedFileError, RunFolderError, UsageError
 from headstart.inference.model_file import ModelInfo
 from headstart.reporting.contents import Contents
 from headstart.reporting.report import write_report
+from labelled import INFO, INFOS, photos
 
 # What HTML, SVG, CSS or a terminal would take for something else than a name.
 HOSTILE = [
@@ -159,9 +160,7 @@ def write_run(
     answers = Answers.from_outputs(records, outputs, info, "val", root="/data/photos")
     answers = dataclasses.replace(answers, path=list(names))
     for number, name in enumerate(names):
-        picture = Image.fromarray(
-            np.full((30, 40, 3), number, np.uint8) if pixels is None else pixels
-        )
+        picture = Image.fromarray(np.full((30, 40, 3), number, np.uint8) if pixels is None else pixels)
         try:
             picture.save(data / name, "JPEG")
         except (OSError, ValueError):  # no name of a file
@@ -207,7 +206,7 @@ def test_hostile_names_are_text_and_change_nothing_else(tmp_path: Path, task: st
     hostile, harmless = pages
     assert hostile.tags == harmless.tags
     expected = HOSTILE[:2] if task == "two numbers" else HOSTILE
-    assert not [name for name in expected if printable(name) not in hostile.text]
+    assert not [name for name in expected if printable(name)[:40] not in hostile.text]
     assert not {name for _, name, _ in hostile.attributes if name.startswith("on")}
 
 
@@ -245,7 +244,7 @@ def test_the_page_can_be_read_aloud(tmp_path: Path) -> None:
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels[:-1], levels[1:], strict=True))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
     images = [attributes for tag, attributes in page.tags if tag == "img"]
     assert len(images) > 40
     assert all("alt" in attributes for attributes in images)
@@ -271,7 +270,8 @@ def test_the_score_has_its_interval_and_what_limits_it(tmp_path: Path) -> None:
     assert f"interval {low} to {high}\N{NO-BREAK SPACE}%" in text
     for limit in (
         "weights were chosen on these validation photos",
-        f"10 of these 60 photos repeat training photos. On the other 50 photos: accuracy {clean['accuracy']:.3f}",
+        "10 of these 60 photos repeat training photos",
+        f"On the other 50 photos: accuracy {clean['accuracy']:.3f}",
         "rest on fewer than 10 photos",
         "60 labels are probably wrong",
         "1 photo could not be used",
@@ -337,7 +337,9 @@ def test_equal_runs_have_equal_reports_and_the_data_have_a_fingerprint(tmp_path:
     (tmp_path / "run" / "photos.csv").write_text(
         "path,class,split,sha256\nb.jpg,,val,02\na.jpg,,train,01\n", "utf-8"
     )
-    expected = "8d737940e56423b9e11a7d33dc42ae9fab26296dba2a81aba6b5495f6c68e4e8"  # printf '01\n02\n' | sha256sum
+    expected = (
+        "8d737940e56423b9e11a7d33dc42ae9fab26296dba2a81aba6b5495f6c68e4e8"  # printf '01\n02\n' | sha256sum
+    )
     assert Contents.read(*run).fingerprint == expected
 
 
@@ -359,9 +361,9 @@ def test_a_folder_that_is_no_finished_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="is not the folder of a run"):
         hs.report(tmp_path)
     write_run(tmp_path / "run", tmp_path / "data")
-    with pytest.raises(RunFolderError, match="not finished.*headstart resume"):
+    with pytest.raises(RunFolderError, match=r"not finished.*headstart resume"):
         hs.report(tmp_path / "run")
-    with pytest.raises(UsageError, match="must end in .html"):
+    with pytest.raises(UsageError, match=r"must end in \.html"):
         hs.report(tmp_path / "run", tmp_path / "report.pdf")
 
 

@@ -112,6 +112,6 @@ def section_of_calibration(contents: Contents) -> Html | None:
                     for rate in found.rates
                 ],
             ),
-            class_="plots",
+            class_="beside",
         ),
     )

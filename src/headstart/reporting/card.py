@@ -19,6 +19,7 @@ from headstart.reporting.markup import (
     Content,
     Html,
     element,
+    isolated,
     listing,
     named,
     paragraph,
@@ -95,7 +96,7 @@ def _facts(contents: Contents) -> Iterator[tuple[str, Content]]:
     yield "Input", f"{preprocessing.size_px} × {preprocessing.size_px} px, {preprocessing.resize}"
     if any(threshold != 0.5 for threshold in info.thresholds) and task.has_labels:
         texts = [
-            f"{printable(name)} {value:.2f}"
+            f"{isolated(name)} {value:.2f}"
             for name, value in zip(info.class_names, info.thresholds, strict=True)
         ]
         yield "Thresholds", listed(texts, _MOST_NAMED)

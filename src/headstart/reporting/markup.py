@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 from headstart.columns import printable, width_of
 
+_MOST_CHARACTERS: Final = 60  # of a name
 _EMPTY: Final = frozenset({"img", "link", "meta"})  # elements without content
 
 
@@ -50,9 +51,25 @@ def html_of(content: Content) -> Html:
     return Html("".join(map(html_of, content)))
 
 
-def named(text: str) -> Html:
-    """Return the name of a class or a photo: isolated from the direction of the text around it."""
-    return element("bdi", printable(text))
+def named(text: str, most: int = _MOST_CHARACTERS) -> Html:
+    """Return the name of a class or a photo, isolated from the direction of the text around it.
+
+    Args:
+        text: The name.
+        most: Number of characters; of a longer name, the middle is left out.
+    """
+    return element("bdi", _shortened(printable(text), most))
+
+
+def isolated(text: str) -> str:
+    """Return the same as text, for names that are parts of sentences."""
+    return (
+        f"\N{FIRST STRONG ISOLATE}{_shortened(printable(text), _MOST_CHARACTERS)}\N{POP DIRECTIONAL ISOLATE}"
+    )
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most * 2 // 3]}…{text[-(most // 3) :]}"
 
 
 def name_header(text: str, scope: str) -> Html:

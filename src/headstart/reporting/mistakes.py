@@ -19,6 +19,7 @@ from headstart.reporting.words import Answered, answered
 _MOST: Final = 24
 _MOST_SCORED: Final = 16  # of the photos that the score is computed from, if others are wrong too
 _MOST_OTHERS: Final = 12
+_MOST_OF_A_PATH: Final = 120  # characters
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def _card(each: Answered, contents: Contents, pictures: Pictures) -> Html:
         pictures.show(each.path, f"Photo {path}", each.boxes),
         element(
             "figcaption",
-            element("div", named(path), class_="path"),
-            [element("div", f"{title}: ", element("b", named(text))) for title, text in each.words],
+            element("div", named(path, _MOST_OF_A_PATH), class_="path"),
+            [element("div", f"{title}: ", element("b", text)) for title, text in each.words],
         ),
     )

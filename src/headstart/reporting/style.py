@@ -74,6 +74,8 @@ small {{ display: block; color: var(--quiet); white-space: nowrap; }}
 .confusion .right {{ outline: 2px solid var(--blue); outline-offset: -2px; }}
 .plots {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(min(21rem, 100%), 1fr));
   gap: 1rem 1.5rem; margin: 0.75rem 0; }}
+.beside {{ display: flex; flex-wrap: wrap; align-items: flex-start; gap: 0 2rem; }}
+.beside > .plot {{ flex: 1 1 19rem; }}
 .plot {{ max-width: 26rem; }}
 .chart {{ display: block; width: 100%; height: auto; font: 12px system-ui, "Segoe UI", Arial, sans-serif; }}
 .chart text {{ fill: var(--ink); }} .chart .quiet {{ fill: var(--quiet); }}

@@ -11,10 +11,10 @@ import numpy as np
 from headstart import tasks
 from headstart.answers.intervals import Interval, of_mean, of_proportion, over_units
 from headstart.answers.seen import chosen_by
-from headstart.columns import counted, listed, named_score, printable
+from headstart.columns import counted, listed, named_score
 from headstart.images.boxes import iou
 from headstart.reporting.contents import Contents, units_of
-from headstart.reporting.markup import Html, html_of, listing, paragraph, percent
+from headstart.reporting.markup import Html, html_of, isolated, listing, paragraph, percent
 from headstart.tasks.losses import sigmoid
 from headstart.tasks.text import boxes_of, class_sets_of, numbers_of
 
@@ -57,7 +57,7 @@ def _sentence(contents: Contents) -> str:
     interval = interval_of(values, units_of(answers))
     mean, photos = float(values.mean()), counted(len(answers), f"{contents.kind} photo")
     if task.has_numbers:
-        of = f" of {printable(contents.info.targets[0])}" if len(contents.info.targets) == 1 else ""
+        of = f" of {isolated(contents.info.targets[0])}" if len(contents.info.targets) == 1 else ""
         within = f" ({_between(interval, '.3g')})" if interval else ""
         truth = numbers_of(answers.label, len(contents.info.targets))
         constant = float(np.abs(truth - np.median(truth, 0)).mean())
@@ -165,7 +165,7 @@ def _limit_of_classes(contents: Contents) -> Iterator[str]:
             boxes_of(contents.scored.label)[0] if contents.info.num_box_classes else contents.scored.label
         )
         counts = [list(labels).count(name) for name in names]
-    few = [f"{printable(name)} ({count})" for name, count in zip(names, counts, strict=True) if count < _FEW]
+    few = [f"{isolated(name)} ({count})" for name, count in zip(names, counts, strict=True) if count < _FEW]
     if few:
         yield (
             f"The scores of {counted(len(few), 'class', 'classes')} rest on fewer than {_FEW} photos: "

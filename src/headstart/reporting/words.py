@@ -10,10 +10,10 @@ import numpy as np
 
 from headstart import tasks
 from headstart.answers.table import Answers
-from headstart.columns import printable
 from headstart.images.boxes import iou
 from headstart.images.view import Box
 from headstart.inference.model_file import ModelInfo
+from headstart.reporting.markup import isolated
 from headstart.tasks.losses import sigmoid
 from headstart.tasks.task import softmax
 from headstart.tasks.text import boxes_of, numbers_of
@@ -57,8 +57,8 @@ def _classes(answers: Answers, info: ModelInfo) -> Iterator[tuple[str, str]]:
     shares = softmax(answers.outputs.astype(np.float64))
     for label, prediction, row in zip(answers.label, answers.prediction, shares, strict=True):
         yield (
-            f"{printable(label)} ({share_text(row[index[label]])})",
-            f"{printable(prediction)} ({share_text(row[index[prediction]])})",
+            f"{isolated(label)} ({share_text(row[index[label]])})",
+            f"{isolated(prediction)} ({share_text(row[index[prediction]])})",
         )
 
 
@@ -68,7 +68,7 @@ def _sets(answers: Answers, info: ModelInfo) -> Iterator[tuple[str, str]]:
 
     def words(text: str, row: np.ndarray) -> str:
         names = json.loads(text)
-        return ", ".join(f"{printable(name)} ({share_text(row[index[name]])})" for name in names) or "none"
+        return ", ".join(f"{isolated(name)} ({share_text(row[index[name]])})" for name in names) or "none"
 
     for label, prediction, row in zip(answers.label, answers.prediction, shares, strict=True):
         yield words(label, row), words(prediction, row)
@@ -79,7 +79,7 @@ def _numbers(answers: Answers, info: ModelInfo) -> Iterator[tuple[str, str]]:
 
     def words(row: np.ndarray) -> str:
         pairs = zip(names, row.tolist(), strict=True)
-        return ", ".join(f"{printable(name)} {value:.4g}".strip() for name, value in pairs)
+        return ", ".join(f"{isolated(name) if name else ''} {value:.4g}".strip() for name, value in pairs)
 
     for truth, found in zip(numbers_of(answers.label, len(names)), answers.outputs, strict=True):
         yield words(truth), words(found)
@@ -91,7 +91,7 @@ def _boxes(answers: Answers, info: ModelInfo) -> Iterator[Answered]:
     found = answers.outputs[:, :4].astype(np.float64)
     overlaps = [("Overlap (IoU)", f"{overlap:.2f}") for overlap in iou(truth, found).tolist()]
     for row, overlap in enumerate(overlaps):
-        classes = (("Label", printable(names[row])), ("Predicted", printable(said[row])))
+        classes = (("Label", isolated(names[row])), ("Predicted", isolated(said[row])))
         boxes = ("label", tuple(truth[row].tolist())), ("answer", tuple(found[row].tolist()))
         words = (*classes, overlap) if info.num_box_classes else (overlap,)
         yield Answered(answers.path[row], answers.source[row], words, boxes)
