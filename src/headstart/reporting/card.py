@@ -124,12 +124,12 @@ def _weights(contents: Contents) -> Content:
     ]
     weights = contents.info.weights
     digest = ["; SHA-256 ", element("code", weights)] if len(weights) == 64 else None
-    return [named(" ".join(filter(None, words))), digest]
+    return [named(" ".join(filter(None, words)), 200), digest]
 
 
 def _phases(contents: Contents) -> Html | None:
-    """Return what each phase trained, as a table."""
-    if contents.config is None:
+    """Return what each phase trained, as a table; nothing of a series of runs."""
+    if contents.config is None or not contents.config.phases:
         return None
     known = {phase["name"]: len(phase["epochs"]) for phase in contents.metrics["phases"]}
     rows = [(each.name, _cells(each, known.get(each.name, 0))) for each in contents.config.phases]

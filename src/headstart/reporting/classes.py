@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from headstart import tasks
-from headstart.columns import counted
+from headstart.columns import counted, printable
 from headstart.reporting.contents import Contents
 from headstart.reporting.markup import Content, Html, element, name_header, named, scrolling, section, table
 from headstart.tasks.class_scores import confusion_matrix
@@ -16,6 +16,7 @@ from headstart.tasks.label_scores import average_precision
 from headstart.tasks.losses import sigmoid
 from headstart.tasks.text import boxes_of, class_sets_of, classes_of
 
+_MOST_NAMED_COLUMNS: Final = 6  # of the matrix
 _MOST_IN_MATRIX: Final = 15  # classes; of more, the most frequent confusions are listed
 _MOST_ROWS: Final = 50
 _MOST_CONFUSIONS: Final = 20
@@ -57,15 +58,22 @@ def _matrix(contents: Contents, counts: np.ndarray) -> Html:
         f"Number of {contents.kind} photos by label (row) and prediction (column). The outlined diagonal is "
         f"right."
     )
+    is_numbered = len(names) > _MOST_NAMED_COLUMNS
+    caption += " The columns have the numbers of the rows." if is_numbered else ""
     header = element(
         "tr",
         element("th", "label ↓ predicted →", scope="col"),
-        [name_header(name, "col") for name in names],
+        [
+            element("th", str(number), scope="col", aria_label=printable(name), style="min-width: 3.5ch")
+            if is_numbered
+            else name_header(name, "col")
+            for number, name in enumerate(names, 1)
+        ],
     )
     rows = [
         element(
             "tr",
-            name_header(name, "row"),
+            name_header(name, "row", f"{row + 1} · " if is_numbered else ""),
             [
                 element(
                     "td",

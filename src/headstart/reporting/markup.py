@@ -72,9 +72,16 @@ def _shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most * 2 // 3]}…{text[-(most // 3) :]}"
 
 
-def name_header(text: str, scope: str) -> Html:
-    """Return the header of a row or column that is the name of a class: wide enough to be read."""
-    return element("th", named(text), scope=scope, style=f"min-width: {min(width_of(text), 14) + 2}ch")
+def name_header(text: str, scope: str, before: str = "") -> Html:
+    """Return the header of a row or column that is the name of a class: wide enough to be read.
+
+    Args:
+        text: The name.
+        scope: ``row`` or ``col``.
+        before: Text before the name.
+    """
+    width = min(width_of(before + text), 14) + 2
+    return element("th", before, named(text), scope=scope, style=f"min-width: {width}ch")
 
 
 def paragraph(*content: Content, class_: str | None = None) -> Html:

@@ -60,6 +60,8 @@ def section_of_mistakes(mistakes: Mistakes, contents: Contents, pictures: Pictur
         "What the model gets wrong",
         f"{mistakes.num_scored:,} of {photos} are answered wrongly. ",
     )
+    if not mistakes.num_scored:
+        words = f"All {photos} are answered correctly. "
     if task.has_numbers or task.has_box:
         heading, words = "Largest errors", f"The {len(scored):,} of {photos} with the largest loss. "
     elif scored:

@@ -67,7 +67,7 @@ tbody th {{ font-weight: 500; max-width: 16rem; overflow-wrap: anywhere; }}
 .numbers td, .numbers thead th + th {{ text-align: right; font-variant-numeric: tabular-nums; }}
 .facts {{ width: 100%; table-layout: fixed; }}
 .facts th {{ width: 30%; overflow-wrap: break-word; }} .facts td {{ overflow-wrap: anywhere; }}
-.confusion td {{ text-align: center; min-width: 2.6rem; font-variant-numeric: tabular-nums;
+.confusion td {{ text-align: center; min-width: 2.2rem; font-variant-numeric: tabular-nums;
   border: 1px solid var(--rule); }}
 .confusion thead th + th {{ vertical-align: bottom; text-align: center; overflow-wrap: anywhere; }}
 small {{ display: block; color: var(--quiet); white-space: nowrap; }}
@@ -95,6 +95,7 @@ small {{ display: block; color: var(--quiet); white-space: nowrap; }}
   .cards {{ grid-template-columns: repeat(4, 1fr); }} .pairs, .plots {{ grid-template-columns: 1fr 1fr; }}
   .wide {{ overflow: visible; }}
   figure, .pair, tr, .plot, .verdict {{ break-inside: avoid; }} h1, h2, h3, caption {{ break-after: avoid; }}
+  caption {{ break-inside: avoid; }}
   .verdict, .pair, pre, .confusion td {{ print-color-adjust: exact; -webkit-print-color-adjust: exact; }}
 }}
 """

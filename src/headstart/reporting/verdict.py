@@ -164,7 +164,8 @@ def _limit_of_classes(contents: Contents) -> Iterator[str]:
         labels = (
             boxes_of(contents.scored.label)[0] if contents.info.num_box_classes else contents.scored.label
         )
-        counts = [list(labels).count(name) for name in names]
+        found = Counter(labels)
+        counts = [found[name] for name in names]
     few = [f"{isolated(name)} ({count})" for name, count in zip(names, counts, strict=True) if count < _FEW]
     if few:
         yield (
