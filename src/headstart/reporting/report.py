@@ -42,7 +42,7 @@ _POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """A report. It is shown as its path; in a notebook, as itself.
+    """A report that has been written. It is shown as its path.
 
     Attributes:
         path: The file.
