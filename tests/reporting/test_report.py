@@ -223,6 +223,22 @@ def test_nothing_in_the_page_leads_out_of_it(tmp_path: Path) -> None:
         assert secret not in text
 
 
+def test_photos_outside_the_data_folder_are_named_without_the_folders_above_them(tmp_path: Path) -> None:
+    names = [str(tmp_path / "secret" / side / f"{n}.jpg") for side in ("a", "b") for n in range(20)]
+    for side in ("a", "b"):
+        (tmp_path / "secret" / side).mkdir(parents=True)
+    run = write_run(tmp_path / "run", tmp_path / "data", names=names, augment="light")
+    with open(run[0] / "findings.csv", "w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(COLUMNS)
+        rows.writerow([names[0], "leak", "warning", names[30], "drop", "", "nearly the same photo"])
+    text = page_of(tmp_path, run)
+    assert "secret" not in text
+    assert "<bdi>a/0.jpg</bdi>" in text
+    assert "<bdi>b/10.jpg</bdi>" in text
+    assert "data:image/jpeg" in text
+
+
 @pytest.mark.parametrize("task", INFOS)
 def test_every_task_has_a_verdict_and_what_is_meaningful_for_it(tmp_path: Path, task: str) -> None:
     page = Page(page_of(tmp_path, write_run(tmp_path / "run", tmp_path / "data", INFOS[task])))

@@ -60,18 +60,17 @@ def section_of_mistakes(mistakes: Mistakes, contents: Contents, pictures: Pictur
         "What the model gets wrong",
         f"{mistakes.num_scored:,} of {photos} are answered wrongly. ",
     )
-    if not mistakes.num_scored:
-        words = f"All {photos} are answered correctly. "
     if task.has_numbers or task.has_box:
         heading, words = "Largest errors", f"The {len(scored):,} of {photos} with the largest loss. "
-    elif scored:
+        words += "Solid blue: the label. Dashed orange: the prediction. " if task.has_box else ""
+    elif not scored:
+        words = f"All {photos} are answered correctly. "
+    else:
         words += "Numbers in brackets are predicted probabilities. "
-    if task.has_box:
-        words += "Solid blue: the label. Dashed orange: the prediction. "
-    if len(scored) < mistakes.num_scored:
-        words += (
-            f"Shown are the {len(scored):,} with the largest loss; answers.csv in the run folder has all."
-        )
+        if len(scored) < mistakes.num_scored:
+            words += (
+                f"Shown are the {len(scored):,} with the largest loss; answers.csv in the run folder has all."
+            )
     return section(
         heading,
         paragraph(words),
