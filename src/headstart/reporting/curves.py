@@ -40,7 +40,7 @@ def _curve(phase: Mapping[str, Any], score: str) -> Html:
     name = _NAMES.get(score, score)
     y = Axis.around(name, min(known), max(known))
     step = -(-len(epochs) // 12)
-    marks = [each for each in range(1, len(epochs), step) if len(epochs) - each >= step / 2]
+    marks = [each for each in range(1, len(epochs), step) if len(epochs) - each >= 0.8 * step]
     x = Axis("epoch", [*marks, len(epochs)])
     series = [Series("training", train, is_dashed=True), Series("validation", val)]
     return chart(
