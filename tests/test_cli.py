@@ -100,6 +100,7 @@ def test_the_help_names_every_command_and_each_has_an_example() -> None:
         "predict",
         "evaluate",
         "compare",
+        "report",
         "recommend",
         "inspect",
         "backbones",
@@ -360,6 +361,21 @@ def test_what_a_message_about_labels_advises_is_an_option_of_the_command(tmp_pat
         for name in told:
             assert name in err
             assert name in here(command, "--help")[1]
+
+
+def test_report_writes_one_page_with_or_without_photos(run: Path, tmp_path: Path) -> None:
+    by_training = (run / "report.html").read_bytes()
+    assert b"The model is right on" in by_training
+    assert here("report", run) == (0, "", f"Written: {run / 'report.html'}\n")
+    assert (run / "report.html").read_bytes() == by_training
+    private = tmp_path / "private.html"
+    assert here("report", run, "--no-photos", "--out", private)[0] == 0
+    assert b"<img" not in private.read_bytes()
+    (tmp_path / "mine.html").write_text("mine")
+    code, _, err = here("report", run, "--out", tmp_path / "mine.html")
+    assert code == 2
+    assert "is not replaced" in err
+    assert (tmp_path / "mine.html").read_text() == "mine"
 
 
 def test_evaluate_finds_the_numbers_of_a_model_in_columns_of_other_names(

@@ -40,5 +40,7 @@ def test_the_demo_learns_and_says_where_everything_is(
     run_demo(tmp_path / "demo")
     out = capsys.readouterr().out
     assert (tmp_path / "demo" / "run" / "model.onnx").exists()
+    assert f"Open {tmp_path / 'demo' / 'run' / 'report.html'} in a browser" in out
+    assert "of 48 test photos" in (tmp_path / "demo" / "run" / "report.html").read_text("utf-8")
     for kind in ("fur", "gravel", "grass"):
         assert f"{kind}-00.jpg: {kind}" in out

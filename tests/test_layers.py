@@ -14,6 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 GROUND_FLOOR = """
 errors
 columns
+charts
 cores
 environment
 files
@@ -31,6 +32,7 @@ probe
 answers
 findings
 recommendation
+reporting
 """
 UPPER_FLOOR = """
 model
@@ -62,7 +64,7 @@ HOUSE = [*GROUND_FLOOR.split(), *UPPER_FLOOR.split()]
 # On the upper floor, these can be imported without PyTorch too: they import it where they use it, at most.
 WITHOUT_TORCH = {
     *("products/answers_csv", "products/calibration", "products/export", "products/finished"),
-    *("products/outputs", "products/product", "products/unknown"),
+    *("products/outputs", "products/product", "products/report_html", "products/unknown"),
     *("training/choose", "training/findings", "training/floor", "training/ground", "training/hand_over"),
     *("training/probe_setup", "training/train"),
     *("training/run/history", "training/run/interrupt", "training/run/moved", "training/run/photos_csv"),

@@ -15,7 +15,7 @@ TEXTS = {
 }
 DOTTED = re.compile(r"``([A-Za-z_]\w*(?:\.\w+)+)(?:\(\))?``")
 SEE = re.compile(r"[Ss]ee ``(\w+)``")
-FILE = re.compile(r".*\.(csv|db|json|onnx|part|png|pth|py|safetensors|state|toml)")
+FILE = re.compile(r".*\.(csv|db|html|json|onnx|part|png|pth|py|safetensors|state|toml)")
 # Of libraries, and of variables, that are called as a module of ours is.
 OTHERS = {"safetensors.torch.load", "model.encoder", "predictor.info", "phases.1.head_lr"}
 OTHERS |= {"head.weight", "head.bias"}  # tensors in files

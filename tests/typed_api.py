@@ -43,6 +43,7 @@ def uses_a_model(data: Path) -> None:
     assert_type(model.predict_proba(data), np.ndarray)
     assert_type(hs.evaluate(model, data, boxes="skip"), hs.Evaluation)
     assert_type(hs.evaluate("runs/leaves", data, "test").metrics, dict[str, Any])
+    assert_type(hs.report("runs/leaves", "report.html", photos=False), hs.Report)
     assert_type(hs.export("runs/leaves", "pth").path, Path)
     assert_type(hs.features(data, backbone="resnet18", size_px=64)["vector"], np.ndarray)
     assert_type(hs.augment(data, augment="light", seed=1), hs.Preview)

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from headstart.products.export import Exported, export
     from headstart.recommendation.result import ComparedBackbone, Recommendation
     from headstart.records import Dataset, Listing
+    from headstart.reporting.report import Report, report
     from headstart.tasks.prediction import Prediction
     from headstart.training.run.history import EpochRecord
     from headstart.training.run.result import TrainResult
@@ -119,6 +120,7 @@ __all__ = [
     "Preview",
     "RecommendSettings",
     "Recommendation",
+    "Report",
     "RunFolderError",
     "RunStart",
     "Splits",
@@ -146,6 +148,7 @@ __all__ = [
     "lr_find",
     "plan",
     "recommend",
+    "report",
     "resume",
     "stages",
     "train",
@@ -183,6 +186,7 @@ _MODULES = {
         "products.export": ["Exported", "export"],
         "recommendation.result": ["ComparedBackbone", "Recommendation"],
         "records": ["Dataset", "Listing"],
+        "reporting.report": ["Report", "report"],
         "tasks.prediction": ["Prediction"],
         "training.run.history": ["EpochRecord"],
         "training.run.result": ["TrainResult"],

@@ -81,7 +81,10 @@ def run_demo(out: Path | None = None) -> None:
     for prediction in load(run).predict(unseen):
         print(f"  {prediction.path}: {prediction.label} ({prediction.probability:.3f})")
     print(f"\nThe photos are in {photos}, the model and its scores in {run}, one row per photo in")
-    print(f"{run / 'answers.csv'}.")
+    print(
+        f"{run / 'answers.csv'}. Open {run / 'report.html'} in a browser: what the model is worth, and what"
+    )
+    print("it gets wrong, as pictures.")
     print(f"Next: {shell_command('predict', run)} YOUR-PHOTO.jpg, or headstart train YOUR-PHOTOS")
     if has_pytorch():
         return

@@ -6,8 +6,9 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from headstart import tasks
 from headstart.columns import counted
@@ -96,12 +97,20 @@ def chosen_on_validation(run: str | os.PathLike[str]) -> str:
         labels; both, or neither. ``"weights"`` if there is no readable ``metrics.json``.
     """
     try:
-        metrics = json.loads(Path(run, "metrics.json").read_text("utf-8"))
-        num_epochs = sum(len(phase["epochs"]) for phase in metrics["phases"])
-        has_choice = num_epochs > 1 or "steps" in metrics
-        chosen = {"weights": has_choice, "thresholds": tasks.of(metrics["task"]).has_labels}
+        return chosen_by(json.loads(Path(run, "metrics.json").read_text("utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
         return "weights"
+
+
+def chosen_by(metrics: Mapping[str, Any]) -> str:
+    """Return what was chosen on the validation photos, as ``chosen_on_validation``.
+
+    Args:
+        metrics: Content of ``metrics.json``.
+    """
+    num_epochs = sum(len(phase["epochs"]) for phase in metrics["phases"])
+    has_choice = num_epochs > 1 or "steps" in metrics
+    chosen = {"weights": has_choice, "thresholds": tasks.of(metrics["task"]).has_labels}
     return " and ".join(name for name, was_chosen in chosen.items() if was_chosen)
 
 

@@ -27,6 +27,7 @@ for _name, _command, _example in (
     ("lr-find", training.lr_find, "photos --backbone resnet18 --out lr-find.png"),
     ("predict", prediction.predict, "runs/photos new/ --top-k 3 --format csv > answers.csv"),
     ("evaluate", prediction.evaluate, "runs/photos more-photos"),
+    ("report", prediction.report, "runs/photos --out report.html"),
     ("check", photos.check, "photos --out findings.csv"),
     ("compare", prediction.compare, "runs/photos runs/photos-2"),
     ("recommend", photos.recommend, "photos --out backbones.csv"),

@@ -1,4 +1,4 @@
-"""``headstart predict``, ``evaluate`` and ``compare``."""
+"""``headstart predict``, ``evaluate``, ``compare`` and ``report``."""
 
 from __future__ import annotations
 
@@ -186,6 +186,27 @@ def compare(
     print(result.as_text())
     for note in result.notes:
         print(f"headstart: {note}", file=sys.stderr)
+
+
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
+    out: Annotated[
+        Path | None, option("Report to write: .html.", "report.html in the run folder", metavar="FILE")
+    ] = None,
+    no_photos: Annotated[
+        bool, typer.Option("--no-photos", help="Show no photos, for private data; their names remain.")
+    ] = False,
+) -> None:
+    """Write a report that opens in any browser. It shows what the model is worth and what it gets wrong.
+
+    One file with the score and what limits it, the worst mistakes as pictures, scores by class, calibration,
+    findings about photos and labels, training curves and a model card. It needs no network. Training
+    writes it too; use this command for a report without photos.
+    """
+    found = headstart.report(run, out, photos=not no_photos)
+    if found.num_missing:
+        print(f"headstart: {counted(found.num_missing, 'photo')} could not be read", file=sys.stderr)
+    print(f"Written: {found.path}", file=sys.stderr)
 
 
 def _collecting(errors: list[str], predictions: Iterable[Prediction]) -> Iterator[Prediction]:

@@ -20,6 +20,9 @@ class Finished:
         predictor: Predicts with the bytes of ``model.onnx``; ``predictor.info`` describes the model.
         answers: Returns an iterator over the answers for all photos, in parts that need little memory.
         metrics: The content of ``metrics.json``, which is written after all products.
+
+    When the products are made, ``config.toml`` is in the folder, and ``photos.csv``, unless another
+    program has it open.
     """
 
     folder: Path

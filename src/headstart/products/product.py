@@ -7,8 +7,10 @@ from typing import Final
 
 from headstart.products.answers_csv import answers_csv
 from headstart.products.finished import Finished, Product
+from headstart.products.report_html import report_html
+from headstart.reporting.report import REPORT
 
-PRODUCTS: Final[Mapping[str, Product]] = {"answers.csv": answers_csv}
+PRODUCTS: Final[Mapping[str, Product]] = {"answers.csv": answers_csv, REPORT: report_html}
 """Products by the name of their file, in the order in which they are made."""
 
 

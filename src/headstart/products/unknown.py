@@ -46,8 +46,8 @@ class Unknown:
         """How often known photos are rejected, in words."""
         low, high = self.interval
         return (
-            f"Photos of none of the classes: a score above {self.score.threshold:.2f} means unknown. This limit "
-            f"is meant to reject {FALSE_REJECTS:.0%} of the photos that belong to a class; it rejects "
+            f"Photos of none of the classes: a score above {self.score.threshold:.2f} means unknown. The "
+            f"limit is meant to reject {FALSE_REJECTS:.0%} of the photos that belong to a class; it rejects "
             f"{self.rejected:.1%} of the {self.num_val:,} validation photos (95 % interval {low:.1%} to "
             f"{high:.1%})"
         )

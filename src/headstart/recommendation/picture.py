@@ -10,6 +10,7 @@ from itertools import product
 from typing import Final, TypeAlias
 
 from headstart.answers.intervals import Interval
+from headstart.charts import svg
 from headstart.columns import printable, width_of
 
 _WIDTH: Final = 760
@@ -82,7 +83,7 @@ def scatter(
     Returns:
         The content of an SVG file.
     """
-    ticks = _ticks(min(mark.interval[0] for mark in marks), max(mark.interval[1] for mark in marks))
+    ticks = svg.ticks(min(mark.interval[0] for mark in marks), max(mark.interval[1] for mark in marks))
     ends_of_y = (ticks[-1], ticks[0]) if is_lower_better else (ticks[0], ticks[-1])
     axes = _Axes(_ends_of_x([mark.x for mark in marks]), ends_of_y)
     better = "lower" if is_lower_better else "higher"
@@ -98,14 +99,14 @@ def scatter(
     ]
     for value in ticks:
         y = axes.y_px(value)
-        lines.append(_line("grid", _LEFT, y, _WIDTH - _RIGHT, y))
-        lines.append(_text(_LEFT - 8, y + 4, y_text(value), "quiet", anchor="end"))
+        lines.append(svg.line("grid", _LEFT, y, _WIDTH - _RIGHT, y))
+        lines.append(svg.text(_LEFT - 8, y + 4, y_text(value), "quiet", anchor="end"))
     for value in _log_ticks(*axes.ends_of_x):
         x = axes.x_px(value)
-        lines.append(_line("grid", x, _TOP, x, _HEIGHT - _BOTTOM))
-        lines.append(_text(x, _HEIGHT - _BOTTOM + 18, f"{value:g}", "quiet", anchor="middle"))
+        lines.append(svg.line("grid", x, _TOP, x, _HEIGHT - _BOTTOM))
+        lines.append(svg.text(x, _HEIGHT - _BOTTOM + 18, f"{value:g}", "quiet", anchor="middle"))
     below = "milliseconds per photo on this machine (logarithmic)"
-    lines.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 14, below, "quiet", anchor="middle"))
+    lines.append(svg.text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 14, below, "quiet", anchor="middle"))
     return "\n".join([*lines, *_marks(marks, axes), "</svg>", ""])
 
 
@@ -154,10 +155,10 @@ def _marks(marks: Sequence[Mark], axes: _Axes) -> Iterator[str]:
         taken.append(label.box)
         yield f'<g class="{"chosen" if mark.is_chosen else "other"}">'
         yield from _leader(x, y, label.box)
-        yield _line("bar", x, low, x, high)
-        yield from (_line("bar", x - 4, end, x + 4, end) for end in (low, high))
-        yield f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="{_RADIUS_PX}"/>'
-        yield _text(label.x, label.box[3] - 4, name, "name", anchor=label.anchor)
+        yield svg.line("bar", x, low, x, high)
+        yield from (svg.line("bar", x - 4, end, x + 4, end) for end in (low, high))
+        yield svg.circle("mark", x, y, _RADIUS_PX)
+        yield svg.text(label.x, label.box[3] - 4, name, "name", anchor=label.anchor)
         yield "</g>"
 
 
@@ -167,15 +168,6 @@ def _ends_of_x(values: Sequence[float]) -> tuple[float, float]:
     spread = max(high - low, _LEAST_SPREAD)
     middle = (low + high) / 2
     return math.exp(middle - 0.6 * spread), math.exp(middle + 0.95 * spread)
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Return round numbers, of which the first and the last enclose a range."""
-    spread = max(high - low, 1e-3 * max(abs(high), abs(low)), 1e-9)
-    power = 10 ** math.floor(math.log10(spread / 4))
-    step = next(digit * power for digit in (1, 2, 5, 10) if spread / (digit * power) <= 6)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [number * step for number in range(first, max(last, first + 1) + 1)]
 
 
 def _log_ticks(low: float, high: float) -> Iterator[float]:
@@ -214,12 +206,4 @@ def _leader(x: float, y: float, box: Rectangle) -> Iterator[str]:
     """Yield a line from a point to its label, if the label is not beside it."""
     near_x, near_y = min(max(x, box[0]), box[2]), min(max(y, box[1]), box[3])
     if math.hypot(near_x - x, near_y - y) > 18:
-        yield _line("leader", x, y, near_x, near_y)
-
-
-def _line(name: str, x1: float, y1: float, x2: float, y2: float) -> str:
-    return f'<line class="{name}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
-
-
-def _text(x: float, y: float, text: str, name: str, *, anchor: str) -> str:
-    return f'<text class="{name}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+        yield svg.line("leader", x, y, near_x, near_y)

@@ -80,7 +80,7 @@ def hand_over(
         findings = find_in_run(run, model, dataset, splits, near, watchers.say)
         held_out = {"val": val} if test is None else {"val": val, "test": test}
         metrics |= summary_of_findings(findings, held_out, info, watchers.say)
-    products = {**products, FINDINGS: partial(write_findings, findings)}
+    products = {FINDINGS: partial(write_findings, findings), **products}  # the report reads the findings
     parts = partial(_parts, model, splits, dataset.root, val, test)
     failed = make_products(Finished(run.path, model.predictor, parts, metrics), products)
     if failed:

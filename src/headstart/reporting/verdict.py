@@ -1,0 +1,186 @@
+"""The verdict on a model in one sentence, and what limits it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+
+from headstart import tasks
+from headstart.answers.intervals import Interval, of_mean, of_proportion, over_units
+from headstart.answers.seen import chosen_by
+from headstart.columns import counted, listed, named_score
+from headstart.images.boxes import iou
+from headstart.reporting.contents import Contents, units_of
+from headstart.reporting.markup import Html, html_of, isolated, listing, paragraph, percent
+from headstart.tasks.losses import sigmoid
+from headstart.tasks.text import boxes_of, class_sets_of, numbers_of
+
+_WIDE: Final = 0.1  # width of an interval of a fraction from which on more photos would help
+_FEW: Final = 10  # photos of a class, below which its scores say little
+_MOST_NAMED: Final = 5
+
+
+def verdict(contents: Contents) -> Html:
+    """Return the verdict, and a list of what limits it."""
+    limits = list(_limits(contents))
+    return html_of(
+        [
+            paragraph(_sentence(contents), class_="verdict"),
+            [paragraph("What limits this score:"), listing(limits)] if limits else None,
+        ]
+    )
+
+
+def interval_of(values: np.ndarray, units: Sequence[str]) -> Interval | None:
+    """Return the 95 % interval of a mean over photos; None for a single one.
+
+    Args:
+        values: (N,), one value per photo, such as 1 where the answer is right.
+        units: N names: photos with the same name are not independent.
+    """
+    number = np.unique(np.asarray(units, object).astype(str), return_inverse=True)[1]
+    if np.isin(values, (0, 1)).all():
+        return of_proportion(values, number)
+    num_units = int(number.max()) + 1
+    if num_units < 2:
+        return None
+    return of_mean(values) if num_units == len(values) >= 30 else over_units(values, number)
+
+
+def _sentence(contents: Contents) -> str:
+    """Return the score with its interval in one sentence."""
+    task, answers, scores = tasks.of(contents.info.task), contents.scored, contents.scores
+    values = _values(contents)
+    interval = interval_of(values, units_of(answers))
+    mean, photos = float(values.mean()), counted(len(answers), f"{contents.kind} photo")
+    if task.has_numbers:
+        of = f" of {isolated(contents.info.targets[0])}" if len(contents.info.targets) == 1 else ""
+        within = f" ({_between(interval, '.3g')})" if interval else ""
+        truth = numbers_of(answers.label, len(contents.info.targets))
+        constant = float(np.abs(truth - np.median(truth, 0)).mean())
+        return (
+            f"On {photos}, predictions{of} are off by {mean:.3g} on average{within}. The best "
+            f"number that is the same for all photos would be off by {constant:.3g}."
+        )
+    if task.has_box:
+        within = f"; {_between(interval, '.2f')}" if interval else ""
+        return (
+            f"On {photos}, the predicted box and the true box overlap by {mean:.2f} on average (IoU"
+            f"{within}), in {percent(scores['iou50'], 0)} of the photos by at least 0.5."
+        )
+    within = ""
+    if interval:
+        low, high = (end * 100 for end in interval)
+        within = f" (95\N{NO-BREAK SPACE}% interval {low:.1f} to {high:.1f}\N{NO-BREAK SPACE}%)"
+    if task.has_labels:
+        num_right = int(answers.is_right.sum())
+        return (
+            f"On {photos}, {percent(mean)} of the decisions about single classes are right{within}, and all "
+            f"classes of the photo on {num_right:,}."
+        )
+    num_right = int(values.sum())
+    return f"The model is right on {num_right:,} of {photos}: accuracy {percent(mean)}{within}."
+
+
+def _between(interval: Interval, digits: str) -> str:
+    low, high = (format(end, digits) for end in interval)
+    return f"95\N{NO-BREAK SPACE}% interval {low} to {high}"
+
+
+def _values(contents: Contents) -> np.ndarray:
+    """Return the main score of each photo, (N,): their mean is the main score."""
+    task, info, answers = tasks.of(contents.info.task), contents.info, contents.scored
+    if task.has_labels:
+        has = class_sets_of(answers.label, info.class_names)
+        return np.asarray(((sigmoid(answers.outputs) > 0.5) == has).mean(1))
+    if task.has_numbers:
+        truth = numbers_of(answers.label, len(info.targets))
+        return np.asarray(np.abs(answers.outputs.astype(np.float64) - truth).mean(1))
+    if task.has_box:
+        return iou(boxes_of(answers.label)[1], answers.outputs[:, :4].astype(np.float64))
+    return answers.is_right
+
+
+def _limits(contents: Contents) -> Iterator[str]:
+    yield from _limit_of_number(contents)
+    if contents.kind == "validation" and (chosen := chosen_by(contents.metrics)):
+        yield (
+            f"The {chosen} were chosen on these validation photos, so the score is slightly optimistic. "
+            f"Photos in a folder named test would give an honest one."
+        )
+    if contents.kind == "training":
+        yield "There are no validation photos: models that were trained without each photo answered it."
+    yield from _limit_of_leaks(contents)
+    yield from _limit_of_classes(contents)
+    yield from _limits_by_findings(contents)
+    if num := contents.metrics["images"]["quarantined"]:
+        yield f"{counted(num, 'photo')} could not be used: see quarantine.csv in the run folder."
+
+
+def _limit_of_number(contents: Contents) -> Iterator[str]:
+    values, units = _values(contents), units_of(contents.scored)
+    num, num_groups = len(values), len(set(filter(None, contents.scored.group)))
+    interval = interval_of(values, units)
+    spread = 0.0 if interval is None else interval[1] - interval[0]
+    is_wide = spread > (0.5 * float(values.mean()) if contents.main_score == "mae" else _WIDE)
+    if interval is None or is_wide:
+        yield f"{counted(num, 'photo')} are few for a score: four times as many would halve the interval."
+    if num_groups:
+        yield (
+            f"The photos belong to {counted(num_groups, 'group')}. Photos of one group are not independent, "
+            f"which the interval takes into account."
+        )
+
+
+def _limit_of_leaks(contents: Contents) -> Iterator[str]:
+    split = "test" if contents.kind == "test" else "val"
+    clean = contents.metrics.get("without_leaks", {}).get(split)
+    if clean is None:
+        return
+    num = len(contents.scored)
+    num_leaks = num - clean["num_photos"]
+    yield (
+        f"{num_leaks:,} of these {num:,} photos repeat training photos. "
+        + (
+            f"On the other {clean['num_photos']:,} photos: "
+            f"{named_score(contents.main_score, clean[contents.main_score])}."
+            if contents.main_score in clean
+            else "No other photos are left."
+        )
+    )
+
+
+def _limit_of_classes(contents: Contents) -> Iterator[str]:
+    """Yield a sentence about classes with few scored photos."""
+    names = contents.info.class_names
+    if len(names) < 2:
+        return
+    if tasks.of(contents.info.task).has_labels:
+        counts = class_sets_of(contents.scored.label, names).sum(0).tolist()
+    else:
+        labels = (
+            boxes_of(contents.scored.label)[0] if contents.info.num_box_classes else contents.scored.label
+        )
+        found = Counter(labels)
+        counts = [found[name] for name in names]
+    few = [f"{isolated(name)} ({count})" for name, count in zip(names, counts, strict=True) if count < _FEW]
+    if few:
+        yield (
+            f"The scores of {counted(len(few), 'class', 'classes')} rest on fewer than {_FEW} photos: "
+            f"{listed(few, _MOST_NAMED)}."
+        )
+
+
+def _limits_by_findings(contents: Contents) -> Iterator[str]:
+    """Yield sentences about findings that put the labels or the photos in doubt."""
+    found = Counter(each.kind for each in contents.findings or () if each.severity != "note")
+    if num := found["wrong-label"]:
+        yield f"{counted(num, 'label is', 'labels are')} probably wrong: see Findings below."
+    if num := found["shortcut"]:
+        found_in = counted(num, "property", "properties")
+        yield f"The class can be told from {found_in} of the files: see Findings below."
+    if found["imbalance"]:
+        yield "The classes differ much in size: see Findings below."
