@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
+import headstart as hs
+from headstart.answers.estimates import metrics_of
 from headstart.images.photo import Photo
 from headstart.images.settings import Preprocessing
 from headstart.inference.model_file import ModelInfo
@@ -75,3 +78,8 @@ def photos(info: ModelInfo, number: int) -> tuple[list[Record], np.ndarray]:
             record = dataclasses.replace(record, box=(left, top, left + 20, top + 9), size=(60, 40))
         records.append(record)
     return records, outputs
+
+
+def in_metrics(found: hs.Evaluation) -> dict[str, Any]:
+    """Return what ``metrics.json`` of a run says of the same photos as an evaluation."""
+    return metrics_of(found.scores, found.estimates)

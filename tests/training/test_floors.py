@@ -18,7 +18,7 @@ from headstart import recipe
 from headstart.config import TrainConfig
 from headstart.errors import ConfigError, RunFolderError, TrainingError
 from headstart.records import Record
-from headstart.training import choose, ground
+from headstart.training import choose, ground, probe_setup
 from headstart.training.choose import decide_recipe, find_probe
 from headstart.training.probe_setup import ProbeSetup
 from headstart.training.run import provenance
@@ -59,7 +59,7 @@ def test_a_setting_without_effect_is_told(
 def test_a_store_is_closed_if_that_of_the_views_cannot_be_opened(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    open_features, opened = ground.open_backbone_features, []
+    open_features, opened = probe_setup.open_backbone_features, []
 
     def open_once(*args: Any, **options: Any) -> Any:
         if opened:
@@ -71,7 +71,7 @@ def test_a_store_is_closed_if_that_of_the_views_cannot_be_opened(
 
     cache = tmp_path / "cache"
     monkeypatch.setenv("HEADSTART_CACHE", str(cache))
-    monkeypatch.setattr(ground, "open_backbone_features", open_once)
+    monkeypatch.setattr(probe_setup, "open_backbone_features", open_once)
     with pytest.raises(TrainingError, match="no room"):
         hs.train(
             photos,
@@ -89,7 +89,7 @@ def test_a_head_that_fits_into_memory_with_the_last_stage_alone_reads_it_alone(
     settings: dict[str, Any], photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = TrainConfig(photos, recipe="probe", device="cpu", features="store", **settings)
-    num_train, said = 36 - round(36 * config.val_fraction), list[str]()
+    num_train, said = 36 - 3 * round(12 * config.val_fraction), list[str]()
     probe = find_probe(config, said.append)
     assert isinstance(probe, ProbeSetup)
     assert [block.name for block in probe.blocks] == ["stage.stage2", "stage.stage3", "last"]

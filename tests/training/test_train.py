@@ -85,7 +85,8 @@ def test_the_metrics_are_those_of_the_contract(result: hs.TrainResult) -> None:
     val = {f"val_{name}" for name in scores}
     keys = {"epoch", "train_loss", "train_accuracy", *val, "lr", "seconds"}
     assert set(metrics["phases"][0]["epochs"][0]) == keys
-    assert set(metrics["best"]) == {"phase", "epoch", *val}
+    intervals = {f"{name}_interval" for name in val - {"val_calibrated_loss"}}
+    assert set(metrics["best"]) == {"phase", "epoch", *val, *intervals}
     assert {"loss", "accuracy"} <= set(metrics["test"])
     assert {"total", "features", "train", "export"} <= set(metrics["seconds"])
     assert metrics["versions"]["torch"] == torch.__version__

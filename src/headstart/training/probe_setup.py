@@ -81,6 +81,12 @@ class ProbeFeatures:
 
 
 def open_features(setup: ProbeSetup, watchers: Watchers) -> ProbeFeatures:
+    """Open the features of the photos as they are, and of the views that are trained on.
+
+    Args:
+        setup: What the run begins with.
+        watchers: Are told if features are not stored.
+    """
     config, phase, backbone = setup.config, setup.phase, setup.backbone
     keep, why = setup.storage
     if not keep:
