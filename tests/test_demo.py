@@ -13,13 +13,13 @@ def test_the_photos_are_of_eight_kinds_and_no_two_are_alike(tmp_path: Path) -> N
     make_demo_photos(tmp_path)
     files = list(tmp_path.rglob("*.jpg"))
     assert {path.parent.name for path in files} == {
-        "brick",
         "coins",
         "fur",
         "galaxies",
         "grass",
         "gravel",
         "retina",
+        "text",
         "tissue",
     }
     assert {path.parts[-3] for path in files} == {"train", "val", "test"}

@@ -18,13 +18,13 @@ from headstart.training.train import train
 # left, top, right, bottom as fractions.
 _WHOLE = (0.0, 0.0, 1.0, 1.0)
 _PHOTOS = {
-    "brick": ("brick", _WHOLE),
     "coins": ("coins", _WHOLE),
     "fur": ("chelsea", (0.05, 0.0, 0.78, 0.9)),
     "galaxies": ("hubble_deep_field", _WHOLE),
     "grass": ("grass", _WHOLE),
     "gravel": ("gravel", _WHOLE),
     "retina": ("retina", (0.15, 0.15, 0.85, 0.85)),
+    "text": ("text", _WHOLE),
     "tissue": ("immunohistochemistry", _WHOLE),
 }
 _PATCH_PX = 64

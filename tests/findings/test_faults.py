@@ -61,7 +61,7 @@ def noise(mean: float) -> Image.Image:
         (Image.new("RGB", SIZE, "white"), "white", "error"),
         (noise(252), "white", "error"),
         (Image.new("RGB", SIZE, (90, 120, 150)), "one colour", "error"),
-        (noise(128), "one colour", "error"),
+        (noise(128), "one colour", "warning"),
         (picture(99).filter(ImageFilter.GaussianBlur(4)), "blurred", "warning"),
         (picture(99).filter(ImageFilter.GaussianBlur(8)), "blurred", "warning"),
         (picture(99).resize((12, 10)), "tiny", "warning"),

@@ -29,6 +29,7 @@ _BLANK_CONTRAST: Final = 0.02  # standard deviation of grey levels, 0..0.5
 _BLANK_RANGE: Final = 24  # difference of the lightest and darkest grey level of the thumbnail, 0..255
 _FULL_CONTRAST: Final = 0.05  # where the median is lower, both limits are, too, as in photos of the night
 _LEAST_SCALE: Final = 0.3
+_NO_CONTRAST: Final = 1 / 255  # at most: about one grey level
 _DARK: Final = 0.1  # mean of grey levels, 0..1; below this, a blank photo is black
 _LIGHT: Final = 0.9  # above this, it is white
 
@@ -90,18 +91,25 @@ def _blank(facts: Sequence[PhotoFacts]) -> Iterable[Fault]:
     contrasts = [each.contrast for each in facts]
     scale = min(max(float(np.median(contrasts)) / _FULL_CONTRAST, _LEAST_SCALE), 1) if contrasts else 1
     usual = _usual(contrasts)
-    for row, each in enumerate(facts):
-        levels = int(each.thumbnail.max()) - int(each.thumbnail.min())
-        if each.contrast > _BLANK_CONTRAST * scale or levels > _BLANK_RANGE * scale:
-            continue
+    ranges = [int(each.thumbnail.max()) - int(each.thumbnail.min()) for each in facts]
+    is_blank = np.array([each <= _BLANK_CONTRAST * scale for each in contrasts], bool)
+    is_blank &= np.array([each <= _BLANK_RANGE * scale for each in ranges], bool)
+    is_sure = np.array([each.contrast <= _NO_CONTRAST or _is_extreme(each) for each in facts], bool)
+    doubtful = _unless_common(is_blank & ~is_sure)
+    for row in sorted([*np.flatnonzero(is_blank & is_sure).tolist(), *doubtful]):
+        each = facts[row]
         kind: FaultKind = "one colour"
-        if not _DARK <= each.brightness <= _LIGHT:
+        if _is_extreme(each):
             kind = "black" if each.brightness < _DARK else "white"
         sentence = (
-            f"Nothing can be seen: brightness {each.brightness:.2f} of 0 to 1, contrast {each.contrast:.3f} "
-            f"(usual: {usual})."
+            f"{'Nothing' if is_sure[row] else 'Almost nothing'} can be seen: brightness "
+            f"{each.brightness:.2f} of 0 to 1, contrast {each.contrast:.3f} (usual: {usual})."
         )
-        yield Fault(row, kind, "error", sentence)
+        yield Fault(row, kind, "error" if is_sure[row] else "warning", sentence)
+
+
+def _is_extreme(photo: PhotoFacts) -> bool:
+    return not _DARK <= photo.brightness <= _LIGHT
 
 
 def _placeholders(
