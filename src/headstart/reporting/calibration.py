@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
@@ -12,12 +11,10 @@ from headstart.answers.intervals import wilson
 from headstart.charts.plots import Axis, Rate, reliability
 from headstart.reporting.contents import Contents
 from headstart.reporting.markup import Html, chart, element, paragraph, section, table
+from headstart.tasks.calibration_error import NUM_BINS, bins_of, calibration_error, error_by_chance
 from headstart.tasks.losses import sigmoid
 from headstart.tasks.task import softmax
 from headstart.tasks.text import boxes_of, class_sets_of
-
-_NUM_BINS: Final = 10
-_NUM_SAMPLES: Final = 200
 
 
 @dataclass(frozen=True)
@@ -36,17 +33,15 @@ class Calibration:
 
     @classmethod
     def of(cls, shares: np.ndarray, is_right: np.ndarray) -> Calibration:
-        """Compare predictions in ten ranges of equal width.
+        """Compare predictions in ranges of equal width: see ``tasks/calibration_error.py``.
 
         Args:
             shares: (N,), predicted probabilities, 0..1; N at least 1.
             is_right: (N,) bool, whether each prediction has come true.
-
-        Source: Guo et al. 2017, arXiv 1706.04599.
         """
-        bins = np.minimum((shares * _NUM_BINS).astype(int), _NUM_BINS - 1)
+        bins = bins_of(shares)
         counts, hits, sums = (
-            np.bincount(bins, weights, _NUM_BINS) for weights in (None, is_right.astype(float), shares)
+            np.bincount(bins, weights, NUM_BINS) for weights in (None, is_right.astype(float), shares)
         )
         rates = tuple(
             Rate(
@@ -54,11 +49,7 @@ class Calibration:
             )
             for k in np.flatnonzero(counts).tolist()
         )
-        # A sum of as many independent predictions has nearly the mean and variance of a binomial one.
-        means = np.divide(sums, counts, out=np.zeros(_NUM_BINS), where=counts > 0)
-        drawn = np.random.default_rng(0).binomial(counts, np.clip(means, 0, 1), (_NUM_SAMPLES, _NUM_BINS))
-        by_chance = np.abs(drawn - sums).sum(1).mean() / len(shares)
-        return cls(rates, float(np.abs(hits - sums).sum() / len(shares)), float(by_chance))
+        return cls(rates, calibration_error(shares, is_right), error_by_chance(shares))
 
 
 def section_of_calibration(contents: Contents) -> Html | None:

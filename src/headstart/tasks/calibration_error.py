@@ -25,7 +25,7 @@ def calibration_error(probabilities: np.ndarray, happened: np.ndarray) -> float:
     Returns:
         The error, 0..1. With few photos it is not 0 even for true probabilities: see ``error_by_chance``.
     """
-    bins = _bins_of(probabilities)
+    bins = bins_of(probabilities)
     excess = np.bincount(bins, happened - probabilities.astype(np.float64), NUM_BINS)
     return float(np.abs(excess).sum() / len(bins))
 
@@ -45,5 +45,6 @@ def error_by_chance(probabilities: np.ndarray) -> float:
     return float(np.mean([calibration_error(probabilities, each) for each in drawn]))
 
 
-def _bins_of(probabilities: np.ndarray) -> np.ndarray:
+def bins_of(probabilities: np.ndarray) -> np.ndarray:
+    """Return the bin of each probability, 0 to ``NUM_BINS`` - 1."""
     return np.minimum((probabilities * NUM_BINS).astype(np.int64), NUM_BINS - 1)
