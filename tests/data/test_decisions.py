@@ -49,7 +49,7 @@ def test_photos_are_dropped_and_relabelled_and_counted(few: Path, tmp_path: Path
     assert classes(after) == expected
     assert after.found == before.found
     assert [Path(path).name for path in after.ignored] == ["blue0.jpg"]
-    assert f"Decisions of {file}: 1 photo dropped, 1 relabelled, 1 finding kept" in after.notes
+    assert f"Decisions of {file}: 1 photo dropped, 1 relabelled" in after.notes
     assert read_decisions(file).kept == {("copy", "red/red0.jpg", "red/red1.jpg")}
     assert (few / "blue" / "blue0.jpg").exists()
 
@@ -93,10 +93,44 @@ def test_other_files_are_refused(few: Path, tmp_path: Path) -> None:
         read_source(few, decisions=decided(tmp_path, "a.jpg,cat", header="path,label"))
 
 
-def test_paths_that_are_not_photos_are_reported(few: Path, tmp_path: Path) -> None:
-    file = decided(tmp_path, row("blue/gone.jpg", "drop"), row("blue", "keep", "small-class"))
-    notes = read_source(few, decisions=file).notes
-    assert any("decides about 1 path that are not photos of these data: blue/gone.jpg" in n for n in notes)
+def test_decisions_that_match_no_photo_are_reported(few: Path, tmp_path: Path) -> None:
+    file = decided(
+        tmp_path,
+        row("blue/gone.jpg", "drop"),
+        row("red/red0.jpg", "drop"),
+        row("blue", "keep", "small-class"),
+    )
+    (note,) = (note for note in read_source(few, decisions=file).notes if "no photo" in note)
+    assert (
+        f"1 decision of {file} is about a path that is no photo of these data: 'blue/gone.jpg' (line 2)"
+        in note
+    )
+    with pytest.raises(DataError, match="1 decision .*no photo of these data"):
+        read_source(few, decisions=decided(tmp_path, row("blue/gone.jpg", "drop")))
+
+
+def test_paths_may_be_written_in_full_and_words_in_capitals(few: Path, tmp_path: Path) -> None:
+    rows = [row(str(few / "blue" / "blue0.jpg"), "DROP"), row("red\\red0.jpg", "Label blue")]
+    after = classes(read_source(few, decisions=decided(tmp_path, *rows)))
+    assert "blue0.jpg" not in after
+    assert after["red0.jpg"] == "blue"
+
+
+def test_classes_cannot_be_dropped_and_must_not_be_left_to_one_split(few: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="'blue' is no photo, so it can only be kept"):
+        read_source(few, decisions=decided(tmp_path, row("blue", "drop", "small-class")))
+    drops = [row(f"{name}/{name}{number}.jpg", "drop") for name in ("blue", "green") for number in range(3)]
+    with pytest.raises(DataError, match="'red' is the only class left"):
+        read_source(few, decisions=decided(tmp_path, *drops))
+    rows = [
+        f"{path},{path.parent.name},{'val' if path.stem[-1] == '2' else 'train'}"
+        for path in few.rglob("*.jpg")
+    ]
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(["image,label,split", *rows]))
+    drops = [row(str(few / "blue" / f"blue{number}.jpg"), "drop") for number in range(2)]
+    with pytest.raises(DataError, match="no training photos of 'blue' are left, but validation"):
+        read_source(table, decisions=decided(tmp_path, *drops))
 
 
 def test_several_labels_and_numbers_are_relabelled(few: Path, tmp_path: Path) -> None:
@@ -109,6 +143,8 @@ def test_several_labels_and_numbers_are_relabelled(few: Path, tmp_path: Path) ->
     file = decided(tmp_path, row(path, '"label [""red"", ""blue""]"'))
     listing = read_source(table, task="multilabel", decisions=file)
     assert listing.candidates[0].labels == ("blue", "red")
+    file = decided(tmp_path, row(path, "label green|red"))
+    assert read_source(table, task="multilabel", decisions=file).candidates[0].labels == ("green", "red")
     file = decided(tmp_path, row(path, "label 2.5"))
     assert read_source(table, target="height", decisions=file).candidates[0].numbers == (2.5,)
     with pytest.raises(DataError, match="label 'tall' is not a number"):

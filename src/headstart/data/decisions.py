@@ -10,7 +10,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,6 +28,7 @@ COLUMNS: Final = ("path", "kind", "severity", "other_path", "suggestion", "decis
 
 _NEEDED: Final = ("path", "kind", "other_path", "decision")
 
+_OF_PHOTOS: Final = frozenset({"leak", "copy", "near-duplicate", "wrong-label", "faulty-photo"})
 _ALLOWED: Final = "Allowed are drop, keep and label NAME; leave it empty to decide nothing."
 _MOST_NAMED: Final = 5
 
@@ -87,8 +88,11 @@ def read_decisions(path: str | os.PathLike[str] | None) -> Decisions:
         if text.strip():
             rows.append(row)
         word, _, label = text.strip().partition(" ")
+        word = word.lower()
         where = f"{name}, line {line}: {photo!r}"
-        if word == "drop" and not label:
+        if word in ("drop", "label") and kind and kind not in _OF_PHOTOS:
+            problems.append(f"{where} is no photo, so it can only be kept: write keep, or leave it empty.")
+        elif word == "drop" and not label:
             dropped[photo] = line
         elif word == "keep" and not label:
             kept.add((kind, photo, other))
@@ -116,19 +120,22 @@ def apply_decisions(listing: Listing, decisions: Decisions) -> Listing:
         DataError: A new label does not fit the task or is not a class of the data.
     """
     known = sorted({name for candidate in listing.candidates for name in classes_of(candidate)})
+    drops = {_plain(path, listing.root): path for path in decisions.dropped}
+    labels = {_plain(path, listing.root): path for path in decisions.labels}
     candidates: list[Candidate] = []
     dropped: list[str] = []
     problems: list[str] = []
-    seen: set[str] = set()
+    used: set[str] = set()
     num_relabelled = 0
     for candidate in listing.candidates:
         path = path_below(candidate.path, listing.root)
-        seen.add(path)
-        if path in decisions.dropped:
+        if path in drops:
+            used.add(drops[path])
             dropped.append(candidate.path)
             continue
-        if path in decisions.labels:
-            text, line = decisions.labels[path]
+        if path in labels:
+            used.add(labels[path])
+            text, line = decisions.labels[labels[path]]
             try:
                 candidate = _relabelled(candidate, text, listing, known)
             except ValueError as error:
@@ -139,14 +146,44 @@ def apply_decisions(listing: Listing, decisions: Decisions) -> Listing:
         raise DataError("\n".join(dict.fromkeys(problems)))
     if not candidates:
         raise DataError(f"{decisions.source} drops all photos, so none is left.")
-    to_learn = [each for each in candidates if each.split in (None, "train")] or candidates
+    notes = _notes(decisions, len(dropped), num_relabelled, used)
     return dataclasses.replace(
         listing,
         candidates=tuple(candidates),
-        class_names=tuple(sorted({name for each in to_learn for name in classes_of(each)})),
+        class_names=_classes_left(listing, candidates, decisions.source),
         ignored=(*listing.ignored, *dropped),
-        notes=(*listing.notes, *_notes(decisions, len(dropped), num_relabelled, seen)),
+        notes=(*listing.notes, *notes),
     )
+
+
+def _plain(path: str, root: str) -> str:
+    """Return a path as it is in ``answers.csv``; it may be written in full, or with backslashes."""
+    below = path_below(path, root)
+    if below == path:
+        below = path_below(path.replace("\\", "/"), root)
+    return below.removeprefix("./")
+
+
+def _classes_left(listing: Listing, candidates: Sequence[Candidate], source: str) -> tuple[str, ...]:
+    """Return the classes of the photos that are left to learn from.
+
+    Raises:
+        DataError: A class is left in another split only, or one class is left of several.
+    """
+    to_learn = [each for each in candidates if each.split in (None, "train")] or candidates
+    names = {name for each in to_learn for name in classes_of(each)}
+    had = set(listing.class_names)
+    if gone := sorted({name for each in candidates for name in classes_of(each)} & had - names):
+        raise DataError(
+            f"After the decisions of {source}, no training photos of {', '.join(map(repr, gone))} are left, but "
+            f"validation or test photos are. Drop or relabel these, too, or keep some training photos."
+        )
+    if len(had) > 1 and len(names) == 1 and tasks.of(listing.task).has_class:
+        raise DataError(
+            f"After the decisions of {source}, {next(iter(names))!r} is the only class left, but a model needs "
+            f"at least two classes."
+        )
+    return tuple(sorted(names))
 
 
 def _relabelled(candidate: Candidate, text: str, listing: Listing, known: list[str]) -> Candidate:
@@ -183,26 +220,41 @@ def _number(text: str) -> float:
 
 
 def _names(text: str) -> list[str]:
-    """Return the classes of a photo with several labels, written as in ``photos.csv``."""
+    """Return the classes of a photo with several labels: a JSON list as in ``photos.csv``, or as in a|b."""
+    if not text.startswith("["):
+        return [name.strip() for name in text.split("|") if name.strip()]
     try:
         names = json.loads(text)
     except ValueError:
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError('must be a list of classes, as in ["cat", "dog"]')
+        raise ValueError('must be a list of classes, as in ["cat", "dog"] or cat|dog')
     return names
 
 
-def _notes(decisions: Decisions, num_dropped: int, num_relabelled: int, seen: set[str]) -> list[str]:
-    notes = []
-    if decisions.source:
-        notes.append(
-            f"Decisions of {decisions.source}: {counted(num_dropped, 'photo')} dropped, {num_relabelled:,} "
-            f"relabelled, {counted(len(decisions.kept), 'finding')} kept"
+def _notes(decisions: Decisions, num_dropped: int, num_relabelled: int, used: set[str]) -> list[str]:
+    """Return notes about what has been done, and about decisions that match no photo.
+
+    Raises:
+        DataError: None of them matches.
+    """
+    lines = dict(decisions.dropped) | {path: line for path, (_, line) in decisions.labels.items()}
+    notes = [
+        f"Decisions of {decisions.source}: {counted(num_dropped, 'photo')} dropped, {num_relabelled:,} "
+        f"relabelled"
+    ]
+    unknown = [
+        f"{path!r} (line {lines[path]})" for path in sorted(lines.keys() - used, key=lines.__getitem__)
+    ]
+    if not unknown:
+        return notes
+    are = "is about a path that is no photo" if len(unknown) == 1 else "are about paths that are no photos"
+    text = (
+        f"{counted(len(unknown), 'decision')} of {decisions.source} {are} of these data: "
+        f"{listed(unknown, _MOST_NAMED)}"
+    )
+    if not used:
+        raise DataError(
+            f"{text}. Paths are below the data folder, as in answers.csv. Name the data that were checked."
         )
-    if unknown := sorted((decisions.dropped.keys() | decisions.labels.keys()) - seen):
-        notes.append(
-            f"Warning: {decisions.source} decides about {counted(len(unknown), 'path')} that are not photos "
-            f"of these data: {listed(unknown, _MOST_NAMED)}"
-        )
-    return notes
+    return [*notes, f"Warning: {text}"]
