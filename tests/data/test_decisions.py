@@ -105,7 +105,7 @@ def test_decisions_that_match_no_photo_are_reported(few: Path, tmp_path: Path) -
         f"1 decision of {file} is about a path that is no photo of these data: 'blue/gone.jpg' (line 2)"
         in note
     )
-    with pytest.raises(DataError, match="1 decision .*no photo of these data"):
+    with pytest.raises(DataError, match=r"1 decision .*no photo of these data"):
         read_source(few, decisions=decided(tmp_path, row("blue/gone.jpg", "drop")))
 
 

@@ -13,8 +13,9 @@ from PIL import Image
 from tests.frozen.test_onnx_file import network, saved
 
 import headstart as hs
+from headstart.data.split import split_dataset
 from headstart.errors import ConfigError, UsageError
-from headstart.findings.survey import mostly_leaks
+from headstart.findings.survey import with_near_duplicates
 from headstart.images.photo import Photo
 from headstart.records import Dataset, Record
 
@@ -146,12 +147,49 @@ def test_unknown_settings_and_other_files_are_refused(
         hs.check(leaky, tmp_path / "mine.csv", **options)
 
 
-def test_a_split_mostly_leaks_if_most_validation_photos_have_a_partner_in_train() -> None:
-    splits = ["train"] * 6 + ["val"] * 4 + ["test"] * 2
-    records = [Record(Photo(f"{row}.jpg"), 0, split, f"{row:064x}") for row, split in enumerate(splits)]
-    dataset = Dataset("photos", tuple(records), ("a",), (), (), len(records))
-    near = [(0, 6), (7, 1), (2, 7), (8, 3)]
-    assert mostly_leaks(dataset, near)
-    assert not mostly_leaks(dataset, near[:3])  # two of four
-    assert not mostly_leaks(dataset, [(6, 7), (8, 10), (0, 1), (0, 11)])
-    assert not mostly_leaks(dataset, None)
+def dataset_of(*splits_and_labels: tuple[str | None, int]) -> Dataset:
+    records = [
+        Record(Photo(f"{row}.jpg"), label, split, f"{row:064x}")
+        for row, (split, label) in enumerate(splits_and_labels)
+    ]
+    return Dataset("photos", tuple(records), ("a", "b"), (), (), len(records))
+
+
+def groups(dataset: Dataset) -> list[int | None]:
+    return [None if record.alike is None else int(record.alike, 16) for record in dataset.records]
+
+
+def test_folds_are_like_a_given_split_that_mostly_leaks() -> None:
+    dataset = dataset_of(*[("train", 0)] * 16, *[("val", 0)] * 4, *[("test", 0)] * 2)
+    near = [(0, 16), (17, 1), (2, 17), (18, 3)]
+    assert groups(with_near_duplicates(dataset, near)) == [None] * 22
+    found = groups(with_near_duplicates(dataset, near[:3]))  # two of four leak
+    assert [found[row] for row in (0, 16, 1, 2, 17, 18)] == [0, 0, 1, 1, 1, None]
+    assert with_near_duplicates(dataset, None) is dataset
+
+
+def test_a_class_that_looks_alike_altogether_is_divided_nevertheless() -> None:
+    dataset = dataset_of(*[(None, 0)] * 6, *[(None, 1)] * 4)
+    found = with_near_duplicates(dataset, [(0, 1), (1, 2), (2, 3), (6, 7)])
+    assert groups(found) == [None] * 6 + [6, 6, None, None]
+    (note,) = found.notes
+    assert "4 of 6 photos of 'a' look nearly the same" in note
+    splits = split_dataset(found, val_fraction=0.3, seed=0)
+    assert {record.label for record in splits.val} == {0, 1}
+
+
+def test_the_split_does_not_depend_on_whether_features_are_stored(
+    tmp_path: Path, make_photos: Callable[..., Path], options: dict[str, Any]
+) -> None:
+    root = make_photos(tmp_path / "photos", {"": 8})
+    for path in sorted((root / "red").iterdir())[:3]:
+        with Image.open(path) as image:
+            image.save(path.with_name(f"{path.stem}-small.jpg"), quality=60)
+    runs = [
+        hs.train(root, tmp_path / features, recipe="probe", features=features, **options).path
+        for features in ("store", "live")
+    ]
+    for name in ("photos.csv", "model.onnx", "answers.csv"):
+        assert (runs[0] / name).read_bytes() == (runs[1] / name).read_bytes(), name
+    kinds = [row["kind"] for row in csv.DictReader((runs[1] / "findings.csv").read_text().splitlines())]
+    assert kinds.count("near-duplicate") == 3

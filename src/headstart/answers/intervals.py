@@ -18,6 +18,7 @@ _Z: Final = NormalDist().inv_cdf(0.975)
 _NUM_SAMPLES: Final = 2000
 _AT_ONCE: Final = 200  # samples, to limit the memory
 _FEWEST_DEGREES: Final = 4.0  # of freedom, from which on Student's quantile is precise enough
+_FEW_DEGREES: Final[dict[float, float]] = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}
 _LARGEST_STEP: Final = 500.0  # on a logarithmic scale, below what overflows
 
 
@@ -209,6 +210,8 @@ def _student(degrees: float) -> float:
 
     Source: Abramowitz and Stegun 1964, 26.7.5.
     """
+    if degrees in _FEW_DEGREES:
+        return _FEW_DEGREES[degrees]
     z = _Z
     terms = (
         (z**3 + z) / 4,
@@ -223,14 +226,23 @@ def _expit(odds: float) -> float:
 
 
 def _design_effect(values: np.ndarray, units: np.ndarray) -> float:
-    """Return by how much dependence within units increases the variance of a mean, at least 1."""
+    """Return by how much dependence within units increases the variance of a mean, from 1 to N.
+
+    With few units, their variance is itself uncertain, and it is multiplied as Student's t asks for. One
+    unit alone counts as one photo.
+    """
     _, unit_of = np.unique(units, return_inverse=True)
+    num, num_units = len(values), int(unit_of.max()) + 1
+    if num_units == 1:
+        return float(num)
     deviations = values - values.mean()
     of_photos = float(np.square(deviations).sum())
     if not of_photos > 0:
-        return len(values) / (int(unit_of.max()) + 1)
-    of_units = float(np.square(np.bincount(unit_of, deviations)).sum())
-    return max(of_units / of_photos, 1.0)
+        return num / num_units
+    effect = float(np.square(np.bincount(unit_of, deviations)).sum()) / of_photos
+    if num_units < num:
+        effect *= num_units / (num_units - 1) * (_student(num_units - 1) / _Z) ** 2
+    return min(max(effect, 1.0), float(num))
 
 
 def over_units(values: Sequence[float] | np.ndarray, units: Sequence[int] | np.ndarray) -> Interval:

@@ -27,7 +27,7 @@ def notes_on_seen(run: Path, digests: Sequence[str]) -> list[str]:
     of_these = f"of these {counted(len(digests), 'photo')}"
     parts = []
     if seen["train"]:
-        parts.append(f"the model was trained on {seen['train']} {of_these}")
+        parts.append(f"the model was trained on {seen['train']} {of_these} (exact copies)")
     if seen["val"] and chosen:
         owner, which = ("its", "of them") if parts else ("the model's", of_these)
         parts.append(f"{owner} {chosen} were chosen on {seen['val']} {which}")

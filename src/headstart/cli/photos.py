@@ -151,11 +151,13 @@ def check(
     of the table, and give the table to train, evaluate and check with --decisions.
     """
     findings = headstart.check(data, out, quick=quick, **settings)
-    for path, reason in findings.unreadable:
-        print(f"headstart: {path}: {reason}", file=sys.stderr)
     print(findings)
     if out is not None:
         print(f"Written: {out}", file=sys.stderr)
+    elif findings:
+        print("To see all findings and to decide on them: --out findings.csv", file=sys.stderr)
     if strict and (leaks := findings.of_kind("leak")):
-        print(f"headstart: --strict: {counted(len(leaks), 'photo')} leak", file=sys.stderr)
+        repeat = "validation or test photo repeats a", "validation or test photos repeat"
+        number = counted(len(leaks), repeat[0], repeat[1])
+        print(f"headstart: --strict: {number} training photo{'s' * (len(leaks) > 1)}", file=sys.stderr)
         raise typer.Exit(1)

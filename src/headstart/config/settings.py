@@ -196,6 +196,7 @@ class TrainConfig:
         "auto",
         "whether the probe of a classifier recognises photos of none of its classes",
         choices=("auto", "off"),
+        needs=None,
     )
     features: str = _computing(
         "auto",

@@ -175,13 +175,13 @@ def _classes_left(listing: Listing, candidates: Sequence[Candidate], source: str
     had = set(listing.class_names)
     if gone := sorted({name for each in candidates for name in classes_of(each)} & had - names):
         raise DataError(
-            f"After the decisions of {source}, no training photos of {', '.join(map(repr, gone))} are left, but "
-            f"validation or test photos are. Drop or relabel these, too, or keep some training photos."
+            f"After the decisions of {source}, no training photos of {', '.join(map(repr, gone))} are left, "
+            f"but validation or test photos are. Drop or relabel these, too, or keep some training photos."
         )
     if len(had) > 1 and len(names) == 1 and tasks.of(listing.task).has_class:
         raise DataError(
-            f"After the decisions of {source}, {next(iter(names))!r} is the only class left, but a model needs "
-            f"at least two classes."
+            f"After the decisions of {source}, {next(iter(names))!r} is the only class left, but a model "
+            f"needs at least two classes."
         )
     return tuple(sorted(names))
 

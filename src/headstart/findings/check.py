@@ -75,19 +75,24 @@ def find_all(dataset: Dataset, known: Known, decisions: Decisions = NONE) -> Fin
     if num_unknown := sum(facts is None for facts in known.facts):
         photos_without = counted(num_unknown, "photo")
         unchecked.append(f"faults and shortcuts of {photos_without}: their facts are not stored")
-    unreadable = [(path_below(each.path, root), each.reason) for each in dataset.quarantined]
-    return Findings(found, len(photos), decisions=decisions, unchecked=unchecked, unreadable=unreadable)
+    found += (
+        Finding(path_below(each.path, root), "faulty-photo", "error", f"It cannot be used: {each.reason}")
+        for each in dataset.quarantined
+    )
+    return Findings(found, len(photos) + len(dataset.quarantined), decisions=decisions, unchecked=unchecked)
 
 
 def _label(record: Record, dataset: Dataset) -> str:
     """Return the label of a photo as text; of a box only its class, because boxes always differ."""
+    if not dataset.class_names and not dataset.targets:
+        return ""
     if tasks.of(dataset.task).has_box:
-        return dataset.class_names[record.label] if dataset.class_names else ""
+        return dataset.class_names[record.label]
     return label_text(record, dataset.task, dataset.class_names)
 
 
 def _wrong_labels(dataset: Dataset, known: Known, photos: Sequence[LabelledPhoto]) -> Iterator[Finding]:
-    if known.outputs is None:
+    if known.outputs is None or known.has_answer is None:
         return
     found: list[WrongLabel] = []
     records, names = dataset.records, dataset.class_names

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from headstart.findings.finding import Finding, Severity
+from headstart.findings.near import groups_of
 from headstart.records import Record
 
 
@@ -41,8 +42,8 @@ def duplicates(
 ) -> Iterator[Finding]:
     """Yield a finding for each photo that repeats another one.
 
-    A validation or test photo that repeats a training photo is a leak: its score says little about new
-    photos. Of each group of photos that repeat each other within the training photos, or within another
+    A validation or test photo is a leak if a chain of copies and near-duplicates connects it with a training
+    photo: its score says little about new photos. Of each group of photos that repeat each other within one
     split, one is not reported.
 
     Args:
@@ -51,17 +52,24 @@ def duplicates(
         near: Pairs of rows that show nearly the same.
     """
     copies, near = list(copies), list(near)
-    members: dict[int, list[int]] = {row: [row] for pair in near for row in pair}
+    groups = groups_of([*copies, *near], len(photos)).tolist()
+    trained: dict[int, int] = {}  # the first training photo of each group
+    partners: dict[int, tuple[int, bool]] = {}  # a training photo that a photo is directly compared with
+    for row, group in enumerate(groups):
+        if _side(photos[row]) == "train":
+            trained.setdefault(group, row)
+    for is_near, pairs in ((False, copies), (True, near)):
+        for pair in pairs:
+            for one, other in (pair, pair[::-1]):
+                if _side(photos[other]) == "train":
+                    partners.setdefault(one, (other, is_near))
+    for row, group in enumerate(groups):
+        if _side(photos[row]) != "train" and group in trained:
+            partner, is_near = partners.get(row, (trained[group], True))
+            yield _leak(photos[row], photos[partner], is_near=is_near)
+    members: dict[int, list[int]] = {}
     for original, copy in copies:
         members.setdefault(original, [original]).append(copy)
-    leaking: set[int] = set()
-    pairs = [*((row, row) for row in members), *near, *((other, one) for one, other in near)]
-    for one, other in pairs:
-        trained = next((row for row in members[other] if _side(photos[row]) == "train"), None)
-        for row in members[one]:
-            if trained is not None and _side(photos[row]) != "train" and row not in leaking:
-                leaking.add(row)
-                yield _leak(photos[row], photos[trained], is_near=one != other)
     yield from _within(photos, members.values(), near)
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import html
 import io
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args, overload
 
@@ -61,10 +61,10 @@ class Findings(Sequence[Finding]):
     """The findings about a data set, by kind and severity; of wrong labels, the most suspicious first.
 
     Attributes:
+        leaking: Paths of validation and test photos that leak, also of those whose finding was accepted.
         num_photos: Number of photos that were checked.
         num_kept: Number of findings that the owner has accepted, which are not contained.
         unchecked: What was not checked, each with the reason in a sentence.
-        unreadable: Path and reason of each photo that cannot be used.
     """
 
     def __init__(
@@ -74,23 +74,22 @@ class Findings(Sequence[Finding]):
         *,
         decisions: Decisions = NONE,
         unchecked: Sequence[str] = (),
-        unreadable: Sequence[tuple[str, str]] = (),
     ) -> None:
         """
         Args:
             findings: In the order in which those of one kind and severity are shown.
-            num_photos: Number of photos that were checked.
+            num_photos: Number of photos that were checked, with those that cannot be used.
             decisions: Those of the owner; findings that they keep are counted only.
             unchecked: What was not checked, and why.
-            unreadable: Path and reason of each photo that cannot be used.
         """
-        rest = [each for each in findings if (each.kind, each.path, each.other_path) not in decisions.kept]
+        kept = {_matter(*each) for each in decisions.kept}
+        rest = [each for each in findings if _matter(each.kind, each.path, each.other_path) not in kept]
         self._findings = sorted(rest, key=lambda f: (KINDS.index(f.kind), SEVERITIES.index(f.severity)))
         self._decisions = decisions
+        self.leaking = frozenset(each.path for each in findings if each.kind == "leak")
         self.num_photos = num_photos
         self.num_kept = len(findings) - len(rest)
         self.unchecked = tuple(unchecked)
-        self.unreadable = tuple(unreadable)
 
     @overload
     def __getitem__(self, key: int) -> Finding: ...
@@ -115,12 +114,18 @@ class Findings(Sequence[Finding]):
             if any(found[kind, severity] for severity in SEVERITIES)
         }
 
-    def csv(self) -> str:
-        """Return the content of ``findings.csv``: rows with a decision, then these findings."""
+    def csv(self, decided: Sequence[Mapping[str, str]] = ()) -> str:
+        """Return the content of ``findings.csv``: rows with a decision, then these findings.
+
+        Args:
+            decided: Further rows with a decision, by column, which the file has already.
+        """
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", restval="")
         writer.writeheader()
-        writer.writerows(self._decisions.rows)
+        writer.writerows(
+            [*self._decisions.rows, *(row for row in decided if row not in self._decisions.rows)]
+        )
         writer.writerows(dataclasses.asdict(each) for each in self._findings)
         return text.getvalue()
 
@@ -160,7 +165,11 @@ class Findings(Sequence[Finding]):
         yield f"{kind}:"
         for each in found[:_MOST_SHOWN]:
             other = f" and {each.other_path}" if each.other_path else ""
-            sentence = each.message.split(". ")[0].removesuffix(".")
-            yield f"  {printable(each.path)}{printable(other)}: {printable(sentence)}"
+            yield f"  {printable(each.path)}{printable(other)}: {printable(each.message)}"
         if len(found) > _MOST_SHOWN:
             yield f"  and {len(found) - _MOST_SHOWN:,} more"
+
+
+def _matter(kind: str, path: str, other_path: str) -> tuple[str, frozenset[str]]:
+    """Return what a finding is about. Of a pair, either photo may come first, in the same split or in two."""
+    return ("near-duplicate" if kind == "leak" else kind), frozenset((path, other_path))

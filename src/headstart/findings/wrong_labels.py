@@ -191,13 +191,15 @@ def wrong_label_sets(
         is_wrong = excess[row] > 0
         worst = int(excess[row].argmax())
         probability = float(sigmoid(np.abs(logits[row, worst])))
+        has_it = float(sigmoid(logits[row, worst]))
         parts = [
             f"{class_names[label]!r} is probably {'wrong' if has[row, label] else 'missing'}"
             for label in np.flatnonzero(is_wrong).tolist()
         ]
         sentence = (
-            f"{', and '.join(parts)}: a model that was trained without this photo is {probability:.0%} sure "
-            f"about {class_names[worst]!r}. Look at the photo, and correct the labels or keep them."
+            f"{', and '.join(parts)}: a model that was trained without this photo gives "
+            f"{class_names[worst]!r} a probability of {has_it:.2g}. Look at the photo, and correct the labels "
+            f"or keep them."
         )
         given, suggestion = (_names(each, class_names) for each in (has[row], has[row] ^ is_wrong))
         found.append(
@@ -244,7 +246,11 @@ def wrong_numbers(
         )
         suggested = np.where(is_wrong, outputs[row], numbers[row])
         given, suggestion = (
-            " ".join(f"{each:.6g}" for each in values) for values in (numbers[row], suggested)
+            " ".join(
+                f"{value:.6g}" if is_new else repr(float(value))
+                for value, is_new in zip(values, is_wrong & (values is suggested), strict=True)
+            )
+            for values in (numbers[row], suggested)
         )
         strength = float(deviations[row, worst]) / MOST_DEVIATIONS
         found.append(

@@ -125,13 +125,13 @@ def facts_of(photo: Decoded, data: bytes, sha256: str, *, path: str) -> PhotoFac
 
 
 def photo_facts(
-    photos: Iterable[tuple[Photo, str]], room: Room, *, workers: int | None = None
+    photos: Iterable[tuple[Photo, str]], room: Room | None, *, workers: int | None = None
 ) -> Iterator[PhotoFacts | ImageError]:
     """Yield the facts of photos, in order and with constant memory; photos without stored facts are decoded.
 
     Args:
         photos: Each with its SHA-256.
-        room: Opens the store.
+        room: Opens the store; None if facts are neither read from it nor stored.
         workers: Number of threads, as in ``map_images``.
 
     Yields:
@@ -169,9 +169,18 @@ class PhotoStore:
     If the file cannot be used, this is reported once; the store is then empty and stores nothing.
     """
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Room | None) -> None:
+        """
+        Args:
+            room: Opens the file; None for an empty store that stores nothing.
+        """
         name = f"photos-{_VERSION}-{hashlib.sha256(DECODER.encode()).hexdigest()[:8]}.sqlite"
-        self._store = OptionalStore(room, lambda: room.open_file(cache_folder() / name, _About(), np.uint8))
+        if room is None:
+            self._store = OptionalStore(Room(print))
+        else:
+            self._store = OptionalStore(
+                room, lambda: room.open_file(cache_folder() / name, _About(), np.uint8)
+            )
 
     @property
     def is_open(self) -> bool:

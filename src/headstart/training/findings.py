@@ -12,39 +12,43 @@ from headstart.answers.intervals import wilson
 from headstart.answers.scores import summary_of
 from headstart.answers.table import Answers
 from headstart.columns import named_score
-from headstart.data.decisions import read_decisions
+from headstart.data.decisions import Decisions, read_decisions
 from headstart.data.split import Splits
 from headstart.files import write_whole
 from headstart.findings.check import Known, find_all
 from headstart.findings.finding import Findings
-from headstart.findings.survey import stored_facts
+from headstart.findings.survey import MOST_PHOTOS, stored_facts
 from headstart.frozen.cache import Room
 from headstart.inference.model_file import ModelInfo
 from headstart.products.finished import Finished
 from headstart.records import Dataset
 from headstart.training.floor import Model
-from headstart.training.run.run_folder import RunFolder
+
+_NO_VECTORS: Final = (
+    "near-duplicates, except for exact copies: the first phase computes no frozen features of whole photos, "
+    f"or there are more than {MOST_PHOTOS:,} photos"
+)
 
 FINDINGS: Final = "findings.csv"
 """Name of the product."""
 
 
 def find_in_run(
-    run: RunFolder,
     model: Model,
     dataset: Dataset,
     splits: Splits,
     near: Sequence[tuple[int, int]] | None,
+    decisions: Decisions,
     say: Callable[[str], object],
 ) -> Findings:
     """Return what a run has found about its photos and labels.
 
     Args:
-        run: Its settings name the file of decisions.
         model: The trained model, with out-of-fold answers if its head was solved.
         dataset: N photos.
         splits: The same photos by split.
         near: Pairs of rows of the data set that show nearly the same; None if they are not known.
+        decisions: What the owner has decided about findings.
         say: Called with a sentence if the store of facts about photos cannot be used.
     """
     row_of = {id(record): row for row, record in enumerate(dataset.records)}
@@ -55,14 +59,19 @@ def find_in_run(
     info, num_photos = model.predictor.info, len(names)
     outputs, has_answer = np.zeros((num_photos, info.num_outputs), np.float32), np.zeros(num_photos, bool)
     rows = [row_of[id(record)] for record in splits.val]
-    outputs[rows], has_answer[rows] = model.val_outputs, True
+    factors = np.ones(info.num_outputs, np.float32)
+    if model.calibration is not None and model.calibration.is_needed:
+        factors = model.calibration.factors(info)
+    outputs[rows], has_answer[rows] = model.val_outputs / factors, True
     if model.out_of_fold is not None:
         rows = [row_of[id(record)] for record in splits.train]
         outputs[rows] = tasks.of(info.task).to_file(model.out_of_fold.outputs, info)
+        if model.calibration is not None and model.calibration.fitted_on == "out-of-fold":
+            outputs[rows] /= factors
         has_answer[rows] = model.out_of_fold.fold >= 0
-    unchecked = [] if near is not None else ["near-duplicates: no features of whole photos are stored"]
+    unchecked = [] if near is not None else [_NO_VECTORS]
     known = Known(names, near, stored_facts(dataset.records, Room(say)), outputs, has_answer, unchecked)
-    return find_all(dataset, known, read_decisions(run.config.decisions))
+    return find_all(dataset, known, decisions)
 
 
 def summary_of_findings(
@@ -76,10 +85,9 @@ def summary_of_findings(
         info: Description of the model.
         say: Called with sentences.
     """
-    leaking = {each.path for each in findings.of_kind("leak")}
     without: dict[str, Any] = {}
     for split, answers in held_out.items():
-        is_clean = np.array([path not in leaking for path in answers.path])
+        is_clean = np.array([path not in findings.leaking for path in answers.path])
         if is_clean.all():
             continue
         num_leaks = int((~is_clean).sum())
@@ -97,15 +105,19 @@ def summary_of_findings(
             f"Warning: {num_leaks:,} of {len(is_clean):,} {split} photos ({num_leaks / len(is_clean):.1%}, "
             f"95 % interval {low:.1%} to {high:.1%}) repeat training photos: {scores}"
         )
+    for each in findings.unchecked:
+        say(f"Not checked: {each}")
     if len(findings):
         say(f"{findings.headline()}: see {FINDINGS}")
     return {"findings": findings.counts(), **({"without_leaks": without} if without else {})}
 
 
 def write_findings(findings: Findings, finished: Finished) -> None:
-    """Write ``findings.csv`` into the run folder.
+    """Write ``findings.csv`` into the run folder. Decisions in a file that is there are kept.
 
     Raises:
         FileWriteError: The file cannot be written.
     """
-    write_whole(finished.folder / FINDINGS, findings.csv())
+    path = finished.folder / FINDINGS
+    decided = read_decisions(path).rows if path.exists() else ()
+    write_whole(path, findings.csv(decided))

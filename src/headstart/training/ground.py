@@ -106,11 +106,11 @@ class GroundFloor:
 
     def near_duplicates(self, records: Sequence[Record]) -> Sequence[tuple[int, int]] | None:
         """Compare the photos by the features of the last stage."""
-        features, (is_stored, _) = self._features, self._setup.storage
-        if features.training is not features.plain or not is_stored:
-            return None
-        rows = features.plain.activations.rows((record, 0) for record in records)
-        return near_pairs(records, np.stack(list(rows)), Room(self._watchers.say))
+        plain, (is_stored, _) = self._features.plain, self._setup.storage
+        room = Room(self._watchers.say) if is_stored else None
+        return near_pairs(
+            records, lambda: np.stack([*plain.activations.rows((record, 0) for record in records)]), room
+        )
 
     def begin(
         self, out: str | os.PathLike[str] | None, dataset: Dataset, splits: Splits, *, force: bool

@@ -17,6 +17,7 @@ from headstart.answers.evaluate import answer_photos
 from headstart.answers.groups import note_on_groups
 from headstart.answers.scores import scores_of
 from headstart.answers.table import Answers
+from headstart.data.decisions import Decisions
 from headstart.data.split import Splits
 from headstart.errors import ExportError, HeadstartError, TrainingError, shell_command
 from headstart.products.finished import Finished, Product
@@ -37,6 +38,7 @@ def hand_over(
     dataset: Dataset,
     splits: Splits,
     near: Sequence[tuple[int, int]] | None,
+    decisions: Decisions,
     watchers: Watchers,
     stopwatch: Stopwatch,
     products: Mapping[str, Product] = PRODUCTS,
@@ -51,6 +53,7 @@ def hand_over(
         dataset: For the account of the photos.
         splits: The photos.
         near: Pairs of rows of the data set that show nearly the same; None if they are not known.
+        decisions: What the owner has decided about findings.
         watchers: See the metrics.
         stopwatch: For the seconds.
         products: The products to make, by the name of their file.
@@ -77,7 +80,7 @@ def hand_over(
             watchers.say(note)
     metrics = _metrics(model, dataset, splits, val, test, stopwatch)
     with stopwatch("findings"):
-        findings = find_in_run(run, model, dataset, splits, near, watchers.say)
+        findings = find_in_run(model, dataset, splits, near, decisions, watchers.say)
         held_out = {"val": val} if test is None else {"val": val, "test": test}
         metrics |= summary_of_findings(findings, held_out, info, watchers.say)
     products = {FINDINGS: partial(write_findings, findings), **products}  # the report reads the findings

@@ -54,9 +54,8 @@ class ProbeSetup:
 
     @functools.cached_property
     def blocks(self) -> tuple[Block, ...]:
-        """The stages that the head may read. Those before the last one come from the store."""
-        head = self.config.head
-        may_read = head == "stages" or (head == "auto" and self.storage[0])
+        """The stages that the head may read."""
+        may_read = self.config.head in ("auto", "stages")
         earlier = self.backbone.earlier if may_read and self.reads_earlier else ()
         return blocks_of(earlier, self.backbone.num_features)
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from headstart.config import TrainConfig, TrainSettings
 from headstart.data.check import check_images
+from headstart.data.decisions import read_decisions
 from headstart.data.split import split_dataset
 from headstart.environment import is_secondary
 from headstart.errors import ConfigError
-from headstart.findings.survey import mostly_leaks, with_near_duplicates
+from headstart.findings.survey import with_near_duplicates
 from headstart.training.choose import choose, open_floor
 from headstart.training.hand_over import hand_over
 from headstart.training.run.moved import moved, refuse_missing_photos
@@ -142,6 +143,7 @@ def _run(
             RunFolder.refuse(out, config.data)
         floor = cleanup.enter_context(open_floor(config, watchers, stopwatch, network, stopped))
         config, listing = floor.config, floor.listing
+        decisions = read_decisions(config.decisions)
         run = floor.open_run(stopped, force=force)
         cleanup.enter_context(run.resume_explained())
 
@@ -149,9 +151,9 @@ def _run(
         with stopwatch("features"), watchers.counting("Photos", len(listing.candidates)) as counter:
             checks = floor.read_photos(counter.advance)
             dataset = check_images(listing, config.allow_quarantined, checks=checks)
-        near = floor.near_duplicates(dataset.records)
-        if not mostly_leaks(dataset, near):
-            dataset = with_near_duplicates(dataset, near)
+        with stopwatch("features"):
+            near = floor.near_duplicates(dataset.records)
+        dataset = with_near_duplicates(dataset, near)
         fractions = {"val_fraction": config.val_fraction, "test_fraction": config.test}
         splits = split_dataset(dataset, seed=config.seed, **fractions)
         floor.begin(out, dataset, splits, force=force)
@@ -163,7 +165,7 @@ def _run(
 
         metrics: dict[str, Any] = {}
         if model := floor.make_model():  # in the main process
-            metrics = hand_over(run, model, dataset, splits, near, watchers, stopwatch)
+            metrics = hand_over(run, model, dataset, splits, near, decisions, watchers, stopwatch)
     return TrainResult(run.path, metrics)
 
 

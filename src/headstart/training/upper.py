@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -118,12 +117,14 @@ class UpperFloor:
         return self._features.check(self.listing.candidates, advance)
 
     def near_duplicates(self, records: Sequence[Record]) -> Sequence[tuple[int, int]] | None:
-        """Compare the photos by the inputs of the head; a resumed run has the pairs that it began with."""
+        """Compare the photos by their frozen features; a resumed run has the pairs that it began with."""
         progress, features = self._run.progress, self._features
-        if progress.phase == progress.epoch == 0 and features.has_vectors:
-            vectors = np.stack(list(features.rows((record, 0) for record in records)))
-            near = near_pairs(records, vectors, Room(self._watchers.say))
-            progress.near = [(records[one].sha256, records[other].sha256) for one, other in near]
+        if progress.phase == progress.epoch == progress.batch == 0:
+            room = Room(self._watchers.say) if features.plain.is_kept else None
+            near = near_pairs(records, lambda: features.vectors(records), room)
+            progress.near = None
+            if near is not None:
+                progress.near = [(records[one].sha256, records[other].sha256) for one, other in near]
         if progress.near is None:
             return None
         row_of = {record.sha256: row for row, record in reversed([*enumerate(records)])}

@@ -259,12 +259,11 @@ class PhaseFeatures:
         Yields:
             The result for each photo, in order.
         """
-        num_processes, has_vectors = self.accelerator.num_processes, self.has_vectors
+        num_processes = self.accelerator.num_processes
 
         def wanted(photo: Candidate) -> bool:
-            if self.training is not self.plain:  # only validation photos are needed as they are
-                return photo.split == "val"
-            return photo.split != "test" or has_vectors
+            # Of what is trained on in other views, only validation photos are needed as they are.
+            return self.training is self.plain or photo.split == "val"
 
         own: list[CheckedPhoto] = []
         for photo in self.plain.check(candidates[self._share], wanted):
@@ -302,22 +301,37 @@ class PhaseFeatures:
         Args:
             photos: Photos, each with the number of its view.
         """
+        yield from self._shared(self.training, photos)
+
+    def vectors(self, photos: Sequence[Record]) -> np.ndarray | None:
+        """Return a vector of each photo as it is, by which photos can be compared, in every process.
+
+        Returns:
+            (N, D) float32: the outputs of the frozen part, and of maps their means over positions; None if
+            nothing is frozen, or if the outputs are neither vectors nor maps.
+        """
+        if not self.prefix.stages:
+            return None
+        shape = self.prefix.row(self.targets.preprocessing.size_px).shape
+        if not 1 <= len(shape) <= 3:
+            return None
+        is_channels_first = len(shape) == 3 and shape[1] == shape[2]
+        positions = ((), (0,), (1, 2) if is_channels_first else (0, 1))[len(shape) - 1]
+        rows = self._shared(self.plain, ((photo, 0) for photo in photos))
+        return np.stack([row.mean(positions, dtype=np.float32) if positions else row for row in rows])
+
+    def _shared(self, activations: Activations, photos: Iterable[tuple[Record, int]]) -> Iterator[np.ndarray]:
+        """Yield rows in every process; each process reads its share, and they exchange them."""
         num_processes = self.accelerator.num_processes
         if num_processes == 1:
-            yield from self.training.rows(photos)
+            yield from activations.rows(photos)
             return
         photos = list(photos)
-        own = self.training.rows(photos[self._share])
+        own = activations.rows(photos[self._share])
         for _ in range(0, len(photos), num_processes * _ROWS_AT_ONCE):
             shares = gathered(list(islice(own, _ROWS_AT_ONCE)), self.accelerator)
             for turn in zip_longest(*shares):
                 yield from (row for row in turn if row is not None)
-
-    @property
-    def has_vectors(self) -> bool:
-        """Whether a stored vector is computed of each photo as it is, by which photos can be compared."""
-        is_vector = len(self.prefix.row(self.targets.preprocessing.size_px).shape) == 1
-        return self.training is self.plain and self.plain.is_kept and is_vector
 
     def view(self, epoch: int) -> int:
         """Return the number of the view for an epoch, counted from 1."""

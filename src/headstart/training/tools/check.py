@@ -127,8 +127,9 @@ def _look(
             return dataset, Known(_splits(dataset), None, _facts(dataset, room), unchecked=unchecked)
         with open_for_photos(backbone, listing, config, watchers.say) as features:
             dataset = read_photos(features, listing, config.allow_quarantined, counter.advance)
-            rows = features.activations.rows((record, 0) for record in dataset.records)
-            near = near_pairs(dataset.records, np.stack(list(rows)), room)
+            photos = dataset.records
+            rows = features.activations.rows((photo, 0) for photo in photos)
+            near = near_pairs(photos, lambda: np.stack(list(rows)), room)
             dataset = with_near_duplicates(dataset, near)
             outputs, has_answer = _answers(dataset, backbone, features)
     facts = _facts(dataset, room)
@@ -148,7 +149,7 @@ def _answers(
     dataset: Dataset, backbone: OnnxBackbone, features: OpenedBackbone
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Return what heads answer that were solved without the photos, and which photos have such an answer."""
-    if tasks.of(dataset.task).solver is None:
+    if tasks.of(dataset.task).solver is None or not (dataset.class_names or dataset.targets):
         return None, None
     scale = Scale.of(dataset.records, dataset.targets)
     targets = Targets(dataset.task, dataset.class_names, backbone.preprocessing, scale)
