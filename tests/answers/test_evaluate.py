@@ -200,7 +200,8 @@ def test_a_run_knows_the_photos_that_had_a_part_in_it_wherever_they_lie(paint: P
             {"blue/1.png": "train", "red/3.png": "val"},
             2,
             1,
-            "the model was trained on 1 of these 3 photos, and its weights were chosen on 1 of them",
+            "the model was trained on 1 of these 3 photos (exact copies), "
+            "and its weights were chosen on 1 of them",
         ),
         (
             {"red/3.png": "val"},

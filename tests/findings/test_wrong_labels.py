@@ -163,7 +163,7 @@ def test_numbers_far_from_their_predictions() -> None:
     numbers[9, 1] -= 1.5
     found = wrong_numbers(outputs, numbers, ["length", "width"])
     assert rows(found) == [5, 9]
-    assert found[0].suggestion == f"{outputs[5, 0]:.6g} {numbers[5, 1]:.6g}"
+    assert found[0].suggestion == f"{outputs[5, 0]:.6g} {float(numbers[5, 1])!r}"
     assert found[0].probability is None
     assert found[0].sentence.startswith(f"length is {numbers[5, 0]:.6g}, and a model")
     assert found[1].strength > 1

@@ -78,6 +78,9 @@ def requirements(given: Mapping[Kind, Sequence[str]], info: ModelInfo) -> list[R
                 problems.append(
                     f"--{kind} {text}: a number must follow the name, for example --{kind} {name}=0.9"
                 )
+            elif kind != "max" and limit > 1:  # all scores of which more is better are at most 1
+                percent = f" For a percentage, write {limit / 100:g}." if limit <= 100 else ""
+                problems.append(f"--{kind} {text}: {name} is never above 1.{percent}")
             else:
                 found.append(Requirement(kind, name, limit))
     if problems:

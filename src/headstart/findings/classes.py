@@ -12,11 +12,10 @@ from headstart import tasks
 from headstart.answers.intervals import wilson
 from headstart.columns import counted, listed
 from headstart.data.sources.similar import plain_name
+from headstart.findings.finding import Severity
 from headstart.records import Record, TaskName
 
 Kind: TypeAlias = Literal["small-class", "imbalance", "similar-classes"]
-Severity: TypeAlias = Literal["error", "warning", "note"]
-
 FEW_TO_LEARN: Final = (5, 10)
 """Numbers of training photos below which a class is a warning, and a note. On Caltech-101, a probe reaches an
 accuracy of .72 with one photo of each class, .92 with 5, .95 with 10 and .96 with 25: see

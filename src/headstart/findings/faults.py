@@ -13,12 +13,11 @@ from typing import Final, Literal
 
 import numpy as np
 
+from headstart.findings.finding import Severity
 from headstart.findings.near import groups_of
 from headstart.frozen.photos import THUMBNAIL_PX, PhotoFacts
 
 FaultKind = Literal["black", "white", "one colour", "placeholder", "blurred", "tiny", "odd shape", "odd size"]
-Severity = Literal["error", "warning", "note"]
-
 _MOST: Final = 0.02  # part of the photos that are reported for a relative fault
 _AT_LEAST: Final = 5  # photos that may be reported in spite of that
 _FEW: Final = 20  # photos; fewer have no usual range

@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
 import numpy as np
 
 from headstart.answers.intervals import Interval, of_proportion
+from headstart.findings.finding import Severity
 from headstart.frozen.photos import PhotoFacts
 from headstart.images.formats import FORMATS
 from headstart.probe.folds import deal_folds
-
-Severity: TypeAlias = Literal["error", "warning", "note"]
 
 FEWEST_PHOTOS: Final = 40
 """With fewer photos, nothing is reported."""

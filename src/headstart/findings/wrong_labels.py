@@ -16,18 +16,17 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
 import numpy as np
 
 from headstart import tasks
 from headstart.answers.table import Answers
+from headstart.findings.finding import Severity
 from headstart.records import TaskName
 from headstart.tasks.losses import sigmoid
 from headstart.tasks.task import softmax
 from headstart.tasks.text import class_sets_of, classes_of, numbers_of
-
-Severity: TypeAlias = Literal["error", "warning", "note"]
 
 UNCERTAINTY: Final = 10.0
 """Factor between the limit and that of Bayes' rule for the probabilities of a perfect model."""
@@ -198,7 +197,7 @@ def wrong_label_sets(
         ]
         sentence = (
             f"{', and '.join(parts)}: a model that was trained without this photo gives "
-            f"{class_names[worst]!r} a probability of {has_it:.2g}. Look at the photo, and correct the labels "
+            f"{class_names[worst]!r} a probability of {has_it:.2g}. Look at it, and correct the labels "
             f"or keep them."
         )
         given, suggestion = (_names(each, class_names) for each in (has[row], has[row] ^ is_wrong))
@@ -244,14 +243,10 @@ def wrong_numbers(
             f"predicts {predicted:.4g}. The difference is {deviations[row, worst]:.0f} times the usual one "
             f"({scale[row, worst]:.2g}). Look at the photo, and correct the number or keep it."
         )
-        suggested = np.where(is_wrong, outputs[row], numbers[row])
-        given, suggestion = (
-            " ".join(
-                f"{value:.6g}" if is_new else repr(float(value))
-                for value, is_new in zip(values, is_wrong & (values is suggested), strict=True)
-            )
-            for values in (numbers[row], suggested)
-        )
+        kept = [repr(float(each)) for each in numbers[row]]  # a suggestion changes no other number
+        new = [f"{each:.6g}" for each in outputs[row]]
+        given = " ".join(kept)
+        suggestion = " ".join(np.where(is_wrong, new, kept).tolist())
         strength = float(deviations[row, worst]) / MOST_DEVIATIONS
         found.append(
             WrongLabel(row, given, suggestion, strength, None, sentence, "note" if is_common else "warning")
