@@ -305,4 +305,4 @@ def test_what_is_said_names_what_is_not_calibrated() -> None:
     needed = Calibration((0.5, 2.0), "val", 9, quality, quality, is_in_weights=False)
     assert "temperatures 0.50 to 2.00" in needed.sentence
     assert "model.safetensors are not calibrated" in needed.sentence
-    assert "stay as they are" in dataclasses.replace(needed, temperatures=(1.0, 1.0)).sentence
+    assert "not needed" in dataclasses.replace(needed, temperatures=(1.0, 1.0)).sentence

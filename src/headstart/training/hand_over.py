@@ -67,10 +67,7 @@ def hand_over(
         TrainingError: A test photo could be read before, and no longer can.
     """
     info = model.predictor.info
-    if model.calibration:
-        watchers.say(model.calibration.sentence)
-    if model.unknown:
-        watchers.say(model.unknown.sentence)
+    _say_what_was_fitted(model, watchers)
     val = Answers.from_outputs(splits.val, model.val_outputs, info, "val", root=dataset.root)
     test = None
     if splits.test:
@@ -93,6 +90,13 @@ def hand_over(
     watchers.run_finished(metrics)
     run.write_metrics(metrics)  # last, because it marks the run as finished
     return metrics
+
+
+def _say_what_was_fitted(model: Model, watchers: Watchers) -> None:
+    if model.calibration:
+        watchers.say(model.calibration.sentence)
+    if model.unknown:
+        watchers.say(model.unknown.sentence)
 
 
 def _answer_test_photos(run: RunFolder, model: Model, dataset: Dataset, splits: Splits) -> Answers:

@@ -317,6 +317,9 @@ class PhaseFeatures:
             return None
         is_channels_first = len(shape) == 3 and shape[1] == shape[2]
         positions = ((), (0,), (1, 2) if is_channels_first else (0, 1))[len(shape) - 1]
+        for _ in self.plain.fill([(photo, 0) for photo in photos[self._share]]):
+            pass  # so that an error names all photos that cannot be used
+        self.accelerator.wait_for_everyone()
         rows = self._shared(self.plain, ((photo, 0) for photo in photos))
         return np.stack([row.mean(positions, dtype=np.float32) if positions else row for row in rows])
 
