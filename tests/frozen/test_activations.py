@@ -424,7 +424,8 @@ def test_cached_and_live_training_give_equal_bits(photos: Path, tmp_path: Path) 
         run = hs.train(photos, tmp_path / name, phases=PHASES, **SMALL, **settings)
         models[name] = (run.path / "model.safetensors").read_bytes()
     assert models["live"] == models["cold"] == models["warm"]
-    assert sorted({store.about["cut"] for store in list_stores()}) == ["facts of photos", "pool", "stage3"]
+    cuts = sorted({store.about["cut"] for store in list_stores()})
+    assert cuts == ["facts of photos", "pairs of photos", "pool", "stage3"]
 
 
 def test_views_do_not_change_when_photos_are_added() -> None:

@@ -6,8 +6,8 @@ thumbnails are then aligned and compared (``align.py``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -33,7 +33,19 @@ class Pair(NamedTuple):
     similarity: float
 
 
-def near_duplicates(vectors: np.ndarray, thumbnails: np.ndarray, *, workers: int | None = None) -> list[Pair]:
+Compare: TypeAlias = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Returns how alike the pictures of pairs of rows are, (P,) float32 as by ``align.likeness``, for (P,) first
+and (P,) second rows.
+"""
+
+
+def near_duplicates(
+    vectors: np.ndarray,
+    thumbnails: np.ndarray,
+    *,
+    compare: Compare | None = None,
+    workers: int | None = None,
+) -> list[Pair]:
     """Return pairs of photos that show the same picture.
 
     One may be a part of the other, mirrored, stretched, turned by about ten degrees, framed, grey, darker or
@@ -48,11 +60,17 @@ def near_duplicates(vectors: np.ndarray, thumbnails: np.ndarray, *, workers: int
     Args:
         vectors: (N, D) pooled features.
         thumbnails: (N, 96, 96) uint8, grey (``PhotoFacts.thumbnail``).
+        compare: Compares pictures; by default their thumbnails. Several threads call it.
         workers: Number of threads, as in ``map_in_order``.
 
     Returns:
         Each pair once, sorted by rows.
     """
+    if compare is None:
+
+        def compare(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+            return likeness(thumbnails[first], thumbnails[second])
+
     num = len(vectors)
     centred = vectors.astype(np.float32)
     centred -= (centred.sum(0, dtype=np.float64) / max(num, 1)).astype(np.float32)
@@ -66,7 +84,7 @@ def near_duplicates(vectors: np.ndarray, thumbnails: np.ndarray, *, workers: int
         while len(rows):
             candidates = np.setdiff1d(_candidates(centred, units, rows, workers), tried)
             tried = np.union1d(tried, candidates)
-            found = list(_compared(thumbnails, candidates, workers))
+            found = list(_compared(compare, num, candidates, workers))
             pairs += found
             before = np.bincount(units, minlength=num)[units]
             units = groups_of(pairs, num)
@@ -122,16 +140,15 @@ def _candidates(centred: np.ndarray, units: np.ndarray, rows: np.ndarray, worker
     return np.unique(found)
 
 
-def _compared(thumbnails: np.ndarray, candidates: np.ndarray, workers: int | None) -> Iterator[Pair]:
-    """Yield those pairs that show the same picture."""
-    num = len(thumbnails)
+def _compared(compare: Compare, num: int, candidates: np.ndarray, workers: int | None) -> Iterator[Pair]:
+    """Yield those pairs of ``num`` photos that show the same picture."""
     blocks = [candidates[begin : begin + _PAIRS] for begin in range(0, len(candidates), _PAIRS)]
 
-    def compare(block: np.ndarray) -> list[Pair]:
+    def pairs_of(block: np.ndarray) -> list[Pair]:
         first, second = np.divmod(block, num)
-        similarity = likeness(thumbnails[first], thumbnails[second])
+        similarity = compare(first, second)
         same = zip(first.tolist(), second.tolist(), similarity.tolist(), strict=True)
         return [Pair(*each) for each in same if each[2] > 0]
 
-    for pairs in map_in_order(compare, blocks, workers):
+    for pairs in map_in_order(pairs_of, blocks, workers):
         yield from pairs

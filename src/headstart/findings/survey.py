@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from headstart.errors import ImageError
+from headstart.findings.compared import ComparedPairs
 from headstart.findings.duplicates import copies_of
 from headstart.findings.near import groups_of, near_duplicates
 from headstart.frozen.cache import Room
@@ -50,7 +51,12 @@ def near_pairs(
         return []
     if len(rows) < len(records):
         of_photos = of_photos[rows]
-    pairs = near_duplicates(of_photos, thumbnails[: len(rows)])
+    thumbnails = thumbnails[: len(rows)]
+    compared = ComparedPairs([records[row].sha256 for row in rows], thumbnails, room)
+    try:
+        pairs = near_duplicates(of_photos, thumbnails, compare=compared)
+    finally:
+        compared.close()
     return [(rows[one], rows[other]) for one, other, _ in pairs]
 
 
