@@ -318,11 +318,14 @@ def test_evaluate_prints_scores_by_class(run: Path, photos: Path, tmp_path: Path
 
 def test_evaluate_fails_with_code_1_if_a_required_score_is_not_reached(run: Path, photos: Path) -> None:
     assert here("evaluate", run, photos, "--min", "accuracy=0.1", "--max", "loss=99")[0] == 0
-    code, out, err = here("evaluate", run, photos, "--min", "accuracy=1.1", "--min-lower", "accuracy=0.99")
+    code, out, err = here("evaluate", run, photos, "--min", "accuracy=0.1", "--min-lower", "accuracy=0.99")
     assert code == 1
     assert "of 12 test photos" in out
-    assert re.search(r"not reached: accuracy is [\d.]+ \(95 % interval .*; it must be at least 1.1.", err)
+    assert re.search(r"not reached: accuracy is [\d.]+ \(95 % interval ", err)
     assert "its lower end must be at least 0.99." in err
+    code, out, err = here("evaluate", run, photos, "--min", "accuracy=90")
+    assert (code, out) == (2, "")
+    assert "accuracy is never above 1. For a percentage, write 0.9." in err
     code, out, err = here("evaluate", run, photos, "--min", "acuracy=0.9")
     assert (code, out) == (2, "")
     assert "Did you mean 'accuracy'" in err

@@ -157,7 +157,7 @@ def test_all_phases_share_what_makes_room_for_their_stores(
     hs.train(photos, tmp_path / "run", network=Net(), **SIZE, phases=phases)
     assert len(rooms) >= 2
     assert len(set(map(id, rooms))) == 1
-    assert len(rooms[0].stores) == len(list_stores()) == 3  # with that of the photos' facts
+    assert len(rooms[0].stores) == len(list_stores()) == 4  # with those of the photos' facts and pairs
 
 
 OTHERS: dict[str, Callable[[], nn.Module]] = {

@@ -24,7 +24,6 @@ from headstart.data.split import Splits
 from headstart.data.targets import Scale, Targets
 from headstart.errors import ParityError
 from headstart.findings.survey import near_pairs
-from headstart.frozen.cache import Room
 from headstart.frozen.onnx_file.check import check_on_files
 from headstart.frozen.prefix import ACTIVATIONS
 from headstart.inference.model_file import ModelInfo, seal_onnx
@@ -106,8 +105,7 @@ class GroundFloor:
 
     def near_duplicates(self, records: Sequence[Record]) -> Sequence[tuple[int, int]] | None:
         """Compare the photos by the features of the last stage."""
-        plain, (is_stored, _) = self._features.plain, self._setup.storage
-        room = Room(self._watchers.say) if is_stored else None
+        plain, room = self._features.plain, self._features.room
         return near_pairs(
             records, lambda: np.stack([*plain.activations.rows((record, 0) for record in records)]), room
         )

@@ -67,10 +67,12 @@ class ProbeFeatures:
     Attributes:
         plain: Of photos as they are.
         training: Of the views that are trained on.
+        room: Opens the stores; None if nothing is stored.
     """
 
     plain: OpenedBackbone
     training: OpenedBackbone
+    room: Room | None
 
     def close(self) -> None:
         """Let go of stores and memory."""
@@ -96,14 +98,14 @@ def open_features(setup: ProbeSetup, watchers: Watchers) -> ProbeFeatures:
     reads_stages = len(setup.blocks) > 1
     plain = open_backbone_features(backbone, pooled=keep or reads_stages, **options)
     if phase.augment == "none":
-        return ProbeFeatures(plain, plain)
+        return ProbeFeatures(plain, plain, room if keep else None)
     augmentation = Augmentation(phase.augment, config.seed)
     try:
         training = open_backbone_features(backbone, augmentation=augmentation, pooled=reads_stages, **options)
     except BaseException:  # a signal, too
         plain.close()
         raise
-    return ProbeFeatures(plain, training)
+    return ProbeFeatures(plain, training, room if keep else None)
 
 
 def compute_the_rest(features: ProbeFeatures, views: range, splits: Splits, watchers: Watchers) -> None:

@@ -19,7 +19,6 @@ from headstart.data.targets import Scale
 from headstart.errors import TrainingError
 from headstart.findings.survey import near_pairs
 from headstart.frozen.activations import Activations
-from headstart.frozen.cache import Room
 from headstart.model.freeze import digest, make_trainable, num_trainable
 from headstart.model.memory import memory_explained
 from headstart.model.stages import cut
@@ -120,7 +119,7 @@ class UpperFloor:
         """Compare the photos by their frozen features; a resumed run has the pairs that it began with."""
         progress, features = self._run.progress, self._features
         if progress.phase == progress.epoch == progress.batch == 0:
-            room = Room(self._watchers.say) if features.plain.is_kept else None
+            room = self._setup.source.room if features.plain.is_kept else None
             near = near_pairs(records, lambda: features.vectors(records), room)
             progress.near = None
             if near is not None:
