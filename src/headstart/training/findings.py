@@ -18,7 +18,6 @@ from headstart.files import write_whole
 from headstart.findings.check import Known, find_all
 from headstart.findings.finding import Findings
 from headstart.findings.survey import MOST_PHOTOS, stored_facts
-from headstart.frozen.cache import Room
 from headstart.inference.model_file import ModelInfo
 from headstart.products.finished import Finished
 from headstart.records import Dataset
@@ -39,7 +38,6 @@ def find_in_run(
     splits: Splits,
     near: Sequence[tuple[int, int]] | None,
     decisions: Decisions,
-    say: Callable[[str], object],
 ) -> Findings:
     """Return what a run has found about its photos and labels.
 
@@ -49,7 +47,6 @@ def find_in_run(
         splits: The same photos by split.
         near: Pairs of rows of the data set that show nearly the same; None if they are not known.
         decisions: What the owner has decided about findings.
-        say: Called with a sentence if the store of facts about photos cannot be used.
     """
     row_of = {id(record): row for row, record in enumerate(dataset.records)}
     names = [""] * len(row_of)
@@ -70,7 +67,7 @@ def find_in_run(
             outputs[rows] /= factors
         has_answer[rows] = model.out_of_fold.fold >= 0
     unchecked = [] if near is not None else [_NO_VECTORS]
-    known = Known(names, near, stored_facts(dataset.records, Room(say)), outputs, has_answer, unchecked)
+    known = Known(names, near, stored_facts(dataset.records), outputs, has_answer, unchecked)
     return find_all(dataset, known, decisions)
 
 

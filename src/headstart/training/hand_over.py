@@ -77,7 +77,7 @@ def hand_over(
             watchers.say(note)
     metrics = _metrics(model, dataset, splits, val, test, stopwatch)
     with stopwatch("findings"):
-        findings = find_in_run(model, dataset, splits, near, decisions, watchers.say)
+        findings = find_in_run(model, dataset, splits, near, decisions)
         held_out = {"val": val} if test is None else {"val": val, "test": test}
         metrics |= summary_of_findings(findings, held_out, info, watchers.say)
     products = {FINDINGS: partial(write_findings, findings), **products}  # the report reads the findings
