@@ -16,6 +16,7 @@ import headstart as hs
 from headstart.data.split import split_dataset
 from headstart.errors import ConfigError, UsageError
 from headstart.findings.survey import with_near_duplicates
+from headstart.frozen.cache import list_stores
 from headstart.images.photo import Photo
 from headstart.records import Dataset, Record
 
@@ -193,3 +194,13 @@ def test_the_split_does_not_depend_on_whether_features_are_stored(
         assert (runs[0] / name).read_bytes() == (runs[1] / name).read_bytes(), name
     kinds = [row["kind"] for row in csv.DictReader((runs[1] / "findings.csv").read_text().splitlines())]
     assert kinds.count("near-duplicate") == 3
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_without_a_store_a_check_leaves_nothing_in_the_cache(
+    leaky: Path, options: dict[str, Any], quick: bool
+) -> None:
+    live = hs.check(leaky, quick=quick, features="live", **options)
+    assert list_stores() == []
+    assert found(live) == found(hs.check(leaky, quick=quick, **options))
+    assert list_stores()

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from headstart import tasks
 from headstart.errors import ImageError
 from headstart.findings.compared import ComparedPairs
 from headstart.findings.duplicates import copies_of
@@ -86,7 +87,7 @@ def with_near_duplicates(dataset: Dataset, near: Sequence[tuple[int, int]] | Non
         if len(rows) == 1:
             continue
         if 2 * number > sizes[label]:
-            of = f" of {dataset.class_names[label]!r}" if dataset.class_names else ""
+            of = f" of {dataset.class_names[label]!r}" if tasks.of(dataset.task).has_class else ""
             notes.append(
                 f"Warning: {number:,} of {sizes[label]:,} photos{of} look nearly the same, so they are not "
                 f"kept on one side of splits and folds. Scores of such photos are optimistic."

@@ -53,8 +53,25 @@ def find_in_run(
     for name, records in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
         for record in records:
             names[row_of[id(record)]] = name
-    info, num_photos = model.predictor.info, len(names)
-    outputs, has_answer = np.zeros((num_photos, info.num_outputs), np.float32), np.zeros(num_photos, bool)
+    outputs, has_answer = _raw_outputs(model, splits, row_of)
+    unchecked = [] if near is not None else [_NO_VECTORS]
+    known = Known(names, near, stored_facts(dataset.records), outputs, has_answer, unchecked)
+    return find_all(dataset, known, decisions)
+
+
+def _raw_outputs(model: Model, splits: Splits, row_of: Mapping[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return outputs before calibration, of models that were trained without the photo.
+
+    Args:
+        model: The trained model.
+        splits: N photos.
+        row_of: Row of each photo, by its ``id``.
+
+    Returns:
+        (N, D) float32; and (N,) bool, the rows that have outputs.
+    """
+    info = model.predictor.info
+    outputs, has_answer = np.zeros((len(row_of), info.num_outputs), np.float32), np.zeros(len(row_of), bool)
     rows = [row_of[id(record)] for record in splits.val]
     factors = np.ones(info.num_outputs, np.float32)
     if model.calibration is not None and model.calibration.is_needed:
@@ -66,9 +83,7 @@ def find_in_run(
         if model.calibration is not None and model.calibration.fitted_on == "out-of-fold":
             outputs[rows] /= factors
         has_answer[rows] = model.out_of_fold.fold >= 0
-    unchecked = [] if near is not None else [_NO_VECTORS]
-    known = Known(names, near, stored_facts(dataset.records), outputs, has_answer, unchecked)
-    return find_all(dataset, known, decisions)
+    return outputs, has_answer
 
 
 def summary_of_findings(

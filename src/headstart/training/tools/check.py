@@ -76,7 +76,9 @@ def check(
     listing = read_source(config.data, config.val_folder, for_training=False, **config.source_options)
     for note in listing.notes:
         watchers.say(note)
-    room = Room(watchers.say, is_limited=config.features != "store")
+    room = None  # nothing is read from the cache or stored
+    if config.features != "live":
+        room = Room(watchers.say, is_limited=config.features != "store")
     dataset, known = _look(config, listing, watchers, room, quick=quick)
     findings = find_all(dataset, known, decisions)
     if path is not None:
@@ -114,7 +116,7 @@ def _refuse_to_write(path: Path, decisions: Decisions) -> None:
 
 
 def _look(
-    config: TrainConfig, listing: Listing, watchers: Watchers, room: Room, *, quick: bool
+    config: TrainConfig, listing: Listing, watchers: Watchers, room: Room | None, *, quick: bool
 ) -> tuple[Dataset, Known]:
     """Read the photos; compute features and answers where they are wanted and possible."""
     backbone = "quick" if quick else find_graph(config, listing.task, watchers.say)
@@ -140,7 +142,7 @@ def _splits(dataset: Dataset) -> list[str]:
     return [record.split or "" for record in dataset.records]
 
 
-def _facts(dataset: Dataset, room: Room) -> list[PhotoFacts | None]:
+def _facts(dataset: Dataset, room: Room | None) -> list[PhotoFacts | None]:
     found = photo_facts(((record.photo, record.sha256) for record in dataset.records), room)
     return [None if isinstance(each, ImageError) else each for each in found]
 
