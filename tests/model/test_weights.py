@@ -55,6 +55,8 @@ def install(monkeypatch: pytest.MonkeyPatch, **packages: Callable[[], object]) -
     """Make the given functions the only entry points of weight packages."""
 
     class Entry:
+        dist = None
+
         def __init__(self, name: str, load: Callable[[], object]) -> None:
             self.name, self.load = name, load
 
@@ -976,3 +978,16 @@ def test_random_weights_follow_the_seed() -> None:
     assert same(second, first.state_dict())  # type: ignore[arg-type]
     assert not same(third, first.state_dict())  # type: ignore[arg-type]
     assert (source.kind, source.path, str(source)) == ("random", None, "random")
+
+
+@pytest.mark.parametrize(
+    ("name", "licence"),
+    [
+        ("timm/tf_efficientnet_lite0", "apache-2.0"),
+        ("timm/convnextv2_atto", "cc-by-nc-4.0"),
+        ("resnet18", ""),
+        ("vit_b_16.IMAGENET1K_SWAG_E2E_V1", "https://github.com/facebookresearch/SWAG/blob/main/LICENSE"),
+    ],
+)
+def test_a_library_states_the_licence_of_its_weights(name, licence):
+    assert resolve(name).licence == licence

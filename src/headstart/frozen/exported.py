@@ -48,7 +48,8 @@ class Export:
 
 def keep_prefix(backbone: OnnxBackbone, export: Export) -> None:
     """Store an exported backbone in Headstart's cache, for ``find_backbone`` and ``kept_prefix``."""
-    prefixes.keep(export.to_dict() | {"stages": list(backbone.stages)}, backbone.graph)
+    about = {"stages": list(backbone.stages), "licence": backbone.source.licence}
+    prefixes.keep(export.to_dict() | about, backbone.graph)
 
 
 def kept_prefix(export: Export) -> OnnxBackbone | None:
@@ -92,5 +93,10 @@ def _from_cache(matches: Callable[[Mapping[str, Any]], bool]) -> OnnxBackbone | 
         return None
     about, graph = found
     preprocessing = replace(Preprocessing.from_dict(about["native"]), size_px=about["size_px"])
-    source = WeightsSource("export", sha256=about["weights"], exported_by=about["versions"])
+    source = WeightsSource(
+        "export",
+        sha256=about["weights"],
+        exported_by=about["versions"],
+        licence=about.get("licence", ""),  # exports of before it was recorded have none
+    )
     return OnnxBackbone(about["name"], graph, preprocessing, source, tuple(about["stages"]))

@@ -116,7 +116,7 @@ def own_backbone(name: str, weights: str | os.PathLike[str], size_px: int | None
         if file is None:
             return None
         data, sha256 = file.read()
-        source = WeightsSource(file.kind, file.path, sha256)
+        source = WeightsSource(file.kind, file.path, sha256, licence=file.licence)
     else:
         path, info = file_of_user(weights, full_name)
         digest = digest_in_name(path) if Path(path).name == recipe.file_name else None

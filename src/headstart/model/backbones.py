@@ -57,6 +57,7 @@ class Backbone:
         preprocessing: Preprocessing with which the weights were trained.
         url: Where the library provides the weights as a file; None if it does not.
         hub_id: Hugging Face repository with the weights, preferred to ``url``; None if there is none.
+        licence: Licence of the weights as the library states it; empty if it states none.
     """
 
     library: Literal["torchvision", "timm"]
@@ -66,6 +67,7 @@ class Backbone:
     preprocessing: Preprocessing
     url: str | None = None
     hub_id: str | None = None
+    licence: str = ""
 
     @property
     def full_name(self) -> str:
@@ -248,6 +250,7 @@ def _torchvision_backbone(name: str, tag: str, entry: Any) -> Backbone:
             std=tuple(transform.std),
         ),
         url=entry.url,
+        licence=entry.meta.get("license") or "",
     )
 
 
@@ -297,6 +300,7 @@ def _timm_backbone(name: str, cfg: Any) -> Backbone:
         # Some urls lead to files in another format than timm's own; the repository never does.
         url=None if cfg.hf_hub_id or cfg.custom_load else cfg.url,
         hub_id=cfg.hf_hub_id,
+        licence="" if cfg.license in (None, "unknown") else cfg.license,
     )
 
 

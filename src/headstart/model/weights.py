@@ -75,7 +75,8 @@ def create_pretrained(
         if file.keys == "order":
             state_dict = renamed_by_order(state_dict, network, file.path)
         load_state_dict(network, state_dict, path=file.path, full_name=backbone.full_name)
-    return network, WeightsSource(file.kind, file.path, sha256)
+    licence = backbone.licence or file.licence
+    return network, WeightsSource(file.kind, file.path, sha256, licence=licence)
 
 
 def where(backbone: Backbone) -> WeightsSource | None:

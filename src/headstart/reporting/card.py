@@ -83,13 +83,7 @@ def _facts(contents: Contents) -> Iterator[tuple[str, Content]]:
         [named(PurePath(info.backbone).name if PurePath(info.backbone).is_absolute() else info.backbone)],
     )
     yield "Pretrained weights", _weights(contents)
-    yield (
-        "Licence of the weights",
-        "Headstart does not record it. The licence is that of the source of the pretrained weights; check it "
-        "before you pass the model on."
-        if info.weights != "random"
-        else "None: the weights were trained from random ones.",
-    )
+    yield "Licence of the weights", _licence(contents)
     stages = metrics["head"].get("stages", [])
     yield "Head", f"{info.head}{f', which reads {listed(stages, 5)} and the last stage' if stages else ''}"
     preprocessing = info.preprocessing
@@ -125,6 +119,19 @@ def _weights(contents: Contents) -> Content:
     weights = contents.info.weights
     digest = ["; SHA-256 ", element("code", weights)] if len(weights) == 64 else None
     return [named(" ".join(filter(None, words)), 200), digest]
+
+
+def _licence(contents: Contents) -> Content:
+    """Return the licence of the pretrained weights, as their source states it."""
+    source: dict[str, Any] = contents.metrics["weights_from"]
+    if source["kind"] == "random":
+        return "None: training began with random weights."
+    if licence := source.get("licence"):
+        return [printable(licence), ", as the source of the pretrained weights states it"]
+    words = {"file": "The file", "own network": "The network"}.get(
+        source["kind"], "The source of the weights"
+    )
+    return f"{words} states none. Ask where the weights come from before you pass the model on."
 
 
 def _phases(contents: Contents) -> Html | None:

@@ -86,6 +86,8 @@ class GroundFloor:
             self._run.reopen(stopped)
             self._run.begin_again("A solved head has no checkpoints", force=force)
         say(f"Backbone {backbone.name}, weights: {backbone.source}")
+        if warning := backbone.source.licence_warning:
+            say(warning)
         if backbone.is_file:
             check_on_files(backbone, [photo.photo for photo in self.listing.candidates], say)
         return self._run

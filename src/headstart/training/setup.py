@@ -136,6 +136,8 @@ def prepare(
         network.to(accelerator.device)
         network.eval()  # nothing that runs before training may teach the norms anything
     watchers.say(f"Backbone {backbone.full_name}, weights: {weights}")
+    if weights.licence_warning:
+        watchers.say(weights.licence_warning)
     solvable = head_inputs(network) if tasks.of(listing.task).solver else None
     facts = recipe.Facts(
         num_train,
