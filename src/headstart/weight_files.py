@@ -260,8 +260,9 @@ def in_packages() -> dict[str, WeightsFile]:
 
 def _licence_of(package: importlib.metadata.Distribution | None) -> str:
     """Return the licence that a package states in its metadata; empty if it states none, or a whole text."""
+    stated = {} if package is None else dict(package.metadata.items())  # type: ignore[attr-defined]
     for name in ("License-Expression", "License"):
-        licence = str((package.metadata if package else {}).get(name) or "")
+        licence = str(stated.get(name, ""))
         if licence and licence != "UNKNOWN" and "\n" not in licence and len(licence) <= 100:
             return licence
     return ""
