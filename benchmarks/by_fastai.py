@@ -66,6 +66,7 @@ def answers_of(learner: Learner) -> Answers:
         sha256=[Photo(Path(name)).sha256() for name in rows["image"]],
         split=["val"] * num,
         group=[""] * num,
+        alike=[""] * num,
         fold=np.full(num, -1, np.int32),
         source=["val"] * num,
         label=list(rows["label"]),

@@ -71,7 +71,7 @@ def test_any_csv_reader_opens_it(tmp_path: Path) -> None:
     write_answers(tmp_path / "answers.csv", answers)
     text = (tmp_path / "answers.csv").read_bytes().decode("utf-8", "surrogateescape")
     assert text.startswith(
-        "path,sha256,split,group,fold,source,label,prediction,loss,logit:label,logit:loss,"
+        "path,sha256,split,group,alike,fold,source,label,prediction,loss,logit:label,logit:loss,"
     )
     assert ',"logit: cat ",' in text  # which some readers would strip
     rows = list(csv.DictReader(text.splitlines(keepends=True)))
@@ -146,7 +146,7 @@ def test_a_file_without_the_numbers_of_labels_one_by_one_is_read(tmp_path: Path)
     with open(tmp_path / "answers.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = list(csv.reader(file))
     with open(tmp_path / "old.csv", "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        csv.writer(file).writerows(row[:9] + row[11:] for row in rows)
+        csv.writer(file).writerows(row[:10] + row[12:] for row in rows)
     assert_equal(read_answers(tmp_path / "old.csv"), answers)
 
 
@@ -180,8 +180,8 @@ def test_a_spreadsheets_mark_and_line_ends_are_read(tmp_path: Path) -> None:
     assert_equal(read_answers(tmp_path / "answers.csv"), answers)
 
 
-HEADER = "path,sha256,split,group,fold,source,label,prediction,loss,logit:a,logit:b\n"
-ROW = "a.jpg,00,val,,,val,a,b,0.5,1.0,2.0\n"
+HEADER = "path,sha256,split,group,alike,fold,source,label,prediction,loss,logit:a,logit:b\n"
+ROW = "a.jpg,00,val,,,,val,a,b,0.5,1.0,2.0\n"
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ ROW = "a.jpg,00,val,,,val,a,b,0.5,1.0,2.0\n"
         (
             HEADER + '"a\nb' + ROW[1:5] + '"' + ROW[5:] + ROW[6:],
             DamagedFileError,
-            "line 4: 10 cells, but there are 11 c",
+            "line 4: 11 cells, but there are 12 c",
         ),
         (
             HEADER + ROW + ROW.replace("val", "vla", 1),
@@ -212,7 +212,11 @@ ROW = "a.jpg,00,val,,,val,a,b,0.5,1.0,2.0\n"
             DamagedFileError,
             "source is 'valid'; it must be out-of-fold,",
         ),
-        (HEADER + ROW.replace(",,,", ",,1.5,"), DamagedFileError, "fold is '1.5'; it must be a whole number"),
+        (
+            HEADER + ROW.replace(",,,,", ",,,1.5,"),
+            DamagedFileError,
+            "fold is '1.5'; it must be a whole number",
+        ),
         (HEADER + ROW.replace("0.5", ""), DamagedFileError, "line 2: loss is ''; it must be a number"),
         (HEADER + ROW + ROW[:-3], DamagedFileError, "cut short"),
         (HEADER + ROW + '"' + ROW, DamagedFileError, "line 3: unexpected end of data"),

@@ -33,6 +33,7 @@ def pets(is_right: np.ndarray, **columns: object) -> Answers:
         sha256=[f"hash {row}" for row in range(num)],
         split=["test"] * num,
         group=[""] * num,
+        alike=[""] * num,
         fold=np.full(num, -1, np.int32),
         source=["test"] * num,
         label=[CLASSES[label] for label in labels],
@@ -148,3 +149,21 @@ def test_photos_without_a_hash_are_independent() -> None:
         for row, each in enumerate(records)
     ]
     assert Answers.from_outputs(records, outputs, PETS, "test").units.tolist() == [0, 1, 2, 3]
+
+
+def test_near_duplicates_are_one_unit_also_with_their_groups() -> None:
+    records, outputs = photos(PETS, 6)
+    hashes = [record.sha256 for record in records]
+    connections = [
+        (None, hashes[0]),
+        (None, hashes[0]),
+        ("a", None),
+        ("a", hashes[3]),
+        (None, hashes[3]),
+        (None, None),
+    ]
+    records = [
+        dataclasses.replace(each, group=group, alike=alike)
+        for each, (group, alike) in zip(records, connections, strict=True)
+    ]
+    assert Answers.from_outputs(records, outputs, PETS, "test").units.tolist() == [0, 0, 1, 1, 1, 2]

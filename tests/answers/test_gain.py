@@ -24,6 +24,7 @@ def answers_of(margins: Sequence[float], groups: Sequence[str] | None = None) ->
         sha256=[f"hash {row}" for row in range(num)],
         split=["val"] * num,
         group=[""] * num if groups is None else list(groups),
+        alike=[""] * num,
         fold=np.full(num, -1, np.int32),
         source=["val"] * num,
         label=[CLASSES[label] for label in labels],

@@ -41,7 +41,18 @@ def answers(
     texts = [""] * num
     folds = np.array(fold or [0] * num, np.int32)
     return Answers(
-        texts, texts, texts, texts, folds, [source] * num, labels, texts, np.zeros(num), outputs, tuple(names)
+        texts,
+        texts,
+        texts,
+        texts,
+        texts,
+        folds,
+        [source] * num,
+        labels,
+        texts,
+        np.zeros(num),
+        outputs,
+        tuple(names),
     )
 
 

@@ -49,6 +49,7 @@ def answers_with(num_right: int, num: int = 60) -> Answers:
         sha256=[f"hash {row}" for row in range(num)],
         split=["val"] * num,
         group=[""] * num,
+        alike=[""] * num,
         fold=np.full(num, -1, np.int32),
         source=["val"] * num,
         label=names[labels].tolist(),

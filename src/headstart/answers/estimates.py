@@ -59,7 +59,7 @@ class Estimates:
         folders: The main score by folder of the photos, if there are several beside those of the classes.
         sizes: The main score by size of the photos, where it is known.
         num_photos: Number of photos.
-        num_units: Number of independent photos or groups.
+        num_units: Number of independent photos, groups, or sets of near-duplicates.
         num_errors: Number of these with an error.
         calibration_error: Mean difference between probability and frequency (ECE); None for tasks without
             probabilities.

@@ -50,7 +50,7 @@ class Gain:
 def gain(new: Answers, old: Answers, task: TaskName) -> Gain:
     """Return what a new model gains on the photos that both tables contain.
 
-    Photos of one group, and identical photos, count as dependent.
+    Photos of one group, identical photos and near-duplicates count as dependent.
 
     Args:
         new: Answers of the new model; each path occurs once.

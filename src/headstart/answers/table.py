@@ -1,8 +1,8 @@
 """A table with one row per labelled photo: the outputs of a model for it. ``answers.csv`` is its file format.
 
 The columns are ``path`` (below the data folder, as in ``photos.csv``), ``sha256``, ``split``, ``group``,
-``fold``, ``source``, ``label``, ``prediction``, ``loss``, then ``label:TARGET`` or ``label:xmin`` to
-``label:ymax``, and finally one column per output: ``logit:CLASS``, ``number:TARGET``, or ``box:xmin`` to
+``alike``, ``fold``, ``source``, ``label``, ``prediction``, ``loss``, then ``label:TARGET`` or ``label:xmin``
+to ``label:ymax``, and finally one column per output: ``logit:CLASS``, ``number:TARGET``, or ``box:xmin`` to
 ``box:ymax`` followed by the logits of the box's class. The prefixes prevent conflicts with the names of
 classes. ``label:...`` repeats the numbers of ``label`` in separate columns for spreadsheets; scores are
 computed from ``label``. Outputs are those before thresholds.
@@ -19,6 +19,7 @@ import numpy as np
 
 from headstart import tasks
 from headstart.columns import counted
+from headstart.data.split import connected
 from headstart.data.targets import Scale, Targets
 from headstart.data.text import label_text, path_below
 from headstart.inference.model_file import ModelInfo
@@ -46,6 +47,7 @@ class Answers:
         sha256: SHA-256 of each photo.
         split: ``"train"``, ``"val"`` or ``"test"``.
         group: Group of each photo, which stays on one side of a split; empty if it has none.
+        alike: The smallest SHA-256 among each photo and its near-duplicates; empty if none are known.
         fold: (N,) int32, fold of the cross-validation; -1 for val and test photos.
         source: Origin of each row: see ``Source``.
         label: Label as in ``photos.csv``: a class, a JSON list of classes, numbers separated by spaces, or
@@ -61,6 +63,7 @@ class Answers:
     sha256: Sequence[str]
     split: Sequence[str]
     group: Sequence[str]
+    alike: Sequence[str]
     fold: np.ndarray
     source: Sequence[str]
     label: Sequence[str]
@@ -107,6 +110,7 @@ class Answers:
             sha256=[record.sha256 for record in records],
             split=[SPLIT_OF[source]] * len(records),
             group=[record.group or "" for record in records],
+            alike=[record.alike or "" for record in records],
             fold=np.full(len(records), -1, np.int32) if folds is None else np.asarray(folds, np.int32),
             source=[source] * len(records),
             label=[label_text(record, info.task, info.class_names) for record in records],
@@ -136,14 +140,12 @@ class Answers:
 
     @property
     def units(self) -> np.ndarray:
-        """(N,) ints: photos of one group have the same number, and so do identical photos without a group.
-        Photos with different numbers are independent.
+        """(N,) ints: photos of one group have the same number, and so do copies and near-duplicates. Photos
+        with different numbers are independent.
         """
-        names = [
-            ("group", group) if group else ("sha256", sha256) if sha256 else ("path", path)
-            for group, sha256, path in zip(self.group, self.sha256, self.path, strict=True)
-        ]
-        number: dict[tuple[str, str], int] = {}
+        photos = (sha256 or path for sha256, path in zip(self.sha256, self.path, strict=True))
+        number: dict[str, int] = {}
+        names = connected(zip(photos, self.group, self.alike, strict=True))
         return np.array([number.setdefault(name, len(number)) for name in names], int)
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from headstart import tasks
@@ -221,6 +221,16 @@ def unit_names(records: Sequence[Record]) -> list[str]:
     It is named after the photo's hash or its group; of photos and groups that are connected by copies or
     near-duplicates, after the first.
     """
+    return connected((record.sha256, record.group, record.alike) for record in records)
+
+
+def connected(photos: Iterable[tuple[str, str | None, str | None]]) -> list[str]:
+    """Return the name of the unit of each photo: see ``unit_names``.
+
+    Args:
+        photos: Hash, group and smallest hash of the near-duplicates of each photo; None or empty if unknown.
+    """
+    photos = list(photos)
     name_of: dict[str, str] = {}
 
     def first(name: str) -> str:
@@ -232,12 +242,12 @@ def unit_names(records: Sequence[Record]) -> list[str]:
         low, high = sorted((first(one), first(other)))  # "group" before "photo": no new photo renames a group
         name_of[high] = low
 
-    for record in records:
-        if record.group is not None:
-            connect(f"group {record.group}", f"photo {record.sha256}")
-        if record.alike is not None:
-            connect(f"photo {record.alike}", f"photo {record.sha256}")
-    return [first(f"photo {record.sha256}") for record in records]
+    for sha256, group, alike in photos:
+        if group:
+            connect(f"group {group}", f"photo {sha256}")
+        if alike:
+            connect(f"photo {alike}", f"photo {sha256}")
+    return [first(f"photo {sha256}") for sha256, _, _ in photos]
 
 
 def _units(
