@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from headstart.answers.seen import chosen_on_validation, notes_on_seen, num_seen
 from headstart.errors import DataError
 from headstart.images.photo import Photo
 from headstart.inference.model_file import seal_onnx
-from headstart.inference.predictor import Predictor
+from headstart.inference.predictor import Predictor, load
 from headstart.records import Record
 
 
@@ -86,6 +87,18 @@ def test_scores_are_those_of_the_predictions(predictor: Predictor, paint: Paint)
     assert (answers.label, answers.prediction) == (labels, [p.label for p in predictions])
     accuracy = np.mean([p.label == label for p, label in zip(predictions, labels, strict=True)])
     assert scores_of(answers, INFO).accuracy == accuracy == evaluate(predictor, root).scores.accuracy
+
+
+def test_decisions_of_the_run_are_mentioned_for_the_same_photos_only(paint: Paint, tmp_path: Path) -> None:
+    photos, run = paint(MIXED), tmp_path / "run"
+    run.mkdir()
+    (run / "config.toml").write_text(f"data = {str(photos)!r}\ndecisions = 'my-findings.csv'\n")
+    (run / "model.onnx").write_bytes(seal_onnx(colours_model(), INFO))
+    of_run = load(run)
+    (note,) = evaluate(of_run, photos).notes
+    assert "trained with the decisions of my-findings.csv, which are not applied" in note
+    other = shutil.copytree(photos, tmp_path / "other photos")
+    assert not evaluate(of_run, other).notes
 
 
 SPLITS = {

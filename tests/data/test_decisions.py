@@ -109,6 +109,13 @@ def test_decisions_that_match_no_photo_are_reported(few: Path, tmp_path: Path) -
         read_source(few, decisions=decided(tmp_path, row("blue/gone.jpg", "drop")))
 
 
+def test_a_file_in_another_encoding_is_named_as_such(few: Path, tmp_path: Path) -> None:
+    file = tmp_path / "findings.csv"
+    file.write_bytes("\n".join([HEADER, row("grün/é.jpg", "drop"), ""]).encode("cp1252"))
+    with pytest.raises(DataError, match="not in UTF-8"):
+        read_source(few, decisions=file)
+
+
 def test_paths_may_be_written_in_full_and_words_in_capitals(few: Path, tmp_path: Path) -> None:
     rows = [row(str(few / "blue" / "blue0.jpg"), "DROP"), row("red\\red0.jpg", "Label blue")]
     after = classes(read_source(few, decisions=decided(tmp_path, *rows)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -84,7 +85,28 @@ def evaluate(
         decisions=decisions,
         for_training=False,
     )
-    return _of_listing(predictor, listing, split, data, has_groups=group_by is not None)
+    found = _of_listing(predictor, listing, split, data, has_groups=group_by is not None)
+    if decisions is None and (note := _note_on_decisions(predictor, data)):
+        found = dataclasses.replace(found, notes=(*found.notes, note))
+    return found
+
+
+def _note_on_decisions(predictor: Predictor, data: str | os.PathLike[str]) -> str:
+    """Say that a run was trained on these data with decisions that are not applied now; or return nothing."""
+    if predictor.path is None:
+        return ""
+    try:
+        config = Path(predictor.path).with_name("config.toml").read_text("utf-8", errors="surrogateescape")
+        settings = tomllib.loads(config)
+        file = settings.get("decisions")
+        if not file or Path(settings["data"]).resolve() != Path(data).resolve():
+            return ""
+    except (OSError, ValueError, KeyError, TypeError):  # no run folder, or not a readable one
+        return ""
+    return (
+        f"The run was trained with the decisions of {file}, which are not applied to these photos. To drop and "
+        "relabel the same photos: --decisions FILE"
+    )
 
 
 def _of_listing(

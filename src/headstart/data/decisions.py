@@ -10,6 +10,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ _NEEDED: Final = ("path", "kind", "other_path", "decision")
 _OF_PHOTOS: Final = frozenset({"leak", "copy", "near-duplicate", "wrong-label", "faulty-photo"})
 _ALLOWED: Final = "Allowed are drop, keep and label NAME; leave it empty to decide nothing."
 _MOST_NAMED: Final = 5
+_NOT_UTF8: Final = re.compile("[\udc80-\udcff]")  # how Python reads bytes that are not UTF-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +255,8 @@ def _notes(decisions: Decisions, num_dropped: int, num_relabelled: int, used: se
         f"{counted(len(unknown), 'decision')} of {decisions.source} {are} of these data: "
         f"{listed(unknown, _MOST_NAMED)}"
     )
+    if any(_NOT_UTF8.search(path) for path in lines.keys() - used):
+        text += ". The file is not in UTF-8: spreadsheets have a format CSV UTF-8 to save it in"
     if not used:
         raise DataError(
             f"{text}. Paths are below the data folder, as in answers.csv. Name the data that were checked."
