@@ -104,8 +104,8 @@ def _note_on_decisions(predictor: Predictor, data: str | os.PathLike[str]) -> st
     except (OSError, ValueError, KeyError, TypeError):  # no run folder, or not a readable one
         return ""
     return (
-        f"The run was trained with the decisions of {file}, which are not applied to these photos. To drop and "
-        "relabel the same photos: --decisions FILE"
+        f"The run was trained with the decisions of {file}, which are not applied to these photos. To apply "
+        "them: --decisions FILE"
     )
 
 
