@@ -85,7 +85,7 @@ class UpperFloor:
             watchers: See what happens.
             stopwatch: For the seconds.
         """
-        self.config, self.listing = setup.config, setup.listing
+        self.config, self.listing, self.is_solved = setup.config, setup.listing, False
         self._setup, self._accelerator = setup, accelerator
         self._watchers, self._stopwatch = watchers, stopwatch
         self._cleanup = ExitStack()
