@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from headstart import tasks
+from headstart.answers.by_folds import sentence_on_folds
 from headstart.answers.intervals import Interval, of_mean, of_proportion, over_units
 from headstart.answers.seen import chosen_by
 from headstart.columns import counted, listed, named_score
@@ -29,6 +30,9 @@ def verdict(contents: Contents) -> Html:
     return html_of(
         [
             paragraph(_sentence(contents), class_="verdict"),
+            paragraph(sentence_on_folds(contents.metrics["folds"]["num_folds"]))
+            if contents.kind == "held-out"
+            else None,
             [paragraph("What limits this score:"), listing(limits)] if limits else None,
         ]
     )
@@ -82,7 +86,8 @@ def _sentence(contents: Contents) -> str:
             f"classes of the photo on {num_right:,}."
         )
     num_right = int(values.sum())
-    return f"The model is right on {num_right:,} of {photos}: accuracy {percent(mean)}{within}."
+    who = "The model is" if contents.kind != "held-out" else "Models trained without the photo are"
+    return f"{who} right on {num_right:,} of {photos}: accuracy {percent(mean)}{within}."
 
 
 def _between(interval: Interval, digits: str) -> str:
@@ -111,6 +116,8 @@ def _limits(contents: Contents) -> Iterator[str]:
             f"The {chosen} were chosen on these validation photos, so the score is slightly optimistic. "
             f"Photos in a folder named test would give an honest one."
         )
+    if contents.kind == "held-out" and tasks.of(contents.info.task).has_labels:
+        yield "The thresholds were chosen on these photos, so F1 is slightly optimistic."
     if contents.kind == "training":
         yield "There are no validation photos: models that were trained without each photo answered it."
     yield from _limit_of_leaks(contents)
@@ -136,8 +143,7 @@ def _limit_of_number(contents: Contents) -> Iterator[str]:
 
 
 def _limit_of_leaks(contents: Contents) -> Iterator[str]:
-    split = "test" if contents.kind == "test" else "val"
-    clean = contents.metrics.get("without_leaks", {}).get(split)
+    clean = contents.metrics.get("without_leaks", {}).get(contents.scored.source[0])
     if clean is None:
         return
     num = len(contents.scored)

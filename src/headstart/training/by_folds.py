@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from headstart import tasks
+from headstart.answers.by_folds import SCORES_OF
 from headstart.answers.estimates import estimates_of, metrics_of
 from headstart.answers.file import read_answers
 from headstart.answers.scores import scores_of, summary_of
@@ -20,8 +21,6 @@ from headstart.data.text import path_below
 from headstart.errors import RunFolderError
 from headstart.inference.model_file import ModelInfo
 from headstart.training.run.run_folder import RunFolder
-
-SCORES_OF: Final = "models that were trained without the photo's fold, not model.onnx"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,19 +50,6 @@ class ByFolds:
             "by_fold": [{"num_photos": len(of_fold), **summary_of(of_fold, info)} for of_fold in each],
             **metrics_of(scores_of(self.answers, info), estimates_of(self.answers, info)),
         }
-
-    @property
-    def sentence(self) -> str:
-        """Whose scores these are, in words."""
-        return sentence_on_folds(self.num_folds)
-
-
-def sentence_on_folds(num_folds: int) -> str:
-    """Say whose scores the scores of folds are."""
-    return (
-        f"These are scores of {num_folds} models, each trained without one fold of the photos and scored on "
-        f"it. The model in the file was trained on all of these photos, so nothing has scored it."
-    )
 
 
 def read_folds(folder: Path, num_folds: int, info: ModelInfo, splits: Splits, root: str) -> ByFolds:

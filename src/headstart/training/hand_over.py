@@ -79,7 +79,8 @@ def hand_over(
     metrics = _metrics(model, dataset, splits, scored, stopwatch)
     with stopwatch("findings"):
         findings = find_in_run(model, dataset, splits, near, decisions)
-        metrics |= summary_of_findings(findings, scored, info, watchers.say)
+        held_out = {name: answers for name, answers in scored.items() if name != "folds"}
+        metrics |= summary_of_findings(findings, held_out, info, watchers.say)
     products = {FINDINGS: partial(write_findings, findings), **products}  # the report reads the findings
     parts = partial(_parts, model, splits, dataset.root, scored)
     failed = make_products(Finished(run.path, model.predictor, parts, metrics), products)
@@ -105,8 +106,6 @@ def _say_what_was_fitted(model: Model, watchers: Watchers) -> None:
         watchers.say(model.calibration.sentence)
     if model.unknown:
         watchers.say(model.unknown.sentence)
-    if model.by_folds:
-        watchers.say(model.by_folds.sentence)
 
 
 def _answer_test_photos(run: RunFolder, model: Model, dataset: Dataset, splits: Splits) -> Answers:
