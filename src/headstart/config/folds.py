@@ -20,7 +20,7 @@ def folds_setting() -> Any:
     return setting(
         None,
         "score every photo by a model that was trained without its fold, of this number of folds; the model "
-        "that is handed over is trained on all photos",
+        "that is handed over uses all photos",
         at_least=2,
         at_most=MOST,
         shown="none",

@@ -51,7 +51,8 @@ def find_in_run(
     """
     row_of = {id(record): row for row, record in enumerate(dataset.records)}
     names = [""] * len(row_of)
-    for name, records in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
+    val = "val" if model.by_folds is None else "train"  # where folds score, they only choose weights
+    for name, records in (("train", splits.train), (val, splits.val), ("test", splits.test)):
         for record in records:
             names[row_of[id(record)]] = name
     outputs, has_answer = _raw_outputs(model, splits, row_of, dataset.root)
