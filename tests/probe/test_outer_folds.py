@@ -18,8 +18,8 @@ from headstart.probe.outer_folds import folds_of, likely_val, pooled, split_phot
 from headstart.records import Candidate, Dataset, Listing, Record
 
 
-def records_of(labels: Sequence[int], **differing: Sequence[Any]) -> list[Record]:
-    found = [Record(Photo(f"{row}.jpg"), label, None, f"{row:064x}") for row, label in enumerate(labels)]
+def records_of(classes: Sequence[int], **differing: Sequence[Any]) -> list[Record]:
+    found = [Record(Photo(f"{row}.jpg"), label, None, f"{row:064x}") for row, label in enumerate(classes)]
     for name, values in differing.items():
         found = [
             dataclasses.replace(record, **{name: value}) for record, value in zip(found, values, strict=True)

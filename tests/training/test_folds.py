@@ -75,9 +75,6 @@ def test_a_report_without_test_photos_says_whose_score_it_is(make_photos: Any, t
     report = (found.path / "report.html").read_text("utf-8")
     assert "Models trained without the photo are right on" in report
     assert sentence_on_folds(2) in report
-    assert (
-        hs.evaluate(found.path, data).scores.summary["accuracy"] >= found.metrics["folds"]["accuracy"] - 0.2
-    )
 
 
 def test_the_same_command_gives_the_same_bits(run: hs.TrainResult, photos: Path, tmp_path: Path) -> None:
@@ -125,8 +122,8 @@ def table_of(folder: Path, labels: Sequence[str], column: str, *, is_coloured: b
     ("column", "names", "options"),
     [
         ("label", ("cat", "dog", "owl"), {}),
-        ("label", ("cat", "dog", "owl"), {"select": "val_macro_f1"}),
-        ("labels", ("cat", "dog", "cat;dog"), {}),
+        pytest.param("label", ("cat", "dog", "owl"), {"select": "val_macro_f1"}, marks=pytest.mark.slow),
+        pytest.param("labels", ("cat", "dog", "cat;dog"), {}, marks=pytest.mark.slow),
         ("weight", ("1.5", "2.5", "9"), {"target": "weight"}),
     ],
     ids=["classes", "adjusted", "labels", "numbers"],
@@ -231,7 +228,7 @@ def test_answers_of_the_runs_of_folds_are_gathered_in_the_order_of_the_photos(tm
         ({"folds": 3, "val": "photos"}, "folds is 3, but val names photos"),
         ({"folds": 3, "recipe": "best"}, "folds is 3, but recipe is 'best'"),
         (
-            {"folds": 13, "recipe": "probe", "size_px": 32},
+            {"folds": 13, "recipe": "probe"},
             "folds is 13, but the class 'blue' has only 12 photos",
         ),
     ],
@@ -292,9 +289,8 @@ def test_training_in_steps_is_scored_by_a_run_per_fold_also_after_an_interruptio
     assert set(whole.answers.source) == {"folds", "test"}
     for number in (1, 2):
         photos_of_run = (whole.path / "folds" / str(number) / "photos.csv").read_text()
-        trained = {
-            line.split('","')[0].strip('"') for line in photos_of_run.splitlines() if '"test"' not in line
-        }
+        lines = [line for line in photos_of_run.splitlines() if '"test"' not in line]
+        trained = {line.split('","')[0].strip('"') for line in lines}
         assert not trained & set(of_folds[of_folds.fold == number - 1].path)
     assert whole.metrics["folds"]["num_folds"] == 2
     assert "val_loss" not in whole.metrics["best"]

@@ -126,8 +126,11 @@ def on_common_photos(runs: Sequence[Run]) -> tuple[str, list[Run], list[str]]:
         if "folds" in run.answers.source
     ]
     if seen:
+        what = (
+            "validation or test photo" if not any("folds" in run.answers.source for run in runs) else "photo"
+        )
         notes.append(
-            f"{counted(len(seen), 'photo')} left out, because one of the runs was trained on the same photo."
+            f"{counted(len(seen), what)} left out, because one of the runs was trained on the same photo."
         )
     common = [key for key in rows[0] if key not in seen and all(key in of_run for of_run in rows)]
     kept = [key for key in common if len({_label(*each, key) for each in zip(runs, rows, strict=True)}) == 1]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from headstart.config.checking import setting
-
-if TYPE_CHECKING:
-    from headstart.config.settings import TrainConfig
 
 MOST: Final = 20
 """Largest number of folds."""
@@ -40,15 +37,19 @@ def fold_setting() -> Any:
     )
 
 
-def contradictions_of_splits(config: TrainConfig) -> list[str]:
-    """Return what contradicts one another in the settings of splits, each in a sentence."""
+def contradictions_of_splits(config: Any) -> list[str]:
+    """Return a sentence for each contradiction between settings of splits.
+
+    Args:
+        config: A ``TrainConfig``. Untyped, because its module imports this one.
+    """
     if config.val_fraction + config.test >= 1:
         return [f"val is {config.val:g} and test is {config.test:g}; together they must be below 1."]
     if config.fold is not None and config.folds is None:
         return [f"fold is {config.fold}, but folds is not set. Set the number of folds, such as folds = 5."]
     if config.folds is None:
         return []
-    problems = []
+    problems: list[str] = []
     if config.fold is not None and config.fold > config.folds:
         problems.append(f"fold is {config.fold}, but folds is {config.folds}. Use 1 to {config.folds}.")
     if isinstance(config.val, str):

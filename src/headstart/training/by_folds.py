@@ -30,7 +30,7 @@ class ByFolds:
     Attributes:
         num_folds: Number of folds.
         answers: N rows with the source ``folds``, with outputs as calibrated by each model.
-        raw: (N, D) float32, outputs before calibration, in the form of ``answers.outputs``.
+        raw: (N, D) float32, outputs before calibration, in the form of the outputs of ``answers``.
     """
 
     num_folds: int

@@ -33,7 +33,6 @@ from headstart.products.outputs import (
 from headstart.products.parity import check_parity
 from headstart.products.safetensors import save_network
 from headstart.records import Dataset, Record
-from headstart.training.by_folds import read_folds
 from headstart.training.floor import Model
 from headstart.training.run.provenance import versions_in_steps
 from headstart.training.run.run_dir import RunDir
@@ -104,10 +103,7 @@ def finish(
         "best": {"phase": best.phase, "epoch": best.epoch, "share": share},
         "parity": asdict(parity),
     }
-    by_folds = None
-    if config.folds is not None and config.fold is None:
-        by_folds = read_folds(run.path.parent, config.folds, info, splits, dataset.root)
-    return Model(finished, outputs, answered, facts, calibration, by_folds=by_folds)
+    return Model(finished, outputs, answered, facts, calibration)
 
 
 def _calibrated(

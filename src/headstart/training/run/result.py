@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from headstart import tasks
 from headstart.answers.by_folds import sentence_on_folds
 from headstart.answers.file import read_answers
 from headstart.answers.gain import Gain
@@ -87,7 +88,7 @@ class TrainResult:
             num_photos = self.metrics["answers"]["folds"]
             lines.append(f"Folds: {_headline(folds)} on {counted(num_photos, 'photo')}")
             lines.append(sentence_on_folds(folds["num_folds"]))
-            if self.metrics["task"] == "multilabel":
+            if tasks.of(self.metrics["task"]).has_labels:
                 lines.append("The thresholds were chosen on the same photos, so F1 is slightly optimistic.")
         else:
             validated = counted(images["val"], "photo")
