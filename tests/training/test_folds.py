@@ -64,6 +64,8 @@ def test_the_scores_are_those_of_the_folds_and_every_output_says_so(
     assert repr(run).startswith("Folds: accuracy")
     report = (run.path / "report.html").read_text("utf-8")
     assert "The model is right on" in report  # on the test photos, which the file has answered
+    assert "By folds, on 36 other photos: accuracy" in report
+    assert sentence_on_folds(3) in report
     without_test = hs.report(run.path)
     assert without_test.path.is_file()
     assert capsys.readouterr().out == ""

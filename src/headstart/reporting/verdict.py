@@ -30,9 +30,7 @@ def verdict(contents: Contents) -> Html:
     return html_of(
         [
             paragraph(_sentence(contents), class_="verdict"),
-            paragraph(sentence_on_folds(contents.metrics["folds"]["num_folds"]))
-            if contents.kind == "held-out"
-            else None,
+            _on_folds(contents),
             [paragraph("What limits this score:"), listing(limits)] if limits else None,
         ]
     )
@@ -78,7 +76,7 @@ def _sentence(contents: Contents) -> str:
     within = ""
     if interval:
         low, high = (end * 100 for end in interval)
-        within = f" (95\N{NO-BREAK SPACE}% interval {low:.1f} to {high:.1f}\N{NO-BREAK SPACE}%)"
+        within = f" ({_between(tuple(interval), '.3g')})" if interval else ""
     if task.has_labels:
         num_right = int(answers.is_right.sum())
         return (
@@ -88,6 +86,22 @@ def _sentence(contents: Contents) -> str:
     num_right = int(values.sum())
     who = "The model is" if contents.kind != "held-out" else "Models trained without the photo are"
     return f"{who} right on {num_right:,} of {photos}: accuracy {percent(mean)}{within}."
+
+
+def _on_folds(contents: Contents) -> Html | None:
+    """Return whose scores those of folds are; where the verdict is about test photos, with the main score."""
+    folds, name = contents.metrics.get("folds"), contents.main_score
+    if folds is None:
+        return None
+    score = ""
+    if contents.kind != "held-out":
+        interval = folds.get(f"{name}_interval")
+        within = (
+            f" (95\N{NO-BREAK SPACE}% interval {interval_text(name, tuple(interval))})" if interval else ""
+        )
+        photos = counted(contents.metrics["answers"]["folds"], "other photo")
+        score = f"By folds, on {photos}: {named_score(name, folds[name])}{within}. "
+    return paragraph(score + sentence_on_folds(folds["num_folds"]))
 
 
 def _between(interval: Interval, digits: str) -> str:
