@@ -83,7 +83,7 @@ SOMETIMES = {
     *("failed", "best.share", "phases[].micro_batch", "without_leaks"),
     *("head.penalties", "head.cv_mae", "head.stages", "head.stage_errors"),
     *("head.tau", "head.tau_scores"),
-    *("folds", "folds.num_folds", "folds.scores_of", "folds.by_fold"),
+    *("folds", "folds.num_folds", "folds.scores_of", "folds.by_fold", "answers.folds"),
     *("unknown", "unknown.threshold", "unknown.false_rejects", "unknown.num_photos"),
     *("unknown.val_rejected", "unknown.val_interval"),
     *(

@@ -76,7 +76,7 @@ def _sentence(contents: Contents) -> str:
     within = ""
     if interval:
         low, high = (end * 100 for end in interval)
-        within = f" ({_between(tuple(interval), '.3g')})" if interval else ""
+        within = f" (95\N{NO-BREAK SPACE}% interval {low:.1f} to {high:.1f}\N{NO-BREAK SPACE}%)"
     if task.has_labels:
         num_right = int(answers.is_right.sum())
         return (
@@ -96,9 +96,7 @@ def _on_folds(contents: Contents) -> Html | None:
     score = ""
     if contents.kind != "held-out":
         interval = folds.get(f"{name}_interval")
-        within = (
-            f" (95\N{NO-BREAK SPACE}% interval {interval_text(name, tuple(interval))})" if interval else ""
-        )
+        within = f" ({_between(tuple(interval), '.3g')})" if interval else ""
         photos = counted(contents.metrics["answers"]["folds"], "other photo")
         score = f"By folds, on {photos}: {named_score(name, folds[name])}{within}. "
     return paragraph(score + sentence_on_folds(folds["num_folds"]))

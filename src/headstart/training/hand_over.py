@@ -129,7 +129,7 @@ def _metrics(
     num_out_of_fold = int((out_of_fold.fold >= 0).sum()) if out_of_fold is not None else 0
     best = {name: value for name, value in facts["best"].items() if name != "share"}
     share = facts["best"]["share"]
-    num_folds = len(scored.get("folds", ()))
+    num_by_folds = len(scored.get("folds", ()))
     metrics = {
         "task": info.task,
         "backbone": info.backbone,
@@ -151,10 +151,10 @@ def _metrics(
         },
         "answers": {
             "out_of_fold": num_out_of_fold,
-            "without": 0 if num_folds else len(splits.train) - num_out_of_fold,
-            "folds": num_folds,
+            "without": 0 if num_by_folds else len(splits.train) - num_out_of_fold,
             "val": len(scored.get("val", ())),
             "test": len(scored.get("test", ())),
+            **({"folds": num_by_folds} if num_by_folds else {}),
         },
         "phases": facts["phases"],
         "best": best

@@ -56,13 +56,14 @@ class TrainResult:
         """Return the HTML for a notebook."""
         if not self.metrics:
             return html.escape(repr(self))
-        columns = {"folds": _scores(self.metrics["folds"])} if "folds" in self.metrics else {}
-        columns = columns or {"validation": _val_scores(self.metrics)}
-        if "test" in self.metrics:
-            columns["test"] = _scores(self.metrics["test"])
         images = self.metrics["images"]
         counts = {"validation": images["val"], "test": images["test"]}
-        counts["folds"] = self.metrics["answers"].get("folds", 0)
+        columns = {"validation": _val_scores(self.metrics)}
+        if "folds" in self.metrics:
+            columns = {"folds": _scores(self.metrics["folds"])}
+            counts["folds"] = self.metrics["answers"]["folds"]
+        if "test" in self.metrics:
+            columns["test"] = _scores(self.metrics["test"])
         names = list(dict.fromkeys(name for scores in columns.values() for name in scores))
         header = ["", *(f"{name}, {counted(counts[name], 'photo')}" for name in columns)]
         rows = [
