@@ -71,7 +71,7 @@ def test_every_setting_is_listed() -> None:
 
 
 def test_the_files_of_a_run_are_listed(run: Path) -> None:
-    of_others = {"curves.png", "trackers.json", "tensorboard/", "wandb/", "checkpoints/", "steps/"}
+    of_others = {"curves.png", "trackers.json", "tensorboard/", "wandb/", "checkpoints/", "steps/", "folds/"}
     assert TABLES["The run folder: file"] == {path.name for path in run.iterdir()} | of_others
     assert {name.rstrip("/") for name in TABLES["The run folder: file"]} == set(FILES_OF_A_RUN)
 
@@ -83,6 +83,7 @@ SOMETIMES = {
     *("failed", "best.share", "phases[].micro_batch", "without_leaks"),
     *("head.penalties", "head.cv_mae", "head.stages", "head.stage_errors"),
     *("head.tau", "head.tau_scores"),
+    *("folds", "folds.num_folds", "folds.scores_of", "folds.by_fold", "answers.folds"),
     *("unknown", "unknown.threshold", "unknown.false_rejects", "unknown.num_photos"),
     *("unknown.val_rejected", "unknown.val_interval"),
     *(

@@ -42,10 +42,12 @@ training/tools/figure
 training/watch
 training/steps/tensors
 training/run
+training/by_folds
 training/floor
 training/findings
 training/hand_over
 training/probe_setup
+training/solve_folds
 training/ground
 training/steps
 training/setup
@@ -65,6 +67,7 @@ HOUSE = [*GROUND_FLOOR.split(), *UPPER_FLOOR.split()]
 WITHOUT_TORCH = {
     *("products/answers_csv", "products/calibration", "products/export", "products/finished"),
     *("products/outputs", "products/product", "products/report_html", "products/unknown"),
+    *("training/by_folds", "training/solve_folds", "training/run/copied", "training/tools/folds"),
     *("training/choose", "training/findings", "training/floor", "training/ground", "training/hand_over"),
     *("training/probe_setup", "training/train"),
     *("training/run/history", "training/run/interrupt", "training/run/moved", "training/run/photos_csv"),

@@ -54,7 +54,8 @@ class Comparison(Sequence[ComparedRun]):
 
     Attributes:
         metric: Name of the main score, such as ``"accuracy"``.
-        photos: What the photos are: ``"test"``, ``"validation"`` or ``"test or validation"``.
+        photos: What the photos are: ``"test"``, ``"validation"``, ``"held-out"`` (by folds), or several of
+            these, such as ``"test or validation"``.
         num_photos: Number of photos that were compared.
         notes: Notes for the user.
     """

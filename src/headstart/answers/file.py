@@ -211,7 +211,7 @@ _READ: Final[Mapping[str, Callable[[str], Any]]] = {
 }
 
 _ALLOWED: Final = {
-    "split": ", ".join(SPLIT_OF.values()),
+    "split": ", ".join(dict.fromkeys(SPLIT_OF.values())),
     "fold": "a whole number, or empty",
     "source": ", ".join(SPLIT_OF),
 }

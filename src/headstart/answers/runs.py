@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -19,6 +19,7 @@ from headstart.errors import RunFolderError, UsageError, did_you_mean
 from headstart.inference.model_file import ModelInfo, open_onnx
 
 _MOST_NAMED: Final = 5
+_IN_WORDS: Final = {"val": "validation", "folds": "held-out"}
 
 _Key: TypeAlias = tuple[str, str]  # path below the data folder, and SHA-256
 
@@ -31,7 +32,8 @@ class Run:
         name: What it is called in a comparison.
         path: Its folder.
         info: Description of its model.
-        answers: Its answers of ``model.onnx``: for validation and test photos.
+        answers: Its answers for photos that the answering model was not trained on: of ``model.onnx`` for
+            validation and test photos, or of the models of folds.
         recipe: How it was trained.
         trained_on: SHA-256 of its training photos; None if its ``photos.csv`` cannot be read.
     """
@@ -103,8 +105,8 @@ def on_common_photos(runs: Sequence[Run]) -> tuple[str, list[Run], list[str]]:
         runs: At least two runs with the same labels.
 
     Returns:
-        What the photos are (``"test"``, ``"validation"``, or both), the runs with answers for the same photos
-        in the same order, and notes for the user.
+        What the photos are (``"test"``, ``"validation"``, ``"held-out"`` of folds, or several), the runs with
+        answers for the same photos in the same order, and notes for the user.
 
     Raises:
         UsageError: There are no such photos.
@@ -115,12 +117,20 @@ def on_common_photos(runs: Sequence[Run]) -> tuple[str, list[Run], list[str]]:
         for name in unknown
     ]
     rows = [_rows(run.answers) for run in runs]
-    trained_on = frozenset[str]().union(*(run.trained_on or () for run in runs))
-    seen = {key for of_run in rows for key in of_run if key[1] in trained_on}
+    keys = {key for of_run in rows for key in of_run}
+    seen = set[_Key]().union(*(_seen_by(run, of_run, keys) for run, of_run in zip(runs, rows, strict=True)))
+    notes += [
+        f"{run.name} was scored by folds: its answers are those of models that were trained without the "
+        f"photo's fold, not those of its file."
+        for run in runs
+        if "folds" in run.answers.source
+    ]
     if seen:
+        what = (
+            "validation or test photo" if not any("folds" in run.answers.source for run in runs) else "photo"
+        )
         notes.append(
-            f"{counted(len(seen), 'validation or test photo')} left out, because one of the runs was trained "
-            f"on the same photo."
+            f"{counted(len(seen), what)} left out, because one of the runs was trained on the same photo."
         )
     common = [key for key in rows[0] if key not in seen and all(key in of_run for of_run in rows)]
     kept = [key for key in common if len({_label(*each, key) for each in zip(runs, rows, strict=True)}) == 1]
@@ -141,11 +151,21 @@ def on_common_photos(runs: Sequence[Run]) -> tuple[str, list[Run], list[str]]:
         replace(run, answers=run.answers[np.array([of_run[key] for key in kept])])
         for run, of_run in zip(runs, rows, strict=True)
     ]
-    return " or ".join({"val": "validation"}.get(name, name) for name in names), aligned, notes
+    return " or ".join(_IN_WORDS.get(name, name) for name in names), aligned, notes
 
 
 def _rows(answers: Answers) -> dict[_Key, int]:
     return {key: row for row, key in enumerate(zip(answers.path, answers.sha256, strict=True))}
+
+
+def _seen_by(run: Run, rows: Mapping[_Key, int], keys: Iterable[_Key]) -> set[_Key]:
+    """Return the photos whose content the model that answers them in a run was trained on."""
+    trained_on = run.trained_on or frozenset()
+    return {
+        key
+        for key in keys
+        if key[1] in trained_on and not (key in rows and run.answers.source[rows[key]] == "folds")
+    }
 
 
 def _label(run: Run, rows: dict[_Key, int], key: _Key) -> str:

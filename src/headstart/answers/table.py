@@ -25,12 +25,13 @@ from headstart.data.text import label_text, path_below
 from headstart.inference.model_file import ModelInfo
 from headstart.records import Record
 
-Source: TypeAlias = Literal["out-of-fold", "val", "test"]
-"""Origin of a row: ``"out-of-fold"`` for a training photo (outputs of a head that was solved without it),
-``"val"`` or ``"test"`` for outputs of the model file.
+Source: TypeAlias = Literal["out-of-fold", "folds", "val", "test"]
+"""Origin of a row: ``"out-of-fold"`` for a training photo (outputs of a head that was solved without it, with
+settings that were chosen on all training photos); ``"folds"`` for outputs of a model that was trained, and
+whose settings were chosen, without the photo's fold; ``"val"`` or ``"test"`` for outputs of the model file.
 """
 
-SPLIT_OF: Final = {"out-of-fold": "train", "val": "val", "test": "test"}
+SPLIT_OF: Final = {"out-of-fold": "train", "folds": "train", "val": "val", "test": "test"}
 
 LABEL: Final = "label:"  # begins the names of columns that repeat a label's numbers
 
@@ -48,7 +49,7 @@ class Answers:
         split: ``"train"``, ``"val"`` or ``"test"``.
         group: Group of each photo, which stays on one side of a split; empty if it has none.
         alike: The smallest SHA-256 among each photo and its near-duplicates; empty if none are known.
-        fold: (N,) int32, fold of the cross-validation; -1 for val and test photos.
+        fold: (N,) int32, fold of the cross-validation, or that scores the photo; -1 for val and test photos.
         source: Origin of each row: see ``Source``.
         label: Label as in ``photos.csv``: a class, a JSON list of classes, numbers separated by spaces, or
             the class of a box and its sides in pixels.

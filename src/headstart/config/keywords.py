@@ -54,6 +54,8 @@ class TrainSettings(FeatureSettings, total=False):
 
     decisions: str | os.PathLike[str] | None
     test: float
+    folds: int | None
+    fold: int | None
     min_visible: float
     head: str
     recipe: str | os.PathLike[str]

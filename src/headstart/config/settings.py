@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 
 from headstart.config.backbone import contradictions_of_backbone
 from headstart.config.checking import as_it_is, check_fields, checked, setting, settings_of
+from headstart.config.folds import contradictions_of_splits, fold_setting, folds_setting
 from headstart.config.phase import PhaseConfig, of_last_phase
 from headstart.config.phases import OF_A_PHASE, RECIPES, changes_of, contradictions, phases_of, read_recipe
 from headstart.config.toml import read_toml
@@ -78,6 +79,8 @@ class TrainConfig:
         commands=(),
         needs="test",
     )
+    folds: int | None = folds_setting()
+    fold: int | None = fold_setting()
     task: str = _labels(
         "auto",
         "what is predicted",
@@ -276,10 +279,7 @@ class TrainConfig:
         else:
             self._set(phase_settings=self.phase_settings or None)
             problems.extend(contradictions(str(self.recipe), changes, self.select))
-        if not problems:
-            problems = contradictions_of_backbone(self)
-        if not problems and self.val_fraction + self.test >= 1:
-            problems = [f"val is {self.val:g} and test is {self.test:g}; together they must be below 1."]
+        problems = problems or contradictions_of_backbone(self) or contradictions_of_splits(self)
         if problems:
             raise ConfigError(problems)
 

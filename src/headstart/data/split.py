@@ -23,6 +23,8 @@ class Splits:
         test: Test photos, scored once at the end; empty if the data have none.
         shared: Val and test photos that are exact copies of train photos; only given splits can have any.
         straddling: Number of groups with photos in more than one split; only given splits can have any.
+        fold: The fold of each training photo, counted from 0, if this run scores them by folds; it has no
+            validation photos then. Otherwise empty.
     """
 
     train: tuple[Record, ...]
@@ -30,6 +32,7 @@ class Splits:
     test: tuple[Record, ...]
     shared: tuple[Record, ...] = ()
     straddling: int = 0
+    fold: tuple[int, ...] = ()
 
 
 def split_dataset(dataset: Dataset, *, val_fraction: float, seed: int, test_fraction: float = 0.0) -> Splits:
@@ -58,10 +61,10 @@ def split_dataset(dataset: Dataset, *, val_fraction: float, seed: int, test_frac
     val = tuple(record for record in records if record.split == "val")
     test = tuple(record for record in records if record.split == "test")
     if test_fraction and not test:
-        train, test = _hold_out(train, dataset, test_fraction, f"test {seed}", "testing")
+        train, test = hold_out(train, dataset, test_fraction, f"test {seed}", "testing")
         val_fraction /= 1 - test_fraction  # of the rest
     if not val:
-        train, val = _hold_out(train, dataset, val_fraction, f"{seed}", "validation")
+        train, val = hold_out(train, dataset, val_fraction, f"{seed}", "validation")
     in_train = {record.sha256 for record in train}
     sides: dict[str, set[int]] = defaultdict(set)
     for side, of_side in enumerate((train, val, test)):
@@ -77,10 +80,17 @@ def split_dataset(dataset: Dataset, *, val_fraction: float, seed: int, test_frac
     )
 
 
-def _hold_out(
+def hold_out(
     train: tuple[Record, ...], dataset: Dataset, fraction: float, seed: str, purpose: str
 ) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
-    """Return the photos that stay, and those that are held out.
+    """Return the photos that stay, and those that are held out: see ``split_dataset``.
+
+    Args:
+        train: N photos.
+        dataset: Their task and classes.
+        fraction: Fraction to hold out, above 0 and below 1.
+        seed: Random seed of the choice, as text.
+        purpose: What they are held out for, for messages.
 
     Raises:
         DataError: Nothing can be held out.
@@ -119,7 +129,7 @@ def likely_counts(
 
     Args:
         photos: The listed photos; copies, groups and unreadable photos are not known yet.
-        val_fraction: As for ``split_dataset``.
+        val_fraction: As for ``split_dataset``; 0 if no validation photos are held out.
         test_fraction: As for ``split_dataset``.
     """
     splits = Counter(photo.split for photo in photos)
@@ -127,7 +137,7 @@ def likely_counts(
     num_train, num_val, num_test = per_class.total(), splits["val"], splits["test"]
     if test_fraction and not num_test:
         num_test = sum(_share(test_fraction, num) for num in per_class.values())
-    if not splits["val"]:
+    if val_fraction and not splits["val"]:
         num_val = sum(_share(val_fraction, num) for num in per_class.values())
     held_out = (num_val - splits["val"]) + (num_test - splits["test"])
     return num_train - held_out, num_val, num_test

@@ -56,7 +56,9 @@ class Calibration:
         temperatures: One; or one per label, if a photo may have several. 1 where it does not help.
         fitted_on: The answers that they were fitted on.
         num_photos: Number of these photos.
-        before, after: Quality for the validation photos without and with the temperatures.
+        before, after: Quality for the validation photos without and with the temperatures. If photos were
+            scored by folds: for the answers of the folds' models, each without and with its own temperatures.
+        judged_on: The answers that ``before`` and ``after`` are about.
         is_in_weights: Whether the weights in ``model.safetensors`` are calibrated, too. In a network whose
             last layer is not known, only ``model.onnx`` is.
     """
@@ -67,6 +69,7 @@ class Calibration:
     before: Quality
     after: Quality
     is_in_weights: bool = True
+    judged_on: Literal["val", "folds"] = "val"
 
     @property
     def is_needed(self) -> bool:
@@ -97,11 +100,12 @@ class Calibration:
     def sentence(self) -> str:
         """What was fitted, and what it changes, in words."""
         before, after, values = self.before, self.after, sorted(self.temperatures)
+        judged = "validation photos" if self.judged_on == "val" else "answers of the folds' models"
         chance = f"(a perfectly calibrated model would show {after.by_chance:.3f})"
         if not self.is_needed:
             return (
                 f"Calibration: not needed, because no temperature clearly lowers the log loss. Calibration "
-                f"error of the validation photos: {after.error:.3f} {chance}"
+                f"error of the {judged}: {after.error:.3f} {chance}"
             )
         several = f"s {values[0]:.2f} to {values[-1]:.2f}" if len(values) > 1 else f" {values[0]:.2f}"
         fitted = (
@@ -110,8 +114,8 @@ class Calibration:
             else "validation photos, which makes their numbers slightly optimistic"
         )
         return (
-            f"Calibration: temperature{several}, fitted on {self.num_photos:,} {fitted}. Validation log loss "
-            f"{before.loss:.3f} -> {after.loss:.3f}, calibration error {before.error:.3f} -> "
+            f"Calibration: temperature{several}, fitted on {self.num_photos:,} {fitted}. Log loss of the "
+            f"{judged} {before.loss:.3f} -> {after.loss:.3f}, calibration error {before.error:.3f} -> "
             f"{after.error:.3f} {chance}"
             + ("" if self.is_in_weights else ". The weights in model.safetensors are not calibrated")
         )
@@ -124,6 +128,7 @@ def calibrate(
     out_of_fold: OutOfFold | None,
     *,
     tau: float = 0.0,
+    by_folds: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Calibration | None:
     """Fit the temperatures of a model.
 
@@ -135,38 +140,83 @@ def calibrate(
             a model that was trained in steps.
         tau: How far the logits have been adjusted for the frequencies of the classes: see ``probe.adjust``.
             The loss gives classes the weights that adjusted probabilities assume.
+        by_folds: Without validation photos: (N, D) each, answers of the folds' models for the training photos
+            before and after calibration.
 
     Returns:
         The temperatures; None for a model without probabilities.
     """
+    if by_folds is not None:
+        return _calibrate_by_folds(info, splits.train, out_of_fold, tau, by_folds)
     found = _logits(splits.val, val_outputs, info)
     if found is None:
         return None
     val_logits, val_labels = found
     if out_of_fold is not None and (out_of_fold.fold >= 0).any():
-        rows = np.flatnonzero(out_of_fold.fold >= 0)
-        photos: Sequence[Record] = [splits.train[row] for row in rows.tolist()]
-        fold = out_of_fold.fold[rows]
-        fitted = _logits(photos, out_of_fold.outputs[rows], info)
-        assert fitted is not None
-        logits, labels = fitted
+        temperatures, num_photos = temperatures_out_of_fold(info, splits.train, out_of_fold, tau)
     else:
-        photos, logits, labels, fold = splits.val, val_logits, val_labels, None
-    units = np.unique(unit_names(photos), return_inverse=True)[1]
-    if fold is None:
-        fold = deal_folds(labels if labels.ndim == 1 else strata_of_labels(labels), units)
-    if labels.ndim == 1:
-        temperatures = [_temperature(logits, labels, fold, units, _weights(labels, tau))]
-    else:
-        columns = [slice(k, k + 1) for k in range(logits.shape[1])]
-        temperatures = [_temperature(logits[:, k], labels[:, k], fold, units, None) for k in columns]
+        units = np.unique(unit_names(splits.val), return_inverse=True)[1]
+        fold = deal_folds(val_labels if val_labels.ndim == 1 else strata_of_labels(val_labels), units)
+        temperatures, num_photos = _temperatures(val_logits, val_labels, fold, units, tau), len(splits.val)
+        out_of_fold = None
     return Calibration(
-        tuple(temperatures),
-        "val" if photos is splits.val else "out-of-fold",
-        len(photos),
+        temperatures,
+        "val" if out_of_fold is None else "out-of-fold",
+        num_photos,
         _quality(val_logits, val_labels),
         _quality(val_logits / np.array(temperatures), val_labels),
     )
+
+
+def temperatures_out_of_fold(
+    info: ModelInfo, photos: Sequence[Record], out_of_fold: OutOfFold | None, tau: float = 0.0
+) -> tuple[tuple[float, ...], int]:
+    """Fit temperatures on answers of heads that were solved without the photo's fold.
+
+    Args:
+        info: Description of a model with logits.
+        photos: N training photos.
+        out_of_fold: Answers for them; None if there are none.
+        tau: As for ``calibrate``.
+
+    Returns:
+        One temperature, or one per label, 1 where it does not help; and the number of photos.
+    """
+    rows = np.flatnonzero(out_of_fold.fold >= 0) if out_of_fold is not None else np.empty(0, int)
+    if out_of_fold is None or not len(rows):
+        num = len(info.class_names) if tasks.of(info.task).has_labels else 1
+        return (1.0,) * num, 0
+    answered = [photos[row] for row in rows.tolist()]
+    fitted = _logits(answered, out_of_fold.outputs[rows], info)
+    assert fitted is not None
+    logits, labels = fitted
+    units = np.unique(unit_names(answered), return_inverse=True)[1]
+    return _temperatures(logits, labels, out_of_fold.fold[rows], units, tau), len(rows)
+
+
+def _calibrate_by_folds(
+    info: ModelInfo,
+    photos: Sequence[Record],
+    out_of_fold: OutOfFold | None,
+    tau: float,
+    by_folds: tuple[np.ndarray, np.ndarray],
+) -> Calibration | None:
+    before, after = (_logits(photos, outputs, info) for outputs in by_folds)
+    if before is None or after is None:
+        return None
+    temperatures, num_photos = temperatures_out_of_fold(info, photos, out_of_fold, tau)
+    return Calibration(
+        temperatures, "out-of-fold", num_photos, _quality(*before), _quality(*after), judged_on="folds"
+    )
+
+
+def _temperatures(
+    logits: np.ndarray, labels: np.ndarray, fold: np.ndarray, units: np.ndarray, tau: float
+) -> tuple[float, ...]:
+    if labels.ndim == 1:
+        return (_temperature(logits, labels, fold, units, _weights(labels, tau)),)
+    columns = [slice(k, k + 1) for k in range(logits.shape[1])]
+    return tuple(_temperature(logits[:, k], labels[:, k], fold, units, None) for k in columns)
 
 
 def with_factors(model: bytes, factors: np.ndarray) -> bytes:

@@ -24,12 +24,15 @@ class Unknown:
         rejected: Share of the validation photos, 0..1.
         interval: Its 95 % interval.
         num_val: Number of validation photos.
+        photos: What the photos are, in words. If photos were scored by folds, ``rejected`` is the share of
+            training photos that the scores of the folds' models reject.
     """
 
     score: UnknownScore
     rejected: float
     interval: Interval
     num_val: int
+    photos: str = "validation photos"
 
     def summary(self) -> dict[str, Any]:
         """Return the entries for ``metrics.json``."""
@@ -48,9 +51,35 @@ class Unknown:
         return (
             f"Photos of none of the classes: a score above {self.score.threshold:.2f} means unknown. The "
             f"limit is meant to reject {FALSE_REJECTS:.0%} of the photos that belong to a class; it rejects "
-            f"{self.rejected:.1%} of the {self.num_val:,} validation photos (95 % interval {low:.1%} to "
+            f"{self.rejected:.1%} of the {self.num_val:,} {self.photos} (95 % interval {low:.1%} to "
             f"{high:.1%})"
         )
+
+
+def find_unknown_by_folds(
+    train: tuple[np.ndarray, np.ndarray, OutOfFold], rejected: np.ndarray, photos: Sequence[Record]
+) -> Unknown | None:
+    """Fit the score on training photos that the models of other folds have judged.
+
+    Args:
+        train: As for ``find_unknown``.
+        rejected: (N,), 1 if a score that was fitted without the photo's fold rejects it, else 0; NaN if there
+            were too few photos for such a score.
+        photos: The N training photos.
+
+    Returns:
+        As ``find_unknown``; None, too, if it is not known how often photos are rejected.
+    """
+    features, labels, answers = train
+    score = fit_unknown(features, labels, answers.outputs, answers.fold)
+    rows = np.flatnonzero(~np.isnan(rejected))
+    if score is None or not len(rows):
+        return None
+    judged = [photos[row] for row in rows.tolist()]
+    units = np.unique(unit_names(judged), return_inverse=True)[1]
+    is_rejected = rejected[rows] == 1
+    interval, share = of_proportion(is_rejected, units), float(is_rejected.mean())
+    return Unknown(score, share, interval, len(rows), "photos, by scores that were fitted without their fold")
 
 
 def find_unknown(

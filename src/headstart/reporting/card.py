@@ -65,9 +65,12 @@ def _facts(contents: Contents) -> Iterator[tuple[str, Content]]:
         yield "Numbers", [_names(info.targets)]
     if info.class_names:
         yield counted(len(info.class_names), "class", "classes").capitalize(), [_names(info.class_names)]
+    folds = metrics.get("folds", {}).get("num_folds")
+    validating = f"{images['val']:,} to validate" if images["val"] or not folds else "none to validate"
+    scored = f", all but test photos scored in {folds} folds" if folds else ""
     yield (
         "Photos",
-        f"{images['train']:,} to train, {images['val']:,} to validate, {images['test']:,} to test; "
+        f"{images['train']:,} to train, {validating}, {images['test']:,} to test{scored}; "
         f"{images['quarantined']:,} quarantined, {images['ignored']:,} ignored",
     )
     if contents.photos:

@@ -22,7 +22,7 @@ from headstart.inference.model_file import ModelInfo
 _WORST: Final = 24
 """Number of rows that are kept of photos that do not count for the score."""
 
-_IN_WORDS: Final = {"val": "validation", "test": "test", "out-of-fold": "training"}
+_IN_WORDS: Final = {"val": "validation", "test": "test", "out-of-fold": "training", "folds": "held-out"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,8 @@ class Contents:
         info: Description of the model.
         metrics: Content of ``metrics.json``.
         config: Settings of the run; None if its ``config.toml`` is missing.
-        scored: Answers that the headline score is computed from: test photos, otherwise validation photos.
+        scored: Answers that the headline score is computed from: test photos, otherwise those of folds or
+            validation photos.
         others: The worst of the other answers, those with the largest loss first.
         findings: Findings without a decision, the most severe first; None if there is no ``findings.csv``.
         photos: Path, split and SHA-256 of each photo of the run, sorted by the latter; empty if there is no
@@ -108,7 +109,8 @@ class Contents:
     @property
     def scores(self) -> dict[str, float]:
         """The overall scores of the scored photos by name."""
-        found = self.metrics.get("test") if self.kind == "test" else None
+        source = self.scored.source[0]
+        found = self.metrics.get(source) if source in ("test", "folds") else None
         if found is None:
             found = {k.removeprefix("val_"): v for k, v in self.metrics["best"].items() if k != "share"}
         return {name: value for name, value in found.items() if isinstance(value, float)}
@@ -151,7 +153,7 @@ class Contents:
 
 def _chosen(parts: Iterable[Answers], counts: Mapping[str, int]) -> tuple[Answers, Answers]:
     """Return the answers that the score is computed from, and the worst of the others."""
-    headline = next((each for each in ("test", "val") if counts.get(each)), None)
+    headline = next((each for each in ("test", "folds", "val") if counts.get(each)), None)
     scored: list[Answers] = []
     worst: dict[str, Answers] = {}
     for part in parts:
@@ -165,7 +167,7 @@ def _chosen(parts: Iterable[Answers], counts: Mapping[str, int]) -> tuple[Answer
     if not scored or not sum(map(len, scored)):
         raise DamagedFileError("answers.csv has no rows of the photos that the score is computed from.")
     whole = Answers.concatenate(scored)
-    others = [worst[source] for source in ("val", "out-of-fold") if source in worst]
+    others = [worst[source] for source in ("val", "folds", "out-of-fold") if source in worst]
     return whole, Answers.concatenate(others) if others else whole[:0]
 
 

@@ -79,7 +79,7 @@ def section_of_mistakes(mistakes: Mistakes, contents: Contents, pictures: Pictur
             [
                 element("h3", f"{contents.kind_of(source)} photos".capitalize()),
                 paragraph("These were answered by models that were trained without them.")
-                if source == "out-of-fold"
+                if source in ("out-of-fold", "folds")
                 else None,
                 _cards(of_source, contents, pictures),
             ]

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from headstart import tasks
+from headstart.answers.by_folds import sentence_on_folds
 from headstart.answers.intervals import Interval, of_mean, of_proportion, over_units
 from headstart.answers.seen import chosen_by
 from headstart.columns import counted, listed, named_score
@@ -29,6 +30,7 @@ def verdict(contents: Contents) -> Html:
     return html_of(
         [
             paragraph(_sentence(contents), class_="verdict"),
+            _on_folds(contents),
             [paragraph("What limits this score:"), listing(limits)] if limits else None,
         ]
     )
@@ -82,7 +84,22 @@ def _sentence(contents: Contents) -> str:
             f"classes of the photo on {num_right:,}."
         )
     num_right = int(values.sum())
-    return f"The model is right on {num_right:,} of {photos}: accuracy {percent(mean)}{within}."
+    who = "The model is" if contents.kind != "held-out" else "Models trained without the photo are"
+    return f"{who} right on {num_right:,} of {photos}: accuracy {percent(mean)}{within}."
+
+
+def _on_folds(contents: Contents) -> Html | None:
+    """Return whose scores those of folds are; where the verdict is about test photos, with the main score."""
+    folds, name = contents.metrics.get("folds"), contents.main_score
+    if folds is None:
+        return None
+    score = ""
+    if contents.kind != "held-out":
+        interval = folds.get(f"{name}_interval")
+        within = f" ({_between(tuple(interval), '.3g')})" if interval else ""
+        photos = counted(contents.metrics["answers"]["folds"], "other photo")
+        score = f"By folds, on {photos}: {named_score(name, folds[name])}{within}. "
+    return paragraph(score + sentence_on_folds(folds["num_folds"]))
 
 
 def _between(interval: Interval, digits: str) -> str:
@@ -111,6 +128,8 @@ def _limits(contents: Contents) -> Iterator[str]:
             f"The {chosen} were chosen on these validation photos, so the score is slightly optimistic. "
             f"Photos in a folder named test would give an honest one."
         )
+    if contents.kind == "held-out" and tasks.of(contents.info.task).has_labels:
+        yield "The thresholds were chosen on these photos, so F1 is slightly optimistic."
     if contents.kind == "training":
         yield "There are no validation photos: models that were trained without each photo answered it."
     yield from _limit_of_leaks(contents)
@@ -136,8 +155,7 @@ def _limit_of_number(contents: Contents) -> Iterator[str]:
 
 
 def _limit_of_leaks(contents: Contents) -> Iterator[str]:
-    split = "test" if contents.kind == "test" else "val"
-    clean = contents.metrics.get("without_leaks", {}).get(split)
+    clean = contents.metrics.get("without_leaks", {}).get(contents.scored.source[0])
     if clean is None:
         return
     num = len(contents.scored)

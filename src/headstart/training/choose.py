@@ -18,6 +18,7 @@ from headstart.errors import ConfigError, MissingPackageError, NetworkError, Wei
 from headstart.frozen.backbones import find_backbone, refuse_unknown
 from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.frozen.onnx_file.open import open_backbone
+from headstart.probe.outer_folds import likely_val, pooled
 from headstart.training.floor import Floor
 from headstart.training.ground import GroundFloor
 from headstart.training.probe_setup import ProbeSetup
@@ -150,7 +151,7 @@ def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup 
     """
     if reason := _needs_steps(config):
         return reason
-    listing = read_source(config.data, config.val_folder, **config.source_options)
+    listing = pooled(read_source(config.data, config.val_folder, **config.source_options), config)
     task = tasks.of(listing.task)
     if task.solver is None:
         return _in_steps(listing.task)
@@ -159,7 +160,7 @@ def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup 
     backbone = find_graph(config, listing.task, say)
     if isinstance(backbone, str):
         return backbone
-    num_train, _, _ = likely_counts(listing.candidates, config.val_fraction, config.test)
+    num_train, *_ = likely_counts(listing.candidates, likely_val(config, is_solved=True), config.test)
     outputs = task.num_outputs(len(listing.class_names), len(listing.targets))
     if config.head == "stages" and not backbone.earlier:
         raise ConfigError(
@@ -182,6 +183,8 @@ def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup 
     lacking: set[Need] = {"steps", "boxes", *given_splits(listing)}
     for note in unused_settings(config, lacking):
         say(note)
+    if not likely_val(config, is_solved=True) and config.val != TrainConfig.val:
+        say(f"Warning: val is {config.val}, which has no effect in this run: folds score every photo.")
     setup = ProbeSetup(config, listing, backbone)
     return setup if config.head == "stages" else _affordable(setup, num_train, outputs, say)
 
@@ -259,7 +262,8 @@ def _needs_steps(config: TrainConfig) -> str:
                 ]
             )
         return "Several processes train together."
-    if config.device == "auto" and not config.backbone_is_file and may_have_gpu():
+    is_by_folds = config.folds is not None and config.fold is None  # which stored features take to a CPU
+    if config.device == "auto" and not config.backbone_is_file and may_have_gpu() and not is_by_folds:
         return "A GPU computes the features."
     if reason := _device_of_pytorch(config):
         return reason

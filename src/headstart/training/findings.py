@@ -14,6 +14,7 @@ from headstart.answers.table import Answers
 from headstart.columns import named_score
 from headstart.data.decisions import Decisions, read_decisions
 from headstart.data.split import Splits
+from headstart.data.text import path_below
 from headstart.files import write_whole
 from headstart.findings.check import Known, find_all
 from headstart.findings.finding import Findings
@@ -50,28 +51,40 @@ def find_in_run(
     """
     row_of = {id(record): row for row, record in enumerate(dataset.records)}
     names = [""] * len(row_of)
-    for name, records in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
+    val = "val" if model.by_folds is None else "train"  # where folds score, they only choose weights
+    for name, records in (("train", splits.train), (val, splits.val), ("test", splits.test)):
         for record in records:
             names[row_of[id(record)]] = name
-    outputs, has_answer = _raw_outputs(model, splits, row_of)
+    outputs, has_answer = _raw_outputs(model, splits, row_of, dataset.root)
     unchecked = [] if near is not None else [_NO_VECTORS]
     known = Known(names, near, stored_facts(dataset.records), outputs, has_answer, unchecked)
     return find_all(dataset, known, decisions)
 
 
-def _raw_outputs(model: Model, splits: Splits, row_of: Mapping[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _raw_outputs(
+    model: Model, splits: Splits, row_of: Mapping[int, int], root: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Return outputs before calibration, of models that were trained without the photo.
 
     Args:
         model: The trained model.
         splits: N photos.
         row_of: Row of each photo, by its ``id``.
+        root: The data folder.
 
     Returns:
         (N, D) float32; and (N,) bool, the rows that have outputs.
     """
     info = model.predictor.info
     outputs, has_answer = np.zeros((len(row_of), info.num_outputs), np.float32), np.zeros(len(row_of), bool)
+    if model.by_folds is not None:
+        answers = model.by_folds.answers
+        row_of_path = {
+            path_below(record.path, root): row_of[id(record)] for record in (*splits.train, *splits.val)
+        }
+        rows = [row_of_path[path] for path in answers.path]
+        outputs[rows], has_answer[rows] = model.by_folds.raw, True
+        return outputs, has_answer
     rows = [row_of[id(record)] for record in splits.val]
     factors = np.ones(info.num_outputs, np.float32)
     if model.calibration is not None and model.calibration.is_needed:
@@ -87,7 +100,7 @@ def _raw_outputs(model: Model, splits: Splits, row_of: Mapping[int, int]) -> tup
 
 
 def summary_of_findings(
-    findings: Findings, held_out: Mapping[str, Answers], info: ModelInfo, say: Callable[[str], object]
+    findings: Findings, held_out: Mapping[Any, Answers], info: ModelInfo, say: Callable[[str], object]
 ) -> dict[str, Any]:
     """Return the entries for ``metrics.json``, and say what is worth an owner's time.
 

@@ -18,6 +18,7 @@ from headstart.probe.photos import OutOfFold
 from headstart.products.calibration import Calibration
 from headstart.products.unknown import Unknown
 from headstart.records import Dataset, Listing, Record
+from headstart.training.by_folds import ByFolds
 from headstart.training.run.run_folder import RunFolder
 
 
@@ -27,13 +28,15 @@ class Model:
 
     Attributes:
         predictor: Predicts with the bytes of ``model.onnx``.
-        val_outputs: (N, D) float32, of the file for the validation photos: see ``Predictor.outputs``.
+        val_outputs: (N, D) float32, of the file for the validation photos: see ``Predictor.outputs``; N is 0
+            if the run has none.
         out_of_fold: What the cross-validation of a solved head answers for the training photos; None where
             no head was solved. If the file has this head, the answers are calibrated like those of the file.
         facts: What ``metrics.json`` says of the training: ``seed``, ``weights_from``, ``head``, ``phases``,
             ``best`` (phase, epoch, share) and ``parity``.
         calibration: How the outputs of the file were calibrated; None if it has no probabilities.
         unknown: How the file recognises photos of none of the classes; None if it does not.
+        by_folds: Answers of models that were trained without each fold; None if there are no folds.
     """
 
     predictor: Predictor
@@ -42,6 +45,7 @@ class Model:
     facts: Mapping[str, Any]
     calibration: Calibration | None = None
     unknown: Unknown | None = None
+    by_folds: ByFolds | None = None
 
 
 class Floor(Protocol):
@@ -50,10 +54,12 @@ class Floor(Protocol):
     Attributes:
         config: The settings with the phases that the recipe has filled in.
         listing: The photos, none of them read.
+        is_solved: Whether a head is solved, and nothing else is trained.
     """
 
     config: TrainConfig
     listing: Listing
+    is_solved: bool
 
     def open_run(self, stopped: Path | None, *, force: bool) -> RunFolder:
         """Return the folder of a new run, which is not made yet, or of one that was stopped.

@@ -35,7 +35,7 @@ from headstart.probe.unknown import with_unknown
 from headstart.probe.weights import save_head
 from headstart.products.calibration import Calibration, calibrate
 from headstart.products.outputs import outputs_of_file, outputs_of_file_from_rows, with_thresholds
-from headstart.products.unknown import Unknown, find_unknown
+from headstart.products.unknown import Unknown, find_unknown, find_unknown_by_folds
 from headstart.records import Candidate, Dataset, Record
 from headstart.training.floor import Model
 from headstart.training.probe_setup import ProbeFeatures, ProbeSetup, compute_the_rest, open_features
@@ -43,6 +43,7 @@ from headstart.training.run.history import EpochRecord, Scores
 from headstart.training.run.provenance import provenance, versions
 from headstart.training.run.run_folder import RunFolder
 from headstart.training.run.stopwatch import Stopwatch
+from headstart.training.solve_folds import SolvedFolds, recognises_unknown, solve_folds
 from headstart.training.watch.watchers import Watchers
 
 _PARITY_PHOTOS: Final = 4  # in one batch: the file has the very operations that made the rows
@@ -57,7 +58,8 @@ class GroundFloor:
     _dataset: Dataset  # since begin, like the next two
     _splits: Splits
     _targets: Targets
-    _solved: SolvedPhotos  # since train_phase, like the next
+    _solved: SolvedPhotos  # since train_phase, like the next two
+    _folds: SolvedFolds | None
     _begun: float
 
     def __init__(self, setup: ProbeSetup, watchers: Watchers, stopwatch: Stopwatch) -> None:
@@ -67,7 +69,7 @@ class GroundFloor:
             watchers: See what happens.
             stopwatch: For the seconds.
         """
-        self.config, self.listing = setup.config, setup.listing
+        self.config, self.listing, self.is_solved = setup.config, setup.listing, True
         self._setup, self._watchers, self._stopwatch = setup, watchers, stopwatch
         self._cleanup = ExitStack()
 
@@ -144,14 +146,19 @@ class GroundFloor:
         self._watchers.head_solved(self._solved.summary())
         if self._solved.adjustment:
             self._watchers.say(self._solved.adjustment.sentence)
+        self._folds = None
+        if splits.fold:
+            with self._stopwatch("folds"):
+                self._folds = solve_folds(setup, features, self._dataset, splits, self._watchers)
 
     def make_model(self) -> Model:
         """Write the model file and compare it with the stored features; it gives the epoch its scores."""
         setup, splits, solved, phase = self._setup, self._splits, self._solved, self._setup.phase
         self._watchers.say("Writing the model and checking it")
         with self._stopwatch("export"):
+            scale = self._targets.scale
             model = _write_model(
-                self._run, setup, self._dataset, splits, self._features, solved, self._targets.scale
+                self._run, setup, self._dataset, splits, self._features, solved, scale, self._folds
             )
         record = EpochRecord(
             phase.name,
@@ -170,8 +177,15 @@ class GroundFloor:
             "best": {"phase": phase.name, "epoch": 1, "share": 1.0},
             "parity": model.parity,
         }
+        folds, info = self._folds, model.predictor.info
         return Model(
-            model.predictor, model.val_outputs, model.out_of_fold, facts, model.calibration, model.unknown
+            model.predictor,
+            model.val_outputs,
+            model.out_of_fold,
+            facts,
+            model.calibration,
+            model.unknown,
+            folds.by_folds(splits, info, self._dataset.root) if folds else None,
         )
 
 
@@ -182,7 +196,7 @@ class _Written:
     Attributes:
         predictor: Predicts with its bytes.
         val_outputs: (N, D), its outputs for the validation photos.
-        val_scores: Scores of the validation photos before calibration.
+        val_scores: Scores of the validation photos before calibration; empty if there are none.
         out_of_fold: See ``Model``.
         calibration, unknown: See ``Model``.
         parity: How far its answers are from those for stored features, for ``metrics.json``.
@@ -205,6 +219,7 @@ def _write_model(
     features: ProbeFeatures,
     solved: SolvedPhotos,
     scale: Scale,
+    folds: SolvedFolds | None,
 ) -> _Written:
     """Calibrate the head, write ``model.safetensors`` and ``model.onnx``, and compare with stored features.
 
@@ -215,36 +230,53 @@ def _write_model(
     info = replace(describe(backbone, dataset, solved.reading, scale), versions=versions())
     info = with_groups(info, splits.train)
 
-    def outputs_of(graph: bytes) -> np.ndarray:
-        rows = features.plain.rows(((photo, 0) for photo in splits.val), info.stages)
+    def outputs_of(graph: bytes, photos: Sequence[Record]) -> np.ndarray:
+        if not photos:
+            return np.zeros((0, info.num_outputs), np.float32)
+        rows = features.plain.rows(((photo, 0) for photo in photos), info.stages)
         found = outputs_of_file_from_rows(graph, head_inputs(info), rows)
         assert found is not None  # the file begins with the backbone's graph
         return found
 
     graph = assemble(backbone, head.weight, head.bias, info)
-    val_outputs = outputs_of(graph)
-    info = with_thresholds(info, splits.val, val_outputs)
-    val_scores = summary_of(Answers.from_outputs(splits.val, val_outputs, info, "val"), info)
+    val_outputs = outputs_of(graph, splits.val)
+    info = with_thresholds(info, *_chosen_on(splits, val_outputs, out_of_fold))
+    val_scores = {}
+    if splits.val:
+        val_scores = summary_of(Answers.from_outputs(splits.val, val_outputs, info, "val"), info)
     tau = solved.adjustment.tau if solved.adjustment else 0.0
-    calibration = calibrate(info, splits, val_outputs, out_of_fold, tau=tau)
+    by_folds = (folds.raw, folds.calibrated) if folds else None
+    calibration = calibrate(info, splits, val_outputs, out_of_fold, tau=tau, by_folds=by_folds)
     if calibration and calibration.is_needed:
         factors = calibration.factors(info)
         head = head.multiplied(factors)
         out_of_fold = out_of_fold and out_of_fold.multiplied(factors)
         graph = assemble(backbone, head.weight, head.bias, info)
-        val_outputs = outputs_of(graph)
-        info = with_thresholds(info, splits.val, val_outputs)
-    unknown = _find_unknown(setup, features, splits, out_of_fold, val_outputs)
+        val_outputs = outputs_of(graph, splits.val)
+        info = with_thresholds(info, *_chosen_on(splits, val_outputs, out_of_fold))
+    unknown = _find_unknown(setup, features, splits, out_of_fold, val_outputs, folds)
     if unknown:
         graph = with_unknown(graph, ACTIVATIONS, unknown.score)
         info = replace(info, unknown_threshold=unknown.score.threshold)
     save_head(run.path / "model.safetensors", backbone, head.weight, head.bias, info)
     model = seal_onnx(graph, info)
     predictor = Predictor.from_bytes(model, providers=CPU)
-    step = math.ceil(len(splits.val) / _PARITY_PHOTOS)
-    parity = _compare(predictor, splits.val[::step], val_outputs[::step], run.path)
+    photos = splits.val or splits.train
+    step = math.ceil(len(photos) / _PARITY_PHOTOS)
+    outputs = val_outputs[::step] if splits.val else outputs_of(graph, photos[::step])
+    parity = _compare(predictor, photos[::step], outputs, run.path)
     run.write_bytes("model.onnx", model)
     return _Written(predictor, val_outputs, val_scores, out_of_fold, calibration, unknown, parity)
+
+
+def _chosen_on(
+    splits: Splits, val_outputs: np.ndarray, out_of_fold: OutOfFold | None
+) -> tuple[Sequence[Record], np.ndarray]:
+    """Return what thresholds are chosen on: validation photos, or training photos out of fold."""
+    if splits.val or out_of_fold is None:
+        return splits.val, val_outputs
+    rows = np.flatnonzero(out_of_fold.fold >= 0)
+    return [splits.train[row] for row in rows.tolist()], out_of_fold.outputs[rows]
 
 
 def _find_unknown(
@@ -253,21 +285,20 @@ def _find_unknown(
     splits: Splits,
     out_of_fold: OutOfFold | None,
     val_outputs: np.ndarray,
+    folds: SolvedFolds | None,
 ) -> Unknown | None:
-    """Find out how foreign photos differ from the classes, by the features of the last stage.
-
-    Not after augmented views, because training photos then have no features as they are; nor for other tasks,
-    whose photos belong to no class or to several.
-    """
-    is_wanted = setup.config.unknown == "auto" and tasks.of(setup.listing.task).has_class
-    if not is_wanted or out_of_fold is None or features.training is not features.plain:
+    """Find out how foreign photos differ from the classes, by the features of the last stage."""
+    if out_of_fold is None or not recognises_unknown(setup, features):
         return None
-    train, val = (
-        np.stack(list(features.plain.rows(((photo, 0) for photo in photos), ())))
-        for photos in (splits.train, splits.val)
-    )
+
+    def rows_of(photos: Sequence[Record]) -> np.ndarray:
+        return np.stack(list(features.plain.rows(((photo, 0) for photo in photos), ())))
+
     labels = np.array([photo.label for photo in splits.train])
-    return find_unknown((train, labels, out_of_fold), (val, val_outputs, splits.val))
+    train = rows_of(splits.train), labels, out_of_fold
+    if folds is not None:
+        return find_unknown_by_folds(train, folds.rejected, splits.train)
+    return find_unknown(train, (rows_of(splits.val), val_outputs, splits.val))
 
 
 def _train_scores(outputs: np.ndarray, photos: Sequence[Record], info: ModelInfo) -> Scores:

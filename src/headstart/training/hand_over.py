@@ -16,10 +16,12 @@ from headstart.answers.estimates import estimates_of, headline_of, metrics_of
 from headstart.answers.evaluate import answer_photos
 from headstart.answers.groups import note_on_groups
 from headstart.answers.scores import scores_of
-from headstart.answers.table import Answers
+from headstart.answers.table import Answers, Source
 from headstart.data.decisions import Decisions
 from headstart.data.split import Splits
 from headstart.errors import ExportError, HeadstartError, TrainingError, shell_command
+from headstart.inference.model_file import ModelInfo
+from headstart.probe.photos import OutOfFold
 from headstart.products.finished import Finished, Product
 from headstart.products.product import PRODUCTS, make_products
 from headstart.records import Dataset
@@ -68,20 +70,19 @@ def hand_over(
     """
     info = model.predictor.info
     _say_what_was_fitted(model, watchers)
-    val = Answers.from_outputs(splits.val, model.val_outputs, info, "val", root=dataset.root)
-    test = None
+    scored = _scored(model, dataset, splits)
     if splits.test:
         with stopwatch("test"):
-            test = _answer_test_photos(run, model, dataset, splits)
-        if note := note_on_groups(test, info, "test photo"):
+            scored["test"] = _answer_test_photos(run, model, dataset, splits)
+        if note := note_on_groups(scored["test"], info, "test photo"):
             watchers.say(note)
-    metrics = _metrics(model, dataset, splits, val, test, stopwatch)
+    metrics = _metrics(model, dataset, splits, scored, stopwatch)
     with stopwatch("findings"):
         findings = find_in_run(model, dataset, splits, near, decisions)
-        held_out = {"val": val} if test is None else {"val": val, "test": test}
+        held_out = {name: answers for name, answers in scored.items() if name != "folds"}
         metrics |= summary_of_findings(findings, held_out, info, watchers.say)
     products = {FINDINGS: partial(write_findings, findings), **products}  # the report reads the findings
-    parts = partial(_parts, model, splits, dataset.root, val, test)
+    parts = partial(_parts, model, splits, dataset.root, scored)
     failed = make_products(Finished(run.path, model.predictor, parts, metrics), products)
     if failed:
         reasons = {name: _reason(error) for name, error in failed.items()}
@@ -90,6 +91,14 @@ def hand_over(
     watchers.run_finished(metrics)
     run.write_metrics(metrics)  # last, because it marks the run as finished
     return metrics
+
+
+def _scored(model: Model, dataset: Dataset, splits: Splits) -> dict[Source, Answers]:
+    """Return the answers that the model's scores come from, by source: of its folds, or validation photos."""
+    if model.by_folds is not None:
+        return {"folds": model.by_folds.answers}
+    info, root = model.predictor.info, dataset.root
+    return {"val": Answers.from_outputs(splits.val, model.val_outputs, info, "val", root=root)}
 
 
 def _say_what_was_fitted(model: Model, watchers: Watchers) -> None:
@@ -110,12 +119,17 @@ def _answer_test_photos(run: RunFolder, model: Model, dataset: Dataset, splits: 
 
 
 def _metrics(
-    model: Model, dataset: Dataset, splits: Splits, val: Answers, test: Answers | None, stopwatch: Stopwatch
+    model: Model,
+    dataset: Dataset,
+    splits: Splits,
+    scored: Mapping[Source, Answers],
+    stopwatch: Stopwatch,
 ) -> dict[str, Any]:
-    info, facts, out_of_fold = model.predictor.info, model.facts, model.out_of_fold
+    info, facts, out_of_fold = model.predictor.info, model.facts, _out_of_fold(model)
     num_out_of_fold = int((out_of_fold.fold >= 0).sum()) if out_of_fold is not None else 0
     best = {name: value for name, value in facts["best"].items() if name != "share"}
     share = facts["best"]["share"]
+    num_by_folds = len(scored.get("folds", ()))
     metrics = {
         "task": info.task,
         "backbone": info.backbone,
@@ -137,13 +151,14 @@ def _metrics(
         },
         "answers": {
             "out_of_fold": num_out_of_fold,
-            "without": len(splits.train) - num_out_of_fold,
-            "val": len(val),
-            "test": 0 if test is None else len(test),
+            "without": 0 if num_by_folds else len(splits.train) - num_out_of_fold,
+            "val": len(scored.get("val", ())),
+            "test": len(scored.get("test", ())),
+            **({"folds": num_by_folds} if num_by_folds else {}),
         },
         "phases": facts["phases"],
         "best": best
-        | {f"val_{name}": value for name, value in headline_of(val, info).items()}
+        | (_val_scores(scored["val"], info) if "val" in scored else {})
         | ({"share": share} if share < 1 else {}),
         "parity": facts["parity"],
         "seconds": stopwatch.seconds(),
@@ -153,14 +168,25 @@ def _metrics(
         metrics["calibration"] = model.calibration.summary()
     if model.unknown:
         metrics["unknown"] = model.unknown.summary()
-    if test is not None:
-        metrics["test"] = metrics_of(scores_of(test, info), estimates_of(test, info))
+    if model.by_folds is not None:
+        metrics["folds"] = model.by_folds.summary(info)
+    if "test" in scored:
+        metrics["test"] = metrics_of(scores_of(scored["test"], info), estimates_of(scored["test"], info))
     return metrics
 
 
-def _parts(model: Model, splits: Splits, root: str, val: Answers, test: Answers | None) -> Iterator[Answers]:
+def _val_scores(val: Answers, info: ModelInfo) -> dict[str, Any]:
+    return {f"val_{name}": value for name, value in headline_of(val, info).items()}
+
+
+def _out_of_fold(model: Model) -> OutOfFold | None:
+    """Return the answers out of fold for ``answers.csv``, where each photo has one row at most."""
+    return model.out_of_fold if model.by_folds is None else None
+
+
+def _parts(model: Model, splits: Splits, root: str, scored: Mapping[Source, Answers]) -> Iterator[Answers]:
     """Yield all answers: those of training photos, out of fold, some at a time."""
-    info, out_of_fold = model.predictor.info, model.out_of_fold
+    info, out_of_fold = model.predictor.info, _out_of_fold(model)
     if out_of_fold is not None:
         answered = np.flatnonzero(out_of_fold.fold >= 0)
         for first in range(0, len(answered), _PHOTOS_AT_ONCE):
@@ -168,9 +194,7 @@ def _parts(model: Model, splits: Splits, root: str, val: Answers, test: Answers 
             outputs = tasks.of(info.task).to_file(out_of_fold.outputs[part], info)
             photos, fold = [splits.train[i] for i in part.tolist()], out_of_fold.fold[part]
             yield Answers.from_outputs(photos, outputs, info, "out-of-fold", root=root, folds=fold)
-    yield val
-    if test is not None:
-        yield test
+    yield from scored.values()
 
 
 def _told_of_failed(run: RunFolder, reasons: Mapping[str, str]) -> str:

@@ -111,8 +111,9 @@ def open_features(setup: ProbeSetup, watchers: Watchers) -> ProbeFeatures:
 def compute_the_rest(features: ProbeFeatures, views: range, splits: Splits, watchers: Watchers) -> None:
     """Compute what the first pass could not, as it did not know who is trained on, and on which views."""
     train = [(record, view) for view in views for record in splits.train]
-    with watchers.counting("Features", len(train) + len(splits.val)) as counter:
+    scored = splits.train if splits.fold else splits.val
+    with watchers.counting("Features", len(train) + len(scored)) as counter:
         for _ in counter.each(features.training.activations.fill(train)):
             pass
-        for _ in counter.each(features.plain.activations.fill((record, 0) for record in splits.val)):
+        for _ in counter.each(features.plain.activations.fill((record, 0) for record in scored)):
             pass

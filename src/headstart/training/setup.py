@@ -31,6 +31,7 @@ from headstart.model.stages import cut, is_staged, stage_names
 from headstart.model.stages_head import StagesNetwork, with_stages_head
 from headstart.model.tensors import state_names
 from headstart.model.weights import create_pretrained
+from headstart.probe.outer_folds import pooled
 from headstart.records import Listing
 from headstart.training.run.history import refuse_other_head, refuse_other_scores
 from headstart.training.run.stopwatch import Stopwatch
@@ -109,7 +110,7 @@ def prepare(
     """
     if config.backbone_is_file:
         raise ConfigError([file_is_not_trained(config.backbone)])
-    listing = read_source(config.data, config.val_folder, **config.source_options)
+    listing = pooled(read_source(config.data, config.val_folder, **config.source_options), config)
     without_boxes: set[Need] = set() if tasks.of(listing.task).has_box else {"boxes"}
     for note in unused_settings(config, without_boxes | given_splits(listing)):
         watchers.say(note)

@@ -5,25 +5,26 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from headstart.config import TrainConfig, TrainSettings
 from headstart.data.check import check_images
 from headstart.data.decisions import read_decisions
-from headstart.data.split import split_dataset
 from headstart.environment import is_secondary
 from headstart.errors import ConfigError
 from headstart.findings.survey import with_near_duplicates
+from headstart.probe.outer_folds import split_photos
 from headstart.training.choose import choose, open_floor
 from headstart.training.hand_over import hand_over
 from headstart.training.run.moved import moved, refuse_missing_photos
 from headstart.training.run.result import TrainResult
-from headstart.training.run.run_folder import STEPS, RunFolder
+from headstart.training.run.run_folder import FOLDS, STEPS, RunFolder
 from headstart.training.run.stopwatch import Stopwatch
 from headstart.training.tools.best import train_best
+from headstart.training.tools.folds import train_folds
 from headstart.training.watch.named import settings_and_watchers, split_watch
 from headstart.training.watch.watcher import Watcher
 from headstart.training.watch.watchers import Watchers
@@ -68,7 +69,9 @@ def train(
     config, watchers = settings_and_watchers(data, config, watch, settings)
     if config.recipe == "best":
         compares = config.backbone == TrainConfig.backbone and not settings.keys() & {"backbone", "weights"}
-        return _begin_series(config, out, watchers, network, compares=compares, verbose=verbose)
+        return _begin_best(config, out, watchers, network, compares=compares, verbose=verbose)
+    if config.folds is not None and config.fold is None:
+        return _begin_folds(config, out, watchers, network, verbose=verbose)
     return _run(config, watchers, out=out, network=network, verbose=verbose)
 
 
@@ -116,10 +119,16 @@ def resume(
         return TrainResult(Path(path), metrics)
     refuse_missing_photos(config, Path(path), data, val)
     if config.recipe == "best":
-        _refuse_series(network)
+        _refuse_best(network)
         if data is not None or val is not None:
             RunFolder.write_config(Path(path), config)
-        return _run_series(config, Path(path), watchers, force=force, verbose=verbose)
+        return _run_best(config, Path(path), watchers, force=force, verbose=verbose)
+    if config.folds is not None and config.fold is None:
+        _refuse_folds(config, network)
+        if Path(path, FOLDS).is_dir():
+            if data is not None or val is not None:
+                RunFolder.write_config(Path(path), config)
+            return _run_folds(config, Path(path), watchers, force=force, verbose=verbose)
     return _run(config, watchers, stopped=Path(path), force=force, network=network, verbose=verbose)
 
 
@@ -154,8 +163,7 @@ def _run(
         with stopwatch("features"):
             near = floor.near_duplicates(dataset.records)
         dataset = with_near_duplicates(dataset, near)
-        fractions = {"val_fraction": config.val_fraction, "test_fraction": config.test}
-        splits = split_dataset(dataset, seed=config.seed, **fractions)
+        splits = split_photos(dataset, config, is_solved=floor.is_solved)
         floor.begin(out, dataset, splits, force=force)
         watchers.run_begun(run.start())
         watchers.photos_read(listing, dataset, splits)
@@ -169,7 +177,7 @@ def _run(
     return TrainResult(run.path, metrics)
 
 
-def _begin_series(
+def _begin_best(
     config: TrainConfig,
     out: str | os.PathLike[str] | None,
     watch: Sequence[Watcher],
@@ -178,20 +186,44 @@ def _begin_series(
     compares: bool,
     verbose: bool,
 ) -> TrainResult:
-    """Make the runs of the recipe "best" in a new folder, which is left only if the first run has begun."""
-    _refuse_series(network)
+    """Make the runs of the recipe "best" in a new folder."""
+    _refuse_best(network)
     RunFolder.refuse(out, config.data)
     choose(dataclasses.replace(config, recipe="probe"), lambda _: None)
-    folder = RunFolder.create(out, config)
+    with _new_series(config, out, STEPS) as folder:
+        return _run_best(config, folder, watch, compares=compares, verbose=verbose)
+
+
+def _begin_folds(
+    config: TrainConfig,
+    out: str | os.PathLike[str] | None,
+    watch: Sequence[Watcher],
+    network: nn.Module | None,
+    *,
+    verbose: bool,
+) -> TrainResult:
+    """Score by folds: a head that is solved in one run, whatever trains in steps in one run per fold."""
+    _refuse_folds(config, network)
+    if choose(config, lambda _: None)[1] is not None:
+        return _run(config, watch, out=out, verbose=verbose)
+    RunFolder.refuse(out, config.data)
+    with _new_series(config, out, FOLDS) as folder:
+        return _run_folds(config, folder, watch, verbose=verbose)
+
+
+@contextmanager
+def _new_series(config: TrainConfig, out: str | os.PathLike[str] | None, inside: str) -> Iterator[Path]:
+    """Create the folder of a series of runs, which is left only if the first run has begun."""
+    folder = RunFolder.create(out, config, inside)
     try:
-        return _run_series(config, folder, watch, compares=compares, verbose=verbose)
+        yield folder
     except BaseException:
-        if not any((folder / STEPS).glob("*/config.toml")):
-            RunFolder.discard(folder)
+        if not any((folder / inside).glob("*/config.toml")):
+            RunFolder.discard(folder, inside)
         raise
 
 
-def _run_series(
+def _run_best(
     config: TrainConfig,
     folder: Path,
     watch: Sequence[Watcher],
@@ -201,6 +233,23 @@ def _run_series(
     verbose: bool,
 ) -> TrainResult:
     """Make those runs of the recipe "best" that are not finished, and resume the one that was stopped."""
+    say = Watchers.of_screen(verbose=verbose).say
+    train_once = _train_once(watch, force, verbose)
+    return train_best(config, folder, train_once, say, compares=compares, verbose=verbose)
+
+
+def _run_folds(
+    config: TrainConfig, folder: Path, watch: Sequence[Watcher], *, force: bool = False, verbose: bool
+) -> TrainResult:
+    """Make those runs of the folds that are not finished, and resume the one that was stopped."""
+    say = Watchers.of_screen(verbose=verbose).say
+    return train_folds(config, folder, _train_once(watch, force, verbose), say)
+
+
+def _train_once(
+    watch: Sequence[Watcher], force: bool, verbose: bool
+) -> Callable[[TrainConfig, Path], TrainResult]:
+    """Return what makes or resumes one run of a series."""
 
     def train_once(settings: TrainConfig, path: Path) -> TrainResult:
         if metrics := RunFolder.read_metrics(path):
@@ -211,11 +260,10 @@ def _run_series(
         shutil.rmtree(path, ignore_errors=True)  # it was stopped before its photos were read
         return _run(settings, watch, out=path, verbose=verbose)
 
-    say = Watchers.of_screen(verbose=verbose).say
-    return train_best(config, folder, train_once, say, compares=compares, verbose=verbose)
+    return train_once
 
 
-def _refuse_series(network: nn.Module | None) -> None:
+def _refuse_best(network: nn.Module | None) -> None:
     """Raise ``ConfigError`` if the recipe "best" cannot be used."""
     if network is not None:
         raise ConfigError(
@@ -226,5 +274,24 @@ def _refuse_series(network: nn.Module | None) -> None:
             [
                 f"recipe is 'best', but WORLD_SIZE is {number}: one process makes its runs. Start it without "
                 f"torchrun, or use recipe = 'deep'."
+            ]
+        )
+
+
+def _refuse_folds(config: TrainConfig, network: nn.Module | None) -> None:
+    """Raise ``ConfigError`` if one call cannot make the runs of all folds."""
+    last = config.folds
+    if network is not None:
+        raise ConfigError(
+            [
+                f"folds is {last}, but network is given, which can be trained only once. Call hs.train once "
+                f"for each fold, with fold = 1 to {last} and a new network."
+            ]
+        )
+    if (number := os.environ.get("WORLD_SIZE", "1")) != "1":
+        raise ConfigError(
+            [
+                f"folds is {last}, but WORLD_SIZE is {number}: one process makes the runs of all folds. "
+                f"Start it without torchrun, or once for each fold, with --fold 1 to --fold {last}."
             ]
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from headstart.model.memory import memory_explained
 from headstart.model.stages import cut
 from headstart.model.to_backbone import keep_backbone
 from headstart.records import Dataset, Record
+from headstart.training.by_folds import read_folds
 from headstart.training.finish import finish
 from headstart.training.floor import Model
 from headstart.training.run.history import EpochRecord, Scores
@@ -85,7 +87,7 @@ class UpperFloor:
             watchers: See what happens.
             stopwatch: For the seconds.
         """
-        self.config, self.listing = setup.config, setup.listing
+        self.config, self.listing, self.is_solved = setup.config, setup.listing, False
         self._setup, self._accelerator = setup, accelerator
         self._watchers, self._stopwatch = watchers, stopwatch
         self._cleanup = ExitStack()
@@ -185,10 +187,15 @@ class UpperFloor:
             return None
         self._watchers.say("Exporting the best weights and checking the exported model")
         self._run.load_best()
+        run, config, dataset, splits = self._run, self.config, self._dataset, self._splits
         with self._stopwatch("export"):
-            return finish(
-                self._run, self._setup, self._features, self._dataset, self._splits, self._accelerator
-            )
+            model = finish(run, self._setup, self._features, dataset, splits, self._accelerator)
+        if config.folds is None or config.fold is not None:
+            return model
+        # The runs beside this one have each held out one fold: see ``tools/folds.py``.
+        info = model.predictor.info
+        by_folds = read_folds(run.path.parent, config.folds, info, splits, dataset.root)
+        return dataclasses.replace(model, by_folds=by_folds)
 
     def _solve(self, interrupt: Interrupt) -> None:
         """Solve the phase's head exactly, in place of epochs."""

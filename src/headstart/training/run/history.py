@@ -54,7 +54,8 @@ class EpochRecord:
         phase: Name of the phase.
         epoch: Number of the epoch within the phase, from 1.
         train: The mean ``loss`` and the task's main score over the epoch, measured while training.
-        val: ``loss`` and all scores of the task over the validation photos after the epoch.
+        val: ``loss`` and all scores of the task over the validation photos after the epoch; empty if the run
+            has none.
         lr: Largest learning rate of any parameter group in the epoch; 0 for a solved head.
         seconds: Wall time of the epoch, including validation.
         completed: Fraction of its batches that were trained; below 1 if ``max_minutes`` ended the epoch
@@ -75,7 +76,7 @@ class EpochRecord:
         order = ["loss", self.headline]
         order += sorted(self.val.keys() - set(order))
         train = {f"train_{name}": self.train[name] for name in order if name in self.train}
-        val = {f"val_{name}": self.val[name] for name in order}
+        val = {f"val_{name}": self.val[name] for name in order if name in self.val}
         of_epoch = {"phase": self.phase, "epoch": self.epoch}
         others = {"lr": self.lr, "seconds": self.seconds, "completed": self.completed}
         return {**of_epoch, **train, **val, **others}
@@ -127,8 +128,9 @@ class EpochRecord:
     def text(self, select: str) -> str:
         """Return the numbers for people, with the validation score by which weights are selected."""
         rate = f"   lr {self.lr:.2g}" if self.lr else ""  # a head that is solved has none
+        val = f"   val {shown_val(self.val, select)}" if self.val else ""
         return (
-            f"train {shown(self.train)}   val {shown_val(self.val, select)}{rate}   {self.seconds:.1f} s"
+            f"train {shown(self.train)}{val}{rate}   {self.seconds:.1f} s"
             f"{'' if self.completed == 1 else f'   cut short at {self.completed:.0%}'}"
         )
 

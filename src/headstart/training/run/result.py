@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from headstart import tasks
+from headstart.answers.by_folds import sentence_on_folds
 from headstart.answers.file import read_answers
 from headstart.answers.gain import Gain
 from headstart.answers.seen import chosen_on_validation
@@ -54,11 +56,14 @@ class TrainResult:
         """Return the HTML for a notebook."""
         if not self.metrics:
             return html.escape(repr(self))
-        columns = {"validation": _val_scores(self.metrics)}
-        if "test" in self.metrics:
-            columns["test"] = _scores(self.metrics["test"])
         images = self.metrics["images"]
         counts = {"validation": images["val"], "test": images["test"]}
+        columns = {"validation": _val_scores(self.metrics)}
+        if "folds" in self.metrics:
+            columns = {"folds": _scores(self.metrics["folds"])}
+            counts["folds"] = self.metrics["answers"]["folds"]
+        if "test" in self.metrics:
+            columns["test"] = _scores(self.metrics["test"])
         names = list(dict.fromkeys(name for scores in columns.values() for name in scores))
         header = ["", *(f"{name}, {counted(counts[name], 'photo')}" for name in columns)]
         rows = [
@@ -68,7 +73,7 @@ class TrainResult:
             ]
             for name in names
         ]
-        notes = [line for line in self._lines() if not line.startswith(("Best: ", "Test: "))]
+        notes = [line for line in self._lines() if not line.startswith(("Best: ", "Test: ", "Folds: "))]
         return (
             f"<div><p><b>{html.escape(self.metrics['backbone'])}</b>, best: {html.escape(self._best())}</p>"
             + html_table(header, rows)
@@ -79,15 +84,21 @@ class TrainResult:
 
     def _lines(self) -> list[str]:
         images = self.metrics["images"]
-        validated = counted(images["val"], "photo")
-        in_words = _in_words(_val_scores(self.metrics), self.metrics["best"], "val_")
-        lines = [f"Best: {self._best()}: validation {in_words} on {validated}"]
+        lines = []
+        if folds := self.metrics.get("folds"):
+            num_photos = self.metrics["answers"]["folds"]
+            lines.append(f"Folds: {_headline(folds)} on {counted(num_photos, 'photo')}")
+            lines.append(sentence_on_folds(folds["num_folds"]))
+            if tasks.of(self.metrics["task"]).has_labels:
+                lines.append("The thresholds were chosen on the same photos, so F1 is slightly optimistic.")
+        else:
+            validated = counted(images["val"], "photo")
+            in_words = _in_words(_val_scores(self.metrics), self.metrics["best"], "val_")
+            lines.append(f"Best: {self._best()}: validation {in_words} on {validated}")
         if "test" in self.metrics:
-            test = _scores(self.metrics["test"])
-            headline = {name: value for name, value in test.items() if name not in _FURTHER}
-            scores = _in_words(headline, self.metrics["test"])
+            scores = _headline(self.metrics["test"])
             lines.append(f"Test: {scores} on {counted(images['test'], 'photo')}")
-        elif chosen := chosen_on_validation(self.path):
+        elif not folds and (chosen := chosen_on_validation(self.path)):
             lines.append(
                 f"The {chosen} were chosen on the validation photos, so that score is slightly optimistic. "
                 f"Photos in a test folder would give an honest one."
@@ -152,6 +163,11 @@ def _scores(scores: Mapping[str, Any]) -> dict[str, float]:
     """Return only the numbers, with the loss last."""
     numbers = {name: value for name, value in scores.items() if isinstance(value, float)}
     return dict(sorted(numbers.items(), key=lambda item: item[0] == "loss"))
+
+
+def _headline(metrics: Mapping[str, Any]) -> str:
+    """Return the scores of test photos or of folds in one line."""
+    return _in_words({k: v for k, v in _scores(metrics).items() if k not in _FURTHER}, metrics)
 
 
 def _in_words(scores: Mapping[str, float], metrics: Mapping[str, Any], prefix: str = "") -> str:

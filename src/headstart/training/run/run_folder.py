@@ -30,12 +30,15 @@ from headstart.training.watch.watcher import RunStart
 STEPS: Final = "steps"
 """Name of the folder in the run folder that holds one run per step of the recipe "best"."""
 
+FOLDS: Final = "folds"
+"""Name of the folder in the run folder that holds one run per fold, and the run on all photos."""
+
 # What a run writes. A folder with any of them in it is not taken for a new run: they may be somebody's.
 FILES_OF_A_RUN: Final = (
     *("config.toml", "photos.csv", "quarantine.csv", "findings.csv", "history.csv", "curves.png"),
     "metrics.json",
     *("model.safetensors", "model.onnx", "checkpoints", *PRODUCTS),
-    *("trackers.json", "tensorboard", "wandb", STEPS),
+    *("trackers.json", "tensorboard", "wandb", STEPS, FOLDS),
 )
 
 
@@ -185,15 +188,17 @@ class RunFolder:
         return metrics if metrics and not metrics.get("failed") else None
 
     @classmethod
-    def create(cls, out: str | os.PathLike[str] | None, config: TrainConfig) -> Path:
+    def create(cls, out: str | os.PathLike[str] | None, config: TrainConfig, inside: str = STEPS) -> Path:
         """Create the folder of a series of runs, and write its settings; arguments are those of ``begin``.
+
+        The runs will be in the folder ``inside`` of it.
 
         Raises:
             RunFolderError: The folder cannot be created, or contains a run or the photos.
         """
         cls.refuse(out, config.data)
         path = _next_free_folder(config.data) if out is None else Path(out)
-        (path / STEPS).mkdir(parents=True, exist_ok=True)
+        (path / inside).mkdir(parents=True, exist_ok=True)
         cls.write_config(path, config)
         return path
 
@@ -203,9 +208,9 @@ class RunFolder:
         write_whole(path / "config.toml", tomli_w.dumps(config.absolute().to_dict()))
 
     @staticmethod
-    def discard(path: Path) -> None:
-        """Delete what ``create`` has made and whatever is in its ``steps``; other files stay."""
-        shutil.rmtree(path / STEPS, ignore_errors=True)
+    def discard(path: Path, inside: str = STEPS) -> None:
+        """Delete what ``create`` has made and whatever is in its ``inside``; other files stay."""
+        shutil.rmtree(path / inside, ignore_errors=True)
         delete(path / "config.toml")
         with contextlib.suppress(OSError):  # somebody's files are in it
             path.rmdir()
@@ -249,9 +254,9 @@ class RunFolder:
 
     @property
     def to_resume(self) -> Path:
-        """The folder to resume: that of the series if the run is one step of the recipe "best"."""
+        """The folder to resume: that of the series if the run is one step of the recipe "best", or a fold."""
         series = self.path.parent.parent
-        is_step = self.path.parent.name == STEPS and (series / "config.toml").is_file()
+        is_step = self.path.parent.name in (STEPS, FOLDS) and (series / "config.toml").is_file()
         return series if is_step else self.path
 
     @property

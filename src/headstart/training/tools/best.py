@@ -12,25 +12,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
-import filelock
-
 from headstart import tasks
 from headstart.answers.gain import gain
 from headstart.config import RecommendSettings, TrainConfig
 from headstart.data.sources.source import read_source
 from headstart.environment import has_pytorch
 from headstart.errors import ExportError, FileWriteError, HeadstartError, RunFolderError
-from headstart.files import delete, write_whole
+from headstart.files import write_whole
 from headstart.inference.model_file import open_onnx
+from headstart.training.run.copied import copy_run, locked
 from headstart.training.run.result import TrainResult, step_in_words
-from headstart.training.run.run_folder import FILES_OF_A_RUN, STEPS
+from headstart.training.run.run_folder import STEPS
 from headstart.training.tools.recommend import recommend
 
 _STATE: Final = "series.json"
 _BACKBONES: Final = "backbones.csv"
 _LARGER: Final = 1.25  # factor on the sides of the input
 _MULTIPLE_PX: Final = 32  # sides of an input that is halved five times
-_NOT_COPIED: Final = ("config.toml", "metrics.json", "trackers.json", STEPS)
 
 Train = Callable[[TrainConfig, Path], TrainResult]
 """Makes a run with these settings in a folder, or resumes the one that is there."""
@@ -126,7 +124,7 @@ def train_best(
         HeadstartError: The first step failed.
     """
     (folder / STEPS).mkdir(exist_ok=True)
-    with _locked(folder), _Work.on(folder, config, train, say) as work:
+    with locked(folder / STEPS), _Work.on(folder, config, train, say) as work:
         is_solved = _has_solver(config)
         if not work.series.settings:
             chooses = is_solved and compares
@@ -250,34 +248,6 @@ def _backbone(config: TrainConfig, folder: Path, say: Say, *, verbose: bool) -> 
     return found[0].backbone
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep other processes out of the folder.
-
-    Raises:
-        RunFolderError: One is there.
-    """
-    lock = filelock.FileLock(folder / STEPS / "lock", blocking=False)
-    try:
-        with lock:
-            yield
-    except filelock.Timeout:
-        raise RunFolderError(
-            f"Another process is training in {folder}. Wait until it has ended, or stop it first."
-        ) from None
-
-
 def _handed_over(series: _Series, folder: Path) -> TrainResult:
-    """Copy the files of the best run, ``metrics.json`` last, which says that the run is finished."""
-    best = folder / series.best["folder"]
-    for name in FILES_OF_A_RUN:
-        if name in _NOT_COPIED or (best / name).is_dir():
-            continue
-        if (best / name).is_file():
-            write_whole(folder / name, (best / name).read_bytes())
-        elif (folder / name).is_file():  # of a copy that was broken off
-            delete(folder / name)
-    metrics = json.loads((best / "metrics.json").read_text("utf-8"))
-    text = json.dumps({**metrics, "steps": series.steps}, indent=2, ensure_ascii=False)
-    write_whole(folder / "metrics.json", f"{text}\n")
-    return TrainResult(folder, json.loads(text))
+    """Copy the files of the best run."""
+    return TrainResult(folder, copy_run(folder / series.best["folder"], folder, {"steps": series.steps}))

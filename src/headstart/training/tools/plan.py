@@ -15,6 +15,7 @@ from headstart.errors import requires_extra
 from headstart.frozen.prefix import OnnxPrefix
 from headstart.inference.runtime import photos_per_second
 from headstart.probe.blocks import Block
+from headstart.probe.outer_folds import likely_val
 from headstart.records import Listing
 from headstart.training.choose import choose
 from headstart.training.probe_setup import ProbeSetup
@@ -90,7 +91,8 @@ def _of_probe(setup: ProbeSetup, out: str | os.PathLike[str] | None) -> Iterator
     """Describe a run without steps."""
     RunFolder.refuse(out, setup.config.data)
     config, listing, backbone, phase = setup.config, setup.listing, setup.backbone, setup.phase
-    num_train, num_val, num_test = likely_counts(listing.candidates, config.val_fraction, config.test)
+    val_fraction = likely_val(config, is_solved=True)
+    num_train, num_val, num_test = likely_counts(listing.candidates, val_fraction, config.test)
     num_views = 1 if phase.augment == "none" else phase.views
     num_read = num_views * num_train + num_val + num_test
     size_px = backbone.preprocessing.size_px
@@ -103,6 +105,8 @@ def _of_probe(setup: ProbeSetup, out: str | os.PathLike[str] | None) -> Iterator
     yield ""
     yield line("photos", f"{len(listing.candidates):,} listed, not read: about {num_train:,} to train, ")
     yield line("", f"{num_val:,} to validate, {num_test:,} to test; {in_words(listing)}")
+    if not val_fraction:
+        yield line("", f"the training photos are also scored in {config.folds} folds")
     yield from _notes(listing)
     yield line("backbone", f"{backbone.name} ({size_px} px, {backbone.preprocessing.resize})")
     yield line("weights", str(backbone.source))
@@ -165,6 +169,8 @@ def _heading(setup: Setup, accelerator: Accelerator, out: str | os.PathLike[str]
         f"{len(listing.candidates):,} listed, not read: about {source.num_train:,} to train, "
         f"{source.num_val:,} to validate, {num_test:,} to test; {in_words(listing)}",
     )
+    if config.folds is not None and config.fold is None:
+        yield line("folds", f"{config.folds} runs like this, each without one fold, then this one")
     yield from _notes(listing)
     reading = setup.network if isinstance(setup.network, StagesNetwork) else None
     native = reading.native if reading else setup.network

@@ -68,9 +68,12 @@ class Terminal(Watcher):
     def photos_read(self, listing: Listing, dataset: Dataset, splits: Splits) -> None:
         """Print what happened to every file, and warnings about the photos."""
         used, quarantined, ignored = len(dataset.records), len(dataset.quarantined), len(dataset.ignored)
+        validating = f"{len(splits.val)} to validate"
+        if splits.fold:
+            validating = f"which are also scored in {max(splits.fold) + 1} folds"
         self.say(
             f"{dataset.found} files found = {used} used + {quarantined} quarantined + {ignored} ignored; "
-            f"{len(splits.train)} to train, {len(splits.val)} to validate, {len(splits.test)} to test, "
+            f"{len(splits.train)} to train, {validating}, {len(splits.test)} to test, "
             f"{in_words(dataset)}"
         )
         for note in dataset.notes:
@@ -85,7 +88,8 @@ class Terminal(Watcher):
                 f"{listing.without_class[0]!r}"
             )
         several = tasks.of(dataset.task).has_labels
-        validated = {label for photo in splits.val for label in (photo.labels if several else (photo.label,))}
+        scored = splits.train if splits.fold else splits.val
+        validated = {label for photo in scored for label in (photo.labels if several else (photo.label,))}
         if unseen := [n for i, n in enumerate(dataset.class_names) if i not in validated]:
             self.say(
                 f"Warning: no validation photos of {', '.join(map(repr, unseen[:_MOST_NAMED]))}; the scores "

@@ -24,14 +24,15 @@ def numbers_of(record: EpochRecord) -> dict[str, float]:
 
 
 def final_numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return the scores of a finished run, such as ``best/val_loss`` and ``test/accuracy``.
+    """Return the scores of a finished run, such as ``best/val_loss``, ``folds/accuracy`` and
+    ``test/accuracy``.
 
     Args:
         metrics: Content of ``metrics.json``.
     """
     return {
         f"{part}/{name}": float(value)
-        for part in ("best", "test")
+        for part in ("best", "folds", "test")
         for name, value in metrics.get(part, {}).items()
         if isinstance(value, (int, float)) and not isinstance(value, bool)
     }
