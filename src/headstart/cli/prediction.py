@@ -68,10 +68,18 @@ def predict(
         Path | None,
         typer.Option(help="New folder for copies of the photos with predictions drawn.", metavar="FOLDER"),
     ] = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option(
+            help="New folder for copies of the photos with heat maps: where the most probable class comes "
+            "from. Classes and labels only.",
+            metavar="FOLDER",
+        ),
+    ] = None,
 ) -> None:
     """Predict classes, numbers or boxes of photos. The exit code is 1 if a photo cannot be read."""
     from headstart import tasks
-    from headstart.inference.drawings import draw_each
+    from headstart.inference.drawings import draw_each, explain_each
     from headstart.inference.predictions_file import PredictionsFile
     from headstart.inference.predictor import find_images, load
 
@@ -84,10 +92,13 @@ def predict(
     photos = (photo for path in _paths(images) for photo in find_images(path))
     # Several labels are decided by thresholds, so that all probabilities are kept; else the top k are.
     shown = None if tasks.of(predictor.info.task).has_labels else top_k
-    predict_iter = partial(predictor.predict_iter, top_k=shown)
+    predict_iter = partial(predictor.predict_iter, top_k=shown, explain=explain is not None)
+    predict_iter(())  # what cannot be explained is refused before anything is written
+    if explain is not None and draw is not None and explain.absolute() == draw.absolute():
+        raise UsageError(f"--draw and --explain both name {draw}. Name two folders.")
     unfinished = None
     if out is not None:
-        unfinished = PredictionsFile(out, _settings_of_predictions(model, shown, views, draw))
+        unfinished = PredictionsFile(out, _settings_of_predictions(model, shown, views, draw, explain))
         predictions = unfinished.predictions(photos, predict_iter)
         if unfinished.num_known:
             left = counted(unfinished.num_known, "prediction")
@@ -97,8 +108,10 @@ def predict(
             )
     else:
         predictions = predict_iter(photos)
+    is_continued = unfinished is not None and unfinished.num_known > 0
+    if explain is not None:
+        predictions = explain_each(predictions, predictor, explain, is_continued=is_continued)
     if draw is not None:
-        is_continued = unfinished is not None and unfinished.num_known > 0
         predictions = draw_each(predictions, predictor.info, draw, is_continued=is_continued)
     errors: list[str] = []
     with unfinished or nullcontext(sys.stdout) as file:
@@ -272,7 +285,9 @@ def _paths(images: list[str]) -> Iterator[str]:
             yield image
 
 
-def _settings_of_predictions(model: Path, top_k: int | None, views: int, draw: Path | None) -> dict[str, Any]:
+def _settings_of_predictions(
+    model: Path, top_k: int | None, views: int, draw: Path | None, explain: Path | None
+) -> dict[str, Any]:
     """What predictions depend on besides their photos: another value in any field makes other predictions."""
     import onnxruntime
     import PIL
@@ -282,6 +297,7 @@ def _settings_of_predictions(model: Path, top_k: int | None, views: int, draw: P
         "--top-k": top_k,
         "--views": views,
         "--draw": None if draw is None else str(draw.absolute()),
+        "--explain": None if explain is None else str(explain.absolute()),
         "version of headstart": headstart.__version__,
         "version of onnxruntime": onnxruntime.__version__,
         "version of pillow": PIL.__version__,

@@ -22,6 +22,7 @@ from headstart.inference.runtime import CPU, Provider, fastest_providers
 from headstart.model.stages_head import read_stages, settled
 from headstart.probe.photos import OutOfFold
 from headstart.products.calibration import Calibration, calibrate, with_factors
+from headstart.products.heat_map import with_heat_map
 from headstart.products.multiplied import multiply_outputs
 from headstart.products.onnx import onnx_graph
 from headstart.products.outputs import (
@@ -83,18 +84,19 @@ def finish(
     graph, outputs, answered, calibration = _calibrated(
         graph, outputs, answered, network, info, setup, splits, run.progress.head
     )
-    if info.thresholds or (calibration and calibration.is_needed):
+    has_changed = bool(info.thresholds or (calibration and calibration.is_needed))
+    if has_changed:
         info = with_thresholds(info, splits.val, outputs)
-        finished = Predictor.from_bytes(seal_onnx(graph, info), providers=providers)
-    else:
-        finished = predictor
+    heat_map = with_heat_map(graph, info)
+    model = seal_onnx(heat_map.model, info)
+    finished = Predictor.from_bytes(model, providers=providers)
     photos = splits.val[:: math.ceil(len(splits.val) / _PARITY_PHOTOS)]
     is_network_calibrated = calibration is None or calibration.is_in_weights
     compared = finished if is_network_calibrated else predictor
     parity = check_parity(compared, network, [photo.photo for photo in photos])
-    if finished is not predictor:
+    if has_changed:
         save_network(run.path / "model.safetensors", network, info)
-    run.write_bytes("model.onnx", seal_onnx(graph, info))
+    run.write_bytes("model.onnx", model)
     facts = {
         "seed": config.seed,
         "weights_from": setup.weights.to_dict(),
@@ -103,7 +105,7 @@ def finish(
         "best": {"phase": best.phase, "epoch": best.epoch, "share": share},
         "parity": asdict(parity),
     }
-    return Model(finished, outputs, answered, facts, calibration)
+    return Model(finished, outputs, answered, facts, calibration, heat_map=heat_map)
 
 
 def _calibrated(

@@ -16,6 +16,7 @@ from headstart.data.split import Splits
 from headstart.inference.predictor import Predictor
 from headstart.probe.photos import OutOfFold
 from headstart.products.calibration import Calibration
+from headstart.products.heat_map import HeatMapOutput
 from headstart.products.unknown import Unknown
 from headstart.records import Dataset, Listing, Record
 from headstart.training.run.run_folder import RunFolder
@@ -34,6 +35,7 @@ class Model:
             ``best`` (phase, epoch, share) and ``parity``.
         calibration: How the outputs of the file were calibrated; None if it has no probabilities.
         unknown: How the file recognises photos of none of the classes; None if it does not.
+        heat_map: The heat maps of the file, or why it has none.
     """
 
     predictor: Predictor
@@ -42,6 +44,7 @@ class Model:
     facts: Mapping[str, Any]
     calibration: Calibration | None = None
     unknown: Unknown | None = None
+    heat_map: HeatMapOutput | None = None
 
 
 class Floor(Protocol):

@@ -34,6 +34,7 @@ from headstart.probe.photos import OutOfFold, SolvedPhotos, solve_photos
 from headstart.probe.unknown import with_unknown
 from headstart.probe.weights import save_head
 from headstart.products.calibration import Calibration, calibrate
+from headstart.products.heat_map import HeatMapOutput, with_heat_map
 from headstart.products.outputs import outputs_of_file, outputs_of_file_from_rows, with_thresholds
 from headstart.products.unknown import Unknown, find_unknown
 from headstart.records import Candidate, Dataset, Record
@@ -169,7 +170,13 @@ class GroundFloor:
             "parity": model.parity,
         }
         return Model(
-            model.predictor, model.val_outputs, model.out_of_fold, facts, model.calibration, model.unknown
+            model.predictor,
+            model.val_outputs,
+            model.out_of_fold,
+            facts,
+            model.calibration,
+            model.unknown,
+            model.heat_map,
         )
 
 
@@ -182,7 +189,7 @@ class _Written:
         val_outputs: (N, D), its outputs for the validation photos.
         val_scores: Scores of the validation photos before calibration.
         out_of_fold: See ``Model``.
-        calibration, unknown: See ``Model``.
+        calibration, unknown, heat_map: See ``Model``.
         parity: How far its answers are from those for stored features, for ``metrics.json``.
     """
 
@@ -192,6 +199,7 @@ class _Written:
     out_of_fold: OutOfFold | None
     calibration: Calibration | None
     unknown: Unknown | None
+    heat_map: HeatMapOutput
     parity: dict[str, Any]
 
 
@@ -236,13 +244,14 @@ def _write_model(
     if unknown:
         graph = with_unknown(graph, ACTIVATIONS, unknown.score)
         info = replace(info, unknown_threshold=unknown.score.threshold)
+    explained = with_heat_map(graph, info)
     save_head(run.path / "model.safetensors", backbone, head.weight, head.bias, info)
-    model = seal_onnx(graph, info)
+    model = seal_onnx(explained.model, info)
     predictor = Predictor.from_bytes(model, providers=CPU)
     step = math.ceil(len(splits.val) / _PARITY_PHOTOS)
     parity = _compare(predictor, splits.val[::step], val_outputs[::step], run.path)
     run.write_bytes("model.onnx", model)
-    return _Written(predictor, val_outputs, val_scores, out_of_fold, calibration, unknown, parity)
+    return _Written(predictor, val_outputs, val_scores, out_of_fold, calibration, unknown, explained, parity)
 
 
 def _find_unknown(
