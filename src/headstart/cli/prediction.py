@@ -21,6 +21,7 @@ from headstart.files import TEXT, refuse_to_write, sha256_of_file
 
 if TYPE_CHECKING:
     from headstart.inference.model_file import ModelInfo
+    from headstart.inference.predictor import Predictor
     from headstart.tasks.prediction import Prediction
 
 _CSV = (".csv", ".txt", "")
@@ -79,7 +80,6 @@ def predict(
 ) -> None:
     """Predict classes, numbers or boxes of photos. The exit code is 1 if a photo cannot be read."""
     from headstart import tasks
-    from headstart.inference.drawings import draw_each, explain_each
     from headstart.inference.predictions_file import PredictionsFile
     from headstart.inference.predictor import find_images, load
 
@@ -94,8 +94,6 @@ def predict(
     shown = None if tasks.of(predictor.info.task).has_labels else top_k
     predict_iter = partial(predictor.predict_iter, top_k=shown, explain=explain is not None)
     predict_iter(())  # what cannot be explained is refused before anything is written
-    if explain is not None and draw is not None and explain.absolute() == draw.absolute():
-        raise UsageError(f"--draw and --explain both name {draw}. Name two folders.")
     unfinished = None
     if out is not None:
         unfinished = PredictionsFile(out, _settings_of_predictions(model, shown, views, draw, explain))
@@ -109,10 +107,7 @@ def predict(
     else:
         predictions = predict_iter(photos)
     is_continued = unfinished is not None and unfinished.num_known > 0
-    if explain is not None:
-        predictions = explain_each(predictions, predictor, explain, is_continued=is_continued)
-    if draw is not None:
-        predictions = draw_each(predictions, predictor.info, draw, is_continued=is_continued)
+    predictions = _with_pictures(predictions, predictor, draw, explain, is_continued=is_continued)
     errors: list[str] = []
     with unfinished or nullcontext(sys.stdout) as file:
         num_errors = _write(file, format_, _collecting(errors, predictions), predictor.info, top_k)
@@ -220,6 +215,26 @@ def report(
     if found.num_missing:
         print(f"headstart: {counted(found.num_missing, 'photo')} could not be read", file=sys.stderr)
     print(f"Written: {found.path}", file=sys.stderr)
+
+
+def _with_pictures(
+    predictions: Iterator[Prediction],
+    predictor: Predictor,
+    draw: Path | None,
+    explain: Path | None,
+    *,
+    is_continued: bool,
+) -> Iterator[Prediction]:
+    """Draw predictions and heat maps, each in a folder if there is one, while passing predictions on."""
+    from headstart.inference.drawings import draw_each, explain_each
+
+    if explain is not None and draw is not None and explain.absolute() == draw.absolute():
+        raise UsageError(f"--draw and --explain both name {draw}. Name two folders.")
+    if explain is not None:
+        predictions = explain_each(predictions, predictor, explain, is_continued=is_continued)
+    if draw is not None:
+        predictions = draw_each(predictions, predictor.info, draw, is_continued=is_continued)
+    return predictions
 
 
 def _collecting(errors: list[str], predictions: Iterable[Prediction]) -> Iterator[Prediction]:

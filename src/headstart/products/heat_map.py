@@ -85,6 +85,8 @@ def with_heat_map(model: bytes, info: ModelInfo) -> HeatMapOutput:
         _check(model, whole, photos)
     except NoMapError as error:
         return HeatMapOutput(model, missing=str(error))
+    except Exception as error:  # a network of the user's own may be anything, and is worth more than this
+        return HeatMapOutput(model, missing=f"the graph cannot be read ({type(error).__name__}: {error})")
     return HeatMapOutput(bytes(whole.SerializeToString(deterministic=True)), size)
 
 
@@ -146,8 +148,9 @@ def _extend(
         features = nodes.add("Sub", features, constant.reshape(1, -1, 1))
     total = nodes.add("MatMul", nodes.reshaped(rows, -1, 1, ends[-1]), features)  # (N, 1, 1)
     _add_share(nodes, size, nodes.reshaped(total, -1, 1))
-    for name, shape in ((HEAT_MAP, ["batch", *size]), (HEAT_MAP_SHARE, ["batch", 1])):
-        value = helper.make_tensor_value_info(name, TensorProto.FLOAT, list[str | int | None](shape))
+    rows_and_columns: list[tuple[str, tuple[int, ...]]] = [(HEAT_MAP, size), (HEAT_MAP_SHARE, (1,))]
+    for name, shape in rows_and_columns:
+        value = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape])
         model.graph.output.append(value)
     return size
 

@@ -71,8 +71,8 @@ class HeatMaps:
         if not self._found:
             return ""
         words = (
-            " The heat maps show which places speak for the predicted class, the lightest most; what lies "
-            "outside the square is not seen by the model."
+            " The heat maps show which places speak for the predicted class, the lightest ones most; the "
+            "model does not see what is outside the grey area."
         )
         if self.share < _NEARLY_ALL:
             words += (

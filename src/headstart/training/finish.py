@@ -31,7 +31,7 @@ from headstart.products.outputs import (
     tensor_of,
     with_thresholds,
 )
-from headstart.products.parity import check_parity
+from headstart.products.parity import Parity, check_parity
 from headstart.products.safetensors import save_network
 from headstart.records import Dataset, Record
 from headstart.training.floor import Model
@@ -71,7 +71,7 @@ def finish(
     """
     config, network = setup.config, settled(setup.network.cpu())
     assert run.progress.best is not None
-    best, share = run.progress.best.record, run.progress.best.share
+    best = run.progress.best.record
     info = with_groups(_info(setup, dataset, network), splits.train)
     providers = CPU if config.device == "cpu" else fastest_providers()
     save_network(run.path / "model.safetensors", network, info)
@@ -97,15 +97,21 @@ def finish(
     if has_changed:
         save_network(run.path / "model.safetensors", network, info)
     run.write_bytes("model.onnx", model)
-    facts = {
-        "seed": config.seed,
+    return Model(finished, outputs, answered, _facts(run, setup, parity), calibration, heat_map=heat_map)
+
+
+def _facts(run: RunDir, setup: Setup, parity: Parity) -> dict[str, Any]:
+    """Return what ``metrics.json`` says of the training: see ``Model``."""
+    assert run.progress.best is not None
+    best = run.progress.best.record
+    return {
+        "seed": setup.config.seed,
         "weights_from": setup.weights.to_dict(),
         "head": run.progress.head,
-        "phases": run.progress.by_phase(config.phases),
-        "best": {"phase": best.phase, "epoch": best.epoch, "share": share},
+        "phases": run.progress.by_phase(setup.config.phases),
+        "best": {"phase": best.phase, "epoch": best.epoch, "share": run.progress.best.share},
         "parity": asdict(parity),
     }
-    return Model(finished, outputs, answered, facts, calibration, heat_map=heat_map)
 
 
 def _calibrated(
