@@ -22,6 +22,7 @@ from headstart.images.settings import Preprocessing
 from headstart.inference.heat_map import HEAT_MAP, HEAT_MAP_SHARE
 from headstart.inference.model_file import ModelInfo, seal_onnx
 from headstart.model.normalise import Normalise
+from headstart.model.stages_head import with_stages_head
 from headstart.products.calibration import with_factors
 from headstart.products.heat_map import with_heat_map
 from headstart.products.onnx import onnx_graph
@@ -169,6 +170,30 @@ def test_the_mean_of_the_map_and_the_bias_are_the_difference_of_logits(make: typ
         differs = np.abs(after[0] - heat_map)[same] > 1e-6
         assert differs[:, 2, 5].all()
         assert differs.sum() == same.sum()
+
+
+def test_a_head_of_pytorch_on_several_stages_has_one_too() -> None:
+    network = with_stages_head(random_network(lambda: resnet18(num_classes=3)), 64)
+    assert network is not None
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for tensor in (network.head.linear.weight, network.head.linear.bias, network.head.scale):
+            tensor.uniform_(0.1, 1, generator=generator)
+    found = with_heat_map(onnx_graph(network, INFO), INFO)
+    assert found.size == (2, 2)
+    features, logits = input_of(network.head, network, PHOTOS)
+    weight = (network.head.linear.weight * network.head.scale).detach()
+    rows = weight[logits.argmax(1)] - weight.mean(0)
+    is_mean = torch.zeros(len(rows[0]), dtype=torch.bool)
+    for block in network.head.blocks:
+        is_last = block is network.head.blocks[-1]
+        is_mean[block.first : block.last if is_last else (block.first + block.last) // 2] = True
+    part, whole = ((rows * features * mask).sum(1) for mask in (is_mean, torch.ones_like(is_mean)))
+    heat_map, share = run(found.model, [HEAT_MAP, HEAT_MAP_SHARE])
+    np.testing.assert_allclose(heat_map.mean((1, 2)), part.numpy(), rtol=1e-3)
+    np.testing.assert_allclose(
+        share[:, 0], (part.abs() / (part.abs() + (whole - part).abs())).numpy(), rtol=1e-3
+    )
 
 
 def test_several_labels_have_the_map_of_the_most_probable_one() -> None:

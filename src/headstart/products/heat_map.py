@@ -93,11 +93,13 @@ def with_heat_map(model: bytes, info: ModelInfo) -> HeatMapOutput:
 class _Nodes:
     """Appends nodes and constants to a graph, under names that begin with ``heat_map.``.
 
-    Only operators whose inputs are the same in every version of ONNX since 7 are used.
+    Only operators that are old and common are used, and but for Slice, their inputs are the same in every
+    version of ONNX since 7. OpenCV 4.10 runs them, too.
     """
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
-        self._graph = graph
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._graph = model.graph
+        self._opset = max(each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
         self._number = 0
 
     def add(self, operator: str, *inputs: str | np.ndarray, output: str | None = None, **of: Any) -> str:
@@ -110,6 +112,12 @@ class _Nodes:
     def reshaped(self, tensor: str, *shape: int, output: str | None = None) -> str:
         """Append a change of shape."""
         return self.add("Reshape", tensor, np.array(shape, np.int64), output=output)
+
+    def columns(self, tensor: str, first: int, last: int) -> str:
+        """Append a selection of the columns ``first`` to ``last`` - 1 of (N, D)."""
+        if self._opset < 10:  # from which on they are inputs
+            return self.add("Slice", tensor, starts=[first], ends=[last], axes=[1])
+        return self.add("Slice", tensor, *(np.array([each], np.int64) for each in (first, last, 1)))
 
     def _constant(self, values: np.ndarray) -> str:
         name = self._name()
@@ -125,7 +133,7 @@ def _extend(
     model: onnx.ModelProto, head: LinearHead, blocks: Sequence[Block], *, is_softmax: bool
 ) -> tuple[int, int]:
     """Append both outputs to a model, and return rows and columns of the map."""
-    nodes = _Nodes(model.graph)
+    nodes = _Nodes(model)
     rows = _rows_of_best(nodes, model, head, is_softmax)
     size = next(each for each in reversed(blocks) if each.map).size  # the coarsest, that of the last stage
     ends = np.cumsum([each.width for each in blocks]).tolist()
@@ -137,7 +145,7 @@ def _extend(
         if block.map:
             part = rows
             if len(blocks) > 1:
-                part = nodes.add("Gather", rows, np.arange(first, end), axis=1)
+                part = nodes.columns(rows, first, end)
             maps.append(_map_of(nodes, part, block, size))
     whole = maps[0]
     for each in maps[1:]:
@@ -183,6 +191,9 @@ def _rows_of_best(nodes: _Nodes, model: onnx.ModelProto, head: LinearHead, is_so
         of_best = nodes.add("Gather", factors, best, axis=0)
         rows = nodes.add("Mul", rows, nodes.reshaped(of_best, -1, 1))
         weight = weight * factors[:, None]
+    if head.scale:
+        scale = numpy_helper.to_array(constants[head.scale]).reshape(1, -1)
+        rows, weight = nodes.add("Mul", rows, scale), weight * scale
     return nodes.add("Sub", rows, weight.mean(0, keepdims=True).astype(np.float32)) if is_softmax else rows
 
 

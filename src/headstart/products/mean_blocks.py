@@ -56,12 +56,14 @@ class LinearHead:
         weight: Name of its weights, an initializer.
         rows_are_classes: Whether they are (K, D), not (D, K).
         factors: Name of the factors of the logits, (K,); None if they are not multiplied.
+        scale: Name of the factors of the input, (D,); None if it is not multiplied.
     """
 
     features: str
     weight: str
     rows_are_classes: bool
     factors: str | None = None
+    scale: str | None = None
 
 
 class NoMapError(Exception):
@@ -86,12 +88,25 @@ def linear_head(model: onnx.ModelProto) -> LinearHead:
         node = made[others[0]]
     if node.op_type not in ("Gemm", "MatMul") or node.input[1] not in constants:
         raise NoMapError("its logits do not come from a linear layer")
+    features, scale = _without_factors(made, constants, node.input[0])
     if node.op_type == "MatMul":
-        return LinearHead(node.input[0], node.input[1], False, factors)
+        return LinearHead(features, node.input[1], False, factors, scale)
     of = {each.name: helper.get_attribute_value(each) for each in node.attribute}
     if of.get("transA") or of.get("alpha", 1.0) != 1:
         raise NoMapError("its linear layer is of an unusual kind")
-    return LinearHead(node.input[0], node.input[1], bool(of.get("transB")), factors)
+    return LinearHead(features, node.input[1], bool(of.get("transB")), factors, scale)
+
+
+def _without_factors(
+    made: Mapping[str, onnx.NodeProto], constants: Mapping[str, onnx.TensorProto], name: str
+) -> tuple[str, str | None]:
+    """Return a tensor before it is multiplied by constant factors, and their name if it is."""
+    node = made.get(name)
+    if node is None or node.op_type != "Mul":
+        return name, None
+    scales = [each for each in node.input if each in constants]
+    others = [each for each in node.input if each not in constants]
+    return (others[0], scales[0]) if len(scales) == len(others) == 1 else (name, None)
 
 
 def mean_blocks(model: onnx.ModelProto, head: LinearHead, example: np.ndarray) -> tuple[Block, ...]:
