@@ -39,6 +39,16 @@ Views = Annotated[
 ]
 
 
+Explain = Annotated[
+    Path | None,
+    typer.Option(
+        help="New folder for copies of the photos with heat maps: where the most probable class comes from. "
+        "Models of classes and of several labels only.",
+        metavar="FOLDER",
+    ),
+]
+
+
 class Format(StrEnum):
     """How predictions are written."""
 
@@ -69,14 +79,7 @@ def predict(
         Path | None,
         typer.Option(help="New folder for copies of the photos with predictions drawn.", metavar="FOLDER"),
     ] = None,
-    explain: Annotated[
-        Path | None,
-        typer.Option(
-            help="New folder for copies of the photos with heat maps: where the most probable class comes "
-            "from. Classes and labels only.",
-            metavar="FOLDER",
-        ),
-    ] = None,
+    explain: Explain = None,
 ) -> None:
     """Predict classes, numbers or boxes of photos. The exit code is 1 if a photo cannot be read."""
     from headstart import tasks

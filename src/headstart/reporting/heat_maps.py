@@ -55,7 +55,7 @@ class HeatMaps:
                 drawn = heat_on_photo(Photo(str(root / path)), heat_map, _REDUCE_TO_PX)
             except ImageError:
                 continue
-            words = f"Heat map of the prediction {isolated(heat_map.label)}"
+            words = f"Heat map of the class {isolated(heat_map.label)}"
             found[path] = element("span", picture(*jpeg_of(drawn), words), class_="photo")
         self._found = found
         self.share = float(np.median([each.share for each in maps.values() if each] or [np.nan]))
@@ -71,8 +71,8 @@ class HeatMaps:
         if not self._found:
             return ""
         words = (
-            " The heat maps show which places speak for the predicted class, the lightest ones most; the "
-            "model does not see what is outside the grey area."
+            " The heat maps show which places speak for the most probable class, the lightest ones most; "
+            "the model does not see what is outside the grey area."
         )
         if self.share < _NEARLY_ALL:
             words += (
