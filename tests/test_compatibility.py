@@ -16,6 +16,7 @@ from headstart import tasks
 from headstart.answers.table import FIXED
 from headstart.cli import app
 from headstart.config.checking import settings_of
+from headstart.inference.heat_map import HEAT_MAP, HEAT_MAP_SHARE
 from headstart.inference.model_file import ModelInfo
 from headstart.recommendation.result import FIELDS as RECOMMENDATION
 from headstart.training.run.run_folder import FILES_OF_A_RUN, RunFolder
@@ -86,6 +87,7 @@ SOMETIMES = {
     *("folds", "folds.num_folds", "folds.scores_of", "folds.by_fold", "answers.folds"),
     *("unknown", "unknown.threshold", "unknown.false_rejects", "unknown.num_photos"),
     *("unknown.val_rejected", "unknown.val_interval"),
+    "heat_map.size",
     *(
         "steps",
         "steps[].name",
@@ -140,7 +142,12 @@ def test_what_a_model_file_says_is_listed(run: Path) -> None:
     assert {field.name for field in fields(ModelInfo)} == json.loads(metadata["headstart"]).keys()
     page = PAGE.read_text("utf-8")
     assert [each.name for each in model.graph.input] == ["images"]
-    for name in ("images", *(name for task in tasks.TASKS.values() for name in task.file_outputs(2))):
+    for name in (
+        "images",
+        HEAT_MAP,
+        HEAT_MAP_SHARE,
+        *(name for task in tasks.TASKS.values() for name in task.file_outputs(2)),
+    ):
         assert f"`{name}`" in page
     for name in json.loads(metadata["headstart"])["preprocessing"]:
         assert f"`{name}`" in page

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from headstart.recommendation.result import ComparedBackbone, Recommendation
     from headstart.records import Dataset, Listing
     from headstart.reporting.report import Report, report
+    from headstart.tasks.heat_map import HeatMap
     from headstart.tasks.prediction import Prediction
     from headstart.training.run.history import EpochRecord
     from headstart.training.run.result import TrainResult
@@ -102,6 +103,7 @@ __all__ = [
     "Finding",
     "Findings",
     "HeadstartError",
+    "HeatMap",
     "ImageError",
     "InputError",
     "Inspection",
@@ -187,6 +189,7 @@ _MODULES = {
         "recommendation.result": ["ComparedBackbone", "Recommendation"],
         "records": ["Dataset", "Listing"],
         "reporting.report": ["Report", "report"],
+        "tasks.heat_map": ["HeatMap"],
         "tasks.prediction": ["Prediction"],
         "training.run.history": ["EpochRecord"],
         "training.run.result": ["TrainResult"],

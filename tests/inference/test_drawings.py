@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from headstart import tasks
 from headstart.errors import UsageError
 from headstart.images.settings import Preprocessing
-from headstart.inference.drawings import draw_each
-from headstart.inference.model_file import ModelInfo
+from headstart.inference.drawings import draw_each, explain_each
+from headstart.inference.model_file import ModelInfo, seal_onnx
+from headstart.inference.predictor import Predictor
+from headstart.products.heat_map import with_heat_map
 from headstart.tasks.prediction import Prediction
 
 INFO = ModelInfo("box", "resnet18", ("cat",), Preprocessing(size_px=32))
@@ -83,3 +86,53 @@ def test_the_box_is_where_it_was_predicted(tmp_path: Path) -> None:
 )
 def test_a_prediction_is_said_in_a_line(task: str, prediction: Prediction, said: str) -> None:
     assert tasks.of(task).words(prediction) == said
+
+
+def explaining() -> Predictor:
+    """A model whose heat map is how red each quarter of a photo is."""
+    node, value = helper.make_node, helper.make_tensor_value_info
+    number = TensorProto.FLOAT
+    graph = helper.make_graph(
+        [
+            node("Cast", ["images"], ["floats"], to=number),
+            node("Transpose", ["floats"], ["map"], perm=[0, 3, 1, 2]),
+            node("AveragePool", ["map"], ["coarse"], kernel_shape=[16, 16], strides=[16, 16]),
+            node("GlobalAveragePool", ["coarse"], ["mean"]),
+            node("Flatten", ["mean"], ["features"]),
+            node("Gemm", ["features", "weight", "bias"], ["logits"], transB=1),
+            node("Softmax", ["logits"], ["probabilities"]),
+        ],
+        "red",
+        [value("images", TensorProto.UINT8, ["N", 32, 32, 3])],
+        [value("logits", number, ["N", 2]), value("probabilities", number, ["N", 2])],
+        [
+            numpy_helper.from_array(np.array([[1, -0.5, -0.5], [0, 0, 0]], np.float32), "weight"),
+            numpy_helper.from_array(np.zeros(2, np.float32), "bias"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    info = ModelInfo("classification", "red", ("red", "other"), Preprocessing(size_px=32, resize="squash"))
+    return Predictor.from_bytes(seal_onnx(with_heat_map(model.SerializeToString(), info).model, info))
+
+
+def test_heat_maps_are_drawn_where_the_class_comes_from(tmp_path: Path) -> None:
+    predictor = explaining()
+    image = Image.new("RGB", (80, 60), "grey")
+    image.paste((255, 0, 0), (40, 30, 80, 60))
+    for name in ("x/a.png", "y/a.png"):
+        (tmp_path / name).parent.mkdir()
+        image.save(tmp_path / name)
+    paths = [str(tmp_path / name) for name in ("x/a.png", "y/a.png")]
+    explained = predictor.predict(paths, explain=True)
+    reused = predictor.predict(paths)  # as from an interrupted call: their heat maps are computed again
+    for number, predictions in enumerate((explained, reused)):
+        folder = tmp_path / f"drawn{number}"
+        assert list(explain_each(predictions, predictor, folder)) == predictions
+        assert sorted(path.name for path in folder.iterdir()) == ["a-2.jpg", "a.jpg"]
+        with Image.open(folder / "a.jpg") as drawn:
+            assert drawn.width == 80
+            assert drawn.height > 60  # words below
+            light = np.asarray(drawn.convert("L")).astype(int)[:60]
+        assert light[35:, 45:].mean() > light[:25, :35].mean() + 30
+    with pytest.raises(UsageError, match=r"not an empty folder.*--explain"):
+        explain_each(explained, predictor, tmp_path / "drawn0")

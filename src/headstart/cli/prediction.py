@@ -21,6 +21,7 @@ from headstart.files import TEXT, refuse_to_write, sha256_of_file
 
 if TYPE_CHECKING:
     from headstart.inference.model_file import ModelInfo
+    from headstart.inference.predictor import Predictor
     from headstart.tasks.prediction import Prediction
 
 _CSV = (".csv", ".txt", "")
@@ -34,6 +35,16 @@ Views = Annotated[
         metavar="1|2|4",
         help="Views of each photo whose predictions are averaged: 2 adds the mirror image, 4 also a second "
         "crop of both, with 80 % of the area. Takes as many times as long.",
+    ),
+]
+
+
+Explain = Annotated[
+    Path | None,
+    typer.Option(
+        help="New folder for copies of the photos with heat maps: where the most probable class comes from. "
+        "Models of classes and of several labels only.",
+        metavar="FOLDER",
     ),
 ]
 
@@ -68,10 +79,10 @@ def predict(
         Path | None,
         typer.Option(help="New folder for copies of the photos with predictions drawn.", metavar="FOLDER"),
     ] = None,
+    explain: Explain = None,
 ) -> None:
     """Predict classes, numbers or boxes of photos. The exit code is 1 if a photo cannot be read."""
     from headstart import tasks
-    from headstart.inference.drawings import draw_each
     from headstart.inference.predictions_file import PredictionsFile
     from headstart.inference.predictor import find_images, load
 
@@ -84,10 +95,11 @@ def predict(
     photos = (photo for path in _paths(images) for photo in find_images(path))
     # Several labels are decided by thresholds, so that all probabilities are kept; else the top k are.
     shown = None if tasks.of(predictor.info.task).has_labels else top_k
-    predict_iter = partial(predictor.predict_iter, top_k=shown)
+    predict_iter = partial(predictor.predict_iter, top_k=shown, explain=explain is not None)
+    predict_iter(())  # what cannot be explained is refused before anything is written
     unfinished = None
     if out is not None:
-        unfinished = PredictionsFile(out, _settings_of_predictions(model, shown, views, draw))
+        unfinished = PredictionsFile(out, _settings_of_predictions(model, shown, views, draw, explain))
         predictions = unfinished.predictions(photos, predict_iter)
         if unfinished.num_known:
             left = counted(unfinished.num_known, "prediction")
@@ -97,9 +109,8 @@ def predict(
             )
     else:
         predictions = predict_iter(photos)
-    if draw is not None:
-        is_continued = unfinished is not None and unfinished.num_known > 0
-        predictions = draw_each(predictions, predictor.info, draw, is_continued=is_continued)
+    is_continued = unfinished is not None and unfinished.num_known > 0
+    predictions = _with_pictures(predictions, predictor, draw, explain, is_continued=is_continued)
     errors: list[str] = []
     with unfinished or nullcontext(sys.stdout) as file:
         num_errors = _write(file, format_, _collecting(errors, predictions), predictor.info, top_k)
@@ -209,6 +220,26 @@ def report(
     print(f"Written: {found.path}", file=sys.stderr)
 
 
+def _with_pictures(
+    predictions: Iterator[Prediction],
+    predictor: Predictor,
+    draw: Path | None,
+    explain: Path | None,
+    *,
+    is_continued: bool,
+) -> Iterator[Prediction]:
+    """Draw predictions and heat maps, each in a folder if there is one, while passing predictions on."""
+    from headstart.inference.drawings import draw_each, explain_each
+
+    if explain is not None and draw is not None and explain.absolute() == draw.absolute():
+        raise UsageError(f"--draw and --explain both name {draw}. Name two folders.")
+    if explain is not None:
+        predictions = explain_each(predictions, predictor, explain, is_continued=is_continued)
+    if draw is not None:
+        predictions = draw_each(predictions, predictor.info, draw, is_continued=is_continued)
+    return predictions
+
+
 def _collecting(errors: list[str], predictions: Iterable[Prediction]) -> Iterator[Prediction]:
     """Yield predictions, and append the paths and the reasons of the first photos that cannot be read."""
     for prediction in predictions:
@@ -272,7 +303,9 @@ def _paths(images: list[str]) -> Iterator[str]:
             yield image
 
 
-def _settings_of_predictions(model: Path, top_k: int | None, views: int, draw: Path | None) -> dict[str, Any]:
+def _settings_of_predictions(
+    model: Path, top_k: int | None, views: int, draw: Path | None, explain: Path | None
+) -> dict[str, Any]:
     """What predictions depend on besides their photos: another value in any field makes other predictions."""
     import onnxruntime
     import PIL
@@ -282,6 +315,7 @@ def _settings_of_predictions(model: Path, top_k: int | None, views: int, draw: P
         "--top-k": top_k,
         "--views": views,
         "--draw": None if draw is None else str(draw.absolute()),
+        "--explain": None if explain is None else str(explain.absolute()),
         "version of headstart": headstart.__version__,
         "version of onnxruntime": onnxruntime.__version__,
         "version of pillow": PIL.__version__,

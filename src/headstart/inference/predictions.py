@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import TextIO
 
 from headstart import tasks
@@ -60,7 +59,8 @@ def _foreign_cells(prediction: Prediction) -> list[str]:
 
 
 def write_jsonl(file: TextIO, predictions: Iterable[Prediction]) -> int:
-    """Write predictions as JSON lines: one object per photo, with the attributes of ``Prediction`` as keys.
+    """Write predictions as JSON lines: one object per photo, with the attributes of ``Prediction`` as keys,
+    except heat maps.
 
     Args:
         file: An open text file; only ASCII is written.
@@ -72,7 +72,7 @@ def write_jsonl(file: TextIO, predictions: Iterable[Prediction]) -> int:
     num_errors = 0
     for prediction in predictions:
         num_errors += prediction.error is not None
-        file.write(json.dumps(asdict(prediction)) + "\n")
+        file.write(json.dumps(prediction.to_dict()) + "\n")
     return num_errors
 
 

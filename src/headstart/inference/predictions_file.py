@@ -11,7 +11,6 @@ import secrets
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -100,7 +99,7 @@ class PredictionsFile:
         for prediction in predict(unknown()):
             yield from known()
             sha256, _ = waiting.popleft()
-            self._append({"sha256": sha256, **asdict(prediction)})
+            self._append({"sha256": sha256, **prediction.to_dict()})
             yield prediction
         yield from known()
 

@@ -19,6 +19,13 @@ from headstart.images.given import Given, PhotoLike, as_photos, is_one_photo, rg
 from headstart.images.photo import Photo
 from headstart.images.preprocess import load_pixels, preprocess
 from headstart.images.view import View
+from headstart.inference.heat_map import (
+    HEAT_MAP,
+    HEAT_MAP_SHARE,
+    refuse_to_explain,
+    size_of_heat_map,
+    with_heat_map,
+)
 from headstart.inference.model_file import ModelInfo, open_onnx, verify_onnx
 from headstart.inference.runtime import Failure, Provider, Row, fastest_providers, map_images, open_session
 from headstart.tasks.prediction import Prediction
@@ -28,7 +35,7 @@ from headstart.tasks.prediction import Prediction
 _BATCH_SIZE_ON_CPU: Final = 1
 _BATCH_SIZE_ON_GPU: Final = 32
 
-NOT_RAW: Final = ("probabilities", "unknown")
+NOT_RAW: Final = ("probabilities", "unknown", HEAT_MAP, HEAT_MAP_SHARE)
 """Outputs of a model file that follow from the others: see ``Predictor.outputs``."""
 
 _MIDDLE: Final = View(part=(0.8, 1.0, 0.5, 0.5))  # 80 % of the photo's area, or its largest square
@@ -102,7 +109,8 @@ class Predictor:
             ) from error
         on_cpu = self._session.get_providers() == ["CPUExecutionProvider"]
         self._all_outputs = [output.name for output in self._session.get_outputs()]
-        self._outputs = [name for name in self._all_outputs if name != "logits"]
+        self._outputs = [n for n in self._all_outputs if n not in ("logits", HEAT_MAP, HEAT_MAP_SHARE)]
+        self._heat_map_size = size_of_heat_map(self._session)
         self._batch_size = _BATCH_SIZE_ON_CPU if on_cpu else _BATCH_SIZE_ON_GPU
 
     @classmethod
@@ -135,8 +143,13 @@ class Predictor:
         """The classes, in the order of the model's outputs."""
         return self.info.class_names
 
+    @property
+    def explains(self) -> bool:
+        """Whether ``predict`` can explain: see ``products/heat_map.py`` for models without heat maps."""
+        return self._heat_map_size is not None
+
     def predict(
-        self, photos: PhotoLike | Iterable[PhotoLike], *, top_k: int | None = None
+        self, photos: PhotoLike | Iterable[PhotoLike], *, top_k: int | None = None, explain: bool = False
     ) -> list[Prediction]:
         """Predict one photo or several.
 
@@ -145,28 +158,37 @@ class Predictor:
                 mode (read from their current position), Pillow images, or uint8 pixels: RGB (H, W, 3), RGBA
                 (H, W, 4) or grey (H, W); as PyTorch tensors also (3, H, W).
             top_k: Number of most probable classes to return; by default all.
+            explain: Whether predictions have a ``heat_map``, which shows where in the photo the most probable
+                class comes from.
 
         Returns:
             One prediction for each photo, in their order. If a photo cannot be read, its prediction has
             ``error`` set; the other photos are predicted nevertheless.
 
         Raises:
-            UsageError: ``top_k`` is not positive.
+            UsageError: ``top_k`` is not positive; or ``explain`` is set, and the model file has no heat maps
+                or predictions are averaged over views.
             InputError: An item is not a photo, by its Python type or by the dtype or shape of its array. The
                 error is also a ``TypeError`` and a ``ValueError``.
         """
         collection = [photos] if is_one_photo(photos) else photos
-        return list(self.predict_iter(cast("Iterable[PhotoLike]", collection), top_k=top_k))
+        return list(self.predict_iter(cast("Iterable[PhotoLike]", collection), top_k=top_k, explain=explain))
 
-    def predict_iter(self, photos: Iterable[PhotoLike], *, top_k: int | None = None) -> Iterator[Prediction]:
+    def predict_iter(
+        self, photos: Iterable[PhotoLike], *, top_k: int | None = None, explain: bool = False
+    ) -> Iterator[Prediction]:
         """Predict photos one by one, as ``predict`` does.
 
         Only a few photos are in memory at any time, so the number of photos is not limited.
         """
         if top_k is not None and top_k < 1:
             raise UsageError(f"top_k is {top_k}; it must be at least 1.")
-        rows = self._run(self._outputs, photos)
-        return (self._prediction(photo, row, top_k) for photo, row in rows)
+        if not explain:
+            rows = self._run(self._outputs, photos)
+            return (self._prediction(photo, row, top_k) for photo, row in rows)
+        refuse_to_explain(self._heat_map_size, self.views)
+        rows = self._run([*self._outputs, HEAT_MAP, HEAT_MAP_SHARE], photos)
+        return (self._explained(photo, row, top_k) for photo, row in rows)
 
     def predict_proba(self, photos: PhotoLike | Iterable[PhotoLike]) -> np.ndarray:
         """Return the probability of each class for one photo or several.
@@ -223,7 +245,7 @@ class Predictor:
             if self.views > 1:
                 by_view = [each.reshape(len(pixels), self.views, -1) for each in found]
                 found = [mean_of[name](each) for name, each in zip(outputs, by_view, strict=True)]
-            return np.concatenate(found, axis=1)
+            return np.concatenate([each.reshape(len(pixels), -1) for each in found], axis=1)
 
         mean = partial(np.mean, axis=1)
         mean_of = dict.fromkeys(self._all_outputs, mean) | {"logits": tasks.of(self.info.task).mean_of_logits}
@@ -251,6 +273,18 @@ class Predictor:
             return found.with_score(score, self.info.unknown_threshold)
         except ImageError as error:  # it has been read a moment ago
             return Prediction(path, error=error.reason)
+
+    def _explained(self, photo: Photo, row: Row, top_k: int | None) -> Prediction:
+        """Return a prediction with its heat map, whose values are at the end of the row."""
+        size = self._heat_map_size
+        if size is None or row is None or isinstance(row, Exception):
+            return self._prediction(photo, row, top_k)
+        answer, values = np.split(row, [len(row) - size[0] * size[1] - 1])
+        found = self._prediction(photo, answer, top_k)
+        try:
+            return with_heat_map(found, values, size, size_of(photo), self.info.preprocessing)
+        except ImageError as error:  # it has been read a moment ago
+            return Prediction(found.path, error=error.reason)
 
 
 def _crops_of(number: int, info: ModelInfo) -> tuple[View, ...]:

@@ -13,6 +13,7 @@ from headstart.inference.model_file import ModelInfo, seal_onnx
 from headstart.model.normalise import Normalise
 from headstart.model.spatial_head import upright
 from headstart.model.to_onnx import to_onnx
+from headstart.products.heat_map import with_heat_map
 from headstart.products.safetensors import load_network
 
 
@@ -81,4 +82,4 @@ def output_names(info: ModelInfo) -> tuple[str, ...]:
 def write_onnx(model: Path, out: Path) -> None:
     """Export a ``model.safetensors`` as a sealed ONNX file."""
     network, info = load_network(model)
-    write_whole(out, seal_onnx(onnx_graph(network, info), info))
+    write_whole(out, seal_onnx(with_heat_map(onnx_graph(network, info), info).model, info))

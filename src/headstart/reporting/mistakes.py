@@ -12,6 +12,7 @@ from headstart import tasks
 from headstart.answers.table import Answers
 from headstart.columns import counted
 from headstart.reporting.contents import Contents, worst_first
+from headstart.reporting.heat_maps import HeatMaps
 from headstart.reporting.markup import Html, element, named, paragraph, section
 from headstart.reporting.pictures import Pictures
 from headstart.reporting.words import Answered, answered
@@ -44,12 +45,19 @@ class Mistakes:
         return cls(tuple(answered(Answers.concatenate(chosen), contents.info)), len(rows))
 
     @property
+    def paths_of_file(self) -> tuple[str, ...]:
+        """Paths of those that the model file has answered; out of fold, other heads have."""
+        return tuple(each.path for each in self.shown if each.source != "out-of-fold")
+
+    @property
     def paths(self) -> tuple[str, ...]:
         """Paths of the photos that are shown."""
         return tuple(each.path for each in self.shown)
 
 
-def section_of_mistakes(mistakes: Mistakes, contents: Contents, pictures: Pictures) -> Html:
+def section_of_mistakes(
+    mistakes: Mistakes, contents: Contents, pictures: Pictures, heat_maps: HeatMaps
+) -> Html:
     """Return the section about the photos that the model gets wrong."""
     task, photos = tasks.of(contents.info.task), counted(len(contents.scored), f"{contents.kind} photo")
     by_source: dict[str, list[Answered]] = {contents.scored.source[0]: []}
@@ -73,33 +81,35 @@ def section_of_mistakes(mistakes: Mistakes, contents: Contents, pictures: Pictur
             )
     return section(
         heading,
-        paragraph(words),
-        _cards(scored, contents, pictures),
+        paragraph(words + heat_maps.sentence),
+        _cards(scored, contents, pictures, heat_maps),
         [
             [
                 element("h3", f"{contents.kind_of(source)} photos".capitalize()),
                 paragraph("These were answered by models that were trained without them.")
                 if source in ("out-of-fold", "folds")
                 else None,
-                _cards(of_source, contents, pictures),
+                _cards(of_source, contents, pictures, heat_maps),
             ]
             for source, of_source in others
         ],
     )
 
 
-def _cards(shown: Sequence[Answered], contents: Contents, pictures: Pictures) -> Html | None:
+def _cards(
+    shown: Sequence[Answered], contents: Contents, pictures: Pictures, heat_maps: HeatMaps
+) -> Html | None:
     if not shown:
         return None
-    return element("div", [_card(each, contents, pictures) for each in shown], class_="cards")
+    return element("div", [_card(each, contents, pictures, heat_maps) for each in shown], class_="cards")
 
 
-def _card(each: Answered, contents: Contents, pictures: Pictures) -> Html:
+def _card(each: Answered, contents: Contents, pictures: Pictures, heat_maps: HeatMaps) -> Html:
     """Return one photo with its label and prediction."""
     path = contents.shown(each.path)
     return element(
         "figure",
-        pictures.show(each.path, f"Photo {path}", each.boxes),
+        heat_maps.beside(each, pictures.show(each.path, f"Photo {path}", each.boxes)),
         element(
             "figcaption",
             element("div", named(path, _MOST_OF_A_PATH), class_="path"),

@@ -23,6 +23,7 @@ from headstart.reporting.card import section_of_card
 from headstart.reporting.classes import section_of_classes
 from headstart.reporting.contents import Contents
 from headstart.reporting.curves import section_of_curves
+from headstart.reporting.heat_maps import HeatMaps
 from headstart.reporting.markup import Html, element, html_of, paragraph
 from headstart.reporting.mistakes import Mistakes, section_of_mistakes
 from headstart.reporting.numbers import section_of_numbers
@@ -106,10 +107,11 @@ def write_report(
     contents = Contents.read(folder, info, metrics, parts)
     mistakes, findings = Mistakes.of(contents), findings_to_show(contents)
     pictures = Pictures([*mistakes.paths, *paths_of(findings)], contents.root if photos else None)
+    heat_maps = HeatMaps(mistakes.paths_of_file, folder, contents.root if photos else None)
     sections = [
         verdict(contents),
         _note_on_photos(contents, pictures, photos=photos),
-        section_of_mistakes(mistakes, contents, pictures),
+        section_of_mistakes(mistakes, contents, pictures, heat_maps),
         section_of_classes(contents),
         section_of_numbers(contents),
         section_of_boxes(contents),

@@ -38,6 +38,8 @@ pre {{ padding: 0.5rem 0.75rem; background: var(--card); border: 1px solid var(-
 figure {{ margin: 0; }}
 figcaption {{ font-size: 0.85rem; line-height: 1.35; }}
 .cards {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: 1rem; }}
+.cards figure:has(.two) {{ grid-column: span 2; }}
+.two {{ display: grid; grid-template-columns: 1fr 1fr; gap: 0.3rem; }}
 .cards figcaption b {{ color: var(--ink); }}
 .pairs {{ display: grid; gap: 1rem;
   grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr)); }}

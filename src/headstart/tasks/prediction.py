@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
 from headstart.images.view import Box
+from headstart.tasks.heat_map import HeatMap
 
 _MOST_SHOWN: Final = 5  # classes
 
@@ -27,6 +28,7 @@ class Prediction:
         unknown: Whether the photo is probably of none of the classes; None if the model cannot tell.
         unknown_score: How foreign the photo is to the classes; larger is stranger. The threshold is
             ``info.unknown_threshold`` of the model.
+        heat_map: Where in the photo the most probable class comes from, if that was requested; not compared.
         error: Why the photo cannot be read; None if it can.
     """
 
@@ -40,12 +42,19 @@ class Prediction:
     error: str | None = None
     unknown: bool | None = None
     unknown_score: float | None = None
+    heat_map: HeatMap | None = field(default=None, compare=False)
 
     def with_score(self, score: float | None, threshold: float | None) -> Prediction:
         """Return the prediction with ``unknown_score``, and with ``unknown`` if there is a threshold."""
         if score is None or threshold is None:
             return self
         return replace(self, unknown=score > threshold, unknown_score=score)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the attributes for JSON, without the heat map."""
+        found = asdict(replace(self, heat_map=None))
+        del found["heat_map"]
+        return found
 
     def __repr__(self) -> str:
         """Return what there is to say, and of many classes the most probable ones."""

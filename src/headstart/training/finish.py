@@ -22,6 +22,7 @@ from headstart.inference.runtime import CPU, Provider, fastest_providers
 from headstart.model.stages_head import read_stages, settled
 from headstart.probe.photos import OutOfFold
 from headstart.products.calibration import Calibration, calibrate, with_factors
+from headstart.products.heat_map import with_heat_map
 from headstart.products.multiplied import multiply_outputs
 from headstart.products.onnx import onnx_graph
 from headstart.products.outputs import (
@@ -30,7 +31,7 @@ from headstart.products.outputs import (
     tensor_of,
     with_thresholds,
 )
-from headstart.products.parity import check_parity
+from headstart.products.parity import Parity, check_parity
 from headstart.products.safetensors import save_network
 from headstart.records import Dataset, Record
 from headstart.training.floor import Model
@@ -70,7 +71,7 @@ def finish(
     """
     config, network = setup.config, settled(setup.network.cpu())
     assert run.progress.best is not None
-    best, share = run.progress.best.record, run.progress.best.share
+    best = run.progress.best.record
     info = with_groups(_info(setup, dataset, network), splits.train)
     providers = CPU if config.device == "cpu" else fastest_providers()
     save_network(run.path / "model.safetensors", network, info)
@@ -83,27 +84,34 @@ def finish(
     graph, outputs, answered, calibration = _calibrated(
         graph, outputs, answered, network, info, setup, splits, run.progress.head
     )
-    if info.thresholds or (calibration and calibration.is_needed):
+    has_changed = bool(info.thresholds or (calibration and calibration.is_needed))
+    if has_changed:
         info = with_thresholds(info, splits.val, outputs)
-        finished = Predictor.from_bytes(seal_onnx(graph, info), providers=providers)
-    else:
-        finished = predictor
+    heat_map = with_heat_map(graph, info)
+    model = seal_onnx(heat_map.model, info)
+    finished = Predictor.from_bytes(model, providers=providers)
     photos = splits.val[:: math.ceil(len(splits.val) / _PARITY_PHOTOS)]
     is_network_calibrated = calibration is None or calibration.is_in_weights
     compared = finished if is_network_calibrated else predictor
     parity = check_parity(compared, network, [photo.photo for photo in photos])
-    if finished is not predictor:
+    if has_changed:
         save_network(run.path / "model.safetensors", network, info)
-    run.write_bytes("model.onnx", seal_onnx(graph, info))
-    facts = {
-        "seed": config.seed,
+    run.write_bytes("model.onnx", model)
+    return Model(finished, outputs, answered, _facts(run, setup, parity), calibration, heat_map=heat_map)
+
+
+def _facts(run: RunDir, setup: Setup, parity: Parity) -> dict[str, Any]:
+    """Return what ``metrics.json`` says of the training: see ``Model``."""
+    assert run.progress.best is not None
+    best = run.progress.best.record
+    return {
+        "seed": setup.config.seed,
         "weights_from": setup.weights.to_dict(),
         "head": run.progress.head,
-        "phases": run.progress.by_phase(config.phases),
-        "best": {"phase": best.phase, "epoch": best.epoch, "share": share},
+        "phases": run.progress.by_phase(setup.config.phases),
+        "best": {"phase": best.phase, "epoch": best.epoch, "share": run.progress.best.share},
         "parity": asdict(parity),
     }
-    return Model(finished, outputs, answered, facts, calibration)
 
 
 def _calibrated(

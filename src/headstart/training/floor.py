@@ -16,6 +16,7 @@ from headstart.data.split import Splits
 from headstart.inference.predictor import Predictor
 from headstart.probe.photos import OutOfFold
 from headstart.products.calibration import Calibration
+from headstart.products.heat_map import HeatMapOutput
 from headstart.products.unknown import Unknown
 from headstart.records import Dataset, Listing, Record
 from headstart.training.by_folds import ByFolds
@@ -37,6 +38,7 @@ class Model:
         calibration: How the outputs of the file were calibrated; None if it has no probabilities.
         unknown: How the file recognises photos of none of the classes; None if it does not.
         by_folds: Answers of models that were trained without each fold; None if there are no folds.
+        heat_map: The heat maps of the file, or why it has none.
     """
 
     predictor: Predictor
@@ -46,6 +48,7 @@ class Model:
     calibration: Calibration | None = None
     unknown: Unknown | None = None
     by_folds: ByFolds | None = None
+    heat_map: HeatMapOutput | None = None
 
 
 class Floor(Protocol):

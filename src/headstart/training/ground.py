@@ -34,6 +34,7 @@ from headstart.probe.photos import OutOfFold, SolvedPhotos, solve_photos
 from headstart.probe.unknown import with_unknown
 from headstart.probe.weights import save_head
 from headstart.products.calibration import Calibration, calibrate
+from headstart.products.heat_map import HeatMapOutput, with_heat_map
 from headstart.products.outputs import outputs_of_file, outputs_of_file_from_rows, with_thresholds
 from headstart.products.unknown import Unknown, find_unknown, find_unknown_by_folds
 from headstart.records import Candidate, Dataset, Record
@@ -186,6 +187,7 @@ class GroundFloor:
             model.calibration,
             model.unknown,
             folds.by_folds(splits, info, self._dataset.root) if folds else None,
+            model.heat_map,
         )
 
 
@@ -198,7 +200,7 @@ class _Written:
         val_outputs: (N, D), its outputs for the validation photos.
         val_scores: Scores of the validation photos before calibration; empty if there are none.
         out_of_fold: See ``Model``.
-        calibration, unknown: See ``Model``.
+        calibration, unknown, heat_map: See ``Model``.
         parity: How far its answers are from those for stored features, for ``metrics.json``.
     """
 
@@ -208,6 +210,7 @@ class _Written:
     out_of_fold: OutOfFold | None
     calibration: Calibration | None
     unknown: Unknown | None
+    heat_map: HeatMapOutput
     parity: dict[str, Any]
 
 
@@ -258,15 +261,16 @@ def _write_model(
     if unknown:
         graph = with_unknown(graph, ACTIVATIONS, unknown.score)
         info = replace(info, unknown_threshold=unknown.score.threshold)
+    explained = with_heat_map(graph, info)
     save_head(run.path / "model.safetensors", backbone, head.weight, head.bias, info)
-    model = seal_onnx(graph, info)
+    model = seal_onnx(explained.model, info)
     predictor = Predictor.from_bytes(model, providers=CPU)
     photos = splits.val or splits.train
     step = math.ceil(len(photos) / _PARITY_PHOTOS)
     outputs = val_outputs[::step] if splits.val else outputs_of(graph, photos[::step])
     parity = _compare(predictor, photos[::step], outputs, run.path)
     run.write_bytes("model.onnx", model)
-    return _Written(predictor, val_outputs, val_scores, out_of_fold, calibration, unknown, parity)
+    return _Written(predictor, val_outputs, val_scores, out_of_fold, calibration, unknown, explained, parity)
 
 
 def _chosen_on(

@@ -106,6 +106,8 @@ def _say_what_was_fitted(model: Model, watchers: Watchers) -> None:
         watchers.say(model.calibration.sentence)
     if model.unknown:
         watchers.say(model.unknown.sentence)
+    if model.heat_map and model.heat_map.sentence:
+        watchers.say(model.heat_map.sentence)
 
 
 def _answer_test_photos(run: RunFolder, model: Model, dataset: Dataset, splits: Splits) -> Answers:
@@ -168,6 +170,8 @@ def _metrics(
         metrics["calibration"] = model.calibration.summary()
     if model.unknown:
         metrics["unknown"] = model.unknown.summary()
+    if model.heat_map and (found := model.heat_map.summary()):
+        metrics["heat_map"] = found
     if model.by_folds is not None:
         metrics["folds"] = model.by_folds.summary(info)
     if "test" in scored:

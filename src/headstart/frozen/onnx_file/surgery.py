@@ -20,11 +20,12 @@ SHIFT: Final = "headstart/shift"
 _INPUT: Final = "images"
 _OUTPUT: Final = "activations"
 
-# Names of tensors that Headstart adds, here and in ``frozen/pooled.py`` and ``probe/assemble.py``.
+# Names of tensors that Headstart adds, here and in ``frozen/pooled.py``, ``probe`` and ``products``.
 _OUR_NAMES: Final = {
-    *(_INPUT, _OUTPUT, "pooled", "features", "logits", "probabilities", "numbers", "standardised", "scaled")
+    *(_INPUT, _OUTPUT, "pooled", "features", "logits", "probabilities", "numbers", "standardised", "scaled"),
+    *("unknown", "heat_map", "heat_map_share"),
 }
-_OUR_PREFIXES: Final = ("headstart/", "stage.", "pooled.", "head.", "scale.")
+_OUR_PREFIXES: Final = ("headstart/", "stage.", "pooled.", "head.", "scale.", "unknown.", "heat_map.")
 
 _LINEAR: Final = {"Gemm", "MatMul", "Conv", "MatMulInteger", "QLinearMatMul", "QGemm", "QLinearConv"}
 _AFTER_LINEAR: Final = {
