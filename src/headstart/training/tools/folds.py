@@ -40,9 +40,7 @@ def train_folds(config: TrainConfig, folder: Path, train: Train, say: Callable[[
     num_folds, num_runs = config.folds, config.folds + 1
     if config.max_minutes is not None:
         config = dataclasses.replace(config, max_minutes=max(round(config.max_minutes / num_runs, 2), 0.01))
-        say(
-            f"Each of the {num_runs} runs has an equal share of the time: max_minutes = {config.max_minutes:g}"
-        )
+        say(f"Each of the {num_runs} runs has the same share of the time: {config.max_minutes:g} minutes")
     with locked(folder / FOLDS):
         for fold in range(1, num_folds + 1):
             say(f"Fold {fold} of {num_folds}: training without it")
