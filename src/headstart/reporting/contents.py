@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, Final
@@ -201,8 +201,3 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
     if path.is_file():
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             yield from csv.DictReader(file)
-
-
-def units_of(answers: Answers) -> Sequence[str]:
-    """Return the group of each photo, or its hash without one: photos of one unit are not independent."""
-    return [group or sha256 for group, sha256 in zip(answers.group, answers.sha256, strict=True)]

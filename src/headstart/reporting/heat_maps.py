@@ -72,7 +72,7 @@ class HeatMaps:
             return ""
         words = (
             " The heat maps show which places speak for the most probable class, the lightest ones most; "
-            "the model does not see what is outside the grey area."
+            "the model does not see what is outside the coloured area."
         )
         if self.share < _NEARLY_ALL:
             words += (

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 
 from headstart import tasks
 from headstart.answers.by_folds import sentence_on_folds
-from headstart.answers.intervals import Interval, of_mean, of_proportion, over_units
+from headstart.answers.estimates import Estimate, estimates_of
+from headstart.answers.intervals import Interval
 from headstart.answers.seen import chosen_by
 from headstart.columns import counted, listed, named_score
-from headstart.images.boxes import iou
-from headstart.reporting.contents import Contents, units_of
+from headstart.reporting.contents import Contents
 from headstart.reporting.markup import Html, html_of, isolated, listing, paragraph, percent
-from headstart.tasks.losses import sigmoid
 from headstart.tasks.text import boxes_of, class_sets_of, numbers_of
 
 _WIDE: Final = 0.1  # width of an interval of a fraction from which on more photos would help
@@ -26,38 +25,22 @@ _MOST_NAMED: Final = 5
 
 def verdict(contents: Contents) -> Html:
     """Return the verdict, and a list of what limits it."""
-    limits = list(_limits(contents))
+    score = estimates_of(contents.scored, contents.info).overall[contents.main_score]
+    limits = list(_limits(contents, score))
     return html_of(
         [
-            paragraph(_sentence(contents), class_="verdict"),
+            paragraph(_sentence(contents, score), class_="verdict"),
             _on_folds(contents),
             [paragraph("What limits this score:"), listing(limits)] if limits else None,
         ]
     )
 
 
-def interval_of(values: np.ndarray, units: Sequence[str]) -> Interval | None:
-    """Return the 95 % interval of a mean over photos; None for a single one.
-
-    Args:
-        values: (N,), one value per photo, such as 1 where the answer is right.
-        units: N names: photos with the same name are not independent.
-    """
-    number = np.unique(np.asarray(units, object).astype(str), return_inverse=True)[1]
-    if np.isin(values, (0, 1)).all():
-        return of_proportion(values, number)
-    num_units = int(number.max()) + 1
-    if num_units < 2:
-        return None
-    return of_mean(values) if num_units == len(values) >= 30 else over_units(values, number)
-
-
-def _sentence(contents: Contents) -> str:
+def _sentence(contents: Contents, score: Estimate) -> str:
     """Return the score with its interval in one sentence."""
     task, answers, scores = tasks.of(contents.info.task), contents.scored, contents.scores
-    values = _values(contents)
-    interval = interval_of(values, units_of(answers))
-    mean, photos = float(values.mean()), counted(len(answers), f"{contents.kind} photo")
+    mean, interval = score.value, score.interval
+    photos = counted(len(answers), f"{contents.kind} photo")
     if task.has_numbers:
         of = f" of {isolated(contents.info.targets[0])}" if len(contents.info.targets) == 1 else ""
         within = f" ({_between(interval, '.3g')})" if interval else ""
@@ -83,7 +66,7 @@ def _sentence(contents: Contents) -> str:
             f"On {photos}, {percent(mean)} of the decisions about single classes are right{within}, and all "
             f"classes of the photo on {num_right:,}."
         )
-    num_right = int(values.sum())
+    num_right = int(answers.is_right.sum())
     who = "The model is" if contents.kind != "held-out" else "Models trained without the photo are"
     return f"{who} right on {num_right:,} of {photos}: accuracy {percent(mean)}{within}."
 
@@ -107,22 +90,8 @@ def _between(interval: Interval, digits: str) -> str:
     return f"95\N{NO-BREAK SPACE}% interval {low} to {high}"
 
 
-def _values(contents: Contents) -> np.ndarray:
-    """Return the main score of each photo, (N,): their mean is the main score."""
-    task, info, answers = tasks.of(contents.info.task), contents.info, contents.scored
-    if task.has_labels:
-        has = class_sets_of(answers.label, info.class_names)
-        return np.asarray(((sigmoid(answers.outputs) > 0.5) == has).mean(1))
-    if task.has_numbers:
-        truth = numbers_of(answers.label, len(info.targets))
-        return np.asarray(np.abs(answers.outputs.astype(np.float64) - truth).mean(1))
-    if task.has_box:
-        return iou(boxes_of(answers.label)[1], answers.outputs[:, :4].astype(np.float64))
-    return answers.is_right
-
-
-def _limits(contents: Contents) -> Iterator[str]:
-    yield from _limit_of_number(contents)
+def _limits(contents: Contents, score: Estimate) -> Iterator[str]:
+    yield from _limit_of_number(contents, score)
     if contents.kind == "validation" and (chosen := chosen_by(contents.metrics)):
         yield (
             f"The {chosen} were chosen on these validation photos, so the score is slightly optimistic. "
@@ -139,18 +108,23 @@ def _limits(contents: Contents) -> Iterator[str]:
         yield f"{counted(num, 'photo')} could not be used: see quarantine.csv in the run folder."
 
 
-def _limit_of_number(contents: Contents) -> Iterator[str]:
-    values, units = _values(contents), units_of(contents.scored)
-    num, num_groups = len(values), len(set(filter(None, contents.scored.group)))
-    interval = interval_of(values, units)
+def _limit_of_number(contents: Contents, score: Estimate) -> Iterator[str]:
+    answers, interval = contents.scored, score.interval
+    num, num_units = len(answers), len(np.unique(answers.units))
+    num_groups = len(set(filter(None, answers.group)))
     spread = 0.0 if interval is None else interval[1] - interval[0]
-    is_wide = spread > (0.5 * float(values.mean()) if contents.main_score == "mae" else _WIDE)
-    if interval is None or is_wide:
+    is_wide = spread > (0.5 * score.value if contents.main_score == "mae" else _WIDE)
+    if num < 2 or is_wide:
         yield f"{counted(num, 'photo')} are few for a score: four times as many would halve the interval."
     if num_groups:
         yield (
             f"The photos belong to {counted(num_groups, 'group')}. Photos of one group are not independent, "
             f"which the interval takes into account."
+        )
+    elif num_units < num:
+        yield (
+            f"{num - num_units:,} of the {counted(num, 'photo')} repeat others among them, exactly or "
+            f"nearly, which the interval takes into account."
         )
 
 
