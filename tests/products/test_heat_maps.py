@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2, resnet18
+from typer.testing import CliRunner, Result
 
 import headstart as hs
+from headstart.cli import app
 from headstart.errors import UsageError
 from headstart.images.preprocess import load_pixels
 from headstart.images.settings import Preprocessing
+from headstart.inference import drawings
 from headstart.inference.heat_map import HEAT_MAP, HEAT_MAP_SHARE
 from headstart.inference.model_file import ModelInfo, seal_onnx
 from headstart.model.normalise import Normalise
@@ -385,3 +389,47 @@ def test_the_report_shows_heat_maps_of_photos_that_the_file_has_answered(probe: 
     assert "of the reasons (median)" in page
     plain = hs.report(probe.path, probe.path / "plain.html", photos=False).path.read_text("utf-8")
     assert "eat map" not in plain
+
+
+def command(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["predict", *map(str, arguments)])
+
+
+def test_the_command_draws_heat_maps_and_files_of_predictions_stay_as_they_are(
+    probe: hs.TrainResult, tmp_path: Path
+) -> None:
+    photos = probe.path.parent / "photos" / "test"
+    for name in ("plain.jsonl", "explained.jsonl"):
+        more = ("--explain", tmp_path / "heat") if name == "explained.jsonl" else ()
+        done = command(probe.path, photos, "--out", tmp_path / name, *more)
+        assert done.exit_code == 0, done.output
+    assert (tmp_path / "plain.jsonl").read_bytes() == (tmp_path / "explained.jsonl").read_bytes()
+    assert len(list((tmp_path / "heat").iterdir())) == len(list(photos.rglob("*.jpg")))
+    again = command(probe.path, photos, "--explain", tmp_path / "heat")
+    assert isinstance(again.exception, UsageError)
+    assert "not an empty folder" in str(again.exception)
+    both = command(probe.path, photos, "--explain", tmp_path / "new", "--draw", tmp_path / "new")
+    assert "both name" in str(both.exception)
+    views = command(probe.path, photos, "--explain", tmp_path / "new", "--views", "2")
+    assert "one view" in str(views.exception)
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_interrupted_call_that_explains_is_continued(
+    probe: hs.TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, heat = probe.path.parent / "photos" / "test", tmp_path / "heat"
+    arguments = (probe.path, photos, "--out", tmp_path / "all.csv", "--explain", heat)
+    draw, calls = drawings.annotate, itertools.count()
+
+    def interrupted(*given: Any) -> Any:
+        if next(calls) == 5:
+            raise KeyboardInterrupt
+        return draw(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(drawings, "annotate", interrupted)
+        assert command(*arguments).exit_code != 0
+    assert len(list(heat.iterdir())) == 5
+    assert command(*arguments).exit_code == 0
+    assert len(list(heat.iterdir())) == len(list(photos.rglob("*.jpg")))
