@@ -13,6 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2, resnet18
 from typer.testing import CliRunner, Result
@@ -433,3 +434,58 @@ def test_an_interrupted_call_that_explains_is_continued(
     assert len(list(heat.iterdir())) == 5
     assert command(*arguments).exit_code == 0
     assert len(list(heat.iterdir())) == len(list(photos.rglob("*.jpg")))
+
+
+@pytest.mark.parametrize("opset", [9, 11, 13, 18, 21])
+@pytest.mark.parametrize("channels_first", [True, False])
+def test_graphs_of_every_opset_and_maps_of_several_sizes(opset: int, channels_first: bool) -> None:
+    node, value, number = helper.make_node, helper.make_tensor_value_info, TensorProto.FLOAT
+    axes = [2, 3] if channels_first else [1, 2]
+    mean = node("ReduceMean", ["large", "axes"] if opset >= 18 else ["large"], ["first"], keepdims=0)
+    if opset < 18:
+        mean.attribute.append(helper.make_attribute("axes", axes))
+    maps = [node("Transpose", ["floats"], ["images_first"], perm=[0, 3, 1, 2])]
+    maps += [node("AveragePool", ["images_first"], ["fine"], kernel_shape=[4, 4], strides=[4, 4])]
+    maps += [node("Identity", ["fine"], ["large"])] if channels_first else []
+    maps += [] if channels_first else [node("Transpose", ["fine"], ["large"], perm=[0, 2, 3, 1])]
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(9, 3)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            node("Cast", ["images"], ["floats"], to=number),
+            *maps,
+            node("AveragePool", ["fine"], ["small"], kernel_shape=[5, 5], strides=[5, 5]),
+            node("GlobalAveragePool", ["small"], ["pooled_small"]),
+            node("Flatten", ["pooled_small"], ["last"]),
+            mean,
+            node("Sqrt", ["first"], ["other"]),
+            node("Concat", ["first", "other", "last"], ["features"], axis=1),
+            node("MatMul", ["features", "weight"], ["product"]),
+            node("Add", ["product", "bias"], ["logits"]),
+            node("Softmax", ["logits"], ["probabilities"]),
+        ],
+        "sizes",
+        [value("images", TensorProto.UINT8, ["N", 64, 64, 3])],
+        [value("logits", number, ["N", 3]), value("probabilities", number, ["N", 3])],
+        [
+            numpy_helper.from_array(weight, "weight"),
+            numpy_helper.from_array(np.zeros(3, np.float32), "bias"),
+            numpy_helper.from_array(np.array(axes, np.int64), "axes"),
+        ],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    found = with_heat_map(made.SerializeToString(), INFO)
+    assert (found.size, found.missing) == ((3, 3), "")
+    onnx.checker.check_model(onnx.load_from_string(found.model))
+    heat_map, share, logits = run(found.model, [HEAT_MAP, HEAT_MAP_SHARE, "logits"])
+    floats = PHOTOS.astype(np.float64)
+    fine = floats.reshape(3, 16, 4, 16, 4, 3).mean((2, 4))
+    small = fine[:, :15, :15].reshape(3, 3, 5, 3, 5, 3).mean((2, 4))
+    rows = (weight - weight.mean(1, keepdims=True))[:, logits.argmax(1)].T
+    by_part = np.repeat(np.repeat(np.einsum("nhwc,nc->nhw", fine, rows[:, :3]), 3, 1), 3, 2)
+    coarse = by_part.reshape(3, 3, 16, 3, 16).mean((2, 4))
+    expected = coarse + np.einsum("nhwc,nc->nhw", small, rows[:, 6:])
+    np.testing.assert_allclose(heat_map, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+    rest = (rows[:, 3:6] * np.sqrt(fine.mean((1, 2)))).sum(1)
+    part = np.abs(expected.mean((1, 2)))
+    np.testing.assert_allclose(share[:, 0], part / (part + np.abs(rest)), rtol=1e-3)
