@@ -86,7 +86,7 @@ SOMETIMES = {
     *("head.tau", "head.tau_scores"),
     *("unknown", "unknown.threshold", "unknown.false_rejects", "unknown.num_photos"),
     *("unknown.val_rejected", "unknown.val_interval"),
-    "heat_map.size",
+    *("heat_map.size", "heat_map.missing"),
     *(
         "steps",
         "steps[].name",
