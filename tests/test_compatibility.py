@@ -87,7 +87,7 @@ SOMETIMES = {
     *("folds", "folds.num_folds", "folds.scores_of", "folds.by_fold", "answers.folds"),
     *("unknown", "unknown.threshold", "unknown.false_rejects", "unknown.num_photos"),
     *("unknown.val_rejected", "unknown.val_interval"),
-    "heat_map.size",
+    *("heat_map.size", "heat_map.missing"),
     *(
         "steps",
         "steps[].name",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,17 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2, resnet18
+from typer.testing import CliRunner, Result
 
 import headstart as hs
+from headstart.cli import app
 from headstart.errors import UsageError
 from headstart.images.preprocess import load_pixels
 from headstart.images.settings import Preprocessing
+from headstart.inference import drawings
 from headstart.inference.heat_map import HEAT_MAP, HEAT_MAP_SHARE
 from headstart.inference.model_file import ModelInfo, seal_onnx
 from headstart.model.normalise import Normalise
@@ -385,3 +390,102 @@ def test_the_report_shows_heat_maps_of_photos_that_the_file_has_answered(probe: 
     assert "of the reasons (median)" in page
     plain = hs.report(probe.path, probe.path / "plain.html", photos=False).path.read_text("utf-8")
     assert "eat map" not in plain
+
+
+def command(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["predict", *map(str, arguments)])
+
+
+def test_the_command_draws_heat_maps_and_files_of_predictions_stay_as_they_are(
+    probe: hs.TrainResult, tmp_path: Path
+) -> None:
+    photos = probe.path.parent / "photos" / "test"
+    for name in ("plain.jsonl", "explained.jsonl"):
+        more = ("--explain", tmp_path / "heat") if name == "explained.jsonl" else ()
+        done = command(probe.path, photos, "--out", tmp_path / name, *more)
+        assert done.exit_code == 0, done.output
+    assert (tmp_path / "plain.jsonl").read_bytes() == (tmp_path / "explained.jsonl").read_bytes()
+    assert len(list((tmp_path / "heat").iterdir())) == len(list(photos.rglob("*.jpg")))
+    again = command(probe.path, photos, "--explain", tmp_path / "heat")
+    assert isinstance(again.exception, UsageError)
+    assert "not an empty folder" in str(again.exception)
+    both = command(probe.path, photos, "--explain", tmp_path / "new", "--draw", tmp_path / "new")
+    assert "both name" in str(both.exception)
+    views = command(probe.path, photos, "--explain", tmp_path / "new", "--views", "2")
+    assert "one view" in str(views.exception)
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_interrupted_call_that_explains_is_continued(
+    probe: hs.TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, heat = probe.path.parent / "photos" / "test", tmp_path / "heat"
+    arguments = (probe.path, photos, "--out", tmp_path / "all.csv", "--explain", heat)
+    draw, calls = drawings.annotate, itertools.count()
+
+    def interrupted(*given: Any) -> Any:
+        if next(calls) == 5:
+            raise KeyboardInterrupt
+        return draw(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(drawings, "annotate", interrupted)
+        assert command(*arguments).exit_code != 0
+    assert len(list(heat.iterdir())) == 5
+    assert command(*arguments).exit_code == 0
+    assert len(list(heat.iterdir())) == len(list(photos.rglob("*.jpg")))
+
+
+@pytest.mark.parametrize("opset", [9, 11, 13, 18, 21])
+@pytest.mark.parametrize("channels_first", [True, False])
+def test_graphs_of_every_opset_and_maps_of_several_sizes(opset: int, channels_first: bool) -> None:
+    node, value, number = helper.make_node, helper.make_tensor_value_info, TensorProto.FLOAT
+    axes = [2, 3] if channels_first else [1, 2]
+    mean = node("ReduceMean", ["large", "axes"] if opset >= 18 else ["large"], ["first"], keepdims=0)
+    if opset < 18:
+        mean.attribute.append(helper.make_attribute("axes", axes))
+    maps = [node("Transpose", ["floats"], ["images_first"], perm=[0, 3, 1, 2])]
+    maps += [node("AveragePool", ["images_first"], ["fine"], kernel_shape=[4, 4], strides=[4, 4])]
+    maps += [node("Identity", ["fine"], ["large"])] if channels_first else []
+    maps += [] if channels_first else [node("Transpose", ["fine"], ["large"], perm=[0, 2, 3, 1])]
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(9, 3)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            node("Cast", ["images"], ["floats"], to=number),
+            *maps,
+            node("AveragePool", ["fine"], ["small"], kernel_shape=[5, 5], strides=[5, 5]),
+            node("GlobalAveragePool", ["small"], ["pooled_small"]),
+            node("Flatten", ["pooled_small"], ["last"]),
+            mean,
+            node("Sqrt", ["first"], ["other"]),
+            node("Concat", ["first", "other", "last"], ["features"], axis=1),
+            node("MatMul", ["features", "weight"], ["product"]),
+            node("Add", ["product", "bias"], ["logits"]),
+            node("Softmax", ["logits"], ["probabilities"]),
+        ],
+        "sizes",
+        [value("images", TensorProto.UINT8, ["N", 64, 64, 3])],
+        [value("logits", number, ["N", 3]), value("probabilities", number, ["N", 3])],
+        [
+            numpy_helper.from_array(weight, "weight"),
+            numpy_helper.from_array(np.zeros(3, np.float32), "bias"),
+            numpy_helper.from_array(np.array(axes, np.int64), "axes"),
+        ],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    found = with_heat_map(made.SerializeToString(), INFO)
+    assert (found.size, found.missing) == ((3, 3), "")
+    onnx.checker.check_model(onnx.load_from_string(found.model))
+    heat_map, share, logits = run(found.model, [HEAT_MAP, HEAT_MAP_SHARE, "logits"])
+    floats = PHOTOS.astype(np.float64)
+    fine = floats.reshape(3, 16, 4, 16, 4, 3).mean((2, 4))
+    small = fine[:, :15, :15].reshape(3, 3, 5, 3, 5, 3).mean((2, 4))
+    rows = (weight - weight.mean(1, keepdims=True))[:, logits.argmax(1)].T
+    by_part = np.repeat(np.repeat(np.einsum("nhwc,nc->nhw", fine, rows[:, :3]), 3, 1), 3, 2)
+    coarse = by_part.reshape(3, 3, 16, 3, 16).mean((2, 4))
+    expected = coarse + np.einsum("nhwc,nc->nhw", small, rows[:, 6:])
+    np.testing.assert_allclose(heat_map, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+    rest = (rows[:, 3:6] * np.sqrt(fine.mean((1, 2)))).sum(1)
+    part = np.abs(expected.mean((1, 2)))
+    np.testing.assert_allclose(share[:, 0], part / (part + np.abs(rest)), rtol=1e-3)
