@@ -14,6 +14,7 @@ from torch import nn
 
 from headstart import tasks
 from headstart.answers.groups import with_groups
+from headstart.config import PhaseConfig
 from headstart.data.split import Splits
 from headstart.errors import ExportError, shell_command
 from headstart.inference.model_file import ModelInfo, seal_onnx
@@ -80,8 +81,9 @@ def finish(
         outputs, splits.val, predictor, setup, features, best, accelerator, has_changed=run.has_changed
     )
     answered = run.checkpoints.load_out_of_fold(splits.train, setup.source.say)
+    is_solved = head_is_solved(config.phases, best.phase, share)
     graph, outputs, answered, calibration = _calibrated(
-        graph, outputs, answered, network, info, setup, splits, run.progress.head
+        graph, outputs, answered, network, info, splits, run.progress.head, is_solved=is_solved
     )
     if info.thresholds or (calibration and calibration.is_needed):
         info = with_thresholds(info, splits.val, outputs)
@@ -112,9 +114,10 @@ def _calibrated(
     answered: OutOfFold | None,
     network: nn.Module,
     info: ModelInfo,
-    setup: Setup,
     splits: Splits,
     head: Mapping[str, Any],
+    *,
+    is_solved: bool,
 ) -> tuple[bytes, np.ndarray, OutOfFold | None, Calibration | None]:
     """Calibrate the graph and the network, which is changed in place.
 
@@ -123,7 +126,7 @@ def _calibrated(
     Returns:
         The graph, its outputs for the validation photos, the answers out of fold, and the temperatures.
     """
-    of_head = answered if _is_solved(setup) else None
+    of_head = answered if is_solved else None
     calibration = calibrate(info, splits, outputs, of_head, tau=head.get("tau", 0.0))
     if calibration is None or not calibration.is_needed:
         return graph, outputs, answered, calibration
@@ -161,7 +164,8 @@ def _outputs(
     run: RunDir,
 ) -> np.ndarray:
     """Return the file's outputs for validation photos, from stored rows if those are a tensor within it."""
-    if _is_solved(setup) and features.prefix.is_on_onnx:
+    is_solved = all(phase.optimizer == "exact" for phase in setup.config.phases)
+    if is_solved and features.prefix.is_on_onnx:
         tensor = tensor_of(graph, features.prefix.function)
         if tensor is not None:
             rows = features.plain.rows((photo, 0) for photo in photos)
@@ -171,9 +175,19 @@ def _outputs(
     return outputs_of_file(predictor, photos, run.path)
 
 
-def _is_solved(setup: Setup) -> bool:
-    """Return whether the head is the one that answers out of fold, as no phase trains it in steps."""
-    return all(phase.optimizer == "exact" for phase in setup.config.phases)
+def head_is_solved(phases: Sequence[PhaseConfig], best: str, share: float) -> bool:
+    """Return whether the best weights have the solved head that answers out of fold.
+
+    Args:
+        phases: Phases of the run.
+        best: The phase of the best weights.
+        share: Their fraction of the weights of that phase, as in ``Best``.
+    """
+    index = [phase.name for phase in phases].index(best)
+    num_used = index + 1 if share > 0 else index
+    # A later head on trained stages would have replaced the answers.
+    replaced = any(phase.unfreeze in ("head", 0) for phase in phases[num_used:])
+    return num_used > 0 and not replaced and all(each.optimizer == "exact" for each in phases[:num_used])
 
 
 def _info(setup: Setup, dataset: Dataset, network: nn.Module) -> ModelInfo:
