@@ -28,7 +28,17 @@ from headstart.tasks.calibration_error import calibration_error, error_by_chance
 from headstart.tasks.losses import cross_entropy
 from headstart.tasks.task import softmax
 
-HEADER = ("data", "backbone", "recipe", "fold", "photos", "temperature", "log loss", "change (95 %)", "calibration error")
+HEADER = (
+    "data",
+    "backbone",
+    "recipe",
+    "fold",
+    "photos",
+    "temperature",
+    "log loss",
+    "change (95 %)",
+    "calibration error",
+)
 
 
 def folds_of(data: Path) -> dict[str, np.ndarray]:
@@ -54,8 +64,8 @@ def measure(table: Path, recipe: str, backbone: str) -> tuple[str, np.ndarray, l
     """Train, and compare the answers of the file for its test photos with those before calibration.
 
     Returns:
-        The temperature and the photos that it was fitted on; (2, N) log losses without and with it; the photos' groups; the calibration errors
-        without and with it, and the one that true probabilities would show.
+        The temperature and what it was fitted on; (2, N) log losses without and with it; the photos' groups;
+        the calibration errors without and with it, and the one that true probabilities would show.
     """
     with tempfile.TemporaryDirectory() as folder:
         settings: Any = {"recipe": recipe, "group_by": "group"}

@@ -7,7 +7,6 @@ from typing import Final
 import onnx
 from onnx import TensorProto, helper
 
-_LINEAR: Final = ("Gemm", "MatMul")
 _SAME_FEATURES: Final = ("Identity", "Dropout", "Mul", "Add", "Sub", "Div")
 """Operators with constants that change no more than the scale of each feature or output."""
 
@@ -40,11 +39,13 @@ def head_input(model: onnx.ModelProto, output: str) -> str | None:
         return name
 
     layer = made_by.get(behind(output, *_SAME_FEATURES))
-    if layer is None or layer.op_type not in _LINEAR or varying.intersection(layer.input[1:]):
+    if layer is None or layer.op_type != "Gemm" or varying.intersection(layer.input[1:]):
         return None
-    found = layer.input[0]
+    found: str = layer.input[0]
     joined = made_by.get(behind(found, *_SAME_FEATURES))
-    return joined.input[-1] if joined is not None and joined.op_type == "Concat" else found
+    if joined is not None and joined.op_type == "Concat":
+        found = joined.input[-1]
+    return found
 
 
 def with_output(model: onnx.ModelProto, name: str) -> bytes:

@@ -22,6 +22,7 @@ from headstart.inference.predictor import Predictor
 from headstart.inference.runtime import CPU, Provider, fastest_providers
 from headstart.model.stages_head import read_stages, settled
 from headstart.probe.photos import OutOfFold
+from headstart.probe.unknown_graph import with_unknown
 from headstart.products.calibration import Calibration, calibrate, with_factors
 from headstart.products.multiplied import multiply_outputs
 from headstart.products.onnx import onnx_graph
@@ -33,6 +34,7 @@ from headstart.products.outputs import (
 )
 from headstart.products.parity import check_parity
 from headstart.products.safetensors import save_network
+from headstart.products.unknown import Unknown, find_unknown, is_wanted
 from headstart.records import Dataset, Record
 from headstart.training.floor import Model
 from headstart.training.run.provenance import versions_in_steps
@@ -40,9 +42,13 @@ from headstart.training.run.run_dir import RunDir
 from headstart.training.setup import Setup
 from headstart.training.steps.deployed import refuse_disagreement
 from headstart.training.steps.features import PhaseFeatures
+from headstart.training.steps.last_features import MOST_COMPUTED, LastFeatures
 
 _PARITY_PHOTOS: Final = 12
 """The most validation photos that are compared, spread over the split; more would show nothing new."""
+
+_TOLERANCE_ON_ACCELERATORS: Final = 0.2
+"""Of scores of foreign photos, because features are computed with less precision there."""
 
 
 def finish(
@@ -76,7 +82,10 @@ def finish(
     providers = CPU if config.device == "cpu" else fastest_providers()
     save_network(run.path / "model.safetensors", network, info)
     graph, predictor = _export(run, network, info, providers)
-    outputs = _outputs(graph, predictor, setup, features, splits.val, run)
+    last = None
+    if is_wanted(config, info.task):
+        last = LastFeatures.find(graph, info, features, run.path, providers)
+    outputs = _outputs(graph, predictor, last, setup, features, splits.val, run)
     refuse_disagreement(
         outputs, splits.val, predictor, setup, features, best, accelerator, has_changed=run.has_changed
     )
@@ -85,11 +94,21 @@ def finish(
     graph, outputs, answered, calibration = _calibrated(
         graph, outputs, answered, network, info, splits, run.progress.head, is_solved=is_solved
     )
-    if info.thresholds or (calibration and calibration.is_needed):
+    unknown = None
+    if is_wanted(config, info.task):
+        is_plain = is_solved and config.phases[0].augment == "none"
+        unknown = _find_unknown(last, splits, outputs, answered if is_plain else None)
+    if isinstance(unknown, Unknown):
+        assert last is not None
+        graph = with_unknown(graph, last.tensor, unknown.score)
+        info = dataclasses.replace(info, unknown_threshold=unknown.score.threshold)
+    if info.thresholds or (calibration and calibration.is_needed) or info.unknown_threshold is not None:
         info = with_thresholds(info, splits.val, outputs)
         finished = Predictor.from_bytes(seal_onnx(graph, info), providers=providers)
     else:
         finished = predictor
+    if isinstance(unknown, Unknown):
+        unknown.refuse_disagreement(finished, *([] if providers == CPU else [_TOLERANCE_ON_ACCELERATORS]))
     photos = splits.val[:: math.ceil(len(splits.val) / _PARITY_PHOTOS)]
     is_network_calibrated = calibration is None or calibration.is_in_weights
     compared = finished if is_network_calibrated else predictor
@@ -105,7 +124,7 @@ def finish(
         "best": {"phase": best.phase, "epoch": best.epoch, "share": share},
         "parity": asdict(parity),
     }
-    return Model(finished, outputs, answered, facts, calibration)
+    return Model(finished, outputs, answered, facts, calibration, unknown)
 
 
 def _calibrated(
@@ -140,6 +159,15 @@ def _calibrated(
     )
 
 
+def _find_unknown(
+    last: LastFeatures | None, splits: Splits, outputs: np.ndarray, out_of_fold: OutOfFold | None
+) -> Unknown | str:
+    """Fit the score of foreign photos, or say why there is none."""
+    if last is None:
+        return "Photos of none of the classes are not recognised: the network's last layer is not linear"
+    return find_unknown(splits, outputs, out_of_fold, last, most=MOST_COMPUTED)
+
+
 def _export(
     run: RunDir, network: nn.Module, info: ModelInfo, providers: Sequence[Provider]
 ) -> tuple[bytes, Predictor]:
@@ -158,6 +186,7 @@ def _export(
 def _outputs(
     graph: bytes,
     predictor: Predictor,
+    last: LastFeatures | None,
     setup: Setup,
     features: PhaseFeatures,
     photos: Sequence[Record],
@@ -172,7 +201,7 @@ def _outputs(
             outputs = outputs_of_file_from_rows(graph, tensor, rows)
             if outputs is not None:
                 return outputs
-    return outputs_of_file(predictor, photos, run.path)
+    return outputs_of_file(predictor, photos, run.path) if last is None else last.outputs(photos)
 
 
 def head_is_solved(phases: Sequence[PhaseConfig], best: str, share: float) -> bool:

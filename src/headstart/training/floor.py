@@ -33,7 +33,8 @@ class Model:
         facts: What ``metrics.json`` says of the training: ``seed``, ``weights_from``, ``head``, ``phases``,
             ``best`` (phase, epoch, share) and ``parity``.
         calibration: How the outputs of the file were calibrated; None if it has no probabilities.
-        unknown: How the file recognises photos of none of the classes; None if it does not.
+        unknown: How the file recognises photos of none of the classes; or a sentence that says why it does
+            not; None if it was not asked to.
     """
 
     predictor: Predictor
@@ -41,7 +42,7 @@ class Model:
     out_of_fold: OutOfFold | None
     facts: Mapping[str, Any]
     calibration: Calibration | None = None
-    unknown: Unknown | None = None
+    unknown: Unknown | str | None = None
 
 
 class Floor(Protocol):

@@ -31,11 +31,11 @@ from headstart.inference.predictor import Predictor
 from headstart.inference.runtime import CPU
 from headstart.probe.assemble import assemble, describe, head_inputs
 from headstart.probe.photos import OutOfFold, SolvedPhotos, solve_photos
-from headstart.probe.unknown import with_unknown
+from headstart.probe.unknown_graph import with_unknown
 from headstart.probe.weights import save_head
 from headstart.products.calibration import Calibration, calibrate
 from headstart.products.outputs import outputs_of_file, outputs_of_file_from_rows, with_thresholds
-from headstart.products.unknown import Unknown, find_unknown
+from headstart.products.unknown import Unknown, find_unknown, is_wanted
 from headstart.records import Candidate, Dataset, Record
 from headstart.training.floor import Model
 from headstart.training.probe_setup import ProbeFeatures, ProbeSetup, compute_the_rest, open_features
@@ -191,7 +191,7 @@ class _Written:
     val_scores: Scores
     out_of_fold: OutOfFold | None
     calibration: Calibration | None
-    unknown: Unknown | None
+    unknown: Unknown | str | None
     parity: dict[str, Any]
 
 
@@ -233,7 +233,7 @@ def _write_model(
         val_outputs = outputs_of(graph)
         info = with_thresholds(info, splits.val, val_outputs)
     unknown = _find_unknown(setup, features, splits, out_of_fold, val_outputs)
-    if unknown:
+    if isinstance(unknown, Unknown):
         graph = with_unknown(graph, ACTIVATIONS, unknown.score)
         info = replace(info, unknown_threshold=unknown.score.threshold)
     save_head(run.path / "model.safetensors", backbone, head.weight, head.bias, info)
@@ -241,6 +241,8 @@ def _write_model(
     predictor = Predictor.from_bytes(model, providers=CPU)
     step = math.ceil(len(splits.val) / _PARITY_PHOTOS)
     parity = _compare(predictor, splits.val[::step], val_outputs[::step], run.path)
+    if isinstance(unknown, Unknown):
+        unknown.refuse_disagreement(predictor)
     run.write_bytes("model.onnx", model)
     return _Written(predictor, val_outputs, val_scores, out_of_fold, calibration, unknown, parity)
 
@@ -251,21 +253,19 @@ def _find_unknown(
     splits: Splits,
     out_of_fold: OutOfFold | None,
     val_outputs: np.ndarray,
-) -> Unknown | None:
+) -> Unknown | str | None:
     """Find out how foreign photos differ from the classes, by the features of the last stage.
 
-    Not after augmented views, because training photos then have no features as they are; nor for other tasks,
-    whose photos belong to no class or to several.
+    After augmented views, training photos have no features as they are, so validation photos are used.
     """
-    is_wanted = setup.config.unknown == "auto" and tasks.of(setup.listing.task).has_class
-    if not is_wanted or out_of_fold is None or features.training is not features.plain:
+    if not is_wanted(setup.config, setup.listing.task):
         return None
-    train, val = (
-        np.stack(list(features.plain.rows(((photo, 0) for photo in photos), ())))
-        for photos in (splits.train, splits.val)
-    )
-    labels = np.array([photo.label for photo in splits.train])
-    return find_unknown((train, labels, out_of_fold), (val, val_outputs, splits.val))
+
+    def features_of(photos: Sequence[Record]) -> np.ndarray:
+        return np.stack(list(features.plain.rows(((photo, 0) for photo in photos), ())))
+
+    answers = out_of_fold if features.training is features.plain else None
+    return find_unknown(splits, val_outputs, answers, features_of)
 
 
 def _train_scores(outputs: np.ndarray, photos: Sequence[Record], info: ModelInfo) -> Scores:

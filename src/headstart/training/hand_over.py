@@ -22,6 +22,7 @@ from headstart.data.split import Splits
 from headstart.errors import ExportError, HeadstartError, TrainingError, shell_command
 from headstart.products.finished import Finished, Product
 from headstart.products.product import PRODUCTS, make_products
+from headstart.products.unknown import Unknown
 from headstart.records import Dataset
 from headstart.training.findings import FINDINGS, find_in_run, summary_of_findings, write_findings
 from headstart.training.floor import Model
@@ -96,7 +97,7 @@ def _say_what_was_fitted(model: Model, watchers: Watchers) -> None:
     if model.calibration:
         watchers.say(model.calibration.sentence)
     if model.unknown:
-        watchers.say(model.unknown.sentence)
+        watchers.say(model.unknown if isinstance(model.unknown, str) else model.unknown.sentence)
 
 
 def _answer_test_photos(run: RunFolder, model: Model, dataset: Dataset, splits: Splits) -> Answers:
@@ -151,7 +152,7 @@ def _metrics(
     }
     if model.calibration:
         metrics["calibration"] = model.calibration.summary()
-    if model.unknown:
+    if isinstance(model.unknown, Unknown):
         metrics["unknown"] = model.unknown.summary()
     if test is not None:
         metrics["test"] = metrics_of(scores_of(test, info), estimates_of(test, info))
