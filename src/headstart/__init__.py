@@ -56,11 +56,12 @@ if TYPE_CHECKING:
     from headstart.model.freeze import freeze, unfreeze
     from headstart.model.network import create_network, feature_extractor
     from headstart.model.stages import cut, stages
+    from headstart.neighbours.similar import similar
     from headstart.products.export import Exported, export
     from headstart.recommendation.result import ComparedBackbone, Recommendation
     from headstart.records import Dataset, Listing
     from headstart.reporting.report import Report, report
-    from headstart.tasks.prediction import Prediction
+    from headstart.tasks.prediction import Prediction, SimilarPhoto
     from headstart.training.run.history import EpochRecord
     from headstart.training.run.result import TrainResult
     from headstart.training.tools.backbone_list import BackboneList, backbones
@@ -123,6 +124,7 @@ __all__ = [
     "Report",
     "RunFolderError",
     "RunStart",
+    "SimilarPhoto",
     "Splits",
     "TrainConfig",
     "TrainResult",
@@ -150,6 +152,7 @@ __all__ = [
     "recommend",
     "report",
     "resume",
+    "similar",
     "stages",
     "train",
     "unfreeze",
@@ -183,11 +186,12 @@ _MODULES = {
         "model.freeze": ["freeze", "unfreeze"],
         "model.network": ["create_network", "feature_extractor"],
         "model.stages": ["cut", "stages"],
+        "neighbours.similar": ["similar"],
         "products.export": ["Exported", "export"],
         "recommendation.result": ["ComparedBackbone", "Recommendation"],
         "records": ["Dataset", "Listing"],
         "reporting.report": ["Report", "report"],
-        "tasks.prediction": ["Prediction"],
+        "tasks.prediction": ["Prediction", "SimilarPhoto"],
         "training.run.history": ["EpochRecord"],
         "training.run.result": ["TrainResult"],
         "training.tools.backbone_list": ["BackboneList", "backbones"],

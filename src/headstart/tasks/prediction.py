@@ -10,6 +10,21 @@ from headstart.images.view import Box
 _MOST_SHOWN: Final = 5  # classes
 
 
+@dataclass(frozen=True)
+class SimilarPhoto:
+    """A training photo that is similar to another photo.
+
+    Attributes:
+        path: Its path.
+        label: Its label as text.
+        similarity: Cosine of the angle between the centred features, -1..1; 1 for the same picture.
+    """
+
+    path: str
+    label: str
+    similarity: float
+
+
 @dataclass(frozen=True, repr=False)
 class Prediction:
     """The prediction for one photo. Only the fields of the model's task are set.
@@ -27,6 +42,7 @@ class Prediction:
         unknown: Whether the photo is probably of none of the classes; None if the model cannot tell.
         unknown_score: How foreign the photo is to the classes; larger is stranger. The threshold is
             ``info.unknown_threshold`` of the model.
+        similar: The most similar training photos, the best first; only if they were asked for.
         error: Why the photo cannot be read; None if it can.
     """
 
@@ -40,6 +56,7 @@ class Prediction:
     error: str | None = None
     unknown: bool | None = None
     unknown_score: float | None = None
+    similar: tuple[SimilarPhoto, ...] = ()
 
     def with_score(self, score: float | None, threshold: float | None) -> Prediction:
         """Return the prediction with ``unknown_score``, and with ``unknown`` if there is a threshold."""
