@@ -14,6 +14,7 @@ from headstart.columns import counted
 from headstart.reporting.contents import Contents, worst_first
 from headstart.reporting.markup import Html, element, named, paragraph, section
 from headstart.reporting.pictures import Pictures
+from headstart.reporting.similar import SimilarPhotos
 from headstart.reporting.words import Answered, answered
 
 _MOST: Final = 24
@@ -49,7 +50,9 @@ class Mistakes:
         return tuple(each.path for each in self.shown)
 
 
-def section_of_mistakes(mistakes: Mistakes, contents: Contents, pictures: Pictures) -> Html:
+def section_of_mistakes(
+    mistakes: Mistakes, contents: Contents, pictures: Pictures, similar: SimilarPhotos
+) -> Html:
     """Return the section about the photos that the model gets wrong."""
     task, photos = tasks.of(contents.info.task), counted(len(contents.scored), f"{contents.kind} photo")
     by_source: dict[str, list[Answered]] = {contents.scored.source[0]: []}
@@ -74,28 +77,30 @@ def section_of_mistakes(mistakes: Mistakes, contents: Contents, pictures: Pictur
     return section(
         heading,
         paragraph(words),
-        _cards(scored, contents, pictures),
+        _cards(scored, contents, pictures, similar),
         [
             [
                 element("h3", f"{contents.kind_of(source)} photos".capitalize()),
                 paragraph("These were answered by models that were trained without them.")
                 if source == "out-of-fold"
                 else None,
-                _cards(of_source, contents, pictures),
+                _cards(of_source, contents, pictures, similar),
             ]
             for source, of_source in others
         ],
     )
 
 
-def _cards(shown: Sequence[Answered], contents: Contents, pictures: Pictures) -> Html | None:
+def _cards(
+    shown: Sequence[Answered], contents: Contents, pictures: Pictures, similar: SimilarPhotos
+) -> Html | None:
     if not shown:
         return None
-    return element("div", [_card(each, contents, pictures) for each in shown], class_="cards")
+    return element("div", [_card(each, contents, pictures, similar) for each in shown], class_="cards")
 
 
-def _card(each: Answered, contents: Contents, pictures: Pictures) -> Html:
-    """Return one photo with its label and prediction."""
+def _card(each: Answered, contents: Contents, pictures: Pictures, similar: SimilarPhotos) -> Html:
+    """Return one photo with its label and prediction, and similar training photos."""
     path = contents.shown(each.path)
     return element(
         "figure",
@@ -104,5 +109,6 @@ def _card(each: Answered, contents: Contents, pictures: Pictures) -> Html:
             "figcaption",
             element("div", named(path, _MOST_OF_A_PATH), class_="path"),
             [element("div", f"{title}: ", element("b", text)) for title, text in each.words],
+            similar.show(each.path, contents),
         ),
     )
