@@ -27,7 +27,15 @@ def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     """The folder of a run, and of its photos, which is not shared with other tests."""
     folder = tmp_path_factory.mktemp("similar")
     data = Path(shutil.copytree(photos, folder / "data"))
-    return hs.train(data, folder / "run", **PROBE).path, data
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSTART_CACHE", str(folder / "cache"))
+        return hs.train(data, folder / "run", **PROBE).path, data
+
+
+@pytest.fixture(autouse=True)
+def cache(trained: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test has the features that the training has stored."""
+    monkeypatch.setenv("HEADSTART_CACHE", str(trained[0].parent / "cache"))
 
 
 def test_similar_photos_are_of_the_same_class_and_the_best_comes_first(
@@ -73,7 +81,8 @@ def test_photos_that_have_been_moved_are_found_in_the_store_and_otherwise_left_o
     said = capsys.readouterr().err
     assert "training photos, once" in said
     assert {str(gone), str(changed)}.isdisjoint(each.path for each in found)
-    in_train = [row for row in csv.DictReader(open(copied / "photos.csv")) if row["split"] == "train"]
+    rows = csv.DictReader((copied / "photos.csv").read_text("utf-8").splitlines())
+    in_train = [row for row in rows if row["split"] == "train"]
     left_out = {"train/red/" + gone.name, "train/red/" + changed.name} & {row["path"] for row in in_train}
     assert len(found) == len(in_train) - len(left_out)
     assert not left_out or "left out" in said
@@ -109,7 +118,7 @@ def test_predict_names_them_in_every_format(trained: tuple[Path, Path], tmp_path
     of_photo, of_bad = map(json.loads, said["jsonl"].splitlines())
     assert [each["path"] for each in of_photo["similar"]] == [each.path for each in nearest]
     assert of_bad["similar"] == []
-    assert said["table"].count("similar") == 2
+    assert said["table"].count("\n    similar ") == 2
     out = tmp_path / "out.csv"
     CliRunner().invoke(app, [*command, "--out", str(out)])
     assert out.read_text("utf-8") == said["csv"]

@@ -16,7 +16,6 @@ import pytest
 from PIL import Image
 
 import headstart as hs
-from headstart.answers.intervals import Interval
 from headstart.data.split import Splits
 from headstart.images.photo import Photo
 from headstart.images.preprocess import load_pixels
@@ -32,11 +31,8 @@ FINE_TUNED: dict[str, Any] = {
     "size_px": 32,
     "batch_size": 12,
     "device": "cpu",
-    "val_fraction": 0.6,
-    "phases": [
-        {"name": "head", "optimizer": "exact"},
-        {"name": "fine", "unfreeze": 1, "epochs": 1, "head_lr": 10.0},
-    ],
+    "val": 0.6,
+    "phases": [{"name": "fine", "unfreeze": 1, "epochs": 1, "head_lr": 0.01}],
 }
 PROBE: dict[str, Any] = {"recipe": "probe", "size_px": 32, "device": "cpu", "verbose": False}
 
@@ -173,7 +169,7 @@ def test_a_head_that_pytorch_solves_has_its_training_photos(
     photos: Path, tmp_path: Path, foreign: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of_few_photos(monkeypatch)
-    settings = FINE_TUNED | {"phases": FINE_TUNED["phases"][:1], "val_fraction": 0.2}
+    settings = FINE_TUNED | {"phases": [{"name": "head", "optimizer": "exact"}], "val": 0.2}
     run = hs.train(photos, tmp_path / "run", **settings)
     assert run.metrics["unknown"]["fitted_on"] == "out-of-fold"
     assert run.metrics["unknown"]["num_photos"] == run.metrics["answers"]["out_of_fold"]
@@ -190,7 +186,7 @@ def test_a_file_with_other_scores_is_refused(run: hs.TrainResult, photos: Path) 
         *(np.random.default_rng(1).normal(size=(90, 3)).astype(np.float32), np.arange(90) % 5),
     )
     assert score is not None
-    same = product.Unknown(score, "val", 0, Interval(0, 1), 1, [(record, found.unknown_score)])
+    same = product.Unknown(score, "val", 0, (0.0, 1.0), 1, [(record, found.unknown_score)])
     same.refuse_disagreement(run.predictor)
     other = dataclasses.replace(same, compared=[(record, found.unknown_score + 1)])
     with pytest.raises(hs.ParityError, match="red0"):
