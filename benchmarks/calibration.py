@@ -1,6 +1,7 @@
 """Log loss and calibration error of finished models with and without their temperatures, on test photos.
 
     python -m benchmarks.calibration FOLDER [--recipes probe finetune] [--only tiles] [--folds 0 1]
+        [--backbones mobilenet_v2]
 
 FOLDER holds data sets: folders of class folders, or folders with a table.csv. One of five folds tests, the
 next one validates, the others train, so test photos have no part in training, choosing or fitting. Groups of
@@ -15,6 +16,7 @@ import itertools
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +28,17 @@ from headstart.tasks.calibration_error import calibration_error, error_by_chance
 from headstart.tasks.losses import cross_entropy
 from headstart.tasks.task import softmax
 
-HEADER = ("data", "recipe", "fold", "photos", "temperature", "log loss", "change (95 %)", "calibration error")
+HEADER = (
+    "data",
+    "backbone",
+    "recipe",
+    "fold",
+    "photos",
+    "temperature",
+    "log loss",
+    "change (95 %)",
+    "calibration error",
+)
 
 
 def folds_of(data: Path) -> dict[str, np.ndarray]:
@@ -48,16 +60,19 @@ def write_table(photos: dict[str, np.ndarray], fold: int, file: Path) -> None:
             table.writerow((*cells, sides.get(int(of_photo), "train")))
 
 
-def measure(table: Path, recipe: str) -> tuple[str, np.ndarray, list[str], list[float]]:
+def measure(table: Path, recipe: str, backbone: str) -> tuple[str, np.ndarray, list[str], list[float]]:
     """Train, and compare the answers of the file for its test photos with those before calibration.
 
     Returns:
-        The temperature; (2, N) log losses without and with it; the photos' groups; the calibration errors
-        without and with it, and the one that true probabilities would show.
+        The temperature and what it was fitted on; (2, N) log losses without and with it; the photos' groups;
+        the calibration errors without and with it, and the one that true probabilities would show.
     """
     with tempfile.TemporaryDirectory() as folder:
-        run = hs.train(table, Path(folder, "run"), recipe=recipe, group_by="group", verbose=False)
-        answers, (temperature,) = run.answers.of_source("test"), run.metrics["calibration"]["temperatures"]
+        settings: Any = {"recipe": recipe, "group_by": "group"}
+        settings |= {} if backbone == "default" else {"backbone": backbone}
+        run = hs.train(table, Path(folder, "run"), verbose=False, **settings)
+        answers, found = run.answers.of_source("test"), run.metrics["calibration"]
+        (temperature,) = found["temperatures"]
     classes = [name.removeprefix("logit:") for name in answers.output_names]
     labels = np.array([classes.index(label) for label in answers.label])
     after = answers.outputs.astype(np.float64)
@@ -67,7 +82,7 @@ def measure(table: Path, recipe: str) -> tuple[str, np.ndarray, list[str], list[
         shares = softmax(logits)
         errors.append(calibration_error(shares.max(1), shares.argmax(1) == labels))
     return (
-        f"{temperature:.2f}",
+        f"{temperature:.2f} ({found['fitted_on']})",
         losses,
         list(answers.group),
         [*errors, error_by_chance(softmax(after).max(1))],
@@ -93,6 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("data", type=Path, help="the folder of data sets")
     parser.add_argument("--only", nargs="*", help="names of data sets [all]")
     parser.add_argument("--recipes", nargs="*", default=["probe"])
+    parser.add_argument("--backbones", nargs="*", default=["default"])
     parser.add_argument("--folds", type=int, nargs="*", default=[0, 1])
     told = parser.parse_args(arguments)
     print(f"| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}", flush=True)
@@ -101,16 +117,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if told.only and data.name not in told.only:
             continue
         photos = folds_of(data)
-        for recipe, fold in itertools.product(told.recipes, told.folds):
+        for backbone, recipe, fold in itertools.product(told.backbones, told.recipes, told.folds):
             with tempfile.TemporaryDirectory() as folder:
                 write_table(photos, fold, table := Path(folder, "table.csv"))
-                temperature, losses, groups, errors = measure(table, recipe)
+                temperature, losses, groups, errors = measure(table, recipe, backbone)
             pooled.append(losses)
             all_groups += [f"{data.name} {group}" for group in groups]
-            names = (data.name, recipe, fold, losses.shape[1], temperature)
+            names = (data.name, backbone, recipe, fold, losses.shape[1], temperature)
             print(line(names, losses, groups, errors), flush=True)
     whole = np.concatenate(pooled, axis=1)
-    print(line(("all", "", "", whole.shape[1], ""), whole, all_groups))
+    print(line(("all", "", "", "", whole.shape[1], ""), whole, all_groups))
 
 
 if __name__ == "__main__":

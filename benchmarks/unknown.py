@@ -1,10 +1,10 @@
-"""Photos of none of the classes: false rejects of a probe, and what it rejects of other photos.
+"""Photos of none of the classes: false rejects of a model, and what it rejects of other photos.
 
-    python -m benchmarks.unknown DATA FOLDER [FOLDER ...] [--seeds 8]
+    python -m benchmarks.unknown DATA FOLDER [FOLDER ...] [--seeds 8] [--recipe finetune] [--leave-out CLASS]
 
 DATA is a folder of class folders; each FOLDER has photos of something else. Groups of near-duplicates are on
 one side of every split. A last table leaves one class after the other out of training, and compares its
-photos with the validation photos: the AUROC is the share of pairs in which the new class's photo is stranger.
+photos with test photos: the AUROC is the share of pairs in which the new class's photo is stranger.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ from benchmarks.calibration import folds_of
 from headstart.answers.intervals import wilson
 
 
-def train(photos: dict[str, np.ndarray], is_used: np.ndarray, folder: Path, seed: int = 0) -> hs.TrainResult:
-    """Train a probe on some of the photos."""
+def train(
+    photos: dict[str, np.ndarray], is_used: np.ndarray, folder: Path, recipe: str, **settings: Any
+) -> hs.TrainResult:
+    """Train on some of the photos."""
     with open(folder / "table.csv", "w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(("image", "label", "group"))
         table.writerows(zip(*(photos[name][is_used] for name in ("image", "label", "group")), strict=True))
-    settings: Any = {"recipe": "probe", "group_by": "group", "seed": seed, "verbose": False}
+    settings |= {"recipe": recipe, "group_by": "group", "verbose": False}
     return hs.train(folder / "table.csv", folder / "run", **settings)
 
 
@@ -53,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("foreign", type=Path, nargs="+")
     parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--recipe", default="probe")
+    parser.add_argument("--leave-out", nargs="*", metavar="CLASS", help="classes of the last table [all]")
     told = parser.parse_args(arguments)
     photos = folds_of(told.data)
     foreign = {folder.name: sorted(map(str, folder.iterdir())) for folder in told.foreign}
@@ -61,20 +65,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     num_rejected = num_photos = 0
     for seed in range(told.seeds):
         with tempfile.TemporaryDirectory() as folder:
-            run = train(photos, np.ones(len(photos["image"]), bool), Path(folder), seed)
+            run = train(photos, np.ones(len(photos["image"]), bool), Path(folder), told.recipe, seed=seed)
             num, found = run.metrics["images"]["val"], run.metrics["unknown"]
             shares = [np.mean(scores_of(run, paths) > found["threshold"]) for paths in foreign.values()]
         num_rejected, num_photos = num_rejected + round(found["val_rejected"] * num), num_photos + num
         cells = [f"{found['val_rejected']:.3f} of {num}", *(f"{share:.3f}" for share in shares)]
         print(f"| {seed} | {' | '.join(cells)} |", flush=True)
-    low, high = wilson(num_rejected, num_photos)
-    print(f"\nFalse rejects, pooled: {num_rejected / num_photos:.4f} ({low:.4f} to {high:.4f})")
+    if told.seeds:
+        low, high = wilson(num_rejected, num_photos)
+        print(f"\nFalse rejects, pooled: {num_rejected / num_photos:.4f} ({low:.4f} to {high:.4f})")
     print("\n| left out | AUROC | rejected |\n|---|---|---|", flush=True)
-    for name in np.unique(photos["label"]):
+    for name in np.unique(photos["label"]) if told.leave_out is None else told.leave_out:
         with tempfile.TemporaryDirectory() as folder:
-            run = train(photos, photos["label"] != name, Path(folder))
-            val = [str(Path(path)) for path in run.answers.of_source("val").path]
-            known = scores_of(run, val)
+            run = train(photos, photos["label"] != name, Path(folder), told.recipe, test=0.2)
+            known = scores_of(run, list(run.answers.of_source("test").path))
             new = scores_of(run, photos["image"][photos["label"] == name].tolist())
             threshold = run.metrics["unknown"]["threshold"]
         print(f"| {name} | {auroc(known, new):.3f} | {np.mean(new > threshold):.3f} |", flush=True)

@@ -31,6 +31,7 @@ frozen
 probe
 answers
 findings
+neighbours
 recommendation
 reporting
 """

@@ -56,12 +56,13 @@ if TYPE_CHECKING:
     from headstart.model.freeze import freeze, unfreeze
     from headstart.model.network import create_network, feature_extractor
     from headstart.model.stages import cut, stages
+    from headstart.neighbours.similar import similar
     from headstart.products.export import Exported, export
     from headstart.recommendation.result import ComparedBackbone, Recommendation
     from headstart.records import Dataset, Listing
     from headstart.reporting.report import Report, report
     from headstart.tasks.heat_map import HeatMap
-    from headstart.tasks.prediction import Prediction
+    from headstart.tasks.prediction import Prediction, SimilarPhoto
     from headstart.training.run.history import EpochRecord
     from headstart.training.run.result import TrainResult
     from headstart.training.tools.backbone_list import BackboneList, backbones
@@ -125,6 +126,7 @@ __all__ = [
     "Report",
     "RunFolderError",
     "RunStart",
+    "SimilarPhoto",
     "Splits",
     "TrainConfig",
     "TrainResult",
@@ -152,6 +154,7 @@ __all__ = [
     "recommend",
     "report",
     "resume",
+    "similar",
     "stages",
     "train",
     "unfreeze",
@@ -185,12 +188,13 @@ _MODULES = {
         "model.freeze": ["freeze", "unfreeze"],
         "model.network": ["create_network", "feature_extractor"],
         "model.stages": ["cut", "stages"],
+        "neighbours.similar": ["similar"],
         "products.export": ["Exported", "export"],
         "recommendation.result": ["ComparedBackbone", "Recommendation"],
         "records": ["Dataset", "Listing"],
         "reporting.report": ["Report", "report"],
         "tasks.heat_map": ["HeatMap"],
-        "tasks.prediction": ["Prediction"],
+        "tasks.prediction": ["Prediction", "SimilarPhoto"],
         "training.run.history": ["EpochRecord"],
         "training.run.result": ["TrainResult"],
         "training.tools.backbone_list": ["BackboneList", "backbones"],

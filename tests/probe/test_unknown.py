@@ -12,7 +12,15 @@ from onnx import TensorProto, helper
 from sklearn.covariance import LedoitWolf
 
 from headstart.probe.folds import deal_folds
-from headstart.probe.unknown import UNKNOWN, UnknownScore, _Classes, fit_unknown, with_unknown
+from headstart.probe.unknown import (
+    UNKNOWN,
+    UnknownScore,
+    _Classes,
+    fit_unknown,
+    rejected_out_of_fold,
+    rows_to_fit,
+)
+from headstart.probe.unknown_graph import with_unknown
 
 D, K = 60, 3
 
@@ -37,7 +45,9 @@ def test_known_photos_are_rarely_rejected_and_foreign_ones_are(rank: int) -> Non
     score = fitted(rank=rank)
     assert score is not None
     assert score.directions.shape == (min(rank, D), D)
-    assert (score.num_rejected, score.num_photos) == (5, 300)
+    assert (int((score.known > score.threshold).sum()), len(score.known)) == (5, 300)
+    fold = deal_folds(example(300)[1], np.arange(300))
+    assert 1 <= rejected_out_of_fold(score.known, fold).sum() <= 15
     features, _, logits = example(3000, 1)
     assert 0.005 < (score(features, logits) > score.threshold).mean() < 0.04
     features, labels, logits = example(400, 2, classes=4)
@@ -47,10 +57,8 @@ def test_known_photos_are_rarely_rejected_and_foreign_ones_are(rank: int) -> Non
     assert (score(noise, logits[:100]) > score.threshold).mean() > 0.95
 
 
-@pytest.mark.parametrize("opset", [13, 17, 18])
-def test_the_output_of_the_graph_is_the_score(opset: int) -> None:
-    score = fitted(rank=16)
-    assert score is not None
+def in_graph(score: UnknownScore, opset: int, width: int) -> bytes:
+    """A graph with the inputs "f" and "given", the logits, and the output of the score."""
     value = helper.make_tensor_value_info
     graph = helper.make_graph(
         [
@@ -58,11 +66,18 @@ def test_the_output_of_the_graph_is_the_score(opset: int) -> None:
             helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
         ],
         "model",
-        [value("f", TensorProto.FLOAT, ["n", D]), value("given", TensorProto.FLOAT, ["n", K])],
+        [value("f", TensorProto.FLOAT, ["n", width]), value("given", TensorProto.FLOAT, ["n", K])],
         [value(name, TensorProto.FLOAT, ["n", K]) for name in ("logits", "probabilities")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-    made = with_unknown(model.SerializeToString(), "f", score)
+    return with_unknown(model.SerializeToString(), "f", score)
+
+
+@pytest.mark.parametrize("opset", [13, 17, 18])
+def test_the_output_of_the_graph_is_the_score(opset: int) -> None:
+    score = fitted(rank=16)
+    assert score is not None
+    made = in_graph(score, opset, D)
     onnx.checker.check_model(onnx.load_from_string(made), full_check=True)
     features, _, logits = example(50, 4)
     session = onnxruntime.InferenceSession(made)
@@ -110,7 +125,25 @@ def test_too_few_photos_or_folds_have_no_score() -> None:
     assert fitted(49) is None
     features, labels, logits = example(100)
     assert fit_unknown(features, labels, logits, np.zeros(100, int)) is None
-    fold = np.arange(100) % 5
-    fold[:60] = -1
-    assert fit_unknown(features, labels, logits, fold) is None
     assert fit_unknown(features, labels, np.zeros_like(logits), np.arange(100) % 5) is None
+
+
+def test_the_rows_to_fit_have_a_fold_and_are_spread_evenly() -> None:
+    fold = np.arange(10_000) % 5 - 1
+    rows = rows_to_fit(fold, 3000)
+    assert 2500 <= len(rows) <= 3000
+    assert (fold[rows] >= 0).all()
+    assert np.diff(rows).max() < 6
+    np.testing.assert_array_equal(rows_to_fit(np.arange(5) - 1), [1, 2, 3, 4])
+
+
+def test_features_of_low_rank_keep_their_score_in_float32() -> None:
+    features, labels, logits = example(300)
+    generator = np.random.default_rng(5)
+    basis = generator.normal(size=(D, 1000))
+    wide = (features @ basis + 1e-4 * generator.normal(size=(300, 1000))).astype(np.float32)
+    score = fit_unknown(wide, labels, logits, deal_folds(labels, np.arange(300)))
+    assert score is not None
+    session = onnxruntime.InferenceSession(in_graph(score, 17, 1000))
+    (found,) = session.run([UNKNOWN], {"f": wide, "given": logits})
+    np.testing.assert_allclose(found[:, 0], score(wide, logits), atol=1e-3)

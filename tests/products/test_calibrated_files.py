@@ -17,6 +17,7 @@ from tests.labelled import photos as photos_of
 from torch import Tensor, nn
 
 import headstart as hs
+from headstart.config import PhaseConfig
 from headstart.data.split import Splits
 from headstart.images.preprocess import load_pixels
 from headstart.inference.model_file import ModelInfo
@@ -29,6 +30,7 @@ from headstart.products.calibration import Calibration, Quality, calibrate
 from headstart.products.multiplied import multiply_outputs
 from headstart.products.safetensors import load_network
 from headstart.records import Record
+from headstart.training.finish import head_is_solved
 
 GROUND: dict[str, Any] = {"recipe": "probe", "size_px": 32, "device": "cpu"}
 UPPER: dict[str, Any] = {
@@ -37,9 +39,14 @@ UPPER: dict[str, Any] = {
     "size_px": 32,
     "batch_size": 12,
     "device": "cpu",
-    "phases": [{"name": "head", "optimizer": "exact"}, {"name": "fine", "unfreeze": 1, "epochs": 1}],
+    "phases": [
+        {"name": "head", "optimizer": "exact"},
+        {"name": "fine", "unfreeze": 1, "epochs": 1, "head_lr": 10.0},  # which the loss is lower after
+    ],
 }
 SOLVED_BY_TORCH = UPPER | {"phases": UPPER["phases"][:1]}
+HANDED_OVER = UPPER | {"phases": [UPPER["phases"][0], UPPER["phases"][1] | {"head_lr": 1e-8}]}
+"""Fine-tuning does not lower the loss, so the best weights are those of the solved head."""
 
 
 def drawn(task: str, number: int, factor: float, seed: int = 0) -> tuple[ModelInfo, list[Record], np.ndarray]:
@@ -166,6 +173,7 @@ def in_plain_onnx_runtime(run: hs.TrainResult, photo: Path) -> tuple[np.ndarray,
         pytest.param(GROUND, id="ground"),
         pytest.param(UPPER, id="steps"),
         pytest.param(SOLVED_BY_TORCH, id="solved", marks=pytest.mark.slow),
+        pytest.param(HANDED_OVER, id="handed-over"),
     ],
 )
 def test_the_files_are_calibrated_and_the_history_is_not(
@@ -208,6 +216,29 @@ def test_the_files_are_calibrated_and_the_history_is_not(
     else:
         weights = [safetensors.numpy.load_file(each.path / "model.safetensors") for each in (run, plain)]
         np.testing.assert_array_equal(weights[0]["head.weight"], 2 * weights[1]["head.weight"])
+
+
+@pytest.mark.parametrize(
+    ("optimizers", "unfrozen", "best", "share", "expected"),
+    [
+        (["exact"], ["head"], 0, 1.0, True),
+        (["adam"], ["head"], 0, 1.0, False),
+        (["exact", "adamw"], ["head", 1], 1, 1.0, False),
+        (["exact", "adamw"], ["head", 1], 1, 0.2, False),
+        (["exact", "adamw"], ["head", 1], 1, 0.0, True),
+        (["exact", "adamw"], ["head", 1], 0, 1.0, True),
+        (["exact", "adamw", "exact"], ["head", 1, "head"], 2, 1.0, False),
+        (["exact", "adamw", "exact"], ["head", 1, "head"], 0, 1.0, False),
+    ],
+)
+def test_whether_the_best_weights_have_a_solved_head(
+    optimizers: list[Any], unfrozen: list[Any], best: int, share: float, expected: bool
+) -> None:
+    phases = [
+        PhaseConfig(f"phase{number}", unfreeze, epochs=1, optimizer=optimizer)
+        for number, (optimizer, unfreeze) in enumerate(zip(optimizers, unfrozen, strict=True))
+    ]
+    assert head_is_solved(phases, f"phase{best}", share) == expected
 
 
 def test_a_network_of_ones_own_is_calibrated_in_its_graph_alone(

@@ -16,17 +16,36 @@ import pytest
 from PIL import Image
 
 import headstart as hs
+from headstart.data.split import Splits
+from headstart.images.photo import Photo
 from headstart.images.preprocess import load_pixels
 from headstart.inference.predictions import write_csv, write_jsonl, write_table
 from headstart.probe import unknown
+from headstart.probe.unknown import fit_unknown
+from headstart.products import unknown as product
+from headstart.records import Record
 
+FINE_TUNED: dict[str, Any] = {
+    "backbone": "timm/test_resnet",
+    "weights": "random",
+    "size_px": 32,
+    "batch_size": 12,
+    "device": "cpu",
+    "val": 0.6,
+    "phases": [{"name": "fine", "unfreeze": 1, "epochs": 1, "head_lr": 0.01}],
+}
 PROBE: dict[str, Any] = {"recipe": "probe", "size_px": 32, "device": "cpu", "verbose": False}
+
+
+def of_few_photos(patch: pytest.MonkeyPatch) -> None:
+    for module in (unknown, product):
+        patch.setattr(module, "FEWEST", 20)
 
 
 @pytest.fixture(scope="module")
 def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> hs.TrainResult:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(unknown, "FEWEST", 20)
+        of_few_photos(patch)
         return hs.train(photos, tmp_path_factory.mktemp("unknown") / "run", **PROBE)
 
 
@@ -104,7 +123,7 @@ def test_the_setting_leaves_it_out_and_so_do_few_photos(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = hs.train(photos, tmp_path / "few", **PROBE)
-    monkeypatch.setattr(unknown, "FEWEST", 20)
+    of_few_photos(monkeypatch)
     off = hs.train(photos, tmp_path / "off", unknown="off", **PROBE)
     for each in (few, off):
         assert "unknown" not in each.metrics
@@ -118,9 +137,67 @@ def test_the_setting_leaves_it_out_and_so_do_few_photos(
 def test_the_model_is_the_backbone_of_another_run(
     run: hs.TrainResult, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unknown, "FEWEST", 20)
+    of_few_photos(monkeypatch)
     again = hs.train(
         photos, tmp_path / "run", backbone=str(run.path / "model.onnx"), recipe="probe", verbose=False
     )
     assert again.predictor.info.unknown_threshold is not None
     assert again.metrics["best"]["val_accuracy"] == run.metrics["best"]["val_accuracy"]
+
+
+def test_after_fine_tuning_validation_photos_decide(
+    photos: Path,
+    tmp_path: Path,
+    foreign: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    of_few_photos(monkeypatch)
+    run, again = (hs.train(photos, tmp_path / name, **FINE_TUNED) for name in ("run", "again"))
+    assert (run.path / "model.onnx").read_bytes() == (again.path / "model.onnx").read_bytes()
+    assert run.metrics["best"]["phase"] == "fine"
+    summary = run.metrics["unknown"]
+    assert (summary["fitted_on"], summary["num_photos"]) == ("val", run.metrics["images"]["val"])
+    assert "each judged by a limit from the others" in capsys.readouterr().err
+    known = run.predictor.predict(sorted((photos / "test").rglob("*.jpg")))
+    assert np.mean([each.unknown for each in known]) < 0.5
+    exported = hs.load(hs.export(run.path, "onnx", tmp_path / "exported.onnx").path)
+    assert exported.info.unknown_threshold is None  # the weights do not hold what it takes
+
+
+def test_a_head_that_pytorch_solves_has_its_training_photos(
+    photos: Path, tmp_path: Path, foreign: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_few_photos(monkeypatch)
+    settings = FINE_TUNED | {"phases": [{"name": "head", "optimizer": "exact"}], "val": 0.2}
+    run = hs.train(photos, tmp_path / "run", **settings)
+    assert run.metrics["unknown"]["fitted_on"] == "out-of-fold"
+    assert run.metrics["unknown"]["num_photos"] == run.metrics["answers"]["out_of_fold"]
+    (found,) = run.predictor.predict(foreign)
+    assert found.unknown_score is not None
+
+
+def test_a_file_with_other_scores_is_refused(run: hs.TrainResult, photos: Path) -> None:
+    record = Record(Photo(str(photos / "test" / "red" / "red0.jpg")), 0, None, "")
+    (found,) = run.predictor.predict(record.path)
+    assert found.unknown_score is not None
+    score = fit_unknown(
+        *(np.random.default_rng(0).normal(size=(90, 5)).astype(np.float32), np.arange(90) % 3),
+        *(np.random.default_rng(1).normal(size=(90, 3)).astype(np.float32), np.arange(90) % 5),
+    )
+    assert score is not None
+    same = product.Unknown(score, "val", 0, (0.0, 1.0), 1, [(record, found.unknown_score)])
+    same.refuse_disagreement(run.predictor)
+    other = dataclasses.replace(same, compared=[(record, found.unknown_score + 1)])
+    with pytest.raises(hs.ParityError, match="red0"):
+        other.refuse_disagreement(run.predictor)
+
+
+@pytest.mark.parametrize(("number", "reason"), [(30, "takes 50 validation photos"), (60, "1 classes have")])
+def test_too_few_validation_photos_are_said(number: int, reason: str) -> None:
+    labels = np.minimum(np.arange(number), 1) if number > 50 else np.arange(number) % 2
+    val = tuple(Record(Photo(f"{row}"), int(each), None, f"{row:064x}") for row, each in enumerate(labels))
+    splits = Splits(train=(), val=val, test=(), shared=())
+    found = product.find_unknown(splits, np.zeros((number, 2), np.float32), None, lambda _: np.zeros((0, 0)))
+    assert isinstance(found, str)
+    assert reason in found

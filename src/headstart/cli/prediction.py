@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from enum import StrEnum
 from functools import partial
@@ -80,6 +80,16 @@ def predict(
         typer.Option(help="New folder for copies of the photos with predictions drawn.", metavar="FOLDER"),
     ] = None,
     explain: Explain = None,
+    similar: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="K",
+            help="Also name the K most similar training photos of each photo. MODEL must be a run folder. "
+            "Takes about twice as long. [default: none]",
+            show_default=False,
+        ),
+    ] = 0,
 ) -> None:
     """Predict classes, numbers or boxes of photos. The exit code is 1 if a photo cannot be read."""
     from headstart import tasks
@@ -95,11 +105,16 @@ def predict(
     photos = (photo for path in _paths(images) for photo in find_images(path))
     # Several labels are decided by thresholds, so that all probabilities are kept; else the top k are.
     shown = None if tasks.of(predictor.info.task).has_labels else top_k
-    predict_iter = partial(predictor.predict_iter, top_k=shown, explain=explain is not None)
+    predict_iter: Callable[..., Iterator[Prediction]] = partial(
+        predictor.predict_iter, top_k=shown, explain=explain is not None
+    )
     predict_iter(())  # what cannot be explained is refused before anything is written
+    if similar:
+        predict_iter = _with_similar(predictor, predict_iter, similar)
     unfinished = None
     if out is not None:
-        unfinished = PredictionsFile(out, _settings_of_predictions(model, shown, views, draw, explain))
+        settings = _settings_of_predictions(model, shown, views, draw, explain, similar)
+        unfinished = PredictionsFile(out, settings)
         predictions = unfinished.predictions(photos, predict_iter)
         if unfinished.num_known:
             left = counted(unfinished.num_known, "prediction")
@@ -113,7 +128,7 @@ def predict(
     predictions = _with_pictures(predictions, predictor, draw, explain, is_continued=is_continued)
     errors: list[str] = []
     with unfinished or nullcontext(sys.stdout) as file:
-        num_errors = _write(file, format_, _collecting(errors, predictions), predictor.info, top_k)
+        num_errors = _write(file, format_, _collecting(errors, predictions), predictor.info, top_k, similar)
     if num_errors:
         _tell_unreadable(num_errors, errors)
         raise typer.Exit(1)
@@ -254,15 +269,30 @@ def _tell_unreadable(num_errors: int, errors: Sequence[str]) -> None:
     print(f"headstart: {counted(num_errors, 'photo')} could not be read:{lines}", file=sys.stderr)
 
 
+def _with_similar(
+    predictor: Predictor, predict_iter: Callable[..., Iterator[Prediction]], number: int
+) -> Callable[..., Iterator[Prediction]]:
+    """Return a function that predicts photos and finds similar training photos."""
+    from headstart.neighbours.similar import Finder
+
+    finder = Finder(predictor, number, say=lambda text: print(f"headstart: {text}", file=sys.stderr))
+    return lambda photos: finder.follow(predict_iter(photos))
+
+
 def _write(
-    file: TextIO, format_: Format, predictions: Iterable[Prediction], info: ModelInfo, top_k: int
+    file: TextIO,
+    format_: Format,
+    predictions: Iterable[Prediction],
+    info: ModelInfo,
+    top_k: int,
+    similar: int,
 ) -> int:
     """Write predictions as they come, and return how many photos could not be read."""
     from headstart.inference.predictions import write_csv, write_jsonl, write_table
 
     match format_:
         case Format.CSV:
-            return write_csv(file, predictions, info, top_k=top_k)
+            return write_csv(file, predictions, info, top_k=top_k, num_similar=similar)
         case Format.JSONL:
             return write_jsonl(file, predictions)
         case Format.TABLE:
@@ -304,7 +334,7 @@ def _paths(images: list[str]) -> Iterator[str]:
 
 
 def _settings_of_predictions(
-    model: Path, top_k: int | None, views: int, draw: Path | None, explain: Path | None
+    model: Path, top_k: int | None, views: int, draw: Path | None, explain: Path | None, similar: int
 ) -> dict[str, Any]:
     """What predictions depend on besides their photos: another value in any field makes other predictions."""
     import onnxruntime
@@ -314,6 +344,7 @@ def _settings_of_predictions(
         "model": sha256_of_file(model if model.is_file() else model / "model.onnx"),
         "--top-k": top_k,
         "--views": views,
+        "--similar": similar,
         "--draw": None if draw is None else str(draw.absolute()),
         "--explain": None if explain is None else str(explain.absolute()),
         "version of headstart": headstart.__version__,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable
+from dataclasses import astuple
 from typing import TextIO
 
 from headstart import tasks
@@ -15,7 +16,9 @@ from headstart.tasks.prediction import Prediction
 _WIDEST_CLASS = 30  # longer names of classes are kept whole, out of line
 
 
-def write_csv(file: TextIO, predictions: Iterable[Prediction], info: ModelInfo, *, top_k: int = 1) -> int:
+def write_csv(
+    file: TextIO, predictions: Iterable[Prediction], info: ModelInfo, *, top_k: int = 1, num_similar: int = 0
+) -> int:
     """Write predictions as CSV with a header.
 
     The columns are ``path``, the prediction, ``error``, and details. One class: ``label`` and
@@ -23,7 +26,8 @@ def write_csv(file: TextIO, predictions: Iterable[Prediction], info: ModelInfo, 
     classes. Several labels: ``labels``, separated by ``|``, and as details the probability of each class
     under its name. Numbers: the names of their targets. A box: ``xmin``, ``ymin``, ``xmax`` and ``ymax``, and
     the columns of its class if there are several classes. A model that recognises photos of none of its
-    classes has ``unknown``, 1 or 0, and ``unknown_score`` behind ``error``.
+    classes has ``unknown``, 1 or 0, and ``unknown_score`` behind ``error``. Similar training photos come
+    last: ``similar_1``, ``similar_1_label``, ``similar_1_similarity`` and so on.
 
     Args:
         file: Text file opened with ``newline=""``, and with ``errors="surrogateescape"`` for file names that
@@ -31,6 +35,7 @@ def write_csv(file: TextIO, predictions: Iterable[Prediction], info: ModelInfo, 
         predictions: Consumed one by one.
         info: Description of the model.
         top_k: Number of classes with columns, whatever number a prediction has.
+        num_similar: Number of similar photos with columns.
 
     Returns:
         Number of photos that could not be read.
@@ -39,7 +44,12 @@ def write_csv(file: TextIO, predictions: Iterable[Prediction], info: ModelInfo, 
     answer, beside = task.csv_columns(info, top_k)
     strange = [] if info.unknown_threshold is None else ["unknown", "unknown_score"]
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["path", *answer, "error", *strange, *beside])
+    alike = [
+        name
+        for rank in range(1, num_similar + 1)
+        for name in (f"similar_{rank}", f"similar_{rank}_label", f"similar_{rank}_similarity")
+    ]
+    writer.writerow(["path", *answer, "error", *strange, *beside, *alike])
     num_errors = 0
     for prediction in predictions:
         num_errors += prediction.error is not None
@@ -47,7 +57,9 @@ def write_csv(file: TextIO, predictions: Iterable[Prediction], info: ModelInfo, 
         said = [answer_cells.get(name, "") for name in answer]
         foreign = _foreign_cells(prediction) if strange else []
         details = [beside_cells.get(name, "") for name in beside]
-        writer.writerow([prediction.path, *said, prediction.error, *foreign, *details])
+        cells = [str(cell) for each in prediction.similar for cell in astuple(each)][: len(alike)]
+        cells += [""] * (len(alike) - len(cells))
+        writer.writerow([prediction.path, *said, prediction.error, *foreign, *details, *cells])
     return num_errors
 
 
@@ -105,6 +117,7 @@ def write_table(file: TextIO, predictions: Iterable[Prediction], info: ModelInfo
         cells = (cells + ["–", "–"] * top_k)[: 2 * top_k]
         photo = [prediction.path, prediction.error, "none of the classes?" if prediction.unknown else None]
         print(align([*cells, ": ".join(part for part in photo if part)], widths), file=file)
+        _print_similar(file, prediction)
     return num_errors
 
 
@@ -126,4 +139,15 @@ def _write_plain_table(file: TextIO, predictions: Iterable[Prediction], info: Mo
         shown = [cells.get(name) or "–" for name in header]
         photo = ": ".join(part for part in (prediction.path, prediction.error) if part)
         print(align([*shown, photo], [*widths, 0]), file=file)
+        _print_similar(file, prediction)
     return num_errors
+
+
+def _print_similar(file: TextIO, prediction: Prediction) -> None:
+    """Write the similar training photos below a row."""
+    longest = min(max((width_of(each.label) for each in prediction.similar), default=0), _WIDEST_CLASS)
+    for each in prediction.similar:
+        print(
+            align(["", "similar", f"{each.similarity:.3f}", each.label, each.path], [2, -7, 6, -longest, 0]),
+            file=file,
+        )

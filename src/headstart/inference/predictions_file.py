@@ -21,7 +21,7 @@ from headstart.errors import FileWriteError, UsageError
 from headstart.files import delete, retried, try_lock
 from headstart.images.photo import Photo
 from headstart.inference.runtime import map_in_order
-from headstart.tasks.prediction import Prediction
+from headstart.tasks.prediction import Prediction, SimilarPhoto
 
 _STATE: Final = "headstart predictions"  # how the first line of a state begins
 
@@ -224,6 +224,7 @@ class PredictionsFile:
         del fields["sha256"]
         fields["labels"] = tuple(fields["labels"])
         fields["box"] = tuple(fields["box"]) if fields["box"] is not None else None
+        fields["similar"] = tuple(SimilarPhoto(**each) for each in fields["similar"])
         return Prediction(**fields)
 
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Self
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
 from threadpoolctl import threadpool_limits
 
 from headstart.cores import num_cores
@@ -34,7 +32,9 @@ FEWEST: Final = 50
 MOST: Final = 4000
 """Largest number of photos that the score is fitted on, to limit time and memory."""
 
-_LEAST_NORM: Final = 1e-12
+LEAST_NORM: Final = 1e-12
+"""Added to the norms of features."""
+
 _LEAST_SPREAD: Final = 1e-6
 
 
@@ -42,32 +42,50 @@ _LEAST_SPREAD: Final = 1e-6
 class UnknownScore:
     """The score of a photo with normalised features f and logits z, larger for stranger photos.
 
-    It is ``offset - energy_weight * logsumexp(z) - |directions @ f|² - max(f @ classes + class_offsets)``.
+    With ``g = scale * (f - centre - directions.T @ directions @ (f - centre))``, which has a variance of one
+    in every direction but for a common factor, it is
+    ``offset - energy_weight * logsumexp(z) + |g|² - max(g @ classes + class_offsets)``. A difference of two
+    projections of f would be the same number, but float32 loses it where features have little variance.
 
     Attributes:
+        centre: (D,) float32.
         directions: (R, D) float32.
+        scale: Standardises the distances.
         classes: (D, K) float32.
         class_offsets: (K,) float32.
         energy_weight, offset: Numbers by which both parts are standardised.
         threshold: Photos with a higher score are unknown.
-        num_rejected, num_photos: Photos above the threshold, and all photos that it was chosen on.
+        known: (N,) float64, out of fold, the scores of the photos that it was fitted on.
     """
 
+    centre: np.ndarray
     directions: np.ndarray
+    scale: float
     classes: np.ndarray
     class_offsets: np.ndarray
     energy_weight: float
     offset: float
-    threshold: float = math.inf
-    num_rejected: int = 0
-    num_photos: int = 0
+    threshold: float
+    known: np.ndarray
 
     def __call__(self, features: np.ndarray, logits: np.ndarray) -> np.ndarray:
         """Return the scores, (N,) float64, of features (N, D) and logits (N, K)."""
-        rows = _normalised(features)
-        inside = np.square(rows @ self.directions.T).sum(1)
+        rows = _normalised(features) - self.centre
+        rows = self.scale * (rows - rows @ self.directions.T.astype(np.float64) @ self.directions)
         nearest = (rows @ self.classes + self.class_offsets).max(1)
-        return np.asarray(self.offset + self.energy_weight * _energy(logits) - inside - nearest)
+        energies = self.energy_weight * _energy(logits)
+        return np.asarray(self.offset + energies + np.square(rows).sum(1) - nearest)
+
+
+def rows_to_fit(fold: np.ndarray, most: int = MOST) -> np.ndarray:
+    """Return the rows that a score is fitted on: at most ``most`` of those that have a fold, evenly spread.
+
+    Args:
+        fold: (N,) ints, folds; -1 for rows that are left out.
+        most: Largest number of rows.
+    """
+    rows = np.flatnonzero(fold >= 0)
+    return rows[:: max(math.ceil(len(rows) / most), 1)]
 
 
 def fit_unknown(
@@ -88,20 +106,17 @@ def fit_unknown(
     Args:
         features: (N, D) float32, of the last stage.
         labels: (N,) ints, classes.
-        logits: (N, K) float32, out of fold, calibrated like those of the model.
-        fold: (N,) ints, folds; -1 for rows that are left out.
+        logits: (N, K) float32, of a model that has not seen the photo, calibrated like those of the file.
+        fold: (N,) ints, folds.
         share: Share of false rejects, 0..1.
         rank: Number of principal directions that are kept.
 
     Returns:
         The score; None if there are fewer than ``FEWEST`` photos, or one fold, or no spread.
     """
-    rows = np.flatnonzero(fold >= 0)
-    rows = rows[:: max(math.ceil(len(rows) / MOST), 1)]
-    labels, logits, fold = labels[rows], logits[rows], fold[rows]
-    if len(rows) < FEWEST or len(np.unique(fold)) < 2 or not np.isfinite(logits).all():
+    if len(fold) < FEWEST or len(np.unique(fold)) < 2 or not np.isfinite(logits).all():
         return None
-    known, energies = _normalised(features[rows]), _energy(logits)
+    known, energies = _normalised(features), _energy(logits)
     # BLAS in one thread: its bits depend on how many it has. The folds are what is done at the same time.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(num_cores()) as threads:
         distances = _distances_out_of_fold(known, labels, fold, rank, threads)
@@ -109,11 +124,27 @@ def fit_unknown(
     if not (energies.std() > _LEAST_SPREAD and distances.std() > _LEAST_SPREAD):  # nor NaN
         return None
     scores = (energies - energies.mean()) / energies.std() + (distances - distances.mean()) / distances.std()
-    place = min(math.ceil((len(rows) + 1) * (1 - share)), len(rows)) - 1
-    threshold = float(np.float32(np.sort(scores)[place]))
-    found = _weighted(classes, energies, distances)
-    num_rejected = int((scores > threshold).sum())
-    return replace(found, threshold=threshold, num_rejected=num_rejected, num_photos=len(rows))
+    return _weighted(classes, energies, distances, scores, share)
+
+
+def rejected_out_of_fold(scores: np.ndarray, fold: np.ndarray, share: float = FALSE_REJECTS) -> np.ndarray:
+    """Return whether each photo is rejected by the threshold that the other folds give, (N,) bool.
+
+    Args:
+        scores: (N,), such as ``UnknownScore.known``.
+        fold: (N,) ints, at least two folds.
+        share: Share of false rejects, 0..1.
+    """
+    rejected = np.zeros(len(scores), bool)
+    for each in np.unique(fold):
+        rejected[fold == each] = scores[fold == each] > _threshold(scores[fold != each], share)
+    return rejected
+
+
+def _threshold(scores: np.ndarray, share: float) -> float:
+    """Return the smallest score that at most this share of further photos exceed, as float32."""
+    place = min(math.ceil((len(scores) + 1) * (1 - share)), len(scores)) - 1
+    return float(np.float32(np.sort(scores)[place]))
 
 
 def _distances_out_of_fold(
@@ -130,76 +161,26 @@ def _distances_out_of_fold(
     return distances
 
 
-def _weighted(classes: _Classes, energies: np.ndarray, distances: np.ndarray) -> UnknownScore:
+def _weighted(
+    classes: _Classes, energies: np.ndarray, distances: np.ndarray, scores: np.ndarray, share: float
+) -> UnknownScore:
     """Return the sum of both parts, each standardised by its values for known photos."""
-    factor = 1 / (classes.variance * distances.std())
-    inside = np.sqrt(classes.shares)[:, None] * classes.axes
-    pulled = classes.means - (classes.means @ inside.T) @ inside
-    means = energies.mean() / energies.std() + distances.mean() / distances.std()
+    scale = 1 / math.sqrt(classes.variance * distances.std())
+    directions = np.sqrt(1 - np.sqrt(1 - classes.shares))[:, None] * classes.axes
+    centre = classes.means.mean(0)
+    means = classes.means - centre
+    means = scale * (means - means @ directions.T @ directions)
     return UnknownScore(
-        directions=(math.sqrt(factor) * inside).astype(np.float32),
-        classes=np.ascontiguousarray(2 * factor * pulled.T, np.float32),
-        class_offsets=(-factor * (classes.means * pulled).sum(1)).astype(np.float32),
+        centre=centre.astype(np.float32),
+        directions=directions.astype(np.float32),
+        scale=float(np.float32(scale)),
+        classes=np.ascontiguousarray(2 * means.T, np.float32),
+        class_offsets=(-np.square(means).sum(1)).astype(np.float32),
         energy_weight=float(1 / energies.std()),
-        offset=float(factor - means),
+        offset=float(-energies.mean() / energies.std() - distances.mean() / distances.std()),
+        threshold=_threshold(scores, share),
+        known=scores,
     )
-
-
-def with_unknown(model: bytes, features: str, score: UnknownScore) -> bytes:
-    """Add the score to a model file as the output ``unknown``, (N, 1) float32.
-
-    Args:
-        model: The content of a ``model.onnx`` with outputs ``logits`` and ``probabilities``, not sealed.
-        features: Name of the tensor with the features of the last stage, (N, D).
-        score: The score.
-    """
-    loaded = onnx.load_from_string(model)
-    graph = loaded.graph
-    (opset,) = (each.version for each in loaded.opset_import if each.domain in ("", "ai.onnx"))
-    constants = {
-        "least": np.array([_LEAST_NORM], np.float32),
-        "directions": np.ascontiguousarray(score.directions.T),
-        "classes": score.classes,
-        "class_offsets": score.class_offsets,
-        "energy_weight": np.array([score.energy_weight], np.float32),
-        "offset": np.array([score.offset], np.float32),
-    }
-    if opset >= 18:  # before that, axes are an attribute
-        constants["axes"] = np.array([1], np.int64)
-    graph.initializer.extend(
-        numpy_helper.from_array(values, _named(name)) for name, values in constants.items()
-    )
-
-    def add(operator: str, inputs: list[str], name: str) -> None:
-        node = helper.make_node(operator, inputs, [_named(name)], name=_named(name))
-        if operator.startswith("Reduce"):
-            if opset >= 18:
-                node.input.append(_named("axes"))
-            else:
-                node.attribute.append(helper.make_attribute("axes", [1]))
-        graph.node.append(node)
-
-    def of(*names: str) -> list[str]:
-        return [_named(name) for name in names]
-
-    add("ReduceL2", [features], "norm")
-    add("Add", of("norm", "least"), "length")
-    add("Div", [features, _named("length")], "normalised")
-    add("Gemm", of("normalised", "directions"), "projected")
-    add("ReduceL2", of("projected"), "inside")
-    add("Mul", of("inside", "inside"), "inside_squared")
-    add("Gemm", of("normalised", "classes", "class_offsets"), "by_class")
-    add("ReduceMax", of("by_class"), "nearest")
-    add("ReduceMax", ["logits"], "largest")
-    add("ReduceMax", ["probabilities"], "probability")
-    add("Log", of("probability"), "logarithm")
-    add("Sub", of("logarithm", "largest"), "energy")  # -logsumexp(logits)
-    add("Mul", of("energy", "energy_weight"), "weighted")
-    add("Add", of("weighted", "offset"), "shifted")
-    add("Sub", of("shifted", "inside_squared"), "outside")
-    graph.node.append(helper.make_node("Sub", of("outside", "nearest"), [UNKNOWN], name=UNKNOWN))
-    graph.output.append(helper.make_tensor_value_info(UNKNOWN, TensorProto.FLOAT, ["batch", 1]))
-    return bytes(loaded.SerializeToString(deterministic=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,7 +245,7 @@ def _shrinkage(centred: np.ndarray, values: np.ndarray) -> float:
 
 def _normalised(features: np.ndarray) -> np.ndarray:
     rows = features.astype(np.float64)
-    return np.asarray(rows / (np.linalg.norm(rows, axis=1, keepdims=True) + _LEAST_NORM))
+    return np.asarray(rows / (np.linalg.norm(rows, axis=1, keepdims=True) + LEAST_NORM))
 
 
 def _energy(logits: np.ndarray) -> np.ndarray:
@@ -272,7 +253,3 @@ def _energy(logits: np.ndarray) -> np.ndarray:
     values = logits.astype(np.float64)
     most = values.max(1)
     return np.asarray(-most - np.log(np.exp(values - most[:, None]).sum(1)))
-
-
-def _named(name: str) -> str:
-    return f"{UNKNOWN}.{name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import torch
@@ -80,6 +81,10 @@ def output_names(info: ModelInfo) -> tuple[str, ...]:
 
 
 def write_onnx(model: Path, out: Path) -> None:
-    """Export a ``model.safetensors`` as a sealed ONNX file."""
+    """Export a ``model.safetensors`` as a sealed ONNX file.
+
+    It has no output ``unknown``, because the file of weights does not hold what that needs.
+    """
     network, info = load_network(model)
+    info = dataclasses.replace(info, unknown_threshold=None)
     write_whole(out, seal_onnx(with_heat_map(onnx_graph(network, info), info).model, info))

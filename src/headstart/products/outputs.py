@@ -23,20 +23,28 @@ _ROWS_AT_ONCE: Final = 32
 
 
 def outputs_of_file(predictor: Predictor, photos: Sequence[Record], run: Path) -> np.ndarray:
-    """Return what the model file gives for photos from their bytes.
+    """Return what the model file gives for photos from their bytes: see ``each_output``.
+
+    Returns:
+        (N, D) float32: see ``Predictor.outputs``.
+    """
+    return np.stack(list(each_output(predictor, photos, run)))
+
+
+def each_output(predictor: Predictor, photos: Sequence[Record], run: Path) -> Iterator[np.ndarray]:
+    """Yield what the model file gives for photos from their bytes.
 
     Args:
         predictor: The file.
         photos: Any.
         run: The run's folder, for the error.
 
-    Returns:
-        (N, D) float32: see ``Predictor.outputs``.
+    Yields:
+        (D,) float32: see ``Predictor.outputs``.
 
     Raises:
         TrainingError: A photo could be read before, and no longer can.
     """
-    found = []
     for photo, row in zip(photos, predictor.outputs(photo.photo for photo in photos), strict=True):
         if isinstance(row, Exception):
             reason = row.reason if isinstance(row, ImageError) else str(row)
@@ -44,8 +52,7 @@ def outputs_of_file(predictor: Predictor, photos: Sequence[Record], run: Path) -
                 f"A photo could be read before and no longer can: {photo.path}: {reason}. Restore it, then: "
                 f"{shell_command('resume', run)}"
             )
-        found.append(row)
-    return np.stack(found)
+        yield row
 
 
 def outputs_of_file_from_rows(model: bytes, tensor: str, rows: Iterator[np.ndarray]) -> np.ndarray | None:

@@ -1,18 +1,37 @@
-"""Whether a photo is of none of the classes: the score in the file of a probe, and how often it is wrong."""
+"""Whether a photo is of none of the classes: the score in a classifier's file, and how often it is wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 
+from headstart import tasks
 from headstart.answers.intervals import Interval, of_proportion
-from headstart.data.split import unit_names
+from headstart.config import TrainConfig
+from headstart.data.split import Splits, unit_names
+from headstart.errors import ParityError
+from headstart.inference.predictor import Predictor
+from headstart.probe.folds import deal_folds
 from headstart.probe.photos import OutOfFold
-from headstart.probe.unknown import FALSE_REJECTS, UnknownScore, fit_unknown
+from headstart.probe.unknown import (
+    FALSE_REJECTS,
+    FEWEST,
+    MOST,
+    UnknownScore,
+    fit_unknown,
+    rejected_out_of_fold,
+    rows_to_fit,
+)
 from headstart.records import Record
+
+_COMPARED: Final = 8  # photos
+_TOLERANCE: Final = 1e-2  # of a score, of which known photos have a standard deviation of about 1.4
+
+FeaturesOf: TypeAlias = Callable[[Sequence[Record]], np.ndarray]
+"""Returns the features of photos as they are, of the last stage before the head, (N, D) float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,25 +40,31 @@ class Unknown:
 
     Attributes:
         score: The score.
-        rejected: Share of the validation photos, 0..1.
+        fitted_on: The photos that it was fitted on: training photos, by answers out of fold, or validation
+            photos.
+        rejected: Share of the validation photos, 0..1. If the score was fitted on them, each is judged by the
+            threshold of the other folds.
         interval: Its 95 % interval.
-        num_val: Number of validation photos.
-        photos: What the photos are, in words. If photos were scored by folds, ``rejected`` is the share of
-            training photos that the scores of the folds' models reject.
+        num_val: Number of these photos.
+        judged: What they are, in words. If photos are scored by folds, they are training photos.
+        compared: Some validation photos and their scores, as the file must give them.
     """
 
     score: UnknownScore
+    fitted_on: Literal["out-of-fold", "val"]
     rejected: float
     interval: Interval
     num_val: int
-    photos: str = "validation photos"
+    judged: str = "validation photos"
+    compared: Sequence[tuple[Record, float]] = ()
 
     def summary(self) -> dict[str, Any]:
         """Return the entries for ``metrics.json``."""
         return {
             "threshold": self.score.threshold,
             "false_rejects": FALSE_REJECTS,
-            "num_photos": self.score.num_photos,
+            "fitted_on": self.fitted_on,
+            "num_photos": len(self.score.known),
             "val_rejected": self.rejected,
             "val_interval": list(self.interval),
         }
@@ -48,58 +73,129 @@ class Unknown:
     def sentence(self) -> str:
         """How often known photos are rejected, in words."""
         low, high = self.interval
+        how = ", each judged by a limit from the others" if self.fitted_on == "val" else ""
         return (
             f"Photos of none of the classes: a score above {self.score.threshold:.2f} means unknown. The "
             f"limit is meant to reject {FALSE_REJECTS:.0%} of the photos that belong to a class; it rejects "
-            f"{self.rejected:.1%} of the {self.num_val:,} {self.photos} (95 % interval {low:.1%} to "
+            f"{self.rejected:.1%} of the {self.num_val:,} {self.judged}{how} (95 % interval {low:.1%} to "
             f"{high:.1%})"
         )
 
+    def refuse_disagreement(self, predictor: Predictor, tolerance: float = _TOLERANCE) -> None:
+        """Compare the scores of the file with those that the threshold was chosen by.
 
-def find_unknown_by_folds(
-    train: tuple[np.ndarray, np.ndarray, OutOfFold], rejected: np.ndarray, photos: Sequence[Record]
-) -> Unknown | None:
-    """Fit the score on training photos that the models of other folds have judged.
+        Args:
+            predictor: The finished file.
+            tolerance: Largest difference, relative to scores above 1.
 
-    Args:
-        train: As for ``find_unknown``.
-        rejected: (N,), 1 if a score that was fitted without the photo's fold rejects it, else 0; NaN if there
-            were too few photos for such a score.
-        photos: The N training photos.
+        Raises:
+            ParityError: They differ.
+        """
+        found = predictor.predict_iter(photo.photo for photo, _ in self.compared)
+        for (photo, score), prediction in zip(self.compared, found, strict=True):
+            by_file = prediction.unknown_score
+            if by_file is None or not abs(by_file - score) <= tolerance * max(1, abs(score)):
+                raise ParityError(
+                    f"The model file gives {photo.path} an unknown_score of {by_file}, and training had "
+                    f"{score:.4f}. Train with --unknown off, and please report this with the name of the "
+                    f"backbone."
+                )
 
-    Returns:
-        As ``find_unknown``; None, too, if it is not known how often photos are rejected.
-    """
-    features, labels, answers = train
-    score = fit_unknown(features, labels, answers.outputs, answers.fold)
-    rows = np.flatnonzero(~np.isnan(rejected))
-    if score is None or not len(rows):
-        return None
-    judged = [photos[row] for row in rows.tolist()]
-    units = np.unique(unit_names(judged), return_inverse=True)[1]
-    is_rejected = rejected[rows] == 1
-    interval, share = of_proportion(is_rejected, units), float(is_rejected.mean())
-    return Unknown(score, share, interval, len(rows), "photos, by scores that were fitted without their fold")
+
+def is_wanted(config: TrainConfig, task: str) -> bool:
+    """Return whether a run's file is to recognise photos of none of its classes."""
+    return config.unknown == "auto" and tasks.of(task).has_class
 
 
 def find_unknown(
-    train: tuple[np.ndarray, np.ndarray, OutOfFold],
-    val: tuple[np.ndarray, np.ndarray, Sequence[Record]],
-) -> Unknown | None:
-    """Fit the score on training photos, and measure it on validation photos.
+    splits: Splits,
+    val_outputs: np.ndarray,
+    out_of_fold: OutOfFold | None,
+    features_of: FeaturesOf,
+    *,
+    most: int = MOST,
+    rejected: np.ndarray | None = None,
+) -> Unknown | str:
+    """Fit the score on photos that the features were not trained on, and measure it on validation photos.
 
     Args:
-        train: Features of the last stage (N, D); classes (N,); calibrated answers out of fold.
-        val: Features and calibrated logits of the validation photos, and the photos.
+        splits: The photos.
+        val_outputs: (N, K), calibrated logits of the validation photos.
+        out_of_fold: Calibrated answers for the training photos, if the features were not trained on them;
+            otherwise None, and the score is fitted on validation photos.
+        features_of: Returns the features of photos.
+        most: Largest number of training photos.
+        rejected: If photos are scored by folds, for each training photo 1 if a score that was fitted without
+            its fold rejects it, else 0; NaN if there were too few photos for such a score.
 
     Returns:
-        None if there are too few training photos: see ``fit_unknown``.
+        The score; or, in a sentence, why there is none.
     """
-    features, labels, answers = train
-    score = fit_unknown(features, labels, answers.outputs, answers.fold)
+    if out_of_fold is not None:
+        rows = rows_to_fit(out_of_fold.fold, most)
+        photos = [splits.train[row] for row in rows.tolist()]
+        logits, fold = out_of_fold.outputs[rows], out_of_fold.fold[rows]
+    else:
+        rows = rows_to_fit(np.zeros(len(splits.val), int))
+        photos, logits = [splits.val[row] for row in rows.tolist()], val_outputs[rows]
+        fold = deal_folds(_labels(photos), _units(photos)) if photos else np.zeros(0, int)
+    if reason := _too_few(photos, val_outputs.shape[1], "validation" if out_of_fold is None else "training"):
+        return reason
+    features = features_of(photos)
+    score = fit_unknown(features, _labels(photos), logits, fold)
     if score is None:
-        return None
-    val_features, val_logits, photos = val
-    is_rejected = score(val_features, val_logits) > score.threshold
-    units = np.unique(unit_names(photos), return_inverse=True)[1]
-    return Unknown(score, float(is_rejected.mean()), of_proportion(is_rejected, units), len(photos))
+        return f"{_NONE}, because their features or answers do not differ enough"
+    if rejected is not None:
+        return _judged_by_folds(score, rejected, splits.train)
+    if out_of_fold is None:
+        is_rejected = rejected_out_of_fold(score.known, fold)
+        return _judged(score, "val", photos, score(features, logits), is_rejected)
+    rows = rows_to_fit(np.zeros(len(splits.val), int))
+    val = [splits.val[row] for row in rows.tolist()]
+    scores = score(features_of(val), val_outputs[rows])
+    return _judged(score, "out-of-fold", val, scores, scores > score.threshold)
+
+
+def _judged(
+    score: UnknownScore,
+    fitted_on: Literal["out-of-fold", "val"],
+    val: Sequence[Record],
+    scores: np.ndarray,
+    is_rejected: np.ndarray,
+) -> Unknown:
+    """Return the score with what it says of validation photos."""
+    compared = [(val[row], float(scores[row])) for row in range(0, len(val), -(-len(val) // _COMPARED))]
+    interval = of_proportion(is_rejected, _units(val))
+    return Unknown(score, fitted_on, float(is_rejected.mean()), interval, len(val), compared=compared)
+
+
+def _judged_by_folds(score: UnknownScore, rejected: np.ndarray, photos: Sequence[Record]) -> Unknown | str:
+    """Return the score with what those of the folds say of training photos: see ``find_unknown``."""
+    rows = np.flatnonzero(~np.isnan(rejected))
+    if not len(rows):
+        return f"{_NONE}, because the folds are too small to tell how often known photos would be rejected"
+    is_rejected = rejected[rows] == 1
+    interval = of_proportion(is_rejected, _units([photos[row] for row in rows.tolist()]))
+    judged = "photos, by scores that were fitted without their fold"
+    return Unknown(score, "out-of-fold", float(is_rejected.mean()), interval, len(rows), judged)
+
+
+_NONE: Final = "Photos of none of the classes are not recognised"
+
+
+def _too_few(photos: Sequence[Record], num_classes: int, kind: str) -> str:
+    """Say why the photos cannot describe the classes; empty if they can."""
+    if len(photos) < FEWEST:
+        return f"{_NONE}: this takes {FEWEST} {kind} photos, and there are {len(photos)}"
+    num_missing = int((np.bincount(_labels(photos), minlength=num_classes) < 2).sum())
+    if num_missing:
+        return f"{_NONE}: this takes two {kind} photos of each class, and {num_missing} classes have fewer"
+    return ""
+
+
+def _labels(photos: Sequence[Record]) -> np.ndarray:
+    return np.array([photo.label for photo in photos])
+
+
+def _units(photos: Sequence[Record]) -> np.ndarray:
+    return np.unique(unit_names(photos), return_inverse=True)[1]

@@ -31,11 +31,13 @@ class ListedPhoto:
 
     Attributes:
         path: Path below the data folder, or an absolute one.
+        label: Its label as text.
         split: ``"train"``, ``"val"`` or ``"test"``.
         sha256: SHA-256 of the file.
     """
 
     path: str
+    label: str
     split: str
     sha256: str
 
@@ -193,7 +195,7 @@ def _findings(path: Path) -> tuple[Finding, ...] | None:
 
 
 def _listed(row: Mapping[str, str]) -> ListedPhoto:
-    return ListedPhoto(row["path"], row["split"], row["sha256"])
+    return ListedPhoto(row["path"], row["class"], row["split"], row["sha256"])
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:

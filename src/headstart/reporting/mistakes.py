@@ -15,6 +15,7 @@ from headstart.reporting.contents import Contents, worst_first
 from headstart.reporting.heat_maps import HeatMaps
 from headstart.reporting.markup import Html, element, named, paragraph, section
 from headstart.reporting.pictures import Pictures
+from headstart.reporting.similar import SimilarPhotos
 from headstart.reporting.words import Answered, answered
 
 _MOST: Final = 24
@@ -56,7 +57,11 @@ class Mistakes:
 
 
 def section_of_mistakes(
-    mistakes: Mistakes, contents: Contents, pictures: Pictures, heat_maps: HeatMaps
+    mistakes: Mistakes,
+    contents: Contents,
+    pictures: Pictures,
+    heat_maps: HeatMaps,
+    similar: SimilarPhotos,
 ) -> Html:
     """Return the section about the photos that the model gets wrong."""
     task, photos = tasks.of(contents.info.task), counted(len(contents.scored), f"{contents.kind} photo")
@@ -82,14 +87,14 @@ def section_of_mistakes(
     return section(
         heading,
         paragraph(words + heat_maps.sentence),
-        _cards(scored, contents, pictures, heat_maps),
+        _cards(scored, contents, pictures, heat_maps, similar),
         [
             [
                 element("h3", f"{contents.kind_of(source)} photos".capitalize()),
                 paragraph("These were answered by models that were trained without them.")
                 if source in ("out-of-fold", "folds")
                 else None,
-                _cards(of_source, contents, pictures, heat_maps),
+                _cards(of_source, contents, pictures, heat_maps, similar),
             ]
             for source, of_source in others
         ],
@@ -97,15 +102,22 @@ def section_of_mistakes(
 
 
 def _cards(
-    shown: Sequence[Answered], contents: Contents, pictures: Pictures, heat_maps: HeatMaps
+    shown: Sequence[Answered],
+    contents: Contents,
+    pictures: Pictures,
+    heat_maps: HeatMaps,
+    similar: SimilarPhotos,
 ) -> Html | None:
     if not shown:
         return None
-    return element("div", [_card(each, contents, pictures, heat_maps) for each in shown], class_="cards")
+    cards = [_card(each, contents, pictures, heat_maps, similar) for each in shown]
+    return element("div", cards, class_="cards")
 
 
-def _card(each: Answered, contents: Contents, pictures: Pictures, heat_maps: HeatMaps) -> Html:
-    """Return one photo with its label and prediction."""
+def _card(
+    each: Answered, contents: Contents, pictures: Pictures, heat_maps: HeatMaps, similar: SimilarPhotos
+) -> Html:
+    """Return one photo with its label, prediction and heat map, and similar training photos."""
     path = contents.shown(each.path)
     return element(
         "figure",
@@ -114,5 +126,6 @@ def _card(each: Answered, contents: Contents, pictures: Pictures, heat_maps: Hea
             "figcaption",
             element("div", named(path, _MOST_OF_A_PATH), class_="path"),
             [element("div", f"{title}: ", element("b", text)) for title, text in each.words],
+            similar.show(each.path, contents),
         ),
     )

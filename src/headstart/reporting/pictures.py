@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -47,19 +48,22 @@ class Pictures:
         num_missing: Number of photos that could not be read.
     """
 
-    def __init__(self, paths: Iterable[str], root: Path | None) -> None:
+    def __init__(self, paths: Iterable[str], root: Path | None, side_px: int = _SIDE_PX) -> None:
         """Read photos in threads.
 
         Args:
             paths: Paths relative to ``root``, or absolute ones.
             root: The data folder; None to show no pictures.
+            side_px: Longest side of each picture.
         """
         self._root = root
         self._found: Mapping[str, _Small | None] = {}
         if root is not None:
             unique = list(dict.fromkeys(paths))
             photos = (Photo(str(root / path)) for path in unique)
-            self._found = dict(zip(unique, map_in_order(_small, photos), strict=True))
+            self._found = dict(
+                zip(unique, map_in_order(partial(_small, side_px=side_px), photos), strict=True)
+            )
         self.num_missing = sum(each is None for each in self._found.values())
 
     @property
@@ -109,12 +113,13 @@ def jpeg_of(image: Image.Image | np.ndarray, side_px: int = _SIDE_PX) -> tuple[b
     return file.getvalue(), image.size
 
 
-def _small(photo: Photo) -> _Small | None:
+def _small(photo: Photo, side_px: int) -> _Small | None:
+    reduce_to_px = _REDUCE_TO_PX * side_px // _SIDE_PX
     try:
-        decoded = decode_photo(photo.content(), path=photo.key, reduce_to_px=_REDUCE_TO_PX)
+        decoded = decode_photo(photo.content(), path=photo.key, reduce_to_px=reduce_to_px)
     except ImageError:
         return None
-    return _Small(*jpeg_of(decoded.image), decoded.header.size)
+    return _Small(*jpeg_of(decoded.image, side_px), decoded.header.size)
 
 
 def _outline(name: str, box: Box) -> str:

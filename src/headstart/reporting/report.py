@@ -29,6 +29,7 @@ from headstart.reporting.mistakes import Mistakes, section_of_mistakes
 from headstart.reporting.numbers import section_of_numbers
 from headstart.reporting.pairs import findings_to_show, paths_of, section_of_findings
 from headstart.reporting.pictures import Pictures
+from headstart.reporting.similar import SimilarPhotos
 from headstart.reporting.style import CSS
 from headstart.reporting.verdict import verdict
 
@@ -108,10 +109,11 @@ def write_report(
     mistakes, findings = Mistakes.of(contents), findings_to_show(contents)
     pictures = Pictures([*mistakes.paths, *paths_of(findings)], contents.root if photos else None)
     heat_maps = HeatMaps(mistakes.paths_of_file, folder, contents.root if photos else None)
+    similar = SimilarPhotos.find(mistakes.paths, contents, folder) if photos else SimilarPhotos()
     sections = [
         verdict(contents),
         _note_on_photos(contents, pictures, photos=photos),
-        section_of_mistakes(mistakes, contents, pictures, heat_maps),
+        section_of_mistakes(mistakes, contents, pictures, heat_maps, similar),
         section_of_classes(contents),
         section_of_numbers(contents),
         section_of_boxes(contents),

@@ -41,6 +41,9 @@ figcaption {{ font-size: 0.85rem; line-height: 1.35; }}
 .cards figure:has(.two) {{ grid-column: span 2; }}
 .two {{ display: grid; grid-template-columns: 1fr 1fr; gap: 0.3rem; }}
 .cards figcaption b {{ color: var(--ink); }}
+.similar {{ display: grid; grid-template-columns: repeat(3, 1fr); gap: 0.2rem 0.3rem; margin-top: 0.3rem;
+  font-size: 0.75rem; line-height: 1.2; }}
+.similar > :first-child {{ grid-column: 1 / -1; }} .similar .missing {{ padding: 0.2rem; }}
 .pairs {{ display: grid; gap: 1rem;
   grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr)); }}
 .pair {{ padding: 0.6rem; background: var(--card); border: 1px solid var(--rule); }}

@@ -11,6 +11,21 @@ from headstart.tasks.heat_map import HeatMap
 _MOST_SHOWN: Final = 5  # classes
 
 
+@dataclass(frozen=True)
+class SimilarPhoto:
+    """A training photo that is similar to another photo.
+
+    Attributes:
+        path: Its path.
+        label: Its label as text.
+        similarity: Cosine of the angle between the centred features, -1..1; 1 for the same picture.
+    """
+
+    path: str
+    label: str
+    similarity: float
+
+
 @dataclass(frozen=True, repr=False)
 class Prediction:
     """The prediction for one photo. Only the fields of the model's task are set.
@@ -29,6 +44,7 @@ class Prediction:
         unknown_score: How foreign the photo is to the classes; larger is stranger. The threshold is
             ``info.unknown_threshold`` of the model.
         heat_map: Where in the photo the most probable class comes from, if that was requested; not compared.
+        similar: The most similar training photos, the best first; only if they were asked for.
         error: Why the photo cannot be read; None if it can.
     """
 
@@ -43,6 +59,7 @@ class Prediction:
     unknown: bool | None = None
     unknown_score: float | None = None
     heat_map: HeatMap | None = field(default=None, compare=False)
+    similar: tuple[SimilarPhoto, ...] = ()
 
     def with_score(self, score: float | None, threshold: float | None) -> Prediction:
         """Return the prediction with ``unknown_score``, and with ``unknown`` if there is a threshold."""

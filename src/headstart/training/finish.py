@@ -14,6 +14,7 @@ from torch import nn
 
 from headstart import tasks
 from headstart.answers.groups import with_groups
+from headstart.config import PhaseConfig
 from headstart.data.split import Splits
 from headstart.errors import ExportError, shell_command
 from headstart.inference.model_file import ModelInfo, seal_onnx
@@ -21,6 +22,7 @@ from headstart.inference.predictor import Predictor
 from headstart.inference.runtime import CPU, Provider, fastest_providers
 from headstart.model.stages_head import read_stages, settled
 from headstart.probe.photos import OutOfFold
+from headstart.probe.unknown_graph import with_unknown
 from headstart.products.calibration import Calibration, calibrate, with_factors
 from headstart.products.heat_map import with_heat_map
 from headstart.products.multiplied import multiply_outputs
@@ -33,6 +35,7 @@ from headstart.products.outputs import (
 )
 from headstart.products.parity import Parity, check_parity
 from headstart.products.safetensors import save_network
+from headstart.products.unknown import Unknown, find_unknown, is_wanted
 from headstart.records import Dataset, Record
 from headstart.training.floor import Model
 from headstart.training.run.provenance import versions_in_steps
@@ -40,9 +43,13 @@ from headstart.training.run.run_dir import RunDir
 from headstart.training.setup import Setup
 from headstart.training.steps.deployed import refuse_disagreement
 from headstart.training.steps.features import PhaseFeatures
+from headstart.training.steps.last_features import MOST_COMPUTED, LastFeatures
 
 _PARITY_PHOTOS: Final = 12
 """The most validation photos that are compared, spread over the split; more would show nothing new."""
+
+_TOLERANCE_ON_ACCELERATORS: Final = 0.2
+"""Of scores of foreign photos, because features are computed with less precision there."""
 
 
 def finish(
@@ -76,20 +83,36 @@ def finish(
     providers = CPU if config.device == "cpu" else fastest_providers()
     save_network(run.path / "model.safetensors", network, info)
     graph, predictor = _export(run, network, info, providers)
-    outputs = _outputs(graph, predictor, setup, features, splits.val, run)
+    last = None
+    if is_wanted(config, info.task):
+        last = LastFeatures.find(graph, info, features, run.path, providers)
+    outputs = _outputs(graph, predictor, last, setup, features, splits.val, run)
     refuse_disagreement(
         outputs, splits.val, predictor, setup, features, best, accelerator, has_changed=run.has_changed
     )
     answered = run.checkpoints.load_out_of_fold(splits.train, setup.source.say)
+    is_solved = head_is_solved(config.phases, best.phase, run.progress.best.share)
     graph, outputs, answered, calibration = _calibrated(
-        graph, outputs, answered, network, info, setup, splits, run.progress.head
+        graph, outputs, answered, network, info, splits, run.progress.head, is_solved=is_solved
     )
-    has_changed = bool(info.thresholds or (calibration and calibration.is_needed))
+    unknown = None
+    if is_wanted(config, info.task):
+        is_plain = is_solved and config.phases[0].augment == "none"
+        unknown = _find_unknown(last, splits, outputs, answered if is_plain else None)
+    if isinstance(unknown, Unknown):
+        assert last is not None
+        graph = with_unknown(graph, last.tensor, unknown.score)
+        info = dataclasses.replace(info, unknown_threshold=unknown.score.threshold)
+    has_changed = bool(
+        info.thresholds or (calibration and calibration.is_needed) or info.unknown_threshold is not None
+    )
     if has_changed:
         info = with_thresholds(info, splits.val, outputs)
     heat_map = with_heat_map(graph, info)
     model = seal_onnx(heat_map.model, info)
     finished = Predictor.from_bytes(model, providers=providers)
+    if isinstance(unknown, Unknown):
+        unknown.refuse_disagreement(finished, *([] if providers == CPU else [_TOLERANCE_ON_ACCELERATORS]))
     photos = splits.val[:: math.ceil(len(splits.val) / _PARITY_PHOTOS)]
     is_network_calibrated = calibration is None or calibration.is_in_weights
     compared = finished if is_network_calibrated else predictor
@@ -97,7 +120,9 @@ def finish(
     if has_changed:
         save_network(run.path / "model.safetensors", network, info)
     run.write_bytes("model.onnx", model)
-    return Model(finished, outputs, answered, _facts(run, setup, parity), calibration, heat_map=heat_map)
+    return Model(
+        finished, outputs, answered, _facts(run, setup, parity), calibration, unknown, heat_map=heat_map
+    )
 
 
 def _facts(run: RunDir, setup: Setup, parity: Parity) -> dict[str, Any]:
@@ -120,9 +145,10 @@ def _calibrated(
     answered: OutOfFold | None,
     network: nn.Module,
     info: ModelInfo,
-    setup: Setup,
     splits: Splits,
     head: Mapping[str, Any],
+    *,
+    is_solved: bool,
 ) -> tuple[bytes, np.ndarray, OutOfFold | None, Calibration | None]:
     """Calibrate the graph and the network, which is changed in place.
 
@@ -131,7 +157,7 @@ def _calibrated(
     Returns:
         The graph, its outputs for the validation photos, the answers out of fold, and the temperatures.
     """
-    of_head = answered if _is_solved(setup) else None
+    of_head = answered if is_solved else None
     calibration = calibrate(info, splits, outputs, of_head, tau=head.get("tau", 0.0))
     if calibration is None or not calibration.is_needed:
         return graph, outputs, answered, calibration
@@ -143,6 +169,15 @@ def _calibrated(
         of_head.multiplied(factors) if of_head else answered,
         calibration,
     )
+
+
+def _find_unknown(
+    last: LastFeatures | None, splits: Splits, outputs: np.ndarray, out_of_fold: OutOfFold | None
+) -> Unknown | str:
+    """Fit the score of foreign photos, or say why there is none."""
+    if last is None:
+        return "Photos of none of the classes are not recognised: the network's last layer is not linear"
+    return find_unknown(splits, outputs, out_of_fold, last, most=MOST_COMPUTED)
 
 
 def _export(
@@ -163,25 +198,37 @@ def _export(
 def _outputs(
     graph: bytes,
     predictor: Predictor,
+    last: LastFeatures | None,
     setup: Setup,
     features: PhaseFeatures,
     photos: Sequence[Record],
     run: RunDir,
 ) -> np.ndarray:
     """Return the file's outputs for validation photos, from stored rows if those are a tensor within it."""
-    if _is_solved(setup) and features.prefix.is_on_onnx:
+    is_solved = all(phase.optimizer == "exact" for phase in setup.config.phases)
+    if is_solved and features.prefix.is_on_onnx:
         tensor = tensor_of(graph, features.prefix.function)
         if tensor is not None:
             rows = features.plain.rows((photo, 0) for photo in photos)
             outputs = outputs_of_file_from_rows(graph, tensor, rows)
             if outputs is not None:
                 return outputs
-    return outputs_of_file(predictor, photos, run.path)
+    return outputs_of_file(predictor, photos, run.path) if last is None else last.outputs(photos)
 
 
-def _is_solved(setup: Setup) -> bool:
-    """Return whether the head is the one that answers out of fold, as no phase trains it in steps."""
-    return all(phase.optimizer == "exact" for phase in setup.config.phases)
+def head_is_solved(phases: Sequence[PhaseConfig], best: str, share: float) -> bool:
+    """Return whether the best weights have the solved head that answers out of fold.
+
+    Args:
+        phases: Phases of the run.
+        best: The phase of the best weights.
+        share: Their fraction of the weights of that phase, as in ``Best``.
+    """
+    index = [phase.name for phase in phases].index(best)
+    num_used = index + 1 if share > 0 else index
+    # A later head on trained stages would have replaced the answers.
+    replaced = any(phase.unfreeze in ("head", 0) for phase in phases[num_used:])
+    return num_used > 0 and not replaced and all(each.optimizer == "exact" for each in phases[:num_used])
 
 
 def _info(setup: Setup, dataset: Dataset, network: nn.Module) -> ModelInfo:

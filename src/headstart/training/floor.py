@@ -36,7 +36,8 @@ class Model:
         facts: What ``metrics.json`` says of the training: ``seed``, ``weights_from``, ``head``, ``phases``,
             ``best`` (phase, epoch, share) and ``parity``.
         calibration: How the outputs of the file were calibrated; None if it has no probabilities.
-        unknown: How the file recognises photos of none of the classes; None if it does not.
+        unknown: How the file recognises photos of none of the classes; or a sentence that says why it does
+            not; None if it was not asked to.
         by_folds: Answers of models that were trained without each fold; None if there are no folds.
         heat_map: The heat maps of the file, or why it has none.
     """
@@ -46,7 +47,7 @@ class Model:
     out_of_fold: OutOfFold | None
     facts: Mapping[str, Any]
     calibration: Calibration | None = None
-    unknown: Unknown | None = None
+    unknown: Unknown | str | None = None
     by_folds: ByFolds | None = None
     heat_map: HeatMapOutput | None = None
 

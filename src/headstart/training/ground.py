@@ -31,12 +31,12 @@ from headstart.inference.predictor import Predictor
 from headstart.inference.runtime import CPU
 from headstart.probe.assemble import assemble, describe, head_inputs
 from headstart.probe.photos import OutOfFold, SolvedPhotos, solve_photos
-from headstart.probe.unknown import with_unknown
+from headstart.probe.unknown_graph import with_unknown
 from headstart.probe.weights import save_head
 from headstart.products.calibration import Calibration, calibrate
 from headstart.products.heat_map import HeatMapOutput, with_heat_map
 from headstart.products.outputs import outputs_of_file, outputs_of_file_from_rows, with_thresholds
-from headstart.products.unknown import Unknown, find_unknown, find_unknown_by_folds
+from headstart.products.unknown import Unknown, find_unknown, is_wanted
 from headstart.records import Candidate, Dataset, Record
 from headstart.training.floor import Model
 from headstart.training.probe_setup import ProbeFeatures, ProbeSetup, compute_the_rest, open_features
@@ -44,7 +44,7 @@ from headstart.training.run.history import EpochRecord, Scores
 from headstart.training.run.provenance import provenance, versions
 from headstart.training.run.run_folder import RunFolder
 from headstart.training.run.stopwatch import Stopwatch
-from headstart.training.solve_folds import SolvedFolds, recognises_unknown, solve_folds
+from headstart.training.solve_folds import SolvedFolds, solve_folds
 from headstart.training.watch.watchers import Watchers
 
 _PARITY_PHOTOS: Final = 4  # in one batch: the file has the very operations that made the rows
@@ -209,7 +209,7 @@ class _Written:
     val_scores: Scores
     out_of_fold: OutOfFold | None
     calibration: Calibration | None
-    unknown: Unknown | None
+    unknown: Unknown | str | None
     heat_map: HeatMapOutput
     parity: dict[str, Any]
 
@@ -258,7 +258,7 @@ def _write_model(
         val_outputs = outputs_of(graph, splits.val)
         info = with_thresholds(info, *_chosen_on(splits, val_outputs, out_of_fold))
     unknown = _find_unknown(setup, features, splits, out_of_fold, val_outputs, folds)
-    if unknown:
+    if isinstance(unknown, Unknown):
         graph = with_unknown(graph, ACTIVATIONS, unknown.score)
         info = replace(info, unknown_threshold=unknown.score.threshold)
     explained = with_heat_map(graph, info)
@@ -269,6 +269,8 @@ def _write_model(
     step = math.ceil(len(photos) / _PARITY_PHOTOS)
     outputs = val_outputs[::step] if splits.val else outputs_of(graph, photos[::step])
     parity = _compare(predictor, photos[::step], outputs, run.path)
+    if isinstance(unknown, Unknown):
+        unknown.refuse_disagreement(predictor)
     run.write_bytes("model.onnx", model)
     return _Written(predictor, val_outputs, val_scores, out_of_fold, calibration, unknown, explained, parity)
 
@@ -290,19 +292,20 @@ def _find_unknown(
     out_of_fold: OutOfFold | None,
     val_outputs: np.ndarray,
     folds: SolvedFolds | None,
-) -> Unknown | None:
-    """Find out how foreign photos differ from the classes, by the features of the last stage."""
-    if out_of_fold is None or not recognises_unknown(setup, features):
+) -> Unknown | str | None:
+    """Find out how foreign photos differ from the classes, by the features of the last stage.
+
+    After augmented views, training photos have no features as they are, so validation photos are used.
+    """
+    if not is_wanted(setup.config, setup.listing.task):
         return None
 
-    def rows_of(photos: Sequence[Record]) -> np.ndarray:
+    def features_of(photos: Sequence[Record]) -> np.ndarray:
         return np.stack(list(features.plain.rows(((photo, 0) for photo in photos), ())))
 
-    labels = np.array([photo.label for photo in splits.train])
-    train = rows_of(splits.train), labels, out_of_fold
-    if folds is not None:
-        return find_unknown_by_folds(train, folds.rejected, splits.train)
-    return find_unknown(train, (rows_of(splits.val), val_outputs, splits.val))
+    answers = out_of_fold if features.training is features.plain else None
+    rejected = None if folds is None else folds.rejected
+    return find_unknown(splits, val_outputs, answers, features_of, rejected=rejected)
 
 
 def _train_scores(outputs: np.ndarray, photos: Sequence[Record], info: ModelInfo) -> Scores:

@@ -24,6 +24,7 @@ from headstart.inference.model_file import ModelInfo
 from headstart.probe.photos import OutOfFold
 from headstart.products.finished import Finished, Product
 from headstart.products.product import PRODUCTS, make_products
+from headstart.products.unknown import Unknown
 from headstart.records import Dataset
 from headstart.training.findings import FINDINGS, find_in_run, summary_of_findings, write_findings
 from headstart.training.floor import Model
@@ -105,7 +106,7 @@ def _say_what_was_fitted(model: Model, watchers: Watchers) -> None:
     if model.calibration:
         watchers.say(model.calibration.sentence)
     if model.unknown:
-        watchers.say(model.unknown.sentence)
+        watchers.say(model.unknown if isinstance(model.unknown, str) else model.unknown.sentence)
     if model.heat_map and model.heat_map.sentence:
         watchers.say(model.heat_map.sentence)
 
@@ -168,7 +169,7 @@ def _metrics(
     }
     if model.calibration:
         metrics["calibration"] = model.calibration.summary()
-    if model.unknown:
+    if isinstance(model.unknown, Unknown):
         metrics["unknown"] = model.unknown.summary()
     if model.heat_map and (found := model.heat_map.summary()):
         metrics["heat_map"] = found

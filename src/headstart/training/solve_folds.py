@@ -14,8 +14,9 @@ from headstart.data.targets import Scale, Targets
 from headstart.inference.model_file import ModelInfo
 from headstart.probe.assemble import describe
 from headstart.probe.photos import SolvedPhotos, solve_photos
-from headstart.probe.unknown import fit_unknown
+from headstart.probe.unknown import FEWEST, fit_unknown, rows_to_fit
 from headstart.products.calibration import temperatures_out_of_fold
+from headstart.products.unknown import is_wanted
 from headstart.records import Dataset, Record
 from headstart.training.by_folds import ByFolds
 from headstart.training.probe_setup import ProbeFeatures, ProbeSetup
@@ -121,21 +122,17 @@ def _rejected(
     factors: np.ndarray,
     logits: np.ndarray,
 ) -> np.ndarray | float:
-    if solved.out_of_fold is None or not recognises_unknown(setup, features):
+    is_plain = features.training is features.plain  # otherwise these photos have no features as they are
+    if solved.out_of_fold is None or not is_plain or not is_wanted(setup.config, setup.listing.task):
         return np.nan
+    answers = solved.out_of_fold.multiplied(factors)
+    chosen = rows_to_fit(answers.fold)
+    if len(chosen) < FEWEST:
+        return np.nan
+    photos = [photos[row] for row in chosen.tolist()]
     known, others = (
         np.stack([*features.plain.rows(((photo, 0) for photo in each), ())]) for each in (photos, scored)
     )
-    labels, answers = np.array([photo.label for photo in photos]), solved.out_of_fold.multiplied(factors)
-    score = fit_unknown(known, labels, answers.outputs, answers.fold)
+    labels = np.array([photo.label for photo in photos])
+    score = fit_unknown(known, labels, answers.outputs[chosen], answers.fold[chosen])
     return np.nan if score is None else (score(others, logits) > score.threshold).astype(float)
-
-
-def recognises_unknown(setup: ProbeSetup, features: ProbeFeatures) -> bool:
-    """Return whether the model may find out how foreign photos differ from the classes.
-
-    Not after augmented views, because training photos then have no features as they are; nor for other tasks,
-    whose photos belong to no class or to several.
-    """
-    is_wanted = setup.config.unknown == "auto" and tasks.of(setup.listing.task).has_class
-    return is_wanted and features.training is features.plain
