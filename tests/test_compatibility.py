@@ -83,7 +83,7 @@ SOMETIMES = {
     *("failed", "best.share", "phases[].micro_batch", "without_leaks"),
     *("head.penalties", "head.cv_mae", "head.stages", "head.stage_errors"),
     *("head.tau", "head.tau_scores"),
-    *("unknown", "unknown.threshold", "unknown.false_rejects", "unknown.num_photos"),
+    *("unknown", "unknown.threshold", "unknown.false_rejects", "unknown.fitted_on", "unknown.num_photos"),
     *("unknown.val_rejected", "unknown.val_interval"),
     *(
         "steps",
