@@ -81,7 +81,7 @@ def predict(
     ] = None,
     explain: Explain = None,
     similar: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=1,
             metavar="K",
@@ -89,7 +89,7 @@ def predict(
             "Takes about twice as long. [default: none]",
             show_default=False,
         ),
-    ] = 0,
+    ] = None,
 ) -> None:
     """Predict classes, numbers or boxes of photos. The exit code is 1 if a photo cannot be read."""
     from headstart import tasks
@@ -113,7 +113,7 @@ def predict(
         predict_iter = _with_similar(predictor, predict_iter, similar)
     unfinished = None
     if out is not None:
-        settings = _settings_of_predictions(model, shown, views, draw, explain, similar)
+        settings = _settings_of_predictions(model, shown, views, draw, explain, similar or 0)
         unfinished = PredictionsFile(out, settings)
         predictions = unfinished.predictions(photos, predict_iter)
         if unfinished.num_known:
@@ -128,7 +128,7 @@ def predict(
     predictions = _with_pictures(predictions, predictor, draw, explain, is_continued=is_continued)
     errors: list[str] = []
     with unfinished or nullcontext(sys.stdout) as file:
-        num_errors = _write(file, format_, _collecting(errors, predictions), predictor.info, top_k, similar)
+        num_errors = _write(file, format_, _collecting(errors, predictions), predictor.info, top_k, similar or 0)
     if num_errors:
         _tell_unreadable(num_errors, errors)
         raise typer.Exit(1)
