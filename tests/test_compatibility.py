@@ -84,12 +84,8 @@ SOMETIMES = {
     *("failed", "best.share", "phases[].micro_batch", "without_leaks"),
     *("head.penalties", "head.cv_mae", "head.stages", "head.stage_errors"),
     *("head.tau", "head.tau_scores"),
-<<<<<<< HEAD
     *("folds", "folds.num_folds", "folds.scores_of", "folds.by_fold", "answers.folds"),
-    *("unknown", "unknown.threshold", "unknown.false_rejects", "unknown.num_photos"),
-=======
     *("unknown", "unknown.threshold", "unknown.false_rejects", "unknown.fitted_on", "unknown.num_photos"),
->>>>>>> db84a392f71caf9646a4c07c857e1f99d0c7240c
     *("unknown.val_rejected", "unknown.val_interval"),
     *("heat_map.size", "heat_map.missing"),
     *(
