@@ -39,6 +39,18 @@ Views = Annotated[
 ]
 
 
+Similar = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        metavar="K",
+        help="Also name the K most similar training photos of each photo. MODEL must be a run folder. Takes "
+        "about twice as long. [default: none]",
+        show_default=False,
+    ),
+]
+
+
 class Format(StrEnum):
     """How predictions are written."""
 
@@ -69,16 +81,7 @@ def predict(
         Path | None,
         typer.Option(help="New folder for copies of the photos with predictions drawn.", metavar="FOLDER"),
     ] = None,
-    similar: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            metavar="K",
-            help="Also name the K most similar training photos of each photo. MODEL must be a run folder. "
-            "Takes about twice as long. [default: none]",
-            show_default=False,
-        ),
-    ] = 0,
+    similar: Similar = 0,
 ) -> None:
     """Predict classes, numbers or boxes of photos. The exit code is 1 if a photo cannot be read."""
     from headstart import tasks
@@ -102,12 +105,7 @@ def predict(
     if out is not None:
         unfinished = PredictionsFile(out, _settings_of_predictions(model, shown, views, draw, similar))
         predictions = unfinished.predictions(photos, predict_iter)
-        if unfinished.num_known:
-            left = counted(unfinished.num_known, "prediction")
-            print(
-                f"headstart: reusing {left} of an interrupted call for photos that have not changed",
-                file=sys.stderr,
-            )
+        _tell_reused(unfinished.num_known)
     else:
         predictions = predict_iter(photos)
     if draw is not None:
@@ -228,6 +226,15 @@ def _collecting(errors: list[str], predictions: Iterable[Prediction]) -> Iterato
         if prediction.error is not None and len(errors) < _MOST_NAMED:
             errors.append(f"{prediction.path}: {prediction.error}")
         yield prediction
+
+
+def _tell_reused(number: int) -> None:
+    if number:
+        left = counted(number, "prediction")
+        print(
+            f"headstart: reusing {left} of an interrupted call for photos that have not changed",
+            file=sys.stderr,
+        )
 
 
 def _tell_unreadable(num_errors: int, errors: Sequence[str]) -> None:

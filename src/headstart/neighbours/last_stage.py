@@ -20,16 +20,16 @@ class LastStage:
     """Computes the features before the head of a model. Those of a probe are found where training put them.
 
     Args:
-        model: The content of a ``model.onnx``.
+        model: A ``model.onnx``.
         info: Its description.
 
     Raises:
         UsageError: The last layer of the model is not linear.
     """
 
-    def __init__(self, model: bytes, info: ModelInfo) -> None:
+    def __init__(self, model: Path, info: ModelInfo) -> None:
         self._info = info
-        self._prefix = OnnxPrefix(_features_of(model, info))
+        self._prefix = OnnxPrefix(_features_of(model.read_bytes(), info))
 
     @property
     def fingerprint(self) -> Fingerprint:

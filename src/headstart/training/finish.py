@@ -32,7 +32,7 @@ from headstart.products.outputs import (
     tensor_of,
     with_thresholds,
 )
-from headstart.products.parity import check_parity
+from headstart.products.parity import Parity, check_parity
 from headstart.products.safetensors import save_network
 from headstart.products.unknown import Unknown, find_unknown, is_wanted
 from headstart.records import Dataset, Record
@@ -46,9 +46,6 @@ from headstart.training.steps.last_features import MOST_COMPUTED, LastFeatures
 
 _PARITY_PHOTOS: Final = 12
 """The most validation photos that are compared, spread over the split; more would show nothing new."""
-
-_TOLERANCE_ON_ACCELERATORS: Final = 0.2
-"""Of scores of foreign photos, because features are computed with less precision there."""
 
 
 def finish(
@@ -98,21 +95,16 @@ def finish(
     if is_wanted(config, info.task):
         is_plain = is_solved and config.phases[0].augment == "none"
         unknown = _find_unknown(last, splits, outputs, answered if is_plain else None)
-    if isinstance(unknown, Unknown):
-        assert last is not None
-        graph = with_unknown(graph, last.tensor, unknown.score)
-        info = dataclasses.replace(info, unknown_threshold=unknown.score.threshold)
+        graph, info = _with_unknown(graph, info, last, unknown)
     if info.thresholds or (calibration and calibration.is_needed) or info.unknown_threshold is not None:
         info = with_thresholds(info, splits.val, outputs)
         finished = Predictor.from_bytes(seal_onnx(graph, info), providers=providers)
     else:
         finished = predictor
     if isinstance(unknown, Unknown):
-        unknown.refuse_disagreement(finished, *([] if providers == CPU else [_TOLERANCE_ON_ACCELERATORS]))
-    photos = splits.val[:: math.ceil(len(splits.val) / _PARITY_PHOTOS)]
+        unknown.refuse_disagreement(finished, is_on_cpu=providers == CPU)
     is_network_calibrated = calibration is None or calibration.is_in_weights
-    compared = finished if is_network_calibrated else predictor
-    parity = check_parity(compared, network, [photo.photo for photo in photos])
+    parity = _parity(finished if is_network_calibrated else predictor, network, splits)
     if finished is not predictor:
         save_network(run.path / "model.safetensors", network, info)
     run.write_bytes("model.onnx", seal_onnx(graph, info))
@@ -125,6 +117,11 @@ def finish(
         "parity": asdict(parity),
     }
     return Model(finished, outputs, answered, facts, calibration, unknown)
+
+
+def _parity(predictor: Predictor, network: nn.Module, splits: Splits) -> Parity:
+    photos = splits.val[:: math.ceil(len(splits.val) / _PARITY_PHOTOS)]
+    return check_parity(predictor, network, [photo.photo for photo in photos])
 
 
 def _calibrated(
@@ -166,6 +163,16 @@ def _find_unknown(
     if last is None:
         return "Photos of none of the classes are not recognised: the network's last layer is not linear"
     return find_unknown(splits, outputs, out_of_fold, last, most=MOST_COMPUTED)
+
+
+def _with_unknown(
+    graph: bytes, info: ModelInfo, last: LastFeatures | None, unknown: Unknown | str
+) -> tuple[bytes, ModelInfo]:
+    """Add the score to the graph and its threshold to the description, if there is a score."""
+    if last is None or isinstance(unknown, str):
+        return graph, info
+    info = dataclasses.replace(info, unknown_threshold=unknown.score.threshold)
+    return with_unknown(graph, last.tensor, unknown.score), info
 
 
 def _export(
