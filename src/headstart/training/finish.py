@@ -108,15 +108,21 @@ def finish(
     if finished is not predictor:
         save_network(run.path / "model.safetensors", network, info)
     run.write_bytes("model.onnx", seal_onnx(graph, info))
-    facts = {
-        "seed": config.seed,
+    return Model(finished, outputs, answered, _facts(run, setup, parity), calibration, unknown)
+
+
+def _facts(run: RunDir, setup: Setup, parity: Parity) -> dict[str, Any]:
+    """Return what ``metrics.json`` says of the training: see ``Model``."""
+    progress, best = run.progress, run.progress.best
+    assert best is not None
+    return {
+        "seed": setup.config.seed,
         "weights_from": setup.weights.to_dict(),
-        "head": run.progress.head,
-        "phases": run.progress.by_phase(config.phases),
-        "best": {"phase": best.phase, "epoch": best.epoch, "share": share},
+        "head": progress.head,
+        "phases": progress.by_phase(setup.config.phases),
+        "best": {"phase": best.record.phase, "epoch": best.record.epoch, "share": best.share},
         "parity": asdict(parity),
     }
-    return Model(finished, outputs, answered, facts, calibration, unknown)
 
 
 def _parity(predictor: Predictor, network: nn.Module, splits: Splits) -> Parity:
