@@ -42,7 +42,7 @@ Views = Annotated[
 Similar = Annotated[
     int,
     typer.Option(
-        min=1,
+        min=0,
         metavar="K",
         help="Also name the K most similar training photos of each photo. MODEL must be a run folder. Takes "
         "about twice as long. [default: none]",

@@ -79,9 +79,8 @@ def finish(
     providers = CPU if config.device == "cpu" else fastest_providers()
     save_network(run.path / "model.safetensors", network, info)
     graph, predictor = _export(run, network, info, providers)
-    last = None
-    if is_wanted(config, info.task):
-        last = LastFeatures.find(graph, info, features, run.path, providers)
+    wanted = is_wanted(config, info.task)
+    last = LastFeatures.find(graph, info, features, run.path, providers) if wanted else None
     outputs = _outputs(graph, predictor, last, setup, features, splits.val, run)
     refuse_disagreement(
         outputs, splits.val, predictor, setup, features, best, accelerator, has_changed=run.has_changed
@@ -91,11 +90,9 @@ def finish(
     graph, outputs, answered, calibration = _calibrated(
         graph, outputs, answered, network, info, splits, run.progress.head, is_solved=is_solved
     )
-    unknown = None
-    if is_wanted(config, info.task):
-        is_plain = is_solved and config.phases[0].augment == "none"
-        unknown = _find_unknown(last, splits, outputs, answered if is_plain else None)
-        graph, info = _with_unknown(graph, info, last, unknown)
+    is_plain = is_solved and config.phases[0].augment == "none"
+    unknown = _find_unknown(last, splits, outputs, answered if is_plain else None) if wanted else None
+    graph, info = _with_unknown(graph, info, last, unknown)
     if info.thresholds or (calibration and calibration.is_needed) or info.unknown_threshold is not None:
         info = with_thresholds(info, splits.val, outputs)
         finished = Predictor.from_bytes(seal_onnx(graph, info), providers=providers)
@@ -172,10 +169,10 @@ def _find_unknown(
 
 
 def _with_unknown(
-    graph: bytes, info: ModelInfo, last: LastFeatures | None, unknown: Unknown | str
+    graph: bytes, info: ModelInfo, last: LastFeatures | None, unknown: Unknown | str | None
 ) -> tuple[bytes, ModelInfo]:
     """Add the score to the graph and its threshold to the description, if there is a score."""
-    if last is None or isinstance(unknown, str):
+    if last is None or not isinstance(unknown, Unknown):
         return graph, info
     info = dataclasses.replace(info, unknown_threshold=unknown.score.threshold)
     return with_unknown(graph, last.tensor, unknown.score), info
