@@ -47,6 +47,16 @@ Explain = Annotated[
         metavar="FOLDER",
     ),
 ]
+Similar = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        metavar="K",
+        help="Also name the K most similar training photos of each photo. MODEL must be a run folder. Takes "
+        "about twice as long. [default: none]",
+        show_default=False,
+    ),
+]
 
 
 class Format(StrEnum):
@@ -80,16 +90,7 @@ def predict(
         typer.Option(help="New folder for copies of the photos with predictions drawn.", metavar="FOLDER"),
     ] = None,
     explain: Explain = None,
-    similar: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="K",
-            help="Also name the K most similar training photos of each photo. MODEL must be a run folder. "
-            "Takes about twice as long. [default: none]",
-            show_default=False,
-        ),
-    ] = None,
+    similar: Similar = 0,
 ) -> None:
     """Predict classes, numbers or boxes of photos. The exit code is 1 if a photo cannot be read."""
     from headstart import tasks
@@ -116,19 +117,16 @@ def predict(
         settings = _settings_of_predictions(model, shown, views, draw, explain, similar or 0)
         unfinished = PredictionsFile(out, settings)
         predictions = unfinished.predictions(photos, predict_iter)
-        if unfinished.num_known:
-            left = counted(unfinished.num_known, "prediction")
-            print(
-                f"headstart: reusing {left} of an interrupted call for photos that have not changed",
-                file=sys.stderr,
-            )
+        _tell_reused(unfinished.num_known)
     else:
         predictions = predict_iter(photos)
     is_continued = unfinished is not None and unfinished.num_known > 0
     predictions = _with_pictures(predictions, predictor, draw, explain, is_continued=is_continued)
     errors: list[str] = []
     with unfinished or nullcontext(sys.stdout) as file:
-        num_errors = _write(file, format_, _collecting(errors, predictions), predictor.info, top_k, similar or 0)
+        num_errors = _write(
+            file, format_, _collecting(errors, predictions), predictor.info, top_k, similar or 0
+        )
     if num_errors:
         _tell_unreadable(num_errors, errors)
         raise typer.Exit(1)
@@ -261,6 +259,15 @@ def _collecting(errors: list[str], predictions: Iterable[Prediction]) -> Iterato
         if prediction.error is not None and len(errors) < _MOST_NAMED:
             errors.append(f"{prediction.path}: {prediction.error}")
         yield prediction
+
+
+def _tell_reused(number: int) -> None:
+    if number:
+        left = counted(number, "prediction")
+        print(
+            f"headstart: reusing {left} of an interrupted call for photos that have not changed",
+            file=sys.stderr,
+        )
 
 
 def _tell_unreadable(num_errors: int, errors: Sequence[str]) -> None:

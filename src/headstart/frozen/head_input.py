@@ -7,6 +7,9 @@ from typing import Final
 import onnx
 from onnx import TensorProto, helper
 
+from headstart.frozen.graph import part_of
+from headstart.frozen.prefix import ACTIVATIONS
+
 _SAME_FEATURES: Final = ("Identity", "Dropout", "Mul", "Add", "Sub", "Div")
 """Operators with constants that change no more than the scale of each feature or output."""
 
@@ -54,3 +57,22 @@ def with_output(model: onnx.ModelProto, name: str) -> bytes:
     added.CopyFrom(model)
     added.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", None]))
     return bytes(added.SerializeToString())
+
+
+def up_to_head(model: bytes, output: str) -> bytes | None:
+    """Return the part of a model file that computes the features before the head, as ``activations``.
+
+    Args:
+        model: The content of a ``model.onnx``.
+        output: As for ``head_input``.
+
+    Returns:
+        The graph, for ``OnnxPrefix``; None as for ``head_input``.
+    """
+    loaded = onnx.load_from_string(model)
+    tensor = head_input(loaded, output)
+    if tensor is None:
+        return None
+    if tensor != ACTIVATIONS:
+        loaded.graph.node.append(helper.make_node("Identity", [tensor], [ACTIVATIONS]))
+    return part_of(onnx.load_from_string(with_output(loaded, ACTIVATIONS)), "images", [ACTIVATIONS])

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import onnx
-from onnx import TensorProto, helper
-
 from headstart import tasks
 from headstart.errors import UsageError
 from headstart.frozen.activations import Activations
 from headstart.frozen.cache import Room, store_path
 from headstart.frozen.fingerprint import Fingerprint
-from headstart.frozen.graph import part_of
-from headstart.frozen.head_input import head_input
+from headstart.frozen.head_input import up_to_head
 from headstart.frozen.opened import CUT
-from headstart.frozen.prefix import ACTIVATIONS, OnnxPrefix
+from headstart.frozen.prefix import OnnxPrefix
 from headstart.inference.model_file import ModelInfo
 
 
@@ -24,16 +20,16 @@ class LastStage:
     """Computes the features before the head of a model. Those of a probe are found where training put them.
 
     Args:
-        model: The content of a ``model.onnx``.
+        model: A ``model.onnx``.
         info: Its description.
 
     Raises:
         UsageError: The last layer of the model is not linear.
     """
 
-    def __init__(self, model: bytes, info: ModelInfo) -> None:
+    def __init__(self, model: Path, info: ModelInfo) -> None:
         self._info = info
-        self._prefix = OnnxPrefix(_features_of(model, info))
+        self._prefix = OnnxPrefix(_features_of(model.read_bytes(), info))
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -74,16 +70,11 @@ class LastStage:
 
 def _features_of(model: bytes, info: ModelInfo) -> bytes:
     """Return the graph from pixels to the features."""
-    loaded = onnx.load_from_string(model)
     names = tasks.of(info.task).file_outputs(info.num_box_classes)
-    tensor = head_input(loaded, "logits" if "logits" in names else names[0])
-    if tensor is None:
+    found = up_to_head(model, "logits" if "logits" in names else names[0])
+    if found is None:
         raise UsageError(
             "Similar photos are found by the features before the last linear layer, and the last layer of "
             "this model is not linear. Leave out --similar."
         )
-    if tensor != ACTIVATIONS:
-        loaded.graph.node.append(helper.make_node("Identity", [tensor], [ACTIVATIONS]))
-    value = helper.make_tensor_value_info(ACTIVATIONS, TensorProto.FLOAT, ["batch", None])
-    loaded.graph.output.append(value)
-    return part_of(loaded, "images", [ACTIVATIONS])
+    return found

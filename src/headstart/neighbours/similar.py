@@ -17,7 +17,8 @@ from headstart.images.given import PhotoLike, as_photos, is_one_photo
 from headstart.images.photo import Photo
 from headstart.inference.predictor import Predictor, load
 from headstart.neighbours.last_stage import LastStage
-from headstart.neighbours.training_photos import open_among, training_photos
+from headstart.neighbours.listed import training_photos
+from headstart.neighbours.training_photos import open_among
 from headstart.tasks.prediction import Prediction, SimilarPhoto
 
 _AT_ONCE: Final = 32  # predictions in memory
@@ -80,7 +81,7 @@ class Finder:
         path = Path(predictor.path)
         photos = training_photos(path.parent)
         self._number, self._say = number, say
-        self._stage = LastStage(path.read_bytes(), predictor.info)
+        self._stage = LastStage(path, predictor.info)
         self._among = open_among(self._stage, photos, say)
 
     def each(self, photos: Sequence[Photo]) -> Iterator[tuple[SimilarPhoto, ...] | ImageError]:

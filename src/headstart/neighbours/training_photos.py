@@ -1,17 +1,14 @@
-"""The training photos of a run, and their features from the store."""
+"""The features of the training photos of a run, from the store or computed once."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from headstart.columns import counted
-from headstart.config import TrainConfig
 from headstart.errors import UsageError
 from headstart.frozen.cache import OptionalStore, Room
 from headstart.frozen.fingerprint import photo_key
@@ -20,33 +17,6 @@ from headstart.neighbours.among import Among, KnownPhoto
 from headstart.neighbours.last_stage import LastStage
 
 _MOST_NAMED: Final = 3
-
-
-def training_photos(folder: Path) -> list[KnownPhoto]:
-    """Return the training photos of a run.
-
-    Args:
-        folder: The run folder.
-
-    Raises:
-        UsageError: It is not the folder of a run.
-    """
-    config, table = folder / "config.toml", folder / "photos.csv"
-    if not config.is_file() or not table.is_file():
-        raise UsageError(
-            f"Similar photos are found among the training photos, which config.toml and photos.csv in the "
-            f"run folder name, and {folder} does not contain both. Name the run folder that headstart train "
-            f"wrote."
-        )
-    data = Path(TrainConfig.from_toml(config).data)
-    root = data.parent if data.is_file() or data.suffix else data
-    root = data if data.is_dir() else root
-    with open(table, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        return [
-            KnownPhoto(str(root / row["path"]), row["class"], row["sha256"])
-            for row in csv.DictReader(file)
-            if row["split"] == "train"
-        ]
 
 
 def stored_features(stage: LastStage, sha256: Sequence[str]) -> dict[str, np.ndarray]:
@@ -77,7 +47,7 @@ def open_among(stage: LastStage, photos: Sequence[KnownPhoto], say: Callable[[st
 
     Args:
         stage: Of the model.
-        photos: Of ``training_photos``.
+        photos: Of ``listed.training_photos``.
         say: Called with a sentence for the user: what is computed, and which photos are left out.
 
     Raises:

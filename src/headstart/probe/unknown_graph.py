@@ -22,20 +22,8 @@ def with_unknown(model: bytes, features: str, score: UnknownScore) -> bytes:
     loaded = onnx.load_from_string(model)
     graph = loaded.graph
     (opset,) = (each.version for each in loaded.opset_import if each.domain in ("", "ai.onnx"))
-    constants = {
-        "least": np.array([LEAST_NORM], np.float32),
-        "centre": score.centre,
-        "directions": score.directions,
-        "scale": np.array([score.scale], np.float32),
-        "classes": score.classes,
-        "class_offsets": score.class_offsets,
-        "energy_weight": np.array([score.energy_weight], np.float32),
-        "offset": np.array([score.offset], np.float32),
-    }
-    if opset >= 18:  # before that, axes are an attribute
-        constants["axes"] = np.array([1], np.int64)
     graph.initializer.extend(
-        numpy_helper.from_array(values, _named(name)) for name, values in constants.items()
+        numpy_helper.from_array(values, _named(name)) for name, values in _constants(score, opset).items()
     )
 
     def add(operator: str, inputs: list[str], name: str, **attributes: Any) -> None:
@@ -72,6 +60,23 @@ def with_unknown(model: bytes, features: str, score: UnknownScore) -> bytes:
     graph.node.append(helper.make_node("Add", of("shifted", "from_nearest"), [UNKNOWN], name=UNKNOWN))
     graph.output.append(helper.make_tensor_value_info(UNKNOWN, TensorProto.FLOAT, ["batch", 1]))
     return bytes(loaded.SerializeToString(deterministic=True))
+
+
+def _constants(score: UnknownScore, opset: int) -> dict[str, np.ndarray]:
+    """Return the numbers of a score by name."""
+    constants = {
+        "least": np.array([LEAST_NORM], np.float32),
+        "centre": score.centre,
+        "directions": score.directions,
+        "scale": np.array([score.scale], np.float32),
+        "classes": score.classes,
+        "class_offsets": score.class_offsets,
+        "energy_weight": np.array([score.energy_weight], np.float32),
+        "offset": np.array([score.offset], np.float32),
+    }
+    if opset >= 18:  # before that, axes are an attribute
+        constants["axes"] = np.array([1], np.int64)
+    return constants
 
 
 def _named(name: str) -> str:

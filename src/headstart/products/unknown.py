@@ -29,6 +29,7 @@ from headstart.records import Record
 
 _COMPARED: Final = 8  # photos
 _TOLERANCE: Final = 1e-2  # of a score, of which known photos have a standard deviation of about 1.4
+_TOLERANCE_ON_ACCELERATORS: Final = 0.2
 
 FeaturesOf: TypeAlias = Callable[[Sequence[Record]], np.ndarray]
 """Returns the features of photos as they are, of the last stage before the head, (N, D) float32."""
@@ -81,16 +82,17 @@ class Unknown:
             f"{high:.1%})"
         )
 
-    def refuse_disagreement(self, predictor: Predictor, tolerance: float = _TOLERANCE) -> None:
+    def refuse_disagreement(self, predictor: Predictor, *, is_on_cpu: bool = True) -> None:
         """Compare the scores of the file with those that the threshold was chosen by.
 
         Args:
             predictor: The finished file.
-            tolerance: Largest difference, relative to scores above 1.
+            is_on_cpu: Whether the file ran on the CPU; accelerators compute features with less precision.
 
         Raises:
             ParityError: They differ.
         """
+        tolerance = _TOLERANCE if is_on_cpu else _TOLERANCE_ON_ACCELERATORS
         found = predictor.predict_iter(photo.photo for photo, _ in self.compared)
         for (photo, score), prediction in zip(self.compared, found, strict=True):
             by_file = prediction.unknown_score

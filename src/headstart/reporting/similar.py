@@ -56,7 +56,7 @@ class SimilarPhotos:
         if contents.root is None or not sha256 or not 0 < len(train) <= _MOST_PHOTOS:
             return cls()
         try:
-            stage = LastStage((folder / "model.onnx").read_bytes(), contents.info)
+            stage = LastStage(folder / "model.onnx", contents.info)
             stored = stored_features(stage, [*(photo.sha256 for photo in train), *sha256.values()])
         except (HeadstartError, OSError):  # another kind of network, or no folder for stores
             return cls()

@@ -48,9 +48,6 @@ from headstart.training.steps.last_features import MOST_COMPUTED, LastFeatures
 _PARITY_PHOTOS: Final = 12
 """The most validation photos that are compared, spread over the split; more would show nothing new."""
 
-_TOLERANCE_ON_ACCELERATORS: Final = 0.2
-"""Of scores of foreign photos, because features are computed with less precision there."""
-
 
 def finish(
     run: RunDir,
@@ -83,9 +80,8 @@ def finish(
     providers = CPU if config.device == "cpu" else fastest_providers()
     save_network(run.path / "model.safetensors", network, info)
     graph, predictor = _export(run, network, info, providers)
-    last = None
-    if is_wanted(config, info.task):
-        last = LastFeatures.find(graph, info, features, run.path, providers)
+    wanted = is_wanted(config, info.task)
+    last = LastFeatures.find(graph, info, features, run.path, providers) if wanted else None
     outputs = _outputs(graph, predictor, last, setup, features, splits.val, run)
     refuse_disagreement(
         outputs, splits.val, predictor, setup, features, best, accelerator, has_changed=run.has_changed
@@ -95,14 +91,9 @@ def finish(
     graph, outputs, answered, calibration = _calibrated(
         graph, outputs, answered, network, info, splits, run.progress.head, is_solved=is_solved
     )
-    unknown = None
-    if is_wanted(config, info.task):
-        is_plain = is_solved and config.phases[0].augment == "none"
-        unknown = _find_unknown(last, splits, outputs, answered if is_plain else None)
-    if isinstance(unknown, Unknown):
-        assert last is not None
-        graph = with_unknown(graph, last.tensor, unknown.score)
-        info = dataclasses.replace(info, unknown_threshold=unknown.score.threshold)
+    is_plain = is_solved and config.phases[0].augment == "none"
+    unknown = _find_unknown(last, splits, outputs, answered if is_plain else None) if wanted else None
+    graph, info = _with_unknown(graph, info, last, unknown)
     has_changed = bool(
         info.thresholds or (calibration and calibration.is_needed) or info.unknown_threshold is not None
     )
@@ -112,31 +103,33 @@ def finish(
     model = seal_onnx(heat_map.model, info)
     finished = Predictor.from_bytes(model, providers=providers)
     if isinstance(unknown, Unknown):
-        unknown.refuse_disagreement(finished, *([] if providers == CPU else [_TOLERANCE_ON_ACCELERATORS]))
-    photos = splits.val[:: math.ceil(len(splits.val) / _PARITY_PHOTOS)]
+        unknown.refuse_disagreement(finished, is_on_cpu=providers == CPU)
     is_network_calibrated = calibration is None or calibration.is_in_weights
-    compared = finished if is_network_calibrated else predictor
-    parity = check_parity(compared, network, [photo.photo for photo in photos])
+    parity = _parity(finished if is_network_calibrated else predictor, network, splits)
     if has_changed:
         save_network(run.path / "model.safetensors", network, info)
     run.write_bytes("model.onnx", model)
-    return Model(
-        finished, outputs, answered, _facts(run, setup, parity), calibration, unknown, heat_map=heat_map
-    )
+    facts = _facts(run, setup, parity)
+    return Model(finished, outputs, answered, facts, calibration, unknown, heat_map=heat_map)
 
 
 def _facts(run: RunDir, setup: Setup, parity: Parity) -> dict[str, Any]:
     """Return what ``metrics.json`` says of the training: see ``Model``."""
-    assert run.progress.best is not None
-    best = run.progress.best.record
+    progress, best = run.progress, run.progress.best
+    assert best is not None
     return {
         "seed": setup.config.seed,
         "weights_from": setup.weights.to_dict(),
-        "head": run.progress.head,
-        "phases": run.progress.by_phase(setup.config.phases),
-        "best": {"phase": best.phase, "epoch": best.epoch, "share": run.progress.best.share},
+        "head": progress.head,
+        "phases": progress.by_phase(setup.config.phases),
+        "best": {"phase": best.record.phase, "epoch": best.record.epoch, "share": best.share},
         "parity": asdict(parity),
     }
+
+
+def _parity(predictor: Predictor, network: nn.Module, splits: Splits) -> Parity:
+    photos = splits.val[:: math.ceil(len(splits.val) / _PARITY_PHOTOS)]
+    return check_parity(predictor, network, [photo.photo for photo in photos])
 
 
 def _calibrated(
@@ -178,6 +171,16 @@ def _find_unknown(
     if last is None:
         return "Photos of none of the classes are not recognised: the network's last layer is not linear"
     return find_unknown(splits, outputs, out_of_fold, last, most=MOST_COMPUTED)
+
+
+def _with_unknown(
+    graph: bytes, info: ModelInfo, last: LastFeatures | None, unknown: Unknown | str | None
+) -> tuple[bytes, ModelInfo]:
+    """Add the score to the graph and its threshold to the description, if there is a score."""
+    if last is None or not isinstance(unknown, Unknown):
+        return graph, info
+    info = dataclasses.replace(info, unknown_threshold=unknown.score.threshold)
+    return with_unknown(graph, last.tensor, unknown.score), info
 
 
 def _export(
