@@ -14,7 +14,8 @@ was trained without it. The peak is the centre of the position with the largest 
 
 The peak is compared with the centre of the picture (in mosaics, with the centre of a random square), and with
 heads whose weights are the trained ones in random order within each block of features. All intervals are at
-95 %, over photos; those of differences are paired.
+95 %, over photos; those of differences are paired. The last column counts only pictures whose most probable
+class is the object's, and gives the share of these.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from headstart.products.mean_blocks import linear_head, mean_blocks
 from headstart.records import Candidate
 
 FOLDS = 5
+OBJECT = "object"
 SMALL = 1 / 3  # of the picture
 NUM_SHIFTED = 5
 MOSAIC_PX = 512
@@ -168,11 +170,17 @@ def with_random_head(predictor: hs.Predictor, model: bytes, seed: int) -> hs.Pre
 
 
 def peaks_in_boxes(predictor: hs.Predictor, cases: Sequence[Sequence[Case]]) -> np.ndarray:
-    """Return the share of pictures of each photo whose peak is in the box, (N,)."""
+    """Return the shares of each photo's pictures whose peak is in the box, and also are recognised, (3, N).
+
+    The rows are: peak in the box, recognised, both.
+    """
     flat = [case for of_photo in cases for case in of_photo]
     maps = [each.heat_map for each in predictor.predict_iter([case.pixels for case in flat], explain=True)]
-    inside = iter([case.holds(each.peak) for case, each in zip(flat, maps, strict=True) if each])
-    return np.array([np.mean([next(inside) for _ in of_photo]) for of_photo in cases])
+    found = np.array(
+        [(case.holds(each.peak), each.label == OBJECT) for case, each in zip(flat, maps, strict=True) if each]
+    )
+    rows = np.stack([found[:, 0], found[:, 1], found.all(1)])
+    return rows.reshape(3, len(cases), -1).mean(2)
 
 
 def interval(values: np.ndarray, sign: str = "") -> str:
@@ -189,7 +197,7 @@ def measure(told: argparse.Namespace, settings: dict[str, Any]) -> Iterator[str]
     rng = np.random.default_rng(0)
     photos = {photo.path: photo for photo in read_source(told.voc, boxes="skip").candidates}
     others = sorted(str(path.absolute()) for path in told.others.iterdir())
-    named = {"object": [*photos], "other": others}
+    named = {OBJECT: [*photos], "other": others}
     named = {name: rng.permutation(paths)[: told.most].tolist() for name, paths in named.items()}
     found: dict[str, list[np.ndarray]] = {}
     for fold in range(FOLDS):
@@ -198,19 +206,20 @@ def measure(told: argparse.Namespace, settings: dict[str, Any]) -> Iterator[str]
             run = hs.train(Path(folder, "table.csv"), Path(folder, "run"), **settings)
             model, predictor = Path(run.path, "model.onnx").read_bytes(), run.predictor
         apart = {name: [path for path in paths if fold_of[path] == fold] for name, paths in named.items()}
-        tests = cases_of([photos[path] for path in apart["object"]], apart["other"], rng)
+        tests = cases_of([photos[path] for path in apart[OBJECT]], apart["other"], rng)
         randoms = [with_random_head(predictor, model, seed) for seed in range(told.random)]
         for test, cases in tests.items():
             rows = [
-                peaks_in_boxes(predictor, cases),
+                *peaks_in_boxes(predictor, cases),
                 np.array([np.mean([case.guessed for case in of_photo]) for of_photo in cases]),
-                np.mean([peaks_in_boxes(each, cases) for each in randoms], 0),
+                np.mean([peaks_in_boxes(each, cases)[0] for each in randoms], 0),
             ]
             found.setdefault(test, []).append(np.stack(rows))
     for test, of_folds in found.items():
-        peak, guessed, random = np.concatenate(of_folds, 1)
+        peak, recognised, both, guessed, random = np.concatenate(of_folds, 1)
         cells = [test, str(len(peak)), interval(peak), f"{guessed.mean():.3f}", f"{random.mean():.3f}"]
-        yield " | ".join([*cells, interval(peak - guessed, "+"), interval(peak - random, "+")])
+        cells += [interval(peak - guessed, "+"), interval(peak - random, "+")]
+        yield " | ".join([*cells, f"{both.sum() / recognised.sum():.3f} of {recognised.mean():.3f}"])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -226,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--most", type=int, default=500, help="photos of each kind, at most")
     told = parser.parse_args(arguments)
     columns = "test | photos | peak in the box | centre | random heads | minus centre | minus random heads"
-    print(f"| backbone | head | {columns} |\n|---|---|---|---|---|---|---|---|---|", flush=True)
+    print(f"| backbone | head | {columns} | where recognised |\n{'|---' * 10}|", flush=True)
     for backbone in told.backbones:
         for head in told.heads:
             settings: dict[str, Any] = {"recipe": "probe", "head": head, "verbose": False}

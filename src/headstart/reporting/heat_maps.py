@@ -18,7 +18,7 @@ from headstart.reporting.markup import Html, element, isolated
 from headstart.reporting.pictures import jpeg_of, picture
 from headstart.reporting.words import Answered
 
-_REDUCE_TO_PX: Final = 400  # longest side of the photo that is drawn on
+_SIDE_PX: Final = 200  # longest side
 _NEARLY_ALL: Final = 0.995
 
 
@@ -52,7 +52,7 @@ class HeatMaps:
             if heat_map is None:  # the photo cannot be read, which its picture says
                 continue
             try:
-                drawn = heat_on_photo(Photo(str(root / path)), heat_map, _REDUCE_TO_PX)
+                drawn = heat_on_photo(Photo(str(root / path)), heat_map, _SIDE_PX)
             except ImageError:
                 continue
             words = f"Heat map of the class {isolated(heat_map.label)}"

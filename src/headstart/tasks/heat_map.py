@@ -22,7 +22,7 @@ class HeatMap:
         values: (h, w) float32, by row and column of the map. Their mean is what the map contributes in all.
         share: How much of the features' contribution the map shows, 0..1: the mean of the map as a fraction
             of it and the rest, both without sign. 1 if the head reads means over positions only; less if it
-            also reads standard deviations of earlier stages. NaN if the features contribute nothing.
+            also reads standard deviations of earlier stages, and 0 if the features contribute nothing.
         area: The part of the photo that the map covers, in pixels of the photo with its EXIF orientation
             applied: all that the network gets, which is more than the photo where that is padded.
     """
