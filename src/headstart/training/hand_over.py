@@ -154,7 +154,8 @@ def _metrics(
     if model.unknown:
         metrics["unknown"] = model.unknown.summary()
     if test is not None:
-        metrics["test"] = metrics_of(scores_of(test, info), estimates_of(test, info))
+        scores = scores_of(test, info)
+        metrics["test"] = metrics_of(scores, estimates_of(test, info, scores=scores))
     return metrics
 
 
