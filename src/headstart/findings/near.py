@@ -40,9 +40,8 @@ and (P,) second rows.
 
 def near_duplicates(
     vectors: np.ndarray,
-    thumbnails: np.ndarray | None = None,
+    compare: Compare,
     *,
-    compare: Compare | None = None,
     advance: Callable[[float], object] = lambda fraction: None,
     workers: int | None = None,
 ) -> list[Pair]:
@@ -56,25 +55,20 @@ def near_duplicates(
     and are such pairs, too.
 
     The result does not depend on the number of threads. Beside the arguments, memory is 4 bytes per value of
-    ``vectors``, 300 bytes per photo, and at most about 100 MB per thread.
+    ``vectors`` and at most about 100 MB per thread.
 
     Args:
         vectors: (N, D) pooled features.
-        thumbnails: (N, 96, 96) uint8, grey (``PhotoFacts.thumbnail``); only needed without ``compare``.
-        compare: Compares pictures; by default their thumbnails. Several threads call it.
+        compare: Compares pictures, for example ``by_thumbnails``. Several threads call it.
         advance: Called with the fraction that is done, 0..1.
         workers: Number of threads, as in ``map_in_order``.
 
     Returns:
         Each pair once, sorted by rows.
     """
-    if compare is None:
-        assert thumbnails is not None
-        compare = _by_thumbnails(thumbnails)
     num = len(vectors)
     pairs: list[Pair] = []
-    units = np.arange(num)
-    rows = np.arange(num)
+    units = rows = np.arange(num)
     tried = np.zeros(0, np.int64)
     part = 0.5  # of the whole, for each of the first search and the first comparisons
 
@@ -88,10 +82,7 @@ def near_duplicates(
             nearest = neighbours.outside(units, rows, searched)
             before = np.bincount(units, minlength=num)[units]
             for rank, others in enumerate(nearest.T):
-                is_known = (others < 0) | (units[rows] == units[others])
-                one, other = rows[~is_known], others[~is_known]
-                candidates = np.unique(np.minimum(one, other) * num + np.maximum(one, other))
-                candidates = np.setdiff1d(candidates, tried, assume_unique=True)
+                candidates = np.setdiff1d(_across(units, rows, others), tried)
                 tried = np.union1d(tried, candidates)
                 for done, found in enumerate(_compared(compare, num, candidates, workers)):
                     pairs += found
@@ -104,12 +95,21 @@ def near_duplicates(
     return sorted(pairs)
 
 
-def _by_thumbnails(thumbnails: np.ndarray) -> Compare:
+def by_thumbnails(thumbnails: np.ndarray) -> Compare:
+    """Return a function that compares photos by (N, 96, 96) uint8 thumbnails, all of them in memory."""
+
     def compare(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         rows, places = np.unique(np.concatenate([first, second]), return_inverse=True)
         return likeness_of_pairs(thumbnails[rows], places[: len(first)], places[len(first) :])
 
     return compare
+
+
+def _across(units: np.ndarray, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return those pairs of rows that are of two groups, as first row * N + second row; -1 is no row."""
+    is_pair = (others >= 0) & (units[rows] != units[others])
+    one, other = rows[is_pair], others[is_pair]
+    return np.asarray(np.minimum(one, other) * len(units) + np.maximum(one, other))
 
 
 def groups_of(pairs: Iterable[Sequence[float]], num: int) -> np.ndarray:

@@ -65,7 +65,7 @@ def near_pairs(
         sha256 = [records[place].sha256 for place in places]
         with closing(ComparedPairs(sha256, lambda some: thumbnails(rows[some]), room)) as compared:
             progress = _Progress(counter, len(originals))
-            pairs = near_duplicates(of_photos, compare=compared, advance=progress.to)
+            pairs = near_duplicates(of_photos, compared, advance=progress.to)
     return [(places[one], places[other]) for one, other, _ in pairs]
 
 

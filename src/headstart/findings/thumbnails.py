@@ -10,7 +10,7 @@ import numpy as np
 
 from headstart.errors import ImageError
 from headstart.frozen.cache import Room
-from headstart.frozen.photos import THUMBNAIL_PX, PhotoStore, photo_facts
+from headstart.frozen.photos import THUMBNAIL_PX, PhotoStore, facts_from
 from headstart.records import Record
 
 _MOST_IN_MEMORY: Final = 8192  # thumbnails, 75 MB
@@ -39,7 +39,7 @@ class Thumbnails:
         self._in_memory: dict[int, np.ndarray] = {}
         self.rows: list[int] = []
         self._read = lru_cache(_MOST_READ)(self._read_one)
-        found = photo_facts(((record.photo, record.sha256) for record in records), room)
+        found = facts_from(self._store, ((record.photo, record.sha256) for record in records))
         for row, facts in enumerate(found):
             if isinstance(facts, ImageError):
                 continue
@@ -63,10 +63,7 @@ class Thumbnails:
 
     def _read_one(self, row: int) -> np.ndarray:
         record = self._records[row]
-        facts = self._store.get(record.sha256)
-        if facts is None:  # deleted or damaged meanwhile
-            (again,) = photo_facts([(record.photo, record.sha256)], None, workers=0)
-            if isinstance(again, ImageError):
-                raise again
-            facts = again
+        (facts,) = facts_from(self._store, [(record.photo, record.sha256)], workers=0)
+        if isinstance(facts, ImageError):  # deleted from the store and from the disk meanwhile
+            raise facts
         return facts.thumbnail.copy()

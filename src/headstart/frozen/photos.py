@@ -143,6 +143,16 @@ def photo_facts(
         DataError: The SHA-256 of a photo differs.
     """
     store = PhotoStore(room)
+    try:
+        yield from facts_from(store, photos, workers=workers)
+    finally:
+        store.close()
+
+
+def facts_from(
+    store: PhotoStore, photos: Iterable[tuple[Photo, str]], *, workers: int | None = None
+) -> Iterator[PhotoFacts | ImageError]:
+    """Yield the facts of photos as ``photo_facts`` does, from a store that is open and stays open."""
 
     def decode(item: tuple[Photo, str]) -> PhotoFacts | ImageError:
         photo, sha256 = item
@@ -158,16 +168,13 @@ def photo_facts(
         return facts
 
     remaining = iter(photos)
-    try:
-        # Threads help to decode, but not to read what is stored.
-        while some := list(islice(remaining, _AT_ONCE)):
-            known = [store.get(sha256) for _, sha256 in some]
-            missing = [item for item, facts in zip(some, known, strict=True) if facts is None]
-            decoded = map_in_order(decode, missing, workers)
-            for facts in known:
-                yield next(decoded) if facts is None else facts
-    finally:
-        store.close()
+    # Threads help to decode, but not to read what is stored.
+    while some := list(islice(remaining, _AT_ONCE)):
+        known = [store.get(sha256) for _, sha256 in some]
+        missing = [item for item, facts in zip(some, known, strict=True) if facts is None]
+        decoded = map_in_order(decode, missing, workers)
+        for facts in known:
+            yield next(decoded) if facts is None else facts
 
 
 class PhotoStore:
