@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 import headstart as hs
-from headstart.findings.near import Pair, groups_of, near_duplicates
+from headstart.findings.near import Pair, by_thumbnails, groups_of, near_duplicates
 from headstart.frozen.cache import Room
 from headstart.frozen.photos import PhotoFacts, photo_facts
 from headstart.images.photo import Photo
@@ -134,7 +134,7 @@ def print_recall(data: Path) -> None:
         begun = time.process_time()
         pairs = near_duplicates(
             np.concatenate([photos.vectors, vectors[here]]),
-            np.concatenate([photos.thumbnails, thumbnails[here]]),
+            by_thumbnails(np.concatenate([photos.thumbnails, thumbnails[here]])),
         )
         seconds = time.process_time() - begun
         source = np.concatenate([np.arange(num), original[here]])
@@ -149,7 +149,7 @@ def print_leaks(data: Path, sheet: Path) -> None:
     photos = photos_of(data)
     paths = photos.columns["path"]
     is_val = photos.columns["split"] == "val"
-    pairs = near_duplicates(photos.vectors, photos.thumbnails)
+    pairs = near_duplicates(photos.vectors, by_thumbnails(photos.thumbnails))
     groups = groups_of(pairs, len(paths))
     leaking = np.flatnonzero(is_val & np.isin(groups, groups[~is_val]))
     across = [pair for pair in pairs if is_val[pair.first] != is_val[pair.second]]
@@ -204,7 +204,7 @@ def print_times(folders: Sequence[Path], num: int) -> None:
 def print_time(name: str, vectors: np.ndarray, thumbnails: np.ndarray) -> None:
     """Print one row of the table of times."""
     begun = time.perf_counter(), time.process_time()
-    pairs = near_duplicates(vectors, thumbnails)
+    pairs = near_duplicates(vectors, by_thumbnails(thumbnails))
     wall, cpu = time.perf_counter() - begun[0], time.process_time() - begun[1]
     fewer = len(vectors) - len(np.unique(groups_of(pairs, len(vectors))))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from benchmarks.duplicates import photos_of
 from headstart.findings.faults import faulty_photos
-from headstart.findings.near import groups_of, near_duplicates
+from headstart.findings.near import by_thumbnails, groups_of, near_duplicates
 from headstart.frozen.photos import FACTS_PX, PhotoFacts, facts_of
 from headstart.images.decode import decode_photo
 
@@ -75,7 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for data in told.data:
         photos = photos_of(data)
         labels = photos.columns.get("label")
-        groups = groups_of(near_duplicates(photos.vectors, photos.thumbnails), len(photos.facts))
+        groups = groups_of(
+            near_duplicates(photos.vectors, by_thumbnails(photos.thumbnails)), len(photos.facts)
+        )
         faults = faulty_photos(photos.facts, None if labels is None else labels.tolist(), groups)
         counts = Counter(fault.kind for fault in faults)
         print(f"| {data.name} | {len(photos.facts):,} | {dict(counts) or 'none'} |", flush=True)

@@ -10,7 +10,7 @@ import numpy as np
 import headstart as hs
 from headstart.data.split import unit_names
 from headstart.errors import DataError
-from headstart.findings.near import groups_of, near_duplicates
+from headstart.findings.near import by_thumbnails, groups_of, near_duplicates
 from headstart.frozen.cache import Room
 from headstart.frozen.photos import photo_facts
 from headstart.images.photo import Photo
@@ -65,7 +65,9 @@ def units_of(columns: dict[str, np.ndarray], *, plain: bool = False) -> np.ndarr
     records = [Record(a, 0, None, b.sha256, group=c) for a, b, c in zip(photos, facts, groups, strict=True)]
     units = np.unique(unit_names(records), return_inverse=True)[1]
     if not plain:
-        pairs = near_duplicates(columns["vector"], np.stack([each.thumbnail for each in facts]))
+        pairs = near_duplicates(
+            columns["vector"], by_thumbnails(np.stack([each.thumbnail for each in facts]))
+        )
         firsts = np.unique(units, return_index=True)[1][units]
         units = groups_of([*pairs, *enumerate(firsts)], len(units))
     return np.unique(units, return_inverse=True)[1]

@@ -17,12 +17,16 @@ def test_pairs_are_compared_once_and_in_the_order_of_their_hashes(monkeypatch: p
     thumbnails = np.stack([whole, whole[:, ::-1], generator.integers(0, 255, (96, 96)).astype(np.uint8)])
     sha256 = [f"{number:064x}" for number in (9, 4, 7)]
     first, second = np.array([0, 0]), np.array([1, 2])
-    pairs = ComparedPairs(sha256, thumbnails, Room(print))
+    pairs = ComparedPairs(sha256, thumbnails.__getitem__, Room(print))
     found = pairs(first, second)
     pairs.close()
     assert found.tolist() == [likeness(thumbnails[[1]], thumbnails[[0]])[0], 0]
     assert found[0] >= 0.8
-    again = ComparedPairs(sha256[::-1], thumbnails[::-1], Room(print))  # the same photos in another order
-    monkeypatch.setattr(compared, "likeness", lambda *_: pytest.fail("a stored pair is compared again"))
+    again = ComparedPairs(
+        sha256[::-1], thumbnails[::-1].__getitem__, Room(print)
+    )  # the same photos in another order
+    monkeypatch.setattr(
+        compared, "likeness_of_pairs", lambda *_: pytest.fail("a stored pair is compared again")
+    )
     assert again(np.array([2, 2]), np.array([1, 0])).tolist() == found.tolist()
     again.close()

@@ -38,6 +38,7 @@ def test_a_held_out_photo_that_repeats_a_training_photo_is_one_leak() -> None:
     assert told(found) == [
         ("leak", "warning", "cat0.jpg", "cat1.jpg"),
         ("leak", "error", "dog3.jpg", "cat2.jpg"),
+        ("near-duplicate", "note", "cat2.jpg", "cat1.jpg"),  # by way of the validation photo
     ]
     assert "val photo is a copy of a training photo" in found[0].message
     assert "test photo is nearly the same as a training photo" in found[1].message

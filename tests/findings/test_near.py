@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from headstart.findings.align import likeness
-from headstart.findings.near import groups_of, near_duplicates
+from headstart.findings.near import by_thumbnails, groups_of, near_duplicates
 
 SIZE = (160, 120)
 
@@ -93,7 +93,7 @@ def test_pairs_are_found_once_and_sorted() -> None:
     images = [picture(number) for number in range(12)]
     images += [change(images[row]) for row, change in enumerate(list(CHANGES.values())[:3])]
     thumbnails = np.stack([thumbnail(each) for each in images])
-    pairs = near_duplicates(vectors_like(shown, 0.1, 12), thumbnails)
+    pairs = near_duplicates(vectors_like(shown, 0.1, 12), by_thumbnails(thumbnails))
     assert [pair[:2] for pair in pairs] == [(0, 12), (1, 13), (2, 14)]
     assert all(0.8 <= pair.similarity <= 1 for pair in pairs)
 
@@ -106,7 +106,9 @@ def test_a_group_larger_than_the_neighbours_is_connected(noise: float) -> None:
     images[-1] = images[-1].crop((20, 3, 150, 110))
     vectors = vectors_like(shown, noise, 12)
     vectors[-1] += 0.3 * np.random.default_rng(2).normal(size=64).astype(np.float32)
-    groups = groups_of(near_duplicates(vectors, np.stack([thumbnail(each) for each in images])), len(shown))
+    groups = groups_of(
+        near_duplicates(vectors, by_thumbnails(np.stack([thumbnail(each) for each in images]))), len(shown)
+    )
     assert groups.tolist() == [0] * 30 + [30] * 9 + list(range(39, 49)) + [0]
 
 
@@ -116,15 +118,15 @@ def test_the_result_does_not_depend_on_the_number_of_threads() -> None:
     images += [image.crop((20, 3, 150, 110)) for image in images]
     thumbnails = np.stack([thumbnail(each) for each in images])
     vectors = vectors_like(shown, 0.2, 40)
-    alone = near_duplicates(vectors, thumbnails, workers=0)
+    alone = near_duplicates(vectors, by_thumbnails(thumbnails), workers=0)
     assert len(alone) == 40
-    assert near_duplicates(vectors, thumbnails, workers=3) == alone
+    assert near_duplicates(vectors, by_thumbnails(thumbnails), workers=3) == alone
 
 
 @pytest.mark.parametrize("num", [0, 1, 2, 5])
 def test_few_photos_are_no_problem(num: int) -> None:
     thumbnails = np.array([thumbnail(picture(0))] * num, np.uint8).reshape(num, 96, 96)
-    pairs = near_duplicates(np.ones((num, 8), np.float32), thumbnails)
+    pairs = near_duplicates(np.ones((num, 8), np.float32), by_thumbnails(thumbnails))
     assert groups_of(pairs, num).tolist() == [0] * num
 
 

@@ -228,11 +228,9 @@ def train_one_step(network: nn.Module, at: str | int, images: torch.Tensor) -> N
 @pytest.mark.parametrize(
     ("name", "size_px", "head_name"),
     [
-        ("vgg11", 32, "classifier.6"),
         ("vgg11_bn", 32, "classifier.6"),
         ("resnet18", 32, "fc"),
         ("resnext50_32x4d", 32, "fc"),
-        ("wide_resnet50_2", 32, "fc"),
         ("mobilenet_v2", 32, "classifier.1"),
         ("mobilenet_v3_small", 32, "classifier.3"),
         ("efficientnet_b0", 32, "classifier.1"),

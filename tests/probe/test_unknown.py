@@ -9,13 +9,11 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper
-from sklearn.covariance import LedoitWolf
 
 from headstart.probe.folds import deal_folds
 from headstart.probe.unknown import (
     UNKNOWN,
     UnknownScore,
-    _Classes,
     fit_unknown,
     rejected_out_of_fold,
     rows_to_fit,
@@ -99,18 +97,6 @@ def test_the_output_of_the_graph_is_the_score(opset: int) -> None:
     }
     zeros = np.zeros((1, D), np.float32)
     assert np.isfinite(session.run([UNKNOWN], {"f": zeros, "given": logits[:1]})[0]).all()
-
-
-@pytest.mark.parametrize("number", [40, 200])  # fewer photos than features, and more
-def test_with_all_directions_the_distance_is_that_of_ledoit_and_wolf(number: int) -> None:
-    features, labels, _ = example(number)
-    rows = features / np.linalg.norm(features, axis=1, keepdims=True)
-    classes = _Classes.fit(rows, labels, D)
-    centred = rows - classes.means[labels]
-    reference = LedoitWolf(assume_centered=True).fit(centred * np.sqrt(number / (number - K)))
-    differences = rows[:, None] - classes.means
-    expected = np.einsum("nkd,de,nke->nk", differences, reference.precision_, differences).min(1)
-    np.testing.assert_allclose(classes.distances(rows), expected, rtol=1e-3)
 
 
 def test_the_same_photos_give_the_same_bits() -> None:

@@ -106,7 +106,9 @@ def test_a_training_whose_export_disagrees_fails_and_leaves_no_onnx(
     assert not (tmp_path / "run" / "model.onnx").exists()
 
 
-@pytest.mark.parametrize("name", ["timm/test_resnet", "mnasnet0_5", "googlenet"])
+@pytest.mark.parametrize(
+    "name", ["timm/test_resnet", "mnasnet0_5", pytest.param("googlenet", marks=pytest.mark.slow)]
+)
 def test_a_saved_network_comes_back_bit_for_bit(name: str, tmp_path: Path) -> None:
     backbone = resolve(name)
     network = replace_head(create_native(backbone), 3)

@@ -70,7 +70,7 @@ def test_inputs_without_height_and_width_are_refused() -> None:
         check_mirror(phase, (17, 90), Layout())
 
 
-@pytest.mark.parametrize("head", ["linear", "stages"])
+@pytest.mark.parametrize("head", ["linear", pytest.param("stages", marks=pytest.mark.slow)])
 def test_a_phase_learns_from_mirrored_maps_without_further_passes(
     head: str, photos: Path, tmp_path: Path
 ) -> None:

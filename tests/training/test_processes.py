@@ -120,8 +120,14 @@ def source_for(data: Path, listing: Listing, process: Any, **settings: Any) -> F
     )
 
 
-@pytest.mark.parametrize("augment", ["none", "light"])
-@pytest.mark.parametrize("features", ["store", "live"])
+@pytest.mark.parametrize(
+    ("features", "augment"),
+    [
+        ("store", "light"),
+        ("live", "none"),
+        *(pytest.param(*other, marks=pytest.mark.slow) for other in (("store", "none"), ("live", "light"))),
+    ],
+)
 def test_each_photo_is_read_by_one_of_the_processes(
     features: str, augment: str, photos: Path, reads: Reads, monkeypatch: pytest.MonkeyPatch
 ) -> None:

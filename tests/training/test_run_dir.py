@@ -116,7 +116,9 @@ def test_a_drawing_that_fails_costs_a_warning(
     assert capsys.readouterr().err.count("the watcher Curves failed") == 1
 
 
-@pytest.mark.parametrize("name", ["metrics.json", "model.onnx", "model.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["metrics.json", "model.onnx", pytest.param("model.safetensors", marks=pytest.mark.slow)]
+)
 def test_results_that_cannot_be_written_end_in_an_error_and_the_run_can_be_resumed(
     name: str, train: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,7 +79,12 @@ def write_series(data: Path, *, copied: bool, grouped: bool) -> Path:
 
 @pytest.mark.parametrize(
     ("copied", "grouped", "features"),
-    [(False, True, "store"), (True, False, "store"), (False, False, "store"), (False, False, "live")],
+    [
+        (False, True, "store"),
+        (True, False, "store"),
+        (False, False, "store"),
+        pytest.param(False, False, "live", marks=pytest.mark.slow),
+    ],
 )
 def test_groups_copies_and_near_duplicates_stay_in_one_fold_and_the_run_records_its_estimate(
     copied: bool, grouped: bool, features: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]

@@ -44,7 +44,7 @@ def test_the_file_reads_the_stages_and_its_scores_are_those_of_the_run(
     "settings",
     [
         {"phases": [{"optimizer": "exact", "augment": "light", "views": 2}]},
-        {"features": "live"},
+        pytest.param({"features": "live"}, marks=pytest.mark.slow),
         {"resize": "pad", "size_px": 96},
     ],
     ids=["views", "live", "other input"],

@@ -93,7 +93,10 @@ def names_of(info: ModelInfo) -> tuple[str, ...]:
 
 
 def estimates_of(
-    answers: Answers, info: ModelInfo, sizes: Sequence[tuple[int, int] | None] | None = None
+    answers: Answers,
+    info: ModelInfo,
+    sizes: Sequence[tuple[int, int] | None] | None = None,
+    scores: Scores | None = None,
 ) -> Estimates:
     """Return all scores with intervals.
 
@@ -101,6 +104,7 @@ def estimates_of(
         answers: At least one row, for example ``answers.of_source("test")``.
         info: Description of the model.
         sizes: Width and height of each photo in pixels; None where they are unknown.
+        scores: All scores, if they are known already.
 
     Raises:
         UsageError: There are no answers, or they belong to another model.
@@ -108,7 +112,7 @@ def estimates_of(
     measures, units = measures_of(answers, info), answers.units
     num_errors = len(np.unique(units[measures.is_wrong]))
     # As elsewhere, to the last bit: the order of additions differs.
-    known = scores_of(answers, info).summary
+    known = (scores or scores_of(answers, info)).summary
     overall = {
         name: estimate(each, units, num_errors, known.get(name)) for name, each in measures.overall.items()
     }
@@ -174,9 +178,10 @@ def headline_of(answers: Answers, info: ModelInfo) -> dict[str, Any]:
 
     Arguments and errors are those of ``estimates_of``.
     """
-    overall = estimates_of(answers, info).overall
+    scores = scores_of(answers, info)
+    overall = estimates_of(answers, info, scores=scores).overall
     found: dict[str, Any] = {}
-    for name, value in summary_of(answers, info).items():
+    for name, value in summary_of(answers, info, scores).items():
         found[name] = value
         if name in overall:
             interval = overall[name].interval

@@ -139,11 +139,12 @@ def _scored(predictor: Predictor, records: Sequence[Record]) -> Evaluation:
     notes = [note_on_groups(answers, predictor.info)]
     if predictor.path is not None:
         notes = [*notes_on_seen(Path(predictor.path).parent, answers.sha256), *notes]
+    scores = scores_of(answers, predictor.info)
     return Evaluation(
         split=None,
         photos=tuple(record.photo for record in records),
-        scores=scores_of(answers, predictor.info),
-        estimates=estimates_of(answers, predictor.info, sizes),
+        scores=scores,
+        estimates=estimates_of(answers, predictor.info, sizes, scores),
         unreadable=tuple(unreadable),
         notes=tuple(filter(None, notes)),
     )

@@ -36,12 +36,13 @@ def measures_of(answers: Answers, info: ModelInfo) -> Measures:
         return task.measures(answers.label, answers.outputs, answers.loss, info)
 
 
-def summary_of(answers: Answers, info: ModelInfo) -> dict[str, float]:
+def summary_of(answers: Answers, info: ModelInfo, scores: Scores | None = None) -> dict[str, float]:
     """Return the main scores, with their names in ``history.csv`` without ``val_``.
 
     Args:
         answers: At least one row, for example ``answers.of_source("val")``.
         info: Description of the model.
+        scores: All scores, if they are known already.
 
     Returns:
         ``loss``, and for one class: ``accuracy``; several labels: ``accuracy`` (of single decisions at a
@@ -51,7 +52,7 @@ def summary_of(answers: Answers, info: ModelInfo) -> dict[str, float]:
     Raises:
         UsageError: There are no answers, or they belong to another model.
     """
-    scores = scores_of(answers, info)
+    scores = scores or scores_of(answers, info)
     names = tasks.of(info.task).metrics_of(info.num_box_classes)
     found = {name: scores.summary[name] for name in names}
     defined = {name: 0.0 if math.isnan(value) else value for name, value in found.items()}

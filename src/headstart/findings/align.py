@@ -17,12 +17,15 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from headstart.findings.repetition import repetition
 from headstart.frozen.photos import THUMBNAIL_PX
 
 SAME_GREY: Final = 0.85
 """Least correlation of the grey levels of two photos that show the same picture."""
 SAME_DETAIL: Final = 0.8
 """Least correlation of their details. Different guitars on white reach 0.78; see docs/measurements.md."""
+_SOME_REPETITION, _BY_REPETITION, _MOST_DETAIL = 0.2, 0.5, 0.97
+"""The limit for patterns that repeat themselves: it rises with their repetition above the first number."""
 _MIN_DETAIL: Final = 0.1  # standard deviation of details; those of a blank photo are noise
 _WEAK: Final = 4  # grey levels; details that are weaker count less
 _MIN_COVER: Final = 0.25  # part of each photo that the other shows
@@ -61,40 +64,66 @@ def likeness(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         (P,) float32: the correlation of their details where they overlap, 0.8..1, if both show the same
         picture, otherwise 0. Photos without details, such as black ones, are not judged and have 0.
     """
-    num = len(first)
-    pair = np.tile(np.arange(num), 2)  # each pair is tried as it is, and with the second photo mirrored
-    a = np.concatenate([first, first])
-    b = np.concatenate([second, second[:, :, ::-1]])
-    found = np.zeros(num, np.float32)
-    pose, grey = _best_start(_pooled(a, _FINE_PX), _pooled(b, _FINE_PX))
+    pairs = np.arange(len(first))
+    return likeness_of_pairs(np.concatenate([first, second]), pairs, pairs + len(first))
+
+
+def likeness_of_pairs(pictures: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return how alike pairs of photos are, of which each may be in several.
+
+    Args:
+        pictures: (N, 96, 96) uint8, thumbnails.
+        first: (P,) ints, rows.
+        second: (P,) ints, rows.
+
+    Returns:
+        (P,) float32, as by ``likeness``.
+    """
+    # Each pair is tried as it is, and with the second photo mirrored, which is the row N further down.
+    pair = np.tile(np.arange(len(first)), 2)
+    one, other = np.tile(first, 2), np.concatenate([second, second + len(pictures)])
+    found = np.zeros(len(first), np.float32)
+    if not len(first):
+        return found
+    scales = _scales_of(pictures)
+    pose, grey = _best_start(scales[_FINE_PX], one, other)
     (there,) = np.nonzero(grey >= _IS_THERE)
-    np.maximum.at(found, pair[there], _compare(a[there], b[there], pose[there]))
+    np.maximum.at(found, pair[there], _compare(scales, one[there], other[there], pose[there]))
     (live,) = np.nonzero((grey >= _MIN_START) & (found[pair] == 0))
     for size_px, num_steps, least_grey, least_detail in _LEVELS:
-        small = _pooled(a[live], size_px), _pooled(b[live], size_px)
-        pose[live], grey, detail = _refine(*small, pose[live], num_steps)
+        at_scale = scales[size_px]
+        pose[live], grey, detail = _refine(at_scale[one[live]], at_scale[other[live]], pose[live], num_steps)
         live = live[(grey >= least_grey) & (detail >= least_detail)]
-    np.maximum.at(found, pair[live], _compare(a[live], b[live], pose[live]))
+    np.maximum.at(found, pair[live], _compare(scales, one[live], other[live], pose[live]))
     return found
 
 
-def _best_start(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _scales_of(pictures: np.ndarray) -> dict[int, np.ndarray]:
+    """Return pictures and then their mirror images, (2 N, S, S) float32 for each size S."""
+    scales = {THUMBNAIL_PX: np.concatenate([pictures, pictures[:, :, ::-1]]).astype(np.float32)}
+    for size_px in (48, 24, 12):
+        scales[size_px] = _halved(scales[2 * size_px])
+    return scales
+
+
+def _best_start(pictures: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the best of 38 poses, in which one whole photo is a part of the other, and its correlation.
 
     Args:
-        a: (P, S, S) float32.
-        b: (P, S, S) float32.
+        pictures: (N, S, S) float32.
+        first: (P,) ints, rows.
+        second: (P,) ints, rows.
     """
-    parts_of_a, parts_of_b = _parts(a), _parts(b)  # (P, 19, 144)
+    parts = _parts(pictures)  # (N, 19, 144)
     correlation = np.concatenate(
         [
-            (parts_of_a @ parts_of_b[:, 0, :, None])[:, :, 0],
-            (parts_of_b @ parts_of_a[:, 0, :, None])[:, :, 0],
+            (parts[first] @ parts[second, 0, :, None])[:, :, 0],
+            (parts[second] @ parts[first, 0, :, None])[:, :, 0],
         ],
         axis=1,
     )
     best = correlation.argmax(1)
-    return _STARTS[best], correlation[np.arange(len(a)), best]
+    return _STARTS[best], correlation[np.arange(len(first)), best]
 
 
 def _parts(pictures: np.ndarray) -> np.ndarray:
@@ -104,7 +133,7 @@ def _parts(pictures: np.ndarray) -> np.ndarray:
     in_x = (pictures @ filters.reshape(-1, size_px).T).reshape(num, size_px, len(_PARTS), _START_PX)
     parts = np.stack([filters[y] @ in_x[:, :, x] for y, x in _BOXES], 1).reshape(num, len(_BOXES), -1)
     parts -= parts.mean(-1, keepdims=True)
-    parts /= np.maximum(np.linalg.norm(parts, axis=-1, keepdims=True), 1e-3)
+    parts /= np.maximum(np.sqrt(np.einsum("nbi,nbi->nb", parts, parts))[:, :, None], 1e-3)
     return parts
 
 
@@ -166,30 +195,41 @@ def _refine(
     return pose, _correlation(*pictures)[0], _of_details(*pictures)[0]
 
 
-def _compare(a: np.ndarray, b: np.ndarray, pose: np.ndarray) -> np.ndarray:
+def _compare(
+    scales: dict[int, np.ndarray], first: np.ndarray, second: np.ndarray, pose: np.ndarray
+) -> np.ndarray:
     """Return the correlation of details where photos overlap, (P,); 0 if the pictures are different.
 
     Args:
-        a: (P, 96, 96).
-        b: (P, 96, 96).
+        scales: The pictures by their size.
+        first: (P,) ints, rows.
+        second: (P,) ints, rows.
         pose: (P, 2, 3) float32.
     """
     area = np.abs(np.linalg.det(pose[:, :, :2]))
     # The photo that shows less is the second one, so that the other is magnified and loses nothing.
-    swap = (area > 1)[:, None, None]
-    a, b = np.where(swap, b, a).astype(np.float32), np.where(swap, a, b)
-    pose = np.where(swap, _inverse(pose), pose)
+    swap = area > 1
+    first, second = np.where(swap, second, first), np.where(swap, first, second)
+    pose = np.where(swap[:, None, None], _inverse(pose), pose)
     area = np.minimum(area, 1 / area)
-    shape = len(a), THUMBNAIL_PX, THUMBNAIL_PX
-    seen = _warped(a, pose, margin_px=0)
-    levels = _pooled(seen.levels.reshape(shape), _FINE_PX)
-    inside = _pooled(seen.inside.reshape(shape), _FINE_PX) > 0.999
-    target = _pooled(b, _FINE_PX)
+    shape = len(first), THUMBNAIL_PX, THUMBNAIL_PX
+    seen = _warped(scales[THUMBNAIL_PX][first], pose, margin_px=0)
+    levels = _halved(seen.levels.reshape(shape))
+    inside = _halved(seen.inside.reshape(shape)) > 0.999
+    target = scales[_FINE_PX][second]
     grey, _, num = _correlation(levels, target, inside)
     detail, std = _of_details(levels, target, inside)
     cover = num / _FINE_PX**2
     same = (grey >= SAME_GREY) & (detail >= SAME_DETAIL) & (std >= _MIN_DETAIL) & (cover * area >= _MIN_COVER)
+    rows = np.flatnonzero(same)
+    same[rows] = detail[rows] >= _least_detail(target[rows])
     return np.where(same, np.minimum(detail, 1), 0).astype(np.float32)
+
+
+def _least_detail(pictures: np.ndarray) -> np.ndarray:
+    """Return the least correlation of details for pictures that repeat themselves more or less, (P,)."""
+    surplus = _BY_REPETITION * (repetition(_details(pictures)) - _SOME_REPETITION)
+    return np.asarray(np.clip(SAME_DETAIL + surplus, SAME_DETAIL, _MOST_DETAIL))
 
 
 def _correlation(
@@ -270,18 +310,22 @@ def _standardised(levels: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, n
 def _mean_of_nine(pictures: np.ndarray) -> np.ndarray:
     """Return the mean of each pixel and its eight neighbours; edges are repeated."""
     size_px = pictures.shape[1]
-    wide = np.pad(pictures, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    wide = np.empty((len(pictures), size_px + 2, size_px + 2), np.float32)
+    wide[:, 1:-1, 1:-1] = pictures
+    wide[:, [0, -1], 1:-1] = pictures[:, [0, -1]]
+    wide[:, :, [0, -1]] = wide[:, :, [1, -2]]
     rows = wide[:, :size_px] + wide[:, 1:-1] + wide[:, 2:]
     total: np.ndarray = rows[:, :, :size_px] + rows[:, :, 1:-1] + rows[:, :, 2:]
-    return total / np.float32(9)
+    total *= np.float32(1 / 9)
+    return total
 
 
-def _pooled(pictures: np.ndarray, size_px: int) -> np.ndarray:
-    """Return pictures at a size that divides theirs, (P, size_px, size_px) float32."""
-    factor = pictures.shape[1] // size_px
-    blocks = pictures.reshape(len(pictures), size_px, factor, size_px, factor)
-    total = sum(blocks[:, :, y, :, x].astype(np.float32) for y in range(factor) for x in range(factor))
-    return np.asarray(total, np.float32) / np.float32(factor**2)
+def _halved(pictures: np.ndarray) -> np.ndarray:
+    """Return (P, S, S) float32 pictures at half their size."""
+    rows = pictures[:, ::2] + pictures[:, 1::2]
+    total: np.ndarray = rows[:, :, ::2] + rows[:, :, 1::2]
+    total *= np.float32(0.25)
+    return total
 
 
 def _grid(size_px: int) -> tuple[np.ndarray, np.ndarray]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
 import numpy as np
 
-from headstart.findings.align import likeness
+from headstart.findings.align import likeness_of_pairs
 from headstart.frozen.cache import OptionalStore, Room, cache_folder
 from headstart.frozen.fingerprint import DECODER
 from headstart.frozen.store import FeatureStore
 
-_VERSION: Final = 1  # raised when pictures are compared otherwise
+_VERSION: Final = 2  # raised when pictures are compared otherwise
 
 
 class ComparedPairs:
@@ -24,11 +24,13 @@ class ComparedPairs:
     of the data.
     """
 
-    def __init__(self, sha256: Sequence[str], thumbnails: np.ndarray, room: Room | None) -> None:
+    def __init__(
+        self, sha256: Sequence[str], thumbnails: Callable[[np.ndarray], np.ndarray], room: Room | None
+    ) -> None:
         """
         Args:
             sha256: Of each of the N photos.
-            thumbnails: (N, 96, 96) uint8.
+            thumbnails: Returns the thumbnails of some rows, (M, 96, 96) uint8.
             room: Opens the file; None if nothing is stored.
         """
         self._sha256 = [bytes.fromhex(each) for each in sha256]
@@ -50,8 +52,9 @@ class ComparedPairs:
         found = np.array([np.nan if each is None else each[0] for each in known], np.float32)
         missing = np.flatnonzero(np.isnan(found))
         if len(missing):
-            ones, others = (np.array([pairs[place][side] for place in missing]) for side in (0, 1))
-            found[missing] = likeness(self._thumbnails[ones], self._thumbnails[others])
+            rows, places = np.unique([pairs[place] for place in missing.tolist()], return_inverse=True)
+            ones, others = places.reshape(-1, 2).T
+            found[missing] = likeness_of_pairs(self._thumbnails(rows), ones, others)
             for place in missing.tolist():
                 self._put(keys[place], found[place : place + 1])
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -70,13 +71,16 @@ def duplicates(
     members: dict[int, list[int]] = {}
     for original, copy in copies:
         members.setdefault(original, [original]).append(copy)
-    yield from _within(photos, members.values(), near)
+    yield from _within(photos, members.values(), near, groups)
 
 
 def _within(
-    photos: Sequence[LabelledPhoto], copies: Iterable[Sequence[int]], near: Iterable[tuple[int, int]]
+    photos: Sequence[LabelledPhoto],
+    copies: Iterable[Sequence[int]],
+    near: Iterable[tuple[int, int]],
+    groups: Sequence[int],
 ) -> Iterator[Finding]:
-    """Yield a finding for each photo that repeats another one of its split."""
+    """Yield a finding for each photo that repeats another one of its split, directly or by way of others."""
     group = list(range(len(photos)))
     for rows in copies:
         first_of: dict[str, int] = {}
@@ -84,7 +88,11 @@ def _within(
             if (original := first_of.setdefault(_side(photos[row]), row)) != row:
                 group[row] = original
                 yield _repeated(photos[row], photos[original], is_near=False)
-    for one, other in near:
+    firsts: dict[tuple[str, int], int] = {}
+    for row, photo in enumerate(photos):
+        firsts.setdefault((_side(photo), groups[row]), row)
+    through_others = ((firsts[_side(photo), groups[row]], row) for row, photo in enumerate(photos))
+    for one, other in itertools.chain(near, through_others):
         a, b = sorted((_root(group, one), _root(group, other)))
         if a != b and _side(photos[one]) == _side(photos[other]):
             group[b] = a

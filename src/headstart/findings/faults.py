@@ -44,6 +44,7 @@ _MANY_LABELS: Final = 5  # photos of a placeholder that occurs under several lab
 _MANY: Final = 10  # and under one label
 _FOR_MEDIAN: Final = 100  # photos of a group
 _SAME_LEVELS: Final = 1.5  # mean difference of grey levels from the group's median picture
+_AT_ONCE: Final = 64  # thumbnails, to limit the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +91,9 @@ def _blank(facts: Sequence[PhotoFacts]) -> Iterable[Fault]:
     contrasts = [each.contrast for each in facts]
     scale = min(max(float(np.median(contrasts)) / _FULL_CONTRAST, _LEAST_SCALE), 1) if contrasts else 1
     usual = _usual(contrasts)
-    ranges = [int(each.thumbnail.max()) - int(each.thumbnail.min()) for each in facts]
     is_blank = np.array([each <= _BLANK_CONTRAST * scale for each in contrasts], bool)
-    is_blank &= np.array([each <= _BLANK_RANGE * scale for each in ranges], bool)
+    for row in np.flatnonzero(is_blank).tolist():
+        is_blank[row] = int(np.ptp(facts[row].thumbnail)) <= _BLANK_RANGE * scale
     is_sure = np.array([each.contrast <= _NO_CONTRAST or _is_extreme(each) for each in facts], bool)
     doubtful = _unless_common(is_blank & ~is_sure)
     for row in sorted([*np.flatnonzero(is_blank & is_sure).tolist(), *doubtful]):
@@ -144,34 +145,42 @@ def _blurred(facts: Sequence[PhotoFacts], shown: np.ndarray) -> Iterable[Fault]:
     Smooth photos, such as those of fog, have a low sharpness, too, but few coarse details either.
     """
     sharpness = np.array([each.sharpness for each in facts])
-    fine = np.array([_fineness(each.thumbnail) for each in facts])
     large = np.array([max(each.width_px, each.height_px) >= THUMBNAIL_PX for each in facts]) & shown
+    is_blurred = large & (sharpness < _SHARPNESS)
+    if not is_blurred.any():
+        return
+    fine = _fineness([each.thumbnail for each in facts])
     logs = np.log(sharpness + 0.01), np.log(fine)
-    limits = [
-        np.median(each[large]) - _FAR_SHARPNESS * _spread(each[large]) if large.any() else 0 for each in logs
-    ]
-    is_blurred = large & (sharpness < _SHARPNESS) & (fine < _FINE)
-    is_blurred &= (logs[0] < limits[0]) & (logs[1] < limits[1])
+    limits = [np.median(each[large]) - _FAR_SHARPNESS * _spread(each[large]) for each in logs]
+    is_blurred &= (fine < _FINE) & (logs[0] < limits[0]) & (logs[1] < limits[1])
     usual = _usual(sharpness)
     for row in _most_unusual(is_blurred, -logs[0] - logs[1]):
         sentence = f"It looks blurred: sharpness {sharpness[row]:.1f} (usual: {usual})."
         yield Fault(row, "blurred", "warning", sentence)
 
 
-def _fineness(thumbnail: np.ndarray) -> float:
-    """Return the variance of the Laplacian of a thumbnail by that at a quarter of its size."""
+def _fineness(thumbnails: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the variance of the Laplacian of each thumbnail by that at a quarter of its size, (N,)."""
     quarter = THUMBNAIL_PX // 4
-    small = thumbnail.reshape(quarter, 4, quarter, 4).mean((1, 3))
-    # Levels are rounded, which adds 20 / 12 to the first and a sixteenth of it to the second.
-    noise = 20 / 12
-    fine = _laplacian(thumbnail.astype(np.float64)) - noise
-    return max(fine, 0.1) / max(_laplacian(small) - noise / 16, 0.1)
+    ratios = []
+    for first in range(0, len(thumbnails), _AT_ONCE):
+        levels = np.stack(thumbnails[first : first + _AT_ONCE]).astype(np.int32)
+        # Sums of 16 levels: their Laplacian has 256 times the variance of that of the means.
+        small = levels.reshape(-1, quarter, 4, quarter, 4).sum((2, 4))
+        # Levels are rounded, which adds 20 / 12 to the first and a sixteenth of it to the second.
+        noise = 20 / 12
+        fine, coarse = _laplacian(levels) - noise, _laplacian(small) / 256 - noise / 16
+        ratios.append(np.maximum(fine, 0.1) / np.maximum(coarse, 0.1))
+    return np.concatenate(ratios)
 
 
-def _laplacian(levels: np.ndarray) -> float:
-    """Return the variance of the Laplacian."""
-    around = levels[:-2, 1:-1] + levels[2:, 1:-1] + levels[1:-1, :-2] + levels[1:-1, 2:]
-    return float((around - 4 * levels[1:-1, 1:-1]).var())
+def _laplacian(levels: np.ndarray) -> np.ndarray:
+    """Return the variance of the Laplacian of (N, S, S) int32 pictures, (N,) float64."""
+    around = levels[:, :-2, 1:-1] + levels[:, 2:, 1:-1] + levels[:, 1:-1, :-2] + levels[:, 1:-1, 2:]
+    around -= 4 * levels[:, 1:-1, 1:-1]
+    values = around.reshape(len(levels), -1)
+    mean = values.mean(1)
+    return np.asarray(np.einsum("ij,ij->i", values, values, dtype=np.int64) / values.shape[1] - mean * mean)
 
 
 def _tiny(facts: Sequence[PhotoFacts]) -> Iterable[Fault]:

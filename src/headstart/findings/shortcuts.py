@@ -76,12 +76,12 @@ class Property:
 
     Attributes:
         name: Its name in findings.
-        values: Returns the property of a photo as numbers.
+        values: Returns the property of N photos as numbers, (N, P).
         text: Describes the property of some photos of a class.
     """
 
     name: str
-    values: Callable[[PhotoFacts], tuple[float, ...]]
+    values: Callable[[Sequence[PhotoFacts]], np.ndarray]
     text: Callable[[Sequence[PhotoFacts]], str]
 
 
@@ -129,7 +129,7 @@ def predict_by(
         labels: (N,) ints, their classes.
         folds: (N,) ints, at least two different ones.
     """
-    values = np.array([(0.0,) if of is None else of.values(photo) for photo in facts], float)
+    values = np.zeros((len(facts), 1)) if of is None else of.values(facts)
     return _cross_validated(values, labels, folds)
 
 
@@ -272,15 +272,19 @@ def _best_division(bins: np.ndarray, labels: np.ndarray, num_classes: int) -> tu
     return best
 
 
-def _edge_colours(photo: PhotoFacts) -> tuple[float, float]:
-    """Return the grey level of the top and bottom edges, and of the left and right ones; -1 if not even."""
-    grey = photo.thumbnail.astype(float)
-    return _edge_colour(grey), _edge_colour(grey.T)
+def _numbers(of_photo: Callable[[PhotoFacts], tuple[float, ...]]) -> Callable[..., np.ndarray]:
+    return lambda photos: np.array([of_photo(photo) for photo in photos], float)
 
 
-def _edge_colour(grey: np.ndarray) -> float:
-    edges = np.stack([grey[:_FRAME_PX], grey[-_FRAME_PX:]])
-    return float(edges.mean()) if edges.std() <= _EVEN else -1.0
+def _edge_colours(photos: Sequence[PhotoFacts]) -> np.ndarray:
+    """Return the grey level of the top and bottom edges, and of the left and right ones, (N, 2).
+
+    It is -1 where the edges do not have one colour.
+    """
+    grey = [photo.thumbnail for photo in photos]
+    pairs = [[(each[:_FRAME_PX], each[-_FRAME_PX:]) for each in side] for side in (grey, [g.T for g in grey])]
+    edges = np.array(pairs, float).reshape(2, len(grey), -1)
+    return np.where(edges.std(2) <= _EVEN, edges.mean(2), -1.0).T
 
 
 def _median(values: Sequence[float]) -> float:
@@ -302,23 +306,23 @@ def _of_sizes(photos: Sequence[PhotoFacts]) -> str:
 
 
 def _of_borders(photos: Sequence[PhotoFacts]) -> str:
-    levels = [level for photo in photos for level in _edge_colours(photo)]
+    levels = _edge_colours(photos).ravel().tolist()
     known = [level for level in levels if level >= 0]
     middle = f", median grey level {_median(known):.0f} of 255" if known else ""
     return f"{len(known) / max(len(levels), 1):.0%} pairs of edges of one colour{middle}"
 
 
 PROPERTIES: Final = (
-    Property("width and height", lambda p: (p.width_px, p.height_px), _of_sizes),
+    Property("width and height", _numbers(lambda p: (p.width_px, p.height_px)), _of_sizes),
     Property(
         "aspect ratio",
-        lambda p: (p.width_px / p.height_px,),
+        _numbers(lambda p: (p.width_px / p.height_px,)),
         lambda photos: f"a median of {_median([p.width_px / p.height_px for p in photos]):.2f}",
     ),
-    Property("file type", lambda p: tuple(float(p.format == name) for name in FORMATS), _of_types),
+    Property("file type", _numbers(lambda p: tuple(float(p.format == name) for name in FORMATS)), _of_types),
     Property(
         "file size",
-        lambda p: (p.num_bytes,),
+        _numbers(lambda p: (p.num_bytes,)),
         lambda photos: f"a median of {_median([p.num_bytes for p in photos]) / 1000:.3g} kB",
     ),
     Property("border colour", _edge_colours, _of_borders),

@@ -8,25 +8,32 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from typing import Final
+from contextlib import AbstractContextManager, closing, nullcontext
+from typing import Final, Protocol
 
 import numpy as np
 
 from headstart import tasks
-from headstart.errors import ImageError
 from headstart.findings.compared import ComparedPairs
 from headstart.findings.duplicates import copies_of
 from headstart.findings.near import groups_of, near_duplicates
+from headstart.findings.thumbnails import Thumbnails
 from headstart.frozen.cache import Room
-from headstart.frozen.photos import THUMBNAIL_PX, PhotoFacts, PhotoStore, photo_facts
+from headstart.frozen.photos import PhotoFacts, PhotoStore
 from headstart.records import Dataset, Record
 
 MOST_PHOTOS: Final = 50_000
 """With more photos, near-duplicates are not looked for: the time grows with the square of their number."""
 
+MANY_PHOTOS: Final = 2000
+"""From this number of photos on, the search takes seconds and shows its progress."""
+
 
 def near_pairs(
-    records: Sequence[Record], vectors: Callable[[], np.ndarray | None], room: Room | None
+    records: Sequence[Record],
+    vectors: Callable[[], np.ndarray | None],
+    room: Room | None,
+    counting: Callable[[str, int], AbstractContextManager[Counting]] | None = None,
 ) -> list[tuple[int, int]] | None:
     """Return the pairs of rows whose photos are different files that show nearly the same.
 
@@ -34,6 +41,7 @@ def near_pairs(
         records: N photos.
         vectors: Returns (N, D) float32, their pooled features; None if they have none.
         room: Opens the store of facts; photos without stored facts are decoded. None if nothing is stored.
+        counting: Shows progress, if there are many photos (``Watchers.counting``).
 
     Returns:
         None if they were not looked for.
@@ -41,24 +49,44 @@ def near_pairs(
     if len(records) > MOST_PHOTOS or (of_photos := vectors()) is None:
         return None
     is_copy = {copy for _, copy in copies_of(records)}
-    thumbnails = np.empty((len(records), THUMBNAIL_PX, THUMBNAIL_PX), np.uint8)
-    rows: list[int] = []
-    found = photo_facts(((record.photo, record.sha256) for record in records), room)
-    for row, facts in enumerate(found):
-        if row not in is_copy and not isinstance(facts, ImageError):
-            thumbnails[len(rows)] = facts.thumbnail
-            rows.append(row)
-    if len(rows) < 2:
-        return []
-    if len(rows) < len(records):
-        of_photos = of_photos[rows]
-    thumbnails = thumbnails[: len(rows)]
-    compared = ComparedPairs([records[row].sha256 for row in rows], thumbnails, room)
-    try:
-        pairs = near_duplicates(of_photos, thumbnails, compare=compared)
-    finally:
-        compared.close()
-    return [(rows[one], rows[other]) for one, other, _ in pairs]
+    places = [place for place in range(len(records)) if place not in is_copy]
+    originals = [records[place] for place in places]
+    is_shown = counting is not None and len(originals) >= MANY_PHOTOS
+    with (
+        counting("Near-duplicates", len(originals)) if counting and is_shown else nullcontext() as counter,
+        closing(Thumbnails(originals, room)) as thumbnails,
+    ):
+        rows = np.array(thumbnails.rows, np.intp)
+        if len(rows) < 2:
+            return []
+        places = [places[row] for row in thumbnails.rows]
+        if len(places) < len(records):
+            of_photos = of_photos[places]
+        sha256 = [records[place].sha256 for place in places]
+        with closing(ComparedPairs(sha256, lambda some: thumbnails(rows[some]), room)) as compared:
+            progress = _Progress(counter, len(originals))
+            pairs = near_duplicates(of_photos, compared, advance=progress.to)
+    return [(places[one], places[other]) for one, other, _ in pairs]
+
+
+class Counting(Protocol):
+    """Counts photos."""
+
+    def advance(self, photos: int) -> object:
+        """Count some more."""
+
+
+class _Progress:
+    """Turns fractions of a whole into numbers of photos."""
+
+    def __init__(self, counter: Counting | None, num_photos: int) -> None:
+        self._counter, self._num_photos, self._num_done = counter, num_photos, 0
+
+    def to(self, fraction: float) -> None:
+        number = int(fraction * self._num_photos) - self._num_done
+        if self._counter is not None and number > 0:
+            self._num_done += number
+            self._counter.advance(number)
 
 
 def with_near_duplicates(dataset: Dataset, near: Sequence[tuple[int, int]] | None) -> Dataset:

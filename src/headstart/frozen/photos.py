@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -28,6 +29,7 @@ FACTS_PX: Final = 512
 """Smallest length of a JPEG's shorter side, in pixels, when it is decoded for its facts."""
 
 _VERSION: Final = 1  # raised when facts are computed otherwise
+_AT_ONCE: Final = 256  # photos between whose reading and decoding there is a pause
 _SCALE_PX: Final = 256  # longer side at which brightness, contrast and sharpness are measured
 
 _ROW: Final = np.dtype(
@@ -141,11 +143,19 @@ def photo_facts(
         DataError: The SHA-256 of a photo differs.
     """
     store = PhotoStore(room)
+    try:
+        yield from facts_from(store, photos, workers=workers)
+    finally:
+        store.close()
 
-    def look(item: tuple[Photo, str]) -> PhotoFacts | ImageError:
+
+def facts_from(
+    store: PhotoStore, photos: Iterable[tuple[Photo, str]], *, workers: int | None = None
+) -> Iterator[PhotoFacts | ImageError]:
+    """Yield the facts of photos as ``photo_facts`` does, from a store that is open and stays open."""
+
+    def decode(item: tuple[Photo, str]) -> PhotoFacts | ImageError:
         photo, sha256 = item
-        if (facts := store.get(sha256)) is not None:
-            return facts
         try:
             data = photo.content()
             if hashlib.sha256(data).hexdigest() != sha256:
@@ -157,10 +167,14 @@ def photo_facts(
         store.put(facts)
         return facts
 
-    try:
-        yield from map_in_order(look, photos, workers)
-    finally:
-        store.close()
+    remaining = iter(photos)
+    # Threads help to decode, but not to read what is stored.
+    while some := list(islice(remaining, _AT_ONCE)):
+        known = [store.get(sha256) for _, sha256 in some]
+        missing = [item for item, facts in zip(some, known, strict=True) if facts is None]
+        decoded = map_in_order(decode, missing, workers)
+        for facts in known:
+            yield next(decoded) if facts is None else facts
 
 
 class PhotoStore:

@@ -8,14 +8,15 @@ normalised features, with the shrinkage of Ledoit and Wolf 2004, Journal of Mult
 from __future__ import annotations
 
 import math
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from headstart.cores import num_cores
+from headstart.probe.class_distances import Classes, distances_out_of_fold, fit_classes
 
 UNKNOWN: Final = "unknown"
 """Name of the output with the scores of photos."""
@@ -119,8 +120,9 @@ def fit_unknown(
     known, energies = _normalised(features), _energy(logits)
     # BLAS in one thread: its bits depend on how many it has. The folds are what is done at the same time.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(num_cores()) as threads:
-        distances = _distances_out_of_fold(known, labels, fold, rank, threads)
-        classes = _Classes.fit(known, labels, rank)
+        whole = threads.submit(fit_classes, known, labels, rank)
+        distances = distances_out_of_fold(known, labels, fold, rank, threads)
+        classes = whole.result()
     if not (energies.std() > _LEAST_SPREAD and distances.std() > _LEAST_SPREAD):  # nor NaN
         return None
     scores = (energies - energies.mean()) / energies.std() + (distances - distances.mean()) / distances.std()
@@ -147,22 +149,8 @@ def _threshold(scores: np.ndarray, share: float) -> float:
     return float(np.float32(np.sort(scores)[place]))
 
 
-def _distances_out_of_fold(
-    known: np.ndarray, labels: np.ndarray, fold: np.ndarray, rank: int, threads: Executor
-) -> np.ndarray:
-    """Return the distance of each photo from the classes that the other folds describe, (N,)."""
-    distances = np.empty(len(known))
-
-    def measure(each: int) -> None:
-        rest, apart = fold != each, fold == each
-        distances[apart] = _Classes.fit(known[rest], labels[rest], rank).distances(known[apart])
-
-    list(threads.map(measure, np.unique(fold).tolist()))
-    return distances
-
-
 def _weighted(
-    classes: _Classes, energies: np.ndarray, distances: np.ndarray, scores: np.ndarray, share: float
+    classes: Classes, energies: np.ndarray, distances: np.ndarray, scores: np.ndarray, share: float
 ) -> UnknownScore:
     """Return the sum of both parts, each standardised by its values for known photos."""
     scale = 1 / math.sqrt(classes.variance * distances.std())
@@ -181,66 +169,6 @@ def _weighted(
         threshold=_threshold(scores, share),
         known=scores,
     )
-
-
-@dataclass(frozen=True, eq=False)
-class _Classes:
-    """Classes of normalised features that have one covariance.
-
-    Attributes:
-        means: (K, D) float64, of the classes that have photos.
-        axes: (R, D) float64, principal directions of the covariance.
-        shares: (R,), 1 - (variance of other directions) / (variance along this one), 0..1.
-        variance: Variance along all other directions.
-    """
-
-    means: np.ndarray
-    axes: np.ndarray
-    shares: np.ndarray
-    variance: float
-
-    @classmethod
-    def fit(cls, rows: np.ndarray, labels: np.ndarray, rank: int) -> Self:
-        """Describe classes by (N, D) rows."""
-        _, index = np.unique(labels, return_inverse=True)
-        means = np.stack([rows[index == each].mean(0) for each in range(index.max() + 1)])
-        centred = (rows - means[index]) / math.sqrt(max(len(rows) - len(means), 1))
-        num, width = centred.shape
-        is_wide = num < width
-        gram = centred @ centred.T if is_wide else centred.T @ centred
-        values, vectors = np.linalg.eigh(gram)
-        values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
-        kept = min(rank, int((values > 1e-9 * values[0]).sum()))
-        axes = vectors[:, :kept].T
-        if is_wide:
-            axes = axes @ centred / np.sqrt(values[:kept])[:, None]
-        shrinkage = _shrinkage(centred, values)
-        rest = values[kept:].sum() / max(width - kept, 1)
-        base = (1 - shrinkage) * rest + shrinkage * values.sum() / width
-        along = (1 - shrinkage) * (values[:kept] - rest)
-        return cls(means, axes, np.maximum(along / (along + base), 0), float(base))
-
-    def distances(self, rows: np.ndarray) -> np.ndarray:
-        """Return the squared Mahalanobis distances of (N, D) rows from the nearest class, (N,)."""
-        inside = np.sqrt(self.shares)[:, None] * self.axes
-        whole = np.square(rows).sum(1)[:, None] - 2 * rows @ self.means.T + np.square(self.means).sum(1)
-        part, means = rows @ inside.T, self.means @ inside.T
-        along = np.square(part).sum(1)[:, None] - 2 * part @ means.T + np.square(means).sum(1)
-        return np.asarray((whole - along).min(1) / self.variance)
-
-
-def _shrinkage(centred: np.ndarray, values: np.ndarray) -> float:
-    """Return how far a covariance is to be shrunk towards one variance, 0..1 (Ledoit and Wolf).
-
-    Args:
-        centred: (N, D), whose ``centred.T @ centred`` is the covariance.
-        values: Its eigenvalues, but for zeros.
-    """
-    num, width = centred.shape
-    norm = float(np.square(values).sum())
-    spread = float(np.square(np.square(centred).sum(1)).sum()) - norm / num
-    apart = norm - float(values.sum()) ** 2 / width
-    return float(np.clip(spread / apart, 0, 1)) if apart > 0 else 1.0
 
 
 def _normalised(features: np.ndarray) -> np.ndarray:

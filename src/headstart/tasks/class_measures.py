@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -10,13 +12,13 @@ import numpy as np
 from headstart.tasks.measures import (
     Measure,
     Measures,
-    f1,
-    f1_of_class,
+    f1_from_share,
     mean,
     mean_of,
     mean_of_shares,
     roc_auc,
     share,
+    share_of,
 )
 
 _TOP: Final = (3, 5)
@@ -44,19 +46,18 @@ def measure_classes(
     predicted, num = logits.argmax(1), len(class_names)
     normaliser, brier = _softmax_sums(logits, labels)
 
-    def columns() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        return ((labels == k, predicted == k) for k in range(num))
-
     def areas() -> Iterator[Measure]:
         return (roc_auc(labels == k, np.exp(logits[:, k] - normaliser)) for k in range(num))
 
-    parts = {name: _of_class(*column) for name, column in zip(class_names, columns(), strict=True)}
+    having, saying = _rows_by_class(labels, num), _rows_by_class(predicted, num)
     is_right = predicted == labels
+    of_classes = map(_of_class, having, saying, itertools.repeat(is_right))
+    parts = dict(zip(class_names, of_classes, strict=True))
     overall = {
         "accuracy": share(is_right),
         **{f"top_{k}": share(_is_in_top(labels, logits, k)) for k in top_of(num)},
         "balanced_accuracy": mean_of_shares([part["recall"] for part in parts.values()], len(labels)),
-        "macro_f1": mean_of(f1(*column) for column in columns()),
+        "macro_f1": _macro_f1(labels, predicted, is_right, num),
         "roc_auc": mean_of(areas()),
         "loss": mean(losses, "positive"),
         "brier": mean(brier, "positive"),
@@ -65,8 +66,36 @@ def measure_classes(
     return Measures(overall, parts, ~is_right, of_predicted, is_right)
 
 
-def _of_class(has: np.ndarray, said: np.ndarray) -> dict[str, Measure]:
-    return {"precision": share(has, said), "recall": share(said, has), "f1": f1_of_class(has, said)}
+def _rows_by_class(classes: np.ndarray, num_classes: int) -> list[np.ndarray]:
+    """Return the rows of each class, in ascending order."""
+    order = np.argsort(classes, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(classes, minlength=num_classes))[:-1])
+
+
+def _of_class(having: np.ndarray, saying: np.ndarray, is_right: np.ndarray) -> dict[str, Measure]:
+    """Return the scores of a class from the rows that have it and those that are predicted to."""
+    either = np.union1d(having, saying)
+    f1 = share_of(either, is_right)
+    return {
+        "precision": share_of(saying, is_right),
+        "recall": share_of(having, is_right),
+        "f1": replace(f1, value=f1_from_share(f1.value), kind="f1"),
+    }
+
+
+def _macro_f1(labels: np.ndarray, predicted: np.ndarray, is_right: np.ndarray, num_classes: int) -> Measure:
+    """Return the mean of ``measures.f1`` of all classes: a photo counts for its own and the predicted one."""
+    has, said, hits = (
+        np.bincount(each, minlength=num_classes) for each in (labels, predicted, labels[is_right])
+    )
+    total, either = has + said, has + said - hits
+    with np.errstate(invalid="ignore", divide="ignore"):  # a class that neither occurs nor is predicted
+        values = 2 * hits / total
+        factors = np.sqrt(either / np.maximum(either - 1, 1)) * len(labels) / total
+    of_label, of_predicted = (-values[each] * factors[each] for each in (labels, predicted))
+    moved = np.where(is_right, (2 - 2 * values[labels]) * factors[labels], of_label + of_predicted)
+    num_defined = int((total > 0).sum())
+    return Measure(float(np.nansum(values) / num_defined), moved / num_defined, "unit")
 
 
 def _is_in_top(labels: np.ndarray, logits: np.ndarray, k: int) -> np.ndarray:

@@ -73,9 +73,15 @@ def share(values: np.ndarray, counts: np.ndarray | None = None) -> Measure:
         values: (N,) or (N, K).
         counts: (N,) bool; None if all do.
     """
-    rows = None if counts is None else np.flatnonzero(counts)
-    values = (values if rows is None else values[rows]).astype(np.float64)
-    return Measure(float(values.mean()) if values.size else math.nan, values, "share", rows)
+    if counts is not None:
+        return share_of(np.flatnonzero(counts), values)
+    values = values.astype(np.float64)
+    return Measure(float(values.mean()) if values.size else math.nan, values, "share")
+
+
+def share_of(rows: np.ndarray, values: np.ndarray) -> Measure:
+    """Return the mean of values in 0..1, (N,) or (N, K), over some rows."""
+    return replace(share(values[rows]), rows=rows)
 
 
 def mean(values: np.ndarray, kind: Kind) -> Measure:
@@ -160,18 +166,21 @@ def roc_auc(has: np.ndarray, scores: np.ndarray) -> Measure:
     Source: DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44, 837-845.
     """
     num = len(has)
-    positive, negative = np.sort(scores[has]), np.sort(scores[~has])
+    positive, negative = scores[has], scores[~has]
     if not len(positive) or not len(negative):
         return Measure(math.nan, np.zeros(num), "unit")
-
-    def below(ranked: np.ndarray) -> np.ndarray:
-        left, right = (np.searchsorted(ranked, scores, side) for side in ("left", "right"))
-        return np.asarray((left + right) / (2 * len(ranked)))
-
-    of_photo = np.where(has, below(negative), 1 - below(positive))
+    of_photo = np.empty(num)
+    of_photo[has] = _share_below(np.sort(negative), positive)
+    of_photo[~has] = 1 - _share_below(np.sort(positive), negative)
     value = float(of_photo[has].mean())
     weight = np.where(has, num / len(positive), num / len(negative))
     return Measure(value, (of_photo - value) * weight, "unit")
+
+
+def _share_below(ranked: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return which part of some sorted scores is below each score; equal ones count half."""
+    left, right = (np.searchsorted(ranked, scores, side) for side in ("left", "right"))
+    return np.asarray((left + right) / (2 * len(ranked)))
 
 
 def average_precision(has: np.ndarray, scores: np.ndarray, value: float) -> Measure:

@@ -112,7 +112,10 @@ class GroundFloor:
         """Compare the photos by the features of the last stage."""
         plain, room = self._features.plain, self._features.room
         return near_pairs(
-            records, lambda: np.stack([*plain.activations.rows((record, 0) for record in records)]), room
+            records,
+            lambda: np.stack([*plain.activations.rows((record, 0) for record in records)]),
+            room,
+            self._watchers.counting,
         )
 
     def begin(

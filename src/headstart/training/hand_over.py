@@ -176,7 +176,8 @@ def _metrics(
     if model.by_folds is not None:
         metrics["folds"] = model.by_folds.summary(info)
     if "test" in scored:
-        metrics["test"] = metrics_of(scores_of(scored["test"], info), estimates_of(scored["test"], info))
+        scores = scores_of(scored["test"], info)
+        metrics["test"] = metrics_of(scores, estimates_of(scored["test"], info, scores=scores))
     return metrics
 
 

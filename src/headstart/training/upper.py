@@ -122,7 +122,7 @@ class UpperFloor:
         progress, features = self._run.progress, self._features
         if progress.phase == progress.epoch == progress.batch == 0:
             room = self._setup.source.room if features.plain.is_kept else None
-            near = near_pairs(records, lambda: features.vectors(records), room)
+            near = near_pairs(records, lambda: features.vectors(records), room, self._watchers.counting)
             progress.near = None
             if near is not None:
                 progress.near = [(records[one].sha256, records[other].sha256) for one, other in near]

@@ -120,20 +120,21 @@ def _look(
 ) -> tuple[Dataset, Known]:
     """Read the photos; compute features and answers where they are wanted and possible."""
     backbone = "quick" if quick else find_graph(config, listing.task, watchers.say)
-    with watchers.counting("Photos", len(listing.candidates)) as counter:
-        if isinstance(backbone, str):
+    if isinstance(backbone, str):
+        with watchers.counting("Photos", len(listing.candidates)) as counter:
             checks = map_in_order(check_photo, (each.photo for each in listing.candidates), config.workers)
             dataset = check_images(listing, config.allow_quarantined, lambda: counter.advance(1), checks)
-            reason = "they need features, which --quick does not compute" if quick else backbone
-            unchecked = [f"near-duplicates and wrong labels: {reason}"]
-            return dataset, Known(_splits(dataset), None, _facts(dataset, room), unchecked=unchecked)
-        with open_for_photos(backbone, listing, config, watchers.say) as features:
+        reason = "they need features, which --quick does not compute" if quick else backbone
+        unchecked = [f"near-duplicates and wrong labels: {reason}"]
+        return dataset, Known(_splits(dataset), None, _facts(dataset, room), unchecked=unchecked)
+    with open_for_photos(backbone, listing, config, watchers.say) as features:
+        with watchers.counting("Photos", len(listing.candidates)) as counter:
             dataset = read_photos(features, listing, config.allow_quarantined, counter.advance)
-            photos = dataset.records
-            rows = features.activations.rows((photo, 0) for photo in photos)
-            near = near_pairs(photos, lambda: np.stack(list(rows)), room)
-            dataset = with_near_duplicates(dataset, near)
-            outputs, has_answer = _answers(dataset, backbone, features)
+        photos = dataset.records
+        rows = features.activations.rows((photo, 0) for photo in photos)
+        near = near_pairs(photos, lambda: np.stack(list(rows)), room, watchers.counting)
+        dataset = with_near_duplicates(dataset, near)
+        outputs, has_answer = _answers(dataset, backbone, features)
     facts = _facts(dataset, room)
     return dataset, Known(_splits(dataset), near, facts, outputs, has_answer)
 
