@@ -39,6 +39,10 @@ Views = Annotated[
 ]
 
 
+Draw = Annotated[
+    Path | None,
+    typer.Option(help="New folder for copies of the photos with predictions drawn.", metavar="FOLDER"),
+]
 Explain = Annotated[
     Path | None,
     typer.Option(
@@ -85,10 +89,7 @@ def predict(
         Path | None, typer.Option(metavar="FILE", help="Output file. [default: standard output]")
     ] = None,
     views: Views = 1,
-    draw: Annotated[
-        Path | None,
-        typer.Option(help="New folder for copies of the photos with predictions drawn.", metavar="FOLDER"),
-    ] = None,
+    draw: Draw = None,
     explain: Explain = None,
     similar: Similar = 0,
 ) -> None:
@@ -114,7 +115,7 @@ def predict(
         predict_iter = _with_similar(predictor, predict_iter, similar)
     unfinished = None
     if out is not None:
-        settings = _settings_of_predictions(model, shown, views, draw, explain, similar or 0)
+        settings = _settings_of_predictions(model, shown, views, draw, explain, similar)
         unfinished = PredictionsFile(out, settings)
         predictions = unfinished.predictions(photos, predict_iter)
         _tell_reused(unfinished.num_known)
@@ -124,9 +125,7 @@ def predict(
     predictions = _with_pictures(predictions, predictor, draw, explain, is_continued=is_continued)
     errors: list[str] = []
     with unfinished or nullcontext(sys.stdout) as file:
-        num_errors = _write(
-            file, format_, _collecting(errors, predictions), predictor.info, top_k, similar or 0
-        )
+        num_errors = _write(file, format_, _collecting(errors, predictions), predictor.info, top_k, similar)
     if num_errors:
         _tell_unreadable(num_errors, errors)
         raise typer.Exit(1)

@@ -94,9 +94,8 @@ def finish(
     is_plain = is_solved and config.phases[0].augment == "none"
     unknown = _find_unknown(last, splits, outputs, answered if is_plain else None) if wanted else None
     graph, info = _with_unknown(graph, info, last, unknown)
-    has_changed = bool(
-        info.thresholds or (calibration and calibration.is_needed) or info.unknown_threshold is not None
-    )
+    is_calibrated = calibration is not None and calibration.is_needed
+    has_changed = bool(info.thresholds) or is_calibrated or info.unknown_threshold is not None
     if has_changed:
         info = with_thresholds(info, splits.val, outputs)
     heat_map = with_heat_map(graph, info)
@@ -104,8 +103,7 @@ def finish(
     finished = Predictor.from_bytes(model, providers=providers)
     if isinstance(unknown, Unknown):
         unknown.refuse_disagreement(finished, is_on_cpu=providers == CPU)
-    is_network_calibrated = calibration is None or calibration.is_in_weights
-    parity = _parity(finished if is_network_calibrated else predictor, network, splits)
+    parity = _parity(finished, predictor, calibration, network, splits)
     if has_changed:
         save_network(run.path / "model.safetensors", network, info)
     run.write_bytes("model.onnx", model)
@@ -127,7 +125,15 @@ def _facts(run: RunDir, setup: Setup, parity: Parity) -> dict[str, Any]:
     }
 
 
-def _parity(predictor: Predictor, network: nn.Module, splits: Splits) -> Parity:
+def _parity(
+    finished: Predictor,
+    uncalibrated: Predictor,
+    calibration: Calibration | None,
+    network: nn.Module,
+    splits: Splits,
+) -> Parity:
+    """Compare the file with the network, which may not be calibrated, on a few validation photos."""
+    predictor = finished if calibration is None or calibration.is_in_weights else uncalibrated
     photos = splits.val[:: math.ceil(len(splits.val) / _PARITY_PHOTOS)]
     return check_parity(predictor, network, [photo.photo for photo in photos])
 
