@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 
 from headstart.config.backbone import contradictions_of_backbone
 from headstart.config.checking import as_it_is, check_fields, checked, setting, settings_of
+from headstart.config.paths import absolute_paths, like_data
 from headstart.config.phase import PhaseConfig, of_last_phase
 from headstart.config.phases import OF_A_PHASE, RECIPES, changes_of, contradictions, phases_of, read_recipe
 from headstart.config.toml import read_toml
@@ -102,6 +103,19 @@ class TrainConfig:
         shown="the column group, if it exists",
         metavar="COLUMN|REGEX",
         commands=("features", "evaluate", "recommend", "check"),
+    )
+    images: str | None = _labels(
+        None,
+        "folder in which the photos of a label file are found by name",
+        shown="the label file's own",
+        metavar="FOLDER",
+    )
+    label_from: str | None = _labels(
+        None,
+        "regular expression that finds the label in the path of each photo: the named group label, and group "
+        "and split if they exist",
+        shown="none",
+        metavar="REGEX",
     )
     boxes: str = _labels(
         "refuse",
@@ -360,20 +374,15 @@ class TrainConfig:
         Its path begins like ``data`` if it lies there, and is absolute if not. The paths of its photos in the
         files of a run are then the same if the run is resumed.
         """
-        if not isinstance(self.val, str):
-            return None
-        data, val = Path(self.data), Path(self.val).absolute()
-        if not val.exists():  # the error names it as the user did
-            return self.val
-        folder = data if data.is_dir() else data.parent
-        below = folder.absolute()
-        return str(folder / val.relative_to(below)) if val.is_relative_to(below) else str(val)
+        return like_data(self.data, self.val) if isinstance(self.val, str) else None
 
     @property
     def source_options(self) -> dict[str, Any]:
         """Keyword arguments for ``read_source`` that concern photos and labels."""
         names = ("task", "target", "image_column", "label_column", "split_column", "group_by", "boxes")
-        return {name: getattr(self, name) for name in (*names, "allow_quarantined", "decisions")}
+        others = ("label_from", "allow_quarantined", "decisions")
+        images = None if self.images is None else like_data(self.data, self.images)
+        return {name: getattr(self, name) for name in (*names, *others)} | {"images": images}
 
     @property
     def val_fraction(self) -> float:
@@ -382,15 +391,7 @@ class TrainConfig:
 
     def absolute(self) -> Self:
         """Return a copy with absolute paths, so that a run can be resumed from any folder."""
-        is_path = self.weights not in ("default", "random") and Path(self.weights).exists()
-        return dataclasses.replace(
-            self,
-            data=str(Path(self.data).absolute()),
-            val=str(Path(self.val).absolute()) if isinstance(self.val, str) else self.val,
-            decisions=str(Path(self.decisions).absolute()) if self.decisions else None,
-            backbone=str(Path(self.backbone).absolute()) if self.backbone_is_file else self.backbone,
-            weights=str(Path(self.weights).absolute()) if is_path else self.weights,
-        )
+        return dataclasses.replace(self, **absolute_paths(self))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for TOML, without settings that are None, which TOML cannot express."""

@@ -48,6 +48,8 @@ def read_source(
     split_column: str | None = None,
     group_by: str | None = None,
     boxes: str = "refuse",
+    images: str | os.PathLike[str] | None = None,
+    label_from: str | None = None,
     allow_quarantined: float | None = None,
     decisions: str | os.PathLike[str] | None = None,
     for_training: bool = True,
@@ -67,6 +69,9 @@ def read_source(
             path; by default a table's column ``group``, if it exists.
         boxes: How to treat photos with several objects if one box is predicted: ``"refuse"``, ``"skip"`` or
             ``"largest"``.
+        images: The folder in which the photos of a label file are found by name; by default the file's own.
+        label_from: A regular expression that finds the label in the path of a photo, with the named group
+            ``label`` (or one group), and ``group`` and ``split`` if they exist.
         allow_quarantined: Fraction of the photos that may have wrong labels, 0..1; None for the default.
         decisions: A ``findings.csv`` with decisions about the photos: see ``data/decisions.py``.
         for_training: Also check that a model can be trained on the labels.
@@ -80,8 +85,15 @@ def read_source(
     _refuse_unknown("task", task, ("auto", *tasks.TASKS))
     _refuse_unknown("boxes", boxes, BOXES)
     columns = (image_column, label_column, split_column, group_by)
-    options = Options(task, _names_of(target), *columns, boxes, allow_quarantined, for_training)
+    folder = None if images is None else os.fsdecode(images)
+    options = Options(
+        task, _names_of(target), *columns, boxes, allow_quarantined, for_training, folder, label_from
+    )
     _refuse_missing(data, val)
+    if folder is not None and not Path(folder).is_dir():
+        raise DataError(
+            f"images is {folder!r}, which is not a folder. Name the folder that holds the photos."
+        )
     decided = read_decisions(decisions)
     listing = _listing(data, val, options)
     return apply_decisions(listing, decided) if decided.source else listing
@@ -160,7 +172,7 @@ def _labels_of_folder(path: str, options: Options, split: str | None) -> Labels 
     coco = find_coco(path)
     if not coco and not has_xml(path):
         return None
-    voc = find_voc(path)
+    voc = find_voc(path, options.images)
     folders = _class_like(path, voc.images)
     kinds = []
     if coco:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ TABLE_SUFFIXES: Final = frozenset({".csv", ".tsv", ".parquet", ".pq", ".jsonl", 
 """Lower-case suffixes of table files."""
 
 _BATCH_ROWS: Final = 4096
+_SEPARATOR_LINE: Final = re.compile(r'"?sep=([,;\t|])"?\s*', re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,9 @@ def _open_text(path: str) -> TextIO:
 def _open_csv(path: str, image_column: str) -> Table:
     with _open_text(path) as file:
         header = next((line for line in file if line.strip()), "")
+        # Excel writes and reads a first line that names the separator.
+        if separator := _SEPARATOR_LINE.fullmatch(header):
+            header = next((line for line in file if line.strip()), "")
     if not header:
         raise DataError(f"{path!r} is empty. Its first line must name the columns, as in image,label")
 
@@ -82,7 +87,11 @@ def _open_csv(path: str, image_column: str) -> Table:
             return []
 
     # The one that gives the column that must be there; otherwise the one that gives most columns.
-    delimiter = max(",;\t", key=lambda delimiter: (image_column in names(delimiter), len(names(delimiter))))
+    delimiter = (
+        separator[1]
+        if separator
+        else max(",;\t", key=lambda delimiter: (image_column in names(delimiter), len(names(delimiter))))
+    )
     columns = names(delimiter)
 
     def rows(used: Sequence[str], errors: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -90,12 +99,15 @@ def _open_csv(path: str, image_column: str) -> Table:
         with _open_text(path) as file:
             reader = csv.reader(file, delimiter=delimiter, strict=True)
             line, header_seen = 1, False
+            separator_seen = separator is None
             try:
                 for cells in reader:
                     first, line = line, reader.line_num + 1
                     if not cells:
                         continue
-                    if not header_seen:
+                    if not separator_seen:
+                        separator_seen = any(cell.strip() for cell in cells)
+                    elif not header_seen:
                         header_seen = header_seen or any(cell.strip() for cell in cells)
                     elif len(cells) != len(columns):
                         too_many = f"Put a cell that holds {delimiter!r} into double quotes"
