@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from headstart.images.photo import Photo
 from headstart.images.view import Box
 
 TaskName: TypeAlias = str
 """Name of a task: a key of ``tasks.TASKS``."""
+
+FRACTIONS: Final = (1.0, 1.0)
+"""Declared size of a photo whose box is in fractions of its width and height."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from tests.data.conftest import photo
 
+from headstart.data.check import check_images
 from headstart.data.sources.source import read_source
 from headstart.errors import HeadstartError
 from headstart.records import Listing
@@ -130,13 +136,447 @@ FOUND_BY_NAME = {
 }
 
 
+BOXES = {"a.jpg": ("cat", (1, 1, 5, 5), None), "b.jpg": ("dog", (2, 0, 8, 6), None)}  # of photos of 8 x 6
+CAT_DOG = {"a.jpg": ("cat", None), "b.jpg": ("dog", None)}
+SEVERAL = {"a.jpg": (("cat", "dog"), None), "b.jpg": (("dog",), None), "c.jpg": ((), None)}
+IN_SPLITS = {"train/a.jpg": ("cat", "train"), "train/b.jpg": ("dog", "train"), "test/c.jpg": ("cat", "test")}
+
+TABLES = {
+    "Roboflow: _classes.csv in each split, one class each": Export(
+        {
+            **photos(*IN_SPLITS),
+            "train/_classes.csv": lines("filename, cat, dog", "a.jpg, 1, 0", "b.jpg, 0, 1"),
+            "test/_classes.csv": lines("filename, cat, dog", "c.jpg, 1, 0"),
+            "README.roboflow.txt": b"exported",
+        },
+        IN_SPLITS,
+        said=("'cat', 'dog' as one-hot classes (one class per photo",),
+    ),
+    "Roboflow: _classes.csv with several classes in one split": Export(
+        {
+            **photos(*IN_SPLITS),
+            "train/_classes.csv": lines("filename, cat, dog", "a.jpg, 1, 1", "b.jpg, 0, 1"),
+            "test/_classes.csv": lines("filename, cat, dog", "c.jpg, 1, 0"),
+        },
+        {
+            "train/a.jpg": (("cat", "dog"), "train"),
+            "train/b.jpg": (("dog",), "train"),
+            "test/c.jpg": (("cat",), "test"),
+        },
+        task="multilabel",
+    ),
+    "plant pathology: ids and one-hot columns": Export(
+        {
+            **photos("images/Train_0.jpg", "images/Train_1.jpg"),
+            "train.csv": lines("image_id,healthy,rust,scab", "Train_0,0,1,0", "Train_1,1,0,0"),
+        },
+        {"images/Train_0.jpg": ("rust", None), "images/Train_1.jpg": ("healthy", None)},
+        "train.csv",
+    ),
+    "ISIC: one-hot columns with decimals": Export(
+        {
+            **photos("ISIC_2019_Training_Input/ISIC_1.jpg", "ISIC_2019_Training_Input/ISIC_2.jpg"),
+            "GroundTruth.csv": lines("image,MEL,NV,UNK", "ISIC_1,1.0,0.0,0.0", "ISIC_2,0.0,1.0,0.0"),
+        },
+        {
+            "ISIC_2019_Training_Input/ISIC_1.jpg": ("MEL", None),
+            "ISIC_2019_Training_Input/ISIC_2.jpg": ("NV", None),
+        },
+        "GroundTruth.csv",
+    ),
+    "CelebA: attributes of 1 and -1": Export(
+        {
+            **photos("img/1.jpg", "img/2.jpg"),
+            "attr.csv": lines("image_id,Hat,Male", "1.jpg,-1,-1", "2.jpg,1,1"),
+        },
+        {"img/1.jpg": ((), None), "img/2.jpg": (("Hat", "Male"), None)},
+        "attr.csv",
+        "multilabel",
+    ),
+    "one-hot columns by name, among others": Export(
+        {
+            **photos("a.jpg", "b.jpg"),
+            "t.csv": lines("image,cat,dog,blurred,age", "a.jpg,1,0,1,3", "b.jpg,0,1,1,4"),
+        },
+        CAT_DOG,
+        "t.csv",
+        options={"label_column": "cat,dog"},
+    ),
+    "Keras: filename and class": Export(
+        {**photos("a.jpg", "b.jpg"), "t.csv": lines("filename,class", "a.jpg,cat", "b.jpg,dog")},
+        CAT_DOG,
+        "t.csv",
+    ),
+    "TensorFlow object detection: boxes with a class": Export(
+        {
+            **photos("train/a.jpg", "train/b.jpg"),
+            "train/_annotations.csv": lines(
+                "filename,width,height,class,xmin,ymin,xmax,ymax",
+                "a.jpg,8,6,cat,1,1,5,5",
+                "b.jpg,8,6,dog,2,0,8,6",
+            ),
+        },
+        {f"train/{name}": (*answer[:2], "train") for name, answer in BOXES.items()},
+        task="box",
+    ),
+    "Excel: a line that names the separator": Export(
+        {**photos("a.jpg", "b.jpg"), "t.csv": lines("sep=;", "image;label", "a.jpg;cat", "b.jpg;dog")},
+        CAT_DOG,
+        "t.csv",
+    ),
+    "Hugging Face: metadata.csv above the splits": Export(
+        {
+            **photos(*IN_SPLITS),
+            "metadata.csv": lines("file_name,label", "train/a.jpg,cat", "train/b.jpg,dog", "test/c.jpg,cat"),
+        },
+        IN_SPLITS,
+        said=("Splits are the names of the upper folders",),
+    ),
+    "Hugging Face: metadata.jsonl in the splits": Export(
+        {
+            **photos(*IN_SPLITS),
+            "train/metadata.jsonl": lines(
+                '{"file_name": "a.jpg", "label": "cat"}', '{"file_name": "b.jpg", "label": "dog"}'
+            ),
+            "test/metadata.jsonl": lines('{"file_name": "c.jpg", "label": "cat"}'),
+        },
+        IN_SPLITS,
+    ),
+    "a list of objects": Export(
+        {
+            **photos("a.jpg", "b.jpg"),
+            "t.json": as_json([{"image": "a.jpg", "label": "cat"}, {"image": "b.jpg", "label": "dog"}]),
+        },
+        CAT_DOG,
+        "t.json",
+    ),
+    "labels by name": Export(
+        {**photos("a.jpg", "b.jpg"), "t.json": as_json({"a.jpg": "cat", "b.jpg": "dog"})}, CAT_DOG, "t.json"
+    ),
+    "several labels by name": Export(
+        {
+            **photos("a.jpg", "b.jpg", "c.jpg"),
+            "t.json": as_json({"a.jpg": ["cat", "dog"], "b.jpg": ["dog"], "c.jpg": []}),
+        },
+        SEVERAL,
+        "t.json",
+        "multilabel",
+    ),
+    **{
+        f"pandas: to_json(orient={orient!r})": Export(
+            {**photos("a.jpg", "b.jpg"), "t.json": as_json(content)}, CAT_DOG, "t.json"
+        )
+        for orient, content in {
+            "columns": {"image": {"0": "a.jpg", "1": "b.jpg"}, "label": {"0": "cat", "1": "dog"}},
+            "index": {"0": {"image": "a.jpg", "label": "cat"}, "1": {"image": "b.jpg", "label": "dog"}},
+            "split": {
+                "columns": ["image", "label"],
+                "index": [0, 1],
+                "data": [["a.jpg", "cat"], ["b.jpg", "dog"]],
+            },
+            "table": {
+                "schema": {"fields": [{"name": "image"}, {"name": "label"}]},
+                "data": [
+                    {"index": 0, "image": "a.jpg", "label": "cat"},
+                    {"index": 1, "image": "b.jpg", "label": "dog"},
+                ],
+            },
+            "list": {"image": ["a.jpg", "b.jpg"], "label": ["cat", "dog"]},
+        }.items()
+    },
+}
+
+
+def task_of_label_studio(image: str, *results: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": 1,
+        "data": {"image": image},
+        "annotations": [{"id": 1, "result": list(results)}],
+        "predictions": [],
+    }
+
+
+def choices(*names: str) -> dict[str, Any]:
+    return {"from_name": "choice", "to_name": "image", "type": "choices", "value": {"choices": list(names)}}
+
+
+def rectangle(name: str, x: float, y: float, width: float, height: float) -> dict[str, Any]:
+    value = {"x": x, "y": y, "width": width, "height": height, "rotation": 0, "rectanglelabels": [name]}
+    size = {"original_width": 8, "original_height": 6, "image_rotation": 0}
+    return {"from_name": "label", "to_name": "image", "type": "rectanglelabels", "value": value, **size}
+
+
+COCO_IMAGES = [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}]
+COCO_CLASSES = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+TOOLS = {
+    "Label Studio: choices, uploaded photos": Export(
+        {
+            **photos("a.jpg", "b.jpg"),
+            "t.json": as_json(
+                [
+                    task_of_label_studio("/data/upload/3/1a2b3c4d-a.jpg", choices("cat")),
+                    task_of_label_studio("/data/upload/3/5e6f7a8b-b.jpg", choices("dog")),
+                    {"id": 3, "data": {"image": "/data/upload/3/00000000-c.jpg"}, "annotations": []},
+                ]
+            ),
+        },
+        CAT_DOG,
+        "t.json",
+        said=("1 task of", "without an annotation"),
+    ),
+    "Label Studio: several choices, local files": Export(
+        {
+            **photos("set/a.jpg", "set/b.jpg"),
+            "t.json": as_json(
+                [
+                    task_of_label_studio("/data/local-files/?d=set/a.jpg", choices("cat", "dog")),
+                    task_of_label_studio("/data/local-files/?d=set%2Fb.jpg", choices("dog")),
+                ]
+            ),
+        },
+        {"set/a.jpg": (("cat", "dog"), None), "set/b.jpg": (("dog",), None)},
+        "t.json",
+        "multilabel",
+    ),
+    "Label Studio: rectangles": Export(
+        {
+            **photos("a.jpg", "b.jpg"),
+            "t.json": as_json(
+                [
+                    task_of_label_studio(
+                        "https://storage/x/a.jpg?token=1", rectangle("cat", 12.5, 100 / 6, 50, 400 / 6)
+                    ),
+                    task_of_label_studio("s3://bucket/b.jpg", rectangle("dog", 25, 0, 75, 100)),
+                ]
+            ),
+        },
+        BOXES,
+        "t.json",
+        "box",
+    ),
+    "Label Studio: JSON-MIN with choices": Export(
+        {
+            **photos("a.jpg", "b.jpg", "c.jpg"),
+            "t.json": as_json(
+                [
+                    {
+                        "image": "/data/upload/1/1a2b3c4d-a.jpg",
+                        "id": 1,
+                        "choice": {"choices": ["cat", "dog"]},
+                    },
+                    {"image": "/data/upload/1/1a2b3c4d-b.jpg", "id": 2, "choice": "dog", "annotator": 1},
+                    {"image": "/data/upload/1/1a2b3c4d-c.jpg", "id": 3, "choice": {"choices": []}},
+                ]
+            ),
+        },
+        SEVERAL,
+        "t.json",
+        "multilabel",
+    ),
+    "Create ML: centres of boxes": Export(
+        {
+            **photos("a.jpg", "b.jpg"),
+            "_annotations.createml.json": as_json(
+                [
+                    {
+                        "image": "a.jpg",
+                        "annotations": [
+                            {"label": "cat", "coordinates": {"x": 3, "y": 3, "width": 4, "height": 4}}
+                        ],
+                    },
+                    {
+                        "image": "b.jpg",
+                        "annotations": [
+                            {"label": "dog", "coordinates": {"x": 5, "y": 3, "width": 6, "height": 6}}
+                        ],
+                    },
+                ]
+            ),
+        },
+        BOXES,
+        "_annotations.createml.json",
+        "box",
+    ),
+    "COCO: ids as text": Export(
+        {
+            **photos("a.jpg", "b.jpg"),
+            "t.json": as_json(
+                {
+                    "images": [{**each, "id": str(each["id"])} for each in COCO_IMAGES],
+                    "annotations": [
+                        {"id": "1", "image_id": "1", "category_id": 1, "bbox": [1, 1, 4, 4]},
+                        {"id": "2", "image_id": 2, "category_id": "2", "bbox": [2, 0, 6, 6]},
+                    ],
+                    "categories": COCO_CLASSES,
+                }
+            ),
+        },
+        BOXES,
+        "t.json",
+        "box",
+    ),
+    **{
+        f"COCO without boxes, {task}": Export(
+            {
+                **photos("a.jpg", "b.jpg"),
+                "t.json": as_json(
+                    {
+                        "images": COCO_IMAGES,
+                        "annotations": [
+                            {"id": number, "image_id": image, "category_id": name, "bbox": []}
+                            for number, (image, name) in enumerate(pairs)
+                        ],
+                        "categories": COCO_CLASSES,
+                    }
+                ),
+            },
+            labels,
+            "t.json",
+            task,
+            said=("No annotation has a box",),
+        )
+        for task, pairs, labels in (
+            ("classification", [(1, 1), (2, 2)], CAT_DOG),
+            ("multilabel", [(1, 1), (1, 2), (2, 2)], {name: SEVERAL[name] for name in CAT_DOG}),
+        )
+    },
+    "YOLO: classification": Export(
+        photos("train/cat/a.jpg", "train/dog/b.jpg", "val/cat/c.jpg"),
+        {
+            "train/cat/a.jpg": ("cat", "train"),
+            "train/dog/b.jpg": ("dog", "train"),
+            "val/cat/c.jpg": ("cat", "val"),
+        },
+    ),
+    "YOLO: boxes, as Ultralytics lays them out": Export(
+        {
+            **photos("images/train/a.jpg", "images/val/b.jpg"),
+            "labels/train/a.txt": lines("0 0.375 0.5 0.5 0.6"),
+            "labels/val/b.txt": lines("0 0.5 0.5 1 1"),
+            "data.yaml": lines(
+                "path: ../set", "train: images/train", "names:", "  0: cat # a cat", "  1: dog"
+            ),
+        },
+        {
+            "images/train/a.jpg": ("cat", (0.125, 0.2, 0.625, 0.8), "train"),
+            "images/val/b.jpg": ("cat", (0, 0, 1, 1), "val"),
+        },
+        task="box",
+    ),
+    "YOLO: boxes, as Roboflow lays them out": Export(
+        {
+            **photos("train/images/a.jpg", "train/images/b.jpg", "train/images/none.jpg"),
+            "train/labels/a.txt": lines("0 0.5 0.5 1 1"),
+            "train/labels/b.txt": lines("1 0.5 0.5 1 1"),
+            "train/labels/none.txt": b"",
+            "data.yaml": lines("train: ../train/images", "nc: 2", "names: ['cat', 'dog']"),
+        },
+        {
+            "train/images/a.jpg": ("cat", (0, 0, 1, 1), "train"),
+            "train/images/b.jpg": ("dog", (0, 0, 1, 1), "train"),
+        },
+        task="box",
+    ),
+    "names of files: cats and dogs": Export(
+        photos("cat.0.jpg", "cat.1.jpg", "dog.0.jpg"),
+        {"cat.0.jpg": ("cat", None), "cat.1.jpg": ("cat", None), "dog.0.jpg": ("dog", None)},
+        options={"label_from": "^([a-z]+)"},
+    ),
+    "names of files: Oxford pets, with splits": Export(
+        photos("train/British_Shorthair_1.jpg", "train/pug_2.jpg", "test/pug_1.jpg"),
+        {
+            "train/British_Shorthair_1.jpg": ("British_Shorthair", "train"),
+            "train/pug_2.jpg": ("pug", "train"),
+            "test/pug_1.jpg": ("pug", "test"),
+        },
+        options={"label_from": r"(?P<label>\w+)_\d+\.jpg"},
+        said=("Splits are the names of the upper folders",),
+    ),
+}
+
+
+def in_parquet(rows: list[dict[str, Any]], names: list[str] | None = None, **options: Any) -> bytes:
+    """Write a table as ``datasets.to_parquet`` does; ``names`` are those of the classes."""
+    table = pa.Table.from_pylist(rows)
+    if names:
+        features = {"image": {"_type": "Image"}, "label": {"names": names, "_type": "ClassLabel"}}
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    file = io.BytesIO()
+    pq.write_table(table, file, **options)
+    return file.getvalue()
+
+
+def photo_in_row(number: int, name: str | None = None) -> dict[str, Any]:
+    return {"bytes": photo(number), "path": name}
+
+
+PARQUET = {
+    "Hugging Face: Parquet with photos and numbered classes": Export(
+        {
+            "data/train-00000-of-00002.parquet": in_parquet(
+                [
+                    {"image": photo_in_row(0, "a.jpg"), "label": 1},
+                    {"image": photo_in_row(1), "label": 0},
+                    {"image": photo_in_row(2), "label": 1},
+                ],
+                ["cat", "dog"],
+                row_group_size=2,
+            ),
+            "data/train-00001-of-00002.parquet": in_parquet(
+                [{"image": photo_in_row(3, "d.jpg"), "label": 0}], ["cat", "dog"]
+            ),
+            "data/validation-00000-of-00001.parquet": in_parquet(
+                [{"image": photo_in_row(4), "label": 0}], ["cat", "dog"]
+            ),
+        },
+        {
+            "data/train-00000-of-00002.parquet/row 1 a.jpg": ("dog", "train"),
+            "data/train-00000-of-00002.parquet/row 2": ("cat", "train"),
+            "data/train-00000-of-00002.parquet/row 3": ("dog", "train"),
+            "data/train-00001-of-00002.parquet/row 1 d.jpg": ("cat", "train"),
+            "data/validation-00000-of-00001.parquet/row 1": ("cat", "val"),
+        },
+    ),
+    "Parquet with the bytes of photos": Export(
+        {"t.parquet": in_parquet([{"image": photo(0), "label": "cat"}, {"image": photo(1), "label": "dog"}])},
+        {"t.parquet/row 1": ("cat", None), "t.parquet/row 2": ("dog", None)},
+        "t.parquet",
+    ),
+    "Parquet with the paths of photos": Export(
+        {
+            **photos("a.jpg", "b.jpg"),
+            "t.parquet": in_parquet(
+                [
+                    {"image": {"bytes": None, "path": "a.jpg"}, "label": "cat"},
+                    {"image": {"bytes": None, "path": "b.jpg"}, "label": "dog"},
+                ]
+            ),
+        },
+        CAT_DOG,
+        "t.parquet",
+    ),
+}
+
+
+def test_photos_in_parquet_are_read_by_row_in_any_order(tree) -> None:
+    export = next(iter(PARQUET.values()))
+    root = tree(export.files)
+    candidates = pickle.loads(pickle.dumps(read(root, export))).candidates
+    assert [candidate.photo.content() for candidate in candidates] == [photo(n) for n in range(5)]
+    assert [candidate.photo.content() for candidate in reversed(candidates)] == [
+        photo(n) for n in (4, 3, 2, 1, 0)
+    ]
+    dataset = check_images(read(root, export))
+    assert (len(dataset.records), dataset.quarantined) == (5, ())
+
+
 def labels_of(listing: Listing, root: Path) -> dict[str, Any]:
     """Return the label of each photo, its box if it has one, and its split."""
     found: dict[str, Any] = {}
     for each in listing.candidates:
         answer: Any = each.labels if listing.task == "multilabel" else each.class_name
         answer = each.numbers if listing.task == "regression" else answer
-        box = () if each.box is None else (each.box,)
+        box = () if each.box is None else (tuple(round(edge, 9) for edge in each.box),)
         found[Path(each.path).relative_to(root).as_posix()] = (answer, *box, each.split)
     return found
 
@@ -148,7 +588,7 @@ def read(root: Path, export: Export) -> Listing:
     return read_source(root / export.data, **options)
 
 
-UNDERSTOOD = {**FOUND_BY_NAME}
+UNDERSTOOD = {**FOUND_BY_NAME, **TABLES, **TOOLS, **PARQUET}
 
 
 @pytest.mark.parametrize("name", UNDERSTOOD)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from headstart.config.settings import TrainConfig
+from typing import Any
 
 
 def like_data(data: str, path: str) -> str:
@@ -22,15 +20,20 @@ def like_data(data: str, path: str) -> str:
     return str(folder / absolute.relative_to(below)) if absolute.is_relative_to(below) else str(absolute)
 
 
-def absolute_paths(config: TrainConfig) -> dict[str, Any]:
-    """Return the settings that contain paths, with absolute ones."""
-    weights_is_path = config.weights not in ("default", "random") and Path(config.weights).exists()
+def absolute_paths(settings: Mapping[str, Any], *, backbone_is_file: bool) -> dict[str, Any]:
+    """Return the settings that contain paths, with absolute ones.
+
+    Args:
+        settings: Values by name.
+        backbone_is_file: Whether the backbone is a file of the user.
+    """
+    weights = settings["weights"]
     is_path = {
         "data": True,
-        "val": isinstance(config.val, str),
-        "images": config.images is not None,
-        "decisions": bool(config.decisions),
-        "backbone": config.backbone_is_file,
-        "weights": weights_is_path,
+        "val": isinstance(settings["val"], str),
+        "images": settings["images"] is not None,
+        "decisions": bool(settings["decisions"]),
+        "backbone": backbone_is_file,
+        "weights": weights not in ("default", "random") and Path(weights).exists(),
     }
-    return {name: str(Path(getattr(config, name)).absolute()) for name, is_one in is_path.items() if is_one}
+    return {name: str(Path(settings[name]).absolute()) for name, is_one in is_path.items() if is_one}

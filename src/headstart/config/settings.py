@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, Self
 
 from headstart.config.backbone import contradictions_of_backbone
@@ -391,7 +390,7 @@ class TrainConfig:
 
     def absolute(self) -> Self:
         """Return a copy with absolute paths, so that a run can be resumed from any folder."""
-        return dataclasses.replace(self, **absolute_paths(self))
+        return dataclasses.replace(self, **absolute_paths(vars(self), backbone_is_file=self.backbone_is_file))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for TOML, without settings that are None, which TOML cannot express."""

@@ -1,4 +1,4 @@
-"""Finds photos by the names that label files give them: the one rule for tables, JSON, COCO and Pascal VOC."""
+"""Finds photos by the names that label files give them: one rule for tables, JSON, COCO and Pascal VOC."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from headstart.images.find import walk
 from headstart.images.formats import IMAGE_SUFFIXES
 
 MOST_SEARCHED: Final = 500_000
-"""Files below the folder of a label file up to which it is searched; a folder that the user names always is."""
+"""Files below the folder of a label file up to which it is searched; a folder named by the user always is."""
 
 _MOST_SUGGESTED: Final = 5  # photos that are missing for which the most similar name is looked for
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)

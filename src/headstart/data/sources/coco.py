@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from headstart.data.sources.written import (
 )
 from headstart.errors import DataError, did_you_mean
 from headstart.records import TaskName
+from headstart.tasks.task import Task
 
 _HEAD_BYTES: Final = 2**16
 _BOX: Final = re.compile(rb'"bbox"\s*:\s*\[\s*[^\s\]]')
@@ -35,25 +36,25 @@ _SPLIT_IN_NAME: Final = re.compile(
 
 
 def is_coco(path: str) -> bool:
-    """Return whether a JSON file is COCO rather than JSON lines: one object, over several lines or with
-    ``images``.
+    """Return whether a JSON file is COCO rather than another form: an object with ``images`` or
+    ``annotations``.
     """
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES)
     except OSError:
         return True  # reading it will tell
-    first, _, rest = head.lstrip(b"\xef\xbb\xbf \t\r\n").partition(b"\n")
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text.startswith(b"["):
+        return False
+    first, _, rest = text.partition(b"\n")
     try:
         whole = isinstance(json.loads(first), dict)
     except (ValueError, RecursionError):
-        return True  # an object over many lines, or no JSON at all: the reader of COCO says so
-    return (
-        not whole
-        or b'"images"' in first
-        or b'"annotations"' in first
-        or (not rest.strip() and b'"image' not in first)
-    )
+        whole = False  # an object over many lines, or no JSON at all
+    if whole and (rest.strip() or b'"image"' in first):
+        return b'"images"' in first or b'"annotations"' in first
+    return _has_lists(Path(path), any)
 
 
 def find_coco(root: str) -> list[str]:
@@ -85,18 +86,23 @@ def _folders(root: Path) -> list[Path]:
         ) from error
 
 
-def _has_lists(path: Path) -> bool:
-    """Return whether a file has COCO's two lists, without parsing it, as it may be very large."""
-    needed = {b'"images"', b'"annotations"'}
+def _has_lists(path: Path, which: Callable[[Iterable[bool]], bool] = all) -> bool:
+    """Return whether a file has COCO's two lists, without parsing it, as it may be very large.
+
+    Args:
+        path: The file.
+        which: ``all``, or ``any`` if one of them is enough.
+    """
+    found = {b'"images"': False, b'"annotations"': False}
     try:
         with open(path, "rb") as file:
             last = b""
-            while needed and (chunk := file.read(2**20)):
-                needed -= {each for each in needed if each in last + chunk}
+            while not which(found.values()) and (chunk := file.read(2**20)):
+                found = {name: is_there or name in last + chunk for name, is_there in found.items()}
                 last = chunk[-16:]
     except OSError:
         return False
-    return not needed
+    return which(found.values())
 
 
 def read_coco(paths: Sequence[str], root: str, options: Options, split: str | None = None) -> Labels:
@@ -118,7 +124,7 @@ def read_coco(paths: Sequence[str], root: str, options: Options, split: str | No
             shown = ", ".join(map(repr, paths[:5]))
             raise DataError(f"{root!r} holds {len(paths)} COCO files: {shown}. Name the file that is meant.")
     without_boxes = options.is_open and not any(map(has_boxes, paths))
-    task = _task_without_boxes(paths) if without_boxes else options.chosen(tasks.BOX)
+    task = options.chosen(_task_without_boxes(paths) if without_boxes else tasks.BOX)
     labels = Labels(root, task)
     if without_boxes:
         labels.notes.append(f"No annotation has a box, so classes are learned: the task is {task}.")
@@ -140,7 +146,7 @@ def has_boxes(path: str) -> bool:
     return False
 
 
-def _task_without_boxes(paths: Sequence[str]) -> TaskName:
+def _task_without_boxes(paths: Sequence[str]) -> Task:
     """Return the task of annotations without boxes: one class, if each photo has exactly one."""
     for path in paths:
         try:
@@ -150,8 +156,8 @@ def _task_without_boxes(paths: Sequence[str]) -> TaskName:
         except (OSError, ValueError, TypeError, KeyError, RecursionError):  # reading it tells what is wrong
             continue
         if len(pairs) != num_photos or len({image for image, _ in pairs}) != num_photos:
-            return tasks.MULTILABEL.name
-    return tasks.CLASSIFICATION.name
+            return tasks.MULTILABEL
+    return tasks.CLASSIFICATION
 
 
 def _split_of(path: str, root: str) -> str | None:

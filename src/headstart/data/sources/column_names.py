@@ -7,7 +7,7 @@ from typing import Final
 
 from headstart.columns import listed
 from headstart.data.sources.one_hot import OneHot, find_one_hot, is_number
-from headstart.data.sources.table_file import Table
+from headstart.data.sources.tabular import Table
 from headstart.data.sources.written import Options
 from headstart.errors import DataError
 
@@ -95,8 +95,8 @@ def find_unnamed_labels(
     if not options.for_training:
         return None
     raise DataError(
-        f"The column {column!r} of {path!r} contains only numbers. Are they classes (--label-column {column}), "
-        f"or values to predict (--target {column})?"
+        f"Column {column!r} of {path!r} contains only numbers. Are they classes (--label-column {column})? "
+        f"Or values to predict (--target {column})?"
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from headstart.data.sources.table_file import Table
+from headstart.data.sources.tabular import Table
 
 _YES: Final = {"1", "1.0", "true", "yes"}
 _NO: Final = {"0", "0.0", "false", "no"}

@@ -9,12 +9,15 @@ from pathlib import Path
 
 from headstart.data.sources.by_name import PhotoFinder, finder_for
 from headstart.data.sources.groups import group_of
+from headstart.data.sources.parquet import key_of
 from headstart.data.sources.split_names import SPLIT_OF_WORD
 from headstart.data.sources.table_cells import FaultError, answer_of, number_in, size_in, text_of
 from headstart.data.sources.table_columns import Columns
-from headstart.data.sources.table_file import Table, open_table
+from headstart.data.sources.table_file import open_table
+from headstart.data.sources.tabular import Table
 from headstart.data.sources.written import Labels, Options, Written
-from headstart.errors import DataError, did_you_mean
+from headstart.errors import ConfigError, DataError, did_you_mean
+from headstart.images.photo import read_file
 
 
 def read_table(path: str, options: Options, split: str | None = None) -> Labels:
@@ -42,7 +45,11 @@ def read_table(path: str, options: Options, split: str | None = None) -> Labels:
     if unused:
         shown = ", ".join(repr(name) for name in unused)
         labels.notes.append(f"Columns of {path!r} that are not used: {shown}.")
-    labels.notes += columns.notes
+    labels.notes += [*table.notes, *columns.notes]
+    if columns.image in table.photos and options.images is not None:
+        raise ConfigError(
+            f"images is {options.images!r}, but {path!r} contains the photos. Leave images out."
+        )
     finder = finder_for([root], root, options.images)
     labels.written = _written(path, table, columns, labels, split, finder)
     return labels
@@ -52,17 +59,20 @@ def _written(
     path: str, table: Table, columns: Columns, labels: Labels, split: str | None, finder: PhotoFinder
 ) -> Iterator[Written]:
     """Yield the label of each row, with what is wrong with it, if anything."""
+    read = table.photos.get(columns.image)
     for number, cells in table.rows(columns.used(), labels.errors):
         labels.found += 1
         source = f"{path}, {table.place} {number}"
         given = cells.get(columns.image)
+        if read is not None:
+            given = key_of(path, number, given)
         if not isinstance(given, str) or not given.strip() or "\0" in given:
             labels.errors.append(
                 f"{source}: {columns.image} is {given!r}; it must be the path of a photo, from the table's "
                 "folder"
             )
             continue
-        photo, lost = finder.find(given)
+        photo, lost = finder.find(given) if read is None else (given, "")
         row_split = split
         if columns.split is not None and split is None:
             name = text_of(cells.get(columns.split))
@@ -83,7 +93,7 @@ def _written(
         except FaultError as error:
             answer, fault = error.known, str(error)
         fault = fault or lost
-        yield Written(photo, source, row_split, group, *answer, fault, size)
+        yield Written(photo, source, row_split, group, *answer, fault, size, read or read_file)
     labels.notes += finder.notes()
 
 

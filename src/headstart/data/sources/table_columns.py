@@ -17,7 +17,7 @@ from headstart.data.sources.column_names import (
 )
 from headstart.data.sources.groups import Finder, group_finder
 from headstart.data.sources.one_hot import OneHot, find_one_hot
-from headstart.data.sources.table_file import Table
+from headstart.data.sources.tabular import Table
 from headstart.data.sources.written import Options
 from headstart.errors import ConfigError, DataError, did_you_mean
 from headstart.records import TaskName

@@ -5,35 +5,20 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 from headstart.columns import counted
-from headstart.errors import DataError, requires
+from headstart.data.sources.json_rows import columns_of, read_json
+from headstart.data.sources.parquet import open_parquet
+from headstart.data.sources.tabular import Table
+from headstart.errors import DataError
 
 TABLE_SUFFIXES: Final = frozenset({".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson"})
 """Lower-case suffixes of table files."""
 
-_BATCH_ROWS: Final = 4096
 _SEPARATOR_LINE: Final = re.compile(r'"?sep=([,;\t|])"?\s*', re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table whose columns are known.
-
-    Attributes:
-        columns: Names of the columns.
-        place: What the number of a row counts: ``"line"`` or ``"row"``.
-        rows: Function of the columns to read and a list, to which errors are appended; yields rows as
-            (number, cells by column).
-    """
-
-    columns: list[str]
-    place: str
-    rows: Callable[[Sequence[str], list[str]], Iterator[tuple[int, dict[str, Any]]]]
 
 
 def open_table(path: str, image_column: str) -> Table:
@@ -49,9 +34,11 @@ def open_table(path: str, image_column: str) -> Table:
     suffix = Path(path).suffix.lower()
     try:
         if suffix in (".parquet", ".pq"):
-            return _open_parquet(path)
+            return open_parquet(path)
         if suffix in (".csv", ".tsv"):
             return _open_csv(path, image_column)
+        if suffix == ".json" and (content := read_json(path)) is not None:
+            return _of_json(path, *content)
         return _open_json_lines(path)
     except OSError as error:
         raise DataError(f"{path!r} cannot be read: {error.strerror or error}.") from error
@@ -160,25 +147,11 @@ def _json_lines(path: str, errors: list[str]) -> Iterator[tuple[int, dict[str, A
                 yield number, value
 
 
-def _open_parquet(path: str) -> Table:
-    with requires("pyarrow", f"The table {path!r}"):
-        import pyarrow
-        import pyarrow.parquet
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            columns = list(file.schema_arrow.names)
-    except pyarrow.ArrowException as error:
-        raise DataError(f"{path!r} cannot be read as Parquet: {error}.") from error
-
+def _of_json(
+    path: str, entries: list[tuple[int, dict[str, Any]]], notes: list[str], faults: list[str]
+) -> Table:
     def rows(used: Sequence[str], errors: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-        number = 0
-        try:
-            with pyarrow.parquet.ParquetFile(path) as file:
-                for batch in file.iter_batches(_BATCH_ROWS, columns=list(used)):
-                    for cells in batch.to_pylist():
-                        number += 1
-                        yield number, cells
-        except (pyarrow.ArrowException, OSError) as error:
-            errors.append(f"{path}, after row {number}: damaged: {error}")
+        errors += [f"{path}, {fault}" for fault in faults]
+        yield from entries
 
-    return Table(columns, "row", rows)
+    return Table(columns_of(entries), "entry", rows, notes=tuple(notes))

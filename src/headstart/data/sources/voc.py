@@ -13,6 +13,7 @@ from xml.etree import ElementTree as ET
 from headstart import tasks
 from headstart.data.sources.by_name import Index, best, folded, forms_of
 from headstart.data.sources.groups import Finder, group_finder, group_of
+from headstart.data.sources.refused import cvat
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER
 from headstart.data.sources.tree import refuse_unlisted
 from headstart.data.sources.written import (
@@ -238,6 +239,8 @@ def parse_xml(path: str) -> ET.Element:
         line = error.position[0] if isinstance(error, ET.ParseError) else 1
         what = "empty file" if not data.strip() else f"not well-formed XML: {error}"
         raise DataError(f"{path}, line {line}: {what}. Repair or remove it.") from error
+    if root.tag == "annotations":
+        raise DataError(cvat(path))
     if root.tag != "annotation":
         raise DataError(f"{path}, line 1: the root element is <{root.tag}>; Pascal VOC's is <annotation>.")
     return root
@@ -265,7 +268,7 @@ def _object(element: ET.Element) -> Object:
 
 
 def _photo_of(index: Index, annotation: str, filename: str) -> tuple[str, str]:
-    """Return the path of the photo of an annotation, and a fault; if it does not exist, the path is a guess."""
+    """Return the path of an annotation's photo, and a fault; if it does not exist, the path is a guess."""
     stem = Path(annotation).stem
     names = [PurePosixPath(form).name for form in dict.fromkeys(forms_of(filename))]
     for name, by_name in [
