@@ -66,6 +66,7 @@ class Listing:
         targets: Names of the numbers, if numbers are predicted.
         quarantined: Photos that cannot be used because their labels are wrong.
         notes: Notes for the user, for example about unused columns or skipped boxes.
+        form: What was read, in words, such as ``the table 'labels.csv'``.
     """
 
     root: str
@@ -78,6 +79,7 @@ class Listing:
     targets: tuple[str, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
     notes: tuple[str, ...] = ()
+    form: str = ""
 
 
 @dataclass(frozen=True, slots=True)

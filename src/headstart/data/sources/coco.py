@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from headstart import tasks
+from headstart.columns import listed
 from headstart.data.sources.by_name import PhotoFinder, finder_for
 from headstart.data.sources.groups import group_finder, group_of
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER
@@ -125,7 +126,7 @@ def read_coco(paths: Sequence[str], root: str, options: Options, split: str | No
             raise DataError(f"{root!r} holds {len(paths)} COCO files: {shown}. Name the file that is meant.")
     without_boxes = options.is_open and not any(map(has_boxes, paths))
     task = options.chosen(_task_without_boxes(paths) if without_boxes else tasks.BOX)
-    labels = Labels(root, task)
+    labels = Labels(root, task, form=f"COCO: {listed(list(map(repr, paths)), 3)}")
     if without_boxes:
         labels.notes.append(f"No annotation has a box, so classes are learned: the task is {task}.")
     labels.written = _written(splits, labels, options)

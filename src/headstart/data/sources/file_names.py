@@ -40,7 +40,7 @@ def read_file_names(path: str, options: Options, split: str | None = None) -> La
         raise ConfigError(
             f"label_from finds one class in each path, but task is {options.task!r}. Write a table instead."
         )
-    labels = Labels(path, options.chosen(tasks.CLASSIFICATION))
+    labels = Labels(path, options.chosen(tasks.CLASSIFICATION), form=f"names of the photos in {path!r}")
     find_group = group_finder(options.group_by) if options.group_by else None
     labels.written = _written(path, pattern, labels, find_group, split)
     return labels

@@ -84,6 +84,7 @@ def read_folder(
         without_class=tuple(without_class),
         found=sum(each.found for each in trees),
         notes=tuple(notes + similar_classes(candidates)),
+        form="; validation photos: ".join(f"class folders in {each.root!r}" for each in trees),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from headstart import tasks
+from headstart.columns import counted, listed
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER, split_in_name
 from headstart.data.sources.table import read_table
 from headstart.data.sources.written import Labels, Options, Written
@@ -70,15 +71,19 @@ def read_folder_tables(found: FolderTables, options: Options, split: str | None 
         ConfigError: The task, the target and the columns contradict each other.
     """
     parts = _read(found, options, split)
-    names = {part.task for part in parts}
-    several = [name for name in names if tasks.of(name).has_labels]
-    if several and len(names) == 2 and any(tasks.of(name).has_class for name in names):
+    found_tasks = {part.task for part in parts}
+    several = [name for name in found_tasks if tasks.of(name).has_labels]
+    if several and len(found_tasks) == 2 and any(tasks.of(name).has_class for name in found_tasks):
         # One-hot columns, and the rows of one split have exactly one class each.
         parts = _read(found, dataclasses.replace(options, task=several[0]), split)
-    elif len(names) > 1:
-        raise DataError(f"The tables in {found.root!r} are for different tasks: {', '.join(sorted(names))}.")
+    elif len(found_tasks) > 1:
+        raise DataError(
+            f"The tables in {found.root!r} are for different tasks: {', '.join(sorted(found_tasks))}."
+        )
     first = parts[0]
     labels = Labels(found.root, first.task, targets=first.targets, one_object_each=first.one_object_each)
+    names = listed([Path(path).name for path in found.splits], 3)
+    labels.form = f"{counted(len(parts), 'table')} in {found.root!r}: {names}"
     labels.written = _written(parts, labels, found)
     return labels
 

@@ -42,6 +42,7 @@ def read_table(path: str, options: Options, split: str | None = None) -> Labels:
     unused = [name for name in table.columns if name not in columns.used()]
     root = str(Path(path).parent)
     labels = Labels(root, columns.task, targets=columns.targets, one_object_each=True)
+    labels.form = f"the table {path!r}{', with the photos in it' if columns.image in table.photos else ''}"
     if unused:
         shown = ", ".join(repr(name) for name in unused)
         labels.notes.append(f"Columns of {path!r} that are not used: {shown}.")

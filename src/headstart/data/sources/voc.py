@@ -125,7 +125,7 @@ def read_voc(found: VocFolder, options: Options, split: str | None = None) -> La
         split: The split of all photos; None if folders called train, val and test determine it.
     """
     task = options.chosen(tasks.BOX)
-    labels = Labels(found.root, task)
+    labels = Labels(found.root, task, form=f"Pascal VOC's XML files in {found.root!r}")
     find_group = group_finder(options.group_by) if options.group_by else None
     labels.written = _written(found, labels, find_group, split)
     return labels

@@ -119,6 +119,7 @@ class Labels:
         errors: Messages about content that cannot be interpreted safely.
         ignored: Photos without a label.
         notes: Notes for the user.
+        form: What is read, in words.
     """
 
     root: str
@@ -130,6 +131,7 @@ class Labels:
     errors: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    form: str = ""
 
 
 def classes_of(candidate: Candidate) -> tuple[str, ...]:

@@ -76,7 +76,8 @@ def read_yolo(found: YoloFolder, options: Options, split: str | None = None) -> 
         options: The task (by default ``box``) and how groups are found.
         split: The split of all photos; None if folders called train, val and test determine it.
     """
-    labels = Labels(found.root, options.chosen(tasks.BOX))
+    form = f"YOLO's text files in {found.root!r}"
+    labels = Labels(found.root, options.chosen(tasks.BOX), form=form)
     labels.notes.append(f"The names of the classes are those in {found.source!r}.")
     find_group = group_finder(options.group_by) if options.group_by else None
     labels.written = _written(found, labels, find_group, split)
@@ -187,7 +188,7 @@ def _class_names(folder: Path) -> tuple[list[str], str]:
 
 
 def names_in_yaml(text: str) -> list[str]:
-    """Return the names of the classes in YOLO's data.yaml: a list in brackets, lines with dashes, or numbers and names.
+    """Return the names in YOLO's data.yaml: a list in brackets, lines with dashes, or numbers and names.
 
     This much of YAML is read here, which needs no package.
     """
