@@ -630,6 +630,94 @@ REFUSED: dict[str, tuple[Mapping[str, Any], str, tuple[str, ...]]] = {
         "t.csv",
         ("'path', 'filename'", "--image-column"),
     ),
+    "a ZIP archive": ({"photos.zip": b"PK"}, "photos.zip", ("an archive. Unpack it, and name the folder",)),
+    "a folder of ZIP archives": (
+        {"a.zip": b"PK", "b.zip": b"PK"},
+        "",
+        ("2 of the files end in .zip", "Unpack"),
+    ),
+    "a spreadsheet": ({"t.xlsx": b"PK"}, "t.xlsx", ("a spreadsheet. Save it as CSV",)),
+    "a video": ({"film.mp4": b"\0\0\0\x20ftypisom"}, "film.mp4", ("a video. Save frames as JPEG",)),
+    "folders of videos": ({"cat/1.mp4": b"x", "dog/1.mp4": b"x"}, "", ("No images", ".mp4", "Save frames")),
+    "arrays of NumPy": ({"x_train.npy": b"x"}, "x_train.npy", ("arrays, not photos",)),
+    "labelme": (
+        {
+            **photos("a.jpg", "b.jpg"),
+            "a.json": as_json({"version": "5.4", "shapes": [{"label": "cat"}], "imagePath": "a.jpg"}),
+        },
+        "",
+        ("labelme's JSON", "labelme2coco"),
+    ),
+    "one file of labelme": (
+        {"a.json": as_json({"version": "5.4", "shapes": [{"label": "cat"}], "imagePath": "a.jpg"})},
+        "a.json",
+        ("labelme's JSON", "labelme2coco"),
+    ),
+    "CVAT for images": (
+        {
+            **photos("images/a.jpg"),
+            "annotations.xml": b"<?xml version='1.0'?><annotations><version>1.1</version>",
+        },
+        "annotations.xml",
+        ("CVAT's own XML", "COCO 1.0 or Pascal VOC 1.1"),
+    ),
+    "a folder of CVAT": (
+        {**photos("images/a.jpg"), "annotations.xml": b"<annotations><version>1.1</version></annotations>"},
+        "",
+        ("CVAT's own XML", "COCO 1.0 or Pascal VOC 1.1"),
+    ),
+    "segmentation masks": (
+        photos("images/a.jpg", "images/b.jpg", "masks/a.png", "masks/b.png"),
+        "",
+        ("segmentation masks", "not supported"),
+    ),
+    "YOLO's polygons": (
+        {
+            **photos("images/a.jpg", "images/b.jpg"),
+            "labels/a.txt": lines("0 0.1 0.1 0.5 0.1 0.5 0.5"),
+            "labels/b.txt": lines("0 0.1 0.1 0.5 0.1 0.5 0.5"),
+            "data.yaml": lines("names: [cat]"),
+        },
+        "",
+        ("segmentation, pose or a rotated box", "Export YOLO detection"),
+    ),
+    "YOLO without the names of its classes": (
+        {**photos("images/a.jpg"), "labels/a.txt": lines("0 0.5 0.5 1 1")},
+        "",
+        ("no file with the names of its classes", "data.yaml", "classes.txt"),
+    ),
+    "Label Studio: polygons": (
+        {
+            **photos("a.jpg"),
+            "t.json": as_json([task_of_label_studio("a.jpg", {"type": "polygonlabels", "value": {}})]),
+        },
+        "t.json",
+        ("polygonlabels are not supported", "rectanglelabels"),
+    ),
+    "VGG Image Annotator": ({"via.json": as_json({"_via_settings": {}})}, "via.json", ("VIA", "Export COCO")),
+    "labels in names, not asked for": (
+        photos("cat.0.jpg", "cat.1.jpg", "dog.0.jpg", "dog.1.jpg"),
+        "",
+        ("no class folders", "--label-from '(?P<label>"),
+    ),
+    "numbers that may be classes": (
+        {**photos("a.jpg", "b.jpg"), "t.csv": lines("id_code,diagnosis", "a,2", "b,4")},
+        "t.csv",
+        ("--label-column diagnosis", "--target diagnosis"),
+    ),
+    "a table and class folders": (
+        {
+            **photos("cat/a.jpg", "dog/b.jpg"),
+            "metadata.csv": lines("file_name,label", "cat/a.jpg,x", "dog/b.jpg,y"),
+        },
+        "",
+        ("a table", "metadata.csv", "class folders", "--task classification"),
+    ),
+    "several columns of classes": (
+        {**photos("a.jpg"), "t.csv": lines("image,species,breed", "a.jpg,cat,siam")},
+        "t.csv",
+        ("'species', 'breed'", "--label-column"),
+    ),
 }
 
 
