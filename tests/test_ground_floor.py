@@ -290,7 +290,7 @@ def test_parquet_takes_pyarrow_alone_and_that_is_told_before_the_work(
     (runs / "labels.parquet").write_bytes(b"PAR1")
     done = without_pytorch(command(*words), runs)
     assert done.returncode == 2, done.stderr
-    assert "pip install pyarrow" in done.stderr
+    assert "headstart[parquet]" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (runs / "f.parquet").exists()
 

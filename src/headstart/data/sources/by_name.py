@@ -77,9 +77,11 @@ class PhotoFinder:
         Args:
             given: Its path or name, as the label file has it.
         """
-        forms = [form for form in dict.fromkeys(forms_of(given)) if form and "\0" not in form]
-        folder = ""
-        for form in forms:
+        folder, tried = "", set()
+        for form in forms_of(given):
+            if form in tried or not form or "\0" in form:
+                continue
+            tried.add(form)
             for place in self._places:
                 path = os.path.join(place, form)  # noqa: PTH118  # keeps what pathlib would tidy away
                 is_folder = _is_folder(path)
@@ -88,9 +90,10 @@ class PhotoFinder:
                     return path, ""
                 folder = folder or (path if is_folder else "")
         guess = os.path.join(self._places[0], given)  # noqa: PTH118
-        if Path(guess).is_symlink():
+        if os.path.islink(guess):  # noqa: PTH114
             return guess, f"a link whose target does not exist: {guess!r}"
-        found = self._by_name(forms[-1]) if forms else []
+        *_, form = forms_of(given)
+        found = self._by_name(form)
         if len(found) == 1:
             self._num_by_name += 1
             self._example = self._example if self._example[0] else (given, found[0])
@@ -102,7 +105,7 @@ class PhotoFinder:
             )
         if folder:
             return folder, ""  # reading it says that it is a folder
-        return guess, f"{NO_SUCH_PHOTO}: {guess!r}{self._nearest(forms)}"
+        return guess, f"{NO_SUCH_PHOTO}: {guess!r}{self._nearest(form)}"
 
     def notes(self) -> list[str]:
         """Return a note about the photos that were found by name, if there are any."""
@@ -147,19 +150,19 @@ class PhotoFinder:
         """Return the photos with a name; if it has no suffix of a photo, those with any suffix."""
         index, key = self._index, folded(name)
         found = index.by_name.get(key, [])
-        if not found and Path(name).suffix.lower() not in IMAGE_SUFFIXES:
+        if not found and os.path.splitext(key)[1] not in IMAGE_SUFFIXES:  # noqa: PTH122
             found = index.by_stem.get(key, [])
         return best(found, lambda path: Path(path).name == name or Path(path).stem == name)
 
     def _folders_of(self, path: str) -> list[str]:
-        return [folded(part) for part in Path(os.path.relpath(path, self._folder)).parts[:-1]]
+        return folded(path[len(self._folder) :]).replace(os.sep, "/").strip("/").split("/")[:-1]
 
-    def _nearest(self, forms: Sequence[str]) -> str:
+    def _nearest(self, form: str) -> str:
         """Return a sentence with the most similar name; only for the first photos, as it takes long."""
         self._num_suggested += 1
-        if self._num_suggested > _MOST_SUGGESTED or not forms:
+        if self._num_suggested > _MOST_SUGGESTED:
             return ""
-        name = folded(Path(forms[-1]).name)
+        name = folded(Path(form).name)
         by_name = self._index.by_name
         if not by_name:
             return f". There are no photos below {self._folder!r}; name their folder: --images FOLDER"
