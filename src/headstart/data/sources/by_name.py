@@ -165,7 +165,8 @@ class PhotoFinder:
         name = folded(Path(form).name)
         by_name = self._index.by_name
         if not by_name:
-            return f". There are no photos below {self._folder!r}; name their folder: --images FOLDER"
+            there = f". There are no photos below {self._folder!r}; name their folder: --images FOLDER"
+            return there if self._num_suggested == 1 else ""
         key = next(iter(self._index.by_stem.get(folded(Path(name).stem), ())), None)
         if key is None:
             likely = [each for each in by_name if abs(len(each) - len(name)) < 4]

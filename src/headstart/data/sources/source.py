@@ -35,6 +35,9 @@ from headstart.records import Listing
 
 BOXES: Final = ("refuse", "skip", "largest")
 
+_CLASS_FOLDERS: Final = "a folder of class folders"
+_WITH_PHOTOS: Final = (_CLASS_FOLDERS, "a folder with YOLO's labels", "a folder with labels in file names")
+
 # Folders that hold all photos of a set of annotations, so their names are no classes.
 _HOLDS_ALL: Final = re.compile(
     r"(images?|jpegimages|photos|annotations?|labels|segmentation(class|object)|(images[-_]?)?"
@@ -233,7 +236,7 @@ def _class_like(root: str, images: list[str]) -> list[str]:
 
 def _class_folders(data: str, val: str | None, options: Options) -> Listing:
     """Read class folders; the error for a folder without them mentions a table in it."""
-    _refuse_table_options(data, "a folder of class folders", options)
+    _refuse_table_options(data, _CLASS_FOLDERS, options)
     if not (options.is_open or options.wants.has_class):
         raise DataError(
             f"{data!r} is a folder without labels for the task {options.task}: class folders give one class "
@@ -290,9 +293,9 @@ def _refuse_table_options(path: str, kind: str, options: Options) -> None:
         for name, value in given.items()
         if value
     ]
-    if options.wants.has_numbers and kind != "a folder of class folders":
+    if options.wants.has_numbers and kind != _CLASS_FOLDERS:
         problems.append(f"task is 'regression', but {path!r} is {kind}, which has no numbers. Name a table.")
-    if options.images is not None and kind in ("a folder of class folders", "a folder with YOLO's labels"):
+    if options.images is not None and kind in _WITH_PHOTOS:
         problems.append(
             f"images is {options.images!r}, but {path!r} is {kind}, with the photos. Leave images out."
         )

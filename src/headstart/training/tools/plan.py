@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Unpack
 
+from headstart import tasks
 from headstart.columns import counted
 from headstart.config import TrainConfig, TrainSettings
 from headstart.data.split import likely_counts
@@ -74,7 +75,7 @@ def plan(
     """
     config, _ = settings_and_watchers(data, config, watch, settings)
     watchers_of(config.watch)  # which may not be installed
-    task_is_given = config.task != "auto"
+    task_is_given = config.task in tasks.TASKS
     config, probe = choose(config, Watchers.of_screen(quiet=is_secondary(), verbose=verbose).say)
     if probe is not None:
         return Plan("\n".join(_of_probe(probe, out, task_is_given=task_is_given)))
