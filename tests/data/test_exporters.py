@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from tests.data.conftest import photo
 
 from headstart.data.check import check_images
+from headstart.data.sources.parquet import photo_at
 from headstart.data.sources.source import read_source
 from headstart.errors import HeadstartError
 from headstart.records import Listing
@@ -566,6 +568,7 @@ def test_photos_in_parquet_are_read_by_row_in_any_order(tree) -> None:
     assert [candidate.photo.content() for candidate in reversed(candidates)] == [
         photo(n) for n in (4, 3, 2, 1, 0)
     ]
+    assert [photo_at(candidate.path).content() for candidate in candidates] == [photo(n) for n in range(5)]
     dataset = check_images(read(root, export))
     assert (len(dataset.records), dataset.quarantined) == (5, ())
 
@@ -729,3 +732,14 @@ def test_an_export_is_refused_with_what_to_do(tree, name: str) -> None:
         read_source(root / data)
     for words in told:
         assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "names", ["{}.{}.jpg", "{}_{}.png", "{} ({}).jpg", "sub/{}-{}.jpg", "{}_at_home_{}b.jpg"]
+)
+def test_the_expression_that_is_suggested_finds_the_labels(tree, names: str) -> None:
+    root = tree(photos(*(names.format(name, number) for name in ("cat", "dog") for number in range(2))))
+    with pytest.raises(HeadstartError) as caught:
+        read_source(root)
+    (expression,) = re.findall("--label-from '(.+)'", str(caught.value))
+    assert read_source(root, label_from=expression).class_names == ("cat", "dog")

@@ -68,6 +68,7 @@ def test_photos_in_parquet_are_trained_and_evaluated(
     assert "/row 1" in (result.path / "photos.csv").read_text()
     assert [each.name for each in tmp_path.iterdir() if each.suffix == ".jpg"] == []
     assert len(hs.evaluate(result.path, path).photos) == len(painted)
+    assert "could not be read" not in (result.path / "report.html").read_text("utf-8")
 
 
 def test_labels_in_names_are_trained(painted: list[tuple[str, bytes]], tmp_path: Path) -> None:

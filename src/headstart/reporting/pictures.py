@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from headstart.charts.svg import rectangle
+from headstart.data.sources.parquet import photo_at
 from headstart.errors import ImageError
 from headstart.images.decode import decode_photo
 from headstart.images.photo import Photo
@@ -58,7 +59,7 @@ class Pictures:
         self._found: Mapping[str, _Small | None] = {}
         if root is not None:
             unique = list(dict.fromkeys(paths))
-            photos = (Photo(str(root / path)) for path in unique)
+            photos = (photo_at(str(root / path)) for path in unique)
             self._found = dict(zip(unique, map_in_order(_small, photos), strict=True))
         self.num_missing = sum(each is None for each in self._found.values())
 

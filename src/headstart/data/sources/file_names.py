@@ -18,9 +18,9 @@ from headstart.images.find import walk
 
 _GROUPS: Final = {"label", "group", "split"}
 _EXAMPLE: Final = "'(?P<label>[a-z]+)[._-][0-9]+'"
-_USUAL: Final = (
-    r"(?P<label>[^/]*[^/\d._ -])[._ -]*\(?\d+\)?\.\w+$",  # cat.17.jpg, Abyssinian_3.jpg, cat (2).png
-    r"(?:^|/)(?P<label>[^\W\d_]+)[._-][^/]*$",  # cat_outdoors_17.jpg
+_USUAL: Final = (  # without backslashes, so that they can be copied into any shell
+    "(?P<label>[^/]*[^/0-9._ (-])[._ (-]*[0-9]+[)]*[.][^./]+$",  # cat.17.jpg, Abyssinian_3.jpg, cat (2).png
+    "(?:^|/)(?P<label>[^/0-9._-]+)[._-][^/]*$",  # cat_outdoors_17.jpg
 )
 
 

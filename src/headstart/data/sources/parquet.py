@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from headstart.data.sources.tabular import Table
 from headstart.errors import DataError, ImageError, requires_extra
+from headstart.images.photo import Photo
 
 _BATCH_ROWS: Final = 4096
 _MOST_CACHED_BYTES: Final = 2**28  # of row groups, beyond the last one that was read
@@ -81,6 +82,16 @@ def key_of(path: str, row: int, name: Any) -> str:
     """
     own = re.split(r"[/\\]", name)[-1] if isinstance(name, str) else ""
     return f"{path}/row {row}{' ' if own else ''}{own}"
+
+
+def photo_at(key: str) -> Photo:
+    """Return the photo with the key of a listing: a file, or a photo in a row of a Parquet file."""
+    match = _KEY.search(key)
+    path = key[: match.start()] if match else ""
+    if not path.lower().endswith((".parquet", ".pq")) or not Path(path).is_file():
+        return Photo(key)
+    read = next(iter(open_parquet(path).photos.values()), None)
+    return Photo(key) if read is None else Photo(key, read)
 
 
 @dataclass(frozen=True, slots=True)

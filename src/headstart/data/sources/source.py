@@ -275,7 +275,7 @@ def _advice_on_folder(data: str) -> str:
         return f"If the labels are in {str(Path(data, tables[0]))!r}, name that file."
     images = [entry.path for entry in walk(data, into_hidden=False) if entry.kind == "image"]
     if expression := suggested([below(path, data) for path in images]):
-        return f"If the labels are in the names of the photos, say how: --label-from {expression!r}"
+        return f"If the labels are in the names of the photos, say how: --label-from '{expression}'"
     return ""
 
 
