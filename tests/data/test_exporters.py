@@ -17,6 +17,7 @@ import pytest
 from tests.data.conftest import photo
 
 from headstart.data.check import check_images
+from headstart.data.sources import parquet
 from headstart.data.sources.parquet import photo_at
 from headstart.data.sources.source import read_source
 from headstart.errors import HeadstartError
@@ -633,6 +634,11 @@ REFUSED: dict[str, tuple[Mapping[str, Any], str, tuple[str, ...]]] = {
         "t.csv",
         ("'path', 'filename'", "--image-column"),
     ),
+    "a table without a header": (
+        {**photos("a.jpg", "b.jpg"), "t.csv": lines("a.jpg,cat", "b.jpg,dog")},
+        "t.csv",
+        ("names a photo, so it is not a header", "image,label"),
+    ),
     "a ZIP archive": ({"photos.zip": b"PK"}, "photos.zip", ("an archive. Unpack it, and name the folder",)),
     "a folder of ZIP archives": (
         {"a.zip": b"PK", "b.zip": b"PK"},
@@ -743,3 +749,10 @@ def test_the_expression_that_is_suggested_finds_the_labels(tree, names: str) -> 
         read_source(root)
     (expression,) = re.findall("--label-from '(.+)'", str(caught.value))
     assert read_source(root, label_from=expression).class_names == ("cat", "dog")
+
+
+def test_parquet_with_too_large_row_groups_is_refused(tree, monkeypatch) -> None:
+    root = tree({"t.parquet": in_parquet([{"image": photo(n), "label": "x"} for n in range(3)])})
+    monkeypatch.setattr(parquet, "_MOST_GROUP_BYTES", 100)
+    with pytest.raises(HeadstartError, match="row_group_size=1000"):
+        read_source(root / "t.parquet")

@@ -20,6 +20,7 @@ from headstart.images.photo import Photo
 
 _BATCH_ROWS: Final = 4096
 _MOST_CACHED_BYTES: Final = 2**28  # of row groups, beyond the last one that was read
+_MOST_GROUP_BYTES: Final = 2**31  # of a row group, which is held in memory
 _KEY: Final = re.compile(r"/row (\d+)(?: [^/]*)?$")
 
 
@@ -51,6 +52,8 @@ def open_parquet(path: str) -> Table:
         if _has_bytes(metadata, schema.field(name).type, f"{name}.bytes")
     }
     photos |= {name: ParquetPhotos(path, name) for name in plain}
+    if photos:
+        _refuse_large_groups(path, metadata)
 
     def rows(used: Sequence[str], errors: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         # The content of photos is not read here.
@@ -117,6 +120,7 @@ class ParquetPhotos:
         status = Path(self.path).stat()
         group, row = _place_of(self.path, (status.st_size, status.st_mtime_ns), int(match[1]) - 1)
         content = _GROUPS.read(self.path, self.column, group)[row].as_py()
+        content = content.get("bytes") if isinstance(content, dict) else content
         if not isinstance(content, bytes):
             raise ImageError(key, "its bytes are empty in the Parquet file")
         return content
@@ -130,7 +134,7 @@ class _Groups:
         self._read: OrderedDict[tuple[str, str, int], Any] = OrderedDict()
 
     def read(self, path: str, column: str, group: int) -> Any:
-        """Return a column of a row group as an array of pyarrow."""
+        """Return a column of a row group as a chunked array of pyarrow."""
         import pyarrow.parquet
 
         key = (path, column, group)
@@ -138,10 +142,7 @@ class _Groups:
             if key not in self._read:
                 with pyarrow.parquet.ParquetFile(path) as file:
                     table = file.read_row_group(group, columns=[column], use_threads=False)
-                cells = table.column(0).combine_chunks()
-                if "." in column:
-                    cells = cells.field(column.rpartition(".")[2])
-                self._read[key] = cells
+                self._read[key] = table.column(0)
             self._read.move_to_end(key)
             while (
                 len(self._read) > 1 and sum(each.nbytes for each in self._read.values()) > _MOST_CACHED_BYTES
@@ -194,6 +195,17 @@ def _has_bytes(metadata: Any, kind: Any, column: str) -> bool:
             ):
                 return True
     return False
+
+
+def _refuse_large_groups(path: str, metadata: Any) -> None:
+    """Refuse photos in row groups that are too large for the memory: some tools write a single group."""
+    largest = max((metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups)), default=0)
+    if largest > _MOST_GROUP_BYTES:
+        raise DataError(
+            f"{path!r} has a row group of {largest / 2**30:.1f} GiB; with photos in it, up to "
+            f"{_MOST_GROUP_BYTES / 2**30:.0f} GiB are read. Write it again with smaller ones: "
+            "pyarrow.parquet.write_table(table, path, row_group_size=1000)"
+        )
 
 
 def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Final
 
 from headstart import tasks
@@ -20,6 +21,7 @@ from headstart.data.sources.one_hot import OneHot, find_one_hot
 from headstart.data.sources.tabular import Table
 from headstart.data.sources.written import Options
 from headstart.errors import ConfigError, DataError, did_you_mean
+from headstart.images.formats import IMAGE_SUFFIXES
 from headstart.records import TaskName
 
 BOX_COLUMNS: Final = ("xmin", "ymin", "xmax", "ymax")
@@ -178,7 +180,12 @@ def _missing(path: str, names: Sequence[str], missing: Sequence[tuple[str, str]]
     for name, option in dict.fromkeys(missing):
         say = f" Name the right one: {option} NAME" if option else " A box needs xmin, ymin, xmax and ymax."
         lines.append(f"{path!r} has no column {name!r}.{did_you_mean(name, names)}{say}")
-    return "\n".join([*lines, f"The columns in its first line are {_shown(names)}."])
+    lines.append(f"The columns in its first line are {_shown(names)}.")
+    if any(PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES for name in names):
+        lines.append(
+            "This line names a photo, so it is not a header: write one above it, such as image,label"
+        )
+    return "\n".join(lines)
 
 
 def _shown(names: Sequence[str]) -> str:
