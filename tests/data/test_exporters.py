@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.data.conftest import photo
+from tests.data.test_voc import xml
 
 from headstart.data.check import check_images
 from headstart.data.sources import parquet
@@ -443,6 +444,45 @@ TOOLS = {
             ("multilabel", [(1, 1), (1, 2), (2, 2)], {name: SEVERAL[name] for name in CAT_DOG}),
         )
     },
+    "Pascal VOC: names in another case, of Windows and percent-encoded": Export(
+        {
+            **photos("images/A.JPG", "images/b c.jpg"),
+            "annotations/1.xml": xml("a.jpg", ("cat", (2, 2, 5, 5))),
+            "annotations/2.xml": xml(r"C:\set\b%20c.jpg", ("dog", (3, 1, 8, 6))),
+        },
+        {"images/A.JPG": ("cat", (1, 1, 5, 5), None), "images/b c.jpg": ("dog", (2, 0, 8, 6), None)},
+        task="box",
+    ),
+    "Pascal VOC: photos elsewhere": Export(
+        {
+            **photos("jpg/a.jpg", "jpg/b.jpg"),
+            "voc/a.xml": xml("a.jpg", ("cat", (2, 2, 5, 5))),
+            "voc/b.xml": xml("b.jpg", ("dog", (3, 1, 8, 6))),
+        },
+        {f"jpg/{name}": answer for name, answer in BOXES.items()},
+        "voc",
+        "box",
+        options={"images": "jpg"},
+    ),
+    "COCO: photos elsewhere": Export(
+        {
+            **photos("jpg/deep/a.jpg", "jpg/deep/b.jpg"),
+            "coco/t.json": as_json(
+                {
+                    "images": COCO_IMAGES,
+                    "annotations": [
+                        {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 4, 4]},
+                        {"id": 2, "image_id": 2, "category_id": 2, "bbox": [2, 0, 6, 6]},
+                    ],
+                    "categories": COCO_CLASSES,
+                }
+            ),
+        },
+        {f"jpg/deep/{name}": answer for name, answer in BOXES.items()},
+        "coco/t.json",
+        "box",
+        options={"images": "jpg"},
+    ),
     "YOLO: classification": Export(
         photos("train/cat/a.jpg", "train/dog/b.jpg", "val/cat/c.jpg"),
         {
@@ -756,3 +796,13 @@ def test_parquet_with_too_large_row_groups_is_refused(tree, monkeypatch) -> None
     monkeypatch.setattr(parquet, "_MOST_GROUP_BYTES", 100)
     with pytest.raises(HeadstartError, match="row_group_size=1000"):
         read_source(root / "t.parquet")
+
+
+def test_boxes_of_yolo_are_in_pixels_when_the_photos_are_read(tree) -> None:
+    export = TOOLS["YOLO: boxes, as Ultralytics lays them out"]
+    dataset = check_images(read(tree(export.files), export))
+    assert [tuple(round(edge, 9) for edge in record.box) for record in dataset.records] == [
+        (1, 1.2, 5, 4.8),
+        (0, 0, 8, 6),
+    ]
+    assert not any("copy of their photo" in note for note in dataset.notes)
