@@ -585,6 +585,16 @@ PARQUET = {
         {"t.parquet/row 1": ("cat", None), "t.parquet/row 2": ("dog", None)},
         "t.parquet",
     ),
+    "Parquet with photos in a column of any name": Export(
+        {
+            "t.parquet": in_parquet(
+                [{"scan": photo_in_row(n), "finding": name} for n, name in enumerate(["cat", "dog"])]
+            )
+        },
+        {"t.parquet/row 1": ("cat", None), "t.parquet/row 2": ("dog", None)},
+        "t.parquet",
+        said=("'scan' for the photos, 'finding' for the classes",),
+    ),
     "Parquet with the paths of photos": Export(
         {
             **photos("a.jpg", "b.jpg"),

@@ -297,7 +297,7 @@ def _refuse_table_options(path: str, kind: str, options: Options) -> None:
         problems.append(f"task is 'regression', but {path!r} is {kind}, which has no numbers. Name a table.")
     if options.images is not None and kind in _WITH_PHOTOS:
         problems.append(
-            f"images is {options.images!r}, but {path!r} is {kind}, with the photos. Leave images out."
+            f"images is {options.images!r}, but {path!r} is {kind} and holds the photos. Leave images out."
         )
     if problems:
         raise ConfigError(problems)

@@ -98,6 +98,8 @@ def _recognised(path: str, table: Table, options: Options) -> tuple[Options, One
     """
     names, label = table.columns, options.label_column
     image = find_image_column(path, names, options.image_column)
+    if image is None and len(table.photos) == 1:  # whatever it is called, it contains photos
+        (image,) = table.photos
     if image is None:
         return options, None, ()
     one_hot: OneHot | None = None
