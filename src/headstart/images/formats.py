@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import stat
+from pathlib import Path
 from typing import Final
 
 from PIL.AvifImagePlugin import AvifImageFile
@@ -86,9 +86,9 @@ def is_meant_as_image(path: str) -> bool:
 
     For a file that cannot be opened, such as a broken link, only the suffix counts.
     """
-    has_suffix = os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122  # in large folders
+    has_suffix = Path(path).suffix.lower() in IMAGE_SUFFIXES
     try:
-        regular = stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116
+        regular = stat.S_ISREG(Path(path).stat().st_mode)
     except OSError:  # a link that leads nowhere, or no permission: reading it will tell
         return has_suffix
     if has_suffix or not regular:  # opening a named pipe would wait for ever
