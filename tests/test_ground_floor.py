@@ -290,7 +290,7 @@ def test_parquet_takes_pyarrow_alone_and_that_is_told_before_the_work(
     (runs / "labels.parquet").write_bytes(b"PAR1")
     done = without_pytorch(command(*words), runs)
     assert done.returncode == 2, done.stderr
-    assert "pip install pyarrow" in done.stderr
+    assert "headstart[parquet]" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (runs / "f.parquet").exists()
 
@@ -362,7 +362,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(runs: Path) -> None:
     before = sorted(runs.iterdir())
     done = without_pytorch(command("train", "photos", "--size-px", "64", "--dry-run"), runs)
     assert done.returncode == 0, done.stderr
-    for each in ("60 listed", "36 to train", "12 to validate", "12 to test", "64 px", "runs/photos"):
+    for each in ("60 photos to use", "36 train", "12 val", "12 test", "64 px", "runs/photos"):
         assert each in done.stdout
     assert sorted(runs.iterdir()) == before
 

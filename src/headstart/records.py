@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from headstart.images.photo import Photo
 from headstart.images.view import Box
 
 TaskName: TypeAlias = str
 """Name of a task: a key of ``tasks.TASKS``."""
+
+FRACTIONS: Final = (1.0, 1.0)
+"""Declared size of a photo whose box is in fractions of its width and height."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class Listing:
         targets: Names of the numbers, if numbers are predicted.
         quarantined: Photos that cannot be used because their labels are wrong.
         notes: Notes for the user, for example about unused columns or skipped boxes.
+        form: What was read, in words, such as ``the table 'labels.csv'``.
     """
 
     root: str
@@ -75,6 +79,7 @@ class Listing:
     targets: tuple[str, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
     notes: tuple[str, ...] = ()
+    form: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,7 @@ def test_a_wrong_box_is_quarantined_with_its_record(tree, box, reason):
     ("content", "told"),
     [
         (b'{"images": [\n', "line 2"),
-        (b"[]", "a list, not a COCO file"),
+        (b"[]", "contains no labels"),
         (b'{"images": [], "annotations": []}', "'categories' is missing"),
         (b'{"images": {}, "annotation": [],\n "categories": []}', "Did you mean 'annotation'"),
         (b"", "not JSON"),

@@ -81,7 +81,7 @@ WRONG = [
     ("", {"group_by": "cat"}, ConfigError, ["group_by is 'cat'", "parentheses"]),
     ("nowhere.csv", {}, DataError, ["no file or folder"]),
     ("notes.txt", {}, DataError, ["neither a table", ".parquet", "folder of class folders"]),
-    ("table.xlsx", {}, DataError, ["neither a table", "Save the spreadsheet as CSV"]),
+    ("table.xlsx", {}, DataError, ["a spreadsheet", "Save it as CSV"]),
     ("", {"val": "nowhere"}, DataError, ["'nowhere', which val names", "as a fraction"]),
     ("one.xml", {}, DataError, ["Name the folder"]),
 ]

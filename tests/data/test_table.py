@@ -183,8 +183,12 @@ def test_photos_may_lie_anywhere(tree, tmp_path):
 # A table that cannot be used, the options, and what the message must say.
 REFUSED = [
     ("", {}, ["is empty", "image,label"]),
-    ("file,label\na.png,x\n", {}, ["no column 'image'", "--image-column", "'file', 'label'"]),
-    ("image,lable\na.png,x\n", {}, ["no column with labels", "Did you mean 'lable'", "'image', 'lable'"]),
+    ("pic,label\na.png,x\n", {}, ["no column 'image'", "--image-column", "'pic', 'label'"]),
+    (
+        "image,lable,size\na.png,x,5\n",
+        {},
+        ["no column with labels", "Did you mean 'lable'", "'image', 'lable', 'size'"],
+    ),
     ("imgae,label\na.png,x\n", {}, ["Did you mean 'imgae'"]),
     (GOOD, {"label_column": "lab"}, ["no column 'lab'", "Did you mean 'label'", "--label-column"]),
     (GOOD, {"target": "hight"}, ["no column 'hight'", "--target"]),

@@ -349,7 +349,7 @@ def test_pillows_own_settings_stay_as_they_are():
     ("data", "expected"),
     [
         (b"", "empty file"),
-        (b"hello", "not an image in a format Headstart reads (JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF)"),
+        (b"hello", "not an image in a format Headstart reads (JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, PPM)"),
         (b"\0" * 5000, "not an image in a format"),
         (b"\xef\xbb\xbf\n<!DOCTYPE html><html>404", "HTML"),
         (b"<HTML><body>", "HTML"),
@@ -357,6 +357,9 @@ def test_pillows_own_settings_stay_as_they_are():
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC, which Headstart does not read: save it as JPEG"),
         (b"\0\0\0\x1cftypmif1\0\0\0\0mif1heic", "HEIC"),
         (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"\xff\x0a\xfa\x1f", "JPEG XL, which Headstart does not read: save it as JPEG"),
+        (b"\0" * 128 + b"DICM\2\0", "DICOM, which Headstart does not read: save it as PNG"),
+        (b"P5 and more words", "not an image in a format"),
         (b"\xff\xd8\xff", "truncated or damaged JPEG"),
         (b"\x89PNG\r\n\x1a\n", "truncated or damaged PNG"),
         (tiff(2, 2, 8, 1, b"\0" * 4, subfile_type=1), "thumbnail"),
@@ -365,6 +368,19 @@ def test_pillows_own_settings_stay_as_they_are():
 )
 def test_reasons_say_what_the_file_is(data, expected):
     assert expected in reason_of(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "grey"),
+    [
+        (b"P2 2 1 15 0 15", [0, 255]),
+        (b"P5\n# a comment that is longer than the first bytes\n2 1\n255\n\x07\xff", [7, 255]),
+        (b"P5 2 1 65535\n\x80\x00\xff\xff", [128, 255]),
+        (b"P4\n2 1\n\x40", [255, 0]),
+    ],
+)
+def test_portable_maps_are_read(data, grey):
+    assert pixels(data)[0, :, 0].tolist() == grey
 
 
 def valid_files() -> dict[str, bytes]:
@@ -390,6 +406,8 @@ def valid_files() -> dict[str, bytes]:
         "TIFF": encode(image, "TIFF", exif=exif),
         "float TIFF": encode(Image.fromarray(np.float32(noise[..., 0]) / 255), "TIFF"),
         "AVIF": encode(image, "AVIF", exif=exif),
+        "PPM": encode(image, "PPM"),
+        "plain PGM": b"P2\n# comment\n3 2\n15\n0 3 6\n9 12 15\n",
     }
 
 
@@ -536,7 +554,7 @@ def test_many_threads_decode_the_same_pixels():
 
 
 @pytest.mark.parametrize("as_bytes", [True, False])
-@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM"])
 def test_the_size_is_told_without_decoding(tmp_path, monkeypatch, format_name, as_bytes):
     path = tmp_path / "photo"
     Image.new("RGB", (48, 32)).save(path, format_name)

@@ -58,7 +58,12 @@ def line(text: str, name: str) -> str:
 
 
 def test_a_plan_names_what_goes_in_and_what_it_takes(text: str) -> None:
-    assert "48 listed, not read: about 30 to train, 6 to validate, 12 to test; 3 classes" in text
+    assert line(text, "data").endswith("48 photos to use")
+    assert "classification" in line(text, "task")
+    assert line(text, "classes").startswith("  classes    3: ")
+    assert "given: 36 train, 12 test; 20% held out" in line(text, "splits")
+    assert line(text, "splits").endswith("about 30 to train, 6 to validate, 12 to test")
+    assert line(text, "left out") == "  left out   nothing"
     assert "resnet18.IMAGENET1K_V1" in text
     assert "random" in line(text, "weights")
     assert line(text, "head").endswith(

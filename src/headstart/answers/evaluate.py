@@ -45,6 +45,8 @@ def evaluate(
     split_column: str | None = None,
     group_by: str | None = None,
     boxes: str = "refuse",
+    images: str | os.PathLike[str] | None = None,
+    label_from: str | None = None,
     decisions: str | os.PathLike[str] | None = None,
     views: int | None = None,
 ) -> Evaluation:
@@ -62,6 +64,8 @@ def evaluate(
         group_by: A table's column of groups, or a regular expression that finds the group in the path. Photos
             from groups that were not in training are counted and scored apart, in a note.
         boxes: What becomes of photos that have not exactly one box: ``"refuse"``, ``"largest"``, ``"skip"``.
+        images: Folder in which the photos of a label file are found by name.
+        label_from: Regular expression that finds the label in the path of a photo.
         decisions: A ``findings.csv`` with photos to drop or relabel.
         views: Number of views of each photo, as for ``load``; by default 1, or those of a loaded model.
 
@@ -82,6 +86,8 @@ def evaluate(
         split_column=split_column,
         group_by=group_by,
         boxes=boxes,
+        images=images,
+        label_from=label_from,
         decisions=decisions,
         for_training=False,
     )

@@ -4,36 +4,32 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from headstart.config.checking import setting
+from headstart.config.sections import splits
 
 MOST: Final = 20
 """Largest number of folds."""
 
-_SECTION: Final = "Photos and labels"
-
 
 def folds_setting() -> Any:
     """Return the field for the number of folds."""
-    return setting(
+    return splits(
         None,
         "score every photo by a model that was trained without its fold, of this number of folds; the model "
         "that is handed over uses all photos",
         at_least=2,
         at_most=MOST,
         shown="none",
-        section=_SECTION,
     )
 
 
 def fold_setting() -> Any:
     """Return the field for the number of the only fold that is held out."""
-    return setting(
+    return splits(
         None,
         "of folds, train only the model without the fold of this number, from 1, and score it on that fold",
         at_least=1,
         at_most=MOST,
         shown="none",
-        section=_SECTION,
     )
 
 

@@ -18,6 +18,8 @@ class RecommendSettings(TypedDict, total=False):
     label_column: str | None
     split_column: str | None
     group_by: str | None
+    images: str | os.PathLike[str] | None
+    label_from: str | None
     resize: str | None
     size_px: int | None
     mean: Sequence[float] | None

@@ -6,33 +6,17 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any, Final, Self
 
+from headstart.config import sections
 from headstart.config.backbone import contradictions_of_backbone
 from headstart.config.checking import as_it_is, check_fields, checked, setting, settings_of
 from headstart.config.folds import contradictions_of_splits, fold_setting, folds_setting
+from headstart.config.paths import absolute_paths, like_data
 from headstart.config.phase import PhaseConfig, of_last_phase
 from headstart.config.phases import OF_A_PHASE, RECIPES, changes_of, contradictions, phases_of, read_recipe
 from headstart.config.toml import read_toml
 from headstart.errors import ConfigError, did_you_mean
-
-# Groups of settings in the help, and the commands besides train that have most settings of the group.
-_labels = partial(
-    setting,
-    section="Photos and labels",
-    commands=("features", "augment", "lr-find", "evaluate", "recommend", "check"),
-)
-_column = partial(_labels, metavar="COLUMN")
-_network = partial(setting, section="Backbone and head", commands=("features", "augment", "lr-find", "check"))
-_input = partial(_network, commands=("features", "augment", "lr-find", "recommend", "check"))
-_file = partial(_network, commands=("features", "recommend", "check"))
-_training = partial(setting, section="Training", needs="steps")
-_recipe = partial(setting, section="Training", commands=("augment", "lr-find"))
-_machine = partial(setting, section="Machine, time and faults")
-_computing = partial(_machine, commands=("features", "recommend", "check"))
-
 
 ADJUSTING: Final = ("val_balanced_accuracy", "val_macro_f1")
 """Values of ``select`` for which a probe's logits are adjusted for the frequencies of the classes."""
@@ -60,7 +44,7 @@ class TrainConfig:
     data: str = setting(
         "", "folder of class folders, or of train/val/test above them; a table, Pascal VOC or COCO"
     )
-    val: float | str = _labels(
+    val: float | str = sections.labels(
         0.2,
         "fraction of the photos held out for validation, or a folder or file of them",
         above=0,
@@ -69,7 +53,7 @@ class TrainConfig:
         commands=("features", "lr-find", "check"),
         needs="split",
     )
-    test: float = _labels(
+    test: float = sections.labels(
         0.0,
         "fraction of the photos held out for a final score, by which nothing is chosen",
         at_least=0,
@@ -81,24 +65,26 @@ class TrainConfig:
     )
     folds: int | None = folds_setting()
     fold: int | None = fold_setting()
-    task: str = _labels(
+    task: str = sections.labels(
         "auto",
         "what is predicted",
         choices=("auto", "classification", "multilabel", "regression", "box"),
         shown="auto, from the kind of labels",
         commands=("features", "augment", "lr-find", "recommend", "check"),
     )
-    target: str | None = _column(
+    target: str | None = sections.column(
         None, "a table's columns of numbers to predict, separated by commas", shown="none"
     )
-    image_column: str = _column("image", "a table's column of paths, absolute or relative to the table")
-    label_column: str | None = _column(
+    image_column: str = sections.column(
+        "image", "a table's column of paths, absolute or relative to the table"
+    )
+    label_column: str | None = sections.column(
         None, "a table's column of classes", shown="label, or labels where a photo may have several"
     )
-    split_column: str | None = _column(
+    split_column: str | None = sections.column(
         None, "a table's column with the values train, val and test", shown="split, if it exists"
     )
-    group_by: str | None = _labels(
+    group_by: str | None = sections.labels(
         None,
         "keep photos of the same group on one side of the split: a table's column, or a regular expression "
         "that finds the group in the path with its first parentheses",
@@ -106,21 +92,34 @@ class TrainConfig:
         metavar="COLUMN|REGEX",
         commands=("features", "evaluate", "recommend", "check"),
     )
-    boxes: str = _labels(
+    images: str | None = sections.labels(
+        None,
+        "folder in which the photos of a label file are found by name",
+        shown="the label file's own",
+        metavar="FOLDER",
+    )
+    label_from: str | None = sections.labels(
+        None,
+        "regular expression that finds the label in the path of each photo: the named group label, and group "
+        "and split if they exist",
+        shown="none",
+        metavar="REGEX",
+    )
+    boxes: str = sections.labels(
         "refuse",
         "photos that show several objects are an error, are skipped, or are learned with their largest box",
         choices=("refuse", "skip", "largest"),
         commands=("features", "augment", "lr-find", "evaluate", "check"),
         needs="boxes",
     )
-    decisions: str | None = _labels(
+    decisions: str | None = sections.labels(
         None,
         "your decisions in a findings.csv: photos to drop or relabel, findings to keep",
         shown="none",
         metavar="FILE",
         commands=("check", "evaluate"),
     )
-    min_visible: float = _labels(
+    min_visible: float = sections.labels(
         0.5,
         "minimum visible fraction of a box in an augmented view; views with less are replaced",
         at_least=0,
@@ -129,43 +128,43 @@ class TrainConfig:
         commands=(),
         needs="boxes",
     )
-    backbone: str = _network(
+    backbone: str = sections.network(
         "timm/tf_efficientnet_lite0",
         "a torchvision name, timm/NAME, NAME.TAG, or FILE.onnx, a feature extractor of your own",
         metavar="NAME",
     )
-    weights: str = _network(
+    weights: str = sections.network(
         "default",
         "the backbone's weights: default, random, a .pth or .safetensors file, or a run's folder",
         metavar="WHICH",
         commands=("features", "lr-find", "check"),
     )
-    resize: str | None = _input(
+    resize: str | None = sections.input_size(
         None, "how photos are made square", choices=("crop", "pad", "squash"), shown="the backbone's"
     )
-    size_px: int | None = _input(
+    size_px: int | None = sections.input_size(
         None, "height and width of the network's input", at_least=8, shown="the backbone's", metavar="PIXELS"
     )
-    mean: tuple[float, float, float] | None = _file(
+    mean: tuple[float, float, float] | None = sections.onnx_file(
         None,
         "mean of each channel for normalising the input of a FILE.onnx; pixels are 0 to 1",
         shown="ImageNet's",
         metavar="R,G,B",
     )
-    std: tuple[float, float, float] | None = _file(
+    std: tuple[float, float, float] | None = sections.onnx_file(
         None,
         "standard deviation of each channel, for normalising in the same way",
         above=0,
         shown="ImageNet's",
         metavar="R,G,B",
     )
-    output_name: str | None = _file(
+    output_name: str | None = sections.onnx_file(
         None,
         "output or inner tensor of a FILE.onnx to use as features",
         shown="the most likely output",
         metavar="TENSOR",
     )
-    head: str = _network(
+    head: str = sections.network(
         "auto",
         "one linear layer on the features of the last stage, in the place of the network's own head; one "
         "that also reads earlier stages; a spatial head, which finds a box on the feature map before "
@@ -174,7 +173,7 @@ class TrainConfig:
         shown="auto, by the task and, if it is solved, by cross-validation",
         commands=(),
     )
-    recipe: str = _recipe(
+    recipe: str = sections.recipes(
         "auto",
         f"the phases of training: {', '.join(RECIPES)}, or a FILE.toml of [[phases]]",
         shown="auto: finetune with PyTorch, else probe",
@@ -182,53 +181,53 @@ class TrainConfig:
     )
     epochs: int | None = of_last_phase("epochs", "Training")
     lr: float | None = of_last_phase("head_lr", "Training")
-    seed: int = _recipe(
+    seed: int = sections.recipes(
         0, "random seed of the split, order, augmentation and dropout", at_least=0, at_most=2**63 - 1
     )
-    batch_size: int = _training(
+    batch_size: int = sections.training(
         32, "photos per training step, in all processes together", at_least=1, commands=("lr-find",)
     )
-    select: str = _training(
+    select: str = sections.training(
         "val_calibrated_loss",
         "validation score by which the best weights are chosen; val_calibrated_loss is the loss after the "
         "best temperature, for numbers and boxes the loss itself; for val_balanced_accuracy and "
         "val_macro_f1, a probe also adjusts its logits for the frequencies of the classes",
         choices=tuple(f"val_{score}" for score in _SCORES),
     )
-    unknown: str = _training(
+    unknown: str = sections.training(
         "auto",
         "whether the probe of a classifier recognises photos of none of its classes",
         choices=("auto", "off"),
         needs=None,
     )
-    features: str = _computing(
+    features: str = sections.computing(
         "auto",
         "whether outputs of frozen stages are kept on disk (store) or computed again (live)",
         choices=("auto", "store", "live"),
     )
-    device: str = _machine(
+    device: str = sections.machine(
         "auto", "where to compute", choices=("auto", "cpu", "cuda", "mps"), commands=("features", "lr-find")
     )
-    precision: str = _machine(
+    precision: str = sections.machine(
         "auto", "number format", choices=("auto", "fp32", "bf16", "fp16"), commands=("features",)
     )
-    memory_format: str = _machine(
+    memory_format: str = sections.machine(
         "auto",
         "memory layout of the trained stages",
         choices=("auto", "contiguous", "channels_last"),
         needs="steps",
     )
-    workers: int | None = _computing(
+    workers: int | None = sections.computing(
         None, "image-loading threads; 0 loads in the main thread", at_least=0, shown="CPU cores + 1"
     )
-    checkpoint_seconds: float = _machine(
+    checkpoint_seconds: float = sections.machine(
         15.0,
         "minimum time between checkpoints; more if writing one takes long",
         at_least=0,
         metavar="SECONDS",
         needs="steps",
     )
-    max_minutes: float | None = _machine(
+    max_minutes: float | None = sections.machine(
         None,
         "time limit; training then ends with the best weights so far",
         above=0,
@@ -236,14 +235,17 @@ class TrainConfig:
         metavar="MINUTES",
         needs="steps",
     )
-    watch: tuple[str, ...] = _machine(
+    watch: tuple[str, ...] = sections.machine(
         (),
         "experiment trackers to record the run in, separated by commas",
         choices=("tensorboard", "mlflow", "wandb"),
         shown="none",
         metavar="NAMES",
     )
-    allow_quarantined: float | None = _computing(
+    strict: bool = sections.machine(
+        False, "stop before training if validation or test photos repeat training photos"
+    )
+    allow_quarantined: float | None = sections.computing(
         None,
         "largest fraction of photos that may be unreadable or wrongly labelled; each class needs at least "
         "one usable photo",
@@ -360,20 +362,15 @@ class TrainConfig:
         Its path begins like ``data`` if it lies there, and is absolute if not. The paths of its photos in the
         files of a run are then the same if the run is resumed.
         """
-        if not isinstance(self.val, str):
-            return None
-        data, val = Path(self.data), Path(self.val).absolute()
-        if not val.exists():  # the error names it as the user did
-            return self.val
-        folder = data if data.is_dir() else data.parent
-        below = folder.absolute()
-        return str(folder / val.relative_to(below)) if val.is_relative_to(below) else str(val)
+        return like_data(self.data, self.val) if isinstance(self.val, str) else None
 
     @property
     def source_options(self) -> dict[str, Any]:
         """Keyword arguments for ``read_source`` that concern photos and labels."""
         names = ("task", "target", "image_column", "label_column", "split_column", "group_by", "boxes")
-        return {name: getattr(self, name) for name in (*names, "allow_quarantined", "decisions")}
+        others = ("label_from", "allow_quarantined", "decisions")
+        images = None if self.images is None else like_data(self.data, self.images)
+        return {name: getattr(self, name) for name in (*names, *others)} | {"images": images}
 
     @property
     def val_fraction(self) -> float:
@@ -382,15 +379,7 @@ class TrainConfig:
 
     def absolute(self) -> Self:
         """Return a copy with absolute paths, so that a run can be resumed from any folder."""
-        is_path = self.weights not in ("default", "random") and Path(self.weights).exists()
-        return dataclasses.replace(
-            self,
-            data=str(Path(self.data).absolute()),
-            val=str(Path(self.val).absolute()) if isinstance(self.val, str) else self.val,
-            decisions=str(Path(self.decisions).absolute()) if self.decisions else None,
-            backbone=str(Path(self.backbone).absolute()) if self.backbone_is_file else self.backbone,
-            weights=str(Path(self.weights).absolute()) if is_path else self.weights,
-        )
+        return dataclasses.replace(self, **absolute_paths(vars(self), backbone_is_file=self.backbone_is_file))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for TOML, without settings that are None, which TOML cannot express."""

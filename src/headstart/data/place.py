@@ -17,7 +17,7 @@ from headstart.images.decode import Header, image_header
 from headstart.images.photo import Photo
 from headstart.images.view import Box
 from headstart.inference.runtime import map_in_order
-from headstart.records import Candidate, Quarantined, Record
+from headstart.records import FRACTIONS, Candidate, Quarantined, Record
 
 Frame: TypeAlias = Literal["shown", "stored"]
 """Coordinates of a box: of the photo as a viewer displays it, or of the stored pixels, before orientation."""
@@ -86,6 +86,8 @@ def frames_of(candidate: Candidate, header: Header) -> set[Frame]:
     if header.orientation == 1:
         del sizes["stored"]
     declared = candidate.declared_size
+    if declared == FRACTIONS:  # of the photo as it is displayed, which YOLO annotates
+        return {"shown"}
     if declared is None:  # then the box itself may tell
         assert candidate.box is not None
         fitting = {frame for frame, size in sizes.items() if _fits(candidate.box, size)}
@@ -140,7 +142,7 @@ def _placed(candidate: Candidate, header: Header, frame: Frame | None, done: Cou
     if cut[0] >= cut[2] or cut[1] >= cut[3]:
         raise ValueError(f"{shown} lies outside the photo, which a viewer shows with {real}")
     done["turned"] += frame == "stored"
-    done["scaled"] += (scale_x, scale_y) != (1, 1)
+    done["scaled"] += (scale_x, scale_y) != (1, 1) and declared != FRACTIONS
     done["cut off"] += cut != (xmin, ymin, xmax, ymax)
     return cut
 

@@ -49,7 +49,8 @@ def too_many(
         advice = "Repair them; if another column or option was meant, docs/data.md shows all of them."
         if all(NO_SUCH_PHOTO in photo.reason for photo in quarantined):
             advice = (
-                "Relative paths start at the folder of the table or annotations: correct them, or move it."
+                "Relative paths start at the folder of the table or annotations. Name the folder in which "
+                "the photos are found by name: --images FOLDER"
             )
     return [
         f"{num_failed} of {num_photos} photos ({num_failed / num_photos:.1%}) {what}, more than {limit}. "

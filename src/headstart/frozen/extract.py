@@ -22,7 +22,7 @@ from headstart.data.sources.coco import find_coco
 from headstart.data.sources.source import read_source
 from headstart.data.sources.table_file import TABLE_SUFFIXES
 from headstart.data.sources.voc import has_xml
-from headstart.errors import ConfigError, DataError, requires
+from headstart.errors import ConfigError, DataError, requires_extra
 from headstart.frozen.activations import Activations
 from headstart.frozen.cache import Room, should_keep
 from headstart.frozen.feature_file import WRITERS, columns_of, in_memory
@@ -190,7 +190,7 @@ def _refuse_wrong(path: Path | None, settings: Mapping[str, Any]) -> None:
     if problems:
         raise ConfigError(problems)
     if path is not None and path.suffix == ".parquet":
-        with requires("pyarrow", f"The file {str(path)!r}"):
+        with requires_extra("parquet", f"The file {str(path)!r}"):
             import pyarrow.parquet  # noqa: F401
 
 

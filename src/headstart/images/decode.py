@@ -103,7 +103,7 @@ def decode_photo(data: bytes, *, path: str, reduce_to_px: int | None = None) -> 
     from 0..1. Pixels with an ICC profile are converted to sRGB.
 
     Args:
-        data: The content of a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file.
+        data: The content of a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, PPM or PGM file.
         path: Name of the photo in errors; it is not opened.
         reduce_to_px: Decode a JPEG at 1/2, 1/4 or 1/8 of its size, provided that its shorter side has at
             least this many pixels; ignored for other formats.

@@ -13,6 +13,7 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
+from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
@@ -26,15 +27,18 @@ READERS: Final[dict[str, type[ImageFile]]] = {
     "BMP": BmpImageFile,
     "TIFF": TiffImageFile,
     "AVIF": AvifImageFile,
+    "PPM": PpmImageFile,  # and PBM, PGM
 }
 
 FORMATS: Final = tuple(READERS)
 """The formats that can be read. An MPO is read as a JPEG, which its first image is."""
 
-_READ_SUFFIXES = ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .bmp .dib .tif .tiff .avif .avifs"
+_READ_SUFFIXES = (
+    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .bmp .dib .tif .tiff .avif .avifs .pbm .pgm .ppm .pnm"
+)
 
 # Reported, not passed over like a README.
-_MEANT_AS_PHOTOS = ".heic .heif .hif .jp2 .j2k .jxl .ppm .pgm .pbm .pnm"
+_MEANT_AS_PHOTOS = ".heic .heif .hif .jp2 .j2k .jxl .dcm .dicom"
 
 IMAGE_SUFFIXES: Final = frozenset(f"{_READ_SUFFIXES} {_MEANT_AS_PHOTOS}".split())
 """Lower-case suffixes of files that are meant as images, whether the format can be read or not."""
@@ -56,12 +60,17 @@ _SIGNATURES: Final = {
         "AVIF": rb".{4}ftyp(?:avi[fs]|.{8}(?:.{4})*?avi[fs])",
         "HEIC": rb".{4}ftyp(?:hei[cmsx]|hev[cmsx]|mif1|msf1)",
         "JPEG 2000": rb"\0{3}\x0cjP  |\xff\x4f\xff\x51",
-        "JPEG XL": rb"\0{3}\x0cJXL ",
+        "JPEG XL": rb"\0{3}\x0cJXL |\xff\x0a",
+        # "P5" alone begins many a text: also width and height, or a comment.
+        "PPM": rb"P[1-6]\s+(?:\d+\s+\d+\s|#)",
     }.items()
 }
 
+_DICOM_PREAMBLE: Final = 128  # bytes of anything before its signature
+
 _ADVICE: Final = {
-    "HEIC": "save it as JPEG (on an iPhone: Settings, Camera, Formats, Most Compatible)",
+    "HEIC": "save it as JPEG (on an iPhone: Settings, Camera, Formats, Most Compatible; on a computer: "
+    "magick mogrify -format jpg *.heic)",
     "JPEG 2000": "save it as JPEG or PNG",
     "JPEG XL": "save it as JPEG or PNG",
 }
@@ -102,6 +111,8 @@ def why_not_an_image(data: bytes, format_name: str | None) -> str:
         return "empty file"
     if format_name is not None:
         return f"{format_name}, which Headstart does not read: {_ADVICE[format_name]}"
+    if data[_DICOM_PREAMBLE : _DICOM_PREAMBLE + 4] == b"DICM":
+        return "DICOM, which Headstart does not read: save it as PNG, with the window that shows what matters"
     start = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<script")):
         return "an HTML page, not an image: a download that failed?"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from headstart.config.operations import Operation, operations_of
+from headstart.data.sources.parquet import photo_at
 from headstart.errors import ImageError
-from headstart.images.photo import Photo
 from headstart.images.preprocess import load_pixels
 from headstart.inference.runtime import map_in_order
 from headstart.reporting.contents import Contents, ListedPhoto
@@ -59,7 +59,7 @@ def _rows(
     def views(photo: ListedPhoto) -> list[Html]:
         path = str(root / photo.path)
         try:
-            content = Photo(path).content()
+            content = photo_at(path).content()
             found = [
                 load_pixels(
                     content,

@@ -6,11 +6,13 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from headstart import tasks
+from headstart.columns import listed
+from headstart.data.sources.by_name import PhotoFinder, finder_for
 from headstart.data.sources.groups import group_finder, group_of
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER
 from headstart.data.sources.written import (
@@ -25,33 +27,35 @@ from headstart.data.sources.written import (
 )
 from headstart.errors import DataError, did_you_mean
 from headstart.records import TaskName
+from headstart.tasks.task import Task
 
 _HEAD_BYTES: Final = 2**16
+_BOX: Final = re.compile(rb'"bbox"\s*:\s*\[\s*[^\s\]]')
 _SPLIT_IN_NAME: Final = re.compile(
     r"(?:^|[^a-z])(training|train|validation|valid|val|testing|test)(?![a-z])", re.I
 )
 
 
 def is_coco(path: str) -> bool:
-    """Return whether a JSON file is COCO rather than JSON lines: one object, over several lines or with
-    ``images``.
+    """Return whether a JSON file is COCO rather than another form: an object with ``images`` or
+    ``annotations``.
     """
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES)
     except OSError:
         return True  # reading it will tell
-    first, _, rest = head.lstrip(b"\xef\xbb\xbf \t\r\n").partition(b"\n")
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text.startswith(b"["):
+        return False
+    first, _, rest = text.partition(b"\n")
     try:
         whole = isinstance(json.loads(first), dict)
     except (ValueError, RecursionError):
-        return True  # an object over many lines, or no JSON at all: the reader of COCO says so
-    return (
-        not whole
-        or b'"images"' in first
-        or b'"annotations"' in first
-        or (not rest.strip() and b'"image' not in first)
-    )
+        whole = False  # an object over many lines, or no JSON at all
+    if whole and (rest.strip() or b'"image"' in first):
+        return b'"images"' in first or b'"annotations"' in first
+    return _has_lists(Path(path), any)
 
 
 def find_coco(root: str) -> list[str]:
@@ -83,18 +87,23 @@ def _folders(root: Path) -> list[Path]:
         ) from error
 
 
-def _has_lists(path: Path) -> bool:
-    """Return whether a file has COCO's two lists, without parsing it, as it may be very large."""
-    needed = {b'"images"', b'"annotations"'}
+def _has_lists(path: Path, which: Callable[[Iterable[bool]], bool] = all) -> bool:
+    """Return whether a file has COCO's two lists, without parsing it, as it may be very large.
+
+    Args:
+        path: The file.
+        which: ``all``, or ``any`` if one of them is enough.
+    """
+    found = {b'"images"': False, b'"annotations"': False}
     try:
         with open(path, "rb") as file:
             last = b""
-            while needed and (chunk := file.read(2**20)):
-                needed -= {each for each in needed if each in last + chunk}
+            while not which(found.values()) and (chunk := file.read(2**20)):
+                found = {name: is_there or name in last + chunk for name, is_there in found.items()}
                 last = chunk[-16:]
     except OSError:
         return False
-    return not needed
+    return which(found.values())
 
 
 def read_coco(paths: Sequence[str], root: str, options: Options, split: str | None = None) -> Labels:
@@ -115,10 +124,41 @@ def read_coco(paths: Sequence[str], root: str, options: Options, split: str | No
         if None in splits.values() or len(set(splits.values())) < len(paths) or split is not None:
             shown = ", ".join(map(repr, paths[:5]))
             raise DataError(f"{root!r} holds {len(paths)} COCO files: {shown}. Name the file that is meant.")
-    task = options.chosen(tasks.BOX)
-    labels = Labels(root, task)
+    without_boxes = options.is_open and not any(map(has_boxes, paths))
+    task = options.chosen(_task_without_boxes(paths) if without_boxes else tasks.BOX)
+    labels = Labels(root, task, form=f"COCO: {listed(list(map(repr, paths)), 3)}")
+    if without_boxes:
+        labels.notes.append(f"No annotation has a box, so classes are learned: the task is {task}.")
     labels.written = _written(splits, labels, options)
     return labels
+
+
+def has_boxes(path: str) -> bool:
+    """Return whether an annotation has a box, or the file cannot be read, without parsing it."""
+    last = b""
+    try:
+        with open(path, "rb") as file:
+            while chunk := file.read(2**20):
+                if _BOX.search(last + chunk):
+                    return True
+                last = chunk[-64:]
+    except OSError:
+        return True  # reading it will tell
+    return False
+
+
+def _task_without_boxes(paths: Sequence[str]) -> Task:
+    """Return the task of annotations without boxes: one class, if each photo has exactly one."""
+    for path in paths:
+        try:
+            content = json.loads(Path(path).read_bytes())
+            pairs = {(str(each["image_id"]), str(each["category_id"])) for each in content["annotations"]}
+            num_photos = len(content["images"])
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):  # reading it tells what is wrong
+            continue
+        if len(pairs) != num_photos or len({image for image, _ in pairs}) != num_photos:
+            return tasks.MULTILABEL
+    return tasks.CLASSIFICATION
 
 
 def _split_of(path: str, root: str) -> str | None:
@@ -133,13 +173,14 @@ def _split_of(path: str, root: str) -> str | None:
 def _written(splits: dict[str, str | None], labels: Labels, options: Options) -> Iterator[Written]:
     find_group = group_finder(options.group_by) if options.group_by else None
     for path, split in splits.items():
-        photos = _Photos(path, labels.root)
-        for written in _file(path, split, photos, labels):
+        finder = _finder(path, labels.root, options.images)
+        for written in _file(path, split, finder, labels):
             group = group_of(written.path, written.source, labels, find_group)
             yield dataclasses.replace(written, group=group)
+        labels.notes += finder.notes()
 
 
-def _file(path: str, split: str | None, photos: _Photos, labels: Labels) -> Iterator[Written]:
+def _file(path: str, split: str | None, finder: PhotoFinder, labels: Labels) -> Iterator[Written]:
     try:
         content = json.loads(Path(path).read_bytes())
     except OSError as error:
@@ -166,19 +207,19 @@ def _file(path: str, split: str | None, photos: _Photos, labels: Labels) -> Iter
 
     categories = _by_id(path, "categories", lists["categories"], "name", labels)
     images = _by_id(path, "images", lists["images"], "file_name", labels)
-    objects: dict[Any, list[Object]] = {key: [] for key in images}
-    faults: dict[Any, str] = {}
+    objects: dict[str, list[Object]] = {key: [] for key in images}
+    faults: dict[str, str] = {}
     for number, entry in enumerate(lists["annotations"]):
         place = f"{path}, annotations[{number}]"
         missing = [key for key in ("image_id", "category_id") if not _is_id(entry, key)]
         if missing:
             labels.errors.append(f"{place}: no {' and no '.join(missing)}")
             continue
-        image_id, category = entry["image_id"], entry["category_id"]
+        image_id, category = str(entry["image_id"]), str(entry["category_id"])
         if image_id not in images:
-            labels.errors.append(f"{place}: image_id is {image_id!r}, which no image has")
+            labels.errors.append(f"{place}: image_id is {entry['image_id']!r}, which no image has")
         elif category not in categories:
-            labels.errors.append(f"{place}: category_id is {category!r}, which no category has")
+            labels.errors.append(f"{place}: category_id is {entry['category_id']!r}, which no category has")
         elif entry.get("iscrowd") not in (1, True):  # a crowd's box is around many objects
             each, fault = _object(entry, clean_class(categories[category][1]), labels.task)
             if fault:
@@ -195,17 +236,16 @@ def _file(path: str, split: str | None, photos: _Photos, labels: Labels) -> Iter
         except ValueError as error:
             classes, placed, fault = (), (), fault or str(error)
         source = f"{path}, images[{number}]"
-        yield Written(
-            photos.of(file_name), source, split, None, classes, (), placed, fault, declared_size=size
-        )
+        photo, lost = finder.find(file_name)
+        yield Written(photo, source, split, None, classes, (), placed, fault or lost, declared_size=size)
 
 
 def _is_id(entry: Any, key: str) -> bool:
     return isinstance(entry, dict) and isinstance(entry.get(key), (int, str))
 
 
-def _by_id(path: str, name: str, entries: list[Any], text: str, labels: Labels) -> dict[Any, tuple[int, str]]:
-    """Return the number and the text of each entry of a list, by its id.
+def _by_id(path: str, name: str, entries: list[Any], text: str, labels: Labels) -> dict[str, tuple[int, str]]:
+    """Return the number and the text of each entry of a list, by its id as text: some tools write 1 as "1".
 
     Args:
         path: The file.
@@ -214,18 +254,18 @@ def _by_id(path: str, name: str, entries: list[Any], text: str, labels: Labels) 
         text: Name of the text in an entry.
         labels: Collects what is wrong.
     """
-    found: dict[Any, tuple[int, str]] = {}
+    found: dict[str, tuple[int, str]] = {}
     for number, entry in enumerate(entries):
         place = f"{path}, {name}[{number}]"
         if not _is_id(entry, "id"):
             labels.errors.append(f"{place}: no id")
         elif not isinstance(entry.get(text), str) or not entry[text].strip():
             labels.errors.append(f"{place}: no {text}")
-        elif entry["id"] in found:
+        elif str(entry["id"]) in found:
             other = {"images": "image", "categories": "category"}[name]
             labels.errors.append(f"{place}: id is {entry['id']!r}, which another {other} has")
         else:
-            found[entry["id"]] = (number, entry[text])
+            found[str(entry["id"])] = (number, entry[text])
     return found
 
 
@@ -248,23 +288,13 @@ def _object(entry: dict[str, Any], class_name: str, task: TaskName) -> tuple[Obj
     return Object(class_name, corners), box_fault(corners)
 
 
-class _Photos:
-    """Finds photos in the folders that COCO and its exporters use, trying the last successful one first."""
-
-    def __init__(self, path: str, root: str) -> None:
-        own, above = Path(path).parent, Path(path).parent.parent
-        places = [own, own / "images", Path(root), Path(root) / "images"]
-        if own.name.lower() in ("annotations", "labels") or own != Path(root):
-            last = Path(path).stem.rpartition("_")[2]  # instances_train2017
-            places += [above, above / "images", above / last, above / "images" / last]
-        self._places = list(dict.fromkeys(places))
-
-    def of(self, file_name: str) -> str:
-        """Return the path of a photo; if it does not exist, the path beside the COCO file."""
-        for place in self._places:
-            if (place / file_name).exists():
-                if place != self._places[0]:
-                    self._places.remove(place)
-                    self._places.insert(0, place)
-                return str(place / file_name)
-        return str(self._places[0] / file_name)
+def _finder(path: str, root: str, images: str | None) -> PhotoFinder:
+    """Return what finds photos in the folders that COCO and its exporters use."""
+    own, above = Path(path).parent, Path(path).parent.parent
+    places = [own, own / "images", Path(root), Path(root) / "images"]
+    is_apart = own.name.lower() in ("annotations", "labels")
+    if is_apart or own != Path(root):
+        last = Path(path).stem.rpartition("_")[2]  # instances_train2017
+        places += [above, above / "images", above / last, above / "images" / last]
+    searched = above if is_apart and own == Path(root) else Path(root)
+    return finder_for(places, searched, images)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from headstart.columns import counted, listed
+from headstart.data.sources.refused import advice_on_files
 from headstart.data.sources.similar import similar_classes
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER, split_in_name
 from headstart.data.sources.tree import Image, Tree, tree_of
@@ -83,6 +84,7 @@ def read_folder(
         without_class=tuple(without_class),
         found=sum(each.found for each in trees),
         notes=tuple(notes + similar_classes(candidates)),
+        form="; validation photos: ".join(f"class folders in {each.root!r}" for each in trees),
     )
 
 
@@ -101,6 +103,7 @@ def _walked(root: str, val: str | None) -> tuple[Tree, Tree | None]:
         raise DataError(
             f"No images in {root!r}: {counted(tree.found, 'file')} found, none with an image's suffix or "
             "first bytes. Headstart wants a folder of class folders, such as photos/cat and photos/dog."
+            f"{advice_on_files(tree.ignored)}"
         )
     return tree, val_tree
 

@@ -58,6 +58,7 @@ def listing_of(labels: Labels, val: Labels | None, options: Options) -> Listing:
         targets=labels.targets,
         quarantined=tuple(sorted_out.quarantined),
         notes=tuple(dict.fromkeys(notes)),
+        form="; validation photos: ".join(each.form for each in sources),
     )
 
 

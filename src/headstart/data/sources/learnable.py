@@ -10,7 +10,7 @@ from headstart.data.quarantine import MOST_NAMED, named
 from headstart.data.sources.sorted_out import SortedOut
 from headstart.data.sources.written import Labels, Options, classes_of
 from headstart.errors import DataError, did_you_mean
-from headstart.records import Candidate
+from headstart.records import FRACTIONS, Candidate
 
 
 def refuse_unlearnable(
@@ -27,7 +27,8 @@ def refuse_unlearnable(
             )
         raise DataError("\n".join(lines))
     task = tasks.of(labels.task)
-    if task.has_box and all(max(c.box) <= 1 for c in candidates if c.box):
+    boxes = [c.box for c in candidates if c.box and c.declared_size != FRACTIONS]
+    if task.has_box and boxes and all(max(box) <= 1 for box in boxes):
         raise DataError(
             "No box has a coordinate above 1, so they seem to be fractions of the photos. Headstart wants "
             "pixels: multiply xmin and xmax by the photo's width, ymin and ymax by its height."

@@ -1,7 +1,8 @@
 """Reads labels in any format, and recognises the format.
 
-A folder of class folders (``folder.py``), a table (``table.py``), Pascal VOC XML files (``voc.py``) or a COCO
-file (``coco.py``): all are converted to the same ``Listing``.
+A folder of class folders (``folder.py``), a table (``table.py``), tables in the folders of their photos
+(``folder_tables.py``), names of files (``file_names.py``), Pascal VOC (``voc.py``), COCO (``coco.py``), YOLO
+(``yolo.py``): all are converted to the same ``Listing``.
 """
 
 from __future__ import annotations
@@ -16,18 +17,26 @@ from typing import Final
 from headstart import tasks
 from headstart.data.decisions import apply_decisions, read_decisions
 from headstart.data.sources.coco import find_coco, is_coco, read_coco
+from headstart.data.sources.file_names import read_file_names, suggested
 from headstart.data.sources.folder import read_folder
+from headstart.data.sources.folder_tables import find_folder_tables, read_folder_tables
 from headstart.data.sources.groups import below, group_finder
 from headstart.data.sources.labelled import listing_of
+from headstart.data.sources.refused import advice_on, cvat, is_cvat, refuse_masks, unsupported_in
 from headstart.data.sources.table import read_table
 from headstart.data.sources.table_file import TABLE_SUFFIXES
 from headstart.data.sources.voc import find_voc, has_xml, read_voc
 from headstart.data.sources.written import Labels, Options
+from headstart.data.sources.yolo import find_yolo, read_yolo
 from headstart.errors import ConfigError, DataError, did_you_mean
 from headstart.files import given_path
+from headstart.images.find import walk
 from headstart.records import Listing
 
 BOXES: Final = ("refuse", "skip", "largest")
+
+_CLASS_FOLDERS: Final = "a folder of class folders"
+_WITH_PHOTOS: Final = (_CLASS_FOLDERS, "a folder with YOLO's labels", "a folder with labels in file names")
 
 # Folders that hold all photos of a set of annotations, so their names are no classes.
 _HOLDS_ALL: Final = re.compile(
@@ -48,6 +57,8 @@ def read_source(
     split_column: str | None = None,
     group_by: str | None = None,
     boxes: str = "refuse",
+    images: str | os.PathLike[str] | None = None,
+    label_from: str | None = None,
     allow_quarantined: float | None = None,
     decisions: str | os.PathLike[str] | None = None,
     for_training: bool = True,
@@ -67,6 +78,9 @@ def read_source(
             path; by default a table's column ``group``, if it exists.
         boxes: How to treat photos with several objects if one box is predicted: ``"refuse"``, ``"skip"`` or
             ``"largest"``.
+        images: The folder in which the photos of a label file are found by name; by default the file's own.
+        label_from: A regular expression that finds the label in the path of a photo, with the named group
+            ``label`` (or one group), and ``group`` and ``split`` if they exist.
         allow_quarantined: Fraction of the photos that may have wrong labels, 0..1; None for the default.
         decisions: A ``findings.csv`` with decisions about the photos: see ``data/decisions.py``.
         for_training: Also check that a model can be trained on the labels.
@@ -80,8 +94,15 @@ def read_source(
     _refuse_unknown("task", task, ("auto", *tasks.TASKS))
     _refuse_unknown("boxes", boxes, BOXES)
     columns = (image_column, label_column, split_column, group_by)
-    options = Options(task, _names_of(target), *columns, boxes, allow_quarantined, for_training)
+    folder = None if images is None else os.fsdecode(images)
+    options = Options(
+        task, _names_of(target), *columns, boxes, allow_quarantined, for_training, folder, label_from
+    )
     _refuse_missing(data, val)
+    if folder is not None and not Path(folder).is_dir():
+        raise DataError(
+            f"images is {folder!r}, which is not a folder. Name the folder that holds the photos."
+        )
     decided = read_decisions(decisions)
     listing = _listing(data, val, options)
     return apply_decisions(listing, decided) if decided.source else listing
@@ -139,6 +160,11 @@ def _labels(path: str, options: Options, split: str | None = None) -> Labels | N
     """Open the labels of a file or folder; return None for a folder of class folders."""
     if Path(path).is_dir():
         return _labels_of_folder(path, options, split)
+    if options.label_from is not None:
+        raise ConfigError(
+            f"label_from finds labels in the paths of a folder's photos, but {path!r} is a file. Name the "
+            "folder, or leave label_from out."
+        )
     suffix = Path(path).suffix.lower()
     if suffix in TABLE_SUFFIXES or (suffix == ".json" and not is_coco(path)):
         return read_table(path, options, split)
@@ -146,10 +172,12 @@ def _labels(path: str, options: Options, split: str | None = None) -> Labels | N
         _refuse_table_options(path, "a COCO file", options)
         return read_coco([path], str(Path(path).parent), options, split)
     if suffix == ".xml":
+        if is_cvat(path):
+            raise DataError(cvat(path))
         raise DataError(f"{path!r} is one annotation. Name the folder that holds it and the photos.")
+    if what := advice_on(path):
+        raise DataError(f"{path!r} is {what}.")
     advice = "Name one of these, or a folder of class folders."
-    if suffix in (".xlsx", ".xls", ".ods", ".numbers"):
-        advice = "Save the spreadsheet as CSV (UTF-8), and name that."
     raise DataError(
         f"{path!r} is neither a table ({', '.join(sorted(TABLE_SUFFIXES))}) nor a COCO file (.json). {advice}"
     )
@@ -157,14 +185,23 @@ def _labels(path: str, options: Options, split: str | None = None) -> Labels | N
 
 def _labels_of_folder(path: str, options: Options, split: str | None) -> Labels | None:
     """Recognise the format of a folder by its content and, if that is ambiguous, by the task."""
-    coco = find_coco(path)
-    if not coco and not has_xml(path):
+    if options.label_from is not None:
+        _refuse_table_options(path, "a folder with labels in file names", options)
+        return read_file_names(path, options, split)
+    coco, tables, yolo = find_coco(path), find_folder_tables(path), find_yolo(path)
+    if not (coco or tables or yolo or has_xml(path)):
         return None
-    voc = find_voc(path)
-    folders = _class_like(path, voc.images)
+    voc = find_voc(path, options.images)
+    folders = _class_like(options.images or path, voc.images)
+    if tables and tables.is_shards and folders:
+        tables = None
     kinds = []
     if coco:
         kinds.append(f"COCO (its file {coco[0]!r}: name it instead of the folder)")
+    if tables:
+        kinds.append(f"photos with a table (its file {next(iter(tables.splits))!r}: name it instead)")
+    if yolo:
+        kinds.append(f"YOLO ({len(yolo.texts)} text files in 'labels': --task box)")
     if voc.annotations:
         kinds.append(
             f"Pascal VOC ({len(voc.annotations)} XML files, such as {voc.annotations[0]!r}: --task box)"
@@ -176,9 +213,14 @@ def _labels_of_folder(path: str, options: Options, split: str | None) -> Labels 
         kinds.append(f"a folder of class folders ({shown}: --task classification)")
     if len(kinds) > 1:
         raise DataError(f"{path!r} could be {' or '.join(kinds)}. Choose one.")
+    if tables:
+        return read_folder_tables(tables, options, split)
     if coco:
         _refuse_table_options(path, "a folder with a COCO file", options)
         return read_coco(coco, path, options, split)
+    if yolo:
+        _refuse_table_options(path, "a folder with YOLO's labels", options)
+        return read_yolo(yolo, options, split)
     _refuse_table_options(path, "a folder with Pascal VOC's XML files", options)
     return read_voc(voc, options, split)
 
@@ -194,7 +236,7 @@ def _class_like(root: str, images: list[str]) -> list[str]:
 
 def _class_folders(data: str, val: str | None, options: Options) -> Listing:
     """Read class folders; the error for a folder without them mentions a table in it."""
-    _refuse_table_options(data, "a folder of class folders", options)
+    _refuse_table_options(data, _CLASS_FOLDERS, options)
     if not (options.is_open or options.wants.has_class):
         raise DataError(
             f"{data!r} is a folder without labels for the task {options.task}: class folders give one class "
@@ -206,11 +248,11 @@ def _class_folders(data: str, val: str | None, options: Options) -> Listing:
             data, val, for_training=options.for_training, classes_on_top=options.wants.has_class
         )
     except DataError as error:
-        tables = sorted(each.name for each in Path(data).iterdir() if each.suffix.lower() in TABLE_SUFFIXES)
-        if not tables:
-            raise
-        table = str(Path(data, tables[0]))
-        raise DataError(f"{error}\nIf the labels are in {table!r}, name that file.") from error
+        if advice := _advice_on_folder(data):
+            raise DataError(f"{error}\n{advice}") from error
+        raise
+    if options.for_training:
+        refuse_masks(data, listing.class_names)
     listing = dataclasses.replace(listing, task=options.chosen(tasks.CLASSIFICATION))
     if find is None:
         return listing
@@ -222,6 +264,19 @@ def _class_folders(data: str, val: str | None, options: Options) -> Listing:
         )
     candidates = tuple(dataclasses.replace(each, group=groups[each.path]) for each in listing.candidates)
     return dataclasses.replace(listing, candidates=candidates)
+
+
+def _advice_on_folder(data: str) -> str:
+    """Return what may be meant by a folder that is not one of class folders; empty if it is not known."""
+    if unsupported := unsupported_in(data):
+        return unsupported
+    tables = sorted(each.name for each in Path(data).iterdir() if each.suffix.lower() in TABLE_SUFFIXES)
+    if tables:
+        return f"If the labels are in {str(Path(data, tables[0]))!r}, name that file."
+    images = [entry.path for entry in walk(data, into_hidden=False) if entry.kind == "image"]
+    if expression := suggested([below(path, data) for path in images]):
+        return f"If the labels are in the names of the photos, say how: --label-from '{expression}'"
+    return ""
 
 
 def _refuse_table_options(path: str, kind: str, options: Options) -> None:
@@ -238,7 +293,11 @@ def _refuse_table_options(path: str, kind: str, options: Options) -> None:
         for name, value in given.items()
         if value
     ]
-    if options.wants.has_numbers and kind != "a folder of class folders":
+    if options.wants.has_numbers and kind != _CLASS_FOLDERS:
         problems.append(f"task is 'regression', but {path!r} is {kind}, which has no numbers. Name a table.")
+    if options.images is not None and kind in _WITH_PHOTOS:
+        problems.append(
+            f"images is {options.images!r}, but {path!r} is {kind} and holds the photos. Leave images out."
+        )
     if problems:
         raise ConfigError(problems)

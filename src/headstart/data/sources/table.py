@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from headstart.data.sources.by_name import PhotoFinder, finder_for
 from headstart.data.sources.groups import group_of
+from headstart.data.sources.parquet import key_of
 from headstart.data.sources.split_names import SPLIT_OF_WORD
 from headstart.data.sources.table_cells import FaultError, answer_of, number_in, size_in, text_of
 from headstart.data.sources.table_columns import Columns
-from headstart.data.sources.table_file import Table, open_table
+from headstart.data.sources.table_file import open_table
+from headstart.data.sources.tabular import Table
 from headstart.data.sources.written import Labels, Options, Written
-from headstart.errors import DataError, did_you_mean
+from headstart.errors import ConfigError, DataError, did_you_mean
+from headstart.images.photo import read_file
 
 
 def read_table(path: str, options: Options, split: str | None = None) -> Labels:
@@ -33,35 +36,44 @@ def read_table(path: str, options: Options, split: str | None = None) -> Labels:
     repeated = [name for name, count in Counter(table.columns).items() if count > 1]
     if repeated:
         raise DataError(f"{path!r} has several columns called {repeated[0]!r}. Rename all but one.")
-    columns = Columns.of(path, table.columns, options, split)
+    columns = Columns.of(path, table, options, split)
     if columns.size and _sizes_are_the_boxes(table, columns):
         columns = dataclasses.replace(columns, size=())
     unused = [name for name in table.columns if name not in columns.used()]
     root = str(Path(path).parent)
     labels = Labels(root, columns.task, targets=columns.targets, one_object_each=True)
+    labels.form = f"the table {path!r}{', with the photos in it' if columns.image in table.photos else ''}"
     if unused:
         shown = ", ".join(repr(name) for name in unused)
         labels.notes.append(f"Columns of {path!r} that are not used: {shown}.")
-    labels.written = _written(path, table, columns, labels, split)
+    labels.notes += [*table.notes, *columns.notes]
+    if columns.image in table.photos and options.images is not None:
+        raise ConfigError(
+            f"images is {options.images!r}, but {path!r} contains the photos. Leave images out."
+        )
+    finder = finder_for([root], root, options.images)
+    labels.written = _written(path, table, columns, labels, split, finder)
     return labels
 
 
 def _written(
-    path: str, table: Table, columns: Columns, labels: Labels, split: str | None
+    path: str, table: Table, columns: Columns, labels: Labels, split: str | None, finder: PhotoFinder
 ) -> Iterator[Written]:
     """Yield the label of each row, with what is wrong with it, if anything."""
-    folder = Path(path).parent
+    read = table.photos.get(columns.image)
     for number, cells in table.rows(columns.used(), labels.errors):
         labels.found += 1
         source = f"{path}, {table.place} {number}"
         given = cells.get(columns.image)
+        if read is not None:
+            given = key_of(path, number, given)
         if not isinstance(given, str) or not given.strip() or "\0" in given:
             labels.errors.append(
                 f"{source}: {columns.image} is {given!r}; it must be the path of a photo, from the table's "
                 "folder"
             )
             continue
-        photo = _photo(folder, given)
+        photo, lost = finder.find(given) if read is None else (given, "")
         row_split = split
         if columns.split is not None and split is None:
             name = text_of(cells.get(columns.split))
@@ -81,7 +93,9 @@ def _written(
             size = size_in(cells, columns)
         except FaultError as error:
             answer, fault = error.known, str(error)
-        yield Written(photo, source, row_split, group, *answer, fault, size)
+        fault = fault or lost
+        yield Written(photo, source, row_split, group, *answer, fault, size, read or read_file)
+    labels.notes += finder.notes()
 
 
 def _sizes_are_the_boxes(table: Table, columns: Columns) -> bool:
@@ -98,13 +112,3 @@ def _sizes_are_the_boxes(table: Table, columns: Columns) -> bool:
                 return False
             num_equal += 1
     return num_equal > 0
-
-
-def _photo(folder: Path, given: str) -> str:
-    """Return the path of a photo in a table, allowing other separators and surrounding spaces."""
-    path = os.path.join(folder, given)  # noqa: PTH118  # keeps what pathlib would tidy away
-    others = {given.strip(): None, given.strip().replace("\\", "/"): None}
-    others.pop(given, None)
-    if others and not Path(path).exists():
-        return next((str(folder / other) for other in others if (folder / other).exists()), path)
-    return path

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from headstart import tasks
+from headstart.data.sources.one_hot import classes_in
 from headstart.data.sources.table_columns import Columns
 from headstart.data.sources.written import Object, box_fault, clean_class, declared_size
 
@@ -26,6 +27,8 @@ def answer_of(cells: dict[str, Any], columns: Columns) -> _Answer:
     task = tasks.of(columns.task)
     if task.has_numbers:
         return (), tuple(number_in(name, cells.get(name)) for name in columns.targets), ()
+    if columns.one_hot:
+        return _one_hot(cells, columns, is_single=not task.has_labels), (), ()
     if task.has_labels:
         return _several(columns.label, cells.get(columns.label or "")), (), ()
     if task.has_box and all(_is_empty(cells.get(name)) for name in columns.box):
@@ -43,6 +46,19 @@ def answer_of(cells: dict[str, Any], columns: Columns) -> _Answer:
     if fault := box_fault(box):
         raise FaultError(fault, ((), (), (Object(class_name, box),)))
     return (), (), (Object(class_name, box),)
+
+
+def _one_hot(cells: dict[str, Any], columns: Columns, *, is_single: bool) -> tuple[str, ...]:
+    try:
+        found = classes_in(cells, columns.one_hot)
+    except ValueError as error:
+        raise FaultError(str(error)) from None
+    if is_single and len(found) != 1:
+        shown = f" ({', '.join(found)})" if found else ""
+        raise FaultError(
+            f"the row has {len(found)} classes{shown} instead of one. Several: --task multilabel"
+        )
+    return tuple(sorted(map(clean_class, found)))
 
 
 def _class(column: str | None, value: Any) -> str:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Final
 
 from headstart import tasks
 from headstart.columns import listed
+from headstart.data.sources.column_names import (
+    find_class_column,
+    find_image_column,
+    find_unnamed_labels,
+    in_words,
+)
 from headstart.data.sources.groups import Finder, group_finder
+from headstart.data.sources.one_hot import OneHot, find_one_hot
+from headstart.data.sources.tabular import Table
 from headstart.data.sources.written import Options
 from headstart.errors import ConfigError, DataError, did_you_mean
+from headstart.images.formats import IMAGE_SUFFIXES
 from headstart.records import TaskName
 
 BOX_COLUMNS: Final = ("xmin", "ymin", "xmax", "ymax")
@@ -32,20 +43,25 @@ class Columns:
     split: str | None = None
     group: str | None = None
     find_group: Finder | None = None
+    one_hot: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def used(self) -> list[str]:
         """Return the names of the columns to read, each once."""
         single = (self.image, self.label, self.split, self.group)
-        return list(dict.fromkeys([*(name for name in single if name), *self.box, *self.size, *self.targets]))
+        several = (*self.box, *self.size, *self.targets, *self.one_hot)
+        return list(dict.fromkeys([*(name for name in single if name), *several]))
 
     @classmethod
-    def of(cls, path: str, names: Sequence[str], options: Options, split: str | None) -> Columns:
+    def of(cls, path: str, table: Table, options: Options, split: str | None) -> Columns:
         """Find the columns that the task or the options require; refuse a table without them."""
+        names = table.columns
+        options, one_hot, notes = _recognised(path, table, options)
         task = _task(path, names, options)
         missing = []
         label = options.label_column
         kind = tasks.of(task)
-        if label is None and not kind.has_numbers:
+        if label is None and not kind.has_numbers and one_hot is None:
             usual = ("labels", "label") if kind.has_labels else ("label",)
             label = next((name for name in usual if name in names), None)
             if label is None and not kind.has_box:
@@ -68,7 +84,52 @@ class Columns:
         if kind.has_numbers:
             label = None
         size = next((pair for pair in SIZE_COLUMNS if box and set(pair) <= set(names)), ())
-        return cls(task, options.image_column, label, box, size, options.targets, split_column, group, find)
+        columns = cls(
+            task, options.image_column, label, box, size, options.targets, split_column, group, find
+        )
+        return dataclasses.replace(columns, one_hot=one_hot.columns if one_hot else (), notes=notes)
+
+
+def _recognised(path: str, table: Table, options: Options) -> tuple[Options, OneHot | None, tuple[str, ...]]:
+    """Return the options with the columns that are recognised by other names than the usual ones.
+
+    Returns:
+        The options; the one-hot columns, if the labels are such; and a note about what is recognised.
+    """
+    names, label = table.columns, options.label_column
+    image = find_image_column(path, names, options.image_column)
+    if image is None and len(table.photos) == 1:  # whatever it is called, it contains photos
+        (image,) = table.photos
+    if image is None:
+        return options, None, ()
+    one_hot: OneHot | None = None
+    if label is not None and label not in names and "," in label:
+        one_hot = _named_one_hot(path, table, label)
+    elif label is None and not options.targets and not options.wants.has_numbers:
+        found = find_class_column(path, names) if not {"label", "labels"} & set(names) else None
+        others = [name for name in names if name not in (image, options.group_by, options.split_column)]
+        others = [name for name in others if name not in ("split", "group")]
+        if found is None and not {"label", "labels", *BOX_COLUMNS} & set(names) and not options.wants.has_box:
+            unnamed = find_unnamed_labels(path, table, others, options)
+            one_hot = unnamed if isinstance(unnamed, OneHot) else None
+            found = unnamed if isinstance(unnamed, str) else None
+        label = found
+    if one_hot is not None:
+        label = None
+        by_content = "classification" if one_hot.is_single else "multilabel"
+        options = dataclasses.replace(options, task=by_content if options.is_open else options.task)
+    is_usual = image == options.image_column and label == options.label_column and one_hot is None
+    notes = () if is_usual else (in_words(image, label, one_hot),)
+    return dataclasses.replace(options, image_column=image, label_column=label), one_hot, notes
+
+
+def _named_one_hot(path: str, table: Table, label: str) -> OneHot:
+    """Return the one-hot columns that the user names, separated by commas."""
+    wanted = list(dict.fromkeys(part.strip() for part in label.split(",") if part.strip()))
+    if missing := [(name, "--label-column") for name in wanted if name not in table.columns]:
+        raise DataError(_missing(path, table.columns, missing))
+    found = find_one_hot(table, wanted)
+    return OneHot(tuple(wanted), found is not None and found.columns == tuple(wanted) and found.is_single)
 
 
 def _task(path: str, names: Sequence[str], options: Options) -> TaskName:
@@ -121,7 +182,12 @@ def _missing(path: str, names: Sequence[str], missing: Sequence[tuple[str, str]]
     for name, option in dict.fromkeys(missing):
         say = f" Name the right one: {option} NAME" if option else " A box needs xmin, ymin, xmax and ymax."
         lines.append(f"{path!r} has no column {name!r}.{did_you_mean(name, names)}{say}")
-    return "\n".join([*lines, f"The columns in its first line are {_shown(names)}."])
+    lines.append(f"The columns in its first line are {_shown(names)}.")
+    if any(PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES for name in names):
+        lines.append(
+            "This line names a photo, so it is not a header: write one above it, such as image,label"
+        )
+    return "\n".join(lines)
 
 
 def _shown(names: Sequence[str]) -> str:

@@ -4,34 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 from headstart.columns import counted
-from headstart.errors import DataError, requires
+from headstart.data.sources.json_rows import columns_of, read_json
+from headstart.data.sources.parquet import open_parquet
+from headstart.data.sources.tabular import Table
+from headstart.errors import DataError
 
 TABLE_SUFFIXES: Final = frozenset({".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson"})
 """Lower-case suffixes of table files."""
 
-_BATCH_ROWS: Final = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table whose columns are known.
-
-    Attributes:
-        columns: Names of the columns.
-        place: What the number of a row counts: ``"line"`` or ``"row"``.
-        rows: Function of the columns to read and a list, to which errors are appended; yields rows as
-            (number, cells by column).
-    """
-
-    columns: list[str]
-    place: str
-    rows: Callable[[Sequence[str], list[str]], Iterator[tuple[int, dict[str, Any]]]]
+_SEPARATOR_LINE: Final = re.compile(r'"?sep=([,;\t|])"?\s*', re.IGNORECASE)
 
 
 def open_table(path: str, image_column: str) -> Table:
@@ -47,9 +34,11 @@ def open_table(path: str, image_column: str) -> Table:
     suffix = Path(path).suffix.lower()
     try:
         if suffix in (".parquet", ".pq"):
-            return _open_parquet(path)
+            return open_parquet(path)
         if suffix in (".csv", ".tsv"):
             return _open_csv(path, image_column)
+        if suffix == ".json" and (content := read_json(path)) is not None:
+            return _of_json(path, *content)
         return _open_json_lines(path)
     except OSError as error:
         raise DataError(f"{path!r} cannot be read: {error.strerror or error}.") from error
@@ -72,6 +61,9 @@ def _open_text(path: str) -> TextIO:
 def _open_csv(path: str, image_column: str) -> Table:
     with _open_text(path) as file:
         header = next((line for line in file if line.strip()), "")
+        # Excel writes and reads a first line that names the separator.
+        if separator := _SEPARATOR_LINE.fullmatch(header):
+            header = next((line for line in file if line.strip()), "")
     if not header:
         raise DataError(f"{path!r} is empty. Its first line must name the columns, as in image,label")
 
@@ -82,7 +74,11 @@ def _open_csv(path: str, image_column: str) -> Table:
             return []
 
     # The one that gives the column that must be there; otherwise the one that gives most columns.
-    delimiter = max(",;\t", key=lambda delimiter: (image_column in names(delimiter), len(names(delimiter))))
+    delimiter = (
+        separator[1]
+        if separator
+        else max(",;\t", key=lambda delimiter: (image_column in names(delimiter), len(names(delimiter))))
+    )
     columns = names(delimiter)
 
     def rows(used: Sequence[str], errors: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -90,12 +86,15 @@ def _open_csv(path: str, image_column: str) -> Table:
         with _open_text(path) as file:
             reader = csv.reader(file, delimiter=delimiter, strict=True)
             line, header_seen = 1, False
+            separator_seen = separator is None
             try:
                 for cells in reader:
                     first, line = line, reader.line_num + 1
                     if not cells:
                         continue
-                    if not header_seen:
+                    if not separator_seen:
+                        separator_seen = any(cell.strip() for cell in cells)
+                    elif not header_seen:
                         header_seen = header_seen or any(cell.strip() for cell in cells)
                     elif len(cells) != len(columns):
                         too_many = f"Put a cell that holds {delimiter!r} into double quotes"
@@ -148,25 +147,11 @@ def _json_lines(path: str, errors: list[str]) -> Iterator[tuple[int, dict[str, A
                 yield number, value
 
 
-def _open_parquet(path: str) -> Table:
-    with requires("pyarrow", f"The table {path!r}"):
-        import pyarrow
-        import pyarrow.parquet
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            columns = list(file.schema_arrow.names)
-    except pyarrow.ArrowException as error:
-        raise DataError(f"{path!r} cannot be read as Parquet: {error}.") from error
-
+def _of_json(
+    path: str, entries: list[tuple[int, dict[str, Any]]], notes: list[str], faults: list[str]
+) -> Table:
     def rows(used: Sequence[str], errors: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-        number = 0
-        try:
-            with pyarrow.parquet.ParquetFile(path) as file:
-                for batch in file.iter_batches(_BATCH_ROWS, columns=list(used)):
-                    for cells in batch.to_pylist():
-                        number += 1
-                        yield number, cells
-        except (pyarrow.ArrowException, OSError) as error:
-            errors.append(f"{path}, after row {number}: damaged: {error}")
+        errors += [f"{path}, {fault}" for fault in faults]
+        yield from entries
 
-    return Table(columns, "row", rows)
+    return Table(columns_of(entries), "entry", rows, notes=tuple(notes))

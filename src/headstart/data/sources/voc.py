@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import Final
 from xml.etree import ElementTree as ET
 
 from headstart import tasks
+from headstart.data.sources.by_name import Index, best, folded, forms_of
 from headstart.data.sources.groups import Finder, group_finder, group_of
+from headstart.data.sources.refused import cvat
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER
 from headstart.data.sources.tree import refuse_unlisted
 from headstart.data.sources.written import (
@@ -51,8 +52,12 @@ class VocFolder:
     images: list[str] = field(default_factory=list)
 
 
-def find_voc(root: str) -> VocFolder:
+def find_voc(root: str, images: str | None = None) -> VocFolder:
     """List the annotations and photos below a folder, sorted by name, without parsing them.
+
+    Args:
+        root: The folder.
+        images: The folder with the photos; by default the same.
 
     Raises:
         DataError: A folder cannot be listed.
@@ -69,6 +74,8 @@ def find_voc(root: str) -> VocFolder:
                 found.annotations.append(entry.path)
             elif is_annotation is None:
                 doubtful.append(entry.path)
+    if images is not None:
+        found.images = [entry.path for entry in walk(images, into_hidden=False) if entry.kind == "image"]
     if found.annotations and doubtful:  # among annotations, reading them tells what is wrong
         found.annotations = sorted([*found.annotations, *doubtful], key=os.fsencode)
     return found
@@ -118,7 +125,7 @@ def read_voc(found: VocFolder, options: Options, split: str | None = None) -> La
         split: The split of all photos; None if folders called train, val and test determine it.
     """
     task = options.chosen(tasks.BOX)
-    labels = Labels(found.root, task)
+    labels = Labels(found.root, task, form=f"Pascal VOC's XML files in {found.root!r}")
     find_group = group_finder(options.group_by) if options.group_by else None
     labels.written = _written(found, labels, find_group, split)
     return labels
@@ -127,7 +134,7 @@ def read_voc(found: VocFolder, options: Options, split: str | None = None) -> La
 def _written(
     found: VocFolder, labels: Labels, find_group: Finder | None, split: str | None
 ) -> Iterator[Written]:
-    photos = _Photos(found.images)
+    index = Index.of((path, ()) for path in found.images)
     named = set()
     written: list[Written] = []  # all of them, as one shows how the others count pixels
     for path in found.annotations:
@@ -137,7 +144,7 @@ def _written(
         except DataError as error:
             labels.errors.append(str(error))
             continue
-        photo, fault = photos.of(path, (annotation.findtext("filename") or "").strip())
+        photo, fault = _photo_of(index, path, (annotation.findtext("filename") or "").strip())
         named.add(photo)
         objects: list[Object] = []
         for number, element in enumerate(annotation.findall("object"), 1):
@@ -232,6 +239,8 @@ def parse_xml(path: str) -> ET.Element:
         line = error.position[0] if isinstance(error, ET.ParseError) else 1
         what = "empty file" if not data.strip() else f"not well-formed XML: {error}"
         raise DataError(f"{path}, line {line}: {what}. Repair or remove it.") from error
+    if root.tag == "annotations":
+        raise DataError(cvat(path))
     if root.tag != "annotation":
         raise DataError(f"{path}, line 1: the root element is <{root.tag}>; Pascal VOC's is <annotation>.")
     return root
@@ -258,30 +267,25 @@ def _object(element: ET.Element) -> Object:
     return Object(name, (xmin, ymin, xmax, ymax))
 
 
-class _Photos:
-    """Finds the photo of an annotation among all photos of the folder."""
-
-    def __init__(self, images: Sequence[str]) -> None:
-        self._by_name: dict[str, list[str]] = defaultdict(list)
-        self._by_stem: dict[str, list[str]] = defaultdict(list)
-        for path in images:
-            self._by_name[Path(path).name].append(path)
-            self._by_stem[Path(path).stem].append(path)
-
-    def of(self, annotation: str, filename: str) -> tuple[str, str]:
-        """Return the path of a photo, and a fault; if it does not exist, the path is a guess."""
-        name = PureWindowsPath(filename).name if "\\" in filename else PurePosixPath(filename).name
-        stem = Path(annotation).stem
-        places = [self._by_name.get(name), self._by_stem.get(name), self._by_stem.get(stem)]
-        for paths in places:
-            if not paths:
-                continue
-            nearest = _nearest(annotation, paths)
-            if len(nearest) == 1:
-                return nearest[0], ""
-            return nearest[0], f"several photos have its name: {', '.join(map(repr, nearest[:3]))}"
-        guess = str(Path(annotation).with_name(name or stem))
-        return guess, f"there is no photo {name!r}, nor one called {stem!r}"
+def _photo_of(index: Index, annotation: str, filename: str) -> tuple[str, str]:
+    """Return the path of an annotation's photo, and a fault; if it does not exist, the path is a guess."""
+    stem = Path(annotation).stem
+    names = [PurePosixPath(form).name for form in dict.fromkeys(forms_of(filename))]
+    for name, by_name in [
+        *((name, found) for name in names for found in (index.by_name, index.by_stem)),
+        (stem, index.by_stem),
+    ]:
+        paths = by_name.get(folded(name), [])
+        if not paths:
+            continue
+        same = best(paths, lambda path, name=name: name in (Path(path).name, Path(path).stem))  # type: ignore[misc]
+        nearest = _nearest(annotation, same)
+        if len(nearest) == 1:
+            return nearest[0], ""
+        return nearest[0], f"several photos have its name: {', '.join(map(repr, nearest[:3]))}"
+    name = names[-1]
+    guess = str(Path(annotation).with_name(name or stem))
+    return guess, f"there is no photo {name!r}, nor one called {stem!r}"
 
 
 def _nearest(annotation: str, paths: Sequence[str]) -> list[str]:
@@ -296,5 +300,4 @@ def _nearest(annotation: str, paths: Sequence[str]) -> list[str]:
         )
         return shared, -len(own)
 
-    best = max(map(nearness, paths))
-    return [path for path in paths if nearness(path) == best]
+    return best(paths, nearness)

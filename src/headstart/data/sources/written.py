@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from headstart import tasks
+from headstart.images.photo import Photo, read_file
 from headstart.images.view import Box
 from headstart.records import Candidate, TaskName
 from headstart.tasks.task import Task
@@ -26,6 +27,8 @@ class Options:
         boxes: How to treat photos with several objects: ``"refuse"``, ``"skip"`` or ``"largest"``.
         allow_quarantined: Fraction of the photos that may have wrong labels; None for the default limits.
         for_training: Also check that a model can be trained on the labels.
+        images: The folder in which photos are found by name.
+        label_from: A regular expression that finds the label in the path of a photo.
     """
 
     task: str = "auto"
@@ -37,6 +40,8 @@ class Options:
     boxes: str = "refuse"
     allow_quarantined: float | None = None
     for_training: bool = True
+    images: str | None = None
+    label_from: str | None = None
 
     @property
     def is_open(self) -> bool:
@@ -73,7 +78,8 @@ class Written:
         numbers: The values of the targets.
         objects: Objects with boxes, if the task is to find a box.
         declared_size: Width and height of the photo in which the boxes were drawn, if declared.
-        fault: What is wrong with the label; empty if nothing is.
+        fault: What is wrong with the label, or why the photo is not found; empty if nothing is.
+        read: Reads the photo, as in ``Photo``.
     """
 
     path: str
@@ -85,6 +91,12 @@ class Written:
     objects: tuple[Object, ...] = ()
     fault: str = ""
     declared_size: tuple[float, float] | None = None
+    read: Callable[[str], bytes] = read_file
+
+    @property
+    def photo(self) -> Photo:
+        """The photo."""
+        return Photo(self.path, self.read)
 
     def class_names(self) -> Iterator[str]:
         """All classes in the label."""
@@ -107,6 +119,7 @@ class Labels:
         errors: Messages about content that cannot be interpreted safely.
         ignored: Photos without a label.
         notes: Notes for the user.
+        form: What is read, in words.
     """
 
     root: str
@@ -118,6 +131,7 @@ class Labels:
     errors: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    form: str = ""
 
 
 def classes_of(candidate: Candidate) -> tuple[str, ...]:

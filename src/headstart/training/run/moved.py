@@ -38,9 +38,17 @@ def moved(
     if data is not None and new_val is None and config.val_folder is not None:
         with suppress(ValueError):  # it lies elsewhere, and has not moved
             new_val = str(Path(data) / Path(config.val_folder).relative_to(config.data))
+    images = config.images
+    if data is not None and images is not None:
+        old = Path(config.data)
+        with suppress(ValueError):  # it lies elsewhere, and has not moved
+            below = Path(images).relative_to(old if Path(data).is_dir() else old.parent)
+            images = str((Path(data) if Path(data).is_dir() else Path(data).parent) / below)
     changes: dict[str, Any] = {} if data is None else {"data": os.fsdecode(data)}
     if new_val is not None:
         changes["val"] = new_val
+    if images != config.images:
+        changes["images"] = images
     return dataclasses.replace(config, **changes).absolute() if changes else config
 
 

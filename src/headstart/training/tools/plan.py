@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Unpack
 
+from headstart import tasks
 from headstart.columns import counted
 from headstart.config import TrainConfig, TrainSettings
 from headstart.data.split import likely_counts
+from headstart.data.understood import understood
 from headstart.environment import is_secondary
 from headstart.errors import requires_extra
 from headstart.frozen.prefix import OnnxPrefix
@@ -23,7 +25,7 @@ from headstart.training.run.run_folder import RunFolder, likely_folder
 from headstart.training.run.stopwatch import Stopwatch
 from headstart.training.tools.phase_plan import PhasePlan, duration, line, size
 from headstart.training.watch.named import settings_and_watchers, watchers_of
-from headstart.training.watch.terminal import flips_in_words, in_words
+from headstart.training.watch.terminal import flips_in_words
 from headstart.training.watch.watcher import Watcher
 from headstart.training.watch.watchers import Watchers
 
@@ -74,20 +76,25 @@ def plan(
     """
     config, _ = settings_and_watchers(data, config, watch, settings)
     watchers_of(config.watch)  # which may not be installed
+    task_is_given = config.task in tasks.TASKS
     config, probe = choose(config, Watchers.of_screen(quiet=is_secondary(), verbose=verbose).say)
     if probe is not None:
-        return Plan("\n".join(_of_probe(probe, out)))
-    return Plan("\n".join(_in_steps(config, out, verbose)))
+        return Plan("\n".join(_of_probe(probe, out, task_is_given=task_is_given)))
+    return Plan("\n".join(_in_steps(config, out, verbose, task_is_given=task_is_given)))
 
 
-def _notes(listing: Listing) -> Iterator[str]:
-    for note in listing.notes:
-        yield line("", note)
-    for photo in listing.quarantined:
-        yield line("", f"quarantined: {photo.path!r}: {photo.reason}")
+def _of_data(
+    listing: Listing, config: TrainConfig, *, is_solved: bool = False, task_is_given: bool
+) -> Iterator[str]:
+    """Describe how the data were understood."""
+    yield "Data, as understood; no photo has been read:"
+    val = config.val if isinstance(config.val, str) else likely_val(config, is_solved=is_solved)
+    for name, text in understood(listing, val, config.test, task_is_given=task_is_given):
+        yield line(name, text)
+    yield ""
 
 
-def _of_probe(setup: ProbeSetup, out: str | os.PathLike[str] | None) -> Iterator[str]:
+def _of_probe(setup: ProbeSetup, out: str | os.PathLike[str] | None, *, task_is_given: bool) -> Iterator[str]:
     """Describe a run without steps."""
     RunFolder.refuse(out, setup.config.data)
     config, listing, backbone, phase = setup.config, setup.listing, setup.backbone, setup.phase
@@ -103,11 +110,10 @@ def _of_probe(setup: ProbeSetup, out: str | os.PathLike[str] | None) -> Iterator
         views = f"{counted(num_views, 'augmented view')} of each training photo"
     yield _NOTHING_DONE
     yield ""
-    yield line("photos", f"{len(listing.candidates):,} listed, not read: about {num_train:,} to train, ")
-    yield line("", f"{num_val:,} to validate, {num_test:,} to test; {in_words(listing)}")
+    yield from _of_data(listing, config, is_solved=True, task_is_given=task_is_given)
+    yield "Training:"
     if not val_fraction:
-        yield line("", f"the training photos are also scored in {config.folds} folds")
-    yield from _notes(listing)
+        yield line("folds", f"the training photos are also scored in {config.folds} folds")
     yield line("backbone", f"{backbone.name} ({size_px} px, {backbone.preprocessing.resize})")
     yield line("weights", str(backbone.source))
     if len(setup.blocks) > 1:
@@ -119,7 +125,9 @@ def _of_probe(setup: ProbeSetup, out: str | os.PathLike[str] | None) -> Iterator
     yield line("", "already, and a few seconds for the head")
 
 
-def _in_steps(config: TrainConfig, out: str | os.PathLike[str] | None, verbose: bool) -> list[str]:
+def _in_steps(
+    config: TrainConfig, out: str | os.PathLike[str] | None, verbose: bool, *, task_is_given: bool
+) -> list[str]:
     """Describe a run in steps: each of its phases is rehearsed."""
     with requires_extra("train"):
         from headstart.training.setup import prepare
@@ -143,7 +151,7 @@ def _in_steps(config: TrainConfig, out: str | os.PathLike[str] | None, verbose: 
             watchers.say(f"Timing phase {phase.name} on black photos")
             phases.append(rehearse(setup, phase, accelerator))
             accelerator.free_memory()
-        lines = [*_heading(setup, accelerator, out)]
+        lines = [*_heading(setup, accelerator, out, task_is_given=task_is_given)]
     for number, phase_plan in enumerate(phases, 1):
         lines += ["", f"Phase {number} of {len(phases)}: {phase_plan.phase.name}", *phase_plan.lines()]
     return [*lines, "", *_together(setup, phases)] if is_main else []
@@ -157,21 +165,18 @@ def _of_head(blocks: Sequence[Block], *, is_asked: bool) -> str:
     return line("head", f"reads the last stage, and {' and '.join(names)} if cross-validation chooses them")
 
 
-def _heading(setup: Setup, accelerator: Accelerator, out: str | os.PathLike[str] | None) -> Iterator[str]:
+def _heading(
+    setup: Setup, accelerator: Accelerator, out: str | os.PathLike[str] | None, *, task_is_given: bool
+) -> Iterator[str]:
     from headstart.model.stages_head import StagesNetwork
 
-    config, source, listing = setup.config, setup.source, setup.listing
-    *_, num_test = likely_counts(listing.candidates, config.val_fraction, config.test)
+    config, listing = setup.config, setup.listing
     yield _NOTHING_DONE
     yield ""
-    yield line(
-        "photos",
-        f"{len(listing.candidates):,} listed, not read: about {source.num_train:,} to train, "
-        f"{source.num_val:,} to validate, {num_test:,} to test; {in_words(listing)}",
-    )
+    yield from _of_data(listing, config, task_is_given=task_is_given)
+    yield "Training:"
     if config.folds is not None and config.fold is None:
         yield line("folds", f"{config.folds} runs like this, each without one fold, then this one")
-    yield from _notes(listing)
     reading = setup.network if isinstance(setup.network, StagesNetwork) else None
     native = reading.native if reading else setup.network
     num_params = sum(parameter.numel() for parameter in native.parameters())

@@ -67,6 +67,8 @@ class Terminal(Watcher):
 
     def photos_read(self, listing: Listing, dataset: Dataset, splits: Splits) -> None:
         """Print what happened to every file, and warnings about the photos."""
+        if listing.form:
+            self.say(f"Read: {listing.form}; task {listing.task}")
         used, quarantined, ignored = len(dataset.records), len(dataset.quarantined), len(dataset.ignored)
         validating = f"{len(splits.val)} to validate"
         if splits.fold:

@@ -1,0 +1,130 @@
+"""Reads JSON files as tables: lists of objects, tables of pandas, labels by name, and exports of tools."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from headstart.data.sources.label_studio import (
+    Row,
+    is_create_ml,
+    is_label_studio,
+    rows_of_create_ml,
+    rows_of_label_studio,
+    rows_of_minimal,
+)
+from headstart.data.sources.refused import refuse_json
+from headstart.errors import DataError
+
+FORMS: Final = (
+    'a list of objects ([{"image": "a.jpg", "label": "cat"}]), labels by name ({"a.jpg": "cat"}), pandas\' '
+    "to_json, Label Studio, Create ML, COCO, or JSON lines"
+)
+
+
+def read_json(path: str) -> tuple[list[tuple[int, Row]], list[str], list[str]] | None:
+    """Read a JSON file that is not COCO.
+
+    Returns:
+        Rows with the number of their entry, notes, and errors; None if it is JSON lines.
+
+    Raises:
+        DataError: The file is not JSON, or not in a form that is known.
+    """
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except ValueError as error:
+        if "Extra data" in str(error):
+            return None
+        raise DataError(f"{path!r} is not JSON: {error}. Repair it, or export it again.") from error
+    except RecursionError as error:
+        raise DataError(f"{path!r} is not JSON that can be read: it is nested too deeply.") from error
+    refuse_json(path, content)
+    if isinstance(content, dict):
+        if any(_is_plain_text(content.get(name)) for name in ("image", "file_name")):
+            return None  # one line of JSON lines
+        return _numbered(_rows_of_object(path, content), [])
+    if not isinstance(content, list) or not content:
+        raise DataError(f"{path!r} contains no labels. Headstart reads {FORMS}.")
+    if is_label_studio(content):
+        rows, notes = rows_of_label_studio(path, content)
+        return rows, notes, []
+    if is_create_ml(content):
+        return list(rows_of_create_ml(content)), [], []
+    if (minimal := rows_of_minimal(content)) is not None:
+        return minimal, [], []
+    if all(isinstance(each, list) for each in content):  # rows without names
+        raise DataError(f"{path!r} has lists as entries, without names of columns. Headstart reads {FORMS}.")
+    return _numbered(content, [])
+
+
+def columns_of(rows: Sequence[tuple[int, Row]]) -> list[str]:
+    """Return the names that occur in any row, in the order of their first occurrence."""
+    return list(dict.fromkeys(name for _, row in rows for name in row))
+
+
+def _numbered(entries: Sequence[Any], notes: list[str]) -> tuple[list[tuple[int, Row]], list[str], list[str]]:
+    rows, errors = [], []
+    for number, entry in enumerate(entries, 1):
+        if isinstance(entry, dict):
+            rows.append((number, {str(name): value for name, value in entry.items()}))
+        else:
+            errors.append(f"entry {number} is {entry!r:.60}, not an object in braces")
+    return rows, notes, errors
+
+
+def _rows_of_object(path: str, content: Mapping[str, Any]) -> list[Row]:
+    """Return the rows of one JSON object."""
+    names, values = list(content), list(content.values())
+    if isinstance(content.get("data"), list) and isinstance(content.get("columns"), list):  # orient="split"
+        return [dict(zip(content["columns"], row, strict=False)) for row in content["data"]]
+    if isinstance(content.get("data"), list) and "schema" in content:  # orient="table"
+        return list(content["data"])
+    if values and all(isinstance(value, list) for value in values) and not _name_photos(names):
+        num_rows = {len(value) for value in values}
+        if len(num_rows) > 1:
+            raise DataError(
+                f"{path!r} has columns of different lengths: {sorted(num_rows)}. Export it again."
+            )
+        return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+    if values and all(isinstance(value, dict) for value in values):
+        inner = list(values[0])
+        if _name_photos(names):  # {"a.jpg": {"label": "cat"}}
+            return [{"image": name, **value} for name, value in content.items()]
+        if _are_rows(names, inner):  # orient="index"
+            return list(values)
+        return list(_transposed(content))  # pandas' default
+    if values and all(_is_plain_text(value) or _is_list_of_text(value) for value in values):
+        several = any(isinstance(value, list) for value in values)
+        column = "labels" if several else "label"
+        return [
+            {"image": name, column: [value] if several and isinstance(value, str) else value}
+            for name, value in content.items()
+        ]
+    shown = ", ".join(map(repr, names[:5]))
+    raise DataError(f"{path!r} is an object with {shown}, which is no known form. Headstart reads {FORMS}.")
+
+
+def _transposed(columns: Mapping[str, Mapping[str, Any]]) -> Iterator[Row]:
+    index = list(dict.fromkeys(key for column in columns.values() for key in column))
+    for key in index:
+        yield {name: column.get(key) for name, column in columns.items()}
+
+
+def _are_rows(outer: Sequence[str], inner: Sequence[str]) -> bool:
+    """Return whether the outer keys number rows, and the inner keys name columns."""
+    return all(map(str.isdigit, outer)) and not all(map(str.isdigit, inner))
+
+
+def _name_photos(names: Sequence[str]) -> bool:
+    return all("." in name for name in names)
+
+
+def _is_plain_text(value: Any) -> bool:
+    return isinstance(value, (str, int)) and not isinstance(value, bool)
+
+
+def _is_list_of_text(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_plain_text, value))

@@ -1,0 +1,28 @@
+"""Rows of any table, with the names of their columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table whose columns are known.
+
+    Attributes:
+        columns: Names of the columns.
+        place: What the number of a row counts: ``"line"`` or ``"row"``.
+        rows: Function of the columns to read and a list, to which errors are appended; yields rows as
+            (number, cells by column).
+        photos: Functions that read the photos in the cells of a column, by its name; such cells contain the
+            names of the photos, or None.
+        notes: Notes for the user.
+    """
+
+    columns: list[str]
+    place: str
+    rows: Callable[[Sequence[str], list[str]], Iterator[tuple[int, dict[str, Any]]]]
+    photos: Mapping[str, Callable[[str], bytes]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
