@@ -14,7 +14,7 @@ from tests.frozen.test_onnx_file import network, saved
 
 import headstart as hs
 from headstart.data.split import split_dataset
-from headstart.errors import ConfigError, UsageError
+from headstart.errors import ConfigError, DataError, UsageError
 from headstart.findings.survey import with_near_duplicates
 from headstart.frozen.cache import list_stores
 from headstart.images.photo import Photo
@@ -109,6 +109,23 @@ def test_a_run_reports_the_same_leaks_and_the_score_without_them(
     right = sum(row["label"] == row["prediction"] for row in answers)
     without = run.metrics["without_leaks"]["val"]
     assert (without["num_photos"], without["accuracy"]) == (12, pytest.approx(right / 12))
+
+
+def test_strict_training_refuses_leaks_unless_they_are_kept(
+    leaky: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    settings: dict[str, Any] = {"recipe": "probe", "strict": True, **options}
+    with pytest.raises(DataError, match=r"strict is set, and 2 of 14 .*'val/red/copy\.jpg' repeats 'train/"):
+        hs.train(leaky, tmp_path / "run", **settings)
+    assert not (tmp_path / "run").exists()
+    path = tmp_path / "findings.csv"
+    hs.check(leaky, path, **options)
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(row | {"decision": "keep" if row["kind"] == "leak" else ""} for row in rows)
+    assert hs.train(leaky, tmp_path / "run", decisions=path, **settings).metrics["images"]["val"] == 14
 
 
 def test_near_duplicates_stay_on_one_side(tmp_path: Path, make_photos: Callable[..., Path]) -> None:

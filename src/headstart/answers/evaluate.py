@@ -91,28 +91,27 @@ def evaluate(
         decisions=decisions,
         for_training=False,
     )
+    notes = [] if decisions else _notes_on_decisions(predictor, data)
     found = _of_listing(predictor, listing, split, data, has_groups=group_by is not None)
-    if decisions is None and (note := _note_on_decisions(predictor, data)):
-        found = dataclasses.replace(found, notes=(*found.notes, note))
-    return found
+    return dataclasses.replace(found, notes=(*found.notes, *notes))
 
 
-def _note_on_decisions(predictor: Predictor, data: str | os.PathLike[str]) -> str:
+def _notes_on_decisions(predictor: Predictor, data: str | os.PathLike[str]) -> list[str]:
     """Say that a run was trained on these data with decisions that are not applied now; or return nothing."""
     if predictor.path is None:
-        return ""
+        return []
     try:
         config = Path(predictor.path).with_name("config.toml").read_text("utf-8", errors="surrogateescape")
         settings = tomllib.loads(config)
         file = settings.get("decisions")
         if not file or Path(settings["data"]).resolve() != Path(data).resolve():
-            return ""
+            return []
     except (OSError, ValueError, KeyError, TypeError):  # no run folder, or not a readable one
-        return ""
-    return (
+        return []
+    return [
         f"The run was trained with the decisions of {file}, which are not applied to these photos. To apply "
         "them: --decisions FILE"
-    )
+    ]
 
 
 def _of_listing(

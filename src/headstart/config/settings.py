@@ -8,13 +8,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from headstart.config import sections
 from headstart.config.backbone import contradictions_of_backbone
 from headstart.config.checking import as_it_is, check_fields, checked, setting, settings_of
 from headstart.config.folds import contradictions_of_splits, fold_setting, folds_setting
 from headstart.config.paths import absolute_paths, like_data
 from headstart.config.phase import PhaseConfig, of_last_phase
 from headstart.config.phases import OF_A_PHASE, RECIPES, changes_of, contradictions, phases_of, read_recipe
+from headstart.config.sections import (
+    column,
+    computing,
+    input_size,
+    labels,
+    machine,
+    network,
+    onnx_file,
+    recipes,
+    training,
+)
 from headstart.config.toml import read_toml
 from headstart.errors import ConfigError, did_you_mean
 
@@ -44,7 +54,7 @@ class TrainConfig:
     data: str = setting(
         "", "folder of class folders, or of train/val/test above them; a table, Pascal VOC or COCO"
     )
-    val: float | str = sections.labels(
+    val: float | str = labels(
         0.2,
         "fraction of the photos held out for validation, or a folder or file of them",
         above=0,
@@ -53,7 +63,7 @@ class TrainConfig:
         commands=("features", "lr-find", "check"),
         needs="split",
     )
-    test: float = sections.labels(
+    test: float = labels(
         0.0,
         "fraction of the photos held out for a final score, by which nothing is chosen",
         at_least=0,
@@ -65,26 +75,24 @@ class TrainConfig:
     )
     folds: int | None = folds_setting()
     fold: int | None = fold_setting()
-    task: str = sections.labels(
+    task: str = labels(
         "auto",
         "what is predicted",
         choices=("auto", "classification", "multilabel", "regression", "box"),
         shown="auto, from the kind of labels",
         commands=("features", "augment", "lr-find", "recommend", "check"),
     )
-    target: str | None = sections.column(
+    target: str | None = column(
         None, "a table's columns of numbers to predict, separated by commas", shown="none"
     )
-    image_column: str = sections.column(
-        "image", "a table's column of paths, absolute or relative to the table"
-    )
-    label_column: str | None = sections.column(
+    image_column: str = column("image", "a table's column of paths, absolute or relative to the table")
+    label_column: str | None = column(
         None, "a table's column of classes", shown="label, or labels where a photo may have several"
     )
-    split_column: str | None = sections.column(
+    split_column: str | None = column(
         None, "a table's column with the values train, val and test", shown="split, if it exists"
     )
-    group_by: str | None = sections.labels(
+    group_by: str | None = labels(
         None,
         "keep photos of the same group on one side of the split: a table's column, or a regular expression "
         "that finds the group in the path with its first parentheses",
@@ -92,34 +100,34 @@ class TrainConfig:
         metavar="COLUMN|REGEX",
         commands=("features", "evaluate", "recommend", "check"),
     )
-    images: str | None = sections.labels(
+    images: str | None = labels(
         None,
         "folder in which the photos of a label file are found by name",
         shown="the label file's own",
         metavar="FOLDER",
     )
-    label_from: str | None = sections.labels(
+    label_from: str | None = labels(
         None,
         "regular expression that finds the label in the path of each photo: the named group label, and group "
         "and split if they exist",
         shown="none",
         metavar="REGEX",
     )
-    boxes: str = sections.labels(
+    boxes: str = labels(
         "refuse",
         "photos that show several objects are an error, are skipped, or are learned with their largest box",
         choices=("refuse", "skip", "largest"),
         commands=("features", "augment", "lr-find", "evaluate", "check"),
         needs="boxes",
     )
-    decisions: str | None = sections.labels(
+    decisions: str | None = labels(
         None,
         "your decisions in a findings.csv: photos to drop or relabel, findings to keep",
         shown="none",
         metavar="FILE",
         commands=("check", "evaluate"),
     )
-    min_visible: float = sections.labels(
+    min_visible: float = labels(
         0.5,
         "minimum visible fraction of a box in an augmented view; views with less are replaced",
         at_least=0,
@@ -128,43 +136,43 @@ class TrainConfig:
         commands=(),
         needs="boxes",
     )
-    backbone: str = sections.network(
+    backbone: str = network(
         "timm/tf_efficientnet_lite0",
         "a torchvision name, timm/NAME, NAME.TAG, or FILE.onnx, a feature extractor of your own",
         metavar="NAME",
     )
-    weights: str = sections.network(
+    weights: str = network(
         "default",
         "the backbone's weights: default, random, a .pth or .safetensors file, or a run's folder",
         metavar="WHICH",
         commands=("features", "lr-find", "check"),
     )
-    resize: str | None = sections.input_size(
+    resize: str | None = input_size(
         None, "how photos are made square", choices=("crop", "pad", "squash"), shown="the backbone's"
     )
-    size_px: int | None = sections.input_size(
+    size_px: int | None = input_size(
         None, "height and width of the network's input", at_least=8, shown="the backbone's", metavar="PIXELS"
     )
-    mean: tuple[float, float, float] | None = sections.onnx_file(
+    mean: tuple[float, float, float] | None = onnx_file(
         None,
         "mean of each channel for normalising the input of a FILE.onnx; pixels are 0 to 1",
         shown="ImageNet's",
         metavar="R,G,B",
     )
-    std: tuple[float, float, float] | None = sections.onnx_file(
+    std: tuple[float, float, float] | None = onnx_file(
         None,
         "standard deviation of each channel, for normalising in the same way",
         above=0,
         shown="ImageNet's",
         metavar="R,G,B",
     )
-    output_name: str | None = sections.onnx_file(
+    output_name: str | None = onnx_file(
         None,
         "output or inner tensor of a FILE.onnx to use as features",
         shown="the most likely output",
         metavar="TENSOR",
     )
-    head: str = sections.network(
+    head: str = network(
         "auto",
         "one linear layer on the features of the last stage, in the place of the network's own head; one "
         "that also reads earlier stages; a spatial head, which finds a box on the feature map before "
@@ -173,7 +181,7 @@ class TrainConfig:
         shown="auto, by the task and, if it is solved, by cross-validation",
         commands=(),
     )
-    recipe: str = sections.recipes(
+    recipe: str = recipes(
         "auto",
         f"the phases of training: {', '.join(RECIPES)}, or a FILE.toml of [[phases]]",
         shown="auto: finetune with PyTorch, else probe",
@@ -181,53 +189,53 @@ class TrainConfig:
     )
     epochs: int | None = of_last_phase("epochs", "Training")
     lr: float | None = of_last_phase("head_lr", "Training")
-    seed: int = sections.recipes(
+    seed: int = recipes(
         0, "random seed of the split, order, augmentation and dropout", at_least=0, at_most=2**63 - 1
     )
-    batch_size: int = sections.training(
+    batch_size: int = training(
         32, "photos per training step, in all processes together", at_least=1, commands=("lr-find",)
     )
-    select: str = sections.training(
+    select: str = training(
         "val_calibrated_loss",
         "validation score by which the best weights are chosen; val_calibrated_loss is the loss after the "
         "best temperature, for numbers and boxes the loss itself; for val_balanced_accuracy and "
         "val_macro_f1, a probe also adjusts its logits for the frequencies of the classes",
         choices=tuple(f"val_{score}" for score in _SCORES),
     )
-    unknown: str = sections.training(
+    unknown: str = training(
         "auto",
         "whether the probe of a classifier recognises photos of none of its classes",
         choices=("auto", "off"),
         needs=None,
     )
-    features: str = sections.computing(
+    features: str = computing(
         "auto",
         "whether outputs of frozen stages are kept on disk (store) or computed again (live)",
         choices=("auto", "store", "live"),
     )
-    device: str = sections.machine(
+    device: str = machine(
         "auto", "where to compute", choices=("auto", "cpu", "cuda", "mps"), commands=("features", "lr-find")
     )
-    precision: str = sections.machine(
+    precision: str = machine(
         "auto", "number format", choices=("auto", "fp32", "bf16", "fp16"), commands=("features",)
     )
-    memory_format: str = sections.machine(
+    memory_format: str = machine(
         "auto",
         "memory layout of the trained stages",
         choices=("auto", "contiguous", "channels_last"),
         needs="steps",
     )
-    workers: int | None = sections.computing(
+    workers: int | None = computing(
         None, "image-loading threads; 0 loads in the main thread", at_least=0, shown="CPU cores + 1"
     )
-    checkpoint_seconds: float = sections.machine(
+    checkpoint_seconds: float = machine(
         15.0,
         "minimum time between checkpoints; more if writing one takes long",
         at_least=0,
         metavar="SECONDS",
         needs="steps",
     )
-    max_minutes: float | None = sections.machine(
+    max_minutes: float | None = machine(
         None,
         "time limit; training then ends with the best weights so far",
         above=0,
@@ -235,17 +243,15 @@ class TrainConfig:
         metavar="MINUTES",
         needs="steps",
     )
-    watch: tuple[str, ...] = sections.machine(
+    watch: tuple[str, ...] = machine(
         (),
         "experiment trackers to record the run in, separated by commas",
         choices=("tensorboard", "mlflow", "wandb"),
         shown="none",
         metavar="NAMES",
     )
-    strict: bool = sections.machine(
-        False, "stop before training if validation or test photos repeat training photos"
-    )
-    allow_quarantined: float | None = sections.computing(
+    strict: bool = machine(False, "stop before training if validation or test photos repeat training photos")
+    allow_quarantined: float | None = computing(
         None,
         "largest fraction of photos that may be unreadable or wrongly labelled; each class needs at least "
         "one usable photo",

@@ -60,10 +60,7 @@ def find_all(dataset: Dataset, known: Known, decisions: Decisions = NONE) -> Fin
         decisions: Those of the owner; findings that they keep are counted only.
     """
     root, task = dataset.root, tasks.of(dataset.task)
-    photos = [
-        LabelledPhoto(path_below(record.path, root), _label(record, dataset), split, task.has_numbers)
-        for record, split in zip(dataset.records, known.splits, strict=True)
-    ]
+    photos = _labelled_photos(dataset, known.splits)
     found = [
         *duplicates(photos, copies_of(dataset.records), known.near or ()),
         *_wrong_labels(dataset, known, photos),
@@ -80,6 +77,33 @@ def find_all(dataset: Dataset, known: Known, decisions: Decisions = NONE) -> Fin
         for each in dataset.quarantined
     )
     return Findings(found, len(photos) + len(dataset.quarantined), decisions=decisions, unchecked=unchecked)
+
+
+def find_leaks(
+    dataset: Dataset,
+    splits: Sequence[str],
+    near: Sequence[tuple[int, int]] | None,
+    decisions: Decisions = NONE,
+) -> Findings:
+    """Return the validation and test photos that repeat training photos.
+
+    Args:
+        dataset: N photos.
+        splits: ``"train"``, ``"val"`` or ``"test"`` for each photo.
+        near: Pairs of rows that show nearly the same; None if they were not looked for.
+        decisions: Those of the owner; leaks that they keep are counted only.
+    """
+    photos = _labelled_photos(dataset, splits)
+    found = duplicates(photos, copies_of(dataset.records), near or ())
+    return Findings([each for each in found if each.kind == "leak"], len(photos), decisions=decisions)
+
+
+def _labelled_photos(dataset: Dataset, splits: Sequence[str]) -> list[LabelledPhoto]:
+    has_numbers = tasks.of(dataset.task).has_numbers
+    return [
+        LabelledPhoto(path_below(record.path, dataset.root), _label(record, dataset), split, has_numbers)
+        for record, split in zip(dataset.records, splits, strict=True)
+    ]
 
 
 def _label(record: Record, dataset: Dataset) -> str:

@@ -11,12 +11,13 @@ from headstart import tasks
 from headstart.answers.intervals import wilson
 from headstart.answers.scores import summary_of
 from headstart.answers.table import Answers
-from headstart.columns import named_score
+from headstart.columns import listed, named_score
 from headstart.data.decisions import Decisions, read_decisions
 from headstart.data.split import Splits
 from headstart.data.text import path_below
+from headstart.errors import DataError
 from headstart.files import write_whole
-from headstart.findings.check import Known, find_all
+from headstart.findings.check import Known, find_all, find_leaks
 from headstart.findings.finding import Findings
 from headstart.findings.survey import MOST_PHOTOS, stored_facts
 from headstart.inference.model_file import ModelInfo
@@ -28,6 +29,8 @@ _NO_VECTORS: Final = (
     "near-duplicates, except for exact copies: the first phase computes no frozen features of whole photos, "
     f"or there are more than {MOST_PHOTOS:,} photos"
 )
+
+_MOST_NAMED: Final = 5
 
 FINDINGS: Final = "findings.csv"
 """Name of the product."""
@@ -49,16 +52,48 @@ def find_in_run(
         near: Pairs of rows of the data set that show nearly the same; None if they are not known.
         decisions: What the owner has decided about findings.
     """
-    row_of = {id(record): row for row, record in enumerate(dataset.records)}
-    names = [""] * len(row_of)
-    val = "val" if model.by_folds is None else "train"  # where folds score, they only choose weights
-    for name, records in (("train", splits.train), (val, splits.val), ("test", splits.test)):
-        for record in records:
-            names[row_of[id(record)]] = name
+    # Where folds score, validation photos only choose weights.
+    row_of, names = _rows_and_splits(dataset, splits, val="val" if model.by_folds is None else "train")
     outputs, has_answer = _raw_outputs(model, splits, row_of, dataset.root)
     unchecked = [] if near is not None else [_NO_VECTORS]
     known = Known(names, near, stored_facts(dataset.records), outputs, has_answer, unchecked)
     return find_all(dataset, known, decisions)
+
+
+def refuse_leaks(
+    dataset: Dataset, splits: Splits, near: Sequence[tuple[int, int]] | None, decisions: Decisions
+) -> None:
+    """Refuse photos that repeat training photos, unless their owner keeps them.
+
+    Args:
+        dataset: As for ``find_in_run``, like all that follow.
+        splits: The photos by split.
+        near: Pairs of rows.
+        decisions: Those of the owner.
+
+    Raises:
+        DataError: There are some.
+    """
+    leaks = find_leaks(dataset, _rows_and_splits(dataset, splits)[1], near, decisions)
+    if not leaks:
+        return
+    held_out = f"{len(leaks):,} of {len(splits.val) + len(splits.test):,} validation and test photos"
+    pairs = listed([f"{each.path!r} repeats {each.other_path!r}" for each in leaks], _MOST_NAMED)
+    raise DataError(
+        f"strict is set, and {held_out} repeat training photos: {pairs}. Let headstart check --out "
+        f"findings.csv list all, write drop or keep into its column decision, and train with --decisions "
+        f"findings.csv; or train without --strict, which gives the score without these photos, too."
+    )
+
+
+def _rows_and_splits(dataset: Dataset, splits: Splits, val: str = "val") -> tuple[dict[int, int], list[str]]:
+    """Return the row of each photo by its ``id``, and the split of each row."""
+    row_of = {id(record): row for row, record in enumerate(dataset.records)}
+    names = [""] * len(row_of)
+    for name, records in (("train", splits.train), (val, splits.val), ("test", splits.test)):
+        for record in records:
+            names[row_of[id(record)]] = name
+    return row_of, names
 
 
 def _raw_outputs(

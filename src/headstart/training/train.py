@@ -18,6 +18,7 @@ from headstart.errors import ConfigError
 from headstart.findings.survey import with_near_duplicates
 from headstart.probe.outer_folds import split_photos
 from headstart.training.choose import choose, open_floor
+from headstart.training.findings import refuse_leaks
 from headstart.training.hand_over import hand_over
 from headstart.training.run.moved import moved, refuse_missing_photos
 from headstart.training.run.result import TrainResult
@@ -164,6 +165,8 @@ def _run(
             near = floor.near_duplicates(dataset.records)
         dataset = with_near_duplicates(dataset, near)
         splits = split_photos(dataset, config, is_solved=floor.is_solved)
+        if config.strict:
+            refuse_leaks(dataset, splits, near, decisions)
         floor.begin(out, dataset, splits, force=force)
         watchers.run_begun(run.start())
         watchers.photos_read(listing, dataset, splits)
