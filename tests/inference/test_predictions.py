@@ -19,7 +19,7 @@ from headstart.images.settings import Preprocessing
 from headstart.inference.model_file import ModelInfo
 from headstart.inference.predictions import write_csv, write_jsonl, write_table
 from headstart.inference.predictions_file import PredictionsFile
-from headstart.tasks.prediction import Prediction
+from headstart.tasks.prediction import Prediction, SimilarPhoto
 
 
 def info(task: str, *class_names: str, targets: tuple[str, ...] = ()) -> ModelInfo:
@@ -79,7 +79,8 @@ def test_json_lines_have_an_object_for_every_photo() -> None:
 def read_back(line: str) -> Prediction:
     fields = json.loads(line)
     box = fields["box"] and tuple(fields["box"])
-    return Prediction(**{**fields, "labels": tuple(fields["labels"]), "box": box})
+    similar = tuple(SimilarPhoto(**each) for each in fields["similar"])
+    return Prediction(**{**fields, "labels": tuple(fields["labels"]), "box": box, "similar": similar})
 
 
 def test_a_table_has_a_header_and_aligned_columns() -> None:
