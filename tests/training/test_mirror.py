@@ -78,11 +78,19 @@ def test_a_phase_learns_from_mirrored_maps_without_further_passes(
     for mirrored in (False, True, True):
         phases = [
             {"name": "head", "optimizer": "exact"},
-            {"name": "steps", "unfreeze": 1, "epochs": 1, "label_smoothing": 0.2, "mirror": mirrored},
+            # The residual branch of new weights is 0, so only the second step shows what the first has seen.
+            {
+                "name": "steps",
+                "unfreeze": 1,
+                "epochs": 2,
+                "head_lr": 0.1,
+                "label_smoothing": 0.2,
+                "mirror": mirrored,
+            },
         ]
         runs.append(hs.train(photos, tmp_path / str(len(runs)), phases=phases, head=head, **TINY))
     plain, one, two = (run.history[-1]["train_loss"] for run in runs)
-    assert plain != one
+    assert abs(plain - one) > 1e-3 * plain  # more than rounding
     assert one == two
     assert in_metrics(hs.evaluate(runs[1].path, photos / "test")) == runs[1].metrics["test"]
 
