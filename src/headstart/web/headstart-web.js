@@ -82,7 +82,7 @@ export class Model {
   async predict(photo) {
     const opened = await openPhoto(photo);
     try {
-      const outputs = await this.run(preprocess(opened, this.info.preprocessing));
+      const outputs = await this.run(preprocess(opened, this.info));
       return predictionOf(outputs, this.info, opened);
     } finally {
       opened.close();
@@ -99,7 +99,7 @@ export class Model {
   async pixels(photo) {
     const opened = await openPhoto(photo);
     try {
-      return preprocess(opened, this.info.preprocessing);
+      return preprocess(opened, this.info);
     } finally {
       opened.close();
     }

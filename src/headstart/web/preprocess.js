@@ -8,15 +8,18 @@ const GREY = 128; // of the bars that `pad` adds; `images/adjust.py`
  * Convert a photo to the network's size. Resizing and cropping are one resampling.
  *
  * @param {import('./photo.js').OpenPhoto} photo
- * @param {object} settings `preprocessing` of the model's description.
+ * @param {object} info Description of the model. Of its `versions`, Pillow's decides how tall photos are resized:
+ *   they get the pixels that the model was trained on.
  * @returns {Uint8Array} size_px × size_px × 3, RGB.
  */
-export function preprocess(photo, settings) {
+export function preprocess(photo, info) {
+  const settings = info.preprocessing;
+  const pillow = parseInt(info.versions?.pillow, 10) || undefined;
   const { width, height, read } = photo;
   const sizePx = settings.size_px;
   const box = visiblePart(width, height, settings);
   const [left, top, right, bottom] = filledPart(box, settings);
-  const content = resize(read, width, height, box, right - left, bottom - top, settings.interpolation);
+  const content = resize(read, width, height, box, right - left, bottom - top, settings.interpolation, pillow);
   if (right - left === sizePx && bottom - top === sizePx) return content;
   const canvas = new Uint8Array(sizePx * sizePx * 3).fill(GREY);
   const rowBytes = (right - left) * 3;

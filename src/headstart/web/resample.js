@@ -1,8 +1,8 @@
 /**
  * Resampling as Pillow does it, to the last bit: a convolution whose filter widens with the scale, in fixed-point
- * arithmetic, first along the rows and then along the columns, with a rounding to 8 bits in between.
+ * arithmetic, along one axis and then along the other, with a rounding to 8 bits in between.
  *
- * A photo is read in horizontal strips, so that memory holds a few hundred of its rows and never the whole photo.
+ * A photo is read in strips, so that memory never holds a second copy of the whole photo.
  */
 
 const PRECISION_BITS = 22; // Pillow's: 32 bits less 8 of a pixel and 2 of headroom
@@ -36,10 +36,11 @@ function bicubic(x) {
  * @param {number} columns Width of the result in pixels.
  * @param {number} rows Height of the result in pixels.
  * @param {string} filter `"nearest"`, `"bilinear"`, `"bicubic"` or `"lanczos"`.
+ * @param {number} pillow Major version of the Pillow whose result is wanted.
  * @returns {Uint8Array} rows × columns × 3, RGB: the bytes of Pillow's
  *   `image.resize((columns, rows), filter, box=box)`.
  */
-export function resize(read, width, height, box, columns, rows, filter) {
+export function resize(read, width, height, box, columns, rows, filter, pillow = Infinity) {
   // Pillow stores the box as 32-bit floats.
   const [left, top, right, bottom] = box.map(Math.fround);
   if (filter === 'nearest') return nearest(read, width, height, [left, top, right, bottom], columns, rows);
@@ -47,19 +48,57 @@ export function resize(read, width, height, box, columns, rows, filter) {
   if (!chosen) throw new RangeError(`Unknown filter '${filter}'; known: nearest, ${Object.keys(FILTERS).join(', ')}.`);
   const across = windows(width, left, right, columns, chosen);
   const down = windows(height, top, bottom, rows, chosen);
-  const firstRow = down[0].first;
-  const lastRow = Math.max(...down.map((each) => each.first + each.weights.length));
-  const firstColumn = across[0].first;
-  const lastColumn = Math.max(...across.map((each) => each.first + each.weights.length));
-  const narrowed = new Uint8Array((lastRow - firstRow) * columns * 3);
-  const readWidth = lastColumn - firstColumn;
-  const stripHeight = Math.max(1, Math.floor(2 ** 20 / readWidth)); // a megapixel at a time
-  for (let row = firstRow; row < lastRow; row += stripHeight) {
-    const count = Math.min(stripHeight, lastRow - row);
-    const strip = read(firstColumn, row, readWidth, count);
-    narrow(strip, readWidth, count, firstColumn, across, narrowed, (row - firstRow) * columns * 3);
+  const order = isHeightFirst(width, height, columns, rows, pillow) ? heightFirst : widthFirst;
+  return order(read, across, down);
+}
+
+/** Return whether Pillow reduces the height before the width: since 13, if it takes away far more of the height. */
+function isHeightFirst(width, height, columns, rows, pillow) {
+  const removed = height - rows;
+  return pillow >= 13 && removed > 0 && removed > 2 * (width - columns);
+}
+
+function widthFirst(read, across, down) {
+  const [columns, rows] = [across.length, down.length];
+  const [x, y] = [extent(across), extent(down)];
+  const narrowed = new Uint8Array(y.size * columns * 3);
+  for (const [start, count] of strips(y.size, x.size)) {
+    const strip = read(x.start, y.start + start, x.size, count);
+    const from = { along: 4, across: 4 * x.size, skipped: x.start };
+    convolve(strip, from, across, count, narrowed, { along: 3, across: 3 * columns, start: start * columns * 3 });
   }
-  return shorten(narrowed, columns, firstRow, down);
+  const result = new Uint8Array(rows * columns * 3);
+  const from = { along: 3 * columns, across: 3, skipped: y.start };
+  convolve(narrowed, from, down, columns, result, { along: 3 * columns, across: 3, start: 0 });
+  return result;
+}
+
+function heightFirst(read, across, down) {
+  const [columns, rows] = [across.length, down.length];
+  const [x, y] = [extent(across), extent(down)];
+  const shortened = new Uint8Array(rows * x.size * 3);
+  for (const [start, count] of strips(x.size, y.size)) {
+    const strip = read(x.start + start, y.start, count, y.size);
+    const from = { along: 4 * count, across: 4, skipped: y.start };
+    convolve(strip, from, down, count, shortened, { along: 3 * x.size, across: 3, start: start * 3 });
+  }
+  const result = new Uint8Array(rows * columns * 3);
+  const from = { along: 3, across: 3 * x.size, skipped: x.start };
+  convolve(shortened, from, across, rows, result, { along: 3, across: 3 * columns, start: 0 });
+  return result;
+}
+
+/** Return the range of pixels that windows read. */
+function extent(windows) {
+  const start = windows[0].first;
+  const end = Math.max(...windows.map(({ first, weights }) => first + weights.length));
+  return { start, size: end - start };
+}
+
+/** Yield start and size of strips of a megapixel, of `total` lines of `length` pixels. */
+function* strips(total, length) {
+  const most = Math.max(1, Math.floor(2 ** 20 / length));
+  for (let start = 0; start < total; start += most) yield [start, Math.min(most, total - start)];
 }
 
 /**
@@ -94,42 +133,38 @@ function toByte(sum) {
   return level < 0 ? 0 : level > 255 ? 255 : level;
 }
 
-/** Resample rows of RGBA to the width of the result, as RGB. */
-function narrow(strip, width, count, firstColumn, across, target, at) {
-  for (let row = 0; row < count; row++) {
-    for (const { first, weights } of across) {
+/**
+ * Resample lines of pixels along one axis, as RGB.
+ *
+ * @param {Uint8Array | Uint8ClampedArray} source
+ * @param {{along: number, across: number, skipped: number}} from Bytes between neighbouring pixels along the axis and
+ *   between lines; number of pixels along the axis that `source` does not contain at its start.
+ * @param {{first: number, weights: Int32Array}[]} windows Of each pixel of the result along the axis.
+ * @param {number} lines Number of lines.
+ * @param {Uint8Array} target
+ * @param {{along: number, across: number, start: number}} to The same for the target; where its first pixel is.
+ */
+function convolve(source, from, windows, lines, target, to) {
+  for (let index = 0; index < windows.length; index++) {
+    const { first, weights } = windows[index];
+    const start = (first - from.skipped) * from.along;
+    for (let line = 0; line < lines; line++) {
       let red = HALF;
       let green = HALF;
       let blue = HALF;
-      let from = 4 * (row * width + first - firstColumn);
-      for (let k = 0; k < weights.length; k++, from += 4) {
+      let pixel = start + line * from.across;
+      for (let k = 0; k < weights.length; k++, pixel += from.along) {
         const weight = weights[k];
-        red += strip[from] * weight;
-        green += strip[from + 1] * weight;
-        blue += strip[from + 2] * weight;
+        red += source[pixel] * weight;
+        green += source[pixel + 1] * weight;
+        blue += source[pixel + 2] * weight;
       }
-      target[at++] = toByte(red);
-      target[at++] = toByte(green);
-      target[at++] = toByte(blue);
+      const at = to.start + index * to.along + line * to.across;
+      target[at] = toByte(red);
+      target[at + 1] = toByte(green);
+      target[at + 2] = toByte(blue);
     }
   }
-}
-
-/** Resample RGB along its columns to the height of the result. */
-function shorten(source, columns, firstRow, down) {
-  const stride = columns * 3;
-  const target = new Uint8Array(down.length * stride);
-  const sums = new Int32Array(stride);
-  down.forEach(({ first, weights }, row) => {
-    sums.fill(HALF);
-    for (let k = 0; k < weights.length; k++) {
-      const weight = weights[k];
-      const from = (first - firstRow + k) * stride;
-      for (let i = 0; i < stride; i++) sums[i] += source[from + i] * weight;
-    }
-    for (let i = 0; i < stride; i++) target[row * stride + i] = toByte(sums[i]);
-  });
-  return target;
 }
 
 /** Take the pixel of the photo under the middle of each pixel of the result. */
