@@ -8,6 +8,7 @@ Python decodes in full here, as browsers do. Needs Chromium, npm and playwright 
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import shutil
 import subprocess
@@ -45,7 +46,11 @@ def onnxruntime_web(folder: Path) -> Path:
     """
     lock = (WEB / "package-lock.json").read_bytes()
     dist = folder / "node_modules" / "onnxruntime-web" / "dist"
-    if not dist.is_dir() or not (folder / "installed").is_file() or (folder / "installed").read_bytes() != lock:
+    if (
+        not dist.is_dir()
+        or not (folder / "installed").is_file()
+        or (folder / "installed").read_bytes() != lock
+    ):
         for name in ("package.json", "package-lock.json"):
             shutil.copy(WEB / name, folder / name)
         subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder, check=True)
@@ -67,7 +72,10 @@ class Browser:
         Args:
             npm: Folder for onnxruntime-web.
         """
-        self.served: dict[str, Content] = {"": b"<!doctype html><title>headstart-web</title>", "favicon.ico": b""}
+        self.served: dict[str, Content] = {
+            "": b"<!doctype html><title>headstart-web</title>",
+            "favicon.ico": b"",
+        }
         self.requests: list[str] = []
         for prefix, folder in (("", WEB), ("ort/", onnxruntime_web(npm))):
             for file in folder.iterdir():
@@ -127,8 +135,9 @@ class Browser:
                 const start = performance.now();
                 const found = await models[name].predict(photo);
                 const ms = performance.now() - start;
-                const outputs = Object.entries(found.outputs).map(([key, each]) => [key, Array.from(each.data)]);
-                return JSON.stringify({ ...found, outputs: Object.fromEntries(outputs), ms });
+                const outputs = {};
+                for (const [key, { data }] of Object.entries(found.outputs)) outputs[key] = Array.from(data);
+                return JSON.stringify({ ...found, outputs, ms });
             }""",
             name,
         )
@@ -137,18 +146,26 @@ class Browser:
     def pixels(self, photo: bytes, name: str = "model.onnx") -> np.ndarray:
         """Return the pixels that the network gets, (size_px, size_px, 3) uint8."""
         self.served["photo"] = photo
-        values: list[int] = self.page.evaluate(
-            """async (name) => Array.from(
-                await models[name].pixels(await (await fetch('photo')).blob()))""",
+        text: str = self.page.evaluate(
+            """async (name) => {
+                const pixels = await models[name].pixels(await (await fetch('photo')).blob());
+                let text = '';
+                for (let i = 0; i < pixels.length; i += 8192)
+                    text += String.fromCharCode(...pixels.subarray(i, i + 8192));
+                return btoa(text);
+            }""",
             name,
         )
+        values = np.frombuffer(base64.b64decode(text), np.uint8)
         size_px = round((len(values) / 3) ** 0.5)
-        return np.array(values, np.uint8).reshape(size_px, size_px, 3)
+        return values.reshape(size_px, size_px, 3)
 
 
 def main() -> None:
     """Print how many answers differ, by how much, and the time per photo."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", type=Path, help="a run folder, or its model.onnx")
     parser.add_argument("photos", type=Path)
     parser.add_argument("--npm", type=Path, help="folder that keeps onnxruntime-web")

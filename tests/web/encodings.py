@@ -1,4 +1,4 @@
-"""The same pixels as files of every format that browsers decode, upright or turned, with and without profiles."""
+"""The same pixels as files of every format that browsers decode: turned, with profiles, with alpha."""
 
 from __future__ import annotations
 
@@ -25,7 +25,12 @@ STORED = {
 
 _D50 = (0.9642, 1.0, 0.8249)
 # Red, green and blue of each space as XYZ under D50, and its gamma.
-ADOBE_RGB = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457), 2.19921875)
+ADOBE_RGB = (
+    (0.60974, 0.31111, 0.01947),
+    (0.20528, 0.62567, 0.06087),
+    (0.14919, 0.06322, 0.74457),
+    2.19921875,
+)
 DISPLAY_P3 = ((0.51512, 0.2412, -0.00105), (0.29198, 0.69225, 0.04189), (0.1571, 0.06657, 0.78407), 2.2)
 
 
@@ -95,7 +100,15 @@ def png(samples: np.ndarray, *, interlaced: bool = False, exif: bytes = b"") -> 
         return b"".join(b"\0" + line.tobytes() for line in part) if part.size else b""
 
     # Adam7: first row and column of each pass, and the steps between them.
-    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    passes = [
+        (0, 0, 8, 8),
+        (0, 4, 8, 8),
+        (4, 0, 8, 4),
+        (0, 2, 4, 4),
+        (2, 0, 4, 2),
+        (0, 1, 2, 2),
+        (1, 0, 2, 1),
+    ]
     if not interlaced:
         passes = [(0, 0, 1, 1)]
     content = b"".join(lines(big_endian[top::down, left::right]) for top, left, down, right in passes)
@@ -204,11 +217,11 @@ UPRIGHT: dict[str, Encoder] = {
     "bmp": lambda image, exif: _saved(image, "BMP", b""),
     "bmp-palette": lambda image, exif: _saved(image.quantize(256), "BMP", b""),
 }
-"""Formats that are tested upright only: they store no orientation, or differ from others in their colours alone."""
+"""Formats that are tested upright only: they store no orientation, or only their colours are special."""
 
 
 def encoded(image: Image.Image, kind: str, orientation: int = 1) -> bytes:
-    """Return an RGB image as a file of a kind of ``TURNED`` or ``UPRIGHT``, stored for an EXIF orientation."""
+    """Return an RGB image as a file of a kind of ``TURNED`` or ``UPRIGHT``, with an EXIF orientation."""
     for turn in STORED[orientation]:
         image = image.transpose(turn)
     exif = Image.Exif()
