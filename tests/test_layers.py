@@ -64,7 +64,8 @@ HOUSE = [*GROUND_FLOOR.split(), *UPPER_FLOOR.split()]
 # On the upper floor, these can be imported without PyTorch too: they import it where they use it, at most.
 WITHOUT_TORCH = {
     *("products/answers_csv", "products/calibration", "products/export", "products/finished"),
-    *("products/outputs", "products/product", "products/report_html", "products/unknown"),
+    *("products/outputs", "products/product", "products/report_html", "products/test_vector"),
+    "products/unknown",
     *("training/choose", "training/findings", "training/floor", "training/ground", "training/hand_over"),
     *("training/probe_setup", "training/train"),
     *("training/run/history", "training/run/interrupt", "training/run/moved", "training/run/photos_csv"),
