@@ -149,7 +149,7 @@ compute on pixels.bin and compare with the outputs. Headstart's docs/other-langu
 
 - Decoding a PNG gives exactly these pixels. Other JPEG decoders differ by a few grey levels.
 - Resizing gives exactly these pixels if it computes as Pillow {pillow_version} does. The same filter in
-  floating point differs by one or two grey levels.
+  floating point differs by one grey level.
 - The outputs are those of ONNX Runtime {onnxruntime.__version__} on a CPU. Other versions and processors
   may differ in the sixth digit of a logit.
 - The photo was decoded at full size. `headstart predict` decodes large JPEGs at reduced size, so its
