@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -60,8 +61,13 @@ def test_every_step_follows_from_the_one_before(run: Path, vector: Path) -> None
 
 
 def test_every_file_is_described(vector: Path) -> None:
+    names = {path.name for path in vector.iterdir()}
     text = (vector / "README.md").read_text()
-    assert all(path.name in text for path in vector.iterdir() if path.name != "README.md")
+    assert all(name in text for name in names - {"README.md"})
+    page = (Path(__file__).parents[2] / "docs" / "compatibility.md").read_text("utf-8")
+    section = page.partition("## Test vectors")[2].partition("\n## ")[0]
+    files = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    assert set(re.findall("`([^`]+)`", " ".join(files))) == names
 
 
 def test_the_photo_can_be_given_and_is_decoded_in_full(run: Path, tmp_path: Path) -> None:

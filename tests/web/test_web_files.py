@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
 from typing import get_args
 
-import headstart
+import headstart as hs
 from headstart.images.adjust import GREY
 from headstart.images.formats import FORMATS
 from headstart.images.settings import Interpolation
 from headstart.inference.model_file import FORMAT
 
-WEB = Path(headstart.__file__).parent / "web"
+WEB = Path(hs.__file__).parent / "web"
 
 
 def number(name: str, file: str) -> int:
@@ -33,10 +34,25 @@ def test_every_filter_and_format_is_known() -> None:
     assert all(f"['{name}'," in photo.upper().replace("[' ", "['") for name in FORMATS)
 
 
+def test_the_page_about_browsers_lists_the_interface_and_the_fields_of_a_prediction() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "browser.md").read_text("utf-8")
+    module = (WEB / "headstart-web.js").read_text("utf-8")
+    methods = re.findall(r"^  (?:async |get )?([a-z]\w*)\(.*\) {$", module, re.MULTILINE)
+    table = page.partition("| name | what it does |")[2].partition("\n\n")[0]
+    listed = set(re.findall(r"^\| (.*?) \|", table, re.MULTILINE))
+    names = set(re.findall(r"`(?:model\.)?(\w+)(?:\([^`]*\))?`", " ".join(listed)))
+    assert names == {*methods, "info", "loadModel", "HeadstartError", "PhotoError"} - {"constructor"}
+    fields = re.findall(r"@property {[^}]*(?:}\[)?\]?} (\w+)", (WEB / "answers.js").read_text("utf-8"))
+    assert set(fields) >= {"label", "probabilities", "outputs"}
+    in_python = {field.name for field in dataclasses.fields(hs.Prediction)} - {"path", "error"}
+    assert {re.sub(r"([A-Z])", r"_\1", name).lower() for name in fields} == {*in_python, "outputs"}
+    assert all(f"`{name}`" in page for name in fields)
+
+
 def test_every_package_of_npm_is_pinned_by_its_hash() -> None:
     lock = json.loads((WEB / "package-lock.json").read_text("utf-8"))
     packages = {name: each for name, each in lock["packages"].items() if name}
     assert all(each["integrity"].startswith("sha512-") for each in packages.values())
     wanted = json.loads((WEB / "package.json").read_text("utf-8"))
     assert packages["node_modules/onnxruntime-web"]["version"] == wanted["dependencies"]["onnxruntime-web"]
-    assert wanted["version"] == headstart.__version__
+    assert wanted["version"] == hs.__version__
