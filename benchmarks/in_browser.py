@@ -14,21 +14,21 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import Page, Route, sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 from headstart.images.decode import decode
 from headstart.inference.predictor import find_images, load
 
 WEB = Path(__file__).parents[1] / "src" / "headstart" / "web"
-SITE = "http://localhost/"  # nothing listens there: all requests are answered by ``Browser``
+_RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 _TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
-
-Content = bytes | Callable[[], bytes]
 
 
 def chromium() -> str:
@@ -58,12 +58,34 @@ def onnxruntime_web(folder: Path) -> Path:
     return dist
 
 
+class _Handler(BaseHTTPRequestHandler):
+    """Answers with contents by their path."""
+
+    def __init__(self, served: dict[str, bytes], *arguments: Any) -> None:
+        self._served = served
+        super().__init__(*arguments)
+
+    def do_GET(self) -> None:
+        path = self.path.removeprefix("/")
+        content = self._served.get(path)
+        self.send_response(404 if content is None else 200)
+        self.send_header("Content-Type", _TYPES.get(Path(path).suffix, "text/html"))
+        self.send_header("Content-Length", str(len(content or b"")))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(content or b"")
+
+    def log_message(self, *arguments: object) -> None:
+        """Print nothing."""
+
+
 class Browser:
     """A page that has loaded headstart-web. Use it in a ``with`` statement.
 
     Attributes:
         page: Of playwright. ``window.web`` is the module, ``window.ort`` onnxruntime-web.
-        served: Contents by path, such as ``"model.onnx"``, which the page can fetch; other requests fail.
+        site: Address of the page, on this machine.
+        served: Contents by path, such as ``"model.onnx"``, which the page can fetch.
         requests: Addresses that the page has asked for.
     """
 
@@ -72,23 +94,26 @@ class Browser:
         Args:
             npm: Folder for onnxruntime-web.
         """
-        self.served: dict[str, Content] = {
+        self.served: dict[str, bytes] = {
             "": b"<!doctype html><title>headstart-web</title>",
             "favicon.ico": b"",
         }
         self.requests: list[str] = []
-        for prefix, folder in (("", WEB), ("ort/", onnxruntime_web(npm))):
-            for file in folder.iterdir():
-                if file.suffix in _TYPES:
-                    self.served[prefix + file.name] = file.read_bytes
+        dist = onnxruntime_web(npm)
+        self.served |= {file.name: file.read_bytes() for file in WEB.glob("*.js")}
+        self.served |= {f"ort/{name}": (dist / name).read_bytes() for name in _RUNTIME}
 
     def __enter__(self) -> Browser:
+        handler = partial(_Handler, self.served)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        Thread(target=self._server.serve_forever, daemon=True).start()
+        self.site = f"http://127.0.0.1:{self._server.server_port}/"
         self._playwright = sync_playwright().start()
         flags = ["--headless", "--no-sandbox", "--disable-gpu"]
         self._browser = self._playwright.chromium.launch(executable_path=chromium(), args=flags)
         self.page: Page = self._browser.new_page()
-        self.page.route("**", self._answer)
-        self.page.goto(SITE)
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(self.site)
         self.page.evaluate(
             """async () => {
                 window.ort = await import('./ort/ort.wasm.min.mjs');
@@ -101,22 +126,13 @@ class Browser:
     def __exit__(self, *error: object) -> None:
         self._browser.close()
         self._playwright.stop()
+        self._server.shutdown()
+        self._server.server_close()
 
     @property
     def version(self) -> str:
         """Version of the browser."""
         return self._browser.version
-
-    def _answer(self, route: Route) -> None:
-        url = route.request.url
-        self.requests.append(url)
-        path = url.removeprefix(SITE)
-        if path not in self.served:
-            route.fulfill(status=404)
-            return
-        content = self.served[path]
-        kind = _TYPES.get(Path(path).suffix, "application/octet-stream" if path else "text/html")
-        route.fulfill(body=content if isinstance(content, bytes) else content(), content_type=kind)
 
     def load(self, model: bytes, name: str = "model.onnx") -> dict[str, Any]:
         """Load a model and return its description. ``predict`` uses it by its name."""

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import onnx.helper
 import pytest
-from benchmarks.in_browser import SITE, Browser
+from benchmarks.in_browser import Browser
 from PIL import Image
 from PIL import __version__ as pillow_version
 from playwright.sync_api import Error
@@ -278,7 +278,7 @@ def test_it_works_in_a_worker_and_asks_for_nothing_elsewhere(browser: Browser) -
         })"""
     )
     assert label == "blue"
-    assert all(address.startswith((SITE, f"blob:{SITE}")) for address in browser.requests)
+    assert all(address.startswith((browser.site, f"blob:{browser.site}")) for address in browser.requests)
 
 
 def saved(kind: str) -> bytes:
