@@ -1,6 +1,6 @@
 """Measures what decoding large JPEGs at reduced scale changes in answers, and the time that it saves.
 
-    python -m benchmarks.reduced_decoding MODEL PHOTOS [--photos 300] [--longer-px 2400]
+    python -m benchmarks.reduced_decoding MODEL PHOTOS [--photos 300] [--longer-px 2400] [--seed 0]
 
 Real large JPEGs of PHOTOS are cut at random (85 to 100 % of each side) and resized to LONGER_PX, so that each
 gives several photos whose pixels lie differently in the blocks of the JPEG.
@@ -27,7 +27,7 @@ GAPS = (1, 2, 3)
 LEAST_PX = 1500  # longer sides of the photos that are used
 
 
-def photos_of(folder: Path, longer_px: int) -> Iterator[bytes]:
+def photos_of(folder: Path, longer_px: int, seed: int) -> Iterator[bytes]:
     """Yield JPEGs of this size without end."""
     files = []
     for entry in walk(folder, into_hidden=False):
@@ -38,7 +38,7 @@ def photos_of(folder: Path, longer_px: int) -> Iterator[bytes]:
     if not files:
         raise SystemExit(f"No JPEG in {folder} has a side of at least {LEAST_PX} px.")
     print(f"{len(files)} large JPEGs")
-    generator = np.random.Generator(np.random.Philox(0))
+    generator = np.random.Generator(np.random.Philox(seed))
     for path in itertools.cycle(files):
         whole = decode(Path(path).read_bytes(), path=path)
         shares = generator.uniform(0.85, 1, 2)
@@ -62,13 +62,15 @@ def main() -> None:
     parser.add_argument("folder", type=Path, metavar="PHOTOS")
     parser.add_argument("--photos", type=int, default=300)
     parser.add_argument("--longer-px", type=int, default=2400)
+    parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     predictor = load(arguments.model)
     settings = predictor.info.preprocessing
     shares: dict[int, list[np.ndarray]] = {gap: [] for gap in (0, *GAPS)}
     levels: dict[int, list[float]] = {gap: [] for gap in GAPS}
     seconds: dict[int, list[float]] = {gap: [] for gap in (0, *GAPS)}
-    for content in itertools.islice(photos_of(arguments.folder, arguments.longer_px), arguments.photos):
+    photos = photos_of(arguments.folder, arguments.longer_px, arguments.seed)
+    for content in itertools.islice(photos, arguments.photos):
         pixels = {}
         for gap in (0, *GAPS):
             start = time.thread_time()

@@ -54,10 +54,13 @@ export async function openPhoto(source) {
   try {
     bitmap = await createImageBitmap(blob, { premultiplyAlpha: 'none' });
   } catch {
-    throw new PhotoError(reason(given, head, format));
+    const name = given.name ?? nameOf(source);
+    throw new PhotoError(`${name}: ${reason(given, head, format)}`);
   }
   return readable(bitmap, orientation);
 }
+
+const nameOf = (source) => (typeof source === 'string' || source instanceof URL ? String(source) : 'The photo');
 
 /** Return the bytes of a photo as a Blob; anything with pixels as it is. */
 async function content(source) {
