@@ -43,7 +43,12 @@ def test_the_page_about_browsers_lists_the_interface_and_the_fields_of_a_predict
     names = set(re.findall(r"`(?:model\.)?(\w+)(?:\([^`]*\))?`", " ".join(listed)))
     assert names == {*methods, "info", "loadModel", "HeadstartError", "PhotoError"} - {"constructor"}
     fields = re.findall(r"@property {.*} (\w+) ", (WEB / "answers.js").read_text("utf-8"))
-    in_python = {field.name for field in dataclasses.fields(hs.Prediction)} - {"path", "error", "heat_map"}
+    in_python = {field.name for field in dataclasses.fields(hs.Prediction)} - {
+        "path",
+        "error",
+        "heat_map",
+        "similar",
+    }
     assert {re.sub(r"([A-Z])", r"_\1", name).lower() for name in fields} == {*in_python, "outputs"}
     assert all(f"`{name}`" in page for name in fields)
 
