@@ -730,6 +730,24 @@ REFUSED: dict[str, tuple[Mapping[str, Any], str, tuple[str, ...]]] = {
         "",
         ("segmentation masks", "not supported"),
     ),
+    "Kaggle's folders of splits beside a table": (
+        {
+            **photos("train_images/a.jpg", "train_images/b.jpg", "test_images/c.jpg"),
+            "train.csv": lines("id,label"),
+        },
+        "",
+        ("folders of splits (test_images, train_images)", "train.csv", "--label-from"),
+    ),
+    "folders of splits with labels in the names": (
+        photos("train/cat.0.jpg", "train/dog.1.jpg", "test1/1.jpg"),
+        "",
+        ("folders of splits (test1, train)", "--label-from"),
+    ),
+    "trimaps below annotations": (
+        photos("images/a.jpg", "images/b.jpg", "annotations/trimaps/a.png", "annotations/trimaps/b.png"),
+        "",
+        ("segmentation masks", "not supported"),
+    ),
     "YOLO's polygons": (
         {
             **photos("images/a.jpg", "images/b.jpg"),

@@ -380,6 +380,11 @@ class TrainConfig:
         return {name: getattr(self, name) for name in (*names, *others)} | {"images": images}
 
     @property
+    def is_by_folds(self) -> bool:
+        """Whether every photo is scored by folds; with ``fold``, the photos of one are."""
+        return self.folds is not None and self.fold is None
+
+    @property
     def val_fraction(self) -> float:
         """Fraction of the photos held out for validation; 0 if ``val`` names a folder or file."""
         return 0.0 if isinstance(self.val, str) else self.val

@@ -39,7 +39,7 @@ def pooled(listing: Listing, config: TrainConfig) -> Listing:
 
 def likely_val(config: TrainConfig, *, is_solved: bool) -> float:
     """Return the fraction that is held out for validation; 0 if folds score every photo in the run itself."""
-    return 0.0 if is_solved and config.folds is not None and config.fold is None else config.val_fraction
+    return 0.0 if is_solved and config.is_by_folds else config.val_fraction
 
 
 def split_photos(dataset: Dataset, config: TrainConfig, *, is_solved: bool) -> Splits:

@@ -183,7 +183,7 @@ def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup 
     lacking: set[Need] = {"steps", "boxes", *given_splits(listing)}
     for note in unused_settings(config, lacking):
         say(note)
-    if not likely_val(config, is_solved=True) and config.val != TrainConfig.val:
+    if config.is_by_folds and config.val != TrainConfig.val:
         say(f"Warning: val is {config.val}, which has no effect in this run: folds score every photo.")
     setup = ProbeSetup(config, listing, backbone)
     return setup if config.head == "stages" else _affordable(setup, num_train, outputs, say)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -120,6 +121,13 @@ def unsupported_in(folder: str) -> str:
     return ""
 
 
+_SPLIT: Final = re.compile(
+    r"(train|training|test|testing|val|valid|validation)[ _-]?"
+    r"(images?|imgs?|jpe?gs?|photos?|pictures|set|data|dir)?[ _-]?\d*"
+)
+_TABLES: Final = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
+
+
 def _is_labelme(path: str) -> bool:
     try:
         with open(path, "rb") as file:
@@ -132,15 +140,25 @@ def _is_labelme(path: str) -> bool:
 
 
 def refuse_masks(root: str, class_names: Iterable[str]) -> None:
-    """Refuse folders of photos beside folders of masks, which would be read as two classes.
+    """Refuse folders that are not classes: of photos beside folders of masks, or of splits without classes.
 
     Raises:
         DataError: The class names are those of such folders.
     """
     names = {name.casefold() for name in class_names}
-    if names & _MASKS and names & _HOLDS_IMAGES and names <= _MASKS | _HOLDS_IMAGES | _OTHER:
+    shown = ", ".join(sorted(names))
+    if names & (_MASKS | _OTHER) and names & _HOLDS_IMAGES and names <= _MASKS | _HOLDS_IMAGES | _OTHER:
         raise DataError(
-            f"{root!r} holds photos and segmentation masks (folders {', '.join(sorted(names))}), and "
-            "segmentation is not supported. For classes, boxes or numbers, name the labels in a table; "
-            "docs/data.md shows all forms."
+            f"{root!r} holds photos and segmentation masks (folders {shown}), and segmentation is not "
+            f"supported. For classes, boxes or numbers, name the labels in a table; docs/data.md shows all "
+            f"forms."
+        )
+    if len(names) > 1 and all(map(_SPLIT.fullmatch, names)):
+        tables = sorted(each for each in Path(root).glob("*.*") if each.suffix.lower() in _TABLES)
+        named = ", ".join(repr(str(each)) for each in tables[:3])
+        where = f"in a table, name it: here are {named}" if tables else "in a table, name it"
+        raise DataError(
+            f"{root!r} holds folders of splits ({shown}) with photos in them, but no class folders. If the "
+            f"labels are {where}. If they are in the names of the photos, say how: --label-from REGEX. If "
+            f"these really are classes, rename the folders."
         )

@@ -112,7 +112,7 @@ def _of_probe(setup: ProbeSetup, out: str | os.PathLike[str] | None, *, task_is_
     yield ""
     yield from _of_data(listing, config, is_solved=True, task_is_given=task_is_given)
     yield "Training:"
-    if not val_fraction:
+    if config.is_by_folds:
         yield line("folds", f"the training photos are also scored in {config.folds} folds")
     yield line("backbone", f"{backbone.name} ({size_px} px, {backbone.preprocessing.resize})")
     yield line("weights", str(backbone.source))
@@ -175,7 +175,7 @@ def _heading(
     yield ""
     yield from _of_data(listing, config, task_is_given=task_is_given)
     yield "Training:"
-    if config.folds is not None and config.fold is None:
+    if config.is_by_folds:
         yield line("folds", f"{config.folds} runs like this, each without one fold, then this one")
     reading = setup.network if isinstance(setup.network, StagesNetwork) else None
     native = reading.native if reading else setup.network
@@ -195,15 +195,17 @@ def _together(setup: Setup, phases: Sequence[PhasePlan]) -> Iterator[str]:
     from headstart.model.stages_head import state_to_save
     from headstart.training.run.checkpoint import KEPT
 
-    seconds = sum(each.seconds for each in phases)
-    num_reads = sum(each.storage.num_photos for each in phases)
+    config = setup.config
+    num_runs = 1 + config.folds if config.is_by_folds and config.folds else 1
+    seconds = num_runs * sum(each.seconds for each in phases)
+    num_reads = num_runs * sum(each.storage.num_photos for each in phases)
     yield (
         f"Together about {duration(seconds)}, plus the time for reading photos: {num_reads:,} readings at "
         f"most, views and repetitions counted."
     )
-    if setup.config.max_minutes is not None:
+    if config.max_minutes is not None:
         yield (
-            f"Training ends after {setup.config.max_minutes:g} minutes (max_minutes), at the end of the step "
+            f"Training ends after {config.max_minutes:g} minutes (max_minutes), at the end of the step "
             f"or of the pass through a frozen part that is under way then."
         )
     features = sum(each.storage.num_bytes for each in phases)
