@@ -21,6 +21,7 @@ import os
 import re
 import reprlib
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -41,6 +42,8 @@ PATIENCE_SECONDS: Final = 2.0
 """Seconds for which replacing or deleting is repeated while another program has the file open."""
 
 _PATIENCE_TO_LOOK_AT: Final = 0.2  # such a file is written often, so the next time may do
+
+_CACHE_FRACTION: Final = 0.1  # of the free disk space
 
 _PART: Final = re.compile(r"\.[0-9a-f]{16}\.part")
 
@@ -133,6 +136,25 @@ def delete(path: str | os.PathLike[str], *, patience: float = 0.0) -> bool:
     except OSError:
         return False
     return True
+
+
+def disk_budget(folder: Path, used_bytes: int, most_bytes: int) -> int:
+    """Return how many bytes a cache may take up: a tenth of the free disk space, and at most ``most_bytes``.
+
+    Args:
+        folder: The cache's folder, which need not exist.
+        used_bytes: Its current size, which counts as free.
+        most_bytes: The limit on a large disk.
+
+    Returns:
+        0 if the free disk space cannot be determined.
+    """
+    try:
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        return int(min(most_bytes, _CACHE_FRACTION * (shutil.disk_usage(folder).free + used_bytes)))
+    except OSError:
+        return 0
 
 
 def delete_parts(folder: Path) -> None:

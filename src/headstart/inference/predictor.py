@@ -15,9 +15,11 @@ from headstart import tasks
 from headstart.errors import HeadstartError, ImageError, RunFolderError, UsageError, shell_command
 from headstart.files import given_path
 from headstart.images.find import walk
+from headstart.images.find_tars import find_tars, is_photo
 from headstart.images.given import Given, PhotoLike, as_photos, is_one_photo, rgb_given, size_of
 from headstart.images.photo import Photo
 from headstart.images.preprocess import load_pixels, preprocess
+from headstart.images.tars import members
 from headstart.images.view import View
 from headstart.inference.model_file import ModelInfo, open_onnx, verify_onnx
 from headstart.inference.runtime import Failure, Provider, Row, fastest_providers, map_images, open_session
@@ -265,18 +267,29 @@ def _crops_of(number: int, info: ModelInfo) -> tuple[View, ...]:
 
 
 def find_images(path: str | os.PathLike[str]) -> Iterator[str]:
-    """Yield the photos in a folder and its subfolders; for a file, the file itself.
+    """Yield the photos in a folder and its subfolders, or in tar files; for another file, the file itself.
 
     Photos are recognised as in training, see ``images.find.walk``, and sorted by folder and name. A folder
     that cannot be listed is yielded itself, so that reading it raises the error.
     """
     path = os.fsdecode(path)
+    if tars := find_tars(path):
+        for tar in tars:
+            yield from _photos_in(tar)
+        return
     if not _is_folder(path):
         yield path
         return
     for entry in walk(path, into_hidden=False):
         if entry.kind == "image" or entry.error is not None:
             yield entry.path
+
+
+def _photos_in(tar: str) -> Iterator[str]:
+    try:
+        yield from (f"{tar}/{member.name}" for member in members(tar) if is_photo(tar, member))
+    except ImageError:
+        yield tar  # reading it raises the error
 
 
 def _is_folder(path: str) -> bool:

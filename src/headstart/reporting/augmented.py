@@ -8,6 +8,7 @@ from typing import Final
 
 from headstart.config.operations import Operation, operations_of
 from headstart.errors import ImageError
+from headstart.images.address import joined
 from headstart.images.photo import Photo
 from headstart.images.preprocess import load_pixels
 from headstart.inference.runtime import map_in_order
@@ -57,7 +58,7 @@ def _rows(
     """Return the pictures: each photo, followed by its views."""
 
     def views(photo: ListedPhoto) -> list[Html]:
-        path = str(root / photo.path)
+        path = joined(root, photo.path)
         try:
             content = Photo(path).content()
             found = [

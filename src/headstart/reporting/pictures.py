@@ -14,6 +14,7 @@ from PIL import Image
 
 from headstart.charts.svg import rectangle
 from headstart.errors import ImageError
+from headstart.images.address import joined
 from headstart.images.decode import decode_photo
 from headstart.images.photo import Photo
 from headstart.images.view import Box
@@ -58,7 +59,7 @@ class Pictures:
         self._found: Mapping[str, _Small | None] = {}
         if root is not None:
             unique = list(dict.fromkeys(paths))
-            photos = (Photo(str(root / path)) for path in unique)
+            photos = (Photo(joined(root, path)) for path in unique)
             self._found = dict(zip(unique, map_in_order(_small, photos), strict=True))
         self.num_missing = sum(each is None for each in self._found.values())
 

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Final
 
 from headstart.columns import counted, listed
+from headstart.data.sources.shard_tree import tree_of_shards
+from headstart.data.sources.shards import find_shards
 from headstart.data.sources.similar import similar_classes
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER, split_in_name
 from headstart.data.sources.tree import Image, Tree, tree_of
 from headstart.errors import DataError, did_you_mean
+from headstart.images.find_tars import is_same, root_of
 from headstart.images.photo import Photo
 from headstart.records import Candidate, Listing
 
@@ -35,15 +38,15 @@ def read_folder(
 ) -> Listing:
     """List the photos of a folder and their classes.
 
-    The folder contains class folders, or train, val and test folders (also training, valid, validation,
-    testing) with class folders in them. Folders with other names of splits, such as ``training_set`` or
-    ``seg_test``, are splits if the training folder contains class folders. A folder that contains only a
-    folder of the same name is skipped. Photos may be in further folders below their class folder. Symbolic
+    The folder, or the tar files, contain class folders, or train, val and test folders (also training, valid,
+    validation, testing) with class folders in them. Folders with other names of splits, such as
+    ``training_set`` or ``seg_test``, are splits if the training folder contains class folders. A folder that
+    contains only a folder of the same name is skipped. Photos may be in further folders below their class folder. Symbolic
     links are followed, but no folder is entered twice. Hidden files and folders, and the folders of training
     runs, are ignored. Classes are matched across splits by name.
 
     Args:
-        root: The folder.
+        root: The folder, or tar files as in ``find_shards``.
         val: Another folder of class folders, with the validation photos.
         for_training: Also check that a model can be trained: training photos of at least two classes, no
             empty class, and no class that occurs only in another split.
@@ -54,12 +57,8 @@ def read_folder(
         DataError: The folders cannot be used; the message lists every problem.
     """
     root, val = os.fsdecode(root), None if val is None else os.fsdecode(val)
-    for folder in (root, val):
-        if folder is not None:
-            _require_folder(folder)
-    if val is not None and Path(root).samefile(val):
+    if val is not None and is_same(root, val):
         raise DataError(f"{val!r} cannot be both the photos and the validation photos.")
-
     tree, val_tree = _walked(root, val)
     trees = [tree] if val_tree is None else [tree, val_tree]
     sources, notes = _sources(tree, val_tree, classes_on_top)
@@ -76,7 +75,7 @@ def read_folder(
     ]
     to_learn = [candidate for candidate in candidates if candidate.split in (None, "train")]
     return Listing(
-        root=root,
+        root=root_of(root),
         candidates=tuple(candidates),
         class_names=tuple(sorted({candidate.class_name for candidate in to_learn or candidates})),
         ignored=(*without_class, *(path for each in trees for path in each.ignored)),
@@ -95,14 +94,21 @@ def _without_class(trees: Sequence[Tree], sources: Sequence[_Source]) -> list[st
 def _walked(root: str, val: str | None) -> tuple[Tree, Tree | None]:
     """Return the trees of all photos and, if they are elsewhere, of the validation photos."""
     entered: set[tuple[int, int]] = set()
-    val_tree = None if val is None else tree_of(val, entered)  # first, as it may lie inside the root
-    tree = tree_of(root, entered)
+    val_tree = None if val is None else _tree(val, entered)  # first, as it may lie inside the root
+    tree = _tree(root, entered)
     if not tree.images and not (val_tree and val_tree.images):
         raise DataError(
             f"No images in {root!r}: {counted(tree.found, 'file')} found, none with an image's suffix or "
             "first bytes. Headstart wants a folder of class folders, such as photos/cat and photos/dog."
         )
     return tree, val_tree
+
+
+def _tree(path: str, entered: set[tuple[int, int]]) -> Tree:
+    if shards := find_shards(path):
+        return tree_of_shards(path, shards)
+    _require_folder(path)
+    return tree_of(path, entered)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 
 from headstart import tasks
@@ -12,6 +11,7 @@ from headstart.data.sources.similar import similar_classes
 from headstart.data.sources.sorted_out import SortedOut
 from headstart.data.sources.written import Labels, Options, Written, classes_of
 from headstart.errors import DataError
+from headstart.images.address import normal
 from headstart.records import Candidate, Listing
 
 
@@ -80,7 +80,7 @@ def _sorted_out(labels: Labels, val: Labels | None, options: Options) -> SortedO
 def _sort_out(sorted_out: SortedOut, labels: Labels, own_split: str | None) -> None:
     by_photo: dict[str, list[Written]] = {}
     for written in labels.written:
-        by_photo.setdefault(os.path.normpath(written.path), []).append(written)
+        by_photo.setdefault(normal(written.path), []).append(written)
     for path in list(by_photo):  # each is freed as it is sorted out, which keeps the peak of memory low
         sorted_out.add(by_photo.pop(path), labels, own_split)
 

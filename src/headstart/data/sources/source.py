@@ -19,12 +19,14 @@ from headstart.data.sources.coco import find_coco, is_coco, read_coco
 from headstart.data.sources.folder import read_folder
 from headstart.data.sources.groups import below, group_finder
 from headstart.data.sources.labelled import listing_of
-from headstart.data.sources.table import read_table
+from headstart.data.sources.shards import Shard, find_shards, have_samples, open_samples
+from headstart.data.sources.table import labels_of, read_table
 from headstart.data.sources.table_file import TABLE_SUFFIXES
 from headstart.data.sources.voc import find_voc, has_xml, read_voc
 from headstart.data.sources.written import Labels, Options
 from headstart.errors import ConfigError, DataError, did_you_mean
 from headstart.files import given_path
+from headstart.images.find_tars import exists, is_same, root_of
 from headstart.records import Listing
 
 BOXES: Final = ("refuse", "skip", "largest")
@@ -129,14 +131,16 @@ def _refuse_missing(data: str, val: str | None) -> None:
         (data, "", ""),
         (val, ", which val names", " Or give val as a fraction."),
     ):
-        if path is not None and not Path(path).exists():
+        if path is not None and not exists(path):
             raise DataError(f"There is no file or folder {path!r}{option}. {wanted}{otherwise}")
-    if val is not None and Path(data).samefile(val):
+    if val is not None and is_same(data, val):
         raise DataError(f"{data!r} cannot be both the photos and the validation photos.")
 
 
 def _labels(path: str, options: Options, split: str | None = None) -> Labels | None:
     """Open the labels of a file or folder; return None for a folder of class folders."""
+    if shards := find_shards(path):
+        return _labels_of_shards(path, shards, options, split)
     if Path(path).is_dir():
         return _labels_of_folder(path, options, split)
     suffix = Path(path).suffix.lower()
@@ -153,6 +157,14 @@ def _labels(path: str, options: Options, split: str | None = None) -> Labels | N
     raise DataError(
         f"{path!r} is neither a table ({', '.join(sorted(TABLE_SUFFIXES))}) nor a COCO file (.json). {advice}"
     )
+
+
+def _labels_of_shards(path: str, shards: list[Shard], options: Options, split: str | None) -> Labels | None:
+    """Read the labels of samples in tar files; return None for class folders."""
+    if not have_samples(shards):
+        return None
+    root = root_of(path)
+    return labels_of(path, root, open_samples(shards, root, options.image_column), options, split)
 
 
 def _labels_of_folder(path: str, options: Options, split: str | None) -> Labels | None:
@@ -206,7 +218,8 @@ def _class_folders(data: str, val: str | None, options: Options) -> Listing:
             data, val, for_training=options.for_training, classes_on_top=options.wants.has_class
         )
     except DataError as error:
-        tables = sorted(each.name for each in Path(data).iterdir() if each.suffix.lower() in TABLE_SUFFIXES)
+        beside = Path(data).iterdir() if Path(data).is_dir() else ()
+        tables = sorted(each.name for each in beside if each.suffix.lower() in TABLE_SUFFIXES)
         if not tables:
             raise
         table = str(Path(data, tables[0]))

@@ -15,6 +15,8 @@ from headstart.data.sources.table_columns import Columns
 from headstart.data.sources.table_file import Table, open_table
 from headstart.data.sources.written import Labels, Options, Written
 from headstart.errors import DataError, did_you_mean
+from headstart.images.address import exists
+from headstart.images.remote import is_remote
 
 
 def read_table(path: str, options: Options, split: str | None = None) -> Labels:
@@ -29,7 +31,23 @@ def read_table(path: str, options: Options, split: str | None = None) -> Labels:
         DataError: The file is not a table of labels, or a column is missing.
         ConfigError: The task, the target and the columns contradict each other.
     """
-    table = open_table(path, options.image_column)
+    return labels_of(path, str(Path(path).parent), open_table(path, options.image_column), options, split)
+
+
+def labels_of(path: str, root: str, table: Table, options: Options, split: str | None = None) -> Labels:
+    """Return the labels of a table that is open. Its rows are read when ``written`` is iterated over.
+
+    Args:
+        path: Name of the table in messages.
+        root: The folder to which the paths of photos are relative.
+        table: The table.
+        options: Names of columns, and the task.
+        split: The split of all rows, if the table does not determine it.
+
+    Raises:
+        DataError: It is not a table of labels, or a column is missing.
+        ConfigError: The task, the target and the columns contradict each other.
+    """
     repeated = [name for name, count in Counter(table.columns).items() if count > 1]
     if repeated:
         raise DataError(f"{path!r} has several columns called {repeated[0]!r}. Rename all but one.")
@@ -37,7 +55,6 @@ def read_table(path: str, options: Options, split: str | None = None) -> Labels:
     if columns.size and _sizes_are_the_boxes(table, columns):
         columns = dataclasses.replace(columns, size=())
     unused = [name for name in table.columns if name not in columns.used()]
-    root = str(Path(path).parent)
     labels = Labels(root, columns.task, targets=columns.targets, one_object_each=True)
     if unused:
         shown = ", ".join(repr(name) for name in unused)
@@ -50,7 +67,7 @@ def _written(
     path: str, table: Table, columns: Columns, labels: Labels, split: str | None
 ) -> Iterator[Written]:
     """Yield the label of each row, with what is wrong with it, if anything."""
-    folder = Path(path).parent
+    folder = Path(labels.root)
     for number, cells in table.rows(columns.used(), labels.errors):
         labels.found += 1
         source = f"{path}, {table.place} {number}"
@@ -102,9 +119,11 @@ def _sizes_are_the_boxes(table: Table, columns: Columns) -> bool:
 
 def _photo(folder: Path, given: str) -> str:
     """Return the path of a photo in a table, allowing other separators and surrounding spaces."""
+    if is_remote(given.strip()):
+        return given.strip()
     path = os.path.join(folder, given)  # noqa: PTH118  # keeps what pathlib would tidy away
     others = {given.strip(): None, given.strip().replace("\\", "/"): None}
     others.pop(given, None)
-    if others and not Path(path).exists():
-        return next((str(folder / other) for other in others if (folder / other).exists()), path)
+    if others and not exists(path):
+        return next((str(folder / other) for other in others if exists(str(folder / other))), path)
     return path

@@ -1,0 +1,170 @@
+"""Reads photos at remote addresses: each is requested once, and stored on disk.
+
+``http://`` and ``https://`` need no further package. Other addresses, such as ``s3://`` and ``gs://``, are
+read with fsspec (the extra ``remote``) and the package that fsspec names for them.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import http.client
+import re
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from headstart.errors import HeadstartError, ImageError, MissingPackageError, requires_extra
+from headstart.images.file import MAX_FILE_BYTES
+from headstart.images.remote_store import STORE
+
+TRIES: Final = 5
+"""Number of requests for one photo, if they fail for reasons that may pass."""
+
+FIRST_PAUSE_SECONDS: Final = 0.5
+"""Pause after the first failure; it doubles after each further one."""
+
+TOTAL_SECONDS: Final = 120.0
+"""Time for one photo, with all tries and pauses."""
+
+SILENCE_SECONDS: Final = 20.0
+"""Time without an answer, or without further bytes, after which a request has failed."""
+
+_PART_BYTES: Final = 2**16
+_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # a letter alone is a drive of Windows
+_MAY_PASS: Final = frozenset({408, 425, 429, *range(500, 600)} - {501, 505})
+_LOCKS: Final = [threading.Lock() for _ in range(256)]  # a photo is requested by one thread at a time
+
+
+class _MayPassError(Exception):
+    """A request failed in a way that another one may not; ``after`` is a pause that the server asks for."""
+
+    def __init__(self, reason: str, after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.after = after
+
+
+def is_remote(address: str) -> bool:
+    """Return whether an address begins with the name of a protocol, such as ``https://``."""
+    return "://" in address and _ADDRESS.match(address) is not None
+
+
+def read_remote(address: str) -> bytes:
+    """Return the bytes at a remote address, from the store if they have been read before.
+
+    Raises:
+        ImageError: There is nothing at the address, or it cannot be read after several tries.
+        MissingPackageError: The address needs fsspec, or a package of its protocol.
+    """
+    with _LOCKS[hash(address) % len(_LOCKS)]:
+        content = STORE.get(address)
+        if content is None:
+            content = _requested(address)
+            STORE.put(address, content)
+    return content
+
+
+def _requested(address: str) -> bytes:
+    """Return the bytes at an address; repeat the request with growing pauses if it fails.
+
+    Raises:
+        ImageError: The last reason.
+    """
+    until = time.monotonic() + TOTAL_SECONDS
+    request = _by_http if address.lower().startswith(("http://", "https://")) else _by_fsspec
+    for number in range(TRIES):
+        try:
+            return request(address, until)
+        except _MayPassError as error:
+            pause = max(error.after, FIRST_PAUSE_SECONDS * 2**number)
+            if number + 1 == TRIES or time.monotonic() + pause > until:
+                tries = f"{number + 1} tries" if number else "1 try"
+                raise ImageError(address, f"cannot be read: {error}, after {tries}") from error
+            time.sleep(pause)
+    raise AssertionError("the last try returns or raises")
+
+
+def _by_http(address: str, until: float) -> bytes:
+    try:
+        request = urllib.request.Request(address, headers={"User-Agent": "headstart"})
+        with urllib.request.urlopen(request, timeout=SILENCE_SECONDS) as response:
+            declared = response.headers.get("Content-Length", "")
+            content = _all_of(response, address, until)
+    except urllib.error.HTTPError as error:
+        with error:
+            reason = f"the server answers {error.code} {error.reason}".rstrip()
+            if error.code in _MAY_PASS:
+                raise _MayPassError(reason, _seconds(error.headers.get("Retry-After", ""))) from error
+            raise ImageError(address, f"cannot be read: {reason}") from error
+    except (OSError, http.client.HTTPException) as error:  # refused, reset, silent, broken off
+        why = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        raise _MayPassError(str(why) or type(error).__name__) from error
+    except ValueError as error:  # not an address, such as http://[
+        raise ImageError(address, f"not an address: {error}") from error
+    if declared.isdigit() and len(content) != int(declared):
+        raise _MayPassError(f"the connection broke off after {len(content):,} of {int(declared):,} bytes")
+    return content
+
+
+def _by_fsspec(address: str, until: float) -> bytes:
+    protocol = address.partition("://")[0]
+    with _package_named(protocol):
+        import fsspec
+
+        try:
+            with fsspec.open(address, "rb") as file:
+                return _all_of(file, address, until)
+        except FileNotFoundError as error:
+            raise ImageError(address, "no such photo") from error
+        except PermissionError as error:
+            raise ImageError(address, f"no permission to read it: {error}") from error
+        except (ImportError, HeadstartError, _MayPassError):
+            raise
+        except ValueError as error:
+            raise ImageError(address, f"cannot be read: {error}") from error
+        except Exception as error:  # each protocol has exceptions of its own
+            raise _MayPassError(f"{type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _package_named(protocol: str) -> Iterator[None]:
+    """Convert a missing package to an error with the command that installs it."""
+    with requires_extra("remote", f"An address that begins with {protocol}://"):
+        try:
+            yield
+        except ModuleNotFoundError:
+            raise
+        except ImportError as error:  # fsspec's own, which names the package of a protocol
+            raise MissingPackageError(
+                f"An address that begins with {protocol}:// cannot be read: {error}"
+            ) from error
+
+
+def _all_of(file: Any, address: str, until: float) -> bytes:
+    """Read a file part by part, within the limits of time and size."""
+    parts, size = [], 0
+    while part := file.read(_PART_BYTES):
+        parts.append(part)
+        size += len(part)
+        if size > MAX_FILE_BYTES:
+            raise ImageError(address, f"more than {MAX_FILE_BYTES / 2**30:.0f} GiB, which are not read")
+        if time.monotonic() > until:
+            raise ImageError(
+                address, f"cannot be read: {size:,} bytes arrived within {TOTAL_SECONDS:.0f} seconds"
+            )
+    return b"".join(parts)
+
+
+def _seconds(text: str) -> float:
+    """Return the pause of ``Retry-After``: seconds, or a date; 0 if it is neither."""
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return 0.0
