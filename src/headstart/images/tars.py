@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import numpy as np
 
@@ -68,7 +68,7 @@ def members(path: str) -> Iterator[Member]:
         ImageError: The file cannot be read, is compressed, or is not a tar file; or it is damaged, after the
             members before the damage.
     """
-    name = ""
+    name, index = "", None
     try:
         with open(path, "rb") as file:
             signature = _signature(file.fileno())
@@ -86,8 +86,11 @@ def members(path: str) -> Iterator[Member]:
                     if is_plain:
                         index.add(name, info.offset_data, info.size)
                     yield Member(name, info.offset_data, info.size, is_plain)
+                _refuse_without_end(file, archive.offset)
         _remember(path, index)
     except tarfile.TarError as error:
+        if index is not None:
+            _remember(path, index)  # members before the damage can be read
         after = f"damaged after its member {name!r}" if name else "not a tar file"
         raise ImageError(path, f"{after}: {error}. Copy or download it again") from error
     except OSError as error:
@@ -189,8 +192,13 @@ def _index_of(path: str) -> _Index:
         raise ImageError(path, f"cannot be read: {error.strerror or error}") from error
     index = _INDEXES.get(path)
     if index is None or index.signature != (status.st_size, status.st_mtime_ns):
-        for _ in members(path):
-            pass
+        _INDEXES.pop(path, None)
+        try:
+            for _ in members(path):
+                pass
+        except ImageError:
+            if path not in _INDEXES:
+                raise
         index = _INDEXES[path]
     return index
 
@@ -205,6 +213,16 @@ def _is_regular(path: str) -> bool:
         return stat.S_ISREG(Path(path).stat().st_mode)
     except (OSError, ValueError):
         return False
+
+
+def _refuse_without_end(file: BinaryIO, offset: int) -> None:
+    """Check that a tar file ends with an empty block; Python's reader takes a damaged header for its end."""
+    file.seek(offset)
+    block = file.read(tarfile.BLOCKSIZE)
+    if len(block) < tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("it is truncated")
+    if any(block):
+        raise tarfile.ReadError("no header of a member follows")
 
 
 def _refuse_compressed(path: str, head: bytes) -> None:

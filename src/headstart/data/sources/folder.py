@@ -41,9 +41,9 @@ def read_folder(
     The folder, or the tar files, contain class folders, or train, val and test folders (also training, valid,
     validation, testing) with class folders in them. Folders with other names of splits, such as
     ``training_set`` or ``seg_test``, are splits if the training folder contains class folders. A folder that
-    contains only a folder of the same name is skipped. Photos may be in further folders below their class folder. Symbolic
-    links are followed, but no folder is entered twice. Hidden files and folders, and the folders of training
-    runs, are ignored. Classes are matched across splits by name.
+    contains only a folder of the same name is skipped. Photos may be in further folders below their class
+    folder. Symbolic links are followed, but no folder is entered twice. Hidden files and folders, and the
+    folders of training runs, are ignored. Classes are matched across splits by name.
 
     Args:
         root: The folder, or tar files as in ``find_shards``.
