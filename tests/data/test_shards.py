@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.images.test_tars import tar_of
 
 from headstart.data.check import check_images
 from headstart.data.sources.source import read_source
 from headstart.errors import DataError
-from tests.images.test_tars import tar_of
 
 
 def photo(number: int) -> bytes:

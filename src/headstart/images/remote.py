@@ -6,17 +6,15 @@ read with fsspec (the extra ``remote``) and the package that fsspec names for th
 
 from __future__ import annotations
 
-import email.utils
-import http.client
 import re
 import threading
 import time
-import urllib.error
-import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from headstart.columns import counted
 from headstart.errors import HeadstartError, ImageError, MissingPackageError, requires_extra
 from headstart.images.file import MAX_FILE_BYTES
 from headstart.images.remote_store import STORE
@@ -33,6 +31,12 @@ TOTAL_SECONDS: Final = 120.0
 SILENCE_SECONDS: Final = 20.0
 """Time without an answer, or without further bytes, after which a request has failed."""
 
+MOST_FAILED: Final = 5
+"""After so many photos in succession that a server did not send, it is asked once for each further one, until
+it sends one: else ten thousand photos of a server that is down would take a day.
+"""
+
+_FAILED: Final = Counter[str]()
 _PART_BYTES: Final = 2**16
 _ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # a letter alone is a drive of Windows
 _MAY_PASS: Final = frozenset({408, 425, 429, *range(500, 600)} - {501, 505})
@@ -75,19 +79,30 @@ def _requested(address: str) -> bytes:
     """
     until = time.monotonic() + TOTAL_SECONDS
     request = _by_http if address.lower().startswith(("http://", "https://")) else _by_fsspec
-    for number in range(TRIES):
+    server = "/".join(address.split("/", 3)[:3])
+    tries = TRIES if _FAILED[server] < MOST_FAILED else 1
+    for number in range(1, tries + 1):
         try:
-            return request(address, until)
+            content = request(address, until)
         except _MayPassError as error:
-            pause = max(error.after, FIRST_PAUSE_SECONDS * 2**number)
-            if number + 1 == TRIES or time.monotonic() + pause > until:
-                tries = f"{number + 1} tries" if number else "1 try"
-                raise ImageError(address, f"cannot be read: {error}, after {tries}") from error
-            time.sleep(pause)
+            pause = max(error.after, FIRST_PAUSE_SECONDS * 2 ** (number - 1))
+            if number < tries and time.monotonic() + pause <= until:
+                time.sleep(pause)
+                continue
+            _FAILED[server] += 1
+            after = counted(number, "try", "tries")
+            raise ImageError(address, f"cannot be read: {error}, after {after}") from error
+        _FAILED[server] = 0
+        return content
     raise AssertionError("the last try returns or raises")
 
 
 def _by_http(address: str, until: float) -> bytes:
+    import http.client  # these take a tenth of a second, and most photos are files
+    import ssl
+    import urllib.error
+    import urllib.request
+
     try:
         request = urllib.request.Request(address, headers={"User-Agent": "headstart"})
         with urllib.request.urlopen(request, timeout=SILENCE_SECONDS) as response:
@@ -99,8 +114,12 @@ def _by_http(address: str, until: float) -> bytes:
             if error.code in _MAY_PASS:
                 raise _MayPassError(reason, _seconds(error.headers.get("Retry-After", ""))) from error
             raise ImageError(address, f"cannot be read: {reason}") from error
+    except http.client.InvalidURL as error:
+        raise ImageError(address, f"not an address: {error}") from error
     except (OSError, http.client.HTTPException) as error:  # refused, reset, silent, broken off
         why = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        if isinstance(why, (str, ssl.SSLCertVerificationError)) and isinstance(error, urllib.error.URLError):
+            raise ImageError(address, f"cannot be read: {why}") from error  # such as "no host given"
         raise _MayPassError(str(why) or type(error).__name__) from error
     except ValueError as error:  # not an address, such as http://[
         raise ImageError(address, f"not an address: {error}") from error
@@ -164,6 +183,8 @@ def _seconds(text: str) -> float:
         return float(text)
     except ValueError:
         pass
+    import email.utils
+
     try:
         return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
     except (ValueError, TypeError):
