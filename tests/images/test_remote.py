@@ -66,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if word == "cut":
-            self.wfile.write(content[:1000])
+            self.wfile.write(content[: len(content) // 2])
             return
         if word == "silent":
             time.sleep(0.5)

@@ -363,9 +363,7 @@ class TrainConfig:
         if not isinstance(self.val, str):
             return None
         data, val = Path(self.data), Path(self.val).absolute()
-        if (
-            not val.exists() and "{" not in val.name
-        ):  # not a range of tar files; the error names it as the user did
+        if not val.exists() and "{" not in val.name:  # nor {0..9}.tar: the error names it as the user did
             return self.val
         folder = data if data.is_dir() else data.parent
         below = folder.absolute()
