@@ -117,7 +117,8 @@ def _by_http(address: str, until: float) -> bytes:
     except http.client.InvalidURL as error:
         raise ImageError(address, f"not an address: {error}") from error
     except (OSError, http.client.HTTPException) as error:  # refused, reset, silent, broken off
-        why = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        why = getattr(error, "reason", None) or error
+        why = getattr(why, "strerror", None) or why
         if isinstance(why, (str, ssl.SSLCertVerificationError)) and isinstance(error, urllib.error.URLError):
             raise ImageError(address, f"cannot be read: {why}") from error  # such as "no host given"
         raise _MayPassError(str(why) or type(error).__name__) from error
