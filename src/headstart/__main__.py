@@ -71,7 +71,7 @@ def _run() -> int:
     import typer
 
     from headstart.cli import app
-    from headstart.cli.options import point_to_set
+    from headstart.cli.options import explain_unknown
 
     # Newer versions of typer carry click inside themselves, older ones import it.
     click_exceptions = importlib.import_module(typer.BadParameter.__module__)
@@ -81,7 +81,7 @@ def _run() -> int:
         if not is_secondary():
             error.message = error.message.replace("Value error, ", "")  # pydantic's, before every reason
             if isinstance(error, click_exceptions.NoSuchOption):
-                point_to_set(error)
+                explain_unknown(error)
             error.show()
         return int(error.exit_code)
 

@@ -6,6 +6,7 @@ Only names are read here and, for unknown suffixes, first bytes; ``data/check.py
 from __future__ import annotations
 
 import os
+import sys
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -145,7 +146,8 @@ class _Source:
 
 def _class_name(folder: str) -> str:
     """Return the name of a folder as valid Unicode in normal form NFC, the same on all systems."""
-    return unicodedata.normalize("NFC", os.fsencode(folder).decode("utf-8", "backslashreplace"))
+    name = unicodedata.normalize("NFC", os.fsencode(folder).decode("utf-8", "backslashreplace"))
+    return sys.intern(name)  # one object for all photos of the class
 
 
 def _sources(tree: Tree, val_tree: Tree | None, classes_on_top: bool) -> tuple[list[_Source], list[str]]:

@@ -78,11 +78,17 @@ def _sorted_out(labels: Labels, val: Labels | None, options: Options) -> SortedO
 
 
 def _sort_out(sorted_out: SortedOut, labels: Labels, own_split: str | None) -> None:
-    by_photo: dict[str, list[Written]] = {}
+    by_photo: dict[str, Written | list[Written]] = {}  # hardly any list, as most photos have one label
     for written in labels.written:
-        by_photo.setdefault(normal(written.path), []).append(written)
+        name = normal(written.path)
+        first = by_photo.setdefault(written.path if name == written.path else name, written)
+        if isinstance(first, list):
+            first.append(written)
+        elif first is not written:
+            by_photo[name] = [first, written]
     for path in list(by_photo):  # each is freed as it is sorted out, which keeps the peak of memory low
-        sorted_out.add(by_photo.pop(path), labels, own_split)
+        rows = by_photo.pop(path)
+        sorted_out.add(rows if isinstance(rows, list) else [rows], labels, own_split)
 
 
 def _remarks(labels: Labels, candidates: Sequence[Candidate], without_label: Sequence[str]) -> Iterator[str]:

@@ -94,7 +94,7 @@ def open_samples(shards: Sequence[Shard], root: str, image_column: str) -> Table
             except DataError as error:
                 errors.append(str(error))
 
-    return Table(list(columns), "sample", rows)
+    return Table(list(columns), "", rows)
 
 
 @dataclass(slots=True)

@@ -70,7 +70,7 @@ def _written(
     folder = Path(labels.root)
     for number, cells in table.rows(columns.used(), labels.errors):
         labels.found += 1
-        source = f"{path}, {table.place} {number}"
+        source = f"{path}, {table.place} {number}" if table.place else path
         given = cells.get(columns.image)
         if not isinstance(given, str) or not given.strip() or "\0" in given:
             labels.errors.append(

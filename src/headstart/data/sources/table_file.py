@@ -24,7 +24,8 @@ class Table:
 
     Attributes:
         columns: Names of the columns.
-        place: What the number of a row counts: ``"line"`` or ``"row"``.
+        place: What the number of a row counts: ``"line"`` or ``"row"``; empty if photos are named by their
+            paths alone, which takes less memory.
         rows: Function of the columns to read and a list, to which errors are appended; yields rows as
             (number, cells by column).
     """

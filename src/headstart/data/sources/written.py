@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -126,8 +127,11 @@ def classes_of(candidate: Candidate) -> tuple[str, ...]:
 
 
 def clean_class(text: str) -> str:
-    """Return the name of a class in Unicode's normal form NFC, without surrounding spaces."""
-    return unicodedata.normalize("NFC", text.strip())
+    """Return the name of a class in Unicode's normal form NFC, without surrounding spaces.
+
+    Equal names are one object, so that a million labels take up little memory.
+    """
+    return sys.intern(unicodedata.normalize("NFC", text.strip()))
 
 
 def box_fault(box: Box) -> str:
