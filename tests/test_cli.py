@@ -265,7 +265,7 @@ def test_augment_draws_a_sheet_and_warns(photos: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "option", "hint"),
     [
-        ("train", "--augment", ". augment is a setting of a phase: use --set PHASE.augment=VALUE"),
+        ("train", "--augment", ". It is a setting of a phase: use --set PHASE.augment=VALUE"),
         ("lr-find", "--weight-decay", "--set PHASE.weight_decay=VALUE"),
         ("train", "--bacbone", "(Possible options: --backbone"),
         ("evaluate", "--augment", ""),

@@ -67,5 +67,5 @@ def test_recipes_know_the_words_too(tmp_path: Path) -> None:
 
 
 def test_a_word_of_nobody_gets_the_nearest() -> None:
-    with pytest.raises(hs.ConfigError, match="'bakcbone'. Did you mean 'backbone'"):
+    with pytest.raises(hs.ConfigError, match=r"'bakcbone'. Did you mean 'backbone'"):
         hs.train("photos", bakcbone="x")  # type: ignore[call-arg]

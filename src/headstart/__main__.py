@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from headstart.environment import is_secondary
 from headstart.errors import HeadstartError, UsageError
+from headstart.messages import fitted
 
 # Full, read-only, protected or failing disks, too many open files: nothing that a traceback would explain.
 _FAULTS_OF_THE_MACHINE = {
@@ -82,6 +83,7 @@ def _run() -> int:
             error.message = error.message.replace("Value error, ", "")  # pydantic's, before every reason
             if isinstance(error, click_exceptions.NoSuchOption):
                 explain_unknown(error)
+            error.message = fitted(error.message)
             error.show()
         return int(error.exit_code)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -266,16 +267,21 @@ def _crops_of(number: int, info: ModelInfo) -> tuple[View, ...]:
     return _CROPS[number]
 
 
-def find_images(path: str | os.PathLike[str]) -> Iterator[str]:
+def find_images(path: str | os.PathLike[str], ignored: Counter[str] | None = None) -> Iterator[str]:
     """Yield the photos in a folder and its subfolders, or in tar files; for another file, the file itself.
 
     Photos are recognised as in training, see ``images.find.walk``, and sorted by folder and name. A folder
     that cannot be listed is yielded itself, so that reading it raises the error.
+
+    Args:
+        path: A file or a folder, or tar files as in ``find_tars``.
+        ignored: Counts the other files by kind, such as ``.txt``, while photos are yielded.
     """
+    ignored = Counter() if ignored is None else ignored
     path = os.fsdecode(path)
     if tars := find_tars(path):
         for tar in tars:
-            yield from _photos_in(tar)
+            yield from _photos_in(tar, ignored)
         return
     if not _is_folder(path):
         yield path
@@ -283,11 +289,24 @@ def find_images(path: str | os.PathLike[str]) -> Iterator[str]:
     for entry in walk(path, into_hidden=False):
         if entry.kind == "image" or entry.error is not None:
             yield entry.path
+        elif entry.kind == "other":
+            ignored[_kind(entry.names[-1])] += 1
 
 
-def _photos_in(tar: str) -> Iterator[str]:
+def _kind(name: str) -> str:
+    """Return the kind of a file by its name."""
+    if name.startswith("."):
+        return "hidden"
+    return Path(name).suffix.lower() or "without suffix"
+
+
+def _photos_in(tar: str, ignored: Counter[str]) -> Iterator[str]:
     try:
-        yield from (f"{tar}/{member.name}" for member in members(tar) if is_photo(tar, member))
+        for member in members(tar):
+            if is_photo(tar, member):
+                yield f"{tar}/{member.name}"
+            else:
+                ignored[_kind(member.name.rpartition("/")[2])] += 1
     except ImageError:
         yield tar  # reading it raises the error
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Final, Unpack
 
 from headstart.columns import counted
 from headstart.config import TrainConfig, TrainSettings
+from headstart.data.quarantine import MOST_NAMED
 from headstart.data.split import likely_counts
 from headstart.environment import is_secondary
 from headstart.errors import requires_extra
 from headstart.frozen.prefix import OnnxPrefix
 from headstart.inference.runtime import photos_per_second
+from headstart.messages import fitted, screenful
 from headstart.probe.blocks import Block
 from headstart.records import Listing
 from headstart.training.choose import choose
@@ -81,9 +83,10 @@ def plan(
 
 def _notes(listing: Listing) -> Iterator[str]:
     for note in listing.notes:
-        yield line("", note)
-    for photo in listing.quarantined:
-        yield line("", f"quarantined: {photo.path!r}: {photo.reason}")
+        yield line("", fitted(note))
+    quarantined = (f"quarantined: {photo.path!r}: {photo.reason}" for photo in listing.quarantined)
+    for each in screenful(quarantined, MOST_NAMED, "the run writes all of them to quarantine.csv"):
+        yield line("", fitted(each))
 
 
 def _of_probe(setup: ProbeSetup, out: str | os.PathLike[str] | None) -> Iterator[str]:
