@@ -21,7 +21,18 @@ from headstart.messages import fitted
 # Full, read-only, protected or failing disks, too many open files: nothing that a traceback would explain.
 _FAULTS_OF_THE_MACHINE = {
     getattr(errno, name)
-    for name in ("EACCES", "EDQUOT", "EFBIG", "EIO", "EMFILE", "ENFILE", "ENOSPC", "EPERM", "EROFS")
+    for name in (
+        "EACCES",
+        "EDQUOT",
+        "EFBIG",
+        "EIO",
+        "EMFILE",
+        "ENAMETOOLONG",
+        "ENFILE",
+        "ENOSPC",
+        "EPERM",
+        "EROFS",
+    )
     if hasattr(errno, name)
 }
 _stopped_by = 0  # the number of the signal, once there has been one
@@ -56,7 +67,8 @@ def main() -> None:
             raise
         code = 1
         _tell(
-            ": ".join(str(part) for part in (error.filename, error.strerror) if part), of_all_processes=False
+            fitted(": ".join(str(part) for part in (error.filename, error.strerror) if part)),
+            of_all_processes=False,
         )
     except ImportError:  # what a compiled module makes of a signal while it is being loaded
         if not _stopped_by:

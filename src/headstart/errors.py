@@ -33,7 +33,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from headstart.messages import fitted
+from headstart.messages import fitted, shortened
 
 
 class HeadstartError(Exception):
@@ -104,7 +104,7 @@ class ImageError(HeadstartError):
         super().__init__(path, reason)  # both, so that the error survives pickling
 
     def __str__(self) -> str:
-        return fitted(f"{self.path}: {self.reason}")
+        return fitted(f"{shortened(self.path)}: {self.reason}")
 
 
 class WeightsError(HeadstartError):
@@ -137,13 +137,14 @@ class FileWriteError(HeadstartError):
         super().__init__(path, reason, num_bytes, kept)  # all, so that the error survives pickling
 
     def __str__(self) -> str:
+        path = shortened(self.path)
         if self.kept is not None:
             return fitted(
-                f"Cannot replace {self.path}: {self.reason}. Another program may have it open. The new "
-                f"content is in {self.kept}."
+                f"Cannot replace {path}: {self.reason}. Another program may have it open. The new content is "
+                f"in {shortened(self.kept)}."
             )
         size = f" It takes {self.num_bytes:,} bytes." if self.num_bytes else ""
-        return fitted(f"Cannot write {self.path}: {self.reason}.{size}")
+        return fitted(f"Cannot write {path}: {self.reason}.{size}")
 
 
 class ExportError(HeadstartError):

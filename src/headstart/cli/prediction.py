@@ -93,12 +93,7 @@ def predict(
     if out is not None:
         unfinished = PredictionsFile(out, _settings_of_predictions(model, shown, views, draw))
         predictions = unfinished.predictions(photos, predict_iter)
-        if unfinished.num_known:
-            left = counted(unfinished.num_known, "prediction")
-            print(
-                f"headstart: reusing {left} of an interrupted call for photos that have not changed",
-                file=sys.stderr,
-            )
+        _tell_reused(unfinished.num_known)
     else:
         predictions = predict_iter(photos)
     if draw is not None:
@@ -107,9 +102,8 @@ def predict(
     errors: list[str] = []
     with unfinished or nullcontext(sys.stdout) as file:
         num_errors = _write(file, format_, _collecting(errors, predictions), predictor.info, top_k)
-    _tell_ignored(ignored)
+    _tell_left_out(ignored, num_errors, errors)
     if num_errors:
-        _tell_unreadable(num_errors, errors)
         raise typer.Exit(1)
 
 
@@ -214,6 +208,12 @@ def report(
     print(f"Written: {found.path}", file=sys.stderr)
 
 
+def _tell_reused(number: int) -> None:
+    if number:
+        left = f"{counted(number, 'prediction')} of an interrupted call for photos that have not changed"
+        print(f"headstart: reusing {left}", file=sys.stderr)
+
+
 def _collecting(errors: list[str], predictions: Iterable[Prediction]) -> Iterator[Prediction]:
     """Yield predictions, and append the paths and the reasons of the first photos that cannot be read."""
     for prediction in predictions:
@@ -222,8 +222,8 @@ def _collecting(errors: list[str], predictions: Iterable[Prediction]) -> Iterato
         yield prediction
 
 
-def _tell_ignored(ignored: Counter[str]) -> None:
-    """Say how many files of the folders were not predicted, and of which kinds."""
+def _tell_left_out(ignored: Counter[str], num_errors: int, errors: Sequence[str]) -> None:
+    """Say how many files of the folders were ignored, and of which kinds; and which photos are unreadable."""
     if total := ignored.total():
         kinds = [f"{number:,} {shortened(kind, 20)}" for kind, number in ignored.most_common()]
         are = "is no photo and was" if total == 1 else "are no photos and were"
@@ -231,9 +231,8 @@ def _tell_ignored(ignored: Counter[str]) -> None:
             f"headstart: {counted(total, 'file')} {are} ignored: {listed(kinds, _MOST_KINDS)}",
             file=sys.stderr,
         )
-
-
-def _tell_unreadable(num_errors: int, errors: Sequence[str]) -> None:
+    if not num_errors:
+        return
     more = [f"... and {num_errors - len(errors)} more: see error in the output"] * (num_errors > len(errors))
     lines = "".join(f"\n  {fitted(line)}" for line in [*errors, *more])
     print(f"headstart: {counted(num_errors, 'photo')} could not be read:{lines}", file=sys.stderr)

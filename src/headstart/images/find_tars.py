@@ -42,7 +42,10 @@ def find_tars(data: str) -> list[str]:
 
 def exists(data: str) -> bool:
     """Return whether ``data`` is a file, a folder, or a range of tar files, which need not exist."""
-    return Path(data).exists() or _RANGE.search(data) is not None
+    try:
+        return Path(data).exists() or _RANGE.search(data) is not None
+    except OSError:  # a name that is too long, or in a folder that may not be entered
+        return False
 
 
 def is_same(data: str, other: str) -> bool:
