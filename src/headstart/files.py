@@ -45,6 +45,8 @@ _PATIENCE_TO_LOOK_AT: Final = 0.2  # such a file is written often, so the next t
 
 _CACHE_FRACTION: Final = 0.1  # of the free disk space
 
+_PROTOCOL: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # one letter is a drive of Windows
+
 _PART: Final = re.compile(r"\.[0-9a-f]{16}\.part")
 
 # What keeps a folder's entry from being as durable as the file; elsewhere a folder just cannot be synced.
@@ -291,6 +293,16 @@ def given_path(path: str | os.PathLike[str], name: str, what: str) -> Path:
     if not isinstance(path, (str, os.PathLike)):
         raise ConfigError(f"{name} is {reprlib.repr(path)}; it must be the path of {what}.")
     return Path(path)
+
+
+def is_remote(path: str) -> bool:
+    """Return whether a path begins with the name of a protocol, such as ``https://``."""
+    return "://" in path and _PROTOCOL.match(path) is not None
+
+
+def absolute(path: str) -> str:
+    """Return an absolute path; a remote address is not changed."""
+    return path if is_remote(path) else str(Path(path).absolute())
 
 
 def refuse_to_write(path: str | os.PathLike[str], kind: re.Pattern[bytes] | None = None) -> None:

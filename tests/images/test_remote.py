@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from headstart.config import TrainConfig
 from headstart.data.check import check_images, check_photo, quarantine_csv
 from headstart.data.sources.source import read_source
-from headstart.errors import ImageError, MissingPackageError
+from headstart.errors import DataError, ImageError, MissingPackageError
 from headstart.images import remote, remote_store
 from headstart.images.photo import Photo
 
@@ -238,7 +239,7 @@ def test_photos_are_read_where_nothing_can_be_stored(
 
 
 def test_other_addresses_are_read_with_fsspec(monkeypatch: pytest.MonkeyPatch) -> None:
-    fsspec = pytest.importorskip("fsspec")
+    fsspec = __import__("fsspec")
     with fsspec.open("memory://photos/a.jpg", "wb") as file:
         file.write(CONTENT)
     photo = Photo("memory://photos/a.jpg")
@@ -265,3 +266,26 @@ def test_a_missing_package_is_named_with_its_pip_command(monkeypatch: pytest.Mon
 def test_what_is_no_address_is_an_error_about_one_photo(address: str) -> None:
     with pytest.raises(ImageError):
         Photo(address).content()
+
+
+def test_a_remote_folder_of_class_folders_is_listed_and_trained_on_like_a_folder() -> None:
+    fsspec = __import__("fsspec")
+    system = fsspec.filesystem("memory")
+    for number, name in enumerate(["cat/1.png", "cat/x/2.png", "dog/1.png", "dog/.3.png", "README.md"]):
+        file = io.BytesIO()
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(file, "PNG")
+        system.pipe(f"/pets/{name}", file.getvalue())
+    listing = read_source("memory://pets")
+    assert [(each.path, each.class_name) for each in listing.candidates] == [
+        ("memory://pets/cat/1.png", "cat"),
+        ("memory://pets/cat/x/2.png", "cat"),
+        ("memory://pets/dog/1.png", "dog"),
+    ]
+    assert (listing.root, listing.found, len(listing.ignored)) == ("memory://pets", 5, 2)
+    assert len(check_images(listing).records) == 3
+    assert TrainConfig("memory://pets", val="memory://other").absolute().data == "memory://pets"
+    with pytest.raises(DataError, match="There is nothing at 'memory://nothing'"):
+        read_source("memory://nothing")
+    with pytest.raises(DataError, match=r"labels\.csv' is remote.*Download it"):
+        read_source("https://127.0.0.1/labels.csv")
+    system.rm("/pets", recursive=True)

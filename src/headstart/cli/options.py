@@ -57,7 +57,7 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-Data = Annotated[Path, typer.Argument(metavar="DATA", help=_sentence(_SETTINGS["data"].text))]
+Data = Annotated[str, typer.Argument(metavar="DATA", help=_sentence(_SETTINGS["data"].text))]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A run folder, or its model.onnx.")]
 
 

@@ -57,7 +57,7 @@ def augment(
 )
 def features(
     data: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="DATA",
             help="Folder of photos, with or without class folders; a table, Pascal VOC or COCO.",

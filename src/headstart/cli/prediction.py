@@ -121,7 +121,7 @@ def predict(
 )
 def evaluate(
     model: Model,
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Labelled photos, as for training.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Labelled photos, as for training.")],
     settings: dict[str, Any],
     split: Annotated[
         str | None,

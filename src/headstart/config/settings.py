@@ -16,6 +16,7 @@ from headstart.config.phase import PhaseConfig, of_last_phase
 from headstart.config.phases import OF_A_PHASE, RECIPES, changes_of, contradictions, phases_of, read_recipe
 from headstart.config.toml import read_toml
 from headstart.errors import ConfigError, did_you_mean
+from headstart.files import absolute, is_remote
 
 # Groups of settings in the help, and the commands besides train that have most settings of the group.
 _labels = partial(
@@ -363,7 +364,7 @@ class TrainConfig:
         if not isinstance(self.val, str):
             return None
         data, val = Path(self.data), Path(self.val).absolute()
-        if "{" not in val.name and not os.path.exists(val):  # noqa: PTH110  # False for a name too long
+        if is_remote(self.val) or ("{" not in val.name and not os.path.exists(val)):  # noqa: PTH110
             return self.val  # the error names it as the user did
         folder = data if data.is_dir() else data.parent
         below = folder.absolute()
@@ -385,8 +386,8 @@ class TrainConfig:
         is_path = self.weights not in ("default", "random") and Path(self.weights).exists()
         return dataclasses.replace(
             self,
-            data=str(Path(self.data).absolute()),
-            val=str(Path(self.val).absolute()) if isinstance(self.val, str) else self.val,
+            data=absolute(self.data),
+            val=absolute(self.val) if isinstance(self.val, str) else self.val,
             decisions=str(Path(self.decisions).absolute()) if self.decisions else None,
             backbone=str(Path(self.backbone).absolute()) if self.backbone_is_file else self.backbone,
             weights=str(Path(self.weights).absolute()) if is_path else self.weights,

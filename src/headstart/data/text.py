@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headstart import tasks
-from headstart.images.remote import is_remote
+from headstart.files import is_remote
 from headstart.records import Record
 
 

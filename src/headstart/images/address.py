@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 from headstart.errors import ImageError
+from headstart.files import is_remote
 from headstart.images.file import read_file
-from headstart.images.remote import is_remote, read_remote
+from headstart.images.remote import read_remote
 from headstart.images.tars import TAR_SUFFIX, has_member, members, read_member, split_address
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from headstart.errors import DataError
+from headstart.files import is_remote
 from headstart.images.find import walk
 from headstart.images.formats import HEAD_BYTES, IMAGE_SUFFIXES, looks_like_image
 from headstart.images.tars import TAR_SUFFIX, Member, compressed_advice, read_at
@@ -27,6 +28,8 @@ def find_tars(data: str) -> list[str]:
         DataError: A tar file of a range is missing, or a tar file is compressed.
     """
     path = Path(data)
+    if is_remote(data):
+        return []
     try:
         if path.is_dir():
             return _in_folder(data)
@@ -41,9 +44,9 @@ def find_tars(data: str) -> list[str]:
 
 
 def exists(data: str) -> bool:
-    """Return whether ``data`` is a file, a folder, or a range of tar files, which need not exist."""
+    """Return whether ``data`` is a file or a folder, or a range or remote address, which need not exist."""
     try:
-        return Path(data).exists() or _RANGE.search(data) is not None
+        return is_remote(data) or Path(data).exists() or _RANGE.search(data) is not None
     except OSError:  # a name that is too long, or in a folder that may not be entered
         return False
 
@@ -58,7 +61,7 @@ def is_same(data: str, other: str) -> bool:
 
 def root_of(data: str) -> str:
     """Return the folder to which the paths of photos are relative: ``data``, or the folder of a file."""
-    return data if Path(data).is_dir() else str(Path(data).parent)
+    return data if is_remote(data) or Path(data).is_dir() else str(Path(data).parent)
 
 
 def is_hidden(name: str) -> bool:

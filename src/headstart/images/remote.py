@@ -6,7 +6,6 @@ read with fsspec (the extra ``remote``) and the package that fsspec names for th
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections import Counter
@@ -15,7 +14,8 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from headstart.columns import counted
-from headstart.errors import HeadstartError, ImageError, MissingPackageError, requires_extra
+from headstart.errors import DataError, HeadstartError, ImageError, MissingPackageError, requires_extra
+from headstart.files import is_remote
 from headstart.images.file import MAX_FILE_BYTES
 from headstart.images.remote_store import STORE
 
@@ -38,7 +38,6 @@ it sends one: else ten thousand photos of a server that is down would take a day
 
 _FAILED: Final = Counter[str]()
 _PART_BYTES: Final = 2**16
-_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # a letter alone is a drive of Windows
 _MAY_PASS: Final = frozenset({408, 425, 429, *range(500, 600)} - {501, 505})
 _LOCKS: Final = [threading.Lock() for _ in range(256)]  # a photo is requested by one thread at a time
 
@@ -49,11 +48,6 @@ class _MayPassError(Exception):
     def __init__(self, reason: str, after: float = 0.0) -> None:
         super().__init__(reason)
         self.after = after
-
-
-def is_remote(address: str) -> bool:
-    """Return whether an address begins with the name of a protocol, such as ``https://``."""
-    return "://" in address and _ADDRESS.match(address) is not None
 
 
 def read_remote(address: str) -> bytes:
@@ -69,6 +63,29 @@ def read_remote(address: str) -> bytes:
             content = _requested(address)
             STORE.put(address, content)
     return content
+
+
+def list_remote(folder: str) -> list[str]:
+    """Return the addresses of all objects below a remote folder, which fsspec lists; sorted.
+
+    Raises:
+        DataError: The folder cannot be listed, or is empty.
+        MissingPackageError: It needs fsspec, or a package of its protocol.
+    """
+    protocol = folder.partition("://")[0]
+    with _package_named(protocol):
+        import fsspec.core
+
+        try:
+            system, path = fsspec.core.url_to_fs(folder)
+            found = sorted(system.find(path))
+        except ImportError:
+            raise
+        except Exception as error:  # each protocol has exceptions of its own
+            raise DataError(f"{folder!r} cannot be listed: {type(error).__name__}: {error}.") from error
+    if not found:
+        raise DataError(f"There is nothing at {folder!r}. Name a folder of class folders.")
+    return [each if is_remote(each) else f"{protocol}://{each.lstrip('/')}" for each in found]
 
 
 def _requested(address: str) -> bytes:
@@ -118,10 +135,10 @@ def _by_http(address: str, until: float) -> bytes:
         raise ImageError(address, f"not an address: {error}") from error
     except (OSError, http.client.HTTPException) as error:  # refused, reset, silent, broken off
         why = getattr(error, "reason", None) or error
-        why = getattr(why, "strerror", None) or why
-        if isinstance(why, (str, ssl.SSLCertVerificationError)) and isinstance(error, urllib.error.URLError):
-            raise ImageError(address, f"cannot be read: {why}") from error  # such as "no host given"
-        raise _MayPassError(str(why) or type(error).__name__) from error
+        if isinstance(why, (str, ssl.SSLCertVerificationError)):  # such as "no host given"
+            raise ImageError(address, f"cannot be read: {why}") from error
+        words = getattr(why, "strerror", None) or str(why) or type(why).__name__
+        raise _MayPassError(words) from error
     except ValueError as error:  # not an address, such as http://[
         raise ImageError(address, f"not an address: {error}") from error
     if declared.isdigit() and len(content) != int(declared):

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Final
 
 from headstart.columns import counted, listed
+from headstart.data.sources.remote_tree import remote_tree
 from headstart.data.sources.shard_tree import tree_of_shards
 from headstart.data.sources.shards import find_shards
 from headstart.data.sources.similar import similar_classes
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER, split_in_name
 from headstart.data.sources.tree import Image, Tree, tree_of
 from headstart.errors import DataError, did_you_mean
+from headstart.files import is_remote
 from headstart.images.find_tars import is_same, root_of
 from headstart.images.photo import Photo
 from headstart.records import Candidate, Listing
@@ -106,6 +108,8 @@ def _walked(root: str, val: str | None) -> tuple[Tree, Tree | None]:
 
 
 def _tree(path: str, entered: set[tuple[int, int]]) -> Tree:
+    if is_remote(path):
+        return remote_tree(path)
     if shards := find_shards(path):
         return tree_of_shards(path, shards)
     _require_folder(path)

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from headstart.data.sources.written import Labels
 from headstart.errors import ConfigError, did_you_mean
-from headstart.images.remote import is_remote
+from headstart.files import is_remote
 
 Finder: TypeAlias = Callable[[str], str | None]
 

@@ -25,7 +25,7 @@ from headstart.data.sources.table_file import TABLE_SUFFIXES
 from headstart.data.sources.voc import find_voc, has_xml, read_voc
 from headstart.data.sources.written import Labels, Options
 from headstart.errors import ConfigError, DataError, did_you_mean
-from headstart.files import given_path
+from headstart.files import given_path, is_remote
 from headstart.images.find_tars import exists, is_same, root_of
 from headstart.records import Listing
 
@@ -141,6 +141,9 @@ def _labels(path: str, options: Options, split: str | None = None) -> Labels | N
     """Open the labels of a file or folder; return None for a folder of class folders."""
     if shards := find_shards(path):
         return _labels_of_shards(path, shards, options, split)
+    if is_remote(path):
+        _refuse_remote_file(path)
+        return None
     if Path(path).is_dir():
         return _labels_of_folder(path, options, split)
     suffix = Path(path).suffix.lower()
@@ -157,6 +160,14 @@ def _labels(path: str, options: Options, split: str | None = None) -> Labels | N
     raise DataError(
         f"{path!r} is neither a table ({', '.join(sorted(TABLE_SUFFIXES))}) nor a COCO file (.json). {advice}"
     )
+
+
+def _refuse_remote_file(path: str) -> None:
+    if Path(path).suffix.lower() in (*TABLE_SUFFIXES, ".json", ".xml", ".tar"):
+        raise DataError(
+            f"{path!r} is remote, but tables, annotations and tar files are read from this machine. Download "
+            "it. The photos in a table may be remote: write their addresses into its column of paths."
+        )
 
 
 def _labels_of_shards(path: str, shards: list[Shard], options: Options, split: str | None) -> Labels | None:

@@ -15,8 +15,8 @@ from headstart.data.sources.table_columns import Columns
 from headstart.data.sources.table_file import Table, open_table
 from headstart.data.sources.written import Labels, Options, Written
 from headstart.errors import DataError, did_you_mean
+from headstart.files import is_remote
 from headstart.images.address import exists
-from headstart.images.remote import is_remote
 
 
 def read_table(path: str, options: Options, split: str | None = None) -> Labels:
