@@ -36,6 +36,7 @@ class Server(ThreadingHTTPServer):
         self.sent: Counter[str] = Counter()
         self.times: dict[str, list[float]] = {}
         self.photos: dict[str, bytes] = {}
+        self.num_bytes = 0
         super().__init__(("127.0.0.1", 0), Handler)
 
     def at(self, path: str) -> str:
@@ -63,9 +64,19 @@ class Handler(BaseHTTPRequestHandler):
             return
         if word == "close":
             return
-        self.send_response(200)
+        start = 0
+        if self.headers.get("If-Range") == '"1"' and "tag" in self.path:
+            start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        else:
+            self.send_response(200)
+        if "tag" in self.path:
+            self.send_header("ETag", '"1"')
+        content = content[start:]
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
+        self.server.num_bytes += len(content) // 2 if word == "cut" else len(content)
         if word == "cut":
             self.wfile.write(content[: len(content) // 2])
             return
@@ -114,6 +125,20 @@ def test_what_may_pass_is_asked_for_again_until_it_has_arrived_and_then_no_more(
     num_failed = 0 if answers == "trickle" else len(answers.split("-"))
     assert server.requests == {f"/{answers}/a.jpg": num_failed + 1}
     assert server.sent == {f"/{answers}/a.jpg": 1}
+
+
+def test_bytes_that_have_arrived_are_not_requested_again_if_the_server_can_send_the_rest(
+    server: Server,
+) -> None:
+    assert Photo(server.at("cut-cut-500/tagged.jpg")).content() == CONTENT
+    assert server.requests.total() == 4
+    assert server.num_bytes == len(CONTENT)
+
+
+def test_a_photo_that_arrives_too_slowly_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "TOTAL_SECONDS", 0.03)
+    with pytest.raises(ImageError, match="bytes arrived within 0 seconds"):
+        Photo(server.at("trickle/a.jpg")).content()
 
 
 @pytest.mark.parametrize(

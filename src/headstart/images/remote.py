@@ -50,6 +50,41 @@ class _MayPassError(Exception):
         self.after = after
 
 
+class _Arrived:
+    """The bytes of a photo that have arrived; if the connection breaks off, only the others are requested."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.size = 0
+        self.total: int | None = None
+        self._version = ""  # of the photo, by which the server knows that it has not changed
+
+    def add(self, part: bytes) -> None:
+        self.parts.append(part)
+        self.size += len(part)
+
+    def clear(self) -> None:
+        self.parts.clear()
+        self.size = 0
+
+    def conditions(self) -> dict[str, str]:
+        """Return the headers of a request for the other bytes; none if all are requested."""
+        if not (self.parts and self._version):
+            self.clear()
+            return {}
+        return {"Range": f"bytes={self.size}-", "If-Range": self._version}
+
+    def begin(self, response: Any) -> None:
+        """Read the headers of an answer, which may contain all bytes although fewer were requested."""
+        headers = response.headers
+        is_rest = headers.get("Content-Range", "").startswith(f"bytes {self.size}-")
+        if response.status != 206 or not is_rest:
+            self.clear()
+        tag, length = headers.get("ETag", ""), headers.get("Content-Length", "")
+        self._version = headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
+        self.total = self.size + int(length) if length.isdigit() else None
+
+
 def read_remote(address: str) -> bytes:
     """Return the bytes at a remote address, from the store if they have been read before.
 
@@ -94,13 +129,13 @@ def _requested(address: str) -> bytes:
     Raises:
         ImageError: The last reason.
     """
-    until = time.monotonic() + TOTAL_SECONDS
+    until, arrived = time.monotonic() + TOTAL_SECONDS, _Arrived()
     request = _by_http if address.lower().startswith(("http://", "https://")) else _by_fsspec
     server = "/".join(address.split("/", 3)[:3])
     tries = TRIES if _FAILED[server] < MOST_FAILED else 1
     for number in range(1, tries + 1):
         try:
-            content = request(address, until)
+            content = request(address, until, arrived)
         except _MayPassError as error:
             pause = max(error.after, FIRST_PAUSE_SECONDS * 2 ** (number - 1))
             if number < tries and time.monotonic() + pause <= until:
@@ -114,20 +149,24 @@ def _requested(address: str) -> bytes:
     raise AssertionError("the last try returns or raises")
 
 
-def _by_http(address: str, until: float) -> bytes:
+def _by_http(address: str, until: float, arrived: _Arrived) -> bytes:
     import http.client  # these take a tenth of a second, and most photos are files
     import ssl
     import urllib.error
     import urllib.request
 
     try:
-        request = urllib.request.Request(address, headers={"User-Agent": "headstart"})
+        headers = {"User-Agent": "headstart", **arrived.conditions()}
+        request = urllib.request.Request(address, headers=headers)
         with urllib.request.urlopen(request, timeout=SILENCE_SECONDS) as response:
-            declared = response.headers.get("Content-Length", "")
-            content = _all_of(response, address, until)
+            arrived.begin(response)
+            _read_into(arrived, response, address, until)
     except urllib.error.HTTPError as error:
         with error:
             reason = f"the server answers {error.code} {error.reason}".rstrip()
+            if error.code == 416 and arrived.parts:  # the rest is not what it was
+                arrived.clear()
+                raise _MayPassError(reason) from error
             if error.code in _MAY_PASS:
                 raise _MayPassError(reason, _seconds(error.headers.get("Retry-After", ""))) from error
             raise ImageError(address, f"cannot be read: {reason}") from error
@@ -141,19 +180,21 @@ def _by_http(address: str, until: float) -> bytes:
         raise _MayPassError(words) from error
     except ValueError as error:  # not an address, such as http://[
         raise ImageError(address, f"not an address: {error}") from error
-    if declared.isdigit() and len(content) != int(declared):
-        raise _MayPassError(f"the connection broke off after {len(content):,} of {int(declared):,} bytes")
-    return content
+    if arrived.total not in (None, arrived.size):
+        raise _MayPassError(f"the connection broke off after {arrived.size:,} of {arrived.total:,} bytes")
+    return b"".join(arrived.parts)
 
 
-def _by_fsspec(address: str, until: float) -> bytes:
+def _by_fsspec(address: str, until: float, arrived: _Arrived) -> bytes:
     protocol = address.partition("://")[0]
     with _package_named(protocol):
         import fsspec
 
         try:
+            arrived.clear()
             with fsspec.open(address, "rb") as file:
-                return _all_of(file, address, until)
+                _read_into(arrived, file, address, until)
+            return b"".join(arrived.parts)
         except FileNotFoundError as error:
             raise ImageError(address, "no such photo") from error
         except PermissionError as error:
@@ -180,19 +221,17 @@ def _package_named(protocol: str) -> Iterator[None]:
             ) from error
 
 
-def _all_of(file: Any, address: str, until: float) -> bytes:
+def _read_into(arrived: _Arrived, file: Any, address: str, until: float) -> None:
     """Read a file part by part, within the limits of time and size."""
-    parts, size = [], 0
-    while part := file.read(_PART_BYTES):
-        parts.append(part)
-        size += len(part)
-        if size > MAX_FILE_BYTES:
+    read = getattr(file, "read1", file.read)  # as much as there is: a slow server sends few bytes at a time
+    while part := read(_PART_BYTES):
+        arrived.add(part)
+        if arrived.size > MAX_FILE_BYTES:
             raise ImageError(address, f"more than {MAX_FILE_BYTES / 2**30:.0f} GiB, which are not read")
         if time.monotonic() > until:
             raise ImageError(
-                address, f"cannot be read: {size:,} bytes arrived within {TOTAL_SECONDS:.0f} seconds"
+                address, f"cannot be read: {arrived.size:,} bytes arrived within {TOTAL_SECONDS:.0f} seconds"
             )
-    return b"".join(parts)
 
 
 def _seconds(text: str) -> float:
