@@ -144,6 +144,7 @@ class Sections(TyperCommand):
             if (record := parameter.get_help_record(ctx)) is not None:
                 is_argument = parameter.param_type_name == "argument"
                 own = "Arguments" if is_argument else "Options"
+                record = (record[0].removesuffix(" <str>"), record[1])  # of DATA, which may be an address
                 sections.setdefault(getattr(parameter, "rich_help_panel", None) or own, []).append(record)
         for heading, rows in sections.items():
             if rows:
