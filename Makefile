@@ -1,5 +1,5 @@
 # `make check` does what .ci/run does, in the environment you have.
-.PHONY: check format slow
+.PHONY: browser check compiler format slow
 
 check:
 	ruff check .
@@ -9,6 +9,12 @@ check:
 
 slow:
 	pytest -m slow
+
+browser:
+	pytest -m browser
+
+compiler:
+	pytest -m compiler
 
 format:
 	ruff check --fix .

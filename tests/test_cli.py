@@ -495,6 +495,14 @@ def test_an_exported_onnx_is_the_one_of_the_run(run: Path, tmp_path: Path) -> No
     assert (tmp_path / "again.onnx").read_bytes() == (run / "model.onnx").read_bytes()
 
 
+def test_a_test_vector_is_of_the_photo_that_is_named(run: Path, photos: Path, tmp_path: Path) -> None:
+    photo = next(photos.rglob("*.jpg"))
+    code, out, err = here("export", run, "--to", "test-vector", "--photo", photo, "--out", tmp_path / "new")
+    assert (code, out) == (0, "")
+    assert "Written: " in err
+    assert (tmp_path / "new" / "photo.jpeg").read_bytes() == photo.read_bytes()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_predictions_outlive_a_signal_and_the_same_command_continues(
     number: signal.Signals, run: Path, photos: Path, tmp_path: Path
@@ -673,6 +681,8 @@ MISTAKES = [
     (["inspect", "resnet81"], 2, "Did you mean 'resnet"),
     (["export", "nowhere", "--to", "pth"], 2, "nowhere is not a folder with a model.safetensors"),
     (["export", "nowhere", "--to", "tflite"], 2, "onnx"),
+    (["export", "nowhere", "--to", "test-vector"], 2, "There is no file or folder 'nowhere'"),
+    (["export", "RUN", "--to", "onnx", "--photo", "a.jpg"], 2, "photo is for a test vector"),
 ]
 
 

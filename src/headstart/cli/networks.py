@@ -19,6 +19,7 @@ class ExportFormat(StrEnum):
 
     ONNX = "onnx"
     PTH = "pth"
+    TEST_VECTOR = "test-vector"
 
 
 def inspect(
@@ -45,13 +46,24 @@ def backbones(
 def export(
     model: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     to: Annotated[ExportFormat, typer.Option(help="Format to write.")],
-    out: Annotated[Path | None, option("File to write.", "model.onnx or model.pth in the run folder")] = None,
+    out: Annotated[
+        Path | None,
+        option(
+            "File to write; of a test vector, a new folder.",
+            "model.onnx, model.pth or test-vector in the run folder",
+        ),
+    ] = None,
+    photo: Annotated[
+        Path | None,
+        option("Photo of a test vector.", "one that is made from a seed", metavar="IMAGE"),
+    ] = None,
 ) -> None:
     """Write a trained model in another format. For pth, also prints code that loads it without Headstart.
 
-    Needs headstart[train].
+    A test vector is a folder with a photo, its pixels at network size and the model's outputs as plain files,
+    to check programs in other languages. The other formats need headstart[train].
     """
-    exported = headstart.export(model, to.value, out)
+    exported = headstart.export(model, to.value, out, photo=photo)
     if exported.usage:
         print(exported.usage)
     print(f"Written: {exported.path}", file=sys.stderr)

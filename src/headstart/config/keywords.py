@@ -70,5 +70,6 @@ class TrainSettings(FeatureSettings, total=False):
     memory_format: str
     checkpoint_seconds: float
     max_minutes: float | None
+    strict: bool
     phase_settings: Mapping[str, Mapping[str, Any]] | None
     phases: Sequence[PhaseConfig | Mapping[str, Any]]

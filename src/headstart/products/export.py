@@ -1,4 +1,4 @@
-"""A trained model in another form."""
+"""A trained model in another form, and a test vector for programs that run it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from headstart.errors import ConfigError, UsageError, did_you_mean, requires_extra
 from headstart.files import EXPORTS, given_path, refuse_to_write
+from headstart.images.photo import Photo
 from headstart.inference.model_file import (
     info_of_safetensors,
     is_headstart_model,
     refuse_native,
     refuse_to_build,
 )
-from headstart.inference.predictor import Predictor
+from headstart.inference.predictor import Predictor, load
+from headstart.products.test_vector import write_test_vector
 
-ExportFormat: TypeAlias = Literal["onnx", "pth"]
+ExportFormat: TypeAlias = Literal["onnx", "pth", "test-vector"]
 FORMATS: Final[tuple[str, ...]] = get_args(ExportFormat)
 """What a trained model can be written as."""
 
@@ -29,8 +31,8 @@ class Exported:
     """A file that a trained model was written to. It is shown as its path and the lines that load it.
 
     Attributes:
-        path: The file.
-        usage: Lines of Python that load it without Headstart and prepare an image for it; empty for ONNX.
+        path: The file; of a test vector, its folder.
+        usage: Lines of Python that load a pth without Headstart and prepare an image for it; else empty.
     """
 
     path: Path
@@ -46,25 +48,38 @@ class Exported:
 
 
 def export(
-    run: Predictor | str | os.PathLike[str], to: ExportFormat, out: str | os.PathLike[str] | None = None
+    run: Predictor | str | os.PathLike[str],
+    to: ExportFormat,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    photo: str | os.PathLike[str] | None = None,
 ) -> Exported:
-    """Write the trained model of a run in another form. Needs PyTorch.
+    """Write the trained model of a run in another form. Needs PyTorch, except for a test vector.
 
     Args:
         run: A run folder, or what ``load`` returned for one.
         to: ``"onnx"`` for a ``model.onnx`` as training writes it, ``"pth"`` for a state dict in the names of
-            the backbone's library.
+            the backbone's library, ``"test-vector"`` for a folder with a photo, its pixels at network size
+            and the outputs of ``model.onnx``, to check programs in other languages.
         out: The file to write; by default ``model.onnx`` or ``model.pth`` in the run folder. A file that is
-            there is replaced where it was named, or is a model of Headstart's.
+            there is replaced where it was named, or is a model of Headstart's. Of a test vector, the folder:
+            new or empty, by default ``test-vector`` in the run folder.
+        photo: The photo of a test vector; by default one that is made from a seed.
 
     Raises:
-        UsageError: There is no such run, its network cannot be written in this form, or ``out`` must not be
-            replaced.
+        UsageError: There is no such run, its network cannot be written in this form, ``out`` must not be
+            replaced, or there is a photo but no test vector.
+        ImageError: The photo cannot be read.
         MissingPackageError: PyTorch is not installed.
         DamagedFileError: The run's model is not as it was written.
     """
     if to not in FORMATS:
-        raise ConfigError(f"to is {to!r}; it must be {' or '.join(FORMATS)}.{did_you_mean(to, FORMATS)}")
+        allowed = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        raise ConfigError(f"to is {to!r}; it must be {allowed}.{did_you_mean(to, FORMATS)}")
+    if to == "test-vector":
+        return _export_test_vector(run, out, photo)
+    if photo is not None:
+        raise UsageError(f"photo is for a test vector; to is {to!r}. Remove it, or set to='test-vector'.")
     folder = _folder_of(run)
     weights, written = folder / "model.safetensors", folder / "model.onnx"
     if not weights.is_file():
@@ -80,20 +95,38 @@ def export(
         from headstart.products.onnx import write_onnx
         from headstart.products.pth import write_pth
 
-    if out is None:
-        path = folder / f"model.{to}"
-        if path.exists() and not (to == "onnx" and is_headstart_model(path)):
-            raise UsageError(
-                f"{path} already exists. To replace it, add --out {shlex.quote(str(path))} (in Python: "
-                f"out={str(path)!r}); to keep it, name another file."
-            )
-    else:
-        path = given_path(out, "out", "the output file")
+    path = _file(folder, to, out)
     refuse_to_write(path, EXPORTS)
     if to == "pth":
         return Exported(path, write_pth(weights, path))
     write_onnx(weights, path)
     return Exported(path)
+
+
+def _file(folder: Path, to: ExportFormat, out: str | os.PathLike[str] | None) -> Path:
+    """Return the file to write; raise ``UsageError`` if by default it would replace somebody else's."""
+    if out is not None:
+        return given_path(out, "out", "the output file")
+    path = folder / f"model.{to}"
+    if path.exists() and not (to == "onnx" and is_headstart_model(path)):
+        raise UsageError(
+            f"{path} already exists. To replace it, add --out {shlex.quote(str(path))} (in Python: "
+            f"out={str(path)!r}); to keep it, name another file."
+        )
+    return path
+
+
+def _export_test_vector(
+    run: Predictor | str | os.PathLike[str],
+    out: str | os.PathLike[str] | None,
+    photo: str | os.PathLike[str] | None,
+) -> Exported:
+    predictor = run if isinstance(run, Predictor) else load(run)
+    default = _folder_of(predictor) / "test-vector"
+    folder = default if out is None else given_path(out, "out", "the folder to write")
+    given = None if photo is None else Photo(os.fspath(given_path(photo, "photo", "a photo")))
+    write_test_vector(predictor, folder, given)
+    return Exported(folder)
 
 
 def _folder_of(run: Predictor | str | os.PathLike[str]) -> Path:

@@ -16,6 +16,7 @@ from headstart.neighbours.training_photos import stored_features
 from headstart.reporting.contents import Contents
 from headstart.reporting.markup import Html, element, named
 from headstart.reporting.pictures import Pictures
+from headstart.reporting.words import label_in_words
 from headstart.tasks.prediction import SimilarPhoto
 
 _NUMBER: Final = 3
@@ -80,7 +81,7 @@ class SimilarPhotos:
             element(
                 "div",
                 self.pictures.show(each.path, f"Similar training photo {contents.shown(each.path)}"),
-                element("b", named(each.label, _MOST_OF_A_LABEL)),
+                element("b", named(label_in_words(each.label, contents.info), _MOST_OF_A_LABEL)),
                 f" {each.similarity:.2f}",
             )
             for each in found

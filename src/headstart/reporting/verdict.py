@@ -122,9 +122,10 @@ def _limit_of_number(contents: Contents, score: Estimate) -> Iterator[str]:
             f"which the interval takes into account."
         )
     elif num_units < num:
+        repeat = "repeats another" if num - num_units == 1 else "repeat others"
         yield (
-            f"{num - num_units:,} of the {counted(num, 'photo')} repeat others among them, exactly or "
-            f"nearly, which the interval takes into account."
+            f"{num - num_units:,} of these {num:,} photos {repeat} exactly or nearly, which the interval "
+            f"takes into account."
         )
 
 

@@ -47,6 +47,16 @@ def answered(answers: Answers, info: ModelInfo) -> Iterator[Answered]:
         yield Answered(path, source, (("Label", label), ("Predicted", said)))
 
 
+def label_in_words(label: str, info: ModelInfo) -> str:
+    """Return a label of ``photos.csv`` for people, without brackets, needless digits and sides of boxes."""
+    task = tasks.of(info.task)
+    if task.has_labels:
+        return ", ".join(json.loads(label)) or "none"
+    if task.has_numbers:
+        return ", ".join(f"{number:.4g}" for number in numbers_of([label], len(info.targets))[0])
+    return boxes_of([label])[0][0] if task.has_box else label
+
+
 def share_text(share: float) -> str:
     """Return a probability as text."""
     return f"{share:.2f}" if 0.005 <= share < 0.995 else "<0.01" if share < 0.5 else ">0.99"

@@ -1,0 +1,54 @@
+/** From the outputs of a model file to a prediction, as in Headstart's `tasks/`. */
+
+import { boxInPhoto } from './preprocess.js';
+
+/**
+ * The prediction for one photo. Only the fields of the model's task are set.
+ *
+ * @typedef {object} Prediction
+ * @property {string | null} label The most probable class; null if the model predicts several classes or none.
+ * @property {number | null} probability Probability of `label`, in 0..1.
+ * @property {{label: string, probability: number}[]} probabilities All classes, sorted from the most probable.
+ * @property {string[]} labels For several labels: the classes with a probability of at least their threshold,
+ *   sorted by probability.
+ * @property {Record<string, number>} numbers Predicted numbers by target, in the units of the targets.
+ * @property {number[] | null} box xmin, ymin, xmax, ymax in pixels of the upright photo.
+ * @property {boolean | null} unknown Whether the photo is probably of none of the classes; null if the model cannot
+ *   tell.
+ * @property {number | null} unknownScore How foreign the photo is to the classes; larger is stranger.
+ * @property {Record<string, {data: Float32Array, shape: number[]}>} outputs Everything that the model file computes,
+ *   by the name of the output, such as `logits`, without the dimension of the batch.
+ */
+
+/**
+ * Return the prediction that follows from a model's outputs.
+ *
+ * @param {Record<string, {data: Float32Array, shape: number[]}>} outputs Of one photo, by name.
+ * @param {object} info Description of the model.
+ * @param {{width: number, height: number}} photo Its size, upright, in pixels.
+ * @returns {Prediction}
+ */
+export function predictionOf(outputs, info, photo) {
+  const shares = outputs.probabilities?.data ?? [];
+  const names = shares.length ? info.class_names : [];
+  // Array.sort is stable: classes of equal probability stay in the order of the outputs, as in Python.
+  const bestFirst = names.map((_, index) => index).sort((a, b) => shares[b] - shares[a]);
+  const probabilities = bestFirst.map((index) => ({ label: names[index], probability: shares[index] }));
+  const hasLabels = info.task === 'multilabel';
+  const best = hasLabels ? undefined : probabilities[0];
+  // Compared as 32-bit numbers, as in Python.
+  const reached = bestFirst.filter((index) => hasLabels && shares[index] >= Math.fround(info.thresholds[index]));
+  const score = outputs.unknown?.data[0] ?? null;
+  const canTell = score !== null && (info.unknown_threshold ?? null) !== null;
+  return {
+    label: best?.label ?? null,
+    probability: best?.probability ?? null,
+    probabilities,
+    labels: reached.map((index) => names[index]),
+    numbers: Object.fromEntries((info.targets ?? []).map((name, i) => [name, outputs.numbers.data[i]])),
+    box: outputs.boxes ? boxInPhoto(outputs.boxes.data, photo.width, photo.height, info.preprocessing) : null,
+    unknown: canTell ? score > info.unknown_threshold : null,
+    unknownScore: canTell ? score : null,
+    outputs,
+  };
+}
