@@ -37,7 +37,8 @@ def test_with_images_nothing_is_remote(tree) -> None:
     listing = read_source(root / "t.csv", images=root, allow_quarantined=0.5)
     assert found(listing, root) == {"a.png": "cat", "b.png": "dog", "elsewhere/d.png": "cat"}
     (lost,) = listing.quarantined
-    assert "no such photo" in lost.reason
+    assert lost.path == "https://host/nowhere.png"
+    assert "no such photo: 'https://host/nowhere.png'" in lost.reason
     assert "remote" not in "".join(listing.notes)
 
 

@@ -103,7 +103,7 @@ class PhotoFinder:
                     self._try_first(place)
                     return path, ""
                 folder = folder or (path if is_folder else "")
-        guess = os.path.join(self._places[0], given)  # noqa: PTH118
+        guess = address if is_remote(address) else os.path.join(self._places[0], given)  # noqa: PTH118
         if os.path.islink(guess):  # noqa: PTH114
             return guess, f"a link whose target does not exist: {guess!r}"
         *_, form = forms_of(given)
