@@ -67,7 +67,7 @@ def test_of_several_columns_the_address_names_the_right_one(tmp_path: Path) -> N
         paths = [each.path for each in read_source(path, **options).candidates]
         assert [Photo(each).content() for each in paths] == contents
     assert [Photo(each).content() for each in find_images(path)] == CONTENTS
-    pq.write_table(pa.table({"photo": CONTENTS, "mask": MASKS}), path)
+    pq.write_table(pa.table({"left": CONTENTS, "right": MASKS}), path)
     for read in (read_source, lambda path: next(find_images(path))):
         with pytest.raises(DataError, match="several columns of photos"):
             read(path)

@@ -60,7 +60,7 @@ def features(
         str,
         typer.Argument(
             metavar="DATA",
-            help="Folder of photos, with or without class folders; a table, Pascal VOC or COCO.",
+            help="Folder of photos, with or without class folders; tar files, a table, Pascal VOC or COCO.",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="File to write: .parquet or .npz.")],

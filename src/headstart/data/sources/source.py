@@ -70,7 +70,7 @@ def read_source(
 
     Args:
         data: A folder of class folders, a table (.csv, .tsv, .parquet, .jsonl), a COCO file or a folder with
-            one, or a folder with Pascal VOC XML files.
+            one, a folder with Pascal VOC XML files, tar files, or a remote folder.
         val: Validation photos in another place, in the same format.
         task: What is predicted; ``"auto"`` chooses the task by the labels.
         target: A table's columns of numbers to predict, separated by commas.
@@ -148,7 +148,7 @@ def _names_of(target: str | None) -> tuple[str, ...]:
 
 def _refuse_missing(data: str, val: str | None) -> None:
     """Refuse paths that do not exist, or that are the same."""
-    wanted = "Name a folder of class folders, a table, or annotations of Pascal VOC or COCO."
+    wanted = "Name a folder of class folders, a table, tar files, or annotations of Pascal VOC or COCO."
     for path, option, otherwise in (
         (data, "", ""),
         (val, ", which val names", " Or give val as a fraction."),
