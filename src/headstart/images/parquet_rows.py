@@ -155,6 +155,7 @@ class _Groups:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._read: OrderedDict[tuple[str, tuple[int, int], str, int], Any] = OrderedDict()
+        self._num_bytes = 0
 
     def read(self, path: str, version: tuple[int, int], column: str, group: int) -> Any:
         """Return a column of a row group as a chunked array of pyarrow."""
@@ -164,11 +165,11 @@ class _Groups:
                 with _opened(path) as file:
                     table = file.read_row_group(group, columns=[column], use_threads=False)
                 self._read[key] = table.column(0)
+                self._num_bytes += self._read[key].nbytes
+                while len(self._read) > 1 and self._num_bytes > _MOST_CACHED_BYTES:
+                    _, oldest = self._read.popitem(last=False)
+                    self._num_bytes -= oldest.nbytes
             self._read.move_to_end(key)
-            while (
-                len(self._read) > 1 and sum(each.nbytes for each in self._read.values()) > _MOST_CACHED_BYTES
-            ):
-                self._read.popitem(last=False)
             return self._read[key]
 
 
