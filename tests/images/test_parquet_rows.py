@@ -79,3 +79,14 @@ def test_a_folder_that_is_called_like_a_parquet_file_is_a_folder(tmp_path: Path)
     photo.write_bytes(b"content")
     assert is_file(str(photo))
     assert Photo(str(photo)).content() == b"content"
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    path = in_parquet(tmp_path / "a.parquet", [os.urandom(5000)] * 10)
+    content = bytearray(Path(path).read_bytes())
+    content[4:-2000] = bytes(len(content) - 2004)  # all but the description at the end
+    Path(path).write_bytes(content)
+    with pytest.raises(DataError, match="is damaged"):
+        list(find_images(path))
+    with pytest.raises(ImageError, match="cannot be read"):
+        Photo(f"{path}/row 1").content()

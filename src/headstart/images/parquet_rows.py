@@ -126,7 +126,7 @@ def photos_of(path: str) -> Iterator[str]:
     """Yield the addresses of all photos of a Parquet file; none if it contains no photos.
 
     Raises:
-        DataError: The file is not Parquet, or it is not clear which column has the photos.
+        DataError: The file is not Parquet or is damaged, or it is not clear which column has the photos.
         MissingPackageError: pyarrow is not installed.
     """
     columns = photo_columns(path)
@@ -138,15 +138,21 @@ def photos_of(path: str) -> Iterator[str]:
             f"{path!r} has several columns of photos: {shown}. Name the one that is meant 'image'."
         )
     name = "image" if "image" in columns else next(iter(columns))
+    for number, own in enumerate(_names_in(path, name, has_names=columns[name] != name), 1):
+        yield address_of_row(path, number, own, name if len(columns) > 1 else None)
+
+
+def _names_in(path: str, column: str, *, has_names: bool) -> Iterator[str | None]:
+    """Yield the own name of the photo in each row, if it has one."""
     with _opened(path) as file:
-        number = 0
-        has_names = columns[name] != name
-        for batch in file.iter_batches(_BATCH_ROWS, columns=[f"{name}.path"] if has_names else []):
-            names = batch.column(0).to_pylist() if has_names else [None] * batch.num_rows
-            for cell in names:
-                number += 1
-                own = cell.get("path") if isinstance(cell, dict) else None
-                yield address_of_row(path, number, own, name if len(columns) > 1 else None)
+        import pyarrow
+
+        try:
+            for batch in file.iter_batches(_BATCH_ROWS, columns=[f"{column}.path"] if has_names else []):
+                cells = batch.column(0).to_pylist() if has_names else [None] * batch.num_rows
+                yield from (cell.get("path") if isinstance(cell, dict) else None for cell in cells)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise DataError(f"{path!r} is damaged: {error}. Copy or download it again.") from error
 
 
 class _Groups:

@@ -1,7 +1,8 @@
 """Reads labels in any format, and recognises the format.
 
-A folder of class folders (``folder.py``), a table (``table.py``), tables in the folders of their photos
-(``folder_tables.py``), names of files (``file_names.py``), Pascal VOC (``voc.py``), COCO (``coco.py``), YOLO
+A folder of class folders (``folder.py``), on disk, in tar files or remote (``trees.py``); a table
+(``table.py``), tables in the folders of their photos (``folder_tables.py``), samples in tar files
+(``shards.py``), names of files (``file_names.py``), Pascal VOC (``voc.py``), COCO (``coco.py``), YOLO
 (``yolo.py``): all are converted to the same ``Listing``.
 """
 
