@@ -14,6 +14,13 @@ from headstart.weight_files import WeightsSource, in_packages
     [
         ("apache-2.0", ""),
         ("MIT", ""),
+        ("The MIT License", ""),
+        ("MIT License", ""),
+        ("Apache 2.0", ""),
+        ("Apache License 2.0", ""),
+        ("Apache License, Version 2.0", ""),
+        ("BSD 3-Clause", ""),
+        ("BSD-3-Clause", ""),
         ("", ""),
         ("cc-by-nc-4.0", "does not allow commercial use"),
         ("fair-noncommercial-research-license", "does not allow commercial use"),

@@ -96,8 +96,9 @@ class Record:
         box: xmin, ymin, xmax, ymax in pixels of the photo as a viewer displays it.
         size: Width and height of the photo as a viewer displays it; None if the task has no box.
         group: Photos of the same group stay on one side of a split; None if it has no group.
-        alike: The smallest SHA-256 among its near-duplicates and itself, which stay on one side, too; None if
-            it has none, or if they are not known.
+        alike: The smallest SHA-256 among its near-duplicates and itself; None if it has none, or if they are
+            not known.
+        is_divided: Whether these may be on different sides of a split.
     """
 
     photo: Photo
@@ -110,6 +111,7 @@ class Record:
     size: tuple[int, int] | None = None
     group: str | None = None
     alike: str | None = None
+    is_divided: bool = False
 
     @property
     def path(self) -> str:

@@ -80,7 +80,8 @@ class WeightsSource:
     @property
     def licence_warning(self) -> str:
         """A sentence unless the licence is a usual one that allows any use, or is not stated."""
-        if not self.licence or re.fullmatch(_PERMISSIVE, self.licence, re.IGNORECASE):
+        plain = re.sub(r"^the | licen[cs]e$", "", self.licence.strip(), flags=re.IGNORECASE)
+        if not plain or re.fullmatch(_PERMISSIVE, plain, re.IGNORECASE):
             return ""
         is_limited = re.search(r"\bnc\b|non-?commercial", self.licence, re.IGNORECASE)
         what = "does not allow commercial use" if is_limited else "has conditions of its own"
@@ -279,7 +280,10 @@ _IN_EXTRA: Final = ("timm/tf_efficientnet_lite1.in1k", "timm/tf_efficientnet_lit
 _STATED: Final = {f"timm/tf_efficientnet_lite{size}.in1k": "apache-2.0" for size in "012"}
 
 # Licences that allow any use, if the model names them.
-_PERMISSIVE: Final = r"apache-2\.0|mit|bsd-[23]-clause|cc-by-4\.0|cc0-1\.0|unlicense"
+_PERMISSIVE: Final = (
+    r"apache[- ]?(license)?[- ,]*(version )?2(\.0)?|mit|bsd([- ][23][- ]clause)?"
+    r"|cc-by-4\.0|cc0-1\.0|unlicense"
+)
 
 _EFFICIENTNET_LITE: Final = {
     "0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",

@@ -189,6 +189,7 @@ ROW = "a.jpg,00,val,,,,val,a,b,0.5,1.0,2.0\n"
     [
         ("", UsageError, "line 1: these are not the columns of an answers.csv"),
         ("path,class,split,sha256\na.jpg,a,val,00\n", UsageError, "line 1: these are not the columns"),
+        (HEADER.replace("alike,", ""), UsageError, "older Headstart: it has no column alike. Train again"),
         (HEADER.replace(",", ";"), UsageError, "with commas between them"),
         (HEADER.replace("logit:b", "notes"), UsageError, "line 1: these are not the columns"),
         (HEADER.replace("logit:b", "logit:a"), UsageError, "line 1: there are two columns 'logit:a'"),

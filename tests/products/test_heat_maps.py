@@ -148,10 +148,14 @@ def test_it_is_the_head_applied_to_each_position_of_the_map(
     )
 
 
-@pytest.mark.parametrize("make", [Small, ChannelsLast, NormAfterMean])
-def test_the_mean_of_the_map_and_the_bias_are_the_difference_of_logits(make: type[Small]) -> None:
+@pytest.mark.parametrize(
+    ("make", "num_factors"), [(Small, 3), (Small, 1), (ChannelsLast, 3), (NormAfterMean, 1)]
+)
+def test_the_mean_of_the_map_and_the_bias_are_the_difference_of_logits(
+    make: type[Small], num_factors: int
+) -> None:
     network = random_network(make)
-    factors = np.full(3, 0.5, np.float32)
+    factors = np.full(num_factors, 0.5, np.float32)
     graph = with_factors(onnx_graph(network, INFO), factors)
     found = with_heat_map(graph, INFO)
     assert found.size == (8, 8)

@@ -121,6 +121,10 @@ def _read_header(reader: Iterator[list[str]], name: str) -> list[str]:
     except csv.Error:
         header = []
     outputs = header[_first_output(header) :]
+    if tuple(header[: len(FIXED) - 1]) == tuple(each for each in FIXED if each != "alike"):
+        raise UsageError(
+            f"{name} was written by an older Headstart: it has no column alike. Train again to use it."
+        )
     if tuple(header[: len(FIXED)]) != FIXED or not all(map(_OUTPUT.fullmatch, outputs)):
         raise UsageError(
             f"{name}, line 1: these are not the columns of an answers.csv. It has {','.join(FIXED)} and one "

@@ -47,6 +47,9 @@ def _option_of(name: str, about: Setting) -> Any:
     if about.choices:
         text += f": {', '.join(about.choices[:-1])} or {about.choices[-1]}"
     default = getattr(TrainConfig, name)
+    if isinstance(default, bool):
+        panel = about.section
+        return typer.Option(f"--{name}", help=_sentence(text), show_default=False, rich_help_panel=panel)
     shown = about.shown or (f"{default:g}" if isinstance(default, float) else str(default))
     metavar = about.metavar or ("CHOICE" if about.choices else "NUMBER")
     details = {"metavar": metavar, "rich_help_panel": about.section}
@@ -76,7 +79,10 @@ def with_settings(
     ]
     options = {name: dataclasses.replace(_SETTINGS[name], **differing.get(name, {})) for name in names}
     annotations: dict[str, Any] = {
-        name: Annotated[str | None, _option_of(name, each)] for name, each in options.items()
+        name: Annotated[bool | None, _option_of(name, each)]
+        if isinstance(getattr(TrainConfig, name), bool)
+        else Annotated[str | None, _option_of(name, each)]
+        for name, each in options.items()
     }
     if has_set:
         annotations["set_"] = _SET

@@ -23,6 +23,7 @@ from headstart.config.sections import (
     network,
     onnx_file,
     recipes,
+    splits,
     training,
 )
 from headstart.config.toml import read_toml
@@ -127,6 +128,7 @@ class TrainConfig:
         metavar="FILE",
         commands=("check", "evaluate"),
     )
+    strict: bool = splits(False, "stop before training if validation or test photos repeat training photos")
     min_visible: float = labels(
         0.5,
         "minimum visible fraction of a box in an augmented view; views with less are replaced",
@@ -250,7 +252,6 @@ class TrainConfig:
         shown="none",
         metavar="NAMES",
     )
-    strict: bool = machine(False, "stop before training if validation or test photos repeat training photos")
     allow_quarantined: float | None = computing(
         None,
         "largest fraction of photos that may be unreadable or wrongly labelled; each class needs at least "

@@ -231,7 +231,9 @@ def unit_names(records: Sequence[Record]) -> list[str]:
     It is named after the photo's hash or its group; of photos and groups that are connected by copies or
     near-duplicates, after the first.
     """
-    return connected((record.sha256, record.group, record.alike) for record in records)
+    return connected(
+        (record.sha256, record.group, None if record.is_divided else record.alike) for record in records
+    )
 
 
 def connected(photos: Iterable[tuple[str, str | None, str | None]]) -> list[str]:

@@ -92,18 +92,19 @@ class _Progress:
 def with_near_duplicates(dataset: Dataset, near: Sequence[tuple[int, int]] | None) -> Dataset:
     """Return a data set whose photos know their near-duplicates, which splits and folds keep together.
 
-    There are two exceptions. A group with more than half of the photos of a class cannot be kept together
-    without losing the class on one side: the photos of a fixed camera, for example. And if most of the
-    given validation photos are near-duplicates of training photos, the owner's split says that the model
-    will be used on photos that it has nearly seen, such as further exposures of the same parts; folds are
-    then like the split.
+    There are two exceptions, in which ``Record.is_divided`` is set; intervals still count such photos as
+    dependent. A group with more than half of the photos of a class cannot be kept together without losing the
+    class on one side: the photos of a fixed camera, for example. And if most of the given validation photos
+    are near-duplicates of training photos, the owner's split says that the model will be used on photos that
+    it has nearly seen, such as further exposures of the same parts; folds are then like the split.
 
     Args:
-        dataset: The photos; ``Record.alike`` is set, and notes say which groups are divided.
+        dataset: The photos; notes say which groups are divided.
         near: Pairs of rows that show nearly the same; None if they are not known.
     """
-    if not near or _mostly_leaks(dataset, near):
+    if not near:
         return dataset
+    is_like_split = _mostly_leaks(dataset, near)
     records = list(dataset.records)
     rows_of: dict[int, list[int]] = defaultdict(list)
     for row, group in enumerate(groups_of(near, len(records)).tolist()):
@@ -114,16 +115,16 @@ def with_near_duplicates(dataset: Dataset, near: Sequence[tuple[int, int]] | Non
         label, number = Counter(records[row].label for row in rows).most_common(1)[0]
         if len(rows) == 1:
             continue
-        if 2 * number > sizes[label]:
+        is_divided = is_like_split or 2 * number > sizes[label]
+        if is_divided and not is_like_split:
             of = f" of {dataset.class_names[label]!r}" if tasks.of(dataset.task).has_class else ""
             notes.append(
                 f"Warning: {number:,} of {sizes[label]:,} photos{of} look nearly the same, so they are not "
                 f"kept on one side of splits and folds. Scores of such photos are optimistic."
             )
-            continue
         smallest = min(records[row].sha256 for row in rows)
         for row in rows:
-            records[row] = dataclasses.replace(records[row], alike=smallest)
+            records[row] = dataclasses.replace(records[row], alike=smallest, is_divided=is_divided)
     return dataclasses.replace(dataset, records=tuple(records), notes=(*dataset.notes, *notes))
 
 

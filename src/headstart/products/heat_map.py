@@ -188,6 +188,7 @@ def _rows_of_best(nodes: _Nodes, model: onnx.ModelProto, head: LinearHead, is_so
     weight = weight if head.rows_are_classes else weight.T
     if head.factors:
         factors = numpy_helper.to_array(constants[head.factors]).reshape(-1)
+        factors = np.broadcast_to(factors, len(weight))  # one for all classes, or one for each
         of_best = nodes.add("Gather", factors, best, axis=0)
         rows = nodes.add("Mul", rows, nodes.reshaped(of_best, -1, 1))
         weight = weight * factors[:, None]

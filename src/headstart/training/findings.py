@@ -61,7 +61,11 @@ def find_in_run(
 
 
 def refuse_leaks(
-    dataset: Dataset, splits: Splits, near: Sequence[tuple[int, int]] | None, decisions: Decisions
+    dataset: Dataset,
+    splits: Splits,
+    near: Sequence[tuple[int, int]] | None,
+    decisions: Decisions,
+    say: Callable[[str], object],
 ) -> None:
     """Refuse photos that repeat training photos, unless their owner keeps them.
 
@@ -70,19 +74,22 @@ def refuse_leaks(
         splits: The photos by split.
         near: Pairs of rows.
         decisions: Those of the owner.
+        say: Called with a warning if near-duplicates were not looked for.
 
     Raises:
         DataError: There are some.
     """
+    if near is None:
+        say(f"Warning: strict is set, but leaks can only be exact copies here. Not checked: {_NO_VECTORS}")
     leaks = find_leaks(dataset, _rows_and_splits(dataset, splits)[1], near, decisions)
     if not leaks:
         return
     held_out = f"{len(leaks):,} of {len(splits.val) + len(splits.test):,} validation and test photos"
     pairs = listed([f"{each.path!r} repeats {each.other_path!r}" for each in leaks], _MOST_NAMED)
     raise DataError(
-        f"strict is set, and {held_out} repeat training photos: {pairs}. Let headstart check --out "
-        f"findings.csv list all, write drop or keep into its column decision, and train with --decisions "
-        f"findings.csv; or train without --strict, which gives the score without these photos, too."
+        f"strict is set, and {held_out} repeat training photos: {pairs}. Run headstart check DATA --out "
+        f"findings.csv to list them all, fill its column decision with drop or keep, then train with "
+        f"--decisions findings.csv. Without --strict, training also gives the score without these photos."
     )
 
 

@@ -163,7 +163,7 @@ def _calibrated(
     factors = calibration.factors(info)
     calibration = dataclasses.replace(calibration, is_in_weights=multiply_outputs(network, info, factors))
     return (
-        with_factors(graph, factors[-len(calibration.temperatures) :]),
+        with_factors(graph, factors[-tasks.of(info.task).num_logits(len(info.class_names)) :]),
         outputs * factors,
         of_head.multiplied(factors) if of_head else answered,
         calibration,

@@ -166,7 +166,7 @@ def _run(
         dataset = with_near_duplicates(dataset, near)
         splits = split_photos(dataset, config, is_solved=floor.is_solved)
         if config.strict:
-            refuse_leaks(dataset, splits, near, decisions)
+            refuse_leaks(dataset, splits, near, decisions, watchers.say)
         floor.begin(out, dataset, splits, force=force)
         watchers.run_begun(run.start())
         watchers.photos_read(listing, dataset, splits)
