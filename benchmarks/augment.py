@@ -20,7 +20,7 @@ from torchvision.transforms import v2
 
 from headstart.config.operations import OPERATIONS, PRESETS, Augment
 from headstart.data.sources.folder import read_folder
-from headstart.images.photo import read_file
+from headstart.images.file import read_file
 from headstart.images.preprocess import load_pixels, preprocess
 from headstart.images.settings import Preprocessing
 from headstart.images.view import View

@@ -15,7 +15,7 @@ from torch import nn
 
 from headstart.cores import num_cores
 from headstart.data.sources.folder import read_folder
-from headstart.images.photo import read_file
+from headstart.images.file import read_file
 from headstart.images.preprocess import load_pixels
 from headstart.inference.runtime import map_images, open_session
 from headstart.model.backbones import resolve

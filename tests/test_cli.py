@@ -234,7 +234,7 @@ def test_a_photo_that_cannot_be_read_is_a_row_and_the_others_are_answered(
     assert f"2 photos could not be read:\n  {tmp_path / 'page.jpg'}: " in err
     for number in range(5):
         (tmp_path / f"page{number}.jpg").write_text("<html>")
-    assert here("predict", run, tmp_path)[2].endswith("\n  ... and 1 more\n")
+    assert here("predict", run, tmp_path)[2].endswith("\n  ... and 1 more: see error in the output\n")
 
 
 def test_augment_draws_a_sheet_and_warns(photos: Path, tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_augment_draws_a_sheet_and_warns(photos: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "option", "hint"),
     [
-        ("train", "--augment", ". augment is a setting of a phase: use --set PHASE.augment=VALUE"),
+        ("train", "--augment", ". It is a setting of a phase: use --set PHASE.augment=VALUE"),
         ("lr-find", "--weight-decay", "--set PHASE.weight_decay=VALUE"),
         ("train", "--bacbone", "(Possible options: --backbone"),
         ("evaluate", "--augment", ""),

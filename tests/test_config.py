@@ -78,10 +78,10 @@ WRONG = [
         ["class_weights and sampling", "twice", "Choose one"],
     ),
     ({"phases": [{"augment": [{"op": "blur", "p": 0}]}]}, ["blur: p is 0", "no view", "larger"]),
-    ({"phases": [{"lr": 1e-3}]}, ["phase 1", "'lr'", "Did you mean 'head_lr'"]),
+    ({"phases": [{"lr": 1e-3}]}, ["phase 1", "'lr'", "Headstart calls it 'head_lr'"]),
     ({"head_lr": 1e-3}, ["'head_lr'", "a setting of a phase", "[[phases]]"]),
-    ({"wd": 1e-3}, ["'wd'", "Did you mean 'weight_decay'? That is a setting of a phase"]),
-    ({"learning_rate": 1e-3}, ["'learning_rate'", "Did you mean 'lr'?"]),
+    ({"wd": 1e-3}, ["'wd'", "Headstart calls it 'weight_decay', which is a setting of a phase"]),
+    ({"learning_rate": 1e-3}, ["'learning_rate'", "Headstart calls it 'lr'."]),
     ({"mean": "0.5,0.5"}, ["mean is '0.5,0.5'", "three numbers", "0.5,0.5,0.5"]),
     ({"backbone": "f.onnx", "std": "1,0,1"}, ["std is '1,0,1'", "above 0"]),
     (
@@ -283,7 +283,7 @@ def test_a_recipe_file_holds_phases_and_nothing_else(tmp_path: Path) -> None:
 
     for text, told in [
         ("seed = 1\n[[phases]]\n", "unknown key 'seed'"),
-        ("lr = 1\n[[phases]]\n", "Did you mean 'head_lr'? That is a setting of a phase"),
+        ("lr = 1\n[[phases]]\n", "Headstart calls it 'head_lr', which is a setting of a phase"),
         ("", "no phases"),
         ("phases = 3", "phases is 3"),
         ("[[phases", "not valid TOML"),
@@ -358,7 +358,7 @@ def test_views_follow_the_epochs_and_the_augmentation_of_a_changed_phase() -> No
         ("classic", ["finetune.epochs=3"], ["no phase 'finetune'", "head, all"]),
         ("auto", ["fine.epochs=3"], ["no phase 'fine'", "probe, finetune"]),
         ("finetune", ["finetune.epoch=3"], ["phase finetune: unknown setting 'epoch'", "'epochs'"]),
-        ("finetune", ["finetune.lr=3"], ["'lr'", "Did you mean 'head_lr'?"]),
+        ("finetune", ["finetune.lr=3"], ["'lr'", "Headstart calls it 'head_lr'."]),
         ("finetune", ["finetune.epochs=many"], ["phase finetune: epochs is 'many'", "whole number"]),
         ("finetune", ["finetune.batch_size=3"], ["setting of the run", "--set batch_size=VALUE"]),
         ("finetune", ["finetune.augment=[{op = 3"], ["not valid TOML"]),

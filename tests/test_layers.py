@@ -12,6 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 # The house, from the ground up: files and rooms of ``src/headstart``. A file may import what stands in lines
 # above its own, and what stands in its own room; within a room, too, no imports go round in a circle.
 GROUND_FLOOR = """
+messages
 errors
 columns
 charts

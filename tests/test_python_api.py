@@ -47,7 +47,7 @@ def test_the_keywords_of_train_are_the_settings() -> None:
 
 
 def test_a_keyword_that_is_none_gets_the_nearest() -> None:
-    for wrong, meant in (("batchsize", "batch_size"), ("epoch", "epochs"), ("learning_rate", "lr")):
+    for wrong, meant in (("batchsize", "batch_size"), ("epoch", "epochs"), ("worker", "workers")):
         with pytest.raises(hs.ConfigError, match=f"'{wrong}'. Did you mean '{meant}'"):
             hs.train("photos", **{wrong: 1})  # type: ignore[arg-type]
 

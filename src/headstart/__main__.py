@@ -16,11 +16,23 @@ from typing import NoReturn
 
 from headstart.environment import is_secondary
 from headstart.errors import HeadstartError, UsageError
+from headstart.messages import fitted
 
 # Full, read-only, protected or failing disks, too many open files: nothing that a traceback would explain.
 _FAULTS_OF_THE_MACHINE = {
     getattr(errno, name)
-    for name in ("EACCES", "EDQUOT", "EFBIG", "EIO", "EMFILE", "ENFILE", "ENOSPC", "EPERM", "EROFS")
+    for name in (
+        "EACCES",
+        "EDQUOT",
+        "EFBIG",
+        "EIO",
+        "EMFILE",
+        "ENAMETOOLONG",
+        "ENFILE",
+        "ENOSPC",
+        "EPERM",
+        "EROFS",
+    )
     if hasattr(errno, name)
 }
 _stopped_by = 0  # the number of the signal, once there has been one
@@ -55,7 +67,8 @@ def main() -> None:
             raise
         code = 1
         _tell(
-            ": ".join(str(part) for part in (error.filename, error.strerror) if part), of_all_processes=False
+            fitted(": ".join(str(part) for part in (error.filename, error.strerror) if part)),
+            of_all_processes=False,
         )
     except ImportError:  # what a compiled module makes of a signal while it is being loaded
         if not _stopped_by:
@@ -71,7 +84,7 @@ def _run() -> int:
     import typer
 
     from headstart.cli import app
-    from headstart.cli.options import point_to_set
+    from headstart.cli.options import explain_unknown
 
     # Newer versions of typer carry click inside themselves, older ones import it.
     click_exceptions = importlib.import_module(typer.BadParameter.__module__)
@@ -81,7 +94,8 @@ def _run() -> int:
         if not is_secondary():
             error.message = error.message.replace("Value error, ", "")  # pydantic's, before every reason
             if isinstance(error, click_exceptions.NoSuchOption):
-                point_to_set(error)
+                explain_unknown(error)
+            error.message = fitted(error.message)
             error.show()
         return int(error.exit_code)
 

@@ -33,11 +33,16 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import ClassVar
 
+from headstart.messages import fitted, shortened
+
 
 class HeadstartError(Exception):
     """The work failed; the message gives the reason."""
 
     exit_code: ClassVar[int] = 1
+
+    def __str__(self) -> str:
+        return fitted(super().__str__())
 
 
 class UsageError(HeadstartError):
@@ -58,7 +63,7 @@ class ConfigError(UsageError):
         super().__init__(self.problems)  # as it is made, so that the error survives pickling
 
     def __str__(self) -> str:
-        return "\n".join(self.problems)
+        return fitted("\n".join(self.problems))
 
 
 class DataError(UsageError):
@@ -99,7 +104,7 @@ class ImageError(HeadstartError):
         super().__init__(path, reason)  # both, so that the error survives pickling
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+        return fitted(f"{shortened(self.path)}: {self.reason}")
 
 
 class WeightsError(HeadstartError):
@@ -132,13 +137,14 @@ class FileWriteError(HeadstartError):
         super().__init__(path, reason, num_bytes, kept)  # all, so that the error survives pickling
 
     def __str__(self) -> str:
+        path = shortened(self.path)
         if self.kept is not None:
-            return (
-                f"Cannot replace {self.path}: {self.reason}. Another program may have it open. The new "
-                f"content is in {self.kept}."
+            return fitted(
+                f"Cannot replace {path}: {self.reason}. Another program may have it open. The new content is "
+                f"in {shortened(self.kept)}."
             )
         size = f" It takes {self.num_bytes:,} bytes." if self.num_bytes else ""
-        return f"Cannot write {self.path}: {self.reason}.{size}"
+        return fitted(f"Cannot write {path}: {self.reason}.{size}")
 
 
 class ExportError(HeadstartError):

@@ -21,6 +21,7 @@ import os
 import re
 import reprlib
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -41,6 +42,10 @@ PATIENCE_SECONDS: Final = 2.0
 """Seconds for which replacing or deleting is repeated while another program has the file open."""
 
 _PATIENCE_TO_LOOK_AT: Final = 0.2  # such a file is written often, so the next time may do
+
+_CACHE_FRACTION: Final = 0.1  # of the free disk space
+
+_PROTOCOL: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # one letter is a drive of Windows
 
 _PART: Final = re.compile(r"\.[0-9a-f]{16}\.part")
 
@@ -133,6 +138,25 @@ def delete(path: str | os.PathLike[str], *, patience: float = 0.0) -> bool:
     except OSError:
         return False
     return True
+
+
+def disk_budget(folder: Path, used_bytes: int, most_bytes: int) -> int:
+    """Return how many bytes a cache may take up: a tenth of the free disk space, and at most ``most_bytes``.
+
+    Args:
+        folder: The cache's folder, which need not exist.
+        used_bytes: Its current size, which counts as free.
+        most_bytes: The limit on a large disk.
+
+    Returns:
+        0 if the free disk space cannot be determined.
+    """
+    try:
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        return int(min(most_bytes, _CACHE_FRACTION * (shutil.disk_usage(folder).free + used_bytes)))
+    except OSError:
+        return 0
 
 
 def delete_parts(folder: Path) -> None:
@@ -269,6 +293,16 @@ def given_path(path: str | os.PathLike[str], name: str, what: str) -> Path:
     if not isinstance(path, (str, os.PathLike)):
         raise ConfigError(f"{name} is {reprlib.repr(path)}; it must be the path of {what}.")
     return Path(path)
+
+
+def is_remote(path: str) -> bool:
+    """Return whether a path begins with the name of a protocol, such as ``https://``."""
+    return "://" in path and _PROTOCOL.match(path) is not None
+
+
+def absolute(path: str) -> str:
+    """Return an absolute path; a remote address is not changed."""
+    return path if is_remote(path) else str(Path(path).absolute())
 
 
 def refuse_to_write(path: str | os.PathLike[str], kind: re.Pattern[bytes] | None = None) -> None:

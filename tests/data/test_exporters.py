@@ -18,10 +18,10 @@ from tests.data.conftest import photo
 from tests.data.test_voc import xml
 
 from headstart.data.check import check_images
-from headstart.data.sources import parquet
-from headstart.data.sources.parquet import photo_at
 from headstart.data.sources.source import read_source
 from headstart.errors import HeadstartError
+from headstart.images import parquet_rows
+from headstart.images.photo import Photo
 from headstart.records import Listing
 
 
@@ -619,7 +619,7 @@ def test_photos_in_parquet_are_read_by_row_in_any_order(tree) -> None:
     assert [candidate.photo.content() for candidate in reversed(candidates)] == [
         photo(n) for n in (4, 3, 2, 1, 0)
     ]
-    assert [photo_at(candidate.path).content() for candidate in candidates] == [photo(n) for n in range(5)]
+    assert [Photo(candidate.path).content() for candidate in candidates] == [photo(n) for n in range(5)]
     dataset = check_images(read(root, export))
     assert (len(dataset.records), dataset.quarantined) == (5, ())
 
@@ -821,7 +821,7 @@ def test_the_expression_that_is_suggested_finds_the_labels(tree, names: str) -> 
 
 def test_parquet_with_too_large_row_groups_is_refused(tree, monkeypatch) -> None:
     root = tree({"t.parquet": in_parquet([{"image": photo(n), "label": "x"} for n in range(3)])})
-    monkeypatch.setattr(parquet, "_MOST_GROUP_BYTES", 100)
+    monkeypatch.setattr(parquet_rows, "_MOST_GROUP_BYTES", 100)
     with pytest.raises(HeadstartError, match="row_group_size=1000"):
         read_source(root / "t.parquet")
 

@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from headstart.errors import ImageError
-from headstart.images import photo
-from headstart.images.photo import Photo, read_file
+from headstart.images.file import read_file
+from headstart.images.photo import Photo
 
 
 def test_a_photo_is_a_file_unless_something_else_reads_it(tmp_path):
@@ -54,7 +54,7 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path, monkeypatch):
     (tmp_path / "link.jpg").symlink_to(tmp_path / "gone.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "large.jpg").write_bytes(b"12345")
-    monkeypatch.setattr(photo, "MAX_FILE_BYTES", 4)
+    monkeypatch.setattr("headstart.images.file.MAX_FILE_BYTES", 4)
     cases = {
         "gone.jpg": "no such file",
         "link.jpg": "a link whose target does not exist",

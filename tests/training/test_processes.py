@@ -22,7 +22,8 @@ from headstart.data.check import check_images
 from headstart.data.sources.source import read_source
 from headstart.data.targets import Targets
 from headstart.frozen.cache import Room
-from headstart.images.photo import Photo, read_file
+from headstart.images.file import read_file
+from headstart.images.photo import Photo
 from headstart.images.settings import Preprocessing
 from headstart.model.backbones import create_native, resolve
 from headstart.model.to_onnx import to_onnx

@@ -83,7 +83,7 @@ def test_a_probe_of_the_default_backbone_is_a_network_and_can_be_fine_tuned_late
     probe = hs.train(data, tmp_path / "probe", recipe="probe", head=head, size_px=64)
     network, info = load_network(probe.path / "model.safetensors")
     photo = next((data / "val").rglob("*.jpg"))
-    from headstart.images.photo import read_file
+    from headstart.images.file import read_file
     from headstart.images.preprocess import load_pixels
     from headstart.model.normalise import Normalise
 

@@ -10,9 +10,12 @@ from typing import Any, Final
 from headstart.answers.estimates import Estimates, metrics_of
 from headstart.columns import cell, counted, html_table, interval_text, score_text, table
 from headstart.images.photo import Photo
+from headstart.messages import fitted, screenful
 from headstart.records import Quarantined
 from headstart.tasks.prediction import Prediction
 from headstart.tasks.task import Scores
+
+_MOST_NAMED: Final = 20  # photos without a score, in one text
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,7 +62,8 @@ class Evaluation:
         """The notes, and each photo without a score, with the reason."""
         left_out = (f"left out: {each.path}: {each.reason}" for each in dict.fromkeys(self.quarantined))
         unreadable = (f"{each.path}: {each.error}" for each in self.unreadable)
-        return (*self.notes, *left_out, *unreadable)
+        remarks = (*self.notes, *screenful((*left_out, *unreadable), _MOST_NAMED))
+        return tuple(map(fitted, remarks))
 
     def __repr__(self) -> str:
         return "\n".join([self.scores_as_text(), *(f"Note: {remark}" for remark in self.remarks)])

@@ -8,24 +8,26 @@ from typing import Annotated
 import typer
 
 from headstart.columns import counted, table
+from headstart.files import delete
 
 
 def cache(
     clear: Annotated[
-        bool, typer.Option("--clear", help="Delete all stored features and exported networks.")
+        bool, typer.Option("--clear", help="Delete all stored features, exported networks and remote photos.")
     ] = False,
 ) -> None:
-    """Show or clear the feature cache. Deleted features are computed again when they are needed.
+    """Show or clear the cache. What is deleted is computed or requested again when it is needed.
 
-    The cache holds outputs of frozen stages, and exported networks. It is in ~/.cache/headstart, or in the
-    folder that the environment variable HEADSTART_CACHE names. Stored features take up at most 20 GB, and at
-    most a tenth of the free disk space.
+    The cache holds outputs of frozen stages, exported networks, and photos from remote addresses. It is in
+    ~/.cache/headstart, or in the folder that the environment variable HEADSTART_CACHE names. Stored features
+    take up at most 20 GB, and at most a tenth of the free disk space; so do remote photos.
     """
     from datetime import datetime
 
     from headstart.frozen import prefixes
     from headstart.frozen.cache import budget_bytes, cache_folder, list_stores
     from headstart.frozen.store import delete_store
+    from headstart.images.remote_store import stored_photos
 
     stores = list_stores()
     total = sum(store.num_bytes for store in stores)
@@ -38,6 +40,9 @@ def cache(
         num_bytes = prefixes.used_bytes()
         if num_deleted := prefixes.clear():
             print(f"Deleted {counted(num_deleted, 'exported network')}, {num_bytes / 1e6:,.1f} MB")
+        if photos := [(path, size) for _, path, size in stored_photos() if delete(path)]:
+            num_bytes = sum(size for _, size in photos)
+            print(f"Deleted {counted(len(photos), 'remote photo')}, {num_bytes / 1e6:,.1f} MB")
         return
     rows = [
         [
@@ -54,3 +59,5 @@ def cache(
     print(f"{total / 1e6:,.1f} MB of at most {budget_bytes() / 1e6:,.0f} MB in {cache_folder()}")
     if names := sorted({about["name"] for about in prefixes.kept()}):
         print(f"{prefixes.used_bytes() / 1e6:,.1f} MB of exported networks: {', '.join(names)}")
+    if sizes := [size for _, _, size in stored_photos()]:
+        print(f"{sum(sizes) / 1e6:,.1f} MB of remote photos: {len(sizes):,}")

@@ -13,6 +13,7 @@ from typer.core import TyperCommand
 
 from headstart.config import TrainConfig, settings_from_pairs
 from headstart.config.checking import Setting, settings_of
+from headstart.config.peers import explained, meanings
 from headstart.config.phases import OF_A_PHASE
 
 _SETTINGS = settings_of(TrainConfig)
@@ -59,7 +60,7 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-Data = Annotated[Path, typer.Argument(metavar="DATA", help=_sentence(_SETTINGS["data"].text))]
+Data = Annotated[str, typer.Argument(metavar="DATA", help=_sentence(_SETTINGS["data"].text))]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A run folder, or its model.onnx.")]
 
 
@@ -109,20 +110,34 @@ def with_settings(
     return decorate
 
 
-def point_to_set(error: Any) -> None:
-    """Add to the error about an unknown option how a setting of a phase is set, if it is one.
+def explain_unknown(error: Any) -> None:
+    """Add to the error about an unknown option what Headstart calls it, or how a phase's setting is set.
 
     Args:
         error: A ``NoSuchOption``, changed in place.
     """
     name = error.option_name.lstrip("-").replace("-", "_")
-    settings, _ = OF_A_PHASE
-    if name in settings and any(each.name == "set_" for each in error.ctx.command.params):
+    own = {each.name: each for each in error.ctx.command.params}
+    of_a_phase, _ = OF_A_PHASE
+    for meant in (name, *meanings(name)):
+        if meant in own:
+            called = own[meant]
+            shown = called.opts[0] if called.param_type_name == "option" else f"the argument {called.metavar}"
+            sentence = f"Headstart calls it {shown}."
+        elif meant in of_a_phase and "set_" in own:
+            called = "It" if meant == name else f"Headstart calls it {meant}, which"
+            sentence = (
+                f"{called} is a setting of a phase: use --set PHASE.{meant}=VALUE with the name of a phase, "
+                "such as finetune."
+            )
+        else:
+            continue
+        break
+    else:
+        sentence = explained(name)
+    if sentence:
         error.possibilities = None
-        error.message += (
-            f". {name} is a setting of a phase: use --set PHASE.{name}=VALUE with the name of a phase, such "
-            f"as finetune."
-        )
+        error.message += f". {sentence}"
 
 
 class Sections(TyperCommand):
@@ -135,6 +150,7 @@ class Sections(TyperCommand):
             if (record := parameter.get_help_record(ctx)) is not None:
                 is_argument = parameter.param_type_name == "argument"
                 own = "Arguments" if is_argument else "Options"
+                record = (record[0].removesuffix(" <str>"), record[1])  # of DATA, which may be an address
                 sections.setdefault(getattr(parameter, "rich_help_panel", None) or own, []).append(record)
         for heading, rows in sections.items():
             if rows:

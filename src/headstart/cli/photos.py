@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,9 @@ import headstart
 from headstart.cli.options import Data, option, with_settings
 from headstart.columns import counted
 from headstart.errors import shell_command
+from headstart.messages import fitted, screenful
+
+_MOST_NAMED = 20  # photos that cannot be read
 
 
 @with_settings("augment", seed={"text": "random seed of the views, as in training, and of the photos shown"})
@@ -34,8 +38,7 @@ def augment(
 ) -> None:
     """Draw photos beside their augmented views. The views are those that training would use."""
     result = headstart.augment(data, out, augment=augment, num_views=views, num_photos=photos, **settings)
-    for path, reason in result.unreadable:
-        print(f"headstart: {path}: {reason}", file=sys.stderr)
+    _tell_unreadable(result.unreadable)
     for warning in result.warnings:
         print(f"headstart: {warning}", file=sys.stderr)
     print(f"Written: {out} ({counted(result.num_photos, 'photo')})")
@@ -54,10 +57,10 @@ def augment(
 )
 def features(
     data: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="DATA",
-            help="Folder of photos, with or without class folders; a table, Pascal VOC or COCO.",
+            help="Folder of photos, with or without class folders; tar files, a table, Pascal VOC or COCO.",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="File to write: .parquet or .npz.")],
@@ -67,8 +70,7 @@ def features(
     splits are written with them.
     """
     result = headstart.features(data, out, **settings)
-    for path, reason in result.unreadable:
-        print(f"headstart: {path}: {reason}", file=sys.stderr)
+    _tell_unreadable(result.unreadable)
     photos = counted(result.num_rows, "photo")
     print(f"Written: {out} ({photos}, {result.num_features:,} features each)")
     if result.unreadable:
@@ -104,8 +106,7 @@ def recommend(
     this machine, and megabytes. Uses at most 2,000 photos, and never test photos.
     """
     result = headstart.recommend(data, out, backbones=backbone or (), **settings)
-    for path, reason in result.unreadable:
-        print(f"headstart: {path}: {reason}", file=sys.stderr)
+    _tell_unreadable(result.unreadable)
     print(result)
     if out is not None:
         print(f"Written: {out}, {out.with_suffix('.svg')}", file=sys.stderr)
@@ -161,3 +162,8 @@ def check(
         number = counted(len(leaks), repeat[0], repeat[1])
         print(f"headstart: --strict: {number} training photo{'s' * (len(leaks) > 1)}", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _tell_unreadable(unreadable: Sequence[tuple[str, str]]) -> None:
+    for text in screenful((fitted(f"{path}: {reason}") for path, reason in unreadable), _MOST_NAMED):
+        print(f"headstart: {text}", file=sys.stderr)

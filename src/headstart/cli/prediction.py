@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from enum import StrEnum
@@ -15,9 +16,10 @@ import typer
 
 import headstart
 from headstart.cli.options import Model, option, with_settings
-from headstart.columns import counted
+from headstart.columns import counted, listed
 from headstart.errors import UsageError
 from headstart.files import TEXT, refuse_to_write, sha256_of_file
+from headstart.messages import fitted, shortened
 
 if TYPE_CHECKING:
     from headstart.inference.model_file import ModelInfo
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 _CSV = (".csv", ".txt", "")
 _JSON_LINES = (".jsonl", ".ndjson")
 _MOST_NAMED = 5
+_MOST_KINDS = 8  # of ignored files
 
 
 Views = Annotated[
@@ -104,7 +107,8 @@ def predict(
     predictor = load(model, views=views)
     _refuse_without_photos(images)
     top_k = max(1, min(top_k, len(predictor.class_names)))
-    photos = (photo for path in _paths(images) for photo in find_images(path))
+    ignored: Counter[str] = Counter()
+    photos = (photo for path in _paths(images) for photo in find_images(path, ignored))
     # Several labels are decided by thresholds, so that all probabilities are kept; else the top k are.
     shown = None if tasks.of(predictor.info.task).has_labels else top_k
     predict_iter: Callable[..., Iterator[Prediction]] = partial(
@@ -126,8 +130,8 @@ def predict(
     errors: list[str] = []
     with unfinished or nullcontext(sys.stdout) as file:
         num_errors = _write(file, format_, _collecting(errors, predictions), predictor.info, top_k, similar)
+    _tell_left_out(ignored, num_errors, errors)
     if num_errors:
-        _tell_unreadable(num_errors, errors)
         raise typer.Exit(1)
 
 
@@ -145,7 +149,7 @@ def predict(
 )
 def evaluate(
     model: Model,
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Labelled photos, as for training.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Labelled photos, as for training.")],
     settings: dict[str, Any],
     split: Annotated[
         str | None,
@@ -252,6 +256,12 @@ def _with_pictures(
     return predictions
 
 
+def _tell_reused(number: int) -> None:
+    if number:
+        left = f"{counted(number, 'prediction')} of an interrupted call for photos that have not changed"
+        print(f"headstart: reusing {left}", file=sys.stderr)
+
+
 def _collecting(errors: list[str], predictions: Iterable[Prediction]) -> Iterator[Prediction]:
     """Yield predictions, and append the paths and the reasons of the first photos that cannot be read."""
     for prediction in predictions:
@@ -260,18 +270,19 @@ def _collecting(errors: list[str], predictions: Iterable[Prediction]) -> Iterato
         yield prediction
 
 
-def _tell_reused(number: int) -> None:
-    if number:
-        left = counted(number, "prediction")
+def _tell_left_out(ignored: Counter[str], num_errors: int, errors: Sequence[str]) -> None:
+    """Say how many files of the folders were ignored, and of which kinds; and which photos are unreadable."""
+    if total := ignored.total():
+        kinds = [f"{number:,} {shortened(kind, 20)}" for kind, number in ignored.most_common()]
+        are = "is no photo and was" if total == 1 else "are no photos and were"
         print(
-            f"headstart: reusing {left} of an interrupted call for photos that have not changed",
+            f"headstart: {counted(total, 'file')} {are} ignored: {listed(kinds, _MOST_KINDS)}",
             file=sys.stderr,
         )
-
-
-def _tell_unreadable(num_errors: int, errors: Sequence[str]) -> None:
-    more = [f"... and {num_errors - len(errors)} more"] if num_errors > len(errors) else []
-    lines = "".join(f"\n  {line}" for line in [*errors, *more])
+    if not num_errors:
+        return
+    more = [f"... and {num_errors - len(errors)} more: see error in the output"] * (num_errors > len(errors))
+    lines = "".join(f"\n  {fitted(line)}" for line in [*errors, *more])
     print(f"headstart: {counted(num_errors, 'photo')} could not be read:{lines}", file=sys.stderr)
 
 

@@ -53,7 +53,7 @@ def train(
 def resume(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of an interrupted run.")],
     data: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--data",
             metavar="DATA",

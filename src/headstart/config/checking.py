@@ -15,19 +15,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from headstart.config.peers import explained, meanings
 from headstart.errors import did_you_mean
-
-# Names that other programs use for a setting, with ours; of two, the first known one is suggested.
-_OTHER_NAMES = {
-    "lr": ("head_lr",),
-    "learning_rate": ("lr", "head_lr"),
-    "wd": ("weight_decay",),
-    "label_smooth": ("label_smoothing",),
-    "image_size": ("size_px",),
-    "img_size": ("size_px",),
-    "model": ("backbone",),
-}
-
 
 Need = Literal["steps", "boxes", "split", "test"]
 
@@ -169,15 +158,16 @@ def hint_at(name: str, known: Collection[str], others: Collection[str] = (), pla
         others: Names that are allowed in another place.
         place: That place in words, with ``{}`` for the name.
     """
-    meanings = (name, *_OTHER_NAMES.get(name, ()))
-    for meant in meanings:
-        if meant in known:
-            return f" Did you mean {meant!r}?"
-    for meant in meanings:
-        if meant in others:
-            asked = "It" if meant == name else f"Did you mean {meant!r}? That"
-            return f" {asked} is a setting of {place.format(meant)}."
-    return did_you_mean(str(name), known)
+    name = str(name)
+    meant = (name, *meanings(name))
+    for each in meant:
+        if each in known:
+            return f" Headstart calls it {each!r}."
+    for each in meant:
+        if each in others:
+            called = "It" if each == name else f"Headstart calls it {each!r}, which"
+            return f" {called} is a setting of {place.format(each)}."
+    return f" {sentence}" if (sentence := explained(name)) else did_you_mean(name, known)
 
 
 def converted(value: Any, annotation: str, about: Setting, *, text: bool = True) -> Any:

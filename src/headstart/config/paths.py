@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from headstart.files import absolute, is_remote
 
 
 def like_data(data: str, path: str) -> str:
     """Return a path that begins like ``data`` if it lies in that folder, and is absolute if not.
 
-    The paths of its photos in the files of a run are then the same if the run is resumed.
+    The paths of its photos in the files of a run are then the same if the run is resumed. A remote address is
+    not changed.
     """
-    absolute = Path(path).absolute()
-    if not absolute.exists():  # the error names it as the user did
-        return path
+    whole = Path(path).absolute()
+    is_range = "{" in whole.name  # of tar files
+    if is_remote(path) or not (is_range or os.path.exists(whole)):  # noqa: PTH110  # False for a long name
+        return path  # the error names it as the user did
     folder = Path(data) if Path(data).is_dir() else Path(data).parent
     below = folder.absolute()
-    return str(folder / absolute.relative_to(below)) if absolute.is_relative_to(below) else str(absolute)
+    return str(folder / whole.relative_to(below)) if whole.is_relative_to(below) else str(whole)
 
 
 def absolute_paths(settings: Mapping[str, Any], *, backbone_is_file: bool) -> dict[str, Any]:
@@ -36,4 +41,4 @@ def absolute_paths(settings: Mapping[str, Any], *, backbone_is_file: bool) -> di
         "backbone": backbone_is_file,
         "weights": weights not in ("default", "random") and Path(weights).exists(),
     }
-    return {name: str(Path(settings[name]).absolute()) for name, is_one in is_path.items() if is_one}
+    return {name: absolute(settings[name]) for name, is_one in is_path.items() if is_one}

@@ -53,7 +53,7 @@ class TrainConfig:
     """
 
     data: str = setting(
-        "", "folder of class folders, or of train/val/test above them; a table, Pascal VOC or COCO"
+        "", "folder of class folders, or of train/val/test above them; tar files, a table, Pascal VOC or COCO"
     )
     val: float | str = labels(
         0.2,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -181,8 +181,9 @@ def _under_two_labels(records: Sequence[Record], listing: Listing) -> list[str]:
             words = f"{words}, box {edges}" if words else f"box {edges}"
         return f"{record.path!r} ({words})" if words else repr(record.path)
 
+    copies = _repeated(record.sha256 for record in records)
     by_content: dict[str, dict[tuple[object, ...], Record]] = {}
-    for record in records:
+    for record in (each for each in records if each.sha256 in copies):
         by_content.setdefault(record.sha256, {}).setdefault(answer(record), record)
     twice = [list(each.values()) for each in by_content.values() if len(each) > 1]
     if not twice:
@@ -195,6 +196,14 @@ def _under_two_labels(records: Sequence[Record], listing: Listing) -> list[str]:
         else ("photo occurs twice, byte for byte, with different labels")
     )
     return [f"Warning: {len(twice)} {what}: {pairs}{more}. Remove the wrong ones."]
+
+
+def _repeated(texts: Iterable[str]) -> set[str]:
+    """Return the texts that occur more than once."""
+    once, repeated = set[str](), set[str]()
+    for text in texts:
+        (repeated if text in once else once).add(text)
+    return repeated
 
 
 def refuse_missing_classes(listing: Listing, class_names: Sequence[str]) -> None:

@@ -13,7 +13,6 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from headstart import tasks
@@ -71,7 +70,7 @@ def read_decisions(path: str | os.PathLike[str] | None) -> Decisions:
     if path is None:
         return NONE
     name = os.fsdecode(path)
-    if not Path(name).is_file():
+    if not os.path.isfile(name):  # noqa: PTH113  # False for a name that is too long
         raise DataError(f"There is no file {name!r}, which decisions names. headstart check --out writes it.")
     table = open_table(name, "path")
     if missing := [column for column in _NEEDED if column not in table.columns]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headstart import tasks
+from headstart.files import is_remote
 from headstart.records import Record
 
 
@@ -16,6 +17,8 @@ def path_below(path: str, root: str) -> str:
     below = path.removeprefix(f"{root}{os.sep}")
     if below != path and os.altsep is None and "//" not in below and "/./" not in f"/{below}":
         return below  # without a Path, which takes a tenth of a millisecond
+    if is_remote(path):
+        return path
     try:
         return Path(path).relative_to(root).as_posix()
     except ValueError:  # validation photos may lie in a folder of their own

@@ -11,11 +11,13 @@ from headstart import tasks
 from headstart.columns import counted, listed
 from headstart.data.sources.written import classes_of
 from headstart.data.split import likely_counts
+from headstart.messages import screenful, shortened
 from headstart.records import Listing
 
 _MOST_CLASSES: Final = 20
 _MOST_NOTES: Final = 8
 _MOST_QUARANTINED: Final = 5
+_MOST_OF_A_NAME: Final = 40  # characters of a class or column
 
 
 def understood(
@@ -39,10 +41,8 @@ def understood(
     groups = {each.group for each in listing.candidates if each.group is not None}
     yield "groups", f"{len(groups):,}, each on one side of a split" if groups else "none (--group-by)"
     yield from _left_out(listing)
-    for number, note in enumerate(listing.notes[:_MOST_NOTES]):
+    for number, note in enumerate(screenful(listing.notes, _MOST_NOTES)):
         yield ("" if number else "notes"), note
-    if len(listing.notes) > _MOST_NOTES:
-        yield "", f"... and {counted(len(listing.notes) - _MOST_NOTES, 'more note')}"
 
 
 def _labels(listing: Listing) -> tuple[str, str]:
@@ -50,7 +50,7 @@ def _labels(listing: Listing) -> tuple[str, str]:
     if listing.targets:
         columns = zip(*(each.numbers for each in listing.candidates), strict=True)
         ranges = [
-            f"{name} from {min(values):g} to {max(values):g}"
+            f"{shortened(name, _MOST_OF_A_NAME)} from {min(values):g} to {max(values):g}"
             for name, values in zip(listing.targets, columns, strict=True)
         ]
         return "numbers", listed(ranges, _MOST_CLASSES)
@@ -58,7 +58,8 @@ def _labels(listing: Listing) -> tuple[str, str]:
     if not counts:
         return "classes", f"none; {counted(len(listing.candidates), 'box', 'boxes')}"
     shown = [
-        f"{name} {number:,}" for name, number in sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+        f"{shortened(name, _MOST_OF_A_NAME)} {number:,}"
+        for name, number in sorted(counts.items(), key=lambda each: (-each[1], each[0]))
     ]
     text = f"{len(counts):,}: {listed(shown, _MOST_CLASSES)}"
     if tasks.of(listing.task).has_labels:
@@ -93,9 +94,9 @@ def _left_out(listing: Listing) -> Iterator[tuple[str, str]]:
     lines = []
     if listing.quarantined:
         lines.append(f"{counted(len(listing.quarantined), 'label')} quarantined:")
-        lines += [f"  {each.path!r}: {each.reason}" for each in listing.quarantined[:_MOST_QUARANTINED]]
-        if len(listing.quarantined) > _MOST_QUARANTINED:
-            lines.append(f"  ... and {len(listing.quarantined) - _MOST_QUARANTINED:,} more")
+        reasons = (f"{each.path!r}: {each.reason}" for each in listing.quarantined)
+        rest = "the run writes all of them to quarantine.csv"
+        lines += [f"  {each}" for each in screenful(reasons, _MOST_QUARANTINED, rest)]
     without_class = set(listing.without_class)
     if without_class:
         lines.append(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,14 +14,14 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from headstart.environment import own_cache
+from headstart.files import disk_budget
 from headstart.frozen.fingerprint import Fingerprint
 from headstart.frozen.store import BESIDE, About, FeatureStore, StoreError, delete_store
 
 Answer = TypeVar("Answer")
 
-BUDGET_FRACTION: Final = 0.1
 BUDGET_BYTES: Final = 20 * 10**9
-"""Limits of all stores together: a fraction of the free disk space, and a number of bytes."""
+"""Limit of all stores together; a tenth of the free disk space is another limit."""
 
 
 _CHOOSE: Final = "To store them, set HEADSTART_CACHE to a folder that can be written to"
@@ -95,12 +94,7 @@ def budget_bytes() -> int:
         folder = cache_folder()
     except StoreError:
         return BUDGET_BYTES
-    try:
-        while not folder.exists() and folder != folder.parent:
-            folder = folder.parent
-        return int(min(BUDGET_BYTES, BUDGET_FRACTION * (shutil.disk_usage(folder).free + used_bytes())))
-    except OSError:
-        return 0
+    return disk_budget(folder, used_bytes(), BUDGET_BYTES)
 
 
 def should_keep(setting: str, num_bytes: int, num_kept: int, num_live: int) -> tuple[bool, str]:

@@ -22,6 +22,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from headstart.errors import ImageError
 from headstart.images.colour import to_srgb
 from headstart.images.formats import HEAD_BYTES, READERS, format_of, why_not_an_image
+from headstart.images.libtiff import silence_libtiff
 from headstart.images.photo import Photo
 from headstart.images.pillow_warnings import pillow_warnings_off
 
@@ -116,6 +117,8 @@ def decode_photo(data: bytes, *, path: str, reduce_to_px: int | None = None) -> 
     if format_name not in READERS:
         raise ImageError(path, why_not_an_image(data, format_name))
     try:
+        if format_name == "TIFF":
+            silence_libtiff()
         with pillow_warnings_off():
             image = READERS[format_name](io.BytesIO(data))
             _refuse_bombs_and_thumbnails(image, path)

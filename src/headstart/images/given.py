@@ -17,7 +17,8 @@ from PIL import Image, ImageOps
 from headstart.errors import ImageError, InputError
 from headstart.images.colour import to_srgb
 from headstart.images.decode import image_size
-from headstart.images.photo import MAX_FILE_BYTES, Photo
+from headstart.images.file import MAX_FILE_BYTES
+from headstart.images.photo import Photo
 
 
 class Readable(Protocol):

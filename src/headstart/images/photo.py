@@ -4,47 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
-from headstart.errors import ImageError
-
-MAX_FILE_BYTES: Final = 2**30
-"""Largest file that is read."""
-
-
-def read_file(path: str) -> bytes:
-    """Return the content of a file.
-
-    Raises:
-        ImageError: The file does not exist, cannot be read, is not a regular file, or is too large.
-    """
-    try:
-        status = Path(path).stat()
-        if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
-            raise ImageError(path, _why_not_a_file(path, status.st_mode))
-        if status.st_size > MAX_FILE_BYTES:
-            size_gb, limit_gb = status.st_size / 2**30, MAX_FILE_BYTES / 2**30
-            raise ImageError(path, f"a file of {size_gb:.1f} GiB; photos up to {limit_gb:.0f} GiB are read")
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError as error:
-        gone = "a link whose target does not exist" if Path(path).is_symlink() else "no such file"
-        raise ImageError(path, gone) from error
-    except PermissionError as error:
-        raise ImageError(path, "no permission to read it") from error
-    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-        raise ImageError(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _why_not_a_file(path: str, mode: int) -> str:
-    if not stat.S_ISDIR(mode):
-        return "not a regular file"
-    return "a folder" if os.access(path, os.R_OK | os.X_OK) else "a folder, without permission to list it"
+from headstart.errors import ImageError, MissingPackageError
+from headstart.images.address import is_file, read_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +18,9 @@ class Photo:
 
     Attributes:
         key: Names the photo in messages and tables (column ``path``), and differs from that of every other
-            photo of a listing. The key of a file is its path.
+            photo of a listing. By default it is the photo's address: the path of a file, of a member of a tar
+            file (``shards/0.tar/cat/1.jpg``) or of a row of a Parquet file (``a.parquet/row 7 cat.jpg``), or
+            a remote address (``https://...``).
         read: Called with the key, it returns the content of an image file (JPEG, PNG, ...) as bytes. Any
             exception means that this photo cannot be read. It is called each time the photo is needed, from
             several threads at once, and is pickled with the photo. Photos from one place share one function,
@@ -61,17 +28,18 @@ class Photo:
     """
 
     key: str
-    read: Callable[[str], bytes] = read_file
+    read: Callable[[str], bytes] = read_address
 
     def content(self) -> bytes:
         """Return the bytes of the photo.
 
         Raises:
             ImageError: They cannot be read.
+            MissingPackageError: Photos at such addresses need another package.
         """
         try:
             content = self.read(self.key)
-        except ImageError:
+        except (ImageError, MissingPackageError):
             raise
         except OSError as error:
             raise ImageError(self.key, f"cannot be read: {error.strerror or error}") from error
@@ -88,7 +56,9 @@ class Photo:
             ImageError: The photo cannot be read.
             OSError: The file cannot be opened.
         """
-        return open(self.key, "rb") if self.read is read_file else io.BytesIO(self.content())
+        if self.read is read_address and is_file(self.key):
+            return open(self.key, "rb")
+        return io.BytesIO(self.content())
 
     def sha256(self) -> str:
         """Return the SHA-256 of the bytes in lower-case hexadecimal; empty if they cannot be read."""

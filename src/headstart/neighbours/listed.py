@@ -7,6 +7,8 @@ from pathlib import Path
 
 from headstart.config import TrainConfig
 from headstart.errors import UsageError
+from headstart.files import is_remote
+from headstart.images.address import joined
 from headstart.neighbours.among import KnownPhoto
 
 
@@ -26,12 +28,13 @@ def training_photos(folder: Path) -> list[KnownPhoto]:
             f"run folder name, and {folder} does not contain both. Name the run folder that headstart train "
             f"wrote."
         )
-    data = Path(TrainConfig.from_toml(config).data)
-    is_file = data.is_file() or (data.suffix != "" and not data.is_dir())
-    root = data.parent if is_file else data
+    root = TrainConfig.from_toml(config).data
+    data = Path(root)
+    if not is_remote(root) and (data.is_file() or (data.suffix != "" and not data.is_dir())):
+        root = str(data.parent)
     with open(table, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         return [
-            KnownPhoto(str(root / row["path"]), row["class"], row["sha256"])
+            KnownPhoto(joined(root, row["path"]), row["class"], row["sha256"])
             for row in csv.DictReader(file)
             if row["split"] == "train"
         ]

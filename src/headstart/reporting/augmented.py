@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from headstart.config.operations import Operation, operations_of
-from headstart.data.sources.parquet import photo_at
 from headstart.errors import ImageError
+from headstart.images.address import joined
+from headstart.images.photo import Photo
 from headstart.images.preprocess import load_pixels
 from headstart.inference.runtime import map_in_order
 from headstart.reporting.contents import Contents, ListedPhoto
@@ -57,9 +58,9 @@ def _rows(
     """Return the pictures: each photo, followed by its views."""
 
     def views(photo: ListedPhoto) -> list[Html]:
-        path = str(root / photo.path)
+        path = joined(root, photo.path)
         try:
-            content = photo_at(path).content()
+            content = Photo(path).content()
             found = [
                 load_pixels(
                     content,

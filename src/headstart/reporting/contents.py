@@ -17,6 +17,7 @@ from headstart.answers.table import Answers
 from headstart.config import TrainConfig
 from headstart.errors import DamagedFileError
 from headstart.findings.finding import KINDS, SEVERITIES, Finding
+from headstart.images.find_tars import exists, root_of
 from headstart.inference.model_file import ModelInfo
 
 _WORST: Final = 24
@@ -130,10 +131,9 @@ class Contents:
     @property
     def root(self) -> Path | None:
         """The folder that paths are relative to, if it still exists."""
-        if self.config is None or not Path(self.config.data).exists():
+        if self.config is None or not exists(self.config.data):
             return None
-        data = Path(self.config.data)
-        return data if data.is_dir() else data.parent
+        return Path(root_of(self.config.data))
 
     def shown(self, path: str) -> str:
         """Return a path for the report: never an absolute one, which would name folders of this machine."""

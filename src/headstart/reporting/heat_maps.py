@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from headstart.errors import ImageError
+from headstart.images.address import joined
 from headstart.images.photo import Photo
 from headstart.inference.drawings import heat_on_photo
 from headstart.inference.model_file import open_onnx
@@ -44,7 +45,7 @@ class HeatMaps:
         predictor = Predictor(*open_onnx(model), providers=CPU)
         if not predictor.explains:
             return
-        photos = [str(root / path) for path in unique]
+        photos = [joined(root, path) for path in unique]
         explained = predictor.predict_iter(photos, top_k=1, explain=True)
         maps = {path: each.heat_map for path, each in zip(unique, explained, strict=True)}
         found = {}
@@ -52,7 +53,7 @@ class HeatMaps:
             if heat_map is None:  # the photo cannot be read, which its picture says
                 continue
             try:
-                drawn = heat_on_photo(Photo(str(root / path)), heat_map, _SIDE_PX)
+                drawn = heat_on_photo(Photo(joined(root, path)), heat_map, _SIDE_PX)
             except ImageError:
                 continue
             words = f"Heat map of the class {isolated(heat_map.label)}"

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 from headstart.charts.svg import rectangle
-from headstart.data.sources.parquet import photo_at
 from headstart.errors import ImageError
+from headstart.images.address import joined
 from headstart.images.decode import decode_photo
 from headstart.images.photo import Photo
 from headstart.images.view import Box
@@ -61,7 +61,7 @@ class Pictures:
         self._found: Mapping[str, _Small | None] = {}
         if root is not None:
             unique = list(dict.fromkeys(paths))
-            photos = (photo_at(str(root / path)) for path in unique)
+            photos = (Photo(joined(root, path)) for path in unique)
             self._found = dict(
                 zip(unique, map_in_order(partial(_small, side_px=side_px), photos), strict=True)
             )

@@ -16,6 +16,8 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from headstart.data.quarantine import NO_SUCH_PHOTO
+from headstart.files import is_remote
+from headstart.images.address import exists
 from headstart.images.find import walk
 from headstart.images.formats import IMAGE_SUFFIXES
 
@@ -61,22 +63,34 @@ class PhotoFinder:
     Args:
         places: Folders at which relative paths may start; the last one that was right is tried first.
         folder: The folder that is searched.
-        is_given: Whether the user named the folder, which may then be of any size.
+        is_given: Whether the user named the folder, which may then be of any size, and has all photos.
+        requests_first: Whether remote addresses are requested even if photos of their names are here.
     """
 
-    def __init__(self, places: Sequence[str | Path], folder: str | Path, *, is_given: bool = False) -> None:
+    def __init__(
+        self,
+        places: Sequence[str | Path],
+        folder: str | Path,
+        *,
+        is_given: bool = False,
+        requests_first: bool = False,
+    ) -> None:
         self._places = list(dict.fromkeys(map(str, places)))
         self._folder = str(folder)
-        self._is_given = is_given
-        self._num_by_name = self._num_suggested = 0
-        self._example = ("", "")
+        self._is_given, self._requests_first = is_given, requests_first
+        self._num_by_name = self._num_remote = self._num_suggested = 0
+        self._example, self._remote_example = ("", ""), ""
 
     def find(self, given: str) -> tuple[str, str]:
-        """Return the path of a photo, and why it is not found: empty if it is.
+        """Return the address of a photo, and why it is not found: empty if it is.
 
         Args:
-            given: Its path or name, as the label file has it.
+            given: Its path, name or address, as the label file has it.
         """
+        address = given.strip()
+        remote = address if is_remote(address) and not self._is_given else ""
+        if remote and self._requests_first:
+            return self._at(remote), ""
         folder, tried = "", set()
         for form in forms_of(given):
             if form in tried or not form or "\0" in form:
@@ -89,7 +103,7 @@ class PhotoFinder:
                     self._try_first(place)
                     return path, ""
                 folder = folder or (path if is_folder else "")
-        guess = os.path.join(self._places[0], given)  # noqa: PTH118
+        guess = address if is_remote(address) else os.path.join(self._places[0], given)  # noqa: PTH118
         if os.path.islink(guess):  # noqa: PTH114
             return guess, f"a link whose target does not exist: {guess!r}"
         *_, form = forms_of(given)
@@ -98,6 +112,8 @@ class PhotoFinder:
             self._num_by_name += 1
             self._example = self._example if self._example[0] else (given, found[0])
             return found[0], ""
+        if remote:
+            return self._at(remote), ""
         if found:
             return guess, (
                 f"{len(found)} photos have the name {given!r}: {', '.join(map(repr, found[:3]))}. Name the "
@@ -108,14 +124,26 @@ class PhotoFinder:
         return guess, f"{NO_SUCH_PHOTO}: {guess!r}{self._nearest(form)}"
 
     def notes(self) -> list[str]:
-        """Return a note about the photos that were found by name, if there are any."""
-        if not self._num_by_name:
-            return []
-        given, path = self._example
-        return [
-            f"{self._num_by_name} photos are found by their names below {self._folder!r}, such as {path!r} "
-            f"for {given!r}."
-        ]
+        """Return notes about the photos that were found by name, and about remote ones."""
+        notes = []
+        if self._num_by_name:
+            given, path = self._example
+            notes.append(
+                f"{self._num_by_name} photos are found by their names below {self._folder!r}, such as "
+                f"{path!r} for {given!r}."
+            )
+        if self._num_remote:
+            notes.append(
+                f"{self._num_remote:,} photos are remote, such as {self._remote_example!r}. Each is "
+                "requested once and stored. If they are on this machine, name their folder: --images FOLDER"
+            )
+        return notes
+
+    def _at(self, address: str) -> str:
+        """Return a remote address, and count it."""
+        self._num_remote += 1
+        self._remote_example = self._remote_example or address
+        return address
 
     def _try_first(self, place: str) -> None:
         if place != self._places[0]:
@@ -175,16 +203,20 @@ class PhotoFinder:
         return "" if key is None else f". The nearest that is there: {key!r}"
 
 
-def finder_for(places: Sequence[str | Path], folder: str | Path, images: str | None) -> PhotoFinder:
+def finder_for(
+    places: Sequence[str | Path], folder: str | Path, images: str | None, *, requests_first: bool = False
+) -> PhotoFinder:
     """Return what finds photos for a label file.
 
     Args:
         places: Folders at which relative paths may start.
         folder: The folder that is searched if the user names none.
-        images: The folder that the user names.
+        images: The folder that the user names; remote addresses in the file are then only names.
+        requests_first: As in ``PhotoFinder``: True if the file says where photos are now, as a table does;
+            False if it says where a tool has read them, as an export of annotations does.
     """
     if images is None:
-        return PhotoFinder(places, folder)
+        return PhotoFinder(places, folder, requests_first=requests_first)
     return PhotoFinder([images, *places], images, is_given=True)
 
 
@@ -224,11 +256,11 @@ def forms_of(given: str) -> Iterator[str]:
 
 
 def _is_folder(path: str) -> bool | None:
-    """Return whether a path is that of a folder; None if there is nothing."""
+    """Return whether an address is that of a folder; None if there is nothing."""
     try:
         return stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116  # a third faster than a Path
     except (OSError, ValueError):
-        return None
+        return False if exists(path) else None  # a photo in a tar or Parquet file
 
 
 def _num_shared(folders: Sequence[str], others: Sequence[str]) -> int:

@@ -11,10 +11,10 @@ from typing import Final
 from headstart import tasks
 from headstart.data.sources.groups import Finder, below, group_finder, group_of
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER, SPLIT_OF_WORD
-from headstart.data.sources.tree import refuse_unlisted
+from headstart.data.sources.trees import tree_at
 from headstart.data.sources.written import Labels, Options, Written, clean_class
 from headstart.errors import ConfigError
-from headstart.images.find import walk
+from headstart.images.find_tars import root_of
 
 _GROUPS: Final = {"label", "group", "split"}
 _EXAMPLE: Final = "'(?P<label>[a-z]+)[._-][0-9]+'"
@@ -25,10 +25,10 @@ _USUAL: Final = (  # without backslashes, so that they can be copied into any sh
 
 
 def read_file_names(path: str, options: Options, split: str | None = None) -> Labels:
-    """Return the labels in the paths of all photos of a folder, which is listed while ``written`` is read.
+    """Return the labels in the paths of all photos of a folder, which is listed when ``written`` is read.
 
     Args:
-        path: The folder.
+        path: The folder, tar files or remote folder: see ``tree_at``.
         options: ``label_from`` and how groups are found.
         split: The split of all photos; None if their paths determine it.
 
@@ -40,7 +40,9 @@ def read_file_names(path: str, options: Options, split: str | None = None) -> La
         raise ConfigError(
             f"label_from finds one class in each path, but task is {options.task!r}. Write a table instead."
         )
-    labels = Labels(path, options.chosen(tasks.CLASSIFICATION), form=f"names of the photos in {path!r}")
+    labels = Labels(
+        root_of(path), options.chosen(tasks.CLASSIFICATION), form=f"names of the photos in {path!r}"
+    )
     find_group = group_finder(options.group_by) if options.group_by else None
     labels.written = _written(path, pattern, labels, find_group, split)
     return labels
@@ -69,10 +71,7 @@ def _written(
     root: str, pattern: re.Pattern[str], labels: Labels, find_group: Finder | None, split: str | None
 ) -> Iterator[Written]:
     by_folder = Counter[str]()
-    for entry in walk(root, into_hidden=False):
-        refuse_unlisted(entry)
-        if entry.kind != "image":
-            continue
+    for entry in tree_at(root, set()).images:
         labels.found += 1
         seen = below(entry.path, root)
         match = pattern.search(seen)

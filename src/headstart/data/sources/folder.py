@@ -6,6 +6,7 @@ Only names are read here and, for unknown suffixes, first bytes; ``data/check.py
 from __future__ import annotations
 
 import os
+import sys
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -17,8 +18,10 @@ from headstart.columns import counted, listed
 from headstart.data.sources.refused import advice_on_files
 from headstart.data.sources.similar import similar_classes
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER, split_in_name
-from headstart.data.sources.tree import Image, Tree, tree_of
+from headstart.data.sources.tree import Image, Tree
+from headstart.data.sources.trees import tree_at
 from headstart.errors import DataError, did_you_mean
+from headstart.images.find_tars import is_same, root_of
 from headstart.images.photo import Photo
 from headstart.records import Candidate, Listing
 
@@ -36,15 +39,15 @@ def read_folder(
 ) -> Listing:
     """List the photos of a folder and their classes.
 
-    The folder contains class folders, or train, val and test folders (also training, valid, validation,
-    testing) with class folders in them. Folders with other names of splits, such as ``training_set`` or
-    ``seg_test``, are splits if the training folder contains class folders. A folder that contains only a
-    folder of the same name is skipped. Photos may be in further folders below their class folder. Symbolic
-    links are followed, but no folder is entered twice. Hidden files and folders, and the folders of training
-    runs, are ignored. Classes are matched across splits by name.
+    The folder, or the tar files, contain class folders, or train, val and test folders (also training, valid,
+    validation, testing) with class folders in them. Folders with other names of splits, such as
+    ``training_set`` or ``seg_test``, are splits if the training folder contains class folders. A folder that
+    contains only a folder of the same name is skipped. Photos may be in further folders below their class
+    folder. Symbolic links are followed, but no folder is entered twice. Hidden files and folders, and the
+    folders of training runs, are ignored. Classes are matched across splits by name.
 
     Args:
-        root: The folder.
+        root: The folder, or tar files as in ``find_shards``.
         val: Another folder of class folders, with the validation photos.
         for_training: Also check that a model can be trained: training photos of at least two classes, no
             empty class, and no class that occurs only in another split.
@@ -55,12 +58,8 @@ def read_folder(
         DataError: The folders cannot be used; the message lists every problem.
     """
     root, val = os.fsdecode(root), None if val is None else os.fsdecode(val)
-    for folder in (root, val):
-        if folder is not None:
-            _require_folder(folder)
-    if val is not None and Path(root).samefile(val):
+    if val is not None and is_same(root, val):
         raise DataError(f"{val!r} cannot be both the photos and the validation photos.")
-
     tree, val_tree = _walked(root, val)
     trees = [tree] if val_tree is None else [tree, val_tree]
     sources, notes = _sources(tree, val_tree, classes_on_top)
@@ -77,7 +76,7 @@ def read_folder(
     ]
     to_learn = [candidate for candidate in candidates if candidate.split in (None, "train")]
     return Listing(
-        root=root,
+        root=root_of(root),
         candidates=tuple(candidates),
         class_names=tuple(sorted({candidate.class_name for candidate in to_learn or candidates})),
         ignored=(*without_class, *(path for each in trees for path in each.ignored)),
@@ -97,8 +96,8 @@ def _without_class(trees: Sequence[Tree], sources: Sequence[_Source]) -> list[st
 def _walked(root: str, val: str | None) -> tuple[Tree, Tree | None]:
     """Return the trees of all photos and, if they are elsewhere, of the validation photos."""
     entered: set[tuple[int, int]] = set()
-    val_tree = None if val is None else tree_of(val, entered)  # first, as it may lie inside the root
-    tree = tree_of(root, entered)
+    val_tree = None if val is None else tree_at(val, entered)  # first, as it may lie inside the root
+    tree = tree_at(root, entered)
     if not tree.images and not (val_tree and val_tree.images):
         raise DataError(
             f"No images in {root!r}: {counted(tree.found, 'file')} found, none with an image's suffix or "
@@ -142,7 +141,8 @@ class _Source:
 
 def _class_name(folder: str) -> str:
     """Return the name of a folder as valid Unicode in normal form NFC, the same on all systems."""
-    return unicodedata.normalize("NFC", os.fsencode(folder).decode("utf-8", "backslashreplace"))
+    name = unicodedata.normalize("NFC", os.fsencode(folder).decode("utf-8", "backslashreplace"))
+    return sys.intern(name)  # one object for all photos of the class
 
 
 def _sources(tree: Tree, val_tree: Tree | None, classes_on_top: bool) -> tuple[list[_Source], list[str]]:
@@ -344,10 +344,3 @@ def _require_learnable(sources: list[_Source]) -> None:
 
 def _named(names: Sequence[str]) -> str:
     return listed(list(map(repr, names)), _MOST_NAMED)
-
-
-def _require_folder(path: str) -> None:
-    if not Path(path).exists():
-        raise DataError(f"There is no folder {path!r}.")
-    if not Path(path).is_dir():
-        raise DataError(f"{path!r} is a file. Headstart wants a folder of class folders.")

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from headstart.data.sources.written import Labels
 from headstart.errors import ConfigError, did_you_mean
+from headstart.files import is_remote
 
 Finder: TypeAlias = Callable[[str], str | None]
 
@@ -63,4 +64,4 @@ def group_of(path: str, source: str, labels: Labels, find_group: Finder | None) 
 
 def below(path: str, root: str) -> str:
     """Return the path that the regular expression is applied to: relative to the root, with ``/``."""
-    return Path(os.path.relpath(path, root)).as_posix()
+    return path if is_remote(path) else Path(os.path.relpath(path, root)).as_posix()

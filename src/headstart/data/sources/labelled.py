@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 
 from headstart import tasks
@@ -12,6 +11,7 @@ from headstart.data.sources.similar import similar_classes
 from headstart.data.sources.sorted_out import SortedOut
 from headstart.data.sources.written import Labels, Options, Written, classes_of
 from headstart.errors import DataError
+from headstart.images.address import normal
 from headstart.records import Candidate, Listing
 
 
@@ -79,11 +79,17 @@ def _sorted_out(labels: Labels, val: Labels | None, options: Options) -> SortedO
 
 
 def _sort_out(sorted_out: SortedOut, labels: Labels, own_split: str | None) -> None:
-    by_photo: dict[str, list[Written]] = {}
+    by_photo: dict[str, Written | list[Written]] = {}  # hardly any list, as most photos have one label
     for written in labels.written:
-        by_photo.setdefault(os.path.normpath(written.path), []).append(written)
+        name = normal(written.path)
+        first = by_photo.setdefault(written.path if name == written.path else name, written)
+        if isinstance(first, list):
+            first.append(written)
+        elif first is not written:
+            by_photo[name] = [first, written]
     for path in list(by_photo):  # each is freed as it is sorted out, which keeps the peak of memory low
-        sorted_out.add(by_photo.pop(path), labels, own_split)
+        rows = by_photo.pop(path)
+        sorted_out.add(rows if isinstance(rows, list) else [rows], labels, own_split)
 
 
 def _remarks(labels: Labels, candidates: Sequence[Candidate], without_label: Sequence[str]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from headstart.errors import DataError
 
-_ARCHIVES: Final = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+_ARCHIVES: Final = (".zip", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 _VIDEOS: Final = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".3gp")
 _ARRAYS: Final = (
     ".npz",

@@ -1,7 +1,8 @@
 """Reads labels in any format, and recognises the format.
 
-A folder of class folders (``folder.py``), a table (``table.py``), tables in the folders of their photos
-(``folder_tables.py``), names of files (``file_names.py``), Pascal VOC (``voc.py``), COCO (``coco.py``), YOLO
+A folder of class folders (``folder.py``), on disk, in tar files or remote (``trees.py``); a table
+(``table.py``), tables in the folders of their photos (``folder_tables.py``), samples in tar files
+(``shards.py``), names of files (``file_names.py``), Pascal VOC (``voc.py``), COCO (``coco.py``), YOLO
 (``yolo.py``): all are converted to the same ``Listing``.
 """
 
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from headstart import tasks
+from headstart.columns import counted
 from headstart.data.decisions import apply_decisions, read_decisions
 from headstart.data.sources.coco import find_coco, is_coco, read_coco
 from headstart.data.sources.file_names import read_file_names, suggested
@@ -23,14 +25,16 @@ from headstart.data.sources.folder_tables import find_folder_tables, read_folder
 from headstart.data.sources.groups import below, group_finder
 from headstart.data.sources.labelled import listing_of
 from headstart.data.sources.refused import advice_on, cvat, is_cvat, refuse_masks, unsupported_in
-from headstart.data.sources.table import read_table
+from headstart.data.sources.shards import Shard, find_shards, have_samples, open_samples
+from headstart.data.sources.table import labels_of, read_table
 from headstart.data.sources.table_file import TABLE_SUFFIXES
+from headstart.data.sources.trees import tree_at
 from headstart.data.sources.voc import find_voc, has_xml, read_voc
 from headstart.data.sources.written import Labels, Options
 from headstart.data.sources.yolo import find_yolo, read_yolo
 from headstart.errors import ConfigError, DataError, did_you_mean
-from headstart.files import given_path
-from headstart.images.find import walk
+from headstart.files import given_path, is_remote
+from headstart.images.find_tars import exists, is_same, root_of
 from headstart.records import Listing
 
 BOXES: Final = ("refuse", "skip", "largest")
@@ -67,7 +71,7 @@ def read_source(
 
     Args:
         data: A folder of class folders, a table (.csv, .tsv, .parquet, .jsonl), a COCO file or a folder with
-            one, or a folder with Pascal VOC XML files.
+            one, a folder with Pascal VOC XML files, tar files, or a remote folder.
         val: Validation photos in another place, in the same format.
         task: What is predicted; ``"auto"`` chooses the task by the labels.
         target: A table's columns of numbers to predict, separated by commas.
@@ -99,7 +103,7 @@ def read_source(
         task, _names_of(target), *columns, boxes, allow_quarantined, for_training, folder, label_from
     )
     _refuse_missing(data, val)
-    if folder is not None and not Path(folder).is_dir():
+    if folder is not None and not os.path.isdir(folder):  # noqa: PTH112  # False for a name that is too long
         raise DataError(
             f"images is {folder!r}, which is not a folder. Name the folder that holds the photos."
         )
@@ -145,26 +149,30 @@ def _names_of(target: str | None) -> tuple[str, ...]:
 
 def _refuse_missing(data: str, val: str | None) -> None:
     """Refuse paths that do not exist, or that are the same."""
-    wanted = "Name a folder of class folders, a table, or annotations of Pascal VOC or COCO."
+    wanted = "Name a folder of class folders, a table, tar files, or annotations of Pascal VOC or COCO."
     for path, option, otherwise in (
         (data, "", ""),
         (val, ", which val names", " Or give val as a fraction."),
     ):
-        if path is not None and not Path(path).exists():
+        if path is not None and not exists(path):
             raise DataError(f"There is no file or folder {path!r}{option}. {wanted}{otherwise}")
-    if val is not None and Path(data).samefile(val):
+    if val is not None and is_same(data, val):
         raise DataError(f"{data!r} cannot be both the photos and the validation photos.")
 
 
 def _labels(path: str, options: Options, split: str | None = None) -> Labels | None:
     """Open the labels of a file or folder; return None for a folder of class folders."""
+    shards = find_shards(path)
+    if is_remote(path):
+        _refuse_remote_file(path)
+    if options.label_from is not None:
+        return _labels_of_names(path, shards, options, split)
+    if shards:
+        return _labels_of_shards(path, shards, options, split)
+    if is_remote(path):
+        return None
     if Path(path).is_dir():
         return _labels_of_folder(path, options, split)
-    if options.label_from is not None:
-        raise ConfigError(
-            f"label_from finds labels in the paths of a folder's photos, but {path!r} is a file. Name the "
-            "folder, or leave label_from out."
-        )
     suffix = Path(path).suffix.lower()
     if suffix in TABLE_SUFFIXES or (suffix == ".json" and not is_coco(path)):
         return read_table(path, options, split)
@@ -183,11 +191,37 @@ def _labels(path: str, options: Options, split: str | None = None) -> Labels | N
     )
 
 
+def _labels_of_names(path: str, shards: list[Shard], options: Options, split: str | None) -> Labels:
+    """Read the labels in the paths of photos in a folder, in tar files, or in a remote folder."""
+    if not (shards or is_remote(path) or Path(path).is_dir()):
+        raise ConfigError(
+            f"label_from finds labels in the paths of a folder's photos, but {path!r} is a file. Name the "
+            "folder, or leave label_from out."
+        )
+    _refuse_table_options(path, "a folder with labels in file names", options)
+    return read_file_names(path, options, split)
+
+
+def _refuse_remote_file(path: str) -> None:
+    if Path(path).suffix.lower() in (*TABLE_SUFFIXES, ".json", ".xml", ".tar"):
+        raise DataError(
+            f"{path!r} is remote, but tables, annotations and tar files are read from this machine. Download "
+            "it. The photos in a table may be remote: write their addresses into its column of paths."
+        )
+
+
+def _labels_of_shards(path: str, shards: list[Shard], options: Options, split: str | None) -> Labels | None:
+    """Read the labels of samples in tar files; return None for class folders."""
+    if not have_samples(shards):
+        return None
+    table = open_samples(shards, options.image_column)
+    labels = labels_of(path, root_of(path), table, options, split)
+    labels.form = f"samples in {counted(len(shards), 'tar file')}, {path!r}"
+    return labels
+
+
 def _labels_of_folder(path: str, options: Options, split: str | None) -> Labels | None:
     """Recognise the format of a folder by its content and, if that is ambiguous, by the task."""
-    if options.label_from is not None:
-        _refuse_table_options(path, "a folder with labels in file names", options)
-        return read_file_names(path, options, split)
     coco, tables, yolo = find_coco(path), find_folder_tables(path), find_yolo(path)
     if not (coco or tables or yolo or has_xml(path)):
         return None
@@ -268,13 +302,13 @@ def _class_folders(data: str, val: str | None, options: Options) -> Listing:
 
 def _advice_on_folder(data: str) -> str:
     """Return what may be meant by a folder that is not one of class folders; empty if it is not known."""
-    if unsupported := unsupported_in(data):
-        return unsupported
-    tables = sorted(each.name for each in Path(data).iterdir() if each.suffix.lower() in TABLE_SUFFIXES)
-    if tables:
-        return f"If the labels are in {str(Path(data, tables[0]))!r}, name that file."
-    images = [entry.path for entry in walk(data, into_hidden=False) if entry.kind == "image"]
-    if expression := suggested([below(path, data) for path in images]):
+    if not is_remote(data) and Path(data).is_dir():
+        if unsupported := unsupported_in(data):
+            return unsupported
+        tables = sorted(each.name for each in Path(data).iterdir() if each.suffix.lower() in TABLE_SUFFIXES)
+        if tables:
+            return f"If the labels are in {str(Path(data, tables[0]))!r}, name that file."
+    if expression := suggested([below(image.path, data) for image in tree_at(data, set()).images]):
         return f"If the labels are in the names of the photos, say how: --label-from '{expression}'"
     return ""
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from headstart.data.sources.by_name import PhotoFinder, finder_for
 from headstart.data.sources.groups import group_of
-from headstart.data.sources.parquet import key_of
 from headstart.data.sources.split_names import SPLIT_OF_WORD
 from headstart.data.sources.table_cells import FaultError, answer_of, number_in, size_in, text_of
 from headstart.data.sources.table_columns import Columns
@@ -17,7 +16,6 @@ from headstart.data.sources.table_file import open_table
 from headstart.data.sources.tabular import Table
 from headstart.data.sources.written import Labels, Options, Written
 from headstart.errors import ConfigError, DataError, did_you_mean
-from headstart.images.photo import read_file
 
 
 def read_table(path: str, options: Options, split: str | None = None) -> Labels:
@@ -32,7 +30,23 @@ def read_table(path: str, options: Options, split: str | None = None) -> Labels:
         DataError: The file is not a table of labels, or a column is missing.
         ConfigError: The task, the target and the columns contradict each other.
     """
-    table = open_table(path, options.image_column)
+    return labels_of(path, str(Path(path).parent), open_table(path, options.image_column), options, split)
+
+
+def labels_of(path: str, root: str, table: Table, options: Options, split: str | None = None) -> Labels:
+    """Return the labels of a table that is open. Its rows are read when ``written`` is iterated over.
+
+    Args:
+        path: Name of the table in messages.
+        root: The folder to which the paths of photos are relative.
+        table: The table.
+        options: Names of columns, and the task.
+        split: The split of all rows, if the table does not determine it.
+
+    Raises:
+        DataError: It is not a table of labels, or a column is missing.
+        ConfigError: The task, the target and the columns contradict each other.
+    """
     repeated = [name for name, count in Counter(table.columns).items() if count > 1]
     if repeated:
         raise DataError(f"{path!r} has several columns called {repeated[0]!r}. Rename all but one.")
@@ -40,7 +54,6 @@ def read_table(path: str, options: Options, split: str | None = None) -> Labels:
     if columns.size and _sizes_are_the_boxes(table, columns):
         columns = dataclasses.replace(columns, size=())
     unused = [name for name in table.columns if name not in columns.used()]
-    root = str(Path(path).parent)
     labels = Labels(root, columns.task, targets=columns.targets, one_object_each=True)
     labels.form = f"the table {path!r}{', with the photos in it' if columns.image in table.photos else ''}"
     if unused:
@@ -51,7 +64,8 @@ def read_table(path: str, options: Options, split: str | None = None) -> Labels:
         raise ConfigError(
             f"images is {options.images!r}, but {path!r} contains the photos. Leave images out."
         )
-    finder = finder_for([root], root, options.images)
+    in_json = Path(path).suffix.lower() == ".json"  # as annotation tools write it
+    finder = finder_for([root], root, options.images, requests_first=not in_json)
     labels.written = _written(path, table, columns, labels, split, finder)
     return labels
 
@@ -60,20 +74,18 @@ def _written(
     path: str, table: Table, columns: Columns, labels: Labels, split: str | None, finder: PhotoFinder
 ) -> Iterator[Written]:
     """Yield the label of each row, with what is wrong with it, if anything."""
-    read = table.photos.get(columns.image)
+    holds_photos = columns.image in table.photos
     for number, cells in table.rows(columns.used(), labels.errors):
         labels.found += 1
-        source = f"{path}, {table.place} {number}"
+        source = f"{path}, {table.place} {number}" if table.place else path
         given = cells.get(columns.image)
-        if read is not None:
-            given = key_of(path, number, given)
         if not isinstance(given, str) or not given.strip() or "\0" in given:
             labels.errors.append(
                 f"{source}: {columns.image} is {given!r}; it must be the path of a photo, from the table's "
                 "folder"
             )
             continue
-        photo, lost = finder.find(given) if read is None else (given, "")
+        photo, lost = (given, "") if holds_photos else finder.find(given)
         row_split = split
         if columns.split is not None and split is None:
             name = text_of(cells.get(columns.split))
@@ -94,7 +106,7 @@ def _written(
         except FaultError as error:
             answer, fault = error.known, str(error)
         fault = fault or lost
-        yield Written(photo, source, row_split, group, *answer, fault, size, read or read_file)
+        yield Written(photo, source, row_split, group, *answer, fault, size)
     labels.notes += finder.notes()
 
 

@@ -100,6 +100,9 @@ def _recognised(path: str, table: Table, options: Options) -> tuple[Options, One
     image = find_image_column(path, names, options.image_column)
     if image is None and len(table.photos) == 1:  # whatever it is called, it contains photos
         (image,) = table.photos
+    if image is None and table.photos:
+        shown = ", ".join(map(repr, sorted(table.photos)))
+        raise DataError(f"{path!r} has several columns of photos: {shown}. Choose one: --image-column NAME")
     if image is None:
         return options, None, ()
     one_hot: OneHot | None = None
@@ -108,7 +111,7 @@ def _recognised(path: str, table: Table, options: Options) -> tuple[Options, One
     elif label is None and not options.targets and not options.wants.has_numbers:
         found = find_class_column(path, names) if not {"label", "labels"} & set(names) else None
         others = [name for name in names if name not in (image, options.group_by, options.split_column)]
-        others = [name for name in others if name not in ("split", "group")]
+        others = [name for name in others if name not in ("split", "group", *table.photos)]
         if found is None and not {"label", "labels", *BOX_COLUMNS} & set(names) and not options.wants.has_box:
             unnamed = find_unnamed_labels(path, table, others, options)
             one_hot = unnamed if isinstance(unnamed, OneHot) else None

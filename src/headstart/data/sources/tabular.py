@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -13,16 +13,17 @@ class Table:
 
     Attributes:
         columns: Names of the columns.
-        place: What the number of a row counts: ``"line"`` or ``"row"``.
+        place: What the number of a row counts: ``"line"`` or ``"row"``; empty if photos are named by their
+            addresses alone, which takes less memory.
         rows: Function of the columns to read and a list, to which errors are appended; yields rows as
             (number, cells by column).
-        photos: Functions that read the photos in the cells of a column, by its name; such cells contain the
-            names of the photos, or None.
+        photos: Columns of photos that the table itself holds; their cells are addresses, which are not
+            searched for.
         notes: Notes for the user.
     """
 
     columns: list[str]
     place: str
     rows: Callable[[Sequence[str], list[str]], Iterator[tuple[int, dict[str, Any]]]]
-    photos: Mapping[str, Callable[[str], bytes]] = field(default_factory=dict)
+    photos: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()

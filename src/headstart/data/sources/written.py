@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from headstart import tasks
-from headstart.images.photo import Photo, read_file
+from headstart.images.photo import Photo
 from headstart.images.view import Box
 from headstart.records import Candidate, TaskName
 from headstart.tasks.task import Task
@@ -79,7 +80,6 @@ class Written:
         objects: Objects with boxes, if the task is to find a box.
         declared_size: Width and height of the photo in which the boxes were drawn, if declared.
         fault: What is wrong with the label, or why the photo is not found; empty if nothing is.
-        read: Reads the photo, as in ``Photo``.
     """
 
     path: str
@@ -91,12 +91,11 @@ class Written:
     objects: tuple[Object, ...] = ()
     fault: str = ""
     declared_size: tuple[float, float] | None = None
-    read: Callable[[str], bytes] = read_file
 
     @property
     def photo(self) -> Photo:
         """The photo."""
-        return Photo(self.path, self.read)
+        return Photo(self.path)
 
     def class_names(self) -> Iterator[str]:
         """All classes in the label."""
@@ -140,8 +139,11 @@ def classes_of(candidate: Candidate) -> tuple[str, ...]:
 
 
 def clean_class(text: str) -> str:
-    """Return the name of a class in Unicode's normal form NFC, without surrounding spaces."""
-    return unicodedata.normalize("NFC", text.strip())
+    """Return the name of a class in Unicode's normal form NFC, without surrounding spaces.
+
+    Equal names are one object, so that a million labels take up little memory.
+    """
+    return sys.intern(unicodedata.normalize("NFC", text.strip()))
 
 
 def box_fault(box: Box) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from headstart.config import TrainConfig
 from headstart.errors import RunFolderError, shell_command
+from headstart.images.find_tars import exists
 
 
 def moved(
@@ -62,12 +63,12 @@ def refuse_missing_photos(
     they were.
     """
     for option, given, place in (("data", data, config.data), ("val", val, config.val_folder)):
-        if given is not None and not Path(given).exists():
+        if given is not None and not exists(os.fsdecode(given)):
             raise RunFolderError(
                 f"{option} is {os.fsdecode(given)!r}, which does not exist. Name the folder or file where "
                 f"the photos of the run in {run} are now."
             )
-        if place is not None and not Path(place).exists():
+        if place is not None and not exists(place):
             raise RunFolderError(
                 f"The photos of the run in {run} are no longer in {place!r}. Say where they are now: "
                 f"{shell_command('resume', run)} --{option} PATH"

@@ -380,5 +380,6 @@ def _next_free_folder(data: str) -> Path:
 
 def _default_folders(data: str) -> Iterator[Path]:
     path = Path(data).resolve()
-    name = re.sub(r"[^\w.-]+", "-", path.stem if path.is_file() else path.name).strip("-.") or "run"
+    is_file = path.is_file() or path.suffix.lower() == ".tar"  # several, as in {000..199}.tar
+    name = re.sub(r"[^\w.-]+", "-", path.stem if is_file else path.name).strip("-.") or "run"
     return (Path("runs") / (name if number == 1 else f"{name}-{number}") for number in itertools.count(1))

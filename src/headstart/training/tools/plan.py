@@ -16,6 +16,7 @@ from headstart.environment import is_secondary
 from headstart.errors import requires_extra
 from headstart.frozen.prefix import OnnxPrefix
 from headstart.inference.runtime import photos_per_second
+from headstart.messages import fitted
 from headstart.probe.blocks import Block
 from headstart.probe.outer_folds import likely_val
 from headstart.records import Listing
@@ -90,7 +91,7 @@ def _of_data(
     yield "Data, as understood; no photo has been read:"
     val = config.val if isinstance(config.val, str) else likely_val(config, is_solved=is_solved)
     for name, text in understood(listing, val, config.test, task_is_given=task_is_given):
-        yield line(name, text)
+        yield line(name, fitted(text))
     yield ""
 
 

@@ -13,6 +13,7 @@ from headstart.columns import counted
 from headstart.config import PhaseConfig
 from headstart.data.split import Splits
 from headstart.environment import has_pytorch
+from headstart.messages import fitted
 from headstart.records import Dataset, Listing
 from headstart.training.run.history import EpochRecord, shown, shown_val
 from headstart.training.watch.watcher import PhotoCount, RunStart, Watcher
@@ -55,6 +56,7 @@ class Terminal(Watcher):
         """Print a line, above the bar if there is one."""
         if self._quiet:
             return
+        text = fitted(text)
         if self._console is None:
             print(text, file=sys.stdout if self._in_notebook else sys.stderr, flush=True)
         else:

@@ -1,0 +1,92 @@
+"""Photos in rows of Parquet files, by their addresses."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from headstart.data.sources.source import read_source
+from headstart.errors import DataError, ImageError
+from headstart.images.address import exists, is_file
+from headstart.images.photo import Photo
+from headstart.inference.predictor import find_images
+
+CONTENTS = [os.urandom(number + 1) for number in range(10)]
+MASKS = [b"mask " + content for content in CONTENTS]
+
+
+def in_parquet(path: Path, contents: list[bytes], **columns: list[object]) -> str:
+    """Write photos with their names, as Hugging Face does, in row groups of three."""
+    photos = [{"bytes": content, "path": f"p/{row}.png"} for row, content in enumerate(contents)]
+    pq.write_table(pa.table({**columns, "image": photos}), path, row_group_size=3)
+    return str(path)
+
+
+def test_rows_are_read_by_their_address_in_threads_and_after_pickling(tmp_path: Path) -> None:
+    path = in_parquet(tmp_path / "a.parquet", CONTENTS)
+    addresses = list(find_images(path))
+    assert addresses == [f"{path}/row {row + 1} {row}.png" for row in range(10)]
+    photos = pickle.loads(pickle.dumps([Photo(address) for address in addresses]))
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(Photo.content, reversed(photos))) == CONTENTS[::-1]
+    with photos[4].open() as file:
+        assert file.read() == CONTENTS[4]
+    assert not any(map(is_file, addresses))
+    assert all(map(exists, [*addresses, f"{path}/row 10"]))
+
+
+def test_rows_and_columns_that_are_not_there_are_named(tmp_path: Path) -> None:
+    path = in_parquet(tmp_path / "a.parquet", CONTENTS)
+    for wrong in ("row 0", "row 11", "mask/row 1"):
+        assert not exists(f"{path}/{wrong}")
+        with pytest.raises(ImageError, match=r"no such photo in a\.parquet"):
+            Photo(f"{path}/{wrong}").content()
+    Path(path).write_bytes(b"text")
+    assert not exists(f"{path}/row 1")
+    with pytest.raises(ImageError, match="cannot be read as Parquet"):
+        Photo(f"{path}/row 1").content()
+
+
+def test_a_file_that_was_replaced_is_read_again(tmp_path: Path) -> None:
+    path = in_parquet(tmp_path / "a.parquet", CONTENTS)
+    assert Photo(f"{path}/row 3").content() == CONTENTS[2]
+    in_parquet(tmp_path / "a.parquet", MASKS)
+    assert Photo(f"{path}/row 3").content() == MASKS[2]
+
+
+def test_of_several_columns_the_address_names_the_right_one(tmp_path: Path) -> None:
+    labels = ["a", "b"] * 5
+    path = in_parquet(tmp_path / "a.parquet", CONTENTS, mask=MASKS, label=labels)
+    for options, contents in (({}, CONTENTS), ({"image_column": "mask"}, MASKS)):
+        paths = [each.path for each in read_source(path, **options).candidates]
+        assert [Photo(each).content() for each in paths] == contents
+    assert [Photo(each).content() for each in find_images(path)] == CONTENTS
+    pq.write_table(pa.table({"left": CONTENTS, "right": MASKS}), path)
+    for read in (read_source, lambda path: next(find_images(path))):
+        with pytest.raises(DataError, match="several columns of photos"):
+            read(path)
+
+
+def test_a_folder_that_is_called_like_a_parquet_file_is_a_folder(tmp_path: Path) -> None:
+    photo = tmp_path / "a.parquet" / "row 1 a.jpg"
+    photo.parent.mkdir()
+    photo.write_bytes(b"content")
+    assert is_file(str(photo))
+    assert Photo(str(photo)).content() == b"content"
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    path = in_parquet(tmp_path / "a.parquet", [os.urandom(5000)] * 10)
+    content = bytearray(Path(path).read_bytes())
+    content[4:-2000] = bytes(len(content) - 2004)  # all but the description at the end
+    Path(path).write_bytes(content)
+    with pytest.raises(DataError, match="is damaged"):
+        list(find_images(path))
+    with pytest.raises(ImageError, match="cannot be read"):
+        Photo(f"{path}/row 1").content()
