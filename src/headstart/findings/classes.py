@@ -135,13 +135,13 @@ def _learning(number: int) -> tuple[Severity, str] | None:
 def _scoring(number: int) -> tuple[Severity, str] | None:
     few, rather_few = FEW_TO_SCORE
     if number == 0:
-        return "warning", ("no validation photos, so no score contains it. Add validation photos of it.")
+        return "warning", ("no validation photos, so no score contains it. Add photos of it, or score all photos with --folds 5.")
     if number >= rather_few:
         return None
     low, high = wilson(number, number)
     return "warning" if number < few else "note", (
         f"only {counted(number, 'validation photo')}: if all of them are right, its recall still has a 95 % "
-        f"interval from {low:.2f} to {high:.2f}. Add validation photos."
+        f"interval from {low:.2f} to {high:.2f}. Add photos, or score all of them with --folds 5."
     )
 
 

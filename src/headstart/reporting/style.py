@@ -43,6 +43,8 @@ figcaption {{ font-size: 0.85rem; line-height: 1.35; }}
 .cards figcaption b {{ color: var(--ink); }}
 .similar {{ display: grid; grid-template-columns: repeat(3, 1fr); gap: 0.2rem 0.3rem; margin-top: 0.3rem;
   font-size: 0.75rem; line-height: 1.2; }}
+.similar .photo, .similar b {{ display: block; min-width: 0; }}
+.similar b {{ hyphens: auto; overflow-wrap: break-word; }}
 .similar > :first-child {{ grid-column: 1 / -1; }} .similar .missing {{ padding: 0.2rem; }}
 .pairs {{ display: grid; gap: 1rem;
   grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr)); }}
