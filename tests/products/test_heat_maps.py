@@ -391,7 +391,7 @@ def test_the_report_shows_heat_maps_of_photos_that_the_file_has_answered(probe: 
     num_wrong = sum(label != said for label, said in zip(answers.label, answers.prediction, strict=True))
     assert num_wrong >= 2
     assert page.count("Heat map of the class") >= num_wrong
-    assert "of the reasons (median)" in page
+    assert "of the contributions to the answer (median)" in page
     plain = hs.report(probe.path, probe.path / "plain.html", photos=False).path.read_text("utf-8")
     assert "eat map" not in plain
 

@@ -135,7 +135,9 @@ def _learning(number: int) -> tuple[Severity, str] | None:
 def _scoring(number: int) -> tuple[Severity, str] | None:
     few, rather_few = FEW_TO_SCORE
     if number == 0:
-        return "warning", ("no validation photos, so no score contains it. Add photos of it, or score all photos with --folds 5.")
+        return "warning", (
+            "no validation photos, so no score contains it. Add photos of it, or score all photos with --folds 5."
+        )
     if number >= rather_few:
         return None
     low, high = wilson(number, number)

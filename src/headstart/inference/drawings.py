@@ -121,7 +121,7 @@ def _explained(predictor: Predictor, photo: Photo, prediction: Prediction) -> Im
         assert heat_map is not None
     words = f"{heat_map.label} {prediction.probabilities[heat_map.label]:.0%}"
     if heat_map.values.max() <= 0:
-        words += ", no place in the photo speaks for it"
+        words += ", no region supports it"
     elif heat_map.share < _NEARLY_ALL:
-        words += f", the map shows {heat_map.share:.0%} of the reasons"
+        words += f", the map shows {heat_map.share:.0%} of the contributions"
     return annotate(heat_on_photo(photo, heat_map), words)

@@ -72,12 +72,12 @@ class HeatMaps:
         if not self._found:
             return ""
         words = (
-            " The heat maps show which places speak for the most probable class, the lightest ones most; "
+            " The heat maps show which places support the most probable class, the lightest ones most; "
             "the model does not see what is outside the coloured area."
         )
         if self.share < _NEARLY_ALL:
             words += (
-                f" They show {self.share:.0%} of the reasons (median); the rest depends on how much earlier "
-                f"stages vary over the photo, and has no place in it."
+                f" They show {self.share:.0%} of the contributions to the answer (median); the others depend on "
+                f"how much earlier stages vary over the whole photo."
             )
         return words
