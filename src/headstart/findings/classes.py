@@ -136,7 +136,7 @@ def _scoring(number: int) -> tuple[Severity, str] | None:
     few, rather_few = FEW_TO_SCORE
     if number == 0:
         return "warning", (
-            "no validation photos, so no score contains it. Add photos of it, or score all photos with --folds 5."
+            "no validation photos, so no score contains it. Add photos, or score all of them with --folds 5."
         )
     if number >= rather_few:
         return None

@@ -77,7 +77,7 @@ class HeatMaps:
         )
         if self.share < _NEARLY_ALL:
             words += (
-                f" They show {self.share:.0%} of the contributions to the answer (median); the others depend on "
-                f"how much earlier stages vary over the whole photo."
+                f" They show {self.share:.0%} of the contributions to the answer (median); the others depend "
+                f"on how much earlier stages vary over the whole photo."
             )
         return words
