@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from headstart.columns import listed
 from headstart.data.sources.tabular import Table
+from headstart.errors import DataError
 
 _YES: Final = {"1", "1.0", "true", "yes"}
 _NO: Final = {"0", "0.0", "false", "no"}
@@ -26,26 +28,105 @@ class OneHot:
     is_single: bool
 
 
-def find_one_hot(table: Table, names: Sequence[str]) -> OneHot | None:
-    """Return the columns with nothing but 0 and 1 (or -1 and 1), if there are at least two of them.
+@dataclass(slots=True)
+class Flags:
+    """The columns of a table that contain 0 and 1, or -1 and 1, in nearly all rows.
 
-    Reading ends at the first row that leaves fewer than two, so that other tables cost nothing.
+    Attributes:
+        columns: Their names.
+        num_rows, num_single: All rows, and those with exactly one class.
+        wrong: The first other cell of each column that has one, as (place of the row, content).
+        signs: Where the first 0 and the first -1 are, as (place of the row, column), by sign.
     """
-    left = dict.fromkeys(names)
-    signs: set[str] = set()
-    num_rows = num_single = 0
-    for _, cells in table.rows(names, []):
-        texts = {name: _text(cells.get(name)) for name in left}
-        left = {name: None for name in left if texts[name] in _YES | _NO | _MINUS}
-        if len(left) < 2:
-            return None
-        signs.update("-" if texts[name] in _MINUS else "0" for name in left if texts[name] not in _YES)
-        num_rows += 1
-    if not num_rows or len(signs) > 1:
+
+    columns: list[str]
+    num_rows: int = 0
+    num_single: int = 0
+    wrong: dict[str, tuple[str, Any]] = field(default_factory=dict)
+    signs: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, table: Table, names: Sequence[str]) -> Flags:
+        """Find the columns. At most one cell, or 1% of a column's cells, may be something else.
+
+        Reading ends when no column is left, so that other tables cost nothing.
+        """
+        found = cls(list(names))
+        num_wrong = dict.fromkeys(names, 0)
+        for number, cells in table.rows(names, []):
+            if not found.columns:
+                break
+            found.num_rows += 1
+            place = f"{table.place} {number}"
+            num_yes = 0
+            for name in list(found.columns):
+                text = _text(cells.get(name))
+                if text in _YES:
+                    num_yes += 1
+                elif text in _NO or text in _MINUS:
+                    found.signs.setdefault("-1" if text in _MINUS else "0", (place, name))
+                else:
+                    found.wrong.setdefault(name, (place, cells.get(name)))
+                    num_wrong[name] += 1
+                    if num_wrong[name] > 1 + found.num_rows // 100:
+                        found._drop(name)
+            found.num_single += num_yes == 1
+        for name in [each for each in found.columns if 2 * num_wrong[each] >= found.num_rows]:
+            found._drop(name)
+        return found
+
+    def _drop(self, name: str) -> None:
+        self.columns.remove(name)
+        self.wrong.pop(name, None)
+
+    def refuse_both_signs(self, path: str) -> None:
+        """Raise DataError if a column contains 0 and another, or the same, contains -1."""
+        signs = {sign: (place, name) for sign, (place, name) in self.signs.items() if name in self.columns}
+        if len(signs) < 2:
+            return
+        raise DataError(
+            f"{path!r} has one-hot columns with both 0 ({signs['0'][1]!r}, {signs['0'][0]}) and -1 "
+            f"({signs['-1'][1]!r}, {signs['-1'][0]}), so -1 may mean absent or uncertain (as in CheXpert). "
+            "Write 0 in place of -1 if it means absent; leave out the rows, or write 1, if it means uncertain."
+        )
+
+
+def find_one_hot(path: str, table: Table, names: Sequence[str]) -> OneHot | None:
+    """Return the columns as one-hot classes, if all contain only 0 and 1 (or -1 and 1); None if none does.
+
+    Raises:
+        DataError: Only some of the columns are such, or a few cells are something else.
+    """
+    flags = Flags.of(table, names)
+    if len(flags.columns) < 2:
         return None
-    for _, cells in table.rows(list(left), []):
-        num_single += len(classes_in(cells, list(left))) == 1
-    return OneHot(tuple(left), num_single == num_rows)
+    choose = f"--label-column {','.join(flags.columns)}"
+    if others := [name for name in names if name not in flags.columns]:
+        raise DataError(
+            f"{path!r} has columns that contain 0 and 1 ({listed(list(map(repr, flags.columns)), 8)}) and "
+            f"others ({listed(list(map(repr, others)), 8)}). Which are the labels? One-hot classes: {choose}. "
+            "Names of classes: --label-column NAME. Numbers to predict: --target NAME"
+        )
+    if flags.wrong:
+        name, (place, cell) = next(iter(flags.wrong.items()))
+        raise DataError(
+            f"{path!r}, {place}: column {name!r} is {cell!r}, but its other cells are 0 or 1. Write 0 or 1 if "
+            f"it is a one-hot class; else choose the columns that are: --label-column NAME,NAME"
+        )
+    flags.refuse_both_signs(path)
+    return OneHot(tuple(flags.columns), flags.num_single == flags.num_rows)
+
+
+def named_one_hot(path: str, table: Table, names: Sequence[str]) -> OneHot:
+    """Return the one-hot columns that the user names. Wrong cells are left to the reader of rows.
+
+    Raises:
+        DataError: They contain both 0 and -1.
+    """
+    flags = Flags.of(table, names)
+    flags.refuse_both_signs(path)
+    are_all = flags.columns == list(names) and not flags.wrong
+    return OneHot(tuple(names), are_all and flags.num_single == flags.num_rows)
 
 
 def classes_in(cells: Mapping[str, Any], columns: Sequence[str]) -> tuple[str, ...]:
