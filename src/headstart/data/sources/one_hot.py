@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -36,25 +37,30 @@ class Flags:
         columns: Their names.
         num_rows, num_single: All rows, and those with exactly one class.
         wrong: The first other cell of each column that has one, as (place of the row, content).
-        signs: Where the first 0 and the first -1 are, as (place of the row, column), by sign.
+        signs: Place of the first 0 and of the first -1 in each column, by column and sign.
     """
 
     columns: list[str]
     num_rows: int = 0
     num_single: int = 0
     wrong: dict[str, tuple[str, Any]] = field(default_factory=dict)
-    signs: dict[str, tuple[str, str]] = field(default_factory=dict)
+    signs: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
 
     @classmethod
-    def of(cls, table: Table, names: Sequence[str]) -> Flags:
+    def of(cls, table: Table, names: Sequence[str], *, are_named: bool = False) -> Flags:
         """Find the columns. At most one cell, or 1% of a column's cells, may be something else.
 
-        Reading ends when no column is left, so that other tables cost nothing.
+        Reading ends when fewer than two columns are left, so that other tables cost nothing.
+
+        Args:
+            table: The table, which is read once.
+            names: The columns that may be such.
+            are_named: Whether the user named them, so that all are kept, whatever they contain.
         """
         found = cls(list(names))
         num_wrong = dict.fromkeys(names, 0)
         for number, cells in table.rows(names, []):
-            if not found.columns:
+            if len(found.columns) < 2 and not are_named:
                 break
             found.num_rows += 1
             place = f"{table.place} {number}"
@@ -64,15 +70,16 @@ class Flags:
                 if text in _YES:
                     num_yes += 1
                 elif text in _NO or text in _MINUS:
-                    found.signs.setdefault("-1" if text in _MINUS else "0", (place, name))
+                    found.signs[name].setdefault("-1" if text in _MINUS else "0", place)
                 else:
                     found.wrong.setdefault(name, (place, cells.get(name)))
                     num_wrong[name] += 1
-                    if num_wrong[name] > 1 + found.num_rows // 100:
+                    if num_wrong[name] > 1 + found.num_rows // 100 and not are_named:
                         found._drop(name)
             found.num_single += num_yes == 1
-        for name in [each for each in found.columns if 2 * num_wrong[each] >= found.num_rows]:
-            found._drop(name)
+        for name in [] if are_named else names:
+            if name in found.columns and 2 * num_wrong[name] >= found.num_rows:
+                found._drop(name)
         return found
 
     def _drop(self, name: str) -> None:
@@ -80,14 +87,17 @@ class Flags:
         self.wrong.pop(name, None)
 
     def refuse_both_signs(self, path: str) -> None:
-        """Raise DataError if a column contains 0 and another, or the same, contains -1."""
-        signs = {sign: (place, name) for sign, (place, name) in self.signs.items() if name in self.columns}
-        if len(signs) < 2:
+        """Raise DataError if one cell of the columns is 0 and another is -1."""
+        first: dict[str, str] = {}
+        for name in self.columns:
+            for sign, place in self.signs[name].items():
+                first.setdefault(sign, f"{name!r}, {place}")
+        if len(first) < 2:
             return
         raise DataError(
-            f"{path!r} has one-hot columns with both 0 ({signs['0'][1]!r}, {signs['0'][0]}) and -1 "
-            f"({signs['-1'][1]!r}, {signs['-1'][0]}), so -1 may mean absent or uncertain (as in CheXpert). "
-            "Write 0 in place of -1 if it means absent; leave out the rows, or write 1, if it means uncertain."
+            f"{path!r} has both 0 ({first['0']}) and -1 ({first['-1']}) in one-hot columns, so -1 may mean "
+            "absent or uncertain (as in CheXpert). If it means absent, write 0 instead; if it means "
+            "uncertain, write 0 or 1, or leave the rows out."
         )
 
 
@@ -104,14 +114,14 @@ def find_one_hot(path: str, table: Table, names: Sequence[str]) -> OneHot | None
     if others := [name for name in names if name not in flags.columns]:
         raise DataError(
             f"{path!r} has columns that contain 0 and 1 ({listed(list(map(repr, flags.columns)), 8)}) and "
-            f"others ({listed(list(map(repr, others)), 8)}). Which are the labels? One-hot classes: {choose}. "
-            "Names of classes: --label-column NAME. Numbers to predict: --target NAME"
+            f"others ({listed(list(map(repr, others)), 8)}). Which are the labels? One-hot classes: "
+            f"{choose}. A column with names of classes: --label-column NAME. Numbers to predict: --target NAME"
         )
     if flags.wrong:
         name, (place, cell) = next(iter(flags.wrong.items()))
         raise DataError(
-            f"{path!r}, {place}: column {name!r} is {cell!r}, but its other cells are 0 or 1. Write 0 or 1 if "
-            f"it is a one-hot class; else choose the columns that are: --label-column NAME,NAME"
+            f"{path!r}, {place}: column {name!r} is {cell!r}, but nearly all of its other cells are 0 or 1. "
+            "Write 0 or 1 if it is a one-hot class; else name the columns that are: --label-column NAME,NAME"
         )
     flags.refuse_both_signs(path)
     return OneHot(tuple(flags.columns), flags.num_single == flags.num_rows)
@@ -123,10 +133,9 @@ def named_one_hot(path: str, table: Table, names: Sequence[str]) -> OneHot:
     Raises:
         DataError: They contain both 0 and -1.
     """
-    flags = Flags.of(table, names)
+    flags = Flags.of(table, names, are_named=True)
     flags.refuse_both_signs(path)
-    are_all = flags.columns == list(names) and not flags.wrong
-    return OneHot(tuple(names), are_all and flags.num_single == flags.num_rows)
+    return OneHot(tuple(names), not flags.wrong and flags.num_single == flags.num_rows > 0)
 
 
 def classes_in(cells: Mapping[str, Any], columns: Sequence[str]) -> tuple[str, ...]:
