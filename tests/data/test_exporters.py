@@ -593,6 +593,7 @@ PARQUET = {
         },
         {"t.parquet/row 1": ("cat", None), "t.parquet/row 2": ("dog", None)},
         "t.parquet",
+        options={"label_column": "finding"},
         said=("'scan' for the photos, 'finding' for the classes",),
     ),
     "Parquet with the paths of photos": Export(

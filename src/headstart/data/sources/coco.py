@@ -14,7 +14,7 @@ from headstart import tasks
 from headstart.columns import listed
 from headstart.data.sources.by_name import PhotoFinder, finder_for
 from headstart.data.sources.groups import group_finder, group_of
-from headstart.data.sources.split_names import SPLIT_OF_FOLDER
+from headstart.data.sources.split_names import SPLIT_OF_FOLDER, split_of_folders
 from headstart.data.sources.written import (
     Labels,
     Object,
@@ -31,9 +31,6 @@ from headstart.tasks.task import Task
 
 _HEAD_BYTES: Final = 2**16
 _BOX: Final = re.compile(rb'"bbox"\s*:\s*\[\s*[^\s\]]')
-_SPLIT_IN_NAME: Final = re.compile(
-    r"(?:^|[^a-z])(training|train|validation|valid|val|testing|test)(?![a-z])", re.I
-)
 
 
 def is_coco(path: str) -> bool:
@@ -163,11 +160,7 @@ def _task_without_boxes(paths: Sequence[str]) -> Task:
 
 def _split_of(path: str, root: str) -> str | None:
     """Return the split in the name of a file or its folder."""
-    parts = Path(path).relative_to(root).parts
-    for part in reversed(parts):
-        if match := _SPLIT_IN_NAME.search(Path(part).stem):
-            return SPLIT_OF_FOLDER[match[1].lower()]
-    return None
+    return split_of_folders([Path(part).stem for part in Path(path).relative_to(root).parts])
 
 
 def _written(splits: dict[str, str | None], labels: Labels, options: Options) -> Iterator[Written]:
@@ -177,6 +170,7 @@ def _written(splits: dict[str, str | None], labels: Labels, options: Options) ->
         for written in _file(path, split, finder, labels):
             group = group_of(written.path, written.source, labels, find_group)
             yield dataclasses.replace(written, group=group)
+        labels.errors += [f"{path}: {error}" for error in finder.errors()]
         labels.notes += finder.notes()
 
 
@@ -297,4 +291,4 @@ def _finder(path: str, root: str, images: str | None) -> PhotoFinder:
         last = Path(path).stem.rpartition("_")[2]  # instances_train2017
         places += [above, above / "images", above / last, above / "images" / last]
     searched = above if is_apart and own == Path(root) else Path(root)
-    return finder_for(places, searched, images)
+    return finder_for(places, searched, images, split=_split_of(path, root))

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from headstart.columns import listed
+from headstart.data.sources.by_name import forms_of
 from headstart.data.sources.one_hot import OneHot, find_one_hot, is_number
 from headstart.data.sources.tabular import Table
 from headstart.data.sources.written import Options
 from headstart.errors import DataError
+from headstart.images.formats import IMAGE_SUFFIXES
+
+_MOST_ROWS_SEEN: Final = 20  # to see whether a column contains names of photos
+
+_IDS: Final = {"image_id", "imageid", "img_id", "id", "id_code", "isic_id", "photo_id", "uuid"}
 
 # In this order: a table with a path and an id of each photo is read by its paths.
 _IMAGES: Final = (
@@ -19,7 +27,7 @@ _IMAGES: Final = (
         *("path", "paths", "image_path", "img_path", "image_file", "image_name", "imagename", "img_name"),
         *("images", "img", "photo", "picture", "image_filename", "photo_path"),
     },
-    {"image_id", "imageid", "img_id", "id", "id_code", "isic_id", "photo_id", "uuid"},
+    _IDS,
 )
 _CLASSES: Final = {
     *("label", "class", "classes", "class_name", "classname", "category", "category_name"),
@@ -27,17 +35,18 @@ _CLASSES: Final = {
 }
 
 
-def find_image_column(path: str, names: Sequence[str], wanted: str) -> str | None:
+def find_image_column(path: str, table: Table, wanted: str) -> str | None:
     """Return the column of photos: the one that is wanted, or one with a usual name.
 
     Args:
         path: The table.
-        names: Names of its columns.
+        table: Its content, of which the first rows may be read.
         wanted: The setting ``image_column``.
 
     Raises:
-        DataError: Several columns have equally usual names.
+        DataError: Several columns have equally usual names, or one contains ids and another names of photos.
     """
+    names = table.columns
     if wanted in names or wanted != "image":
         return wanted
     for usual in _IMAGES:
@@ -47,9 +56,33 @@ def find_image_column(path: str, names: Sequence[str], wanted: str) -> str | Non
                 f"{path!r} has several columns that may name the photos: {', '.join(map(repr, found))}. "
                 "Choose one: --image-column NAME"
             )
+        if found and usual is _IDS:
+            _refuse_other_photos(path, table, found[0])
         if found:
             return found[0]
     return None
+
+
+def _refuse_other_photos(path: str, table: Table, column: str) -> None:
+    """Raise DataError if not the column of ids, but another one contains the names of photos."""
+    if column in table.photos:
+        return
+    names = [name for name in table.columns if name not in table.photos]
+    rows = [cells for _, cells in itertools.islice(table.rows(names, []), _MOST_ROWS_SEEN)]
+    with_names = [name for name in names if rows and all(_names_photo(cells.get(name)) for cells in rows)]
+    others = [*table.photos, *with_names]
+    if others and column not in others:
+        raise DataError(
+            f"Either {column!r} or {listed(list(map(repr, others)), 3)} may name the photos of {path!r}. "
+            f"Choose one: --image-column {column}, or --image-column {others[0]}"
+        )
+
+
+def _names_photo(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    *_, form = forms_of(value)
+    return os.path.splitext(form)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
 
 
 def find_class_column(path: str, names: Sequence[str]) -> str | None:
@@ -79,24 +112,35 @@ def find_unnamed_labels(
         options: The task.
 
     Returns:
-        The only column, if it contains text; or one-hot columns; None if nothing is recognised.
+        One-hot columns; or the only column, if a task that is not regression is named; None if nothing is
+        recognised, or if labels are not needed and it is not certain which they are.
 
     Raises:
-        DataError: The only column contains numbers, which may be classes or values to predict.
+        DataError: It is not certain which columns are labels.
     """
+    is_needed = options.for_training or not options.is_open
     if len(others) > 1:
-        return find_one_hot(table, others)
-    if not others:
+        try:
+            return find_one_hot(path, table, others)
+        except DataError:
+            if is_needed:
+                raise
+            return None
+    if not others or not is_needed:
         return None
     column = others[0]
     values = [cells.get(column) for _, cells in table.rows([column], [])]
-    if not options.is_open or not all(map(is_number, values)):
+    if not options.is_open:
         return column if values and all(isinstance(value, (str, int)) for value in values) else None
-    if not options.for_training:
-        return None
+    if all(map(is_number, values)):
+        raise DataError(
+            f"Column {column!r} of {path!r} contains only numbers. Are they classes (--label-column "
+            f"{column})? Or values to predict (--target {column})?"
+        )
     raise DataError(
-        f"Column {column!r} of {path!r} contains only numbers. Are they classes (--label-column {column})? "
-        f"Or values to predict (--target {column})?"
+        f"Column {column!r} of {path!r} contains text. Does it name the classes (--label-column {column})? "
+        f"Or photos that belong together, such as those of one person (--group-by {column}, with the classes "
+        "in another column)?"
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
 from typing import Final
 
 from headstart import tasks
@@ -15,6 +14,8 @@ from headstart.data.sources.trees import tree_at
 from headstart.data.sources.written import Labels, Options, Written, clean_class
 from headstart.errors import ConfigError
 from headstart.images.find_tars import root_of
+
+_SAMPLE: Final = 200  # names that are tried first
 
 _GROUPS: Final = {"label", "group", "split"}
 _EXAMPLE: Final = "'(?P<label>[a-z]+)[._-][0-9]+'"
@@ -99,10 +100,22 @@ def suggested(names: Sequence[str]) -> str:
     """Return an expression that finds repeated labels in all names of photos; empty if none does."""
     if len(names) < 4:
         return ""
+    step = max(len(names) // _SAMPLE, 1)
     for text in _USUAL:
         pattern = re.compile(text)
-        found = [match["label"] for name in names if (match := pattern.search(PurePosixPath(name).name))]
+        if None in _labels(pattern, names[::step]):  # most folders end here
+            continue
+        found = _labels(pattern, names)
         counts = Counter(found)
-        if len(found) == len(names) and len(counts) > 1 and min(counts.values()) > 1:
+        if None not in counts and len(counts) > 1 and min(counts.values()) > 1:
             return text
     return ""
+
+
+def _labels(pattern: re.Pattern[str], names: Sequence[str]) -> list[str | None]:
+    """Return the labels that a usual expression finds in the names of photos, without their folders.
+
+    Such a label starts at the start of the name, so it is not searched further, which would take long.
+    """
+    matches = (pattern.match(name.rpartition("/")[2]) for name in names)
+    return [match["label"] if match else None for match in matches]

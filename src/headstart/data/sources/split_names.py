@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 SPLIT_OF_FOLDER: Final = {
@@ -36,6 +38,10 @@ SPLIT_OF_WORD: Final = {
 }
 """Split meant by a word in the name of a folder that has the same class folders as another one."""
 
+_PLAIN: Final = re.compile(
+    r"(?:^|[^a-z])(training|train|validation|valid|val|testing|test)(?![a-z])", re.IGNORECASE
+)
+
 _SUFFIXES: Final = re.compile(
     "(ing)?(_?(data)?set|data|images?|imgs?|photos?|pictures?|pics|folder|split)s?$"
 )
@@ -50,6 +56,18 @@ def split_in_name(name: str) -> str | None:
     words = re.split(r"[\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text).casefold())
     splits = {_split_of_word(word) for word in words} - {None}
     return splits.pop() if len(splits) == 1 else None
+
+
+@lru_cache(maxsize=4096)
+def plain_split(name: str) -> str | None:
+    """Return the split that a name contains in English, as in ``instances_train2017``; else None."""
+    match = _PLAIN.search(name)
+    return SPLIT_OF_FOLDER[match[1].lower()] if match else None
+
+
+def split_of_folders(folders: Sequence[str]) -> str | None:
+    """Return the split in the names of the folders above a photo: in the innermost that contains one."""
+    return next(filter(None, map(plain_split, reversed(folders))), None)
 
 
 def _split_of_word(word: str) -> str | None:

@@ -107,6 +107,7 @@ def _written(
             answer, fault = error.known, str(error)
         fault = fault or lost
         yield Written(photo, source, row_split, group, *answer, fault, size)
+    labels.errors += [f"{path}: {error}" for error in finder.errors()]
     labels.notes += finder.notes()
 
 

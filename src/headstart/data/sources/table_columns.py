@@ -17,7 +17,7 @@ from headstart.data.sources.column_names import (
     in_words,
 )
 from headstart.data.sources.groups import Finder, group_finder
-from headstart.data.sources.one_hot import OneHot, find_one_hot
+from headstart.data.sources.one_hot import OneHot, named_one_hot
 from headstart.data.sources.tabular import Table
 from headstart.data.sources.written import Options
 from headstart.errors import ConfigError, DataError, did_you_mean
@@ -97,7 +97,7 @@ def _recognised(path: str, table: Table, options: Options) -> tuple[Options, One
         The options; the one-hot columns, if the labels are such; and a note about what is recognised.
     """
     names, label = table.columns, options.label_column
-    image = find_image_column(path, names, options.image_column)
+    image = find_image_column(path, table, options.image_column)
     if image is None and len(table.photos) == 1:  # whatever it is called, it contains photos
         (image,) = table.photos
     if image is None and table.photos:
@@ -131,8 +131,7 @@ def _named_one_hot(path: str, table: Table, label: str) -> OneHot:
     wanted = list(dict.fromkeys(part.strip() for part in label.split(",") if part.strip()))
     if missing := [(name, "--label-column") for name in wanted if name not in table.columns]:
         raise DataError(_missing(path, table.columns, missing))
-    found = find_one_hot(table, wanted)
-    return OneHot(tuple(wanted), found is not None and found.columns == tuple(wanted) and found.is_single)
+    return named_one_hot(path, table, wanted)
 
 
 def _task(path: str, names: Sequence[str], options: Options) -> TaskName:

@@ -11,8 +11,9 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from headstart import tasks
-from headstart.data.sources.by_name import Index, best, folded, forms_of
+from headstart.data.sources.by_name import forms_of
 from headstart.data.sources.groups import Finder, group_finder, group_of
+from headstart.data.sources.photo_index import Index, best, folded
 from headstart.data.sources.refused import cvat
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER
 from headstart.data.sources.tree import refuse_unlisted
