@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 
 from headstart.columns import counted
+from headstart.data.sources.parquet import photo_at
 from headstart.errors import UsageError
 from headstart.frozen.cache import OptionalStore, Room
 from headstart.frozen.fingerprint import photo_key
-from headstart.images.photo import Photo
 from headstart.neighbours.among import Among, KnownPhoto
 from headstart.neighbours.last_stage import LastStage
 
@@ -60,7 +60,7 @@ def open_among(stage: LastStage, photos: Sequence[KnownPhoto], say: Callable[[st
         say(f"Computing the features of {counted(len(missing), 'training photo')}, once")
         activations = stage.open(say, room=Room(say))
         try:
-            rows = activations.stream(Photo(photo.path) for photo in missing)
+            rows = activations.stream(photo_at(photo.path) for photo in missing)
             for photo, (checked, row) in zip(missing, rows, strict=True):
                 if checked.sha256 == photo.sha256 and row is not None:
                     known[photo.sha256] = row.reshape(-1)

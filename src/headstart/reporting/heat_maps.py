@@ -8,8 +8,8 @@ from typing import Final
 
 import numpy as np
 
+from headstart.data.sources.parquet import photo_at
 from headstart.errors import ImageError
-from headstart.images.photo import Photo
 from headstart.inference.drawings import heat_on_photo
 from headstart.inference.model_file import open_onnx
 from headstart.inference.predictor import Predictor
@@ -44,21 +44,21 @@ class HeatMaps:
         predictor = Predictor(*open_onnx(model), providers=CPU)
         if not predictor.explains:
             return
-        photos = [str(root / path) for path in unique]
+        photos = [photo_at(str(root / path)) for path in unique]
         explained = predictor.predict_iter(photos, top_k=1, explain=True)
-        maps = {path: each.heat_map for path, each in zip(unique, explained, strict=True)}
+        maps = [each.heat_map for each in explained]
         found = {}
-        for path, heat_map in maps.items():
+        for path, photo, heat_map in zip(unique, photos, maps, strict=True):
             if heat_map is None:  # the photo cannot be read, which its picture says
                 continue
             try:
-                drawn = heat_on_photo(Photo(str(root / path)), heat_map, _SIDE_PX)
+                drawn = heat_on_photo(photo, heat_map, _SIDE_PX)
             except ImageError:
                 continue
             words = f"Heat map of the class {isolated(heat_map.label)}"
             found[path] = element("span", picture(*jpeg_of(drawn), words), class_="photo")
         self._found = found
-        self.share = float(np.median([each.share for each in maps.values() if each] or [np.nan]))
+        self.share = float(np.median([each.share for each in maps if each] or [np.nan]))
 
     def beside(self, answered: Answered, photo: Html | None) -> Html | None:
         """Return the picture of a photo, with its heat map beside it if there is one."""

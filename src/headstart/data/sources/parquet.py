@@ -8,11 +8,13 @@ import json
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote, unquote
 
 from headstart.data.sources.tabular import Table
 from headstart.errors import DataError, ImageError, requires_extra
@@ -21,7 +23,11 @@ from headstart.images.photo import Photo
 _BATCH_ROWS: Final = 4096
 _MOST_CACHED_BYTES: Final = 2**28  # of row groups, beyond the last one that was read
 _MOST_GROUP_BYTES: Final = 2**31  # of a row group, which is held in memory
-_KEY: Final = re.compile(r"/row (\d+)(?: [^/]*)?$")
+_KEY: Final = re.compile(
+    r"(?P<path>.+?\.(?:parquet|pq))[/\\](?:column (?P<column>[^/\\]+)[/\\])?row (?P<row>\d+)(?: [^/\\]*)?",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A key of ``key_of``; joined to a folder on Windows, it has backslashes."""
 
 
 def open_parquet(path: str) -> Table:
@@ -72,28 +78,35 @@ def open_parquet(path: str) -> Table:
         except (pyarrow.ArrowException, OSError) as error:
             errors.append(f"{path}, after row {number}: damaged: {error}")
 
-    return Table(list(schema.names), "row", rows, photos)
+    notes = [_note_on_random_order(path, metadata, set(photos))] if photos else []
+    photos = {name: photos[name] for name in schema.names if name in photos}
+    return Table(list(schema.names), "row", rows, photos, tuple(filter(None, notes)))
 
 
-def key_of(path: str, row: int, name: Any) -> str:
+def key_of(path: str, row: int, name: Any, column: str = "") -> str:
     """Return the key of a photo in a Parquet file.
 
     Args:
         path: The file.
         row: Its row, from 1.
         name: The photo's own name or path; anything but text for none.
+        column: The column of the photo; empty if the file has one column with photos.
     """
     own = re.split(r"[/\\]", name)[-1] if isinstance(name, str) else ""
-    return f"{path}/row {row}{' ' if own else ''}{own}"
+    place = f"column {quote(column, safe=' ')}/" if column else ""
+    return f"{path}/{place}row {row}{' ' if own else ''}{own}"
 
 
 def photo_at(key: str) -> Photo:
     """Return the photo with the key of a listing: a file, or a photo in a row of a Parquet file."""
-    match = _KEY.search(key)
-    path = key[: match.start()] if match else ""
-    if not path.lower().endswith((".parquet", ".pq")) or not Path(path).is_file():
+    match = _KEY.fullmatch(key)
+    if match is None or not Path(match["path"]).is_file():
         return Photo(key)
-    read = next(iter(open_parquet(path).photos.values()), None)
+    found = _photos_in(match["path"], _version(match["path"]))
+    if match["column"] is None:
+        (read,) = found.values() if len(found) == 1 else (None,)
+    else:
+        read = found.get(unquote(match["column"]))
     return Photo(key) if read is None else Photo(key, read)
 
 
@@ -115,47 +128,87 @@ class ParquetPhotos:
         Raises:
             ImageError: The row has no content.
         """
-        match = _KEY.search(key)
+        match = _KEY.fullmatch(key)
         assert match is not None, key
-        status = Path(self.path).stat()
-        group, row = _place_of(self.path, (status.st_size, status.st_mtime_ns), int(match[1]) - 1)
-        content = _GROUPS.read(self.path, self.column, group)[row].as_py()
+        version = _version(self.path)
+        group, row = _place_of(self.path, version, int(match["row"]) - 1)
+        content = _GROUPS.read(_Group(self.path, version, self.column, group))[row].as_py()
         content = content.get("bytes") if isinstance(content, dict) else content
         if not isinstance(content, bytes):
             raise ImageError(key, "its bytes are empty in the Parquet file")
         return content
 
 
+_Version = tuple[int, int]
+
+
+def _version(path: str) -> _Version:
+    """Return size and time of change of a file, by which a rewritten file is noticed."""
+    status = Path(path).stat()
+    return status.st_size, status.st_mtime_ns
+
+
+class _Group(NamedTuple):
+    """A column of a row group."""
+
+    path: str
+    version: _Version
+    column: str
+    number: int
+
+    def read(self) -> Any:
+        """Return the column as a chunked array of pyarrow."""
+        import pyarrow.parquet
+
+        with pyarrow.parquet.ParquetFile(self.path) as file:
+            return file.read_row_group(self.number, columns=[self.column], use_threads=False).column(0)
+
+
 class _Groups:
-    """Row groups that were read last, shared by all threads."""
+    """Row groups that were read last, shared by all threads, which read different ones at the same time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._read: OrderedDict[tuple[str, str, int], Any] = OrderedDict()
+        self._read: OrderedDict[_Group, Future[Any]] = OrderedDict()
 
-    def read(self, path: str, column: str, group: int) -> Any:
-        """Return a column of a row group as a chunked array of pyarrow."""
-        import pyarrow.parquet
-
-        key = (path, column, group)
+    def read(self, group: _Group) -> Any:
+        """Return the content of a group, which one thread reads while others that need it wait."""
         with self._lock:
-            if key not in self._read:
-                with pyarrow.parquet.ParquetFile(path) as file:
-                    table = file.read_row_group(group, columns=[column], use_threads=False)
-                self._read[key] = table.column(0)
-            self._read.move_to_end(key)
-            while (
-                len(self._read) > 1 and sum(each.nbytes for each in self._read.values()) > _MOST_CACHED_BYTES
-            ):
-                self._read.popitem(last=False)
-            return self._read[key]
+            known = self._read.get(group)
+            future = self._read.setdefault(group, Future())
+            self._read.move_to_end(group)
+        if known is None:
+            try:
+                future.set_result(group.read())
+            except BaseException as error:
+                with self._lock:
+                    self._read.pop(group, None)
+                future.set_exception(error)
+            self._forget_oldest()
+        return future.result()
+
+    def _forget_oldest(self) -> None:
+        with self._lock:
+            there = [(group, each.result()) for group, each in self._read.items() if each.done()]
+            num_bytes = sum(content.nbytes for _, content in there)
+            for group, content in there[:-1]:
+                if num_bytes <= _MOST_CACHED_BYTES:
+                    break
+                num_bytes -= content.nbytes
+                del self._read[group]
 
 
 _GROUPS: Final = _Groups()
 
 
 @lru_cache(maxsize=64)
-def _starts(path: str, version: tuple[int, int]) -> list[int]:
+def _photos_in(path: str, version: _Version) -> Mapping[str, Callable[[str], bytes]]:
+    """Return what reads the photos of each column; ``version`` is that of the file, for the cache."""
+    return open_parquet(path).photos
+
+
+@lru_cache(maxsize=64)
+def _starts(path: str, version: _Version) -> list[int]:
     """Return the first row of each row group; ``version`` is that of the file, for the cache."""
     import pyarrow.parquet
 
@@ -164,7 +217,7 @@ def _starts(path: str, version: tuple[int, int]) -> list[int]:
     return [0, *itertools.accumulate(counts)]
 
 
-def _place_of(path: str, version: tuple[int, int], row: int) -> tuple[int, int]:
+def _place_of(path: str, version: _Version, row: int) -> tuple[int, int]:
     """Return the row group of a row, and its place in it."""
     starts = _starts(path, version)
     group = bisect.bisect_right(starts, row) - 1
@@ -206,6 +259,25 @@ def _refuse_large_groups(path: str, metadata: Any) -> None:
             f"{_MOST_GROUP_BYTES / 2**30:.0f} GiB are read. Write it again with smaller ones: "
             "pyarrow.parquet.write_table(table, path, row_group_size=1000)"
         )
+
+
+def _note_on_random_order(path: str, metadata: Any, columns: set[str]) -> str:
+    """Return a note on photos that do not fit into the memory for row groups; empty if they do."""
+    total = largest = 0
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        parts = map(group.column, range(group.num_columns))
+        sizes = [
+            each.total_uncompressed_size for each in parts if each.path_in_schema.split(".")[0] in columns
+        ]
+        total, largest = total + sum(sizes), max(largest, sum(sizes))
+    if total <= _MOST_CACHED_BYTES:
+        return ""
+    return (
+        f"{path!r} holds {total / 2**20:,.0f} MB of photos in row groups of up to {largest / 2**20:,.0f} MB, "
+        f"of which {_MOST_CACHED_BYTES / 2**20:.0f} MB stay in memory. A probe reads the photos in order. "
+        "Training in steps reads them in random order, and nearly every photo then costs the time to read a "
+        "whole row group: smaller row groups, or photos as files, are faster."
+    )
 
 
 def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:

@@ -66,7 +66,7 @@ def _written(
         source = f"{path}, {table.place} {number}"
         given = cells.get(columns.image)
         if read is not None:
-            given = key_of(path, number, given)
+            given = key_of(path, number, given, columns.image if len(table.photos) > 1 else "")
         if not isinstance(given, str) or not given.strip() or "\0" in given:
             labels.errors.append(
                 f"{source}: {columns.image} is {given!r}; it must be the path of a photo, from the table's "
