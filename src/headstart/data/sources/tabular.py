@@ -6,6 +6,27 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+Row = dict[str, Any]
+NumberedRows = list[tuple[int, Row]]
+"""Rows, each with the number of its line, row or entry in the file."""
+
+
+@dataclass(slots=True)
+class JsonRows:
+    """The content of a JSON file.
+
+    Attributes:
+        rows: Its rows.
+        errors: Messages about entries that cannot be interpreted.
+        notes: Notes for the user.
+        questions: Names of the columns, if several contain the answers to a question each.
+    """
+
+    rows: NumberedRows
+    errors: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    questions: Sequence[str] = ()
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -19,6 +40,7 @@ class Table:
         photos: Functions that read the photos in the cells of a column, by its name; such cells contain the
             names of the photos, or None.
         notes: Notes for the user.
+        questions: Columns with the answers to a question each, of which the user must choose one.
     """
 
     columns: list[str]
@@ -26,3 +48,4 @@ class Table:
     rows: Callable[[Sequence[str], list[str]], Iterator[tuple[int, dict[str, Any]]]]
     photos: Mapping[str, Callable[[str], bytes]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    questions: tuple[str, ...] = ()
