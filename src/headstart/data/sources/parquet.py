@@ -275,8 +275,8 @@ def _note_on_random_order(path: str, metadata: Any, columns: set[str]) -> str:
     return (
         f"{path!r} holds {total / 2**20:,.0f} MB of photos in row groups of up to {largest / 2**20:,.0f} MB, "
         f"of which {_MOST_CACHED_BYTES / 2**20:.0f} MB stay in memory. A probe reads the photos in order. "
-        "Training in steps reads them in random order, and nearly every photo then costs the time to read a "
-        "whole row group: smaller row groups, or photos as files, are faster."
+        "Training in steps reads them in random order, and a photo that is not in memory costs the time to "
+        "read its whole row group: smaller row groups, or photos as files, are faster."
     )
 
 
