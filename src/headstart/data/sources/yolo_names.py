@@ -16,8 +16,7 @@ def find_class_names(folder: Path) -> tuple[list[str], str]:
     """Return the names of the classes by number, and the file that has them.
 
     Args:
-        folder: The folder with ``labels``. Its ``.yaml`` files are read, then ``classes.txt``, ``obj.names``
-            and ``labels.txt``.
+        folder: The folder with ``labels``. Its YAML files are read, then its text files.
 
     Raises:
         DataError: No file has them, files contradict each other, or a file cannot be read exactly.
