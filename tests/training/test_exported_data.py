@@ -15,6 +15,7 @@ from tests.conftest import paint_photos
 import headstart as hs
 from headstart.config import TrainConfig
 from headstart.errors import ConfigError, DataError
+from headstart.reporting.heat_maps import HeatMaps
 from headstart.training.run.moved import moved
 from headstart.training.run.run_folder import RunFolder
 
@@ -53,22 +54,28 @@ def test_a_table_of_kaggle_is_trained_and_evaluated(painted: list[tuple[str, byt
 
 
 def test_photos_in_parquet_are_trained_and_evaluated(
-    painted: list[tuple[str, bytes]], tmp_path: Path
+    painted: list[tuple[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = sorted({name for name, _ in painted})
     features = {"image": {"_type": "Image"}, "label": {"names": names, "_type": "ClassLabel"}}
     rows = [
-        {"image": {"bytes": content, "path": None}, "label": names.index(name)} for name, content in painted
+        {"depth": painted[0][1], "image": {"bytes": content, "path": None}, "label": names.index(name)}
+        for name, content in painted
     ]
     table = pa.Table.from_pylist(rows)
     table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     path = tmp_path / "train-00000-of-00001.parquet"
     pq.write_table(table, path, row_group_size=4)
     result = hs.train(path, tmp_path / "run", **PROBE)
-    assert "/row 1" in (result.path / "photos.csv").read_text()
+    assert "/image/row 1" in (result.path / "photos.csv").read_text()
     assert [each.name for each in tmp_path.iterdir() if each.suffix == ".jpg"] == []
     assert len(hs.evaluate(result.path, path).photos) == len(painted)
     assert "could not be read" not in (result.path / "report.html").read_text("utf-8")
+    first = f"{path.name}/image/row 1"
+    assert HeatMaps([first], result.path, tmp_path).share > 0
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "empty"))
+    similar = hs.similar(result.path, hs.Photo(str(tmp_path / first)), 3)[0]
+    assert {each.label for each in similar} == {painted[0][0]}
 
 
 def test_labels_in_names_are_trained(painted: list[tuple[str, bytes]], tmp_path: Path) -> None:

@@ -45,21 +45,21 @@ class HeatMaps:
         predictor = Predictor(*open_onnx(model), providers=CPU)
         if not predictor.explains:
             return
-        photos = [joined(root, path) for path in unique]
+        photos = [Photo(joined(root, path)) for path in unique]
         explained = predictor.predict_iter(photos, top_k=1, explain=True)
-        maps = {path: each.heat_map for path, each in zip(unique, explained, strict=True)}
+        maps = [each.heat_map for each in explained]
         found = {}
-        for path, heat_map in maps.items():
+        for path, photo, heat_map in zip(unique, photos, maps, strict=True):
             if heat_map is None:  # the photo cannot be read, which its picture says
                 continue
             try:
-                drawn = heat_on_photo(Photo(joined(root, path)), heat_map, _SIDE_PX)
+                drawn = heat_on_photo(photo, heat_map, _SIDE_PX)
             except ImageError:
                 continue
             words = f"Heat map of the class {isolated(heat_map.label)}"
             found[path] = element("span", picture(*jpeg_of(drawn), words), class_="photo")
         self._found = found
-        self.share = float(np.median([each.share for each in maps.values() if each] or [np.nan]))
+        self.share = float(np.median([each.share for each in maps if each] or [np.nan]))
 
     def beside(self, answered: Answered, photo: Html | None) -> Html | None:
         """Return the picture of a photo, with its heat map beside it if there is one."""

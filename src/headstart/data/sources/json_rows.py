@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from headstart.data.sources.label_studio import (
-    Row,
-    is_create_ml,
-    is_label_studio,
-    rows_of_create_ml,
-    rows_of_label_studio,
-    rows_of_minimal,
-)
+from headstart.data.sources.column_names import find_image_column
+from headstart.data.sources.create_ml import is_create_ml, rows_of_create_ml
+from headstart.data.sources.label_studio import is_label_studio, rows_of_label_studio, rows_of_minimal
 from headstart.data.sources.refused import refuse_json
+from headstart.data.sources.tabular import JsonRows, NumberedRows, Row, Table
 from headstart.errors import DataError
 
 FORMS: Final = (
@@ -24,40 +21,53 @@ FORMS: Final = (
 )
 
 
-def read_json(path: str) -> tuple[list[tuple[int, Row]], list[str], list[str]] | None:
+def unique_names(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON, as ``object_pairs_hook`` of ``json.loads``.
+
+    Raises:
+        ValueError: It has a name twice, and Python's reader would keep the last one.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        (name, number), *_ = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"an object has the name {name!r} {number} times")
+    return found
+
+
+def read_json(path: str) -> JsonRows | None:
     """Read a JSON file that is not COCO.
 
     Returns:
-        Rows with the number of their entry, notes, and errors; None if it is JSON lines.
+        Its content; None if it is JSON lines.
 
     Raises:
         DataError: The file is not JSON, or not in a form that is known.
     """
     try:
-        content = json.loads(Path(path).read_bytes())
+        content = json.loads(Path(path).read_bytes(), object_pairs_hook=unique_names)
     except ValueError as error:
         if "Extra data" in str(error):
             return None
-        raise DataError(f"{path!r} is not JSON: {error}. Repair it, or export it again.") from error
+        what = "is not JSON" if isinstance(error, json.JSONDecodeError) else "cannot be read safely"
+        raise DataError(f"{path!r} {what}: {error}. Repair it, or export it again.") from error
     except RecursionError as error:
         raise DataError(f"{path!r} is not JSON that can be read: it is nested too deeply.") from error
     refuse_json(path, content)
     if isinstance(content, dict):
         if any(_is_plain_text(content.get(name)) for name in ("image", "file_name")):
             return None  # one line of JSON lines
-        return _numbered(_rows_of_object(path, content), [])
+        return _numbered(_rows_of_object(path, content))
     if not isinstance(content, list) or not content:
         raise DataError(f"{path!r} contains no labels. Headstart reads {FORMS}.")
     if is_label_studio(content):
-        rows, notes = rows_of_label_studio(path, content)
-        return rows, notes, []
+        return rows_of_label_studio(path, content)
     if is_create_ml(content):
-        return list(rows_of_create_ml(content)), [], []
-    if (minimal := rows_of_minimal(content)) is not None:
-        return minimal, [], []
+        return rows_of_create_ml(content)
+    if (minimal := rows_of_minimal(path, content)) is not None:
+        return minimal
     if all(isinstance(each, list) for each in content):  # rows without names
         raise DataError(f"{path!r} has lists as entries, without names of columns. Headstart reads {FORMS}.")
-    return _numbered(content, [])
+    return _numbered(content)
 
 
 def columns_of(rows: Sequence[tuple[int, Row]]) -> list[str]:
@@ -65,21 +75,22 @@ def columns_of(rows: Sequence[tuple[int, Row]]) -> list[str]:
     return list(dict.fromkeys(name for _, row in rows for name in row))
 
 
-def _numbered(entries: Sequence[Any], notes: list[str]) -> tuple[list[tuple[int, Row]], list[str], list[str]]:
-    rows, errors = [], []
+def _numbered(entries: Sequence[Any]) -> JsonRows:
+    rows: NumberedRows = []
+    errors = []
     for number, entry in enumerate(entries, 1):
         if isinstance(entry, dict):
             rows.append((number, {str(name): value for name, value in entry.items()}))
         else:
             errors.append(f"entry {number} is {entry!r:.60}, not an object in braces")
-    return rows, notes, errors
+    return JsonRows(rows, errors)
 
 
 def _rows_of_object(path: str, content: Mapping[str, Any]) -> list[Row]:
     """Return the rows of one JSON object."""
     names, values = list(content), list(content.values())
     if isinstance(content.get("data"), list) and isinstance(content.get("columns"), list):  # orient="split"
-        return [dict(zip(content["columns"], row, strict=False)) for row in content["data"]]
+        return _rows_of_split(path, content["columns"], content["data"])
     if isinstance(content.get("data"), list) and "schema" in content:  # orient="table"
         return list(content["data"])
     if values and all(isinstance(value, list) for value in values) and not _name_photos(names):
@@ -92,12 +103,17 @@ def _rows_of_object(path: str, content: Mapping[str, Any]) -> list[Row]:
     if values and all(isinstance(value, dict) for value in values):
         inner = list(values[0])
         if _name_photos(names):  # {"a.jpg": {"label": "cat"}}
-            return [{"image": name, **value} for name, value in content.items()]
+            return [_row_of_photo(path, name, value) for name, value in content.items()]
         if _are_rows(names, inner):  # orient="index"
             return list(values)
         return list(_transposed(content))  # pandas' default
     if values and all(_is_plain_text(value) or _is_list_of_text(value) for value in values):
         several = any(isinstance(value, list) for value in values)
+        if not all(isinstance(each, str) for value in values if isinstance(value, list) for each in value):
+            raise DataError(
+                f"{path!r} has lists of numbers, which may be classes or boxes. Write classes as text, as in "
+                '{"a.jpg": ["3", "7"]}, or boxes as a list of objects with image, xmin, ymin, xmax and ymax.'
+            )
         column = "labels" if several else "label"
         return [
             {"image": name, column: [value] if several and isinstance(value, str) else value}
@@ -105,6 +121,41 @@ def _rows_of_object(path: str, content: Mapping[str, Any]) -> list[Row]:
         ]
     shown = ", ".join(map(repr, names[:5]))
     raise DataError(f"{path!r} is an object with {shown}, which is no known form. Headstart reads {FORMS}.")
+
+
+def _rows_of_split(path: str, columns: list[Any], data: list[Any]) -> list[Row]:
+    """Return the rows of pandas' ``orient="split"``.
+
+    Raises:
+        DataError: Names of columns are not text or occur twice, or a row has not a cell for each of them.
+    """
+    for name in columns:
+        if not isinstance(name, str) or columns.count(name) > 1:
+            why = "occurs twice" if isinstance(name, str) else "is not text"
+            raise DataError(f"{path!r}: the name of a column, {name!r:.60}, {why}. Export it again.")
+    for number, row in enumerate(data, 1):
+        if not isinstance(row, list) or len(row) != len(columns):
+            raise DataError(
+                f"{path!r}, entry {number} of data: {row!r:.60} is not a list of {len(columns)} cells, one "
+                "for each column. Export it again."
+            )
+    return [dict(zip(columns, row, strict=True)) for row in data]
+
+
+def _row_of_photo(path: str, photo: str, cells: Row) -> Row:
+    """Return the row of an object that a photo names.
+
+    Raises:
+        DataError: A column of the object names another photo.
+    """
+    column = find_image_column(path, Table(list(cells), "entry", lambda *_: iter([(1, cells)])), "image")
+    other = cells.get(column) if column else None
+    if isinstance(other, str) and "." in other and other != photo:
+        raise DataError(
+            f"{path!r}: the entry of {photo!r} names the photo {other!r} as {column}. Write a list of "
+            "objects with one of the two as image."
+        )
+    return {**cells, "image": photo}
 
 
 def _transposed(columns: Mapping[str, Mapping[str, Any]]) -> Iterator[Row]:

@@ -56,6 +56,11 @@ class Columns:
     def of(cls, path: str, table: Table, options: Options, split: str | None) -> Columns:
         """Find the columns that the task or the options require; refuse a table without them."""
         names = table.columns
+        if table.questions and options.label_column is None and not options.targets:
+            raise DataError(
+                f"{path!r} has answers to several questions: {', '.join(map(repr, table.questions))}. Choose "
+                "one: --label-column NAME, with --task multilabel if it allows several answers."
+            )
         options, one_hot, notes = _recognised(path, table, options)
         task = _task(path, names, options)
         missing = []

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from headstart.columns import counted
-from headstart.data.sources.json_rows import columns_of, read_json
+from headstart.data.quarantine import MOST_NAMED, and_more
+from headstart.data.sources.json_rows import columns_of, read_json, unique_names
 from headstart.data.sources.parquet import open_parquet
-from headstart.data.sources.tabular import Table
+from headstart.data.sources.tabular import JsonRows, Table
 from headstart.errors import DataError
 
 TABLE_SUFFIXES: Final = frozenset({".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson"})
@@ -38,7 +39,7 @@ def open_table(path: str, image_column: str) -> Table:
         if suffix in (".csv", ".tsv"):
             return _open_csv(path, image_column)
         if suffix == ".json" and (content := read_json(path)) is not None:
-            return _of_json(path, *content)
+            return _of_json(path, content)
         return _open_json_lines(path)
     except OSError as error:
         raise DataError(f"{path!r} cannot be read: {error.strerror or error}.") from error
@@ -135,7 +136,7 @@ def _json_lines(path: str, errors: list[str]) -> Iterator[tuple[int, dict[str, A
             if not line.strip():
                 continue
             try:
-                value = json.loads(line)
+                value = json.loads(line, object_pairs_hook=unique_names)
                 if not isinstance(value, dict):
                     raise ValueError("it is no object in braces")
             except (ValueError, RecursionError) as error:
@@ -147,11 +148,14 @@ def _json_lines(path: str, errors: list[str]) -> Iterator[tuple[int, dict[str, A
                 yield number, value
 
 
-def _of_json(
-    path: str, entries: list[tuple[int, dict[str, Any]]], notes: list[str], faults: list[str]
-) -> Table:
+def _of_json(path: str, content: JsonRows) -> Table:
+    entries, faults = content.rows, content.errors
+    if faults and not entries:
+        raise DataError("\n".join([f"{path}, {fault}" for fault in faults[:MOST_NAMED]] + and_more(faults)))
+
     def rows(used: Sequence[str], errors: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         errors += [f"{path}, {fault}" for fault in faults]
         yield from entries
 
-    return Table(columns_of(entries), "entry", rows, notes=tuple(notes))
+    notes, questions = tuple(content.notes), tuple(content.questions)
+    return Table(columns_of(entries), "entry", rows, notes=notes, questions=questions)

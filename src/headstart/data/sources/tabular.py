@@ -3,8 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+Row = dict[str, Any]
+NumberedRows = list[tuple[int, Row]]
+"""Rows, each with the number of its line, row or entry in the file."""
+
+
+@dataclass(slots=True)
+class JsonRows:
+    """The content of a JSON file.
+
+    Attributes:
+        rows: Its rows.
+        errors: Messages about entries that cannot be interpreted.
+        notes: Notes for the user.
+        questions: Names of the columns, if several contain the answers to a question each.
+    """
+
+    rows: NumberedRows
+    errors: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    questions: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +41,7 @@ class Table:
         photos: Columns of photos that the table itself holds; their cells are addresses, which are not
             searched for.
         notes: Notes for the user.
+        questions: Columns with the answers to a question each, of which the user must choose one.
     """
 
     columns: list[str]
@@ -27,3 +49,4 @@ class Table:
     rows: Callable[[Sequence[str], list[str]], Iterator[tuple[int, dict[str, Any]]]]
     photos: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    questions: tuple[str, ...] = ()

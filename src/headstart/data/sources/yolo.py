@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +14,11 @@ from headstart.data.sources.groups import Finder, group_finder, group_of
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER
 from headstart.data.sources.tree import refuse_unlisted
 from headstart.data.sources.written import Labels, Object, Options, Written, clean_class, labels_of_objects
-from headstart.errors import DataError
+from headstart.data.sources.yolo_names import find_class_names
 from headstart.images.find import walk
 from headstart.records import FRACTIONS
 
-_CLASS_FILES: Final = ("classes.txt", "obj.names", "labels.txt")
-_ITEM: Final = re.compile(r"\s+-\s+(?P<name>.+)|\s+(?P<number>\d+)\s*:\s*(?P<value>.+)")
+_MOST_LOOKED_INTO: Final = 20  # text files, to see whether they are YOLO's
 
 
 @dataclass(slots=True)
@@ -62,9 +61,10 @@ def find_yolo(root: str) -> YoloFolder | None:
         elif entry.kind == "other" and entry.names[-1].lower().endswith(".txt"):
             texts[entry.names[:-1], Path(entry.names[-1]).stem] = entry.path
     found = {path: text for path, names in images if (text := texts.get(_key_of_text(names)))}
-    if not found or not any(map(_has_numbers, list(found.values())[:20])):
+    written = (text for text in found.values() if Path(text).stat().st_size > 0)  # others: no object
+    if not any(map(_has_numbers, itertools.islice(written, _MOST_LOOKED_INTO))):
         return None
-    class_names, source = _class_names(folder)
+    class_names, source = find_class_names(folder)
     return YoloFolder(root, class_names, source, found, [path for path, _ in images])
 
 
@@ -94,7 +94,7 @@ def _written(
             labels.ignored.append(path)
             continue
         try:
-            lines = Path(text).read_text("utf-8").splitlines()
+            lines = Path(text).read_text("utf-8-sig").splitlines()
         except (OSError, UnicodeError) as error:
             labels.errors.append(f"{text}: cannot be read: {error}")
             continue
@@ -151,7 +151,7 @@ def _key_of_text(names: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
 
 def _has_numbers(path: str) -> bool:
     try:
-        line = next((line for line in Path(path).read_text("utf-8").splitlines() if line.strip()), "")
+        line = next((line for line in Path(path).read_text("utf-8-sig").splitlines() if line.strip()), "")
         return len([float(part) for part in line.split()]) > 4
     except (OSError, ValueError):
         return False
@@ -160,57 +160,3 @@ def _has_numbers(path: str) -> bool:
 def _split_of(path: str, root: str) -> str | None:
     parts = Path(path).relative_to(root).parts[:-1]
     return next((SPLIT_OF_FOLDER[part.lower()] for part in parts if part.lower() in SPLIT_OF_FOLDER), None)
-
-
-def _class_names(folder: Path) -> tuple[list[str], str]:
-    """Return the names of the classes, and the file that has them.
-
-    Raises:
-        DataError: No file, or several, have them.
-    """
-    found = []
-    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
-        if names := names_in_yaml(path.read_text("utf-8")):
-            found.append((names, str(path)))
-    for place in (folder, folder / "labels"):
-        for name in _CLASS_FILES:
-            if not found and (place / name).is_file():
-                lines = (place / name).read_text("utf-8").splitlines()
-                found.append(([line.strip() for line in lines if line.strip()], str(place / name)))
-    if len(found) != 1:
-        what = "no file with the names of its classes" if not found else "several files with names of classes"
-        shown = "".join(f" {path!r}" for _, path in found)
-        raise DataError(
-            f"{str(folder)!r} holds YOLO's labels, but {what}{shown}. Keep one data.yaml with names: "
-            "[cat, dog], or a classes.txt with a name per line."
-        )
-    return found[0]
-
-
-def names_in_yaml(text: str) -> list[str]:
-    """Return the names in YOLO's data.yaml: a list in brackets, lines with dashes, or numbers and names.
-
-    This much of YAML is read here, which needs no package.
-    """
-    plain = [re.sub(r"\s#.*", "", line).rstrip() for line in text.splitlines()]
-    lines = [line for line in plain if line.strip() and not line.lstrip().startswith("#")]
-    start = next((number for number, line in enumerate(lines) if re.match(r"names\s*:", line)), None)
-    if start is None:
-        return []
-    rest = lines[start].partition(":")[2].strip()
-    if rest.startswith(("[", "{")):
-        inside = " ".join([rest, *lines[start + 1 :]])
-        inside = (
-            inside[1 : inside.index("]" if rest[0] == "[" else "}")] if re.search(r"[\]}]", inside) else ""
-        )
-        parts = [part.strip() for part in inside.split(",") if part.strip()]
-        if rest[0] == "{":
-            parts = [part.partition(":")[2].strip() for part in parts]
-        return [part.strip("'\"") for part in parts]
-    found = []
-    for line in lines[start + 1 :]:
-        match = _ITEM.fullmatch(line if line.startswith(" ") else f" {line}")
-        if match is None or (not line.startswith((" ", "-"))):
-            break
-        found.append((match["name"] or match["value"]).strip().strip("'\""))
-    return found
