@@ -194,7 +194,9 @@ def test_a_file_with_other_scores_is_refused(run: hs.TrainResult, photos: Path) 
         other.refuse_disagreement(run.predictor)
 
 
-@pytest.mark.parametrize(("number", "reason"), [(30, "takes 50 validation photos"), (60, "1 class has fewer")])
+@pytest.mark.parametrize(
+    ("number", "reason"), [(30, "takes 50 validation photos"), (60, "1 class has fewer")]
+)
 def test_too_few_validation_photos_are_said(number: int, reason: str) -> None:
     labels = np.minimum(np.arange(number), 1) if number > 50 else np.arange(number) % 2
     val = tuple(Record(Photo(f"{row}"), int(each), None, f"{row:064x}") for row, each in enumerate(labels))
