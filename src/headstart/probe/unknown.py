@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
+from headstart.blas import one_blas_thread
 from headstart.cores import num_cores
 from headstart.probe.class_distances import Classes, distances_out_of_fold, fit_classes
 
@@ -134,7 +134,7 @@ def fit_unknown(
         return None
     known, energies = _normalised(features), _energy(logits)
     # BLAS in one thread: its bits depend on how many it has. The folds are what is done at the same time.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(num_cores()) as threads:
+    with one_blas_thread(), ThreadPoolExecutor(num_cores()) as threads:
         whole = threads.submit(fit_classes, known, labels, rank)
         distances = distances_out_of_fold(known, labels, fold, rank, threads)
         classes = whole.result()
