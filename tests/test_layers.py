@@ -14,6 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 GROUND_FLOOR = """
 messages
 errors
+blas
 columns
 charts
 cores
@@ -74,6 +75,7 @@ WITHOUT_TORCH = {
     *("training/by_folds", "training/solve_folds", "training/run/copied", "training/tools/folds"),
     *("training/choose", "training/findings", "training/floor", "training/ground", "training/hand_over"),
     *("training/probe_setup", "training/train"),
+    "training/run/dealt",
     *("training/run/history", "training/run/interrupt", "training/run/moved", "training/run/photos_csv"),
     *("training/run/provenance", "training/run/result", "training/run/run_folder", "training/run/stopwatch"),
     *("training/steps/sampler", "training/steps/schedule", "training/watch"),

@@ -116,11 +116,20 @@ def test_too_few_photos_or_folds_have_no_score() -> None:
 
 def test_the_rows_to_fit_have_a_fold_and_are_spread_evenly() -> None:
     fold = np.arange(10_000) % 5 - 1
-    rows = rows_to_fit(fold, 3000)
-    assert 2500 <= len(rows) <= 3000
+    labels = np.zeros(10_000, int)
+    rows = rows_to_fit(fold, labels, 3000)
+    assert len(rows) == 3000
     assert (fold[rows] >= 0).all()
     assert np.diff(rows).max() < 6
-    np.testing.assert_array_equal(rows_to_fit(np.arange(5) - 1), [1, 2, 3, 4])
+    np.testing.assert_array_equal(rows_to_fit(np.arange(5) - 1, labels[:5]), [1, 2, 3, 4])
+
+
+def test_the_rows_to_fit_have_two_of_each_class_in_different_folds() -> None:
+    labels = np.r_[np.zeros(9000, int), np.full(6, 1), [2]]
+    fold = np.r_[np.arange(9000) % 5, [0, 1, 2, 0, 3, 4], [1]]
+    rows = rows_to_fit(fold, labels, 100)
+    assert np.bincount(labels[rows]).tolist() == [99, 2, 1]
+    assert len(np.unique(fold[rows][labels[rows] == 1])) == 2
 
 
 def test_features_of_low_rank_keep_their_score_in_float32() -> None:

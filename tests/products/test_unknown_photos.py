@@ -21,6 +21,7 @@ from headstart.images.photo import Photo
 from headstart.images.preprocess import load_pixels
 from headstart.inference.predictions import write_csv, write_jsonl, write_table
 from headstart.probe import unknown
+from headstart.probe.photos import OutOfFold
 from headstart.probe.unknown import fit_unknown
 from headstart.products import unknown as product
 from headstart.records import Record
@@ -193,7 +194,9 @@ def test_a_file_with_other_scores_is_refused(run: hs.TrainResult, photos: Path) 
         other.refuse_disagreement(run.predictor)
 
 
-@pytest.mark.parametrize(("number", "reason"), [(30, "takes 50 validation photos"), (60, "1 classes have")])
+@pytest.mark.parametrize(
+    ("number", "reason"), [(30, "takes 50 validation photos"), (60, "1 class has fewer")]
+)
 def test_too_few_validation_photos_are_said(number: int, reason: str) -> None:
     labels = np.minimum(np.arange(number), 1) if number > 50 else np.arange(number) % 2
     val = tuple(Record(Photo(f"{row}"), int(each), None, f"{row:064x}") for row, each in enumerate(labels))
@@ -201,3 +204,20 @@ def test_too_few_validation_photos_are_said(number: int, reason: str) -> None:
     found = product.find_unknown(splits, np.zeros((number, 2), np.float32), None, lambda _: np.zeros((0, 0)))
     assert isinstance(found, str)
     assert reason in found
+
+
+def test_a_rare_class_among_many_photos_is_described() -> None:
+    labels = np.r_[np.arange(3000) % 3, np.full(6, 3)]
+    centres = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
+    noise = np.random.default_rng(1).normal(size=(len(labels), 8)).astype(np.float32)
+    photos = tuple(Record(Photo(f"{row}"), int(each), None, f"{row:064x}") for row, each in enumerate(labels))
+    splits = Splits(train=photos, val=photos[::2], test=(), shared=())
+    logits = (np.eye(4)[labels] + 0.1 * noise[:, :4]).astype(np.float32)
+    row_of = {photo.path: row for row, photo in enumerate(photos)}
+    found = product.find_unknown(
+        *(splits, logits[::2], OutOfFold(logits, np.arange(len(labels)) // 2 % 5)),
+        lambda some: np.stack([centres[photo.label] + noise[row_of[photo.path]] for photo in some]),
+        most=100,
+    )
+    assert isinstance(found, product.Unknown)
+    assert len(found.score.known) <= 102

@@ -51,7 +51,7 @@ def test_the_scores_are_those_of_the_folds_and_every_output_says_so(
     folds = run.metrics["folds"]
     scores = scores_of(run.answers.of_source("folds"), run.predictor.info)
     assert folds["accuracy"] == scores.summary["accuracy"] > 0.8
-    assert folds["scores_of"].endswith("not model.onnx")
+    assert folds["scores_of"].endswith("not model.onnx, which was trained on all of these photos")
     assert [each["num_photos"] for each in folds["by_fold"]] == [12, 12, 12]
     assert not [name for name in run.metrics["best"] if name.startswith("val_")]
     assert set(run.metrics["best"]) == {"phase", "epoch"}
@@ -59,13 +59,13 @@ def test_the_scores_are_those_of_the_folds_and_every_output_says_so(
         *("phase", "epoch", "train_loss", "train_accuracy", "lr", "seconds", "completed")
     }
     for text in (repr(run), run._repr_html_()):
-        assert sentence_on_folds(3) in text
+        assert sentence_on_folds(3, 36, 0) in text
         assert "alidation" not in text
     assert repr(run).startswith("Folds: accuracy")
     report = (run.path / "report.html").read_text("utf-8")
     assert "The model is right on" in report  # on the test photos, which the file has answered
     assert "By folds, on 36 other photos: accuracy" in report
-    assert sentence_on_folds(3) in report
+    assert sentence_on_folds(3, 36, 0) in report
     without_test = hs.report(run.path)
     assert without_test.path.is_file()
     assert capsys.readouterr().out == ""
@@ -76,7 +76,7 @@ def test_a_report_without_test_photos_says_whose_score_it_is(make_photos: Any, t
     found = hs.train(data, tmp_path / "run", folds=2, test=0, **PROBE)
     report = (found.path / "report.html").read_text("utf-8")
     assert "Models trained without the photo are right on" in report
-    assert sentence_on_folds(2) in report
+    assert sentence_on_folds(2, 24, 0) in report
 
 
 def test_the_same_command_gives_the_same_bits(run: hs.TrainResult, photos: Path, tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_answers_of_the_runs_of_folds_are_gathered_in_the_order_of_the_photos(tm
     assert set(found.answers.source) == {"folds"}
     assert found.answers.outputs.tolist() == outputs.tolist()
     assert found.raw.tolist() == (outputs * np.array([1, 1, 2, 2, 1, 2])[:, None]).tolist()
-    with pytest.raises(hs.RunFolderError, match="the photos have changed"):
+    with pytest.raises(hs.RunFolderError, match=r"once\. They have 6 answers, and 0 of these"):
         read_folds(tmp_path, 2, info, Splits(tuple(records[:4]), (), ()), "")
 
 
@@ -294,6 +294,13 @@ def test_training_in_steps_is_scored_by_a_run_per_fold_also_after_an_interruptio
         lines = [line for line in photos_of_run.splitlines() if '"test"' not in line]
         trained = {line.split('","')[0].strip('"') for line in lines}
         assert not trained & set(of_folds[of_folds.fold == number - 1].path)
+    images = whole.metrics["images"]
+    assert images["train"] + images["val"] == 36
+    used = (
+        f"chose its weights on {images['val']} of these photos and was trained on the other {images['train']}"
+    )
+    report = (whole.path / "report.html").read_text("utf-8")
+    assert all(used in text for text in (repr(whole), report, whole.metrics["folds"]["scores_of"]))
     assert whole.metrics["folds"]["num_folds"] == 2
     assert "val_loss" not in whole.metrics["best"]
     assert hs.resume(whole.path, verbose=False).metrics == whole.metrics

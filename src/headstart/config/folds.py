@@ -15,7 +15,7 @@ def folds_setting() -> Any:
     return splits(
         None,
         "score every photo by a model that was trained without its fold, of this number of folds; the model "
-        "that is handed over uses all photos",
+        "in the run folder is trained on all of them, or in steps, on all but those that choose its weights",
         at_least=2,
         at_most=MOST,
         shown="none",

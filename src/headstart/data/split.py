@@ -65,6 +65,11 @@ def split_dataset(dataset: Dataset, *, val_fraction: float, seed: int, test_frac
         val_fraction /= 1 - test_fraction  # of the rest
     if not val:
         train, val = hold_out(train, dataset, val_fraction, f"{seed}", "validation")
+    return splits_of(train, val, test)
+
+
+def splits_of(train: tuple[Record, ...], val: tuple[Record, ...], test: tuple[Record, ...]) -> Splits:
+    """Return splits with what they share: copies and groups."""
     in_train = {record.sha256 for record in train}
     sides: dict[str, set[int]] = defaultdict(set)
     for side, of_side in enumerate((train, val, test)):

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
+from headstart.blas import one_blas_thread
 from headstart.findings.align import likeness_of_pairs
 from headstart.findings.neighbours import NUM_NEIGHBOURS, Neighbours
 from headstart.inference.runtime import map_in_order
@@ -76,7 +76,7 @@ def near_duplicates(
         advance(part * fraction)
 
     # BLAS in one thread: its bits depend on how many it has. Blocks are what is computed at the same time.
-    with threadpool_limits(1, "blas"):
+    with one_blas_thread():
         neighbours = Neighbours(vectors, workers)
         while len(rows):
             nearest = neighbours.outside(units, rows, searched)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
+from headstart.blas import one_blas_thread
 from headstart.tasks.prediction import SimilarPhoto
 
 _LEAST_NORM = 1e-12
@@ -61,7 +61,7 @@ class Among:
         """
         vector = feature.astype(np.float32) - self.mean
         vector /= max(float(np.linalg.norm(vector)), _LEAST_NORM)
-        with threadpool_limits(1, "blas"):  # its bits depend on how many threads it has
+        with one_blas_thread():  # its bits depend on how many threads it has
             cosines = self.vectors @ vector
         found: list[SimilarPhoto] = []
         for row in np.argsort(-cosines, kind="stable").tolist():

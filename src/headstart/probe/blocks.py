@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+
+from headstart.blas import one_blas_thread
 
 WEIGHTS: Final = (0.5, 0.7)
 """Standard deviations of the two stages before the last one, relative to that of the last one."""
@@ -112,7 +113,7 @@ def choose_blocks(
     y = targets[rows].astype(np.float32)
     y = y - y.mean(0)
     of_choice: dict[int, np.ndarray] = {}
-    with threadpool_limits(1, "blas"):  # its bits depend on the number of threads
+    with one_blas_thread():  # its bits depend on the number of threads
         kernel = np.zeros((len(rows), len(rows)), np.float32)
         for number in range(len(blocks) - 1, -1, -1):
             block = _scaled(features[rows], blocks[number])

@@ -8,14 +8,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from headstart import tasks
 from headstart.columns import counted
 from headstart.config import TrainConfig
-from headstart.data.split import Splits, hold_out, split_dataset, unit_names
+from headstart.data.split import Splits, hold_out, split_dataset, splits_of, unit_names
 from headstart.errors import DataError
 from headstart.probe.folds import deal_folds
 from headstart.records import Dataset, Listing, Record
@@ -42,7 +42,9 @@ def likely_val(config: TrainConfig, *, is_solved: bool) -> float:
     return 0.0 if is_solved and config.is_by_folds else config.val_fraction
 
 
-def split_photos(dataset: Dataset, config: TrainConfig, *, is_solved: bool) -> Splits:
+def split_photos(
+    dataset: Dataset, config: TrainConfig, *, is_solved: bool, dealt: Mapping[str, int] | None = None
+) -> Splits:
     """Return the splits of a run.
 
     Args:
@@ -52,25 +54,50 @@ def split_photos(dataset: Dataset, config: TrainConfig, *, is_solved: bool) -> S
             training photo; a network that trains in steps has validation photos that choose its weights, and
             is scored by runs of their own, which have ``fold``.
         is_solved: Whether the run only solves a head.
+        dealt: What ``deal`` has returned for these photos, if the runs of a series share it.
 
     Raises:
         DataError: The photos cannot be split.
     """
-    seed = config.seed
-    if config.folds is None or (config.fold is None and not is_solved):
-        fractions = {"val_fraction": config.val_fraction, "test_fraction": config.test}
-        return split_dataset(dataset, seed=seed, **fractions)
+    seed, val_fraction = config.seed, config.val_fraction
+    if config.folds is None or (config.fold is None and not is_solved and dealt is None):
+        return split_dataset(dataset, seed=seed, val_fraction=val_fraction, test_fraction=config.test)
+    dealt = deal(dataset, config) if dealt is None else dealt
+    fold_of = [0 if record.split == "test" else dealt[record.sha256] for record in dataset.records]
+    pairs = [*zip(dataset.records, fold_of, strict=True)]
+    rest = tuple(record for record, fold in pairs if fold)
+    if config.fold is not None:
+        train = tuple(record for record, fold in pairs if fold not in (0, config.fold))
+        scored = tuple(record for record, fold in pairs if fold == config.fold)
+        return Splits(*hold_out(train, dataset, val_fraction, f"{seed}", "validation"), scored)
+    test = tuple(record for record, fold in pairs if not fold)
+    if is_solved:
+        in_fold = tuple(fold - 1 for fold in fold_of if fold)
+        return dataclasses.replace(splits_of(rest, (), test), fold=in_fold)
+    if not any(record.split == "test" for record in test):
+        val_fraction /= 1 - config.test  # of the rest, as without folds
+    return splits_of(*hold_out(rest, dataset, val_fraction, f"{seed}", "validation"), test)
+
+
+def deal(dataset: Dataset, config: TrainConfig) -> dict[str, int]:
+    """Deal the photos to folds.
+
+    Args:
+        dataset: The photos.
+        config: The settings, with ``folds``.
+
+    Returns:
+        The fold of each photo, from 1, by its SHA-256; 0 for those that are held out as test photos. Test
+        photos of the data are left out.
+
+    Raises:
+        DataError: The photos cannot be dealt.
+    """
+    assert config.folds is not None
     rest, test = _without_test(dataset, config)
-    fold = folds_of(rest, dataset, config.folds, seed)
-    if config.fold is None:
-        in_train = {record.sha256 for record in rest}
-        shared = tuple(record for record in test if record.sha256 in in_train)
-        groups = {record.group for record in rest} & {record.group for record in test} - {None}
-        return Splits(rest, (), test, shared, len(groups), tuple(fold.tolist()))
-    train = tuple(rest[row] for row in np.flatnonzero(fold != config.fold - 1).tolist())
-    scored = tuple(rest[row] for row in np.flatnonzero(fold == config.fold - 1).tolist())
-    train, val = hold_out(train, dataset, config.val_fraction, f"{seed}", "validation")
-    return Splits(train, val, scored)
+    fold = folds_of(rest, dataset, config.folds, config.seed) + 1
+    held_out = {record.sha256: 0 for record in test if record.split != "test"}
+    return held_out | {record.sha256: each for record, each in zip(rest, fold.tolist(), strict=True)}
 
 
 def folds_of(records: Sequence[Record], dataset: Dataset, num_folds: int, seed: int) -> np.ndarray:

@@ -14,8 +14,8 @@ from itertools import pairwise
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
+from headstart.blas import one_blas_thread
 from headstart.cores import num_cores
 from headstart.probe.cross_validate import RowsByFold, choose_penalties
 from headstart.probe.fit import FINE
@@ -122,7 +122,7 @@ def solve_head(
         TrainingError: The features are not finite.
     """
     # BLAS in one thread: its bits depend on how many it has. The folds are what is done at the same time.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(num_threads or num_cores()) as threads:
+    with one_blas_thread(), ThreadPoolExecutor(num_threads or num_cores()) as threads:
         return _solve(features, targets, units, kind, num_outputs, std, threads, num_threads or num_cores())
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
+from headstart.blas import one_blas_thread
 from headstart.cores import num_cores
 from headstart.probe.class_distances import Classes, distances_out_of_fold, fit_classes
 
@@ -31,7 +31,7 @@ FEWEST: Final = 50
 """Smallest number of photos for a threshold: with fewer, this share is less than one photo."""
 
 MOST: Final = 4000
-"""Largest number of photos that the score is fitted on, to limit time and memory."""
+"""Number of photos above which the score is fitted on some of them, to limit time and memory."""
 
 LEAST_NORM: Final = 1e-12
 """Added to the norms of features."""
@@ -78,15 +78,30 @@ class UnknownScore:
         return np.asarray(self.offset + energies + np.square(rows).sum(1) - nearest)
 
 
-def rows_to_fit(fold: np.ndarray, most: int = MOST) -> np.ndarray:
-    """Return the rows that a score is fitted on: at most ``most`` of those that have a fold, evenly spread.
+def rows_to_fit(fold: np.ndarray, labels: np.ndarray, most: int = MOST) -> np.ndarray:
+    """Return the rows that a score is fitted on: those that have a fold, or some of each class.
+
+    Each class has its share of ``most`` rows, spread evenly over its rows, but at least two, of different
+    folds if possible: with fewer, the other folds could not describe it.
 
     Args:
         fold: (N,) ints, folds; -1 for rows that are left out.
-        most: Largest number of rows.
+        labels: (N,) ints, classes.
+        most: Number of rows above which some are chosen. With many small classes, more are returned.
     """
     rows = np.flatnonzero(fold >= 0)
-    return rows[:: max(math.ceil(len(rows) / most), 1)]
+    if len(rows) <= most:
+        return rows
+    chosen = []
+    for label in np.unique(labels[rows]).tolist():
+        of_class = rows[labels[rows] == label]
+        number = min(max(len(of_class) * most // len(rows), 2), len(of_class))
+        some = of_class[np.arange(number) * len(of_class) // number]
+        others = of_class[fold[of_class] != fold[some[0]]]
+        if len(others) and (fold[some] == fold[some[0]]).all():
+            some[-1] = others[0]
+        chosen.append(some)
+    return np.sort(np.concatenate(chosen))
 
 
 def fit_unknown(
@@ -119,7 +134,7 @@ def fit_unknown(
         return None
     known, energies = _normalised(features), _energy(logits)
     # BLAS in one thread: its bits depend on how many it has. The folds are what is done at the same time.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(num_cores()) as threads:
+    with one_blas_thread(), ThreadPoolExecutor(num_cores()) as threads:
         whole = threads.submit(fit_classes, known, labels, rank)
         distances = distances_out_of_fold(known, labels, fold, rank, threads)
         classes = whole.result()

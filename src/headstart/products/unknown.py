@@ -10,6 +10,7 @@ import numpy as np
 
 from headstart import tasks
 from headstart.answers.intervals import Interval, of_proportion
+from headstart.columns import counted
 from headstart.config import TrainConfig
 from headstart.data.split import Splits, unit_names
 from headstart.errors import ParityError
@@ -126,7 +127,7 @@ def find_unknown(
         out_of_fold: Calibrated answers for the training photos, if the features were not trained on them;
             otherwise None, and the score is fitted on validation photos.
         features_of: Returns the features of photos.
-        most: Largest number of training photos.
+        most: Number of training photos above which some of each class are used.
         rejected: If photos are scored by folds, for each training photo 1 if a score that was fitted without
             its fold rejects it, else 0; NaN if there were too few photos for such a score.
 
@@ -134,11 +135,11 @@ def find_unknown(
         The score; or, in a sentence, why there is none.
     """
     if out_of_fold is not None:
-        rows = rows_to_fit(out_of_fold.fold, most)
+        rows = rows_to_fit(out_of_fold.fold, _labels(splits.train), most)
         photos = [splits.train[row] for row in rows.tolist()]
         logits, fold = out_of_fold.outputs[rows], out_of_fold.fold[rows]
     else:
-        rows = rows_to_fit(np.zeros(len(splits.val), int))
+        rows = _rows_of(splits.val)
         photos, logits = [splits.val[row] for row in rows.tolist()], val_outputs[rows]
         fold = deal_folds(_labels(photos), _units(photos)) if photos else np.zeros(0, int)
     if reason := _too_few(photos, val_outputs.shape[1], "validation" if out_of_fold is None else "training"):
@@ -152,7 +153,7 @@ def find_unknown(
     if out_of_fold is None:
         is_rejected = rejected_out_of_fold(score.known, fold)
         return _judged(score, "val", photos, score(features, logits), is_rejected)
-    rows = rows_to_fit(np.zeros(len(splits.val), int))
+    rows = _rows_of(splits.val)
     val = [splits.val[row] for row in rows.tolist()]
     scores = score(features_of(val), val_outputs[rows])
     return _judged(score, "out-of-fold", val, scores, scores > score.threshold)
@@ -191,8 +192,15 @@ def _too_few(photos: Sequence[Record], num_classes: int, kind: str) -> str:
         return f"{_NONE}: this takes {FEWEST} {kind} photos, and there are {len(photos)}"
     num_missing = int((np.bincount(_labels(photos), minlength=num_classes) < 2).sum())
     if num_missing:
-        return f"{_NONE}: this takes two {kind} photos of each class, and {num_missing} classes have fewer"
+        missing = counted(num_missing, "class has", "classes have")
+        apart = " in different folds" if kind == "training" else ""  # others have no answer out of fold
+        return f"{_NONE}: this takes two {kind} photos of each class{apart}, and {missing} fewer"
     return ""
+
+
+def _rows_of(photos: Sequence[Record]) -> np.ndarray:
+    """Return the rows of validation photos that are used."""
+    return rows_to_fit(np.zeros(len(photos), int), _labels(photos))
 
 
 def _labels(photos: Sequence[Record]) -> np.ndarray:

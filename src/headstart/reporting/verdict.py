@@ -82,7 +82,8 @@ def _on_folds(contents: Contents) -> Html | None:
         within = f" ({_between(tuple(interval), '.3g')})" if interval else ""
         photos = counted(contents.metrics["answers"]["folds"], "other photo")
         score = f"By folds, on {photos}: {named_score(name, folds[name])}{within}. "
-    return paragraph(score + sentence_on_folds(folds["num_folds"]))
+    images = contents.metrics["images"]
+    return paragraph(score + sentence_on_folds(folds["num_folds"], images["train"], images["val"]))
 
 
 def _between(interval: Interval, digits: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from headstart import tasks
-from headstart.answers.by_folds import SCORES_OF
+from headstart.answers import by_folds
 from headstart.answers.estimates import estimates_of, metrics_of
 from headstart.answers.file import read_answers
 from headstart.answers.scores import scores_of, summary_of
@@ -46,7 +46,9 @@ class ByFolds:
         each = (self.answers[self.answers.fold == fold] for fold in range(self.num_folds))
         return {
             "num_folds": self.num_folds,
-            "scores_of": SCORES_OF,
+            "scores_of": by_folds.scores_of(
+                self.answers.split.count("train"), self.answers.split.count("val")
+            ),
             "by_fold": [{"num_photos": len(of_fold), **summary_of(of_fold, info)} for of_fold in each],
             **metrics_of(scores_of(self.answers, info), estimates_of(self.answers, info)),
         }
@@ -80,9 +82,11 @@ def read_folds(folder: Path, num_folds: int, info: ModelInfo, splits: Splits, ro
     }
     row_of = {path: row for row, path in enumerate(whole.path)}
     if len(row_of) != len(whole) or row_of.keys() != split_of.keys():
+        num_without = len(split_of.keys() - row_of.keys())
         raise RunFolderError(
-            f"The runs in {folder} have answered {len(whole):,} photos, and this run has {len(split_of):,} "
-            f"others or more: the photos have changed. Start a new run."
+            f"The runs in {folder} must have answered each of the {len(split_of):,} training and validation "
+            f"photos of this run once. They have {len(whole):,} answers, and {num_without:,} of these photos "
+            f"have none. Start a new run."
         )
     rows = np.array([row_of[path] for path in split_of])
     whole = whole[rows]

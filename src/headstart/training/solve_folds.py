@@ -126,13 +126,13 @@ def _rejected(
     if solved.out_of_fold is None or not is_plain or not is_wanted(setup.config, setup.listing.task):
         return np.nan
     answers = solved.out_of_fold.multiplied(factors)
-    chosen = rows_to_fit(answers.fold)
+    labels = np.array([photo.label for photo in photos])
+    chosen = rows_to_fit(answers.fold, labels)
     if len(chosen) < FEWEST:
         return np.nan
     photos = [photos[row] for row in chosen.tolist()]
     known, others = (
         np.stack([*features.plain.rows(((photo, 0) for photo in each), ())]) for each in (photos, scored)
     )
-    labels = np.array([photo.label for photo in photos])
-    score = fit_unknown(known, labels, answers.outputs[chosen], answers.fold[chosen])
+    score = fit_unknown(known, labels[chosen], answers.outputs[chosen], answers.fold[chosen])
     return np.nan if score is None else (score(others, logits) > score.threshold).astype(float)

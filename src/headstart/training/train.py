@@ -16,10 +16,10 @@ from headstart.data.decisions import read_decisions
 from headstart.environment import is_secondary
 from headstart.errors import ConfigError
 from headstart.findings.survey import with_near_duplicates
-from headstart.probe.outer_folds import split_photos
 from headstart.training.choose import choose, open_floor
 from headstart.training.findings import refuse_leaks
 from headstart.training.hand_over import hand_over
+from headstart.training.run.dealt import split_in_series
 from headstart.training.run.moved import moved, refuse_missing_photos
 from headstart.training.run.result import TrainResult
 from headstart.training.run.run_folder import FOLDS, STEPS, RunFolder
@@ -164,7 +164,8 @@ def _run(
         with stopwatch("features"):
             near = floor.near_duplicates(dataset.records)
         dataset = with_near_duplicates(dataset, near)
-        splits = split_photos(dataset, config, is_solved=floor.is_solved)
+        path = stopped or (Path(out) if out else None)
+        splits = split_in_series(dataset, config, path, is_solved=floor.is_solved)
         if config.strict:
             refuse_leaks(dataset, splits, near, decisions, watchers.say)
         floor.begin(out, dataset, splits, force=force)

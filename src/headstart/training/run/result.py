@@ -88,7 +88,7 @@ class TrainResult:
         if folds := self.metrics.get("folds"):
             num_photos = self.metrics["answers"]["folds"]
             lines.append(f"Folds: {_headline(folds)} on {counted(num_photos, 'photo')}")
-            lines.append(sentence_on_folds(folds["num_folds"]))
+            lines.append(sentence_on_folds(folds["num_folds"], images["train"], images["val"]))
             if tasks.of(self.metrics["task"]).has_labels:
                 lines.append("The thresholds were chosen on the same photos, so F1 is slightly optimistic.")
         else:

@@ -77,7 +77,8 @@ class LastFeatures:
 
         Those are kept that ``rows_to_fit`` chooses, so that they need no further pass.
         """
-        kept = set(rows_to_fit(np.zeros(len(photos), int)).tolist())
+        labels = np.array([photo.label for photo in photos])
+        kept = set(rows_to_fit(np.zeros(len(photos), int), labels).tolist())
         outputs = []
         for number, (photo, row) in enumerate(zip(photos, self._computed(photos), strict=True)):
             output, features = np.split(row, [self._info.num_outputs])

@@ -9,6 +9,7 @@ from typing import Final
 
 from headstart.config import TrainConfig
 from headstart.training.run.copied import copy_run, locked
+from headstart.training.run.dealt import begin_dealing
 from headstart.training.run.result import TrainResult
 from headstart.training.run.run_folder import FOLDS
 
@@ -42,6 +43,7 @@ def train_folds(config: TrainConfig, folder: Path, train: Train, say: Callable[[
         config = dataclasses.replace(config, max_minutes=max(round(config.max_minutes / num_runs, 2), 0.01))
         say(f"Each of the {num_runs} runs has the same share of the time: {config.max_minutes:g} minutes")
     with locked(folder / FOLDS):
+        begin_dealing(folder / FOLDS)
         for fold in range(1, num_folds + 1):
             say(f"Fold {fold} of {num_folds}: training without it")
             train(dataclasses.replace(config, fold=fold), folder / FOLDS / str(fold))
