@@ -48,6 +48,15 @@ REFUSED: dict[str, tuple[Mapping[str, Any], str, Mapping[str, Any], tuple[str, .
         {},
         ("'dog/0.png' does not exist", "cat/0.png' has its name", "several folders: 'dog', 'cat'", "remove"),
     ),
+    "a folder of another class, with a folder of the same name in it": (
+        {
+            **photos("cat/raw/0.png", "cat/raw/1.png"),
+            "t.csv": lines("image,label", "/home/dog/raw/0.png,dog", "cat/raw/1.png,cat"),
+        },
+        "t.csv",
+        {},
+        ("'/home/dog/raw/0.png' does not exist", "cat/raw/0.png' has its name", "'dog', 'cat'"),
+    ),
     "several folders of other names": (
         {**photos("x/0.png", "y/1.png"), "t.csv": lines("image,label", "dog/0.png,a", "cat/1.png,b")},
         "t.csv",
@@ -143,6 +152,14 @@ UNDERSTOOD: dict[str, tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, A
         {**photos("all/0.png", "all/1.png"), "t.csv": lines("image,label", "dog/0.png,a", "cat/1.png,b")},
         {},
         {"all/0.png": ("a", None), "all/1.png": ("b", None)},
+    ),
+    "a folder that was renamed, with photos deeper in their folders": (
+        {
+            **photos("b/1/raw/0.png", "b/2/raw/0.png"),
+            "t.csv": lines("image,label", "a/1/0.png,x", "/home/a/2/0.png,y"),
+        },
+        {},
+        {"b/1/raw/0.png": ("x", None), "b/2/raw/0.png": ("y", None)},
     ),
     "the option decides which flags are classes": (
         {**TWO, "t.csv": lines("image,price,sold,new", "a.png,3.5,0,1", "b.png,4,1,0")},

@@ -230,11 +230,11 @@ def _starts(path: str, version: tuple[int, int]) -> list[int]:
 
 
 def _column_of(place: RowAddress, version: tuple[int, int]) -> str | None:
-    """Return the path of the column of bytes; None if there is no such column."""
+    """Return the path of the column of bytes; None if there is no such column, or several could be meant."""
     columns = _photo_columns(place.path, version)
     if place.column is not None:
         return columns.get(place.column)
-    return next(iter(columns.values()), None)
+    return next(iter(columns.values())) if len(columns) == 1 else None
 
 
 def is_photo(kind: Any) -> bool:

@@ -89,7 +89,7 @@ class PhotoFinder:
                 outside = outside or (path if is_folder is False else "")
                 folder = folder or (path if is_folder else "")
             if found:
-                self._moved.add_folder(_parts(form))
+                self._moved.add_path(_parts(form)[:-1])
                 return found[0], _several(given, _different(found))
         guess = address if is_remote(address) else os.path.join(self._places[0], given)  # noqa: PTH118
         if os.path.islink(guess):  # noqa: PTH114
@@ -160,7 +160,7 @@ class PhotoFinder:
     def _by_name(self, given: str, form: str) -> tuple[str, str]:
         """Return the photo with a name, and why it is not found; both are empty if none has the name."""
         *folders, name = _parts(form) or [""]
-        self._moved.add_folder([*folders, name])
+        self._moved.add_path(folders)
         found = self._index.find(folders, name)
         if not found and (prefix := _UPLOAD.search(form)):
             folders, found = [], self._index.find([], form[prefix.end() :])
@@ -176,8 +176,7 @@ class PhotoFinder:
             return "", _several(given, found)
         self._num_by_name += 1
         self._example = self._example if self._example[0] else (given, found[0])
-        if folders and not self._index.has_folder(folders[-1]):
-            self._moved.add(given, found[0], self._index.folders_of(found[0]))
+        self._moved.add_photo(given, found[0], folders, self._index.folders_of(found[0]))
         return found[0], ""
 
     def _split_of(self, path: str) -> str | None:

@@ -115,8 +115,7 @@ def find_one_hot(path: str, table: Table, names: Sequence[str]) -> OneHot | None
         raise DataError(
             f"{path!r} has columns that contain 0 and 1 ({listed(list(map(repr, flags.columns)), 8)}) and "
             f"others ({listed(list(map(repr, others)), 8)}). Which are the labels? One-hot classes: "
-            f"{choose}. A column with names of classes: --label-column NAME. Numbers to predict: --target "
-            f"NAME"
+            f"{choose}. Names of classes: --label-column NAME. Numbers to predict: --target NAME"
         )
     if flags.wrong:
         name, (place, cell) = next(iter(flags.wrong.items()))

@@ -62,10 +62,6 @@ class Index:
             return found
         return best(found, lambda path: Path(path).name == name or Path(path).stem == name)
 
-    def has_folder(self, name: str) -> bool:
-        """Return whether a folder of this name holds photos at any depth."""
-        return folded(name) in self.folders
-
     def folders_of(self, path: str) -> list[str]:
         """Return the names of the folders from the root to a photo, folded."""
         return folded(path[len(self.root) :]).replace(os.sep, "/").strip("/").split("/")[:-1]
