@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import headstart as hs
 from headstart.cli import app
 from headstart.frozen.head_input import head_input
 from headstart.neighbours.among import Among, KnownPhoto
+from headstart.neighbours.similar import Finder
 
 PROBE: dict[str, Any] = {"recipe": "probe", "size_px": 32, "device": "cpu", "verbose": False}
 
@@ -122,6 +125,30 @@ def test_predict_names_them_in_every_format(trained: tuple[Path, Path], tmp_path
     out = tmp_path / "out.csv"
     CliRunner().invoke(app, [*command, "--out", str(out)])
     assert out.read_text("utf-8") == said["csv"]
+
+
+def test_similar_photos_do_not_wait_for_photos_that_come_later(trained: tuple[Path, Path]) -> None:
+    run, data = trained
+    photos = sorted((data / "test").rglob("*.jpg"))
+    predictor = hs.load(run)
+    some = [hs.Prediction("gone.jpg", error="gone"), *predictor.predict(photos), hs.Prediction(None)]
+    finder = Finder(predictor, 2, say=lambda _: None)
+    given = []
+
+    def slowly() -> Iterator[hs.Prediction]:
+        for each in some:
+            given.append(each)
+            time.sleep(0.05)
+            yield each
+
+    num_given = []
+    found = []
+    for each in finder.follow(slowly()):
+        found.append(each)
+        num_given.append(len(given))
+    assert [each.path for each in found] == [each.path for each in some]
+    assert [len(each.similar) for each in found] == [0, *([2] * len(photos)), 0]
+    assert num_given[0] < len(some)
 
 
 def test_the_report_shows_them_below_mistakes_unless_it_shows_no_photos(

@@ -285,6 +285,8 @@ class Predictor:
             return self._prediction(photo, row, top_k)
         answer, values = np.split(row, [len(row) - size[0] * size[1] - 1])
         found = self._prediction(photo, answer, top_k)
+        if found.error is not None:
+            return found
         try:
             return with_heat_map(found, values, size, size_of(photo), self.info.preprocessing)
         except ImageError as error:  # it has been read a moment ago

@@ -108,8 +108,9 @@ def map_in_order(
     try:
         for item in items:
             pending.append(pool.submit(function, item))
-            # Far enough ahead that a slow item at the front leaves the other threads with work.
-            if len(pending) > 4 * workers:
+            # Far enough ahead that a slow item at the front leaves the other threads with work. What is done
+            # does not wait for further items, which may come late, from a pipe for example.
+            if len(pending) > 4 * workers or pending[0].done():
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

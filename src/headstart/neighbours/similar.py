@@ -6,9 +6,10 @@ import dataclasses
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Final, cast
+from typing import cast
 
 import numpy as np
 
@@ -20,8 +21,6 @@ from headstart.neighbours.last_stage import LastStage
 from headstart.neighbours.listed import training_photos
 from headstart.neighbours.training_photos import open_among
 from headstart.tasks.prediction import Prediction, SimilarPhoto
-
-_AT_ONCE: Final = 32  # predictions in memory
 
 
 def similar(
@@ -84,11 +83,12 @@ class Finder:
         self._stage = LastStage(path, predictor.info)
         self._among = open_among(self._stage, photos, say)
 
-    def each(self, photos: Sequence[Photo]) -> Iterator[tuple[SimilarPhoto, ...] | ImageError]:
+    def each(self, photos: Iterable[Photo]) -> Iterator[tuple[SimilarPhoto, ...] | ImageError]:
         """Yield the similar photos of each photo, or why it cannot be read."""
         activations = self._stage.open(self._say, room=None)
+        photos, given = itertools.tee(photos)
         try:
-            for photo, (checked, row) in zip(photos, activations.stream(photos), strict=True):
+            for (checked, row), photo in zip(activations.stream(photos), given, strict=True):
                 if isinstance(row, np.ndarray):
                     yield self._among.nearest(row.reshape(-1), self._number, but=checked.sha256)
                 else:
@@ -98,16 +98,24 @@ class Finder:
 
     def follow(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
         """Yield predictions with the similar photos of their photos, which are read once more."""
-        predictions = iter(predictions)
-        while some := list(itertools.islice(predictions, _AT_ONCE)):
-            readable = [Photo(each.path) for each in some if each.path is not None and each.error is None]
-            found = self.each(readable)
-            for each in some:
-                if each.path is None or each.error is not None:
-                    yield each
-                    continue
-                nearest = next(found)
-                yield each if isinstance(nearest, ImageError) else dataclasses.replace(each, similar=nearest)
+        waiting: deque[Prediction] = deque()
+
+        def readable() -> Iterator[Photo]:
+            for each in predictions:
+                waiting.append(each)
+                if _has_photo(each):
+                    yield Photo(cast("str", each.path))
+
+        for nearest in self.each(readable()):
+            while not _has_photo(waiting[0]):
+                yield waiting.popleft()
+            each = waiting.popleft()
+            yield each if isinstance(nearest, ImageError) else dataclasses.replace(each, similar=nearest)
+        yield from waiting
+
+
+def _has_photo(prediction: Prediction) -> bool:
+    return prediction.path is not None and prediction.error is None
 
 
 def _print(text: str) -> None:
