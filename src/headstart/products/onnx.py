@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from headstart import tasks
 from headstart.files import write_whole
-from headstart.inference.model_file import ModelInfo, seal_onnx
+from headstart.inference.model_file import ModelInfo
+from headstart.inference.verify import seal_with_self_test
 from headstart.model.normalise import Normalise
 from headstart.model.spatial_head import upright
 from headstart.model.to_onnx import to_onnx
@@ -87,4 +88,4 @@ def write_onnx(model: Path, out: Path) -> None:
     """
     network, info = load_network(model)
     info = dataclasses.replace(info, unknown_threshold=None)
-    write_whole(out, seal_onnx(with_heat_map(onnx_graph(network, info), info).model, info))
+    write_whole(out, seal_with_self_test(with_heat_map(onnx_graph(network, info), info).model, info))
