@@ -13,8 +13,8 @@ from tests.colours import INFO, colours_model
 from headstart.errors import DamagedFileError
 from headstart.inference.model_file import ModelInfo, verify_onnx
 from headstart.inference.predictor import Predictor
+from headstart.inference.run_self_test import seal_with_self_test
 from headstart.inference.self_test import SelfTest, differences, inputs_of
-from headstart.inference.verify import seal_with_self_test
 from headstart.weight_files import WeightsSource
 
 PAGE = Path(__file__).parents[2] / "docs" / "other-languages.md"

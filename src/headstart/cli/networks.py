@@ -1,4 +1,4 @@
-"""``headstart inspect``, ``backbones`` and ``export``."""
+"""``headstart inspect``, ``backbones``, ``export`` and ``verify``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import headstart
-from headstart.cli.options import option
+from headstart.cli.options import Model, option
 from headstart.errors import requires_extra
 
 
@@ -67,3 +67,24 @@ def export(
     if exported.usage:
         print(exported.usage)
     print(f"Written: {exported.path}", file=sys.stderr)
+
+
+def verify(
+    model: Model,
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DATA", help="Photos of the run, to compare the answers with the run's own. Any folders."
+        ),
+    ] = None,
+) -> None:
+    """Verify a model file on this machine, and show what it says of itself.
+
+    Checks the checksum, the form, and the self-test in the file: four inputs that are made from a seed, whose
+    outputs may differ by 0.001. With photos, answers for them may differ by 0.001 from those in the run's
+    answers.csv. The exit code is 1 if a check fails.
+    """
+    result = headstart.verify(model, data)
+    print(result)
+    if not result.ok:
+        raise typer.Exit(1)

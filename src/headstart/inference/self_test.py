@@ -102,7 +102,7 @@ def differences(self_test: SelfTest, found: Mapping[str, np.ndarray], scale: np.
     """
     result = {}
     for name, rows in self_test.outputs.items():
-        expected = np.array(rows, np.float64)
+        expected = np.array(rows, np.float32).astype(np.float64)
         actual = found.get(name)
         if actual is None or actual.shape != expected.shape:
             result[name] = float("inf")

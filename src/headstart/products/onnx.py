@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from headstart import tasks
 from headstart.files import write_whole
 from headstart.inference.model_file import ModelInfo
-from headstart.inference.verify import seal_with_self_test
+from headstart.inference.run_self_test import seal_with_self_test
 from headstart.model.normalise import Normalise
 from headstart.model.spatial_head import upright
 from headstart.model.to_onnx import to_onnx

@@ -19,8 +19,8 @@ from headstart.data.split import Splits
 from headstart.errors import ExportError, shell_command
 from headstart.inference.model_file import ModelInfo, seal_onnx
 from headstart.inference.predictor import Predictor
+from headstart.inference.run_self_test import seal_with_self_test
 from headstart.inference.runtime import CPU, Provider, fastest_providers
-from headstart.inference.verify import seal_with_self_test
 from headstart.model.stages_head import read_stages, settled
 from headstart.probe.photos import OutOfFold
 from headstart.probe.unknown_graph import with_unknown

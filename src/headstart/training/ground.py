@@ -28,8 +28,8 @@ from headstart.frozen.onnx_file.check import check_on_files
 from headstart.frozen.prefix import ACTIVATIONS
 from headstart.inference.model_file import ModelInfo
 from headstart.inference.predictor import Predictor
+from headstart.inference.run_self_test import seal_with_self_test
 from headstart.inference.runtime import CPU
-from headstart.inference.verify import seal_with_self_test
 from headstart.probe.assemble import assemble, describe, head_inputs
 from headstart.probe.photos import OutOfFold, SolvedPhotos, solve_photos
 from headstart.probe.unknown_graph import with_unknown
