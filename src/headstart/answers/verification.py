@@ -15,10 +15,15 @@ from headstart.columns import align, counted, listed
 from headstart.inference.model_file import ModelInfo
 from headstart.inference.self_test import NUM_INPUTS, TOLERANCE
 
-PHOTO_TOLERANCE: Final = 1e-3
-"""Largest difference of an answer for a photo that passes: see ``Agreement``."""
+_TOLERANCES: Final = {"float16": 0.03}
+_USUAL_TOLERANCE: Final = 1e-3
 
 _MOST_NAMED: Final = 10
+
+
+def photo_tolerance(info: ModelInfo) -> float:
+    """Return the largest difference of an answer for a photo that passes: see ``Agreement``."""
+    return _TOLERANCES.get(info.stored_as, _USUAL_TOLERANCE)
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,7 +85,7 @@ class Verification:
             yield (
                 "photos",
                 f"{counted(self.agreement.num_photos, 'photo')}: largest difference "
-                f"{self.agreement.max_difference:.2g}, {PHOTO_TOLERANCE:g} is allowed; "
+                f"{self.agreement.max_difference:.2g}, {photo_tolerance(self.info):g} is allowed; "
                 f"{counted(len(self.agreement.changed), 'changed answer')}",
             )
 
@@ -102,6 +107,7 @@ def _description(info: ModelInfo) -> Iterator[tuple[str, str]]:
     ]
     if info.weights and info.weights != info.weights_from:
         facts.append(f"SHA-256 {info.weights}")
+    facts.append(f"stored as {info.stored_as}")
     yield "weights", ", ".join(facts)
     given = info.preprocessing
     part = f" of {given.crop_fraction:g} of the shorter side" if given.resize == "crop" else ""

@@ -14,9 +14,9 @@ from headstart import tasks
 from headstart.answers.agreement import Agreement, agreement
 from headstart.answers.runs import read_run
 from headstart.answers.table import Answers
-from headstart.answers.verification import PHOTO_TOLERANCE, Verification
+from headstart.answers.verification import Verification, photo_tolerance
 from headstart.columns import counted, listed
-from headstart.errors import DataError, ImageError, UsageError
+from headstart.errors import DataError, ImageError, UsageError, shell_command
 from headstart.files import given_path
 from headstart.images.decode import image_size
 from headstart.images.photo import Photo
@@ -54,7 +54,8 @@ def verify(model: str | os.PathLike[str], data: str | os.PathLike[str] | None = 
     predictor = load(model)
     assert predictor.path is not None
     path = Path(predictor.path)
-    failures, notes = [], []
+    failures: list[str] = []
+    notes: list[str] = []
     found = predictor.self_test_outputs()
     self_test, info = predictor.info.self_test, predictor.info
     by_output = {} if self_test is None else differences(self_test, found, np.array(info.scale[1]))
@@ -71,55 +72,76 @@ def verify(model: str | os.PathLike[str], data: str | os.PathLike[str] | None = 
     seconds = time.perf_counter() - begun
     compared = None
     if data is not None:
-        compared = _compare(predictor, path.parent, given_path(data, "data", "photos"), failures, notes)
+        photos = given_path(data, "data", "photos")
+        compared, problems, more = compare_with_run(predictor, path.parent, photos)
+        failures += problems
+        notes += more
     return Verification(path, info, by_output, seconds, compared, tuple(failures), tuple(notes))
 
 
-def _compare(predictor: Predictor, run: Path, data: Path, failures: list[str], notes: list[str]) -> Agreement:
-    """Compare answers for photos with those of their run, and add to failures and notes."""
+def compare_with_run(
+    predictor: Predictor, run: Path, data: Path, sources: Sequence[str] = ("val", "test")
+) -> tuple[Agreement, list[str], list[str]]:
+    """Compare a model's answers for photos, from their bytes, with those in ``answers.csv``.
+
+    Args:
+        predictor: The model.
+        run: The folder of a finished run.
+        data: Folder with the photos, or a file in it.
+        sources: Which rows are compared.
+
+    Returns:
+        The comparison, a sentence for each way in which the answers differ too much, and one for what could
+        not be compared.
+
+    Raises:
+        UsageError: The run has no such rows.
+        DataError: None of the photos are in the folder.
+    """
     answers = read_run(run, str(run)).answers
-    answers = answers[np.isin(answers.source, ["val", "test"])]
+    answers = answers[np.isin(answers.source, sources)]
     if not len(answers):
         raise UsageError(
             f"The run in {run} has no answers of model.onnx for validation or test photos to compare with. "
-            f"Leave out the photos: headstart verify {run}"
+            f"Leave out the photos: {shell_command('verify', run)}"
         )
     photos = _photos(answers, data)
     if not photos:
         raise DataError(
-            f"None of the {counted(len(answers), 'validation and test photo')} of the run are in "
+            f"None of the {counted(len(answers), 'validation or test photo')} of the run are in "
             f"{str(data)!r}; the first is {answers.path[0]}. Name the folder with these photos, unchanged."
         )
+    notes = []
     if missing := len(answers) - len(photos):
         notes.append(f"{counted(missing, 'photo')} of the run were not found, and not compared.")
-    answers = answers[np.array(sorted(photos))]
-    found = _found(predictor, answers, [photos[row] for row in sorted(photos)], failures)
-    failures += failures_of(found)
-    return found
+    rows = sorted(photos)
+    found, problems = _found(predictor, answers[np.array(rows)], [photos[row] for row in rows])
+    return found, [*problems, *_problems(found, photo_tolerance(predictor.info))], notes
 
 
-def failures_of(found: Agreement) -> Iterator[str]:
+def _problems(found: Agreement, tolerance: float) -> Iterator[str]:
     """Yield a sentence for each way in which answers differ too much."""
-    if not found.max_difference <= PHOTO_TOLERANCE:
+    if not found.max_difference <= tolerance:  # NaN counts as a difference
         yield (
             f"The answer for {found.worst} differs by {found.max_difference:.2g} from that of the run, and "
-            f"{PHOTO_TOLERANCE:g} is allowed. Compare the versions of Pillow and ONNX Runtime with those of "
-            f"the run: they are listed under 'made with'."
+            f"{tolerance:g} is allowed. Compare the versions of Pillow and ONNX Runtime with those of the "
+            f"run, which headstart verify shows under 'made with'."
         )
-    clear = [each for each in found.changed if each.margin > PHOTO_TOLERANCE]
+    clear = [each for each in found.changed if each.margin > tolerance]
     if clear:
         yield (
-            f"{counted(len(clear), 'answer')} with a margin above {PHOTO_TOLERANCE:g} changed, the first for "
+            f"{counted(len(clear), 'answer')} with a margin above {tolerance:g} changed, the first for "
             f"{clear[0].path}."
         )
 
 
-def _found(predictor: Predictor, answers: Answers, photos: Sequence[Photo], failures: list[str]) -> Agreement:
-    """Answer photos from their bytes, and compare with N answers."""
+def _found(predictor: Predictor, answers: Answers, photos: Sequence[Photo]) -> tuple[Agreement, list[str]]:
+    """Answer photos from their bytes, and compare with N answers; say which photos cannot be read."""
     rows = list(predictor.outputs(photos))
     unreadable = [str(row) for row in rows if isinstance(row, Exception)]
+    problems: list[str] = []
     if unreadable:
-        failures.append(
+        problems.append(
             f"{counted(len(unreadable), 'photo')} cannot be read: {listed(unreadable, _MOST_NAMED)}"
         )
     kept = [index for index, row in enumerate(rows) if not isinstance(row, Exception)]
@@ -133,11 +155,11 @@ def _found(predictor: Predictor, answers: Answers, photos: Sequence[Photo], fail
     after = np.array([rows[index] for index in kept], np.float32).reshape(len(kept), info.num_outputs)
     after = tasks.of(info.task).in_photo(after, records, info)
     answers = answers[np.array(kept, int)]
-    return agreement(info, list(answers.path), answers.outputs, after, sizes)
+    return agreement(info, list(answers.path), answers.outputs, after, sizes), problems
 
 
 def _photos(answers: Answers, data: Path) -> dict[int, Photo]:
-    """Find photos by their content: under their names first, then anywhere in the folder.
+    """Find photos by their content: under their names first, then anywhere in the folder, if it is one.
 
     Returns:
         Photo by row of the answers.
@@ -150,8 +172,8 @@ def _photos(answers: Answers, data: Path) -> dict[int, Photo]:
         for row, (photo, digest) in enumerate(zip(named, digests, strict=True))
         if digest == answers.sha256[row]
     }
-    if len(found) < len(named):
-        others = [Photo(path) for path in find_images(folder)]
+    if len(found) < len(named) and data.is_dir():
+        others = [Photo(path) for path in find_images(data)]
         by_digest = dict(zip(map_in_order(_digest, others), others, strict=True))
         for row, sha256 in enumerate(answers.sha256):
             if row not in found and sha256 in by_digest:

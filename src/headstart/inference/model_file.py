@@ -59,6 +59,7 @@ class ModelInfo:
         groups: Digests of the groups of the training photos, ascending: see ``answers/groups.py``. Empty
             without groups, or if there are more than 1,000.
         num_groups: Number of these groups.
+        stored_as: Type of the stored weights: ``"float32"``, or ``"float16"`` in a ``model-fp16.onnx``.
         self_test: Inputs made from a seed and the outputs of this file for them; None in a file of weights
             and in files of older versions.
         versions: Versions of Python and of the packages that created the file, by name.
@@ -80,6 +81,7 @@ class ModelInfo:
     unknown_threshold: float | None = None
     groups: tuple[str, ...] = ()
     num_groups: int = 0
+    stored_as: str = "float32"
     self_test: SelfTest | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
