@@ -105,6 +105,7 @@ def test_the_help_names_every_command_and_each_has_an_example() -> None:
         "inspect",
         "backbones",
         "export",
+        "verify",
         "features",
         "cache",
         "check",

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from headstart.answers.evaluate import evaluate
     from headstart.answers.evaluation import Evaluation
     from headstart.answers.table import Answers
+    from headstart.answers.verification import Verification
+    from headstart.answers.verify import verify
     from headstart.config import (
         CheckSettings,
         FeatureSettings,
@@ -134,6 +136,7 @@ __all__ = [
     "TrainingError",
     "UnknownBackboneError",
     "UsageError",
+    "Verification",
     "Watcher",
     "WeightsError",
     "augment",
@@ -158,6 +161,7 @@ __all__ = [
     "stages",
     "train",
     "unfreeze",
+    "verify",
 ]
 
 _MODULES = {
@@ -169,6 +173,8 @@ _MODULES = {
         "answers.evaluate": ["evaluate"],
         "answers.evaluation": ["Evaluation"],
         "answers.table": ["Answers"],
+        "answers.verification": ["Verification"],
+        "answers.verify": ["verify"],
         "config": [
             *("CheckSettings", "FeatureSettings", "PhaseConfig", "RecommendSettings", "TrainConfig"),
             "TrainSettings",

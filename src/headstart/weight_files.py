@@ -95,6 +95,13 @@ class WeightsSource:
         """Identifier of the weights in model files and checkpoints: the SHA-256, or the kind without one."""
         return self.sha256 or self.kind
 
+    @property
+    def origin(self) -> str:
+        """Origin of the weights in model files: ``"official"``, those that the library publishes under the
+        name of the backbone, whichever copy was read; ``"file"``, ``"random"`` or ``"own network"``.
+        """
+        return "official" if self.kind in ("package", "cache", "download", "export") else self.kind
+
     def __str__(self) -> str:
         makers = ", ".join(f"{name} {version}" for name, version in self.exported_by.items())
         place = f"in Headstart's cache, made by {makers}" if self.kind == "export" else self.path

@@ -35,6 +35,7 @@ for _name, _command, _example in (
     ("backbones", networks.backbones, "--installed"),
     ("augment", photos.augment, "photos --recipe my-recipe.toml --out sheet.png"),
     ("export", networks.export, "runs/photos --to pth --out model.pth"),
+    ("verify", networks.verify, "runs/photos"),
     ("features", photos.features, "photos --out features.npz"),
     ("cache", cache.cache, "--clear"),
 ):

@@ -1,4 +1,4 @@
-"""``headstart inspect``, ``backbones`` and ``export``."""
+"""``headstart inspect``, ``backbones``, ``export`` and ``verify``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import headstart
-from headstart.cli.options import option
+from headstart.cli.options import Model, option
 from headstart.errors import requires_extra
 
 
@@ -18,6 +18,7 @@ class ExportFormat(StrEnum):
     """What a trained model can be written as."""
 
     ONNX = "onnx"
+    ONNX_FP16 = "onnx-fp16"
     PTH = "pth"
     TEST_VECTOR = "test-vector"
 
@@ -50,7 +51,7 @@ def export(
         Path | None,
         option(
             "File to write; of a test vector, a new folder.",
-            "model.onnx, model.pth or test-vector in the run folder",
+            "model.onnx, model-fp16.onnx, model.pth or test-vector in the run folder",
         ),
     ] = None,
     photo: Annotated[
@@ -61,9 +62,38 @@ def export(
     """Write a trained model in another format. For pth, also prints code that loads it without Headstart.
 
     A test vector is a folder with a photo, its pixels at network size and the model's outputs as plain files,
-    to check programs in other languages. The other formats need headstart[train].
+    to check programs in other languages. onnx-fp16 is model.onnx with weights in 16 bits, half the size;
+    everything is still computed in 32 bits. onnx and pth need headstart[train].
+
+    ONNX files are compared with the run on its validation photos, if they are on this machine. Prints the
+    largest difference and every changed answer.
     """
     exported = headstart.export(model, to.value, out, photo=photo)
     if exported.usage:
         print(exported.usage)
+    if exported.parity is not None:
+        print(exported.parity_text)
+    elif exported.path.suffix == ".onnx":
+        print("headstart: not compared: the run's validation photos are not here", file=sys.stderr)
     print(f"Written: {exported.path}", file=sys.stderr)
+
+
+def verify(
+    model: Model,
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DATA", help="Photos of the run, to compare the answers with the run's own. Any folders."
+        ),
+    ] = None,
+) -> None:
+    """Verify a model file, and show what it says.
+
+    Checks the checksum, the form, and the self-test in the file: four inputs that are made from a seed, whose
+    outputs may differ by 0.001. With photos, answers for them may differ by 0.001 from those in the run's
+    answers.csv. The exit code is 1 if a check fails.
+    """
+    result = headstart.verify(model, data)
+    print(result)
+    if not result.ok:
+        raise typer.Exit(1)

@@ -19,8 +19,9 @@ from typing import Final
 from headstart import tasks
 from headstart.errors import ConfigError, DamagedFileError, HeadstartError, UsageError, shell_command
 from headstart.images.settings import Preprocessing
+from headstart.inference.self_test import SelfTest
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """Increased whenever an attribute is added to ``ModelInfo``, so that an older Headstart can report what it
 needs.
 """
@@ -44,6 +45,8 @@ class ModelInfo:
         class_names: Names of the classes, in the order of the outputs.
         preprocessing: How photos are converted into the network's input.
         weights: SHA-256 of the pretrained weights, or ``"random"``.
+        weights_from: Origin of the pretrained weights: see ``WeightsSource.origin``; empty if unknown.
+        licence: Licence of the pretrained weights, as their publisher states it; empty if unknown.
         head: ``"linear"``; ``"stages"``, a linear layer that also reads earlier stages; ``"spatial"``; or
             ``"own"`` for a user's own network.
         stages: Names of the earlier stages that a head of the kind ``"stages"`` reads.
@@ -56,6 +59,9 @@ class ModelInfo:
         groups: Digests of the groups of the training photos, ascending: see ``answers/groups.py``. Empty
             without groups, or if there are more than 1,000.
         num_groups: Number of these groups.
+        stored_as: Type of the stored weights: ``"float32"``, or ``"float16"`` in a ``model-fp16.onnx``.
+        self_test: Inputs made from a seed and the outputs of this file for them; None in a file of weights
+            and in files of older versions.
         versions: Versions of Python and of the packages that created the file, by name.
         format: Format number of this description.
     """
@@ -65,6 +71,8 @@ class ModelInfo:
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
     weights: str = ""
+    weights_from: str = ""
+    licence: str = ""
     head: str = "linear"
     stages: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
@@ -73,6 +81,8 @@ class ModelInfo:
     unknown_threshold: float | None = None
     groups: tuple[str, ...] = ()
     num_groups: int = 0
+    stored_as: str = "float32"
+    self_test: SelfTest | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
@@ -90,6 +100,7 @@ class ModelInfo:
         """Return compact JSON, the same for equal values, in ASCII so that it is safe in any file."""
         fields = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
         fields |= {"preprocessing": self.preprocessing.to_dict(), "versions": dict(self.versions)}
+        fields["self_test"] = self.self_test and self.self_test.to_dict()
         return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -112,6 +123,8 @@ class ModelInfo:
                 fields[name] = tuple(fields.get(name, ()))
             mean, std = fields.get("scale", ((), ()))
             fields["scale"] = tuple(mean), tuple(std)
+            if fields.get("self_test") is not None:
+                fields["self_test"] = SelfTest.from_dict(fields["self_test"])
             return cls(**fields)
         except (ValueError, KeyError, TypeError, ConfigError) as error:
             raise DamagedFileError(

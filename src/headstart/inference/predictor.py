@@ -31,7 +31,9 @@ from headstart.inference.heat_map import (
     with_heat_map,
 )
 from headstart.inference.model_file import ModelInfo, open_onnx, verify_onnx
+from headstart.inference.run_self_test import outputs_of
 from headstart.inference.runtime import Failure, Provider, Row, fastest_providers, map_images, open_session
+from headstart.inference.self_test import SEED
 from headstart.tasks.prediction import Prediction
 
 # One photo a call: nothing is computed on padding, and 4 a call would be only 2 % faster with ResNet-18 or
@@ -239,6 +241,11 @@ class Predictor:
         for _, row in self._run(names, photos):
             assert row is not None  # every photo is computed on
             yield row
+
+    def self_test_outputs(self) -> dict[str, np.ndarray]:
+        """Return the outputs for the inputs of the self-test, (4, D) float32 by name: see ``SelfTest``."""
+        seed = self.info.self_test.seed if self.info.self_test else SEED
+        return outputs_of(self._session, seed, self.info.preprocessing.size_px)
 
     def _run(self, outputs: Sequence[str], photos: Iterable[PhotoLike]) -> Iterator[tuple[Photo, Row]]:
         """Yield each photo with its outputs of these names, one after the other."""

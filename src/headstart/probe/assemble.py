@@ -35,6 +35,8 @@ def describe(backbone: OnnxBackbone, dataset: Dataset, reading: Reading, scale: 
         task=dataset.task,
         backbone=backbone.name,
         weights=backbone.weights,
+        weights_from=backbone.source.origin,
+        licence=backbone.source.licence,
         class_names=dataset.class_names,
         preprocessing=backbone.preprocessing,
         head="stages" if reading.stages else "linear",

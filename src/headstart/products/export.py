@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import os
 import shlex
@@ -9,19 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
+from headstart.answers.agreement import Agreement
 from headstart.errors import ConfigError, UsageError, did_you_mean, requires_extra
-from headstart.files import EXPORTS, given_path, refuse_to_write
+from headstart.files import EXPORTS, given_path, refuse_to_write, write_whole
 from headstart.images.photo import Photo
 from headstart.inference.model_file import (
     info_of_safetensors,
     is_headstart_model,
+    open_onnx,
     refuse_native,
     refuse_to_build,
 )
 from headstart.inference.predictor import Predictor, load
+from headstart.inference.run_self_test import seal_with_self_test
+from headstart.products.parity_with_run import parity_text, parity_with_run
 from headstart.products.test_vector import write_test_vector
 
-ExportFormat: TypeAlias = Literal["onnx", "pth", "test-vector"]
+ExportFormat: TypeAlias = Literal["onnx", "onnx-fp16", "pth", "test-vector"]
 FORMATS: Final[tuple[str, ...]] = get_args(ExportFormat)
 """What a trained model can be written as."""
 
@@ -33,13 +38,21 @@ class Exported:
     Attributes:
         path: The file; of a test vector, its folder.
         usage: Lines of Python that load a pth without Headstart and prepare an image for it; else empty.
+        parity: Of ONNX files: how far the answers for the run's validation photos are from those of the run;
+            None if the photos are not on this machine.
     """
 
     path: Path
     usage: str = ""
+    parity: Agreement | None = None
+
+    @property
+    def parity_text(self) -> str:
+        """The largest difference and every changed answer, in words; empty without a comparison."""
+        return "" if self.parity is None else parity_text(self.parity)
 
     def __repr__(self) -> str:
-        return "\n".join(filter(None, [f"Written: {self.path}", self.usage]))
+        return "\n".join(filter(None, [f"Written: {self.path}", self.usage, self.parity_text]))
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""
@@ -54,16 +67,17 @@ def export(
     *,
     photo: str | os.PathLike[str] | None = None,
 ) -> Exported:
-    """Write the trained model of a run in another form. Needs PyTorch, except for a test vector.
+    """Write the trained model of a run in another form. ``onnx`` and ``pth`` need PyTorch.
 
     Args:
         run: A run folder, or what ``load`` returned for one.
-        to: ``"onnx"`` for a ``model.onnx`` as training writes it, ``"pth"`` for a state dict in the names of
-            the backbone's library, ``"test-vector"`` for a folder with a photo, its pixels at network size
-            and the outputs of ``model.onnx``, to check programs in other languages.
-        out: The file to write; by default ``model.onnx`` or ``model.pth`` in the run folder. A file that is
-            there is replaced where it was named, or is a model of Headstart's. Of a test vector, the folder:
-            new or empty, by default ``test-vector`` in the run folder.
+        to: ``"onnx"`` for a ``model.onnx`` as training writes it; ``"onnx-fp16"`` for one with weights in
+            16 bits, half the size, which computes in 32 bits as before; ``"pth"`` for a state dict in the
+            names of the backbone's library; ``"test-vector"`` for a folder with a photo, its pixels at
+            network size and the outputs of ``model.onnx``, to check programs in other languages.
+        out: The file to write; by default ``model.onnx``, ``model-fp16.onnx`` or ``model.pth`` in the run
+            folder. A file that is there is replaced where it was named, or is a model of Headstart's. Of a
+            test vector, the folder: new or empty, by default ``test-vector`` in the run folder.
         photo: The photo of a test vector; by default one that is made from a seed.
 
     Raises:
@@ -72,6 +86,8 @@ def export(
         ImageError: The photo cannot be read.
         MissingPackageError: PyTorch is not installed.
         DamagedFileError: The run's model is not as it was written.
+        ParityError: The answers of an ONNX file for the run's validation photos are too far from those of the
+            run: more than 0.03 for ``onnx-fp16``, else 0.001. Nothing is written.
     """
     if to not in FORMATS:
         allowed = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
@@ -81,6 +97,8 @@ def export(
     if photo is not None:
         raise UsageError(f"photo is for a test vector; to is {to!r}. Remove it, or set to='test-vector'.")
     folder = _folder_of(run)
+    if to == "onnx-fp16":
+        return _export_half(load(folder), folder, out)
     weights, written = folder / "model.safetensors", folder / "model.onnx"
     if not weights.is_file():
         raise UsageError(
@@ -92,23 +110,42 @@ def export(
         refuse_native(weights, info)
     otherwise = f"{written} needs no PyTorch: use it, or copy it, as it is." if written.is_file() else ""
     with requires_extra("train", "The command export", otherwise):
-        from headstart.products.onnx import write_onnx
+        from headstart.products.onnx import sealed_onnx
         from headstart.products.pth import write_pth
 
     path = _file(folder, to, out)
     refuse_to_write(path, EXPORTS)
     if to == "pth":
         return Exported(path, write_pth(weights, path))
-    write_onnx(weights, path)
-    return Exported(path)
+    return _write_with_parity(sealed_onnx(weights), folder, path)
+
+
+def _export_half(predictor: Predictor, folder: Path, out: str | os.PathLike[str] | None) -> Exported:
+    from headstart.products.half import with_half_weights
+
+    path = _file(folder, "onnx-fp16", out)
+    refuse_to_write(path, EXPORTS)
+    if predictor.info.stored_as != "float32":
+        raise UsageError(f"The weights in {predictor.path} are already stored as {predictor.info.stored_as}.")
+    assert predictor.path is not None
+    model, info = open_onnx(predictor.path)
+    half = seal_with_self_test(with_half_weights(model), dataclasses.replace(info, stored_as="float16"))
+    return _write_with_parity(half, folder, path)
+
+
+def _write_with_parity(model: bytes, folder: Path, path: Path) -> Exported:
+    """Compare a sealed model file with the run on the validation photos, if they are here, and write it."""
+    parity = parity_with_run(Predictor.from_bytes(model), folder)
+    write_whole(path, model)
+    return Exported(path, parity=parity)
 
 
 def _file(folder: Path, to: ExportFormat, out: str | os.PathLike[str] | None) -> Path:
     """Return the file to write; raise ``UsageError`` if by default it would replace somebody else's."""
     if out is not None:
         return given_path(out, "out", "the output file")
-    path = folder / f"model.{to}"
-    if path.exists() and not (to == "onnx" and is_headstart_model(path)):
+    path = folder / ("model-fp16.onnx" if to == "onnx-fp16" else f"model.{to}")
+    if path.exists() and not (path.suffix == ".onnx" and is_headstart_model(path)):
         raise UsageError(
             f"{path} already exists. To replace it, add --out {shlex.quote(str(path))} (in Python: "
             f"out={str(path)!r}); to keep it, name another file."

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from headstart import tasks
-from headstart.files import write_whole
-from headstart.inference.model_file import ModelInfo, seal_onnx
+from headstart.inference.model_file import ModelInfo
+from headstart.inference.run_self_test import seal_with_self_test
 from headstart.model.normalise import Normalise
 from headstart.model.spatial_head import upright
 from headstart.model.to_onnx import to_onnx
@@ -80,11 +80,11 @@ def output_names(info: ModelInfo) -> tuple[str, ...]:
     return tasks.of(info.task).file_outputs(info.num_box_classes)
 
 
-def write_onnx(model: Path, out: Path) -> None:
-    """Export a ``model.safetensors`` as a sealed ONNX file.
+def sealed_onnx(model: Path) -> bytes:
+    """Export a ``model.safetensors`` as a sealed ONNX file, and return its bytes.
 
     It has no output ``unknown``, because the file of weights does not hold what that needs.
     """
     network, info = load_network(model)
     info = dataclasses.replace(info, unknown_threshold=None)
-    write_whole(out, seal_onnx(with_heat_map(onnx_graph(network, info), info).model, info))
+    return seal_with_self_test(with_heat_map(onnx_graph(network, info), info).model, info)

@@ -19,6 +19,7 @@ from headstart.data.split import Splits
 from headstart.errors import ExportError, shell_command
 from headstart.inference.model_file import ModelInfo, seal_onnx
 from headstart.inference.predictor import Predictor
+from headstart.inference.run_self_test import seal_with_self_test
 from headstart.inference.runtime import CPU, Provider, fastest_providers
 from headstart.model.stages_head import read_stages, settled
 from headstart.probe.photos import OutOfFold
@@ -99,7 +100,7 @@ def finish(
     if has_changed:
         info = with_thresholds(info, splits.val, outputs)
     heat_map = with_heat_map(graph, info)
-    model = seal_onnx(heat_map.model, info)
+    model = seal_with_self_test(heat_map.model, info)
     finished = Predictor.from_bytes(model, providers=providers)
     if isinstance(unknown, Unknown):
         unknown.refuse_disagreement(finished, is_on_cpu=providers == CPU)
@@ -247,6 +248,8 @@ def _info(setup: Setup, dataset: Dataset, network: nn.Module) -> ModelInfo:
         task=dataset.task,
         backbone=setup.backbone.full_name,
         weights=setup.weights.identity,
+        weights_from=setup.weights.origin,
+        licence=setup.weights.licence,
         class_names=dataset.class_names,
         preprocessing=setup.preprocessing,
         head=head,

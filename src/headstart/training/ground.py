@@ -26,8 +26,9 @@ from headstart.errors import ParityError
 from headstart.findings.survey import near_pairs
 from headstart.frozen.onnx_file.check import check_on_files
 from headstart.frozen.prefix import ACTIVATIONS
-from headstart.inference.model_file import ModelInfo, seal_onnx
+from headstart.inference.model_file import ModelInfo
 from headstart.inference.predictor import Predictor
+from headstart.inference.run_self_test import seal_with_self_test
 from headstart.inference.runtime import CPU
 from headstart.probe.assemble import assemble, describe, head_inputs
 from headstart.probe.photos import OutOfFold, SolvedPhotos, solve_photos
@@ -266,7 +267,7 @@ def _write_model(
         info = replace(info, unknown_threshold=unknown.score.threshold)
     explained = with_heat_map(graph, info)
     save_head(run.path / "model.safetensors", backbone, head.weight, head.bias, info)
-    model = seal_onnx(explained.model, info)
+    model = seal_with_self_test(explained.model, info)
     predictor = Predictor.from_bytes(model, providers=CPU)
     photos = splits.val or splits.train
     step = math.ceil(len(photos) / _PARITY_PHOTOS)
