@@ -56,9 +56,15 @@ def verify(model: str | os.PathLike[str], data: str | os.PathLike[str] | None = 
     path = Path(predictor.path)
     failures: list[str] = []
     notes: list[str] = []
-    found = predictor.self_test_outputs()
     self_test, info = predictor.info.self_test, predictor.info
-    by_output = {} if self_test is None else differences(self_test, found, np.array(info.scale[1]))
+    found: dict[str, np.ndarray] = {}
+    try:
+        found = predictor.self_test_outputs()
+    except Exception as error:  # ONNX Runtime's exceptions have no base class of their own
+        failures.append(f"ONNX Runtime cannot run the model: {str(error).strip().splitlines()[0]}")
+    by_output = (
+        {} if self_test is None or failures else differences(self_test, found, np.array(info.scale[1]))
+    )
     wrong = [f"{name} by {each:.2g}" for name, each in by_output.items() if not each <= TOLERANCE]  # or NaN
     if wrong:
         failures.append(

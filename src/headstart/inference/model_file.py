@@ -113,11 +113,15 @@ class ModelInfo:
         """
         try:
             fields = json.loads(text)
+            if type(fields["format"]) is not int:
+                raise TypeError(f"format is {fields['format']!r}; it must be an integer")
             if fields["format"] > FORMAT:
                 raise UsageError(
                     f"The model was written by a newer Headstart, in format {fields['format']}; this one "
                     f"reads up to {FORMAT}. Upgrade with: pip install --upgrade headstart"
                 )
+            if fields["task"] not in tasks.TASKS:
+                raise ValueError(f"task is {fields['task']!r}")
             fields["preprocessing"] = Preprocessing.from_dict(fields["preprocessing"])
             for name in ("class_names", "targets", "thresholds", "stages", "groups"):
                 fields[name] = tuple(fields.get(name, ()))
@@ -126,9 +130,10 @@ class ModelInfo:
             if fields.get("self_test") is not None:
                 fields["self_test"] = SelfTest.from_dict(fields["self_test"])
             return cls(**fields)
-        except (ValueError, KeyError, TypeError, ConfigError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError) as error:
+            reason = f"{error} is missing" if isinstance(error, KeyError) else error
             raise DamagedFileError(
-                f"The model's description is not as Headstart writes it: {error}"
+                f"The model's description is not as Headstart writes it: {reason}"
             ) from error
 
 
@@ -194,7 +199,10 @@ def verify_onnx(model: bytes, *, name: str) -> ModelInfo:
         raise DamagedFileError(
             f"{name} is damaged: its content does not match its checksum. {_repair(Path(name))}"
         )
-    return ModelInfo.from_json(_info_text(model))
+    try:
+        return ModelInfo.from_json(_info_text(model))
+    except (UsageError, DamagedFileError) as error:
+        raise type(error)(f"{name} is refused. {error}") from error
 
 
 def _repair(file: Path) -> str:

@@ -23,6 +23,7 @@ from headstart.images.photo import Photo
 from headstart.images.preprocess import load_pixels, preprocess
 from headstart.images.tars import members
 from headstart.images.view import View
+from headstart.inference.consistency import refuse_contradictions, refuse_other_files
 from headstart.inference.heat_map import (
     HEAT_MAP,
     HEAT_MAP_SHARE,
@@ -98,21 +99,25 @@ class Predictor:
 
         Raises:
             UsageError: ``views`` is not allowed.
+            DamagedFileError: The graph and the description do not fit together, or name other files.
         """
         self._crops = _crops_of(views, info)
         self.views = views
         self.info = info
         self.path = path
         self._providers = providers
+        name = "The model" if path is None else path
+        refuse_other_files(model, name)
         self._model = model  # to make copies of: ONNX Runtime's session cannot be copied
         try:
             self._session = open_session(model, fastest_providers() if providers is None else providers)
         except Exception as error:  # ONNX Runtime's exceptions have no base class of their own
             raise HeadstartError(
-                f"The model is undamaged, but ONNX Runtime {onnxruntime.__version__} cannot run it: {error}\n"
+                f"{name} is undamaged, but ONNX Runtime {onnxruntime.__version__} cannot run it: {error}\n"
                 f"It was made with {info.versions.get('onnxruntime', 'another version')}. "
                 "Try: pip install --upgrade onnxruntime"
             ) from error
+        refuse_contradictions(self._session, info, name)
         on_cpu = self._session.get_providers() == ["CPUExecutionProvider"]
         self._all_outputs = [output.name for output in self._session.get_outputs()]
         self._outputs = [n for n in self._all_outputs if n not in ("logits", HEAT_MAP, HEAT_MAP_SHARE)]
