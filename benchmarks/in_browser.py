@@ -24,7 +24,8 @@ import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
 from headstart.images.decode import decode
-from headstart.inference.predictor import find_images, load
+from headstart.images.listed import find_images
+from headstart.inference.predictor import load
 
 WEB = Path(__file__).parents[1] / "src" / "headstart" / "web"
 _RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")

@@ -14,8 +14,8 @@ import pytest
 from headstart.data.sources.source import read_source
 from headstart.errors import DataError, ImageError
 from headstart.images.address import exists, is_file
+from headstart.images.listed import find_images
 from headstart.images.photo import Photo
-from headstart.inference.predictor import find_images
 
 CONTENTS = [os.urandom(number + 1) for number in range(10)]
 MASKS = [b"mask " + content for content in CONTENTS]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.images.test_tars import tar_of
 
-from headstart.inference.predictor import find_images
+from headstart.images.listed import find_images
 
 
 def test_files_that_are_not_photos_are_counted_by_kind(tmp_path: Path) -> None:

@@ -26,10 +26,11 @@ from PIL import Image, ImageCms
 from colours import INFO, colours_model
 from headstart.data.sources.folder import read_folder
 from headstart.errors import DamagedFileError, HeadstartError, InputError, RunFolderError, UsageError
+from headstart.images.listed import find_images
 from headstart.images.photo import Photo
 from headstart.images.preprocess import load_pixels
 from headstart.inference.model_file import seal_onnx
-from headstart.inference.predictor import Predictor, find_images, load
+from headstart.inference.predictor import Predictor, load
 from headstart.tasks.prediction import Prediction
 
 

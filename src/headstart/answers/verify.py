@@ -19,8 +19,9 @@ from headstart.columns import counted, listed
 from headstart.errors import DataError, ImageError, UsageError, shell_command
 from headstart.files import given_path
 from headstart.images.decode import image_size
+from headstart.images.listed import find_images
 from headstart.images.photo import Photo
-from headstart.inference.predictor import Predictor, find_images, load
+from headstart.inference.predictor import Predictor, load
 from headstart.inference.runtime import map_in_order
 from headstart.inference.self_test import TOLERANCE, differences
 from headstart.records import Record

@@ -98,8 +98,9 @@ def predict(
 ) -> None:
     """Predict classes, numbers or boxes of photos. The exit code is 1 if a photo cannot be read."""
     from headstart import tasks
+    from headstart.images.listed import find_images
     from headstart.inference.predictions_file import PredictionsFile
-    from headstart.inference.predictor import find_images, load
+    from headstart.inference.predictor import load
 
     format_ = format_ or _usual_format(out)
     if out is not None:
@@ -331,7 +332,7 @@ def _usual_format(out: Path | None) -> Format:
 
 
 def _refuse_without_photos(images: list[str]) -> None:
-    from headstart.inference.predictor import find_images
+    from headstart.images.listed import find_images
 
     for path in images:
         if path != "-" and next(find_images(path), None) is None:

@@ -30,9 +30,9 @@ from headstart.frozen.fingerprint import Fingerprint
 from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.frozen.onnx_file.check import check_on_files
 from headstart.frozen.prefix import Prefix
+from headstart.images.listed import find_images
 from headstart.images.photo import Photo
 from headstart.images.settings import Preprocessing
-from headstart.inference.predictor import find_images
 from headstart.records import Candidate, Listing, Quarantined, Record
 
 # What decides which photos are read, with which labels, and how they are computed.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,13 +14,9 @@ import onnxruntime
 from headstart import tasks
 from headstart.errors import HeadstartError, ImageError, RunFolderError, UsageError, shell_command
 from headstart.files import given_path
-from headstart.images.find import walk
-from headstart.images.find_tars import find_tars, is_photo
 from headstart.images.given import Given, PhotoLike, as_photos, is_one_photo, rgb_given, size_of
-from headstart.images.parquet_rows import is_parquet, photos_of
 from headstart.images.photo import Photo
 from headstart.images.preprocess import load_pixels, preprocess
-from headstart.images.tars import members
 from headstart.images.view import View
 from headstart.inference.consistency import refuse_contradictions, refuse_other_files
 from headstart.inference.heat_map import (
@@ -314,64 +309,6 @@ def _crops_of(number: int, info: ModelInfo) -> tuple[View, ...]:
             f"views is {number}, but the model predicts boxes, which differ between views: use 1."
         )
     return _CROPS[number]
-
-
-def find_images(path: str | os.PathLike[str], ignored: Counter[str] | None = None) -> Iterator[str]:
-    """Yield the photos in a folder and its subfolders, in tar files, or in a Parquet file.
-
-    Another file is yielded itself.
-
-    Photos are recognised as in training, see ``images.find.walk``, and sorted by folder and name. A folder
-    that cannot be listed is yielded itself, so that reading it raises the error.
-
-    Args:
-        path: A file or a folder, or tar files as in ``find_tars``.
-        ignored: Counts the other files by kind, such as ``.txt``, while photos are yielded.
-
-    Raises:
-        DataError: Tar files of a range are missing or compressed, or a Parquet file has several columns of
-            photos.
-        MissingPackageError: It is a Parquet file, and pyarrow is not installed.
-    """
-    ignored = Counter() if ignored is None else ignored
-    path = os.fsdecode(path)
-    if tars := find_tars(path):
-        for tar in tars:
-            yield from _photos_in(tar, ignored)
-        return
-    if not _is_folder(path):
-        yield from (photos_of(path) if is_parquet(path) else (path,))
-        return
-    for entry in walk(path, into_hidden=False):
-        if entry.kind == "image" or entry.error is not None:
-            yield entry.path
-        elif entry.kind == "other":
-            ignored[_kind(entry.names[-1])] += 1
-
-
-def _kind(name: str) -> str:
-    """Return the kind of a file by its name."""
-    if name.startswith("."):
-        return "hidden"
-    return Path(name).suffix.lower() or "without suffix"
-
-
-def _photos_in(tar: str, ignored: Counter[str]) -> Iterator[str]:
-    try:
-        for member in members(tar):
-            if is_photo(tar, member):
-                yield f"{tar}/{member.name}"
-            else:
-                ignored[_kind(member.name.rpartition("/")[2])] += 1
-    except ImageError:
-        yield tar  # reading it raises the error
-
-
-def _is_folder(path: str) -> bool:
-    try:
-        return Path(path).is_dir()
-    except OSError:  # in a folder that may not be entered
-        return False
 
 
 def _model_in(path: Path) -> Path:

@@ -86,8 +86,8 @@ def export(
         ImageError: The photo cannot be read.
         MissingPackageError: PyTorch is not installed.
         DamagedFileError: The run's model is not as it was written.
-        ParityError: The answers of an ONNX file for the run's validation photos are too far from those of the
-            run: more than 0.03 for ``onnx-fp16``, else 0.001. Nothing is written.
+        ParityError: The answers of an ONNX file for the run's validation photos differ from those of the run
+            by more than 0.03 (``onnx-fp16``) or 0.001. Nothing is written.
     """
     if to not in FORMATS:
         allowed = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
