@@ -221,3 +221,23 @@ def test_a_rare_class_among_many_photos_is_described() -> None:
     )
     assert isinstance(found, product.Unknown)
     assert len(found.score.known) <= 102
+
+
+def test_by_folds_training_photos_are_compared_by_logits_of_the_file() -> None:
+    labels = np.arange(60) % 2
+    noise = np.random.default_rng(1).normal(size=(60, 8)).astype(np.float32)
+    features, logits = noise + 2 * labels[:, None], np.eye(2)[labels] + 0.1 * noise[:, :2]
+    photos = tuple(Record(Photo(f"{row}"), int(each), None, f"{row:064x}") for row, each in enumerate(labels))
+    found = product.find_unknown(
+        Splits(train=photos, val=(), test=()),
+        np.zeros((0, 2), np.float32),
+        OutOfFold(logits.astype(np.float32), np.arange(60) // 2 % 5),
+        lambda some: np.stack([features[int(photo.path)] for photo in some]),
+        rejected=np.zeros(60),
+        outputs_of=lambda some: 3 * np.stack([logits[int(photo.path)] for photo in some]),
+    )
+    assert isinstance(found, product.Unknown)
+    assert len(found.compared) == 8
+    photo, score = found.compared[3]
+    row = int(photo.path)
+    assert score == pytest.approx(found.score(features[[row]], 3 * logits[[row]])[0])

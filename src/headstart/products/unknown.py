@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
@@ -36,6 +36,10 @@ FeaturesOf: TypeAlias = Callable[[Sequence[Record]], np.ndarray]
 """Returns the features of photos as they are, of the last stage before the head, (N, D) float32."""
 
 
+OutputsOf: TypeAlias = Callable[[Sequence[Record]], np.ndarray]
+"""Returns the logits of the file for photos, (N, K)."""
+
+
 @dataclass(frozen=True, eq=False)
 class Unknown:
     """A score of foreign photos, and the share of validation photos that its threshold rejects.
@@ -49,7 +53,8 @@ class Unknown:
         interval: Its 95 % interval.
         num_val: Number of these photos.
         judged: What they are, in words. If photos are scored by folds, they are training photos.
-        compared: Some validation photos and their scores, as the file must give them.
+        compared: Some validation photos, with folds training photos, and their scores, as the file must
+            give them.
     """
 
     score: UnknownScore
@@ -118,6 +123,7 @@ def find_unknown(
     *,
     most: int = MOST,
     rejected: np.ndarray | None = None,
+    outputs_of: OutputsOf | None = None,
 ) -> Unknown | str:
     """Fit the score on photos that the features were not trained on, and measure it on validation photos.
 
@@ -130,6 +136,8 @@ def find_unknown(
         most: Number of training photos above which some of each class are used.
         rejected: If photos are scored by folds, for each training photo 1 if a score that was fitted without
             its fold rejects it, else 0; NaN if there were too few photos for such a score.
+        outputs_of: Returns logits for photos, given with ``rejected``: some of the training photos are
+            compared, as there are no validation photos.
 
     Returns:
         The score; or, in a sentence, why there is none.
@@ -149,7 +157,12 @@ def find_unknown(
     if score is None:
         return f"{_NONE}, because their features or answers do not differ enough"
     if rejected is not None:
-        return _judged_by_folds(score, rejected, splits.train)
+        found = _judged_by_folds(score, rejected, splits.train)
+        if isinstance(found, str) or outputs_of is None:
+            return found
+        some = photos[:: -(-len(photos) // _COMPARED)]
+        scores = score(features_of(some), outputs_of(some)).tolist()
+        return replace(found, compared=[*zip(some, scores, strict=True)])
     if out_of_fold is None:
         is_rejected = rejected_out_of_fold(score.known, fold)
         return _judged(score, "val", photos, score(features, logits), is_rejected)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -37,7 +38,7 @@ from headstart.probe.weights import save_head
 from headstart.products.calibration import Calibration, calibrate
 from headstart.products.heat_map import HeatMapOutput, with_heat_map
 from headstart.products.outputs import outputs_of_file, outputs_of_file_from_rows, with_thresholds
-from headstart.products.unknown import Unknown, find_unknown, is_wanted
+from headstart.products.unknown import OutputsOf, Unknown, find_unknown, is_wanted
 from headstart.records import Candidate, Dataset, Record
 from headstart.training.floor import Model
 from headstart.training.probe_setup import ProbeFeatures, ProbeSetup, compute_the_rest, open_features
@@ -261,7 +262,8 @@ def _write_model(
         graph = assemble(backbone, head.weight, head.bias, info)
         val_outputs = outputs_of(graph, splits.val)
         info = with_thresholds(info, *_chosen_on(splits, val_outputs, out_of_fold))
-    unknown = _find_unknown(setup, features, splits, out_of_fold, val_outputs, folds)
+    of_file = partial(outputs_of, graph)
+    unknown = _find_unknown(setup, features, splits, out_of_fold, val_outputs, folds, of_file)
     if isinstance(unknown, Unknown):
         graph = with_unknown(graph, ACTIVATIONS, unknown.score)
         info = replace(info, unknown_threshold=unknown.score.threshold)
@@ -296,6 +298,7 @@ def _find_unknown(
     out_of_fold: OutOfFold | None,
     val_outputs: np.ndarray,
     folds: SolvedFolds | None,
+    of_file: OutputsOf,
 ) -> Unknown | str | None:
     """Find out how foreign photos differ from the classes, by the features of the last stage.
 
@@ -309,7 +312,7 @@ def _find_unknown(
 
     answers = out_of_fold if features.training is features.plain else None
     rejected = None if folds is None else folds.rejected
-    return find_unknown(splits, val_outputs, answers, features_of, rejected=rejected)
+    return find_unknown(splits, val_outputs, answers, features_of, rejected=rejected, outputs_of=of_file)
 
 
 def _train_scores(outputs: np.ndarray, photos: Sequence[Record], info: ModelInfo) -> Scores:
