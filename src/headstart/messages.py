@@ -9,6 +9,9 @@ from typing import Final
 VALUE_CHARACTERS: Final = 160
 """Most characters of a value in a message: a path, a text in quotes, numbers in brackets."""
 
+PATH_CHARACTERS: Final = 400
+"""Most characters of a path outside quotes, which somebody may have to type or to delete."""
+
 LINE_CHARACTERS: Final = 1200
 """Most characters of a line of a message: several sentences with values, or a list of allowed names."""
 
@@ -58,9 +61,15 @@ def screenful(lines: Iterable[str], most: int, rest: str = "") -> list[str]:
     return [*found[:most], f"... and {len(found) - most:,} more{rest and f': {rest}'}"]
 
 
+def _shortened_word(match: re.Match[str]) -> str:
+    is_path = "/" in match[0] or "\\" in match[0]
+    return shortened(match[0], PATH_CHARACTERS if is_path else VALUE_CHARACTERS)
+
+
 def _fitted_line(line: str) -> str:
     if len(line) <= VALUE_CHARACTERS:
         return line
-    for pattern in (_QUOTED, _BRACKETS, _WORD):
+    for pattern in (_QUOTED, _BRACKETS):
         line = pattern.sub(lambda match: shortened(match[0]), line)
+    line = _WORD.sub(_shortened_word, line)
     return shortened(line, LINE_CHARACTERS)

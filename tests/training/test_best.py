@@ -333,7 +333,7 @@ def test_nothing_is_left_of_a_series_whose_first_run_did_not_begin(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("headstart.training.train.split_photos", interrupted)
+        patch.setattr("headstart.training.train.split_in_series", interrupted)
         with pytest.raises(KeyboardInterrupt):
             hs.train(photos, tmp_path / "run", recipe="best", **TINY)
     assert not (tmp_path / "run").exists()
