@@ -53,6 +53,9 @@ def test_a_task_may_have_other_outputs_than_one_for_each_class(
         name = "steps"
         activation = "sigmoid"  # type: ignore[assignment]
 
+        def num_logits(self, num_classes: int) -> int:
+            return num_classes - 1
+
         def prediction(self, path: Any, row: np.ndarray, *_: Any) -> Prediction:
             shares = -np.diff(row, prepend=1, append=0)
             return Prediction(path, "a", shares[0], dict(zip("abcd", shares.tolist(), strict=True)))

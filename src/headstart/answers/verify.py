@@ -12,11 +12,11 @@ import numpy as np
 
 from headstart import tasks
 from headstart.answers.agreement import Agreement, agreement
-from headstart.answers.runs import read_run
+from headstart.answers.file import read_answers
 from headstart.answers.table import Answers
 from headstart.answers.verification import Verification, photo_tolerance
 from headstart.columns import counted, listed
-from headstart.errors import DataError, ImageError, UsageError, shell_command
+from headstart.errors import DataError, ImageError, RunFolderError, UsageError, shell_command
 from headstart.files import given_path
 from headstart.images.decode import image_size
 from headstart.images.listed import find_images
@@ -103,9 +103,14 @@ def compare_with_run(
 
     Raises:
         UsageError: The run has no such rows.
+        RunFolderError: The folder has no ``answers.csv``.
+        DamagedFileError: ``answers.csv`` is damaged.
         DataError: None of the photos are in the folder.
     """
-    answers = read_run(run, str(run)).answers
+    file = run / "answers.csv"
+    if not file.is_file():
+        raise RunFolderError(f"{run} is not the folder of a finished run: it has no answers.csv. Name one.")
+    answers = read_answers(file)
     answers = answers[np.isin(answers.source, sources)]
     if not len(answers):
         raise UsageError(

@@ -8,7 +8,7 @@ from pathlib import Path
 from headstart.answers.agreement import Agreement
 from headstart.answers.verify import compare_with_run
 from headstart.columns import counted
-from headstart.errors import DataError, ParityError, RunFolderError, UsageError
+from headstart.errors import DamagedFileError, DataError, ParityError, UsageError
 from headstart.inference.predictor import Predictor
 
 
@@ -24,14 +24,13 @@ def parity_with_run(predictor: Predictor, run: Path) -> Agreement | None:
 
     Raises:
         ParityError: The answers differ by more than ``verification.photo_tolerance``.
-        DamagedFileError: ``answers.csv`` is damaged.
     """
     try:
         config = (run / "config.toml").read_text("utf-8", errors="surrogateescape")
         data = Path(tomllib.loads(config)["data"])
         found, problems, _ = compare_with_run(predictor, run, data, ["val"])
-    except (OSError, ValueError, KeyError, TypeError, DataError, RunFolderError, UsageError):
-        return None
+    except (OSError, ValueError, KeyError, TypeError, DamagedFileError, DataError, UsageError):
+        return None  # an export may be the repair of a run
     if problems:
         raise ParityError("\n".join([*problems, parity_text(found), "Nothing has been written."]))
     return found
