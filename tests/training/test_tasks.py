@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import importlib.util
 import json
 import re
@@ -226,7 +227,7 @@ def test_the_weights_give_the_same_network_again(
 ) -> None:
     network, info = load_network(runs[name].path / "model.safetensors")
     model, onnx_info = open_onnx(runs[name].path / "model.onnx")
-    assert info == onnx_info
+    assert info == dataclasses.replace(onnx_info, self_test=None)
     session = onnxruntime.InferenceSession(model)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     answers = session.run(None, {"images": pixels})
