@@ -68,6 +68,7 @@ class WeightsSource:
             an export by PyTorch.
         licence: Licence of the weights as their library or package states it, an SPDX identifier or another
             name; empty if it states none.
+        is_of_user: Of an export, whether it was made from a file of the user.
     """
 
     kind: Literal["file", "package", "cache", "download", "export", "random", "own network"]
@@ -76,6 +77,7 @@ class WeightsSource:
     note: str = ""
     exported_by: Mapping[str, str] = field(default_factory=dict)
     licence: str = ""
+    is_of_user: bool = False
 
     @property
     def licence_warning(self) -> str:
@@ -100,6 +102,8 @@ class WeightsSource:
         """Origin of the weights in model files: ``"official"``, those that the library publishes under the
         name of the backbone, whichever copy was read; ``"file"``, ``"random"`` or ``"own network"``.
         """
+        if self.kind == "export" and self.is_of_user:
+            return "file"
         return "official" if self.kind in ("package", "cache", "download", "export") else self.kind
 
     def __str__(self) -> str:
@@ -113,7 +117,7 @@ class WeightsSource:
         return {
             name: dict(value) if isinstance(value, Mapping) else value
             for name, value in vars(self).items()
-            if value and name != "sha256"
+            if value and name not in ("sha256", "is_of_user")
         }
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from PIL import __version__ as pillow_version
 from playwright.sync_api import Error
 from skimage import data
-from tests.web.encodings import TURNED, UPRIGHT, encoded
+from tests.web.photo_kinds import TURNED, UPRIGHT, encoded
 
 import headstart as hs
 from colours import INFO, colours_model
@@ -195,7 +195,14 @@ TASKS = {
         {"logits": (0, 1, 2), "probabilities": (0, 1, 2)},
     ),
     "numbers": (
-        ModelInfo("regression", "own", (), Preprocessing(25, resize="pad"), targets=("age", "7")),
+        ModelInfo(
+            "regression",
+            "own",
+            (),
+            Preprocessing(25, resize="pad"),
+            targets=("age", "7"),
+            scale=((0.0, 0.0), (1.0, 1.0)),
+        ),
         {"numbers": (2, 0)},
     ),
     "box": (

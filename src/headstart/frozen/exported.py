@@ -98,5 +98,6 @@ def _from_cache(matches: Callable[[Mapping[str, Any]], bool]) -> OnnxBackbone | 
         sha256=about["weights"],
         exported_by=about["versions"],
         licence=about.get("licence", ""),  # exports of before it was recorded have none
+        is_of_user=not about["is_official"],
     )
     return OnnxBackbone(about["name"], graph, preprocessing, source, tuple(about["stages"]))
