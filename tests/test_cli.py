@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import csv
 import dataclasses
 import io
@@ -22,9 +20,9 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from tests.commands import here
 
 import headstart as hs
-from headstart.__main__ import main
 from headstart.cli import app
 from headstart.cli.training import print_result
 from headstart.config import TrainConfig
@@ -47,26 +45,6 @@ def headstart(
         command, input=stdin, capture_output=True, check=False, cwd=cwd, env=env, timeout=120
     )
     return done.returncode, done.stdout.decode(errors="surrogateescape"), done.stderr.decode()
-
-
-def here(*arguments: str | Path, cwd: Path | None = None, stdin: bytes = b"") -> tuple[int, str, str]:
-    """Run a command in this process, in a tenth of the time, where what it says does not depend on that."""
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        patch.setattr(sys, "argv", ["headstart", *map(os.fspath, arguments)])
-        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        patch.setattr(atexit, "register", lambda *_: None)  # this process does not end with the command
-        patch.setattr(signal, "signal", lambda *_: None)
-        if cwd:
-            patch.chdir(cwd)
-        with pytest.raises(SystemExit) as ending:
-            main()
-    assert isinstance(ending.value.code, int)
-    return ending.value.code, out.getvalue(), err.getvalue()
 
 
 TINY = ("--backbone", "timm/test_resnet", "--weights", "random", "--size-px", "32", "--set", "batch_size=8")

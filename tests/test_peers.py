@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
+from tests.commands import here
 
 import headstart as hs
-from headstart.__main__ import main
 from headstart.config import peers
 from headstart.config.checking import settings_of
 from headstart.config.phase import PhaseConfig
@@ -41,19 +40,14 @@ CASES = [
 
 
 @pytest.mark.parametrize(("word", "sentence", "name"), CASES)
-def test_the_error_says_what_headstart_calls_it(
-    word: str, sentence: str, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_error_says_what_headstart_calls_it(word: str, sentence: str, name: str) -> None:
     with pytest.raises(hs.ConfigError) as caught:
         hs.train("photos", **{word: 1})  # type: ignore[arg-type]
     assert f"unknown setting {word!r}. {sentence.format(name)}" in str(caught.value)
-    monkeypatch.setattr(sys, "argv", ["headstart", "train", "photos", f"--{word.replace('_', '-')}", "1"])
-    with pytest.raises(SystemExit) as stopped:
-        main()
+    code, _, error = here("train", "photos", f"--{word.replace('_', '-')}", "1")
     shown = name if "phase" in sentence else f"--{name.replace('_', '-')}"
-    error = " ".join(capsys.readouterr().err.split())
-    assert sentence.replace("'{}'", shown) in error
-    assert stopped.value.code == 2
+    assert sentence.replace("'{}'", shown) in " ".join(error.split())
+    assert code == 2
 
 
 def test_recipes_know_the_words_too(tmp_path: Path) -> None:
