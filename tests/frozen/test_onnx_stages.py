@@ -186,7 +186,8 @@ def test_a_model_file_has_only_what_its_head_reads(
         assert "factor" not in sizes
     else:
         assert sizes["head.weight"] in {(3, num_inputs), (3, 6 + 5)}
-    assert {each.name for each in graph.output} >= {"logits", "probabilities"}
+    outputs = ["logits", "probabilities", "heat_map", "heat_map_share"]
+    assert [each.name for each in graph.output] == outputs
     used = {name for node in graph.node for name in node.input} | {each.name for each in graph.output}
     assert {name for node in graph.node for name in node.output} | sizes.keys() <= used
     assert in_metrics(hs.evaluate(run.path, photos / "test")) == run.metrics["test"]
