@@ -42,23 +42,23 @@ def write_csv(
     """
     task = tasks.of(info.task)
     answer, beside = task.csv_columns(info, top_k)
-    strange = [] if info.unknown_threshold is None else ["unknown", "unknown_score"]
+    unknown = [] if info.unknown_threshold is None else ["unknown", "unknown_score"]
     writer = csv.writer(file, lineterminator="\n")
-    alike = [
+    similar = [
         name
         for rank in range(1, num_similar + 1)
         for name in (f"similar_{rank}", f"similar_{rank}_label", f"similar_{rank}_similarity")
     ]
-    writer.writerow(["path", *answer, "error", *strange, *beside, *alike])
+    writer.writerow(["path", *answer, "error", *unknown, *beside, *similar])
     num_errors = 0
     for prediction in predictions:
         num_errors += prediction.error is not None
         answer_cells, beside_cells = task.csv_cells(prediction)
         said = [answer_cells.get(name, "") for name in answer]
-        foreign = _foreign_cells(prediction) if strange else []
+        foreign = _foreign_cells(prediction) if unknown else []
         details = [beside_cells.get(name, "") for name in beside]
-        cells = [str(cell) for each in prediction.similar for cell in astuple(each)][: len(alike)]
-        cells += [""] * (len(alike) - len(cells))
+        cells = [str(cell) for each in prediction.similar for cell in astuple(each)][: len(similar)]
+        cells += [""] * (len(similar) - len(cells))
         writer.writerow([prediction.path, *said, prediction.error, *foreign, *details, *cells])
     return num_errors
 

@@ -49,9 +49,9 @@ def measure_classes(
     def areas() -> Iterator[Measure]:
         return (roc_auc(labels == k, np.exp(logits[:, k] - normaliser)) for k in range(num))
 
-    having, saying = _rows_by_class(labels, num), _rows_by_class(predicted, num)
+    by_label, by_prediction = _rows_by_class(labels, num), _rows_by_class(predicted, num)
     is_right = predicted == labels
-    of_classes = map(_of_class, having, saying, itertools.repeat(is_right))
+    of_classes = map(_of_class, by_label, by_prediction, itertools.repeat(is_right))
     parts = dict(zip(class_names, of_classes, strict=True))
     overall = {
         "accuracy": share(is_right),
@@ -72,13 +72,13 @@ def _rows_by_class(classes: np.ndarray, num_classes: int) -> list[np.ndarray]:
     return np.split(order, np.cumsum(np.bincount(classes, minlength=num_classes))[:-1])
 
 
-def _of_class(having: np.ndarray, saying: np.ndarray, is_right: np.ndarray) -> dict[str, Measure]:
+def _of_class(by_label: np.ndarray, by_prediction: np.ndarray, is_right: np.ndarray) -> dict[str, Measure]:
     """Return the scores of a class from the rows that have it and those that are predicted to."""
-    either = np.union1d(having, saying)
+    either = np.union1d(by_label, by_prediction)
     f1 = share_of(either, is_right)
     return {
-        "precision": share_of(saying, is_right),
-        "recall": share_of(having, is_right),
+        "precision": share_of(by_prediction, is_right),
+        "recall": share_of(by_label, is_right),
         "f1": replace(f1, value=f1_from_share(f1.value), kind="f1"),
     }
 

@@ -41,7 +41,7 @@ class Prediction:
         numbers: Predicted numbers by target, in the units of the targets.
         box: xmin, ymin, xmax, ymax in pixels of the photo with its EXIF orientation applied.
         unknown: Whether the photo is probably of none of the classes; None if the model cannot tell.
-        unknown_score: How foreign the photo is to the classes; larger is stranger. The threshold is
+        unknown_score: How foreign the photo is to the classes; larger is more foreign. The threshold is
             ``info.unknown_threshold`` of the model.
         heat_map: Where in the photo the most probable class comes from, if that was requested; not compared.
         similar: The most similar training photos, the best first; only if they were asked for.

@@ -15,7 +15,7 @@ import { boxInPhoto } from './preprocess.js';
  * @property {number[] | null} box xmin, ymin, xmax, ymax in pixels of the upright photo.
  * @property {boolean | null} unknown Whether the photo is probably of none of the classes; null if the model cannot
  *   tell.
- * @property {number | null} unknownScore How foreign the photo is to the classes; larger is stranger.
+ * @property {number | null} unknownScore How foreign the photo is to the classes; larger is more foreign.
  * @property {Record<string, {data: Float32Array, shape: number[]}>} outputs Everything that the model file computes,
  *   by the name of the output, such as `logits`, without the dimension of the batch.
  */
