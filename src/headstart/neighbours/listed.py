@@ -7,8 +7,8 @@ from pathlib import Path
 
 from headstart.config import TrainConfig
 from headstart.errors import UsageError
-from headstart.files import is_remote
 from headstart.images.address import joined
+from headstart.images.find_tars import root_of
 from headstart.neighbours.among import KnownPhoto
 
 
@@ -28,10 +28,7 @@ def training_photos(folder: Path) -> list[KnownPhoto]:
             f"run folder name, and {folder} does not contain both. Name the run folder that headstart train "
             f"wrote."
         )
-    root = TrainConfig.from_toml(config).data
-    data = Path(root)
-    if not is_remote(root) and (data.is_file() or (data.suffix != "" and not data.is_dir())):
-        root = str(data.parent)
+    root = root_of(TrainConfig.from_toml(config).data)
     with open(table, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         return [
             KnownPhoto(joined(root, row["path"]), row["class"], row["sha256"])
