@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from headstart.findings.finding import Finding, Severity
 from headstart.findings.near import groups_of
+from headstart.packed import same_names
 from headstart.records import Record
 
 
@@ -30,10 +31,13 @@ class LabelledPhoto:
 
 def copies_of(records: Sequence[Record]) -> Iterator[tuple[int, int]]:
     """Yield pairs of rows with the same bytes: the first photo and each of its copies."""
-    first: dict[str, int] = {}
-    for row, record in enumerate(records):
-        if (original := first.setdefault(record.sha256, row)) != row:
-            yield original, row
+    pairs = [
+        (row, rows[0])
+        for rows in same_names((record.sha256 for record in records), lambda row: records[row].sha256)
+        for row in rows[1:]
+    ]
+    for copy, original in sorted(pairs):
+        yield original, copy
 
 
 def duplicates(

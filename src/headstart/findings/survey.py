@@ -20,6 +20,7 @@ from headstart.findings.near import groups_of, near_duplicates
 from headstart.findings.thumbnails import Thumbnails
 from headstart.frozen.cache import Room
 from headstart.frozen.photos import PhotoFacts, PhotoStore
+from headstart.packed import Packed
 from headstart.records import Dataset, Record
 
 MOST_PHOTOS: Final = 50_000
@@ -125,7 +126,7 @@ def with_near_duplicates(dataset: Dataset, near: Sequence[tuple[int, int]] | Non
         smallest = min(records[row].sha256 for row in rows)
         for row in rows:
             records[row] = dataclasses.replace(records[row], alike=smallest, is_divided=is_divided)
-    return dataclasses.replace(dataset, records=tuple(records), notes=(*dataset.notes, *notes))
+    return dataclasses.replace(dataset, records=Packed(Record, records), notes=(*dataset.notes, *notes))
 
 
 def _mostly_leaks(dataset: Dataset, near: Sequence[tuple[int, int]]) -> bool:

@@ -23,6 +23,7 @@ from headstart.data.sources.trees import tree_at
 from headstart.errors import DataError, did_you_mean
 from headstart.images.find_tars import is_same, root_of
 from headstart.images.photo import Photo
+from headstart.packed import Packed, picked
 from headstart.records import Candidate, Listing
 
 _MOST_NAMED: Final = 10  # in one error message
@@ -69,15 +70,18 @@ def read_folder(
         raise DataError(_no_class_folders(sources[0]))
 
     without_class = _without_class(trees, sources)
-    candidates = [
-        Candidate(Photo(image.path), name, source.split)
-        for source in sources
-        for name, image in source.photos
-    ]
-    to_learn = [candidate for candidate in candidates if candidate.split in (None, "train")]
+    candidates = Packed(
+        Candidate,
+        (
+            Candidate(Photo(image.path), name, source.split)
+            for source in sources
+            for name, image in source.photos
+        ),
+    )
+    to_learn = picked(candidates, lambda each: each.split in (None, "train"))
     return Listing(
         root=root_of(root),
-        candidates=tuple(candidates),
+        candidates=candidates,
         class_names=tuple(sorted({candidate.class_name for candidate in to_learn or candidates})),
         ignored=(*without_class, *(path for each in trees for path in each.ignored)),
         without_class=tuple(without_class),
