@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Any, Final, Generic, Protocol, TypeVar, overload
 
 import numpy as np
@@ -32,7 +33,7 @@ class Packed(Sequence[Row], Generic[Row]):
     def __init__(self, kind: type[Row], rows: Iterable[Row] = ()) -> None:
         names = [each.name for each in dataclasses.fields(kind)]  # type: ignore[arg-type]
         self._kind = kind
-        self._columns: dict[str, _Column] = {name: _COLUMNS.get(name, _Values)() for name in names}
+        self._columns: dict[str, _Column] = {name: _COLUMNS.get(name, Values)() for name in names}
         self._length = 0
         for row in rows:
             self.append(row)
@@ -83,6 +84,27 @@ def picked(rows: Sequence[Row], wanted: Callable[[Row], object]) -> Sequence[Row
     return tuple(filter(wanted, rows))
 
 
+class Some(Sequence[Row], Generic[Row]):
+    """Some rows of a sequence, which are read from it when they are asked for."""
+
+    def __init__(self, rows: Sequence[Row], numbers: Sequence[int] | np.ndarray) -> None:
+        self._rows, self._numbers = rows, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Some[Row]: ...
+
+    def __getitem__(self, index: int | slice) -> Row | Some[Row]:
+        if isinstance(index, slice):
+            return Some(self._rows, self._numbers[index])
+        return self._rows[int(self._numbers[index])]
+
+
 def same_names(names: Iterable[str], name_of: Callable[[int], str]) -> Iterator[list[int]]:
     """Yield the rows of each name, in the order of their first rows. Takes 16 bytes a row.
 
@@ -115,13 +137,14 @@ class _Column(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
 
-class _Values:
-    """Values that are often equal, such as classes: each is kept once, with 1 to 4 bytes a row."""
+class Values:
+    """Values that are often equal, such as classes: each is kept once, with up to 4 bytes a row."""
 
     def __init__(self) -> None:
-        self._codes: array[int] | None = array("B")
+        self._codes: array[int] | None = array("B")  # None once too many differ
         self._code_of: dict[Any, int] = {}
         self._values: list[Any] = []  # by code; or of each row, once too many differ
+        self._num_same = 0  # rows with the only value, which need no codes
 
     def append(self, value: Any) -> None:
         if self._codes is None:
@@ -133,9 +156,15 @@ class _Values:
             self._unpack()
             self._values.append(value)
             return
+        if code == 0 and not self._codes:
+            self._values = self._values or [value]
+            self._num_same += 1
+            return
         if code == len(self._values):
             self._values.append(value)
-            if code == 2**8:
+            if code == 1:
+                self._codes, self._num_same = array("B", bytes(self._num_same)), 0
+            elif code == 2**8:
                 self._codes = array("I", self._codes)
         self._codes.append(code)
         if code > max(_MOST_DISTINCT, len(self._codes) // 2):
@@ -143,13 +172,15 @@ class _Values:
 
     def _unpack(self) -> None:
         self._values = list(self)
-        self._codes, self._code_of = None, {}
+        self._codes, self._code_of, self._num_same = None, {}, 0
 
     def __getitem__(self, row: int) -> Any:
-        return self._values[row if self._codes is None else self._codes[row]]
+        return self._values[self._codes[row] if self._codes else 0 if self._num_same else row]
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._values) if self._codes is None else map(self._values.__getitem__, self._codes)
+        if self._num_same:
+            return repeat(self._values[0], self._num_same)
+        return map(self._values.__getitem__, self._codes) if self._codes else iter(self._values)
 
 
 class _Objects:
@@ -172,14 +203,14 @@ class _Objects:
         return self._values[0 if self._num_same else row]
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._values * self._num_same if self._num_same else self._values)
+        return repeat(self._values[0], self._num_same) if self._num_same else iter(self._values)
 
 
 class _Texts:
-    """Texts that begin alike, such as paths: bytes of their last parts, and what is before these as values."""
+    """Texts that begin alike, such as paths: their last parts as bytes, and the rest as values."""
 
     def __init__(self) -> None:
-        self._heads = _Values()
+        self._heads = Values()
         self._tails = bytearray()
         self._ends: array[int] = array("I")
 
@@ -218,7 +249,7 @@ class _Photos:
     """Photos, most of which are read by the same function."""
 
     def __init__(self) -> None:
-        self._keys, self._reads = _Texts(), _Values()
+        self._keys, self._reads = _Texts(), Values()
 
     def append(self, photo: Photo) -> None:
         self._keys.append(photo.key)
@@ -231,7 +262,7 @@ class _Photos:
         return map(Photo, self._keys, self._reads)
 
 
-class _Digests:
+class Digests:
     """SHA-256 in hexadecimal, or empty: 32 bytes each."""
 
     _EMPTY: Final = bytes(32)
@@ -255,7 +286,7 @@ _COLUMNS: Final[dict[str, type[_Column]]] = {
     "photo": _Photos,
     "path": _Texts,
     "source": _Places,
-    "sha256": _Digests,
+    "sha256": Digests,
     "numbers": _Objects,
     "objects": _Objects,
     "box": _Objects,

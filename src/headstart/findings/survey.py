@@ -19,7 +19,6 @@ from headstart.findings.duplicates import copies_of
 from headstart.findings.near import groups_of, near_duplicates
 from headstart.findings.thumbnails import Thumbnails
 from headstart.frozen.cache import Room
-from headstart.frozen.photos import PhotoFacts, PhotoStore
 from headstart.packed import Packed
 from headstart.records import Dataset, Record
 
@@ -136,12 +135,3 @@ def _mostly_leaks(dataset: Dataset, near: Sequence[tuple[int, int]]) -> bool:
     trained = {group for group, split in zip(groups, splits, strict=True) if split in ("train", None)}
     leaking = sum(split == "val" and group in trained for group, split in zip(groups, splits, strict=True))
     return 2 * leaking > splits.count("val")
-
-
-def stored_facts(records: Sequence[Record]) -> list[PhotoFacts | None]:
-    """Return the facts of photos that are stored, without decoding any photo."""
-    store = PhotoStore(Room(lambda _: None))  # if it cannot be opened, this has been said before
-    try:
-        return [store.get(record.sha256) for record in records]
-    finally:
-        store.close()

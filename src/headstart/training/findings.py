@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +20,9 @@ from headstart.errors import DataError
 from headstart.files import write_whole
 from headstart.findings.check import Known, find_all, find_leaks
 from headstart.findings.finding import Findings
-from headstart.findings.survey import MOST_PHOTOS, stored_facts
+from headstart.findings.kept_facts import KeptFacts
+from headstart.findings.survey import MOST_PHOTOS
+from headstart.frozen.cache import Room
 from headstart.inference.model_file import ModelInfo
 from headstart.products.finished import Finished
 from headstart.records import Dataset
@@ -56,8 +59,9 @@ def find_in_run(
     row_of, names = _rows_and_splits(dataset, splits, val="val" if model.by_folds is None else "train")
     outputs, has_answer = _raw_outputs(model, splits, row_of, dataset.root)
     unchecked = [] if near is not None else [_NO_VECTORS]
-    known = Known(names, near, stored_facts(dataset.records), outputs, has_answer, unchecked)
-    return find_all(dataset, known, decisions)
+    room = Room(lambda _: None)  # if the store cannot be opened, this has been said before
+    with closing(KeptFacts(dataset.records, room, decode=False)) as facts:
+        return find_all(dataset, Known(names, near, facts, outputs, has_answer, unchecked), decisions)
 
 
 def refuse_leaks(
