@@ -22,6 +22,7 @@ environment
 files
 config
 images
+packed
 records
 tasks
 inference

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -55,7 +56,7 @@ class Listing:
     Attributes:
         root: The folder that the user named; for a label file, its folder.
         candidates: Files that are meant as labelled photos: from folders, sorted by the bytes of their names;
-            from label files, in the order of the file.
+            from label files, in the order of the file. ``Packed``, for little memory.
         class_names: The classes of the training photos (of all photos, if there are no training photos),
             sorted; valid Unicode.
         ignored: Paths of all other files: hidden files, files that are not images, images without a class.
@@ -70,7 +71,7 @@ class Listing:
     """
 
     root: str
-    candidates: tuple[Candidate, ...]
+    candidates: Sequence[Candidate]
     class_names: tuple[str, ...]
     ignored: tuple[str, ...]
     without_class: tuple[str, ...]
@@ -140,7 +141,7 @@ class Dataset:
 
     Attributes:
         root: The folder that the user named.
-        records: The usable photos, in the order of the listing.
+        records: The usable photos, in the order of the listing; ``Packed``, for little memory.
         class_names: Sorted; the label of a record is an index into it.
         quarantined: The photos that cannot be read, or whose labels cannot be used, with the reason.
         ignored: Paths of files that are not photos of a class.
@@ -154,7 +155,7 @@ class Dataset:
     """
 
     root: str
-    records: tuple[Record, ...]
+    records: Sequence[Record]
     class_names: tuple[str, ...]
     quarantined: tuple[Quarantined, ...]
     ignored: tuple[str, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -20,6 +20,7 @@ from headstart.errors import ConfigError, DataError, ImageError
 from headstart.images.decode import Header, decode
 from headstart.images.photo import Photo
 from headstart.inference.runtime import map_in_order
+from headstart.packed import Packed, same_names
 from headstart.records import Candidate, Dataset, Listing, Quarantined, Record
 
 _MOST_NOT_FINITE: Final = 10
@@ -108,7 +109,7 @@ def check_images(
     notes = (*notes, *_under_two_labels(records, listing))
     dataset = Dataset(
         root=listing.root,
-        records=tuple(records),
+        records=records if isinstance(records, Packed) else Packed(Record, records),
         class_names=listing.class_names,
         quarantined=tuple(quarantined),
         ignored=listing.ignored,
@@ -124,14 +125,14 @@ def check_images(
 
 def _readable(
     listing: Listing, checks: Iterator[CheckedPhoto], progress: Callable[[], object] | None
-) -> tuple[list[Record], list[Quarantined], dict[str, Header]]:
+) -> tuple[Sequence[Record], list[Quarantined], dict[str, Header]]:
     """Return the photos that can be read, the others, and the known headers by path.
 
     Raises:
         DataError: Features of some photos are not finite.
     """
     labels = {name: label for label, name in enumerate(listing.class_names)}
-    records: list[Record] = []
+    records = Packed(Record)
     unreadable: list[Quarantined] = []
     headers: dict[str, Header] = {}
     not_finite: list[str] = []
@@ -181,11 +182,13 @@ def _under_two_labels(records: Sequence[Record], listing: Listing) -> list[str]:
             words = f"{words}, box {edges}" if words else f"box {edges}"
         return f"{record.path!r} ({words})" if words else repr(record.path)
 
-    copies = _repeated(record.sha256 for record in records)
-    by_content: dict[str, dict[tuple[object, ...], Record]] = {}
-    for record in (each for each in records if each.sha256 in copies):
-        by_content.setdefault(record.sha256, {}).setdefault(answer(record), record)
-    twice = [list(each.values()) for each in by_content.values() if len(each) > 1]
+    by_content: list[dict[tuple[object, ...], Record]] = []
+    for rows in same_names((record.sha256 for record in records), lambda row: records[row].sha256):
+        if len(rows) > 1:
+            by_content.append({})
+            for record in map(records.__getitem__, rows):
+                by_content[-1].setdefault(answer(record), record)
+    twice = [list(each.values()) for each in by_content if len(each) > 1]
     if not twice:
         return []
     pairs = "; ".join(" and ".join(map(shown, each)) for each in twice[:_MOST_PAIRS])
@@ -196,14 +199,6 @@ def _under_two_labels(records: Sequence[Record], listing: Listing) -> list[str]:
         else ("photo occurs twice, byte for byte, with different labels")
     )
     return [f"Warning: {len(twice)} {what}: {pairs}{more}. Remove the wrong ones."]
-
-
-def _repeated(texts: Iterable[str]) -> set[str]:
-    """Return the texts that occur more than once."""
-    once, repeated = set[str](), set[str]()
-    for text in texts:
-        (repeated if text in once else once).add(text)
-    return repeated
 
 
 def refuse_missing_classes(listing: Listing, class_names: Sequence[str]) -> None:

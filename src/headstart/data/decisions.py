@@ -21,6 +21,7 @@ from headstart.data.sources.table_file import open_table
 from headstart.data.sources.written import classes_of
 from headstart.data.text import path_below
 from headstart.errors import DataError, did_you_mean
+from headstart.packed import Packed
 from headstart.records import Candidate, Listing
 
 COLUMNS: Final = ("path", "kind", "severity", "other_path", "suggestion", "decision", "message")
@@ -123,7 +124,7 @@ def apply_decisions(listing: Listing, decisions: Decisions) -> Listing:
     known = sorted({name for candidate in listing.candidates for name in classes_of(candidate)})
     drops = {_plain(path, listing.root): path for path in decisions.dropped}
     labels = {_plain(path, listing.root): path for path in decisions.labels}
-    candidates: list[Candidate] = []
+    candidates = Packed(Candidate)
     dropped: list[str] = []
     problems: list[str] = []
     used: set[str] = set()
@@ -150,7 +151,7 @@ def apply_decisions(listing: Listing, decisions: Decisions) -> Listing:
     notes = _notes(decisions, len(dropped), num_relabelled, used)
     return dataclasses.replace(
         listing,
-        candidates=tuple(candidates),
+        candidates=candidates,
         class_names=_classes_left(listing, candidates, decisions.source),
         ignored=(*listing.ignored, *dropped),
         notes=(*listing.notes, *notes),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal, TypeAlias
 
 from headstart.errors import ImageError
@@ -26,7 +26,7 @@ _ROUNDING_PX: Final = 1.0  # by how much a resized photo's sides, or a box's, ma
 
 
 def place_boxes(
-    records: list[Record],
+    records: Sequence[Record],
     candidates: Mapping[str, Candidate],
     quarantined: list[Quarantined],
     headers: Mapping[str, Header] | None = None,

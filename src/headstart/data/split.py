@@ -7,6 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from headstart import tasks
 from headstart.config import Need
 from headstart.errors import DataError
@@ -239,6 +241,19 @@ def unit_names(records: Sequence[Record]) -> list[str]:
     return connected(
         (record.sha256, record.group, None if record.is_divided else record.alike) for record in records
     )
+
+
+def unit_numbers(records: Sequence[Record]) -> np.ndarray:
+    """Return the unit of each photo as a number, (N,) int, in the order of the names that they would have."""
+    if any(record.group is not None or record.alike is not None for record in records):
+        return np.unique(unit_names(records), return_inverse=True)[1]
+    hashes = b"".join(bytes.fromhex(record.sha256) for record in records)
+    parts = np.frombuffer(hashes, ">u8").reshape(-1, 4)
+    order = np.lexsort(parts.T[::-1])
+    is_other = (parts[order[1:]] != parts[order[:-1]]).any(1)
+    numbers = np.zeros(len(records), np.intp)
+    numbers[order[1:]] = np.cumsum(is_other)
+    return numbers
 
 
 def connected(photos: Iterable[tuple[str, str | None, str | None]]) -> list[str]:

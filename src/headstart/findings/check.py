@@ -10,12 +10,13 @@ import numpy as np
 from headstart import tasks
 from headstart.columns import counted
 from headstart.data.decisions import NONE, Decisions
-from headstart.data.split import unit_names
+from headstart.data.split import unit_numbers
 from headstart.data.text import label_text, path_below
 from headstart.findings.classes import find_class_problems, photos_per_class
 from headstart.findings.duplicates import LabelledPhoto, copies_of, duplicates
 from headstart.findings.faults import faulty_photos
 from headstart.findings.finding import Finding, Findings
+from headstart.findings.kept_facts import KeptFacts
 from headstart.findings.near import groups_of
 from headstart.findings.shortcuts import find_shortcuts
 from headstart.findings.wrong_labels import (
@@ -25,7 +26,7 @@ from headstart.findings.wrong_labels import (
     wrong_label_sets,
     wrong_numbers,
 )
-from headstart.frozen.photos import PhotoFacts
+from headstart.packed import Packed, Some
 from headstart.records import Dataset, Record
 
 
@@ -36,7 +37,7 @@ class Known:
     Attributes:
         splits: ``"train"``, ``"val"`` or ``"test"`` for each photo; empty if it has not been split.
         near: Pairs of rows that show nearly the same; None if they were not looked for.
-        facts: Of each photo; None where they are not known.
+        facts: Of those photos whose facts are known.
         outputs: (N, K), outputs of models that were trained without the photo: logits, or numbers in their
             own units; None if there are none.
         has_answer: (N,) bool, the photos with outputs; None as above.
@@ -45,7 +46,7 @@ class Known:
 
     splits: Sequence[str]
     near: Sequence[tuple[int, int]] | None
-    facts: Sequence[PhotoFacts | None]
+    facts: KeptFacts
     outputs: np.ndarray | None = None
     has_answer: np.ndarray | None = None
     unchecked: Sequence[str] = ()
@@ -69,7 +70,7 @@ def find_all(dataset: Dataset, known: Known, decisions: Decisions = NONE) -> Fin
         *_shortcuts(dataset, known),
     ]
     unchecked = [*known.unchecked, *([f"wrong labels: {NOT_OFFERED}"] if task.has_box else [])]
-    if num_unknown := sum(facts is None for facts in known.facts):
+    if num_unknown := len(photos) - len(known.facts):
         photos_without = counted(num_unknown, "photo")
         unchecked.append(f"faults and shortcuts of {photos_without}: their facts are not stored")
     found += (
@@ -98,12 +99,15 @@ def find_leaks(
     return Findings([each for each in found if each.kind == "leak"], len(photos), decisions=decisions)
 
 
-def _labelled_photos(dataset: Dataset, splits: Sequence[str]) -> list[LabelledPhoto]:
+def _labelled_photos(dataset: Dataset, splits: Sequence[str]) -> Sequence[LabelledPhoto]:
     has_numbers = tasks.of(dataset.task).has_numbers
-    return [
-        LabelledPhoto(path_below(record.path, dataset.root), _label(record, dataset), split, has_numbers)
-        for record, split in zip(dataset.records, splits, strict=True)
-    ]
+    return Packed(
+        LabelledPhoto,
+        (
+            LabelledPhoto(path_below(record.path, dataset.root), _label(record, dataset), split, has_numbers)
+            for record, split in zip(dataset.records, splits, strict=True)
+        ),
+    )
 
 
 def _label(record: Record, dataset: Dataset) -> str:
@@ -140,12 +144,11 @@ def _wrong_labels(dataset: Dataset, known: Known, photos: Sequence[LabelledPhoto
 
 def _faulty_photos(known: Known, photos: Sequence[LabelledPhoto]) -> Iterator[Finding]:
     """Yield photos that show nothing, too little, or something else."""
-    rows = [row for row, facts in enumerate(known.facts) if facts is not None]
-    facts = [each for each in known.facts if each is not None]
-    if not facts:
+    rows = known.facts.rows
+    if not rows:
         return
     groups = None if known.near is None else groups_of(known.near, len(photos))[rows]
-    for each in faulty_photos(facts, [photos[row].label for row in rows], groups):
+    for each in faulty_photos(known.facts, [photos[row].label for row in rows], groups):
         suggestion = "drop" if each.severity == "error" else ""
         yield Finding(
             photos[rows[each.row]].path, "faulty-photo", each.severity, each.sentence, "", suggestion
@@ -155,11 +158,8 @@ def _faulty_photos(known: Known, photos: Sequence[LabelledPhoto]) -> Iterator[Fi
 def _class_problems(dataset: Dataset, known: Known) -> Iterator[Finding]:
     counts: dict[str, list[int]] = {}
     for side in ("train", "val"):
-        of_side: list[Record] = [
-            record
-            for record, split in zip(dataset.records, known.splits, strict=True)
-            if (split or "train") == side
-        ]
+        rows = [row for row, split in enumerate(known.splits) if (split or "train") == side]
+        of_side: Sequence[Record] = Some(dataset.records, rows)
         counts[side] = photos_per_class(of_side, dataset.task, len(dataset.class_names))
     for each in find_class_problems(dataset.class_names, counts["train"], counts["val"]):
         yield Finding(each.name, each.kind, each.severity, each.sentence)
@@ -167,12 +167,10 @@ def _class_problems(dataset: Dataset, known: Known) -> Iterator[Finding]:
 
 def _shortcuts(dataset: Dataset, known: Known) -> Iterator[Finding]:
     """Yield properties of files that predict the class, for tasks with one class per photo."""
-    rows = [row for row, facts in enumerate(known.facts) if facts is not None]
+    rows = known.facts.rows
     if not tasks.of(dataset.task).has_class or not rows:
         return
-    facts = [each for each in known.facts if each is not None]
-    records = [dataset.records[row] for row in rows]
-    units = np.unique(unit_names(records), return_inverse=True)[1]
+    records = Some(dataset.records, rows)
     labels = np.array([record.label for record in records], int)
-    for each in find_shortcuts(facts, labels, dataset.class_names, units):
+    for each in find_shortcuts(known.facts, labels, dataset.class_names, unit_numbers(records)):
         yield Finding(each.name, each.kind, each.severity, each.sentence)

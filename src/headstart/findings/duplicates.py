@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from headstart.findings.finding import Finding, Severity
 from headstart.findings.near import groups_of
+from headstart.packed import same_names
 from headstart.records import Record
 
 
@@ -30,10 +32,13 @@ class LabelledPhoto:
 
 def copies_of(records: Sequence[Record]) -> Iterator[tuple[int, int]]:
     """Yield pairs of rows with the same bytes: the first photo and each of its copies."""
-    first: dict[str, int] = {}
-    for row, record in enumerate(records):
-        if (original := first.setdefault(record.sha256, row)) != row:
-            yield original, row
+    pairs = [
+        (row, rows[0])
+        for rows in same_names((record.sha256 for record in records), lambda row: records[row].sha256)
+        for row in rows[1:]
+    ]
+    for copy, original in sorted(pairs):
+        yield original, copy
 
 
 def duplicates(
@@ -54,18 +59,18 @@ def duplicates(
     """
     copies, near = list(copies), list(near)
     groups = groups_of([*copies, *near], len(photos)).tolist()
-    trained: dict[int, int] = {}  # the first training photo of each group
+    trained = array("q", [-1]) * len(photos)  # the first training photo of each group
     partners: dict[int, tuple[int, bool]] = {}  # a training photo that a photo is directly compared with
     for row, group in enumerate(groups):
-        if _side(photos[row]) == "train":
-            trained.setdefault(group, row)
+        if trained[group] < 0 and _side(photos[row]) == "train":
+            trained[group] = row
     for is_near, pairs in ((False, copies), (True, near)):
         for pair in pairs:
             for one, other in (pair, pair[::-1]):
                 if _side(photos[other]) == "train":
                     partners.setdefault(one, (other, is_near))
     for row, group in enumerate(groups):
-        if _side(photos[row]) != "train" and group in trained:
+        if trained[group] >= 0 and _side(photos[row]) != "train":
             partner, is_near = partners.get(row, (trained[group], True))
             yield _leak(photos[row], photos[partner], is_near=is_near)
     members: dict[int, list[int]] = {}
@@ -88,10 +93,12 @@ def _within(
             if (original := first_of.setdefault(_side(photos[row]), row)) != row:
                 group[row] = original
                 yield _repeated(photos[row], photos[original], is_near=False)
-    firsts: dict[tuple[str, int], int] = {}
+    firsts: dict[str, array[int]] = {}  # the first photo of each group, by side
     for row, photo in enumerate(photos):
-        firsts.setdefault((_side(photo), groups[row]), row)
-    through_others = ((firsts[_side(photo), groups[row]], row) for row, photo in enumerate(photos))
+        of_side = firsts.setdefault(_side(photo), array("q", [-1]) * len(photos))
+        if of_side[groups[row]] < 0:
+            of_side[groups[row]] = row
+    through_others = ((firsts[_side(photo)][groups[row]], row) for row, photo in enumerate(photos))
     for one, other in itertools.chain(near, through_others):
         a, b = sorted((_root(group, one), _root(group, other)))
         if a != b and _side(photos[one]) == _side(photos[other]):

@@ -16,6 +16,7 @@ import numpy as np
 from headstart.findings.finding import Severity
 from headstart.findings.near import groups_of
 from headstart.frozen.photos import THUMBNAIL_PX, PhotoFacts
+from headstart.packed import same_names
 
 FaultKind = Literal["black", "white", "one colour", "placeholder", "blurred", "tiny", "odd shape", "odd size"]
 _MOST: Final = 0.02  # part of the photos that are reported for a relative fault
@@ -116,11 +117,19 @@ def _placeholders(
     facts: Sequence[PhotoFacts], labels: Sequence[object] | None, groups: np.ndarray | None
 ) -> Iterable[Fault]:
     """Yield photos whose picture occurs many times, which may stand for photos that are missing."""
-    same_file = _firsts([each.sha256 for each in facts])
+    same_file = np.arange(len(facts))
+    for rows in same_names((each.sha256 for each in facts), lambda row: facts[row].sha256):
+        same_file[rows] = rows[0]
     same_group = _firsts(groups) if groups is not None else []
-    group_of_row = groups_of([*enumerate(same_file), *enumerate(same_group)], len(facts))
+    pairs = [
+        (first, row)
+        for firsts in (same_file.tolist(), same_group)
+        for row, first in enumerate(firsts)
+        if first != row
+    ]
+    group_of_row = groups_of(pairs, len(facts))
     for group in np.flatnonzero(np.bincount(group_of_row, minlength=len(facts)) >= _MANY_LABELS):
-        rows: list[int] = np.flatnonzero(group_of_row == group).tolist()
+        rows = np.flatnonzero(group_of_row == group).tolist()
         picture = np.median([facts[row].thumbnail for row in rows[:_FOR_MEDIAN]], axis=0)
         rows = [row for row in rows if np.abs(facts[row].thumbnail - picture).mean() <= _SAME_LEVELS]
         num_labels = len({labels[row] for row in rows}) if labels is not None else 1
@@ -132,9 +141,9 @@ def _placeholders(
             yield Fault(row, "placeholder", "error" if num_labels > 1 else "warning", sentence)
 
 
-def _firsts(values: Sequence[object] | np.ndarray) -> list[int]:
+def _firsts(values: np.ndarray) -> list[int]:
     """Return for each row the first row that has the same value."""
-    _, firsts, inverse = np.unique(np.asarray(values), return_index=True, return_inverse=True)
+    _, firsts, inverse = np.unique(values, return_index=True, return_inverse=True)
     rows: list[int] = firsts[inverse].tolist()
     return rows
 
@@ -149,7 +158,7 @@ def _blurred(facts: Sequence[PhotoFacts], shown: np.ndarray) -> Iterable[Fault]:
     is_blurred = large & (sharpness < _SHARPNESS)
     if not is_blurred.any():
         return
-    fine = _fineness([each.thumbnail for each in facts])
+    fine = _fineness(facts)
     logs = np.log(sharpness + 0.01), np.log(fine)
     limits = [np.median(each[large]) - _FAR_SHARPNESS * _spread(each[large]) for each in logs]
     is_blurred &= (fine < _FINE) & (logs[0] < limits[0]) & (logs[1] < limits[1])
@@ -159,12 +168,12 @@ def _blurred(facts: Sequence[PhotoFacts], shown: np.ndarray) -> Iterable[Fault]:
         yield Fault(row, "blurred", "warning", sentence)
 
 
-def _fineness(thumbnails: Sequence[np.ndarray]) -> np.ndarray:
+def _fineness(facts: Sequence[PhotoFacts]) -> np.ndarray:
     """Return the variance of the Laplacian of each thumbnail by that at a quarter of its size, (N,)."""
     quarter = THUMBNAIL_PX // 4
     ratios = []
-    for first in range(0, len(thumbnails), _AT_ONCE):
-        levels = np.stack(thumbnails[first : first + _AT_ONCE]).astype(np.int32)
+    for first in range(0, len(facts), _AT_ONCE):
+        levels = np.stack([each.thumbnail for each in facts[first : first + _AT_ONCE]]).astype(np.int32)
         # Sums of 16 levels: their Laplacian has 256 times the variance of that of the means.
         small = levels.reshape(-1, quarter, 4, quarter, 4).sum((2, 4))
         # Levels are rounded, which adds 20 / 12 to the first and a sixteenth of it to the second.

@@ -18,6 +18,7 @@ from headstart.answers.intervals import Interval, of_proportion
 from headstart.findings.finding import Severity
 from headstart.frozen.photos import PhotoFacts
 from headstart.images.formats import FORMATS
+from headstart.packed import Some
 from headstart.probe.folds import deal_folds
 
 FEWEST_PHOTOS: Final = 40
@@ -40,6 +41,7 @@ intervals, are at least this far on the way from the share of the class to 1.
 _MOST_BINS: Final = 64  # candidates for a threshold
 _LEAVES: Final = (8, 64)  # smallest and largest number of leaves that a tree may have; two for each class
 _FEWEST_IN_LEAF: Final = 5
+_AT_ONCE: Final = 64  # thumbnails, to limit the memory
 _FRAME_PX: Final = 1  # of the thumbnail's 96: thin frames, too
 _EVEN: Final = 4.0  # largest standard deviation of an edge of one colour, in grey levels 0..255
 _MOST_NAMED: Final = 3
@@ -154,10 +156,7 @@ def _judged(
         return None
     classes = classes[:_MOST_NAMED]
     best = classes[0].label
-    of_best, others = (
-        [photo for photo, is_it in zip(facts, labels == best, strict=True) if is_it == wanted]
-        for wanted in (True, False)
-    )
+    of_best, others = (Some(facts, np.flatnonzero(is_it)) for is_it in (labels == best, labels != best))
     shown = ", ".join(
         f"{class_names[each.label]!r} (recall {each.recall:.2f}, precision {each.precision:.2f})"
         for each in classes
@@ -281,10 +280,14 @@ def _edge_colours(photos: Sequence[PhotoFacts]) -> np.ndarray:
 
     It is -1 where the edges do not have one colour.
     """
-    grey = [photo.thumbnail for photo in photos]
-    pairs = [[(each[:_FRAME_PX], each[-_FRAME_PX:]) for each in side] for side in (grey, [g.T for g in grey])]
-    edges = np.array(pairs, float).reshape(2, len(grey), -1)
-    return np.where(edges.std(2) <= _EVEN, edges.mean(2), -1.0).T
+    found = [np.empty((0, 2))]
+    for first in range(0, len(photos), _AT_ONCE):
+        grey = [photo.thumbnail for photo in photos[first : first + _AT_ONCE]]
+        sides = (grey, [each.T for each in grey])
+        pairs = [[(each[:_FRAME_PX], each[-_FRAME_PX:]) for each in side] for side in sides]
+        edges = np.array(pairs, float).reshape(2, len(grey), -1)
+        found.append(np.where(edges.std(2) <= _EVEN, edges.mean(2), -1.0).T)
+    return np.concatenate(found)
 
 
 def _median(values: Sequence[float]) -> float:

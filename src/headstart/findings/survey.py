@@ -19,7 +19,7 @@ from headstart.findings.duplicates import copies_of
 from headstart.findings.near import groups_of, near_duplicates
 from headstart.findings.thumbnails import Thumbnails
 from headstart.frozen.cache import Room
-from headstart.frozen.photos import PhotoFacts, PhotoStore
+from headstart.packed import Packed
 from headstart.records import Dataset, Record
 
 MOST_PHOTOS: Final = 50_000
@@ -125,7 +125,7 @@ def with_near_duplicates(dataset: Dataset, near: Sequence[tuple[int, int]] | Non
         smallest = min(records[row].sha256 for row in rows)
         for row in rows:
             records[row] = dataclasses.replace(records[row], alike=smallest, is_divided=is_divided)
-    return dataclasses.replace(dataset, records=tuple(records), notes=(*dataset.notes, *notes))
+    return dataclasses.replace(dataset, records=Packed(Record, records), notes=(*dataset.notes, *notes))
 
 
 def _mostly_leaks(dataset: Dataset, near: Sequence[tuple[int, int]]) -> bool:
@@ -135,12 +135,3 @@ def _mostly_leaks(dataset: Dataset, near: Sequence[tuple[int, int]]) -> bool:
     trained = {group for group, split in zip(groups, splits, strict=True) if split in ("train", None)}
     leaking = sum(split == "val" and group in trained for group, split in zip(groups, splits, strict=True))
     return 2 * leaking > splits.count("val")
-
-
-def stored_facts(records: Sequence[Record]) -> list[PhotoFacts | None]:
-    """Return the facts of photos that are stored, without decoding any photo."""
-    store = PhotoStore(Room(lambda _: None))  # if it cannot be opened, this has been said before
-    try:
-        return [store.get(record.sha256) for record in records]
-    finally:
-        store.close()

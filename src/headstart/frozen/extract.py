@@ -272,10 +272,10 @@ def _list_photos(config: TrainConfig, settings: Mapping[str, Any], say: Callable
     return read_source(config.data, config.val_folder, for_training=False, **config.source_options)
 
 
-def _with_boxes_placed(listing: Listing) -> tuple[list[Candidate], list[tuple[str, str]], list[str]]:
+def _with_boxes_placed(listing: Listing) -> tuple[Sequence[Candidate], list[tuple[str, str]], list[str]]:
     """Return the photos with boxes as a viewer displays them, photos whose boxes do not fit, and notes."""
     if not tasks.of(listing.task).has_box:
-        return list(listing.candidates), [], []
+        return listing.candidates, [], []
     by_path = {each.path: each for each in listing.candidates}
     quarantined: list[Quarantined] = []
     records = [Record(each.photo, 0, each.split, sha256="", box=each.box) for each in listing.candidates]

@@ -17,6 +17,7 @@ import numpy as np
 from headstart import tasks
 from headstart.errors import ConfigError
 from headstart.files import write_whole
+from headstart.packed import Packed
 from headstart.records import Candidate, Listing
 
 if TYPE_CHECKING:
@@ -47,12 +48,16 @@ class Column:
 
     def array(self, photos: Sequence[Candidate]) -> np.ndarray:
         """Return the values for ``.npz``, without pickled objects."""
-        values = [self.value(photo) for photo in photos]
+        values = map(self.value, photos)
         if self.kind == "texts":
             return np.array([[name in of_photo for name in self.classes] for of_photo in values], bool)
         if self.kind == "number":
-            return np.array(values, np.float64)
-        return np.array(["" if value is None else value for value in values], str)
+            return np.array(list(values), np.float64)
+        longest = max((len(value or "") for value in values), default=0)
+        texts = np.empty(len(photos), f"U{max(longest, 1)}")
+        for row, photo in enumerate(photos):  # without a list of all texts
+            texts[row] = self.value(photo) or ""
+        return texts
 
     def arrow(self, photos: Sequence[Candidate]) -> pa.Array:
         """Return the values for Parquet."""
@@ -139,7 +144,7 @@ def _write_parquet(
 
 
 def _write_npz(path: Path, rows: Iterable[tuple[Candidate, np.ndarray]], columns: Sequence[Column]) -> None:
-    photos: list[Candidate] = []
+    photos = Packed(Candidate)
     num_features = 0
     # How many rows there are is known at the end only, and the array's header comes first.
     with tempfile.TemporaryFile(dir=path.parent) as vectors:

@@ -22,7 +22,12 @@ from headstart.errors import DataError, ImageError, requires_extra
 
 PARQUET_SUFFIXES: Final = (".parquet", ".pq")
 
-_MOST_CACHED_BYTES: Final = 2**28  # of row groups, beyond the last one that was read
+# Bytes of row groups in memory, beyond the last two that were read: while photos are read in their order, and
+# otherwise.
+_MOST_IN_ORDER: Final = 2**23
+_MOST_OUT_OF_ORDER: Final = 2**28
+_NEAR: Final = 16  # row groups; threads read photos that follow each other at about the same time
+_FOR_ORDER: Final = 32  # row groups read in order, after which photos count as read in order again
 _MOST_GROUP_BYTES: Final = 2**31  # of a row group, which is held in memory
 _MOST_FILES: Final = 64  # whose columns and row groups are known at a time
 _BATCH_ROWS: Final = 4096
@@ -156,12 +161,18 @@ def _names_in(path: str, column: str, *, has_names: bool) -> Iterator[str | None
 
 
 class _Groups:
-    """Row groups that were read last, shared by all threads."""
+    """Row groups that were read last, shared by all threads.
+
+    Few stay in memory while photos are read in their order, and more if they are read in another order, as in
+    training with steps.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._read: OrderedDict[tuple[str, tuple[int, int], str, int], Any] = OrderedDict()
         self._num_bytes = 0
+        self._last: dict[tuple[str, str], int] = {}  # row group of each file and column that was read last
+        self._num_in_order = _FOR_ORDER  # row groups since the last jump
 
     def read(self, path: str, version: tuple[int, int], column: str, group: int) -> Any:
         """Return a column of a row group as a chunked array of pyarrow."""
@@ -172,11 +183,24 @@ class _Groups:
                     table = file.read_row_group(group, columns=[column], use_threads=False)
                 self._read[key] = table.column(0)
                 self._num_bytes += self._read[key].nbytes
-                while len(self._read) > 1 and self._num_bytes > _MOST_CACHED_BYTES:
-                    _, oldest = self._read.popitem(last=False)
-                    self._num_bytes -= oldest.nbytes
+                self._drop_oldest(path, column, group)
             self._read.move_to_end(key)
             return self._read[key]
+
+    def _drop_oldest(self, path: str, column: str, group: int) -> None:
+        """Drop row groups beyond the limit, after one was read."""
+        import pyarrow
+
+        is_near = group == 0 or abs(group - self._last.get((path, column), group)) <= _NEAR
+        self._last[path, column] = group
+        self._num_in_order = self._num_in_order + 1 if is_near else 0
+        limit = _MOST_IN_ORDER if self._num_in_order >= _FOR_ORDER else _MOST_OUT_OF_ORDER
+        before = self._num_bytes
+        while len(self._read) > 2 and self._num_bytes > limit:
+            _, oldest = self._read.popitem(last=False)
+            self._num_bytes -= oldest.nbytes
+        if self._num_bytes < before:
+            pyarrow.default_memory_pool().release_unused()
 
 
 _GROUPS: Final = _Groups()

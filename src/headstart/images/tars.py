@@ -141,34 +141,37 @@ def has_member(path: str, name: str) -> bool:
 
 
 class _Index:
-    """Positions of the members of one tar file by name, in 24 bytes a member."""
+    """Positions of the members of one tar file by name, in 16 bytes a member, or 24 in files over 4 GB."""
 
     def __init__(self, signature: tuple[int, ...]) -> None:
         self.signature = signature
         # A hash of 64 bits in place of the name: two of a million names share one with a probability of 3e-8,
         # and then the content has another SHA-256 than when it was listed.
-        self._hashes, self._offsets, self._sizes = array("q"), array("q"), array("q")
-        self._order: np.ndarray | None = None
+        self._hashes: array[int] | np.ndarray = array("q")
+        self._offsets: array[int] | np.ndarray = array("q")
+        self._sizes: array[int] | np.ndarray = array("q")
 
     def add(self, name: str, offset: int, size: int) -> None:
-        self._hashes.append(hash(name))
-        self._offsets.append(offset)
-        self._sizes.append(size)
+        for column, value in ((self._hashes, hash(name)), (self._offsets, offset), (self._sizes, size)):
+            assert isinstance(column, array)  # until it is closed
+            column.append(value)
 
     def close(self) -> None:
         """Sort the members, after the last one was added."""
-        hashes = np.array(self._hashes, np.int64)
-        self._order = np.argsort(hashes, kind="stable")
-        self._sorted = hashes[self._order]
+        hashes, offsets, sizes = (
+            np.array(each, np.int64) for each in (self._hashes, self._offsets, self._sizes)
+        )
+        order = np.argsort(hashes, kind="stable")
+        kind = np.uint32 if offsets.max(initial=0) < 2**32 and sizes.max(initial=0) < 2**32 else np.int64
+        self._hashes = hashes[order]
+        self._offsets, self._sizes = offsets[order].astype(kind), sizes[order].astype(kind)
 
     def find(self, name: str) -> tuple[int, int] | None:
         """Return position and size; of several members of one name those of the last, as tar itself does."""
-        assert self._order is not None
-        place = int(np.searchsorted(self._sorted, hash(name), "right")) - 1
-        if place < 0 or self._sorted[place] != hash(name):
+        place = int(np.searchsorted(self._hashes, hash(name), "right")) - 1
+        if place < 0 or self._hashes[place] != hash(name):
             return None
-        row = int(self._order[place])
-        return self._offsets[row], self._sizes[row]
+        return int(self._offsets[place]), int(self._sizes[place])
 
 
 _INDEXES: Final[OrderedDict[str, _Index]] = OrderedDict()

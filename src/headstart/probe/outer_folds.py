@@ -17,8 +17,9 @@ from headstart.columns import counted
 from headstart.config import TrainConfig
 from headstart.data.split import Splits, hold_out, split_dataset, splits_of, unit_names
 from headstart.errors import DataError
+from headstart.packed import Packed
 from headstart.probe.folds import deal_folds
-from headstart.records import Dataset, Listing, Record
+from headstart.records import Candidate, Dataset, Listing, Record
 
 
 def pooled(listing: Listing, config: TrainConfig) -> Listing:
@@ -30,9 +31,12 @@ def pooled(listing: Listing, config: TrainConfig) -> Listing:
         f"The {counted(num_val, 'validation photo')} of the data are dealt to the {config.folds} folds with "
         f"the training photos. To keep them apart, name the folder of the training photos alone."
     )
-    candidates = tuple(
-        dataclasses.replace(candidate, split=None) if candidate.split in ("train", "val") else candidate
-        for candidate in listing.candidates
+    candidates = Packed(
+        Candidate,
+        (
+            dataclasses.replace(each, split=None) if each.split in ("train", "val") else each
+            for each in listing.candidates
+        ),
     )
     return dataclasses.replace(listing, candidates=candidates, notes=(*listing.notes, note))
 

@@ -13,6 +13,7 @@ from headstart.frozen.cache import Room, should_keep
 from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.frozen.onnx_file.check import check_on_files
 from headstart.frozen.opened import OpenedBackbone, open_backbone_features
+from headstart.packed import Packed
 from headstart.probe.blocks import Block, blocks_of
 from headstart.recipe import can_be_solved
 from headstart.records import Dataset, Listing
@@ -65,7 +66,7 @@ def read_photos(
         DataError: The photos cannot be used with any backbone.
         TrainingError: The backbone's features are not finite.
     """
-    checks: list[CheckedPhoto] = []
+    checks = Packed(CheckedPhoto)
     for photo in features.activations.check(listing.candidates, lambda _: True):
         checks.append(photo)
         advance(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +20,9 @@ from headstart.errors import DataError
 from headstart.files import write_whole
 from headstart.findings.check import Known, find_all, find_leaks
 from headstart.findings.finding import Findings
-from headstart.findings.survey import MOST_PHOTOS, stored_facts
+from headstart.findings.kept_facts import KeptFacts
+from headstart.findings.survey import MOST_PHOTOS
+from headstart.frozen.cache import Room
 from headstart.inference.model_file import ModelInfo
 from headstart.products.finished import Finished
 from headstart.records import Dataset
@@ -56,8 +59,9 @@ def find_in_run(
     row_of, names = _rows_and_splits(dataset, splits, val="val" if model.by_folds is None else "train")
     outputs, has_answer = _raw_outputs(model, splits, row_of, dataset.root)
     unchecked = [] if near is not None else [_NO_VECTORS]
-    known = Known(names, near, stored_facts(dataset.records), outputs, has_answer, unchecked)
-    return find_all(dataset, known, decisions)
+    room = Room(lambda _: None)  # if the store cannot be opened, this has been said before
+    with closing(KeptFacts(dataset.records, room, decode=False)) as facts:
+        return find_all(dataset, Known(names, near, facts, outputs, has_answer, unchecked), decisions)
 
 
 def refuse_leaks(
@@ -93,25 +97,25 @@ def refuse_leaks(
     )
 
 
-def _rows_and_splits(dataset: Dataset, splits: Splits, val: str = "val") -> tuple[dict[int, int], list[str]]:
-    """Return the row of each photo by its ``id``, and the split of each row."""
-    row_of = {id(record): row for row, record in enumerate(dataset.records)}
+def _rows_and_splits(dataset: Dataset, splits: Splits, val: str = "val") -> tuple[dict[str, int], list[str]]:
+    """Return the row of each photo by its path, and the split of each row."""
+    row_of = {record.path: row for row, record in enumerate(dataset.records)}
     names = [""] * len(row_of)
     for name, records in (("train", splits.train), (val, splits.val), ("test", splits.test)):
         for record in records:
-            names[row_of[id(record)]] = name
+            names[row_of[record.path]] = name
     return row_of, names
 
 
 def _raw_outputs(
-    model: Model, splits: Splits, row_of: Mapping[int, int], root: str
+    model: Model, splits: Splits, row_of: Mapping[str, int], root: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return outputs before calibration, of models that were trained without the photo.
 
     Args:
         model: The trained model.
         splits: N photos.
-        row_of: Row of each photo, by its ``id``.
+        row_of: Row of each photo, by its path.
         root: The data folder.
 
     Returns:
@@ -122,18 +126,18 @@ def _raw_outputs(
     if model.by_folds is not None:
         answers = model.by_folds.answers
         row_of_path = {
-            path_below(record.path, root): row_of[id(record)] for record in (*splits.train, *splits.val)
+            path_below(record.path, root): row_of[record.path] for record in (*splits.train, *splits.val)
         }
         rows = [row_of_path[path] for path in answers.path]
         outputs[rows], has_answer[rows] = model.by_folds.raw, True
         return outputs, has_answer
-    rows = [row_of[id(record)] for record in splits.val]
+    rows = [row_of[record.path] for record in splits.val]
     factors = np.ones(info.num_outputs, np.float32)
     if model.calibration is not None and model.calibration.is_needed:
         factors = model.calibration.factors(info)
     outputs[rows], has_answer[rows] = model.val_outputs / factors, True
     if model.out_of_fold is not None:
-        rows = [row_of[id(record)] for record in splits.train]
+        rows = [row_of[record.path] for record in splits.train]
         outputs[rows] = tasks.of(info.task).to_file(model.out_of_fold.outputs, info)
         if model.calibration is not None and model.calibration.fitted_on == "out-of-fold":
             outputs[rows] /= factors

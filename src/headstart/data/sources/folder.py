@@ -18,11 +18,12 @@ from headstart.columns import counted, listed
 from headstart.data.sources.refused import advice_on_files
 from headstart.data.sources.similar import similar_classes
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER, split_in_name
-from headstart.data.sources.tree import Image, Tree
+from headstart.data.sources.tree import Tree
 from headstart.data.sources.trees import tree_at
 from headstart.errors import DataError, did_you_mean
 from headstart.images.find_tars import is_same, root_of
 from headstart.images.photo import Photo
+from headstart.packed import Packed, picked
 from headstart.records import Candidate, Listing
 
 _MOST_NAMED: Final = 10  # in one error message
@@ -69,15 +70,18 @@ def read_folder(
         raise DataError(_no_class_folders(sources[0]))
 
     without_class = _without_class(trees, sources)
-    candidates = [
-        Candidate(Photo(image.path), name, source.split)
-        for source in sources
-        for name, image in source.photos
-    ]
-    to_learn = [candidate for candidate in candidates if candidate.split in (None, "train")]
+    candidates = Packed(
+        Candidate,
+        (
+            Candidate(Photo(photo.path), photo.class_name, source.split)
+            for source in sources
+            for photo in source.photos
+        ),
+    )
+    to_learn = picked(candidates, lambda each: each.split in (None, "train"))
     return Listing(
         root=root_of(root),
-        candidates=tuple(candidates),
+        candidates=candidates,
         class_names=tuple(sorted({candidate.class_name for candidate in to_learn or candidates})),
         ignored=(*without_class, *(path for each in trees for path in each.ignored)),
         without_class=tuple(without_class),
@@ -89,7 +93,9 @@ def read_folder(
 
 def _without_class(trees: Sequence[Tree], sources: Sequence[_Source]) -> list[str]:
     """Return the paths of images in no class folder."""
-    with_class = {image.path for source in sources for _, image in source.photos}
+    if sum(len(each.images) for each in trees) == sum(len(source.photos) for source in sources):
+        return []
+    with_class = {path for source in sources for path in source.photos.column("path")}
     return [image.path for each in trees for image in each.images if image.path not in with_class]
 
 
@@ -108,19 +114,27 @@ def _walked(root: str, val: str | None) -> tuple[Tree, Tree | None]:
 
 
 @dataclass(frozen=True, slots=True)
+class _Photo:
+    """A photo in a class folder."""
+
+    class_name: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Source:
     """A folder of class folders.
 
     Attributes:
         path: The folder.
         split: The split of its photos; None if the data do not determine it.
-        photos: Pairs of class name and image.
+        photos: Its photos with their classes.
         folders_of: The class folders by class name.
     """
 
     path: str
     split: str | None
-    photos: list[tuple[str, Image]]
+    photos: Packed[_Photo]
     folders_of: dict[str, list[str]]
 
     @classmethod
@@ -131,12 +145,12 @@ class _Source:
         for names in tree.folders:
             if len(names) == depth + 1 and names[:depth] == above:
                 folders_of[_class_name(names[depth])].append(names[depth])
-        photos = [
-            (_class_name(image.names[depth]), image)
+        photos = (
+            _Photo(_class_name(image.folders[depth]), image.path)
             for image in tree.images
-            if len(image.names) > depth + 1 and image.names[:depth] == above
-        ]
-        return cls(str(Path(tree.root, *above)), split, photos, dict(folders_of))
+            if len(image.folders) > depth and image.folders[:depth] == above
+        )
+        return cls(str(Path(tree.root, *above)), split, Packed(_Photo, photos), dict(folders_of))
 
 
 def _class_name(folder: str) -> str:
@@ -302,7 +316,7 @@ def _require_learnable(sources: list[_Source]) -> None:
     train = sources[0]
     if train.split not in (None, "train"):
         raise DataError(f"{train.path!r} is there, but there is no 'train' folder beside it to train on.")
-    learnable = {name for name, _ in train.photos}
+    learnable = set(train.photos.column("class_name"))
     problems = []
     if not train.folders_of:
         problems.append(_no_class_folders(train))
@@ -312,7 +326,7 @@ def _require_learnable(sources: list[_Source]) -> None:
         )
     if len(train.folders_of) == 1:
         only = Path(train.path, *next(iter(train.folders_of.values())))
-        deeper = any(Path(image.path).parent != only for _, image in train.photos)
+        deeper = any(Path(path).parent != only for path in train.photos.column("path"))
         hint = (
             f" If the classes lie deeper, name the folder that holds them: {str(only)!r}." if deeper else ""
         )
@@ -328,7 +342,7 @@ def _require_learnable(sources: list[_Source]) -> None:
             if len(folders) > 1
         ]
     for source in sources[1:]:
-        unknown = sorted({name for name, _ in source.photos} - train.folders_of.keys())
+        unknown = sorted(set(source.photos.column("class_name")) - train.folders_of.keys())
         problems += [
             f"{source.path!r} has a class {name!r}, which {train.path!r} does not have."
             + (did_you_mean(name, train.folders_of) or " Add training photos of it, or leave it out.")

@@ -12,6 +12,7 @@ from headstart.data.sources.sorted_out import SortedOut
 from headstart.data.sources.written import Labels, Options, Written, classes_of
 from headstart.errors import DataError
 from headstart.images.address import normal
+from headstart.packed import Packed, picked, same_names
 from headstart.records import Candidate, Listing
 
 
@@ -37,9 +38,9 @@ def listing_of(labels: Labels, val: Labels | None, options: Options) -> Listing:
     if problems:
         raise DataError("\n".join(problems))
 
-    candidates = tuple(sorted_out.candidates)
+    candidates = sorted_out.candidates
     refuse_unlearnable(candidates, labels, sorted_out, options)
-    to_learn = [c for c in candidates if c.split in (None, "train")] or candidates
+    to_learn = picked(candidates, lambda each: each.split in (None, "train")) or candidates
     without_label = [path for each in sources for path in each.ignored]
     notes = [
         *(note for each in sources for note in each.notes),
@@ -79,17 +80,10 @@ def _sorted_out(labels: Labels, val: Labels | None, options: Options) -> SortedO
 
 
 def _sort_out(sorted_out: SortedOut, labels: Labels, own_split: str | None) -> None:
-    by_photo: dict[str, Written | list[Written]] = {}  # hardly any list, as most photos have one label
-    for written in labels.written:
-        name = normal(written.path)
-        first = by_photo.setdefault(written.path if name == written.path else name, written)
-        if isinstance(first, list):
-            first.append(written)
-        elif first is not written:
-            by_photo[name] = [first, written]
-    for path in list(by_photo):  # each is freed as it is sorted out, which keeps the peak of memory low
-        rows = by_photo.pop(path)
-        sorted_out.add(rows if isinstance(rows, list) else [rows], labels, own_split)
+    written = Packed(Written, labels.written)
+    names = map(normal, written.column("path"))
+    for rows in same_names(names, lambda row: normal(written[row].path)):
+        sorted_out.add([written[row] for row in rows], labels, own_split)
 
 
 def _remarks(labels: Labels, candidates: Sequence[Candidate], without_label: Sequence[str]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from headstart.data.quarantine import MOST_NAMED, named
 from headstart.data.sources.sorted_out import SortedOut
 from headstart.data.sources.written import Labels, Options, classes_of
 from headstart.errors import DataError, did_you_mean
+from headstart.packed import picked
 from headstart.records import FRACTIONS, Candidate
 
 
@@ -35,7 +36,7 @@ def refuse_unlearnable(
         )
     if not options.for_training:
         return
-    to_learn = [candidate for candidate in candidates if candidate.split in (None, "train")]
+    to_learn = picked(candidates, lambda each: each.split in (None, "train"))
     if not to_learn:
         raise DataError(
             "All photos are for validation or test, and none is for training. Name some of them train."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import PurePosixPath
 
 from headstart.data.sources.tree import Image, Tree
@@ -29,7 +28,7 @@ def remote_tree(folder: str) -> Tree:
             continue
         names = tuple(name.split("/"))
         folders.update(dict.fromkeys(names[:depth] for depth in range(len(names))))
-        tree.images.append(Image(address, names))
-    tree.images.sort(key=lambda image: [os.fsencode(name) for name in image.names])
+        tree.images.append(Image(address, names[:-1]))
+    tree.sort()
     tree.folders = list(folders)
     return tree

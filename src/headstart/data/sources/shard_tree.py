@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TypeAlias
 
 from headstart.data.sources.shards import Shard, members_of
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER
 from headstart.data.sources.tree import Image, Tree
 from headstart.images.find_tars import is_photo
+from headstart.packed import Packed
 
 _Names: TypeAlias = tuple[str, ...]
 
@@ -30,37 +29,37 @@ def tree_of_shards(data: str, shards: Sequence[Shard]) -> Tree:
     """
     tree = Tree(data)
     folders: dict[_Names, None] = {}
-    found: list[tuple[_Names, list[Image]]] = []
+    found: list[tuple[_Names, Packed[Image]]] = []
     for shard in shards:
         above: _Names = (shard.split,) if shard.split else ()
-        images = []
+        images = Packed(Image)
         for member in members_of(shard.path):
             tree.found += 1
             path = f"{shard.path}/{member.name}"
             if is_photo(shard.path, member):
-                *inside, last = member.name.split("/")
-                images.append(Image(path, (*map(sys.intern, inside), last)))
+                images.append(Image(path, tuple(member.name.split("/")[:-1])))
             else:
                 tree.ignored.append(path)
         found.append((above, images))
-    skipped = _in_all([image for _, images in found for image in images])
+    skipped = _in_all({names for _, images in found for names in images.column("folders")})
     for above, images in found:
         for image in images:
-            names = (*above, *image.names[skipped:])
-            folders.update(dict.fromkeys(names[:depth] for depth in range(len(names))))
-            tree.images.append(Image(image.path, names) if above or skipped else image)
+            names = (*above, *image.folders[skipped:])
+            if names not in folders:
+                folders.update(dict.fromkeys(names[:depth] for depth in range(len(names) + 1)))
+            tree.images.append(Image(image.path, names))
+    found.clear()
     tree.folders = list(folders)
-    tree.images.sort(key=lambda image: [os.fsencode(name) for name in image.names])
-    tree.ignored.sort(key=os.fsencode)
+    tree.sort()
     return tree
 
 
-def _in_all(images: Sequence[Image]) -> int:
+def _in_all(folders: Collection[_Names]) -> int:
     """Return the number of folders at the top that contain all photos, besides their class folder."""
     number = 0
-    while images and all(len(image.names) > number + 2 for image in images):
-        name = images[0].names[number]
-        if name.lower() in SPLIT_OF_FOLDER or any(image.names[number] != name for image in images):
+    while folders and all(len(names) > number + 1 for names in folders):
+        found = {names[number] for names in folders}
+        if len(found) > 1 or min(found).lower() in SPLIT_OF_FOLDER:
             break
         number += 1
     return number

@@ -9,6 +9,7 @@ from headstart.columns import counted
 from headstart.data.quarantine import MOST_NAMED, and_more
 from headstart.data.sources.written import Labels, Written
 from headstart.images.view import Box
+from headstart.packed import Packed
 from headstart.records import Candidate, Quarantined
 
 
@@ -17,7 +18,7 @@ class SortedOut:
 
     def __init__(self, boxes: str) -> None:
         self.boxes = boxes
-        self.candidates: list[Candidate] = []
+        self.candidates = Packed(Candidate)
         self.quarantined: list[Quarantined] = []
         self.ignored: list[str] = []
         self.classes: Counter[str] = Counter()  # that labels of training photos name, wrong ones too

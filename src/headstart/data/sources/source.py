@@ -35,7 +35,8 @@ from headstart.data.sources.yolo import find_yolo, read_yolo
 from headstart.errors import ConfigError, DataError, did_you_mean
 from headstart.files import given_path, is_remote
 from headstart.images.find_tars import exists, is_same, root_of
-from headstart.records import Listing
+from headstart.packed import Packed
+from headstart.records import Candidate, Listing
 
 BOXES: Final = ("refuse", "skip", "largest")
 
@@ -290,14 +291,16 @@ def _class_folders(data: str, val: str | None, options: Options) -> Listing:
     listing = dataclasses.replace(listing, task=options.chosen(tasks.CLASSIFICATION))
     if find is None:
         return listing
-    groups = {each.path: find(below(each.path, data)) for each in listing.candidates}
-    if without := [path for path, group in groups.items() if group is None]:
+    grouped = Packed(
+        Candidate,
+        (dataclasses.replace(each, group=find(below(each.path, data))) for each in listing.candidates),
+    )
+    if without := [each.path for each in grouped if each.group is None]:
         raise ConfigError(
-            f"group_by is {options.group_by!r}, which finds no group in {len(without)} of {len(groups)} "
+            f"group_by is {options.group_by!r}, which finds no group in {len(without)} of {len(grouped)} "
             f"paths, such as {below(without[0], data)!r}. It must find one in every path."
         )
-    candidates = tuple(dataclasses.replace(each, group=groups[each.path]) for each in listing.candidates)
-    return dataclasses.replace(listing, candidates=candidates)
+    return dataclasses.replace(listing, candidates=grouped)
 
 
 def _advice_on_folder(data: str) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 
 from headstart.errors import DataError
 from headstart.images.find import Entry, walk
+from headstart.packed import Packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,13 @@ class Image:
     """A photo in a tree."""
 
     path: str
-    names: tuple[str, ...]  # of the folders below the root, and of the file
+    folders: tuple[str, ...]  # names below the root
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of its folders below the root, and its own."""
+        own = self.path[max(self.path.rfind("/"), self.path.rfind(os.sep)) + 1 :]
+        return (*self.folders, own)
 
 
 @dataclass
@@ -25,7 +32,7 @@ class Tree:
     """All files below a root, each folder entered once."""
 
     root: str
-    images: list[Image] = field(default_factory=list)
+    images: Packed[Image] = field(default_factory=lambda: Packed(Image))
     ignored: list[str] = field(default_factory=list)
     folders: list[tuple[str, ...]] = field(default_factory=list)  # that may hold photos, by names
     found: int = 0
@@ -35,14 +42,21 @@ class Tree:
         """Subfolders of each folder that contain photos at any depth, with the number of photos."""
         found: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
         for image in self.images:
-            for depth in range(len(image.names) - 1):
-                found[image.names[:depth]][image.names[depth]] += 1
+            for depth, name in enumerate(image.folders):
+                found[image.folders[:depth]][name] += 1
         return found
 
     @cached_property
     def num_photos_in(self) -> Counter[tuple[str, ...]]:
         """Number of photos directly in each folder."""
-        return Counter(image.names[:-1] for image in self.images)
+        return Counter(image.folders for image in self.images)
+
+    def sort(self) -> None:
+        """Sort the files by the bytes of their names, so that the order is the same on every file system."""
+        keys = [b"\0".join(map(os.fsencode, image.names)) for image in self.images]
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        self.images = Packed(Image, map(self.images.__getitem__, order))
+        self.ignored.sort(key=os.fsencode)
 
     def is_made_of_folders(self, names: tuple[str, ...]) -> bool:
         """Return whether nearly all photos of a folder are in its subfolders."""
@@ -76,15 +90,14 @@ def tree_of(root: str, entered: set[tuple[int, int]]) -> Tree:
         else:
             tree.found += 1
             if entry.kind == "image":
-                tree.images.append(Image(entry.path, entry.names))
+                tree.images.append(Image(entry.path, entry.names[:-1]))
             else:
                 tree.ignored.append(entry.path)
-    # By the names' bytes, so that the order is the same on every file system.
-    tree.images.sort(key=lambda image: [os.fsencode(name) for name in image.names])
-    tree.ignored.sort(key=os.fsencode)
+    tree.sort()
     # What holds runs and no photos, as runs/ does, is not an empty class.
     above_runs = {names[:depth] for names in runs for depth in range(1, len(names))}
-    above_images = {image.names[:depth] for image in tree.images for depth in range(1, len(image.names))}
+    with_images = set(tree.images.column("folders"))
+    above_images = {names[:depth] for names in with_images for depth in range(1, len(names) + 1)}
     tree.folders = [names for names in tree.folders if names not in above_runs - above_images]
     return tree
 

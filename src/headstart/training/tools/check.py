@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Final, Unpack
@@ -19,15 +20,15 @@ from headstart.data.check import check_images, check_photo
 from headstart.data.decisions import COLUMNS, Decisions, read_decisions
 from headstart.data.sources.source import read_source
 from headstart.data.targets import Scale, Targets
-from headstart.errors import ConfigError, ImageError, UsageError
+from headstart.errors import ConfigError, UsageError
 from headstart.files import given_path, refuse_to_write, write_whole
 from headstart.findings.check import Known, find_all
 from headstart.findings.finding import Findings
+from headstart.findings.kept_facts import KeptFacts
 from headstart.findings.survey import near_pairs, with_near_duplicates
 from headstart.frozen.cache import Room
 from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.frozen.opened import OpenedBackbone
-from headstart.frozen.photos import PhotoFacts, photo_facts
 from headstart.inference.runtime import map_in_order
 from headstart.probe.assemble import describe
 from headstart.probe.photos import solve_photos
@@ -80,7 +81,8 @@ def check(
     if config.features != "live":
         room = Room(watchers.say, is_limited=config.features != "store")
     dataset, known = _look(config, listing, watchers, room, quick=quick)
-    findings = find_all(dataset, known, decisions)
+    with closing(known.facts):
+        findings = find_all(dataset, known, decisions)
     if path is not None:
         write_whole(path, findings.csv())
     return findings
@@ -126,7 +128,8 @@ def _look(
             dataset = check_images(listing, config.allow_quarantined, lambda: counter.advance(1), checks)
         reason = "they need features, which --quick does not compute" if quick else backbone
         unchecked = [f"near-duplicates and wrong labels: {reason}"]
-        return dataset, Known(_splits(dataset), None, _facts(dataset, room), unchecked=unchecked)
+        facts = KeptFacts(dataset.records, room, decode=True)
+        return dataset, Known(_splits(dataset), None, facts, unchecked=unchecked)
     with open_for_photos(backbone, listing, config, watchers.say) as features:
         with watchers.counting("Photos", len(listing.candidates)) as counter:
             dataset = read_photos(features, listing, config.allow_quarantined, counter.advance)
@@ -135,17 +138,12 @@ def _look(
         near = near_pairs(photos, lambda: np.stack(list(rows)), room, watchers.counting)
         dataset = with_near_duplicates(dataset, near)
         outputs, has_answer = _answers(dataset, backbone, features)
-    facts = _facts(dataset, room)
+    facts = KeptFacts(dataset.records, room, decode=True)
     return dataset, Known(_splits(dataset), near, facts, outputs, has_answer)
 
 
 def _splits(dataset: Dataset) -> list[str]:
     return [record.split or "" for record in dataset.records]
-
-
-def _facts(dataset: Dataset, room: Room | None) -> list[PhotoFacts | None]:
-    found = photo_facts(((record.photo, record.sha256) for record in dataset.records), room)
-    return [None if isinstance(each, ImageError) else each for each in found]
 
 
 def _answers(
