@@ -33,16 +33,16 @@ def tree_of_shards(data: str, shards: Sequence[Shard]) -> Tree:
     found: list[tuple[_Names, list[Image]]] = []
     for shard in shards:
         above: _Names = (shard.split,) if shard.split else ()
-        images = []
+        images: dict[str, Image] = {}
         for member in members_of(shard.path):
             tree.found += 1
             path = f"{shard.path}/{member.name}"
-            if is_photo(shard.path, member):
+            if is_photo(shard.path, member) and path not in images:
                 *inside, last = member.name.split("/")
-                images.append(Image(path, (*map(sys.intern, inside), last)))
+                images[path] = Image(path, (*map(sys.intern, inside), last))
             else:
-                tree.ignored.append(path)
-        found.append((above, images))
+                tree.ignored.append(path)  # of members with one name, only the last can be read
+        found.append((above, list(images.values())))
     skipped = _in_all([image for _, images in found for image in images])
     for above, images in found:
         for image in images:
