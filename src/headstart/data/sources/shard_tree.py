@@ -33,16 +33,16 @@ def tree_of_shards(data: str, shards: Sequence[Shard]) -> Tree:
     found: list[tuple[_Names, list[Image]]] = []
     for shard in shards:
         above: _Names = (shard.split,) if shard.split else ()
-        images: dict[str, Image] = {}
+        listed: dict[str, Image] = {}
         for member in members_of(shard.path):
             tree.found += 1
             path = f"{shard.path}/{member.name}"
-            if is_photo(shard.path, member) and path not in images:
+            if is_photo(shard.path, member) and path not in listed:
                 *inside, last = member.name.split("/")
-                images[path] = Image(path, (*map(sys.intern, inside), last))
+                listed[path] = Image(path, (*map(sys.intern, inside), last))
             else:
                 tree.ignored.append(path)  # of members with one name, only the last can be read
-        found.append((above, list(images.values())))
+        found.append((above, list(listed.values())))
     skipped = _in_all([image for _, images in found for image in images])
     for above, images in found:
         for image in images:
