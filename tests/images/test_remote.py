@@ -111,6 +111,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "STORE", remote_store.RemoteStore())
     monkeypatch.setattr(remote, "FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(remote, "_FAILED", Counter())
+    monkeypatch.setattr(remote, "_LEFT_ALONE", {})
     monkeypatch.setattr(by_http, "SILENCE_SECONDS", 0.2)
 
 
@@ -170,6 +171,25 @@ def test_a_server_that_is_down_is_not_asked_five_times_for_every_photo(server: S
     ] * 3
     Photo(server.at("ok/a.jpg")).content()
     assert Photo(server.at("500/b.jpg")).content() == CONTENT
+
+
+def test_a_silent_server_does_not_cost_its_silence_for_every_photo(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "SLOW_SECONDS", 0.1)
+    monkeypatch.setattr(by_http, "SILENCE_SECONDS", 0.3)
+    remote._FAILED[server.at("").rstrip("/")] = remote.MOST_FAILED
+    down = [Photo(server.at(f"silent/{number}.jpg")) for number in range(8)]
+    reasons = [str(check_photo(photo).reason) for photo in down]
+    assert reasons[0] == "cannot be read: timed out, after 1 try"
+    assert (
+        sum("not requested, because the server did not send other photos: timed" in each for each in reasons)
+        > 5
+    )
+    assert server.requests.total() == 8 - sum("not requested" in each for each in reasons)
+    remote._LEFT_ALONE.clear()
+    assert Photo(server.at("ok/a.jpg")).content() == CONTENT
+    assert down[-1].content() == CONTENT
 
 
 def test_a_table_of_addresses_is_checked_with_nothing_lost_and_nothing_asked_for_twice(

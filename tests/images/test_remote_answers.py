@@ -80,6 +80,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "STORE", remote_store.RemoteStore())
     monkeypatch.setattr(remote, "FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(remote, "_FAILED", Counter())
+    monkeypatch.setattr(remote, "_LEFT_ALONE", {})
 
 
 CUT = answer(CONTENT[:HALF], length=len(CONTENT), ETag='"1"')

@@ -35,7 +35,13 @@ MOST_FAILED: Final = 5
 it answers: else ten thousand photos of a server that is down would take a day.
 """
 
-_FAILED: Final = Counter[str]()
+SLOW_SECONDS: Final = 1.0
+"""A server that fails as slowly as that, after ``MOST_FAILED`` photos, is left alone for as long as it took:
+photos are not requested meanwhile. One that is silent would take half a minute for each of them.
+"""
+
+_FAILED: Final = Counter[str]()  # photos in succession, by server
+_LEFT_ALONE: Final[dict[str, tuple[float, str]]] = {}  # until when, and why, by server
 _LOCKS: Final = [threading.Lock() for _ in range(256)]  # a photo is requested by one thread at a time
 
 
@@ -102,10 +108,14 @@ def _requested(address: str) -> bytes:
     Raises:
         ImageError: The last reason.
     """
-    until, arrived = time.monotonic() + TOTAL_SECONDS, Arrived()
+    began, arrived = time.monotonic(), Arrived()
+    until = began + TOTAL_SECONDS
     request = by_http if address.lower().startswith(("http://", "https://")) else _by_fsspec
     server = "/".join(address.split("/", 3)[:3])
     tries = TRIES if _FAILED[server] < MOST_FAILED else 1
+    left_alone_until, why = _LEFT_ALONE.get(server, (0.0, ""))
+    if tries == 1 and began < left_alone_until:
+        raise ImageError(address, f"not requested, because the server did not send other photos: {why}")
     for number in range(1, tries + 1):
         try:
             content = request(address, until, arrived)
@@ -115,6 +125,8 @@ def _requested(address: str) -> bytes:
                 time.sleep(pause)
                 continue
             _FAILED[server] += 1
+            took = time.monotonic() - began
+            _LEFT_ALONE[server] = (began + 2 * took if took >= SLOW_SECONDS else 0.0, str(error))
             after = counted(number, "try", "tries")
             raise ImageError(address, f"cannot be read: {error}, after {after}") from error
         except ImageError:  # such as 404, which is an answer
