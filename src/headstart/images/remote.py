@@ -19,6 +19,7 @@ from headstart.images.arrived import Arrived, MayPassError
 from headstart.images.by_http import by_http
 from headstart.images.formats import HEAD_BYTES, looks_like_image
 from headstart.images.remote_store import STORE
+from headstart.images.wanted import is_wanted, pause
 from headstart.messages import without_secrets
 
 TRIES: Final = 5
@@ -120,10 +121,11 @@ def _requested(address: str) -> bytes:
         try:
             content = request(address, until, arrived)
         except MayPassError as error:
-            pause = max(error.after, FIRST_PAUSE_SECONDS * 2 ** (number - 1))
-            if number < tries and time.monotonic() + pause <= until:
-                time.sleep(pause)
-                continue
+            seconds = max(error.after, FIRST_PAUSE_SECONDS * 2 ** (number - 1))
+            if number < tries and time.monotonic() + seconds <= until:
+                pause(seconds)
+                if is_wanted():
+                    continue
             _FAILED[server] += 1
             took = time.monotonic() - began
             _LEFT_ALONE[server] = (began + 2 * took if took >= SLOW_SECONDS else 0.0, str(error))
