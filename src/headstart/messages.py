@@ -46,9 +46,14 @@ def fitted(message: str) -> str:
     return "\n".join(kept)
 
 
+def without_password(address: str) -> str:
+    """Return an address with ``***`` in place of a user and password; the same address if it has none."""
+    return _PASSWORD.sub("***@", address)
+
+
 def without_secrets(text: str) -> str:
     """Return a text with ``***`` in place of passwords, tokens and signatures in addresses."""
-    return _SIGNATURE.sub(r"\1***", _PASSWORD.sub("***@", text)) if "://" in text else text
+    return _SIGNATURE.sub(r"\1***", without_password(text)) if "://" in text else text
 
 
 def shortened(value: str, most: int = VALUE_CHARACTERS) -> str:

@@ -117,6 +117,7 @@ def test_wrong_answers_never_become_a_photo(server: Server, answers: list[bytes]
         (answer(gzip.compress(CONTENT)[:-50], Content_Encoding="gzip"), "encoding gzip, but damaged"),
         (answer(Content_Encoding="br"), "encoding 'br', which was not requested"),
         (answer(b"", "302 Found", Location="file:///etc/hostname"), "the server answers 302 .*not allowed"),
+        (answer(b"", "302 Found", Location="x://h?token=SECRET"), r"'x://h\?token=\*\*\*' is not allowed"),
         (answer(b"", "302 Found", Location="ftp://127.0.0.1:1/a.jpg"), "refused"),
     ],
 )
@@ -167,7 +168,9 @@ def test_addresses_are_sent_as_a_browser_sends_them(server: Server, written: str
 
 
 def test_a_password_of_netrc_is_sent_to_its_server_alone(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret")
+    (tmp_path / "netrc").write_text(
+        "machine 127.0.0.1 login me password secret\ndefault login all password s"
+    )
     port = server.server_address[1]
     away = answer(b"", "302 Found", Location=f"http://localhost:{port}/b.jpg")
     server.at("/b.jpg", answer())
@@ -181,6 +184,7 @@ def test_passwords_and_signatures_are_in_no_message_and_no_password_in_a_listing
         with pytest.raises(ImageError, match=r"//\*\*\*@h.example/.*contains a password.*netrc") as caught:
             Photo(address).content()
         assert "CRET" not in f"{caught.value} {caught.value.path} {caught.value.reason}"
+    remote.refuse_password("https://h.example:80/a;key=1/b@c:d.jpg?token=1")
     with pytest.raises(DataError, match="contains a password"):
         read_source("s3://key:SECRET@bucket/photos")
     signed = "https://h.example/c.jpg?x=1&X-Amz-Signature=SECRET&sig=SECRET"

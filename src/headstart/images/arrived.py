@@ -36,6 +36,7 @@ class Arrived:
         self._version = ""  # of the photo, by which the server knows that it has not changed
 
     def clear(self) -> None:
+        """Forget all bytes, so that all are requested again."""
         self._parts.clear()
         self.size, self.total = 0, None
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from headstart.errors import ImageError
 from headstart.images.arrived import Arrived, MayPassError
 from headstart.images.file import MAX_FILE_BYTES
+from headstart.messages import without_secrets
 
 if TYPE_CHECKING:
     from urllib.error import HTTPError
@@ -84,7 +85,7 @@ def quoted(address: str) -> str:
 
 
 def _error_of_status(address: str, error: HTTPError, arrived: Arrived) -> Exception:
-    reason = " ".join(f"the server answers {error.code} {error.reason}".split())
+    reason = without_secrets(" ".join(f"the server answers {error.code} {error.reason}".split()))
     if error.code == 416 and arrived.size:  # the rest is not what it was
         arrived.clear()
         return MayPassError(reason)
@@ -115,7 +116,7 @@ def _authorization(host: str) -> str:
     import netrc
 
     try:
-        found = netrc.netrc(os.environ.get("NETRC")).authenticators(host.partition(":")[0])
+        found = netrc.netrc(os.environ.get("NETRC")).hosts.get(host.partition(":")[0])  # not its default
     except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
         return ""
     if found is None:

@@ -20,7 +20,7 @@ from headstart.images.by_http import by_http
 from headstart.images.formats import HEAD_BYTES, looks_like_image
 from headstart.images.remote_store import STORE
 from headstart.images.wanted import is_wanted, pause
-from headstart.messages import without_secrets
+from headstart.messages import without_password, without_secrets
 
 TRIES: Final = 5
 """Number of requests for one photo, if they fail for reasons that may pass."""
@@ -69,9 +69,9 @@ def refuse_password(address: str) -> None:
     Raises:
         ImageError: It contains one, which the error does not show.
     """
-    if (hidden := without_secrets(address.partition("?")[0])) != address.partition("?")[0]:
+    if (hidden := without_password(address)) != address:
         raise ImageError(
-            hidden,
+            without_secrets(hidden),
             "the address contains a password, which would be written into the files of the run. Write the "
             "password into ~/.netrc, or for protocols of fsspec into its configuration, and remove it here",
         )
