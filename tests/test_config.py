@@ -242,6 +242,8 @@ def test_photos_have_the_same_paths_wherever_a_run_is_resumed(
     assert config.absolute().val_folder == str(tmp_path / "photos/v")
     elsewhere = TrainConfig.from_settings("photos", val="more")
     assert elsewhere.val_folder == elsewhere.absolute().val_folder == str(tmp_path / "more")
+    in_folders = TrainConfig.from_settings("photos", val="more-{0..3}/a.tar")
+    assert in_folders.val_folder == str(tmp_path / "more-{0..3}" / "a.tar")
 
 
 def test_settings_may_be_numbers_and_arrays_of_numpy() -> None:

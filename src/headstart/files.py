@@ -45,7 +45,9 @@ _PATIENCE_TO_LOOK_AT: Final = 0.2  # such a file is written often, so the next t
 
 _CACHE_FRACTION: Final = 0.1  # of the free disk space
 
-_PROTOCOL: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # one letter is a drive of Windows
+_PROTOCOL: Final = re.compile(
+    r"(?!file:)[a-z][a-z0-9+.-]+://", re.IGNORECASE
+)  # one letter: a drive of Windows
 
 _PART: Final = re.compile(r"\.[0-9a-f]{16}\.part")
 
@@ -296,7 +298,7 @@ def given_path(path: str | os.PathLike[str], name: str, what: str) -> Path:
 
 
 def is_remote(path: str) -> bool:
-    """Return whether a path begins with the name of a protocol, such as ``https://``."""
+    """Return whether a path begins with the name of a protocol, such as ``https://``; not ``file://``."""
     return "://" in path and _PROTOCOL.match(path) is not None
 
 

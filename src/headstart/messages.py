@@ -21,14 +21,22 @@ MOST_LINES: Final = 40
 _QUOTED: Final = re.compile(r"(?<![\w'\"])('(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\")(?!\w)")
 _BRACKETS: Final = re.compile(r"\[[^\[\]\n]*\]|\{[^{}\n]*\}")
 _WORD: Final = re.compile(rf"[^\s'\"\[\]]{{{VALUE_CHARACTERS + 1},}}")
+_PASSWORD: Final = re.compile(r"(?<=://)[^\s/?#'\"@:]*:[^\s/?#'\"]*@")
+_SIGNATURE: Final = re.compile(
+    r"([?&;](?:[\w.-]*(?:signature|credential|token|secret|password)|sig|key|api_?key|auth)=)[^\s&;#'\"]+",
+    re.IGNORECASE,
+)
 
 
 def fitted(message: str) -> str:
     """Return a message with long values shortened in the middle, and without the lines after a screenful.
 
+    Passwords and signatures in addresses are hidden.
+
     Every error's text passes through here, so that a cell of ten thousand characters, or the name of a file
     in a wrong place, does not hide what the message says about it.
     """
+    message = without_secrets(message)
     if len(message) <= VALUE_CHARACTERS:
         return message
     lines = message.split("\n")
@@ -36,6 +44,16 @@ def fitted(message: str) -> str:
     if len(lines) > MOST_LINES:
         kept.append(f"... and {len(lines) - MOST_LINES:,} more lines")
     return "\n".join(kept)
+
+
+def without_password(address: str) -> str:
+    """Return an address with ``***`` in place of a user and password; the same address if it has none."""
+    return _PASSWORD.sub("***@", address)
+
+
+def without_secrets(text: str) -> str:
+    """Return a text with ``***`` in place of passwords, tokens and signatures in addresses."""
+    return _SIGNATURE.sub(r"\1***", without_password(text)) if "://" in text else text
 
 
 def shortened(value: str, most: int = VALUE_CHARACTERS) -> str:

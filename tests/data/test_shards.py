@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,45 @@ def test_no_part_of_a_damaged_tar_file_is_lost_silently(tmp_path: Path, contents
     tar.write_bytes(tar.read_bytes()[:-12_000])
     with pytest.raises(DataError, match=r"0\.tar.*damaged after its member.*download it again"):
         read_source(tar)
+
+
+def test_hidden_members_between_photo_and_label_do_not_part_them(tmp_path: Path) -> None:
+    """As macOS writes them: ``._0.png`` before ``0.png``."""
+    members = {}
+    for name, content in samples(range(4)).items():
+        members |= {f"._{name}": b"AppleDouble", name: content}
+    assert read_source(tar_of(tmp_path / "0.tar", members)).class_names == ("even", "odd")
+
+
+@pytest.mark.parametrize("num_sorted", [0, 4])
+def test_samples_in_parts_are_refused_with_advice(tmp_path: Path, num_sorted: int) -> None:
+    scattered = samples(range(num_sorted, 8))
+    first = samples(range(num_sorted))
+    members = {**first, **{name: scattered[name] for name in sorted(scattered, key=lambda name: name[-3:])}}
+    with pytest.raises(DataError, match=r"label of '00000\d' are not neighbours.*tar --sort=name"):
+        read_source(tar_of(tmp_path / "0.tar", members))
+
+
+def test_a_number_without_a_name_is_an_error_and_not_a_class(tmp_path: Path) -> None:
+    (tmp_path / "classnames.txt").write_text("tench \ngoldfish\n\n")
+    members = samples(range(4)) | {"000001.cls": b"2", "000003.cls": b"1"}
+    with pytest.raises(DataError, match=r"000001\.cls: class 2, but classnames\.txt .* the classes 0 to 1"):
+        read_source(tar_of(tmp_path / "0.tar", members))
+
+
+def test_a_name_twice_in_json_is_an_error(tmp_path: Path) -> None:
+    members = samples(range(4), "json") | {"000001.json": b'{"label": "odd", "label": "even"}'}
+    with pytest.raises(DataError, match=r"000001\.json: an object has the name 'label' 2 times"):
+        read_source(tar_of(tmp_path / "0.tar", members))
+
+
+def test_of_two_members_with_one_name_one_is_listed(tmp_path: Path) -> None:
+    tar = tar_of(tmp_path / "0.tar", {f"{name}/0.png": photo(1) for name in ("cat", "dog")})
+    with tarfile.open(tar, "a") as archive:
+        member = tarfile.TarInfo("cat/0.png")
+        member.size = len(photo(2))
+        archive.addfile(member, io.BytesIO(photo(2)))
+    listing = read_source(tar)
+    assert [each.path for each in listing.candidates] == [f"{tar}/cat/0.png", f"{tar}/dog/0.png"]
+    assert (listing.found, len(listing.ignored)) == (3, 1)
+    assert listing.candidates[0].photo.content() == photo(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -90,3 +91,58 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         list(find_images(path))
     with pytest.raises(ImageError, match="cannot be read"):
         Photo(f"{path}/row 1").content()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.large_binary(),
+        pa.binary_view(),
+        pa.dictionary(pa.int32(), pa.binary()),
+        pa.struct([("path", pa.null()), ("bytes", pa.large_binary()), ("width", pa.int32())]),
+    ],
+    ids=str,
+)
+def test_bytes_of_every_type_are_photos(tmp_path: Path, kind: pa.DataType) -> None:
+    is_struct = pa.types.is_struct(kind)
+    cells = [{"bytes": content} for content in CONTENTS] if is_struct else CONTENTS
+    plain = pa.array(cells, pa.binary() if pa.types.is_dictionary(kind) else kind)
+    column = plain.dictionary_encode() if pa.types.is_dictionary(kind) else plain
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"image": column, "label": ["a", "b"] * 5}), path, row_group_size=3)
+    assert [each.photo.content() for each in read_source(path).candidates] == CONTENTS
+    assert [Photo(each).content() for each in find_images(path)] == CONTENTS
+
+
+def test_a_damaged_description_of_the_columns_is_named(tmp_path: Path) -> None:
+    path = Path(in_parquet(tmp_path / "a.parquet", CONTENTS))
+    content = path.read_bytes()
+    start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    path.write_bytes(content[:start] + bytes(len(content) - 8 - start) + content[-8:])
+    for read in (read_source, lambda path: list(find_images(path))):
+        with pytest.raises(DataError, match=r"a\.parquet' cannot be read as Parquet: .*download it again\.$"):
+            read(path)
+    with pytest.raises(ImageError, match="cannot be read as Parquet"):
+        Photo(f"{path}/row 1").content()
+
+
+def test_no_row_has_a_number_of_any_length(tmp_path: Path) -> None:
+    path = in_parquet(tmp_path / "a.parquet", CONTENTS)
+    assert not exists(f"{path}/row {'1' * 5000}")
+
+
+def test_a_class_without_a_name_is_an_error_and_not_a_class(tmp_path: Path) -> None:
+    path = in_parquet(tmp_path / "a.parquet", CONTENTS, label=[0, 1, 2, None, -1, 0, 1, 0, 1, 0])
+    features = {"info": {"features": {"label": {"names": ["cat", "dog"]}}}}
+    table = pq.read_table(path).replace_schema_metadata({"huggingface": json.dumps(features)})
+    pq.write_table(table, path)
+    with pytest.raises(DataError, match=r"row 3: label is class 2, but .* only the classes 0 to 1"):
+        read_source(path)
+
+
+def test_files_of_a_folder_are_found_by_either_suffix_and_hidden_ones_are_not(tmp_path: Path) -> None:
+    for name in ("train.pq", "val.PARQUET"):
+        in_parquet(tmp_path / name, CONTENTS, label=["a", "b"] * 5)
+    (tmp_path / "._train.parquet").write_bytes(b"AppleDouble")
+    listing = read_source(tmp_path)
+    assert [each.split for each in listing.candidates] == ["train"] * 10 + ["val"] * 10

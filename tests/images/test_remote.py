@@ -20,10 +20,10 @@ from headstart.config import TrainConfig
 from headstart.data.check import check_images, check_photo, quarantine_csv
 from headstart.data.sources.source import read_source
 from headstart.errors import DataError, ImageError, MissingPackageError
-from headstart.images import remote, remote_store
+from headstart.images import by_http, remote, remote_store
 from headstart.images.photo import Photo
 
-CONTENT = b"content of a photo " * 5000
+CONTENT = b"\xff\xd8\xff" + b"content of a photo " * 5000
 
 
 class Server(ThreadingHTTPServer):
@@ -111,7 +111,8 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "STORE", remote_store.RemoteStore())
     monkeypatch.setattr(remote, "FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(remote, "_FAILED", Counter())
-    monkeypatch.setattr(remote, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(remote, "_LEFT_ALONE", {})
+    monkeypatch.setattr(by_http, "SILENCE_SECONDS", 0.2)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_bytes_that_have_arrived_are_not_requested_again_if_the_server_can_send_
 
 def test_a_photo_that_arrives_too_slowly_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "TOTAL_SECONDS", 0.03)
-    with pytest.raises(ImageError, match="bytes arrived within 0 seconds"):
+    with pytest.raises(ImageError, match="bytes have arrived in the time for one photo"):
         Photo(server.at("trickle/a.jpg")).content()
 
 
@@ -172,6 +173,23 @@ def test_a_server_that_is_down_is_not_asked_five_times_for_every_photo(server: S
     assert Photo(server.at("500/b.jpg")).content() == CONTENT
 
 
+def test_a_silent_server_does_not_cost_its_silence_for_every_photo(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "SLOW_SECONDS", 0.1)
+    monkeypatch.setattr(by_http, "SILENCE_SECONDS", 0.3)
+    remote._FAILED[server.at("").rstrip("/")] = remote.MOST_FAILED
+    down = [Photo(server.at(f"silent/{number}.jpg")) for number in range(8)]
+    reasons = [str(check_photo(photo).reason) for photo in down]
+    assert reasons[0] == "cannot be read: timed out, after 1 try"
+    not_requested = "not requested, because the server did not send other photos: timed"
+    assert any(not_requested in each for each in reasons)
+    assert server.requests.total() == 8 - sum("not requested" in each for each in reasons)
+    remote._LEFT_ALONE.clear()
+    assert Photo(server.at("ok/a.jpg")).content() == CONTENT
+    assert down[-1].content() == CONTENT
+
+
 def test_a_table_of_addresses_is_checked_with_nothing_lost_and_nothing_asked_for_twice(
     server: Server, tmp_path: Path
 ) -> None:
@@ -200,7 +218,7 @@ def test_a_server_that_asks_for_a_pause_gets_it(
     server: Server, word: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(remote.time, "sleep", pauses.append)
+    monkeypatch.setattr(remote, "pause", pauses.append)
     assert Photo(server.at(f"{word}/a.jpg")).content() == CONTENT
     assert len(pauses) == 1
     assert 0.9 < pauses[0] <= 2
@@ -210,7 +228,7 @@ def test_pauses_grow_and_end_with_the_time_for_one_photo(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(remote.time, "sleep", pauses.append)
+    monkeypatch.setattr(remote, "pause", pauses.append)
     with pytest.raises(ImageError, match="after 5 tries"):
         Photo(server.at("500-500-500-500-500/a.jpg")).content()
     assert pauses == [0.01, 0.02, 0.04, 0.08]
@@ -218,7 +236,7 @@ def test_pauses_grow_and_end_with_the_time_for_one_photo(
     with pytest.raises(ImageError, match="429 Too Many Requests, after 1 try"):
         Photo(server.at("later/b.jpg")).content()
     monkeypatch.setattr(remote, "TOTAL_SECONDS", 0.0)
-    with pytest.raises(ImageError, match="bytes arrived within 0 seconds"):
+    with pytest.raises(ImageError, match="bytes have arrived in the time for one photo"):
         Photo(server.at("ok/c.jpg")).content()
 
 

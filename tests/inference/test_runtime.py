@@ -14,6 +14,7 @@ import pytest
 
 from headstart.cores import num_cores
 from headstart.errors import ImageError
+from headstart.images import wanted
 from headstart.inference.runtime import map_images, map_in_order, open_session
 
 
@@ -221,3 +222,21 @@ def test_results_keep_their_order_and_few_items_are_held_at_once() -> None:
     workers = num_cores() + 1
     assert ahead <= 4 * workers + 2
     assert most <= workers
+
+
+def test_what_waits_for_a_server_ends_when_nobody_wants_the_photos() -> None:
+    waiting, began = [], threading.Event()
+
+    def slow(item: int) -> np.ndarray:
+        if item < 4:
+            began.wait(60)
+        else:
+            waiting.append(item)
+            began.set()
+            wanted.pause(60)
+        return load(item)
+
+    results = map_images(range(100), slow, mean, batch_size=4, workers=2)
+    assert next(results)[0] == 0
+    results.close()
+    assert 1 <= len(waiting) <= 2  # one in each thread, and none of the other photos of their batches

@@ -17,7 +17,7 @@ def like_data(data: str, path: str) -> str:
     not changed.
     """
     whole = Path(path).absolute()
-    is_range = "{" in whole.name  # of tar files
+    is_range = "{" in path  # of tar files
     if is_remote(path) or not (is_range or os.path.exists(whole)):  # noqa: PTH110  # False for a long name
         return path  # the error names it as the user did
     folder = Path(data) if Path(data).is_dir() else Path(data).parent

@@ -13,7 +13,7 @@ from headstart.images.formats import HEAD_BYTES, IMAGE_SUFFIXES, looks_like_imag
 from headstart.images.tars import TAR_SUFFIX, Member, compressed_advice, read_at
 
 _COMPRESSED: Final = (".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz", ".tar.zst")
-_RANGE: Final = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_RANGE: Final = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
 _MOST_IN_RANGE: Final = 1_000_000
 
 

@@ -32,7 +32,7 @@ _MOST_GROUP_BYTES: Final = 2**31  # of a row group, which is held in memory
 _MOST_FILES: Final = 64  # whose columns and row groups are known at a time
 _BATCH_ROWS: Final = 4096
 _ADDRESS: Final = re.compile(
-    r"(?P<path>.*\.(?:parquet|pq))(?:[/\\](?P<column>.+))?[/\\]row (?P<row>\d+)(?: [^/\\]*)?",
+    r"(?P<path>.*\.(?:parquet|pq))(?:[/\\](?P<column>.+))?[/\\]row (?P<row>\d{1,18})(?: [^/\\]*)?",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -127,6 +127,17 @@ def photo_columns(path: str) -> Mapping[str, str]:
     return _photo_columns(path, _version(path))
 
 
+def schema_of(path: str) -> Any:
+    """Return the names and types of the columns, as pyarrow's schema.
+
+    Raises:
+        DataError: The file is not Parquet.
+        MissingPackageError: pyarrow is not installed.
+    """
+    with _opened(path) as file:
+        return file.schema_arrow
+
+
 def photos_of(path: str) -> Iterator[str]:
     """Yield the addresses of all photos of a Parquet file; none if it contains no photos.
 
@@ -218,8 +229,9 @@ def _opened(path: str) -> Any:
         import pyarrow.parquet
     try:
         return pyarrow.parquet.ParquetFile(path)
-    except pyarrow.ArrowException as error:
-        raise DataError(f"{path!r} cannot be read as Parquet: {error}.") from error
+    except (pyarrow.ArrowException, OSError) as error:  # OSError: a damaged description of the columns
+        why = " ".join(str(error).split()).rstrip(".")
+        raise DataError(f"{path!r} cannot be read as Parquet: {why}. Copy or download it again.") from error
 
 
 def _version(path: str) -> tuple[int, int]:
@@ -232,11 +244,9 @@ def _version(path: str) -> tuple[int, int]:
 def _photo_columns(path: str, version: tuple[int, int]) -> Mapping[str, str]:
     with _opened(path) as file:
         schema, metadata = file.schema_arrow, file.metadata
-    import pyarrow
-
     found = {}
     for each in schema:
-        if pyarrow.types.is_binary(each.type) or pyarrow.types.is_large_binary(each.type):
+        if _is_bytes(each.type):
             found[each.name] = each.name
         elif is_photo(each.type) and _has_bytes(metadata, each.type, f"{each.name}.bytes"):
             found[each.name] = f"{each.name}.bytes"
@@ -265,10 +275,16 @@ def is_photo(kind: Any) -> bool:
     """Return whether a column has Hugging Face's type of a photo."""
     import pyarrow
 
-    return pyarrow.types.is_struct(kind) and {kind.field(i).name for i in range(kind.num_fields)} == {
-        "bytes",
-        "path",
-    }
+    names = {kind.field(i).name for i in range(kind.num_fields)} if pyarrow.types.is_struct(kind) else set()
+    return names >= {"bytes", "path"}
+
+
+def _is_bytes(kind: Any) -> bool:
+    """Return whether a column contains bytes, in whichever of Arrow's types for them."""
+    from pyarrow import types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
 
 
 def _has_bytes(metadata: Any, kind: Any, column: str) -> bool:

@@ -11,13 +11,16 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 from headstart.columns import counted
 from headstart.errors import DataError, HeadstartError, ImageError, MissingPackageError, requires_extra
-from headstart.files import is_remote
-from headstart.images.file import MAX_FILE_BYTES
+from headstart.images.arrived import Arrived, MayPassError
+from headstart.images.by_http import by_http
+from headstart.images.formats import HEAD_BYTES, looks_like_image
 from headstart.images.remote_store import STORE
+from headstart.images.wanted import is_wanted, pause
+from headstart.messages import without_password, without_secrets
 
 TRIES: Final = 5
 """Number of requests for one photo, if they fail for reasons that may pass."""
@@ -28,61 +31,19 @@ FIRST_PAUSE_SECONDS: Final = 0.5
 TOTAL_SECONDS: Final = 120.0
 """Time for one photo, with all tries and pauses."""
 
-SILENCE_SECONDS: Final = 20.0
-"""Time without an answer, or without further bytes, after which a request has failed."""
-
 MOST_FAILED: Final = 5
 """After so many photos in succession that a server did not send, it is asked once for each further one, until
-it sends one: else ten thousand photos of a server that is down would take a day.
+it answers: else ten thousand photos of a server that is down would take a day.
 """
 
-_FAILED: Final = Counter[str]()
-_PART_BYTES: Final = 2**16
-_MAY_PASS: Final = frozenset({408, 425, 429, *range(500, 600)} - {501, 505})
+SLOW_SECONDS: Final = 1.0
+"""A server that fails as slowly as that, after ``MOST_FAILED`` photos, is left alone for as long as it took:
+photos are not requested meanwhile. One that is silent would take half a minute for each of them.
+"""
+
+_FAILED: Final = Counter[str]()  # photos in succession, by server
+_LEFT_ALONE: Final[dict[str, tuple[float, str]]] = {}  # until when, and why, by server
 _LOCKS: Final = [threading.Lock() for _ in range(256)]  # a photo is requested by one thread at a time
-
-
-class _MayPassError(Exception):
-    """A request failed in a way that another one may not; ``after`` is a pause that the server asks for."""
-
-    def __init__(self, reason: str, after: float = 0.0) -> None:
-        super().__init__(reason)
-        self.after = after
-
-
-class _Arrived:
-    """The bytes of a photo that have arrived; if the connection breaks off, only the others are requested."""
-
-    def __init__(self) -> None:
-        self.parts: list[bytes] = []
-        self.size = 0
-        self.total: int | None = None
-        self._version = ""  # of the photo, by which the server knows that it has not changed
-
-    def add(self, part: bytes) -> None:
-        self.parts.append(part)
-        self.size += len(part)
-
-    def clear(self) -> None:
-        self.parts.clear()
-        self.size = 0
-
-    def conditions(self) -> dict[str, str]:
-        """Return the headers of a request for the other bytes; none if all are requested."""
-        if not (self.parts and self._version):
-            self.clear()
-            return {}
-        return {"Range": f"bytes={self.size}-", "If-Range": self._version}
-
-    def begin(self, response: Any) -> None:
-        """Read the headers of an answer, which may contain all bytes although fewer were requested."""
-        headers = response.headers
-        is_rest = headers.get("Content-Range", "").startswith(f"bytes {self.size}-")
-        if response.status != 206 or not is_rest:
-            self.clear()
-        tag, length = headers.get("ETag", ""), headers.get("Content-Length", "")
-        self._version = headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
-        self.total = self.size + int(length) if length.isdigit() else None
 
 
 def read_remote(address: str) -> bytes:
@@ -92,23 +53,38 @@ def read_remote(address: str) -> bytes:
         ImageError: There is nothing at the address, or it cannot be read after several tries.
         MissingPackageError: The address needs fsspec, or a package of its protocol.
     """
+    refuse_password(address)
     with _LOCKS[hash(address) % len(_LOCKS)]:
         content = STORE.get(address)
         if content is None:
             content = _requested(address)
-            STORE.put(address, content)
+            if looks_like_image(content[:HEAD_BYTES]):  # and not a page about an error
+                STORE.put(address, content)
     return content
 
 
-def list_remote(folder: str) -> list[str]:
-    """Return the addresses of all objects below a remote folder, which fsspec lists; sorted.
+def refuse_password(address: str) -> None:
+    """Check that an address contains no password: addresses are written into the files of a run.
+
+    Raises:
+        ImageError: It contains one, which the error does not show.
+    """
+    if (hidden := without_password(address)) != address:
+        raise ImageError(
+            without_secrets(hidden),
+            "the address contains a password, which would be written into the files of the run. Write the "
+            "password into ~/.netrc, or for protocols of fsspec into its configuration, and remove it here",
+        )
+
+
+def list_remote(folder: str) -> list[tuple[str, str]]:
+    """Return all objects below a remote folder, which fsspec lists, as (address, path below the folder).
 
     Raises:
         DataError: The folder cannot be listed, or is empty.
         MissingPackageError: It needs fsspec, or a package of its protocol.
     """
-    protocol = folder.partition("://")[0]
-    with _package_named(protocol):
+    with _package_named(folder.partition("://")[0]):
         import fsspec.core
 
         try:
@@ -118,9 +94,13 @@ def list_remote(folder: str) -> list[str]:
             raise
         except Exception as error:  # each protocol has exceptions of its own
             raise DataError(f"{folder!r} cannot be listed: {type(error).__name__}: {error}.") from error
-    if not found:
+    # An address may have parts that a path of fsspec does not have: host, user, account, and what follows ::.
+    start, (above, chain, others) = f"{path.rstrip('/')}/", folder.partition("::")
+    above = above if above.endswith("://") else f"{above.rstrip('/')}/"
+    below = [each.removeprefix(start) for each in found if each.startswith(start) and each != start]
+    if not below:
         raise DataError(f"There is nothing at {folder!r}. Name a folder of class folders.")
-    return [each if is_remote(each) else f"{protocol}://{each.lstrip('/')}" for each in found]
+    return [(f"{above}{each}{chain}{others}", each) for each in below]
 
 
 def _requested(address: str) -> bytes:
@@ -129,63 +109,37 @@ def _requested(address: str) -> bytes:
     Raises:
         ImageError: The last reason.
     """
-    until, arrived = time.monotonic() + TOTAL_SECONDS, _Arrived()
-    request = _by_http if address.lower().startswith(("http://", "https://")) else _by_fsspec
+    began, arrived = time.monotonic(), Arrived()
+    until = began + TOTAL_SECONDS
+    request = by_http if address.lower().startswith(("http://", "https://")) else _by_fsspec
     server = "/".join(address.split("/", 3)[:3])
     tries = TRIES if _FAILED[server] < MOST_FAILED else 1
+    left_alone_until, why = _LEFT_ALONE.get(server, (0.0, ""))
+    if tries == 1 and began < left_alone_until:
+        raise ImageError(address, f"not requested, because the server did not send other photos: {why}")
     for number in range(1, tries + 1):
         try:
             content = request(address, until, arrived)
-        except _MayPassError as error:
-            pause = max(error.after, FIRST_PAUSE_SECONDS * 2 ** (number - 1))
-            if number < tries and time.monotonic() + pause <= until:
-                time.sleep(pause)
-                continue
+        except MayPassError as error:
+            seconds = max(error.after, FIRST_PAUSE_SECONDS * 2 ** (number - 1))
+            if number < tries and time.monotonic() + seconds <= until:
+                pause(seconds)
+                if is_wanted():
+                    continue
             _FAILED[server] += 1
+            took = time.monotonic() - began
+            _LEFT_ALONE[server] = (began + 2 * took if took >= SLOW_SECONDS else 0.0, str(error))
             after = counted(number, "try", "tries")
             raise ImageError(address, f"cannot be read: {error}, after {after}") from error
+        except ImageError:  # such as 404, which is an answer
+            _FAILED[server] = 0
+            raise
         _FAILED[server] = 0
         return content
     raise AssertionError("the last try returns or raises")
 
 
-def _by_http(address: str, until: float, arrived: _Arrived) -> bytes:
-    import http.client  # these take a tenth of a second, and most photos are files
-    import ssl
-    import urllib.error
-    import urllib.request
-
-    try:
-        headers = {"User-Agent": "headstart", **arrived.conditions()}
-        request = urllib.request.Request(address, headers=headers)
-        with urllib.request.urlopen(request, timeout=SILENCE_SECONDS) as response:
-            arrived.begin(response)
-            _read_into(arrived, response, address, until)
-    except urllib.error.HTTPError as error:
-        with error:
-            reason = f"the server answers {error.code} {error.reason}".rstrip()
-            if error.code == 416 and arrived.parts:  # the rest is not what it was
-                arrived.clear()
-                raise _MayPassError(reason) from error
-            if error.code in _MAY_PASS:
-                raise _MayPassError(reason, _seconds(error.headers.get("Retry-After", ""))) from error
-            raise ImageError(address, f"cannot be read: {reason}") from error
-    except http.client.InvalidURL as error:
-        raise ImageError(address, f"not an address: {error}") from error
-    except (OSError, http.client.HTTPException) as error:  # refused, reset, silent, broken off
-        why = getattr(error, "reason", None) or error
-        if isinstance(why, (str, ssl.SSLCertVerificationError)):  # such as "no host given"
-            raise ImageError(address, f"cannot be read: {why}") from error
-        words = getattr(why, "strerror", None) or str(why) or type(why).__name__
-        raise _MayPassError(words) from error
-    except ValueError as error:  # not an address, such as http://[
-        raise ImageError(address, f"not an address: {error}") from error
-    if arrived.total not in (None, arrived.size):
-        raise _MayPassError(f"the connection broke off after {arrived.size:,} of {arrived.total:,} bytes")
-    return b"".join(arrived.parts)
-
-
-def _by_fsspec(address: str, until: float, arrived: _Arrived) -> bytes:
+def _by_fsspec(address: str, until: float, arrived: Arrived) -> bytes:
     protocol = address.partition("://")[0]
     with _package_named(protocol):
         import fsspec
@@ -193,18 +147,18 @@ def _by_fsspec(address: str, until: float, arrived: _Arrived) -> bytes:
         try:
             arrived.clear()
             with fsspec.open(address, "rb") as file:
-                _read_into(arrived, file, address, until)
-            return b"".join(arrived.parts)
+                arrived.read(file, address, until)
+            return arrived.content()
         except FileNotFoundError as error:
             raise ImageError(address, "no such photo") from error
         except PermissionError as error:
-            raise ImageError(address, f"no permission to read it: {error}") from error
-        except (ImportError, HeadstartError, _MayPassError):
+            raise ImageError(address, f"no permission to read it: {without_secrets(str(error))}") from error
+        except (ImportError, HeadstartError, MayPassError):
             raise
         except ValueError as error:
-            raise ImageError(address, f"cannot be read: {error}") from error
+            raise ImageError(address, f"cannot be read: {without_secrets(str(error))}") from error
         except Exception as error:  # each protocol has exceptions of its own
-            raise _MayPassError(f"{type(error).__name__}: {error}") from error
+            raise MayPassError(without_secrets(f"{type(error).__name__}: {error}")) from error
 
 
 @contextmanager
@@ -219,30 +173,3 @@ def _package_named(protocol: str) -> Iterator[None]:
             raise MissingPackageError(
                 f"An address that begins with {protocol}:// cannot be read: {error}"
             ) from error
-
-
-def _read_into(arrived: _Arrived, file: Any, address: str, until: float) -> None:
-    """Read a file part by part, within the limits of time and size."""
-    read = getattr(file, "read1", file.read)  # as much as there is: a slow server sends few bytes at a time
-    while part := read(_PART_BYTES):
-        arrived.add(part)
-        if arrived.size > MAX_FILE_BYTES:
-            raise ImageError(address, f"more than {MAX_FILE_BYTES / 2**30:.0f} GiB, which are not read")
-        if time.monotonic() > until:
-            raise ImageError(
-                address, f"cannot be read: {arrived.size:,} bytes arrived within {TOTAL_SECONDS:.0f} seconds"
-            )
-
-
-def _seconds(text: str) -> float:
-    """Return the pause of ``Retry-After``: seconds, or a date; 0 if it is neither."""
-    try:
-        return float(text)
-    except ValueError:
-        pass
-    import email.utils
-
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return 0.0

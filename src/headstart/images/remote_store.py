@@ -64,7 +64,9 @@ class RemoteStore:
             return None
         digest, content = whole[:_DIGEST_BYTES], whole[_DIGEST_BYTES:]
         if hashlib.sha256(content).digest() != digest:
-            delete(path)
+            if delete(path):
+                with self._lock:
+                    self._num_bytes = max(0, self._num_bytes - len(whole))
             return None
         with contextlib.suppress(OSError):
             os.utime(path)  # used now
@@ -87,6 +89,8 @@ class RemoteStore:
             part.replace(path)
         except OSError:  # a full or read-only disk
             delete(part)
+            with self._lock:
+                self._num_bytes -= size
 
     def _has_room(self, size: int) -> bool:
         folder = photos_folder()

@@ -7,6 +7,7 @@ tar file and the member keep their names, wherever in the tar file the member is
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tarfile
 import threading
@@ -25,12 +26,15 @@ from headstart.images.file import MAX_FILE_BYTES
 TAR_SUFFIX: Final = ".tar"
 
 _COMPRESSED: Final = {
-    b"\x1f\x8b": "gzip -d",
-    b"BZh": "bzip2 -d",
-    b"\xfd7zXZ": "xz -d",
-    b"\x28\xb5\x2f\xfd": "zstd -d",
+    rb"\x1f\x8b": "gzip -d",
+    rb"BZh[1-9](1AY&SY|\x17rE8P\x90)": "bzip2 -d",  # a tar file of the folder BZhou begins with BZh too
+    rb"\xfd7zXZ": "xz -d",
+    rb"\x28\xb5\x2f\xfd": "zstd -d",
 }
-_MOST_INDEXES: Final = 1024  # tar files whose members are known at a time
+_MOST_INDEX_BYTES: Final = 2**28  # of the tar files whose members are known at a time
+_MOST_PADDING_BYTES: Final = 2**24  # of zeros after the end; tar itself writes 10 KB at most
+# What Python's reader raises for headers that no program writes: numbers and names of any size.
+_DAMAGE: Final = (tarfile.TarError, ValueError, OverflowError, RecursionError, MemoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,31 +72,9 @@ def members(path: str) -> Iterator[Member]:
         ImageError: The file cannot be read, is compressed, or is not a tar file; or it is damaged, after the
             members before the damage.
     """
-    name, index = "", None
     try:
         with open(path, "rb") as file:
-            signature = _signature(file.fileno())
-            _refuse_compressed(path, file.read(8))
-            file.seek(0)
-            index = _Index(signature)
-            with tarfile.open(fileobj=file, mode="r:") as archive:
-                while (info := archive.next()) is not None:
-                    archive.members = []  # type: ignore[attr-defined]  # else it remembers every member
-                    if info.isdir():
-                        continue
-                    parts = [part for part in info.name.split("/") if part not in ("", ".")]
-                    name = "/".join(parts)
-                    is_plain = info.isreg() and info.sparse is None and ".." not in parts and bool(parts)
-                    if is_plain:
-                        index.add(name, info.offset_data, info.size)
-                    yield Member(name, info.offset_data, info.size, is_plain)
-                _refuse_without_end(file, archive.offset)
-        _remember(path, index)
-    except tarfile.TarError as error:
-        if index is not None:
-            _remember(path, index)  # members before the damage can be read
-        after = f"damaged after its member {name!r}" if name else "not a tar file"
-        raise ImageError(path, f"{after}: {error}. Copy or download it again") from error
+            yield from _members(path, file, _Index())
     except OSError as error:
         raise ImageError(path, f"cannot be read: {error.strerror or error}") from error
 
@@ -103,10 +85,17 @@ def read_member(path: str, name: str) -> bytes:
     Raises:
         ImageError: There is no such member, it is too large, or the tar file cannot be read.
     """
-    place = _index_of(path).find(name)
-    if place is None:
-        raise ImageError(f"{path}/{name}", f"no such photo in {Path(path).name}")
-    return read_at(path, name, *place)
+    address = f"{path}/{name}"
+    try:
+        with open(path, "rb") as file:
+            index = _index_of(path, file)
+            place = index.find(name)
+            if place is None:
+                why = f", which is {index.damage}" if index.damage else ""
+                raise ImageError(address, f"no such photo in {Path(path).name}{why}")
+            return _content(address, file, *place)
+    except OSError as error:
+        raise ImageError(address, f"cannot be read: {error.strerror or error}") from error
 
 
 def read_at(path: str, name: str, offset: int, size: int) -> bytes:
@@ -116,51 +105,49 @@ def read_at(path: str, name: str, offset: int, size: int) -> bytes:
         ImageError: It is too large, or the tar file cannot be read.
     """
     address = f"{path}/{name}"
-    if size > MAX_FILE_BYTES:
-        limit_gb = MAX_FILE_BYTES / 2**30
-        raise ImageError(address, f"{size / 2**30:.1f} GiB; photos up to {limit_gb:.0f} GiB are read")
     try:
-        with open(path, "rb", buffering=0) as file:
-            file.seek(offset)
-            content = b""
-            while len(content) < size and (part := file.read(size - len(content))):
-                content = content + part if content else part
+        with open(path, "rb") as file:
+            return _content(address, file, offset, size)
     except OSError as error:
         raise ImageError(address, f"cannot be read: {error.strerror or error}") from error
-    if len(content) < size:
-        raise ImageError(address, f"truncated: {Path(path).name} ends before the end of this member")
-    return content
 
 
 def has_member(path: str, name: str) -> bool:
     """Return whether a tar file has a readable member of this name; False if it cannot be read."""
     try:
-        return _index_of(path).find(name) is not None
-    except ImageError:
+        with open(path, "rb") as file:
+            return _index_of(path, file).find(name) is not None
+    except (OSError, ImageError):
         return False
 
 
 class _Index:
     """Positions of the members of one tar file by name, in 16 bytes a member, or 24 in files over 4 GB."""
 
-    def __init__(self, signature: tuple[int, ...]) -> None:
-        self.signature = signature
+    def __init__(self) -> None:
+        self.signature: tuple[int, ...] = ()
+        self.damage = ""  # why members after the last one may be missing
         # A hash of 64 bits in place of the name: two of a million names share one with a probability of 3e-8,
         # and then the content has another SHA-256 than when it was listed.
         self._hashes: array[int] | np.ndarray = array("q")
         self._offsets: array[int] | np.ndarray = array("q")
         self._sizes: array[int] | np.ndarray = array("q")
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the finished index."""
+        return sum(column.nbytes for column in self._columns() if isinstance(column, np.ndarray))
+
     def add(self, name: str, offset: int, size: int) -> None:
-        for column, value in ((self._hashes, hash(name)), (self._offsets, offset), (self._sizes, size)):
+        """Add a member. Raises OverflowError for numbers above 2**63."""
+        for column, value in zip(self._columns(), (offset, size, hash(name)), strict=True):
             assert isinstance(column, array)  # until it is closed
             column.append(value)
 
     def close(self) -> None:
         """Sort the members, after the last one was added."""
-        hashes, offsets, sizes = (
-            np.array(each, np.int64) for each in (self._hashes, self._offsets, self._sizes)
-        )
+        number = len(self._hashes)  # a member with a number above 2**63 was added in part
+        offsets, sizes, hashes = (np.array(each[:number], np.int64) for each in self._columns())
         order = np.argsort(hashes, kind="stable")
         kind = np.uint32 if offsets.max(initial=0) < 2**32 and sizes.max(initial=0) < 2**32 else np.int64
         self._hashes = hashes[order]
@@ -173,9 +160,57 @@ class _Index:
             return None
         return int(self._offsets[place]), int(self._sizes[place])
 
+    def _columns(self) -> tuple[array[int] | np.ndarray, ...]:
+        return self._offsets, self._sizes, self._hashes
 
-_INDEXES: Final[OrderedDict[str, _Index]] = OrderedDict()
+
+_INDEXES: Final[OrderedDict[str, _Index]] = OrderedDict()  # the last one was used last
 _LOCK: Final = threading.Lock()
+_LISTING: Final = [threading.Lock() for _ in range(64)]  # a tar file is listed by one thread at a time
+
+
+def _members(path: str, file: BinaryIO, index: _Index) -> Iterator[Member]:
+    """Yield the members of an open tar file, and fill its index, which other threads can then use."""
+    index.signature = _signature(file)
+    _refuse_compressed(path, file)
+    name = ""
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as archive:
+            while (info := archive.next()) is not None:
+                archive.members = []  # type: ignore[attr-defined]  # else it remembers every member
+                if info.isdir():
+                    continue
+                parts = [part for part in info.name.split("/") if part not in ("", ".")]
+                name = "/".join(parts)
+                is_plain = info.isreg() and info.sparse is None and ".." not in parts and bool(parts)
+                if is_plain:
+                    index.add(name, info.offset_data, info.size)
+                yield Member(name, info.offset_data, info.size, is_plain)
+            _refuse_without_end(file, archive.offset)
+    except _DAMAGE as error:
+        what = f"damaged after its member {name!r}" if name else "not a tar file"
+        index.damage = f"{what}: {str(error) or 'its headers make no sense'}. Copy or download it again"
+        _remember(path, index)  # members before the damage can be read
+        raise ImageError(path, index.damage) from error
+    _remember(path, index)
+
+
+def _index_of(path: str, file: BinaryIO) -> _Index:
+    """Return the index of an open tar file; members before a damage are found."""
+    with _LISTING[hash(path) % len(_LISTING)]:
+        with _LOCK:
+            index = _INDEXES.get(path)
+            if index is not None and index.signature == _signature(file):
+                _INDEXES.move_to_end(path)
+                return index
+        index = _Index()
+        try:
+            for _ in _members(path, file, index):
+                pass
+        except ImageError:
+            if not index.damage:
+                raise
+        return index
 
 
 def _remember(path: str, index: _Index) -> None:
@@ -183,32 +218,26 @@ def _remember(path: str, index: _Index) -> None:
     with _LOCK:
         _INDEXES[path] = index
         _INDEXES.move_to_end(path)
-        if len(_INDEXES) > _MOST_INDEXES:
-            _INDEXES.popitem(last=False)
+        num_bytes = sum(each.num_bytes for each in _INDEXES.values())
+        while len(_INDEXES) > 1 and num_bytes > _MOST_INDEX_BYTES:
+            num_bytes -= _INDEXES.popitem(last=False)[1].num_bytes
 
 
-def _index_of(path: str) -> _Index:
-    """Return the index of a tar file; it is read again if the file has changed."""
-    try:
-        status = Path(path).stat()
-    except OSError as error:
-        raise ImageError(path, f"cannot be read: {error.strerror or error}") from error
-    index = _INDEXES.get(path)
-    if index is None or index.signature != (status.st_size, status.st_mtime_ns):
-        _INDEXES.pop(path, None)
-        try:
-            for _ in members(path):
-                pass
-        except ImageError:
-            if path not in _INDEXES:
-                raise
-        index = _INDEXES[path]
-    return index
+def _signature(file: BinaryIO) -> tuple[int, ...]:
+    """Return what changes if the file at a path is replaced or written again."""
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def _signature(descriptor: int) -> tuple[int, int]:
-    status = os.fstat(descriptor)
-    return status.st_size, status.st_mtime_ns
+def _content(address: str, file: BinaryIO, offset: int, size: int) -> bytes:
+    if size > MAX_FILE_BYTES:
+        limit_gb = MAX_FILE_BYTES / 2**30
+        raise ImageError(address, f"{size / 2**30:.1f} GiB; photos up to {limit_gb:.0f} GiB are read")
+    file.seek(offset)
+    content = file.read(size)
+    if len(content) < size:
+        raise ImageError(address, "truncated: the tar file ends before the end of this member")
+    return content
 
 
 def _is_regular(path: str) -> bool:
@@ -219,18 +248,34 @@ def _is_regular(path: str) -> bool:
 
 
 def _refuse_without_end(file: BinaryIO, offset: int) -> None:
-    """Check that a tar file ends with an empty block; Python's reader takes a damaged header for its end."""
+    """Check that a tar file ends with an empty block, and that only zeros follow.
+
+    Python's reader takes for the end what may be none: a damaged header, and an empty block in the middle of
+    a file that was not downloaded whole, or in which several tar files were joined.
+    """
     file.seek(offset)
     block = file.read(tarfile.BLOCKSIZE)
     if len(block) < tarfile.BLOCKSIZE:
         raise tarfile.ReadError("it is truncated")
     if any(block):
         raise tarfile.ReadError("no header of a member follows")
+    num_zeros = 0
+    while part := file.read(2**20):
+        num_zeros += len(part)
+        if part.count(0) < len(part):
+            raise tarfile.ReadError(
+                "an empty block follows, which marks the end, and then more data: a part of the download is "
+                "missing, or tar files were joined without tar --concatenate"
+            )
+        if num_zeros > _MOST_PADDING_BYTES:
+            raise tarfile.ReadError("nothing but zeros follows: the rest of the download is missing")
 
 
-def _refuse_compressed(path: str, head: bytes) -> None:
+def _refuse_compressed(path: str, file: BinaryIO) -> None:
+    head = file.read(10)
+    file.seek(0)
     for start, command in _COMPRESSED.items():
-        if head.startswith(start):
+        if re.match(start, head):
             raise ImageError(path, compressed_advice(path, command))
 
 

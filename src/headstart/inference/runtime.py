@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
+from threading import Event
 from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ import onnxruntime
 
 from headstart.cores import num_cores
 from headstart.errors import ImageError
+from headstart.images.wanted import end_with, is_wanted
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -66,6 +68,8 @@ def map_images(
     def run(batch: list[Item]) -> list[tuple[Item, Computed | Failure | None]]:
         loaded: list[Row] = []
         for item in batch:
+            if not is_wanted():
+                return []
             try:
                 loaded.append(load(item))
             except (ImageError, OSError) as error:
@@ -104,7 +108,8 @@ def map_in_order(
         return
     workers = workers or num_cores() + 1
     pending: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="map_in_order")
+    stopped = Event()
+    pool = ThreadPoolExecutor(workers, "map_in_order", initializer=end_with, initargs=(stopped,))
     try:
         for item in items:
             pending.append(pool.submit(function, item))
@@ -115,6 +120,7 @@ def map_in_order(
         while pending:
             yield pending.popleft().result()
     finally:  # also when the consumer stops early: only what is under way is waited for
+        stopped.set()
         pool.shutdown(cancel_futures=True)
 
 

@@ -12,19 +12,24 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
+from headstart.columns import counted
 from headstart.data.quarantine import NO_SUCH_PHOTO
 from headstart.data.sources.moved import Moved
 from headstart.data.sources.photo_index import MOST_COMPARED, Index, folded
 from headstart.data.sources.split_names import split_of_folders
+from headstart.errors import ImageError
 from headstart.files import is_remote
 from headstart.images.address import exists
 from headstart.images.find import walk
+from headstart.images.remote import refuse_password
+from headstart.messages import without_secrets
 
 MOST_SEARCHED: Final = 500_000
 """Files below the folder of a label file up to which it is searched; a folder named by the user always is."""
 
 _MOST_SUGGESTED: Final = 5  # photos that are missing for which the most similar name is looked for
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_DRIVE: Final = re.compile(r"/[a-zA-Z]:/")  # of Windows, in file:///C:/a.jpg
 _UPLOAD: Final = re.compile(r"(?:^|/)data/upload/(?:[0-9]+/)?[0-9a-f]{8}-(?=[^/]+$)")  # of Label Studio
 
 
@@ -59,7 +64,7 @@ class PhotoFinder:
         self._is_given, self._requests_first = is_given, requests_first
         self._split = split
         self._is_too_large = False
-        self._num_by_name = self._num_remote = self._num_suggested = 0
+        self._num_by_name = self._num_remote = self._num_signed = self._num_suggested = 0
         self._example, self._remote_example = ("", ""), ""
         self._moved = Moved()
 
@@ -72,7 +77,7 @@ class PhotoFinder:
         address = given.strip()
         remote = address if is_remote(address) and not self._is_given else ""
         if remote and self._requests_first:
-            return self._at(remote), ""
+            return self._at(remote)
         folder, outside, tried = "", "", set()
         for form in forms_of(given):
             if form in tried or not form or "\0" in form:
@@ -91,13 +96,13 @@ class PhotoFinder:
             if found:
                 self._moved.add_path(_parts(form)[:-1])
                 return found[0], _several(given, _different(found))
-        guess = address if is_remote(address) else os.path.join(self._places[0], given)  # noqa: PTH118
+        guess = without_secrets(address) if is_remote(address) else os.path.join(self._places[0], given)  # noqa: PTH118
         if os.path.islink(guess):  # noqa: PTH114
             return guess, f"a link whose target does not exist: {guess!r}"
         *_, form = forms_of(given)
         photo, fault = self._by_name(given, form)
         if remote and not photo:
-            return self._at(remote), ""
+            return self._at(remote)
         if photo or fault:
             return photo or guess, fault
         if folder:
@@ -116,20 +121,31 @@ class PhotoFinder:
             given, path = self._example
             notes.append(
                 f"{self._num_by_name} photos are found by their names below {self._folder!r}, such as "
-                f"{path!r} for {given!r}."
+                f"{path!r} for {without_secrets(given)!r}."
             )
         if self._num_remote:
             notes.append(
-                f"{self._num_remote:,} photos are remote, such as {self._remote_example!r}. Each is "
-                "requested once and stored. If they are on this machine, name their folder: --images FOLDER"
+                f"{self._num_remote:,} photos are remote, such as {without_secrets(self._remote_example)!r}. "
+                "Each is requested once and stored. If they are on this machine, name their folder: --images "
+                "FOLDER"
+            )
+        if self._num_signed:
+            notes.append(
+                f"{counted(self._num_signed, 'address contains', 'addresses contain')} a signature or token, "
+                "which the tables of the run will contain too. Do not pass them on while it is valid."
             )
         return notes
 
-    def _at(self, address: str) -> str:
-        """Return a remote address, and count it."""
+    def _at(self, address: str) -> tuple[str, str]:
+        """Return a remote address, and why it is not requested; count it if it is."""
+        try:
+            refuse_password(address)
+        except ImageError as error:
+            return error.path, error.reason
         self._num_remote += 1
         self._remote_example = self._remote_example or address
-        return address
+        self._num_signed += without_secrets(address) != address
+        return address, ""
 
     def errors(self) -> list[str]:
         """Return why photos that were found by name may be others than those that are meant."""
@@ -231,7 +247,7 @@ def finder_for(
 def forms_of(given: str) -> Iterator[str]:
     """Yield a path as it is written, then with what exporters add or change undone, step by step.
 
-    These are surrounding spaces, backslashes, the host and query of a URL, and percent-encoding.
+    These are surrounding spaces, backslashes, ``file://``, the host and query of a URL, and percent-encoding.
     """
     yield given
     form = given.strip()
@@ -239,6 +255,9 @@ def forms_of(given: str) -> Iterator[str]:
     form = form.replace("\\", "/")
     yield form
     if match := _URL.match(form):
+        if match[0].lower() == "file://":
+            whole = unquote(form[match.end() :].removeprefix("localhost"))
+            yield whole[1:] if _DRIVE.match(whole) else whole
         form = form[match.end() :].partition("/")[2]
     if "?d=" in form:  # Label Studio's local files
         form = form.partition("?d=")[2]

@@ -14,6 +14,7 @@ from headstart.data.sources.split_names import SPLIT_OF_FOLDER, split_in_name
 from headstart.data.sources.table import read_table
 from headstart.data.sources.written import Labels, Options, Written
 from headstart.errors import DataError
+from headstart.images.parquet_rows import is_parquet
 
 _NAMES: Final = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "_classes.csv", "_annotations.csv")
 _SHARD: Final = re.compile(r"(?P<name>.+?)-\d{5}-of-\d{5}\.parquet")
@@ -135,9 +136,9 @@ def _named(folder: Path) -> list[Path]:
 def _shards(root: Path) -> dict[str, str | None]:
     """Return the Parquet files of a folder, or of ``data`` in it, with the splits in their names."""
     for folder in (root, root / "data"):
-        paths = [each for each in sorted(folder.glob("*.parquet")) if each.name != "metadata.parquet"]
-        if paths:
-            return {str(path): _split_of(path) for path in paths}
+        shown = (each for each in folder.glob("*") if not each.name.startswith("."))
+        if paths := [each for each in shown if is_parquet(str(each)) and each.name != "metadata.parquet"]:
+            return {str(path): _split_of(path) for path in sorted(paths)}
     return {}
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from headstart.data.sources.tabular import Table
-from headstart.errors import DataError, requires_extra
-from headstart.images.parquet_rows import address_of_row, is_photo, photo_columns
+from headstart.errors import requires_extra
+from headstart.images.parquet_rows import address_of_row, is_photo, photo_columns, schema_of
 
 _BATCH_ROWS: Final = 4096
 
@@ -27,10 +27,7 @@ def open_parquet(path: str) -> Table:
         import pyarrow
         import pyarrow.parquet
     photos = photo_columns(path)
-    try:
-        schema = pyarrow.parquet.read_schema(path)
-    except pyarrow.ArrowException as error:
-        raise DataError(f"{path!r} cannot be read as Parquet: {error}.") from error
+    schema = schema_of(path)
     names = _class_names(schema.metadata or {})
     structs = {each.name for each in schema if is_photo(each.type)}
     plain = photos.keys() - structs
@@ -50,7 +47,10 @@ def open_parquet(path: str) -> Table:
                             column = name if len(photos) > 1 else None
                             cells[name] = address_of_row(path, number, cells.get(name), column)
                         for name in names.keys() & cells.keys():
-                            cells[name] = _named(cells[name], names[name])
+                            try:
+                                cells[name] = _named(cells[name], names[name])
+                            except ValueError as error:
+                                errors.append(f"{path}, row {number}: {name} {error}")
                         yield number, cells
         except (pyarrow.ArrowException, OSError) as error:
             errors.append(f"{path}, after row {number}: damaged: {error}")
@@ -73,9 +73,15 @@ def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
 
 
 def _named(cell: Any, names: Sequence[str]) -> Any:
-    """Return the name of a class, or a list of names; other cells as they are. -1 means no class."""
+    """Return the name of a class, or a list of names; other cells as they are. -1 means no class.
+
+    Raises:
+        ValueError: A class has no name.
+    """
     if isinstance(cell, list):
         return [_named(each, names) for each in cell]
-    if isinstance(cell, int) and 0 <= cell < len(names):
-        return names[cell]
-    return None if cell == -1 else cell
+    if not isinstance(cell, int):
+        return cell
+    if cell >= len(names) or cell < -1:
+        raise ValueError(f"is class {cell}, but the file names only the classes 0 to {len(names) - 1}")
+    return None if cell == -1 else names[cell]

@@ -19,10 +19,8 @@ def remote_tree(folder: str) -> Tree:
     """
     tree = Tree(folder)
     folders: dict[tuple[str, ...], None] = {}
-    start = f"{folder.rstrip('/')}/"
-    for address in list_remote(folder):
+    for address, name in list_remote(folder):
         tree.found += 1
-        name = address.removeprefix(start)
         if is_hidden(name) or PurePosixPath(name).suffix.lower() not in IMAGE_SUFFIXES:
             tree.ignored.append(address)
             continue

@@ -32,14 +32,15 @@ def tree_of_shards(data: str, shards: Sequence[Shard]) -> Tree:
     found: list[tuple[_Names, Packed[Image]]] = []
     for shard in shards:
         above: _Names = (shard.split,) if shard.split else ()
-        images = Packed(Image)
+        images, listed = Packed(Image), set()
         for member in members_of(shard.path):
             tree.found += 1
             path = f"{shard.path}/{member.name}"
-            if is_photo(shard.path, member):
+            if is_photo(shard.path, member) and member.name not in listed:
+                listed.add(member.name)
                 images.append(Image(path, tuple(member.name.split("/")[:-1])))
             else:
-                tree.ignored.append(path)
+                tree.ignored.append(path)  # of members with one name, only the last can be read
         found.append((above, images))
     skipped = _in_all({names for _, images in found for names in images.column("folders")})
     for above, images in found:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from headstart.data.sources.json_rows import unique_names
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER, split_in_name
 from headstart.data.sources.tabular import Table
 from headstart.errors import DataError, ImageError
@@ -22,6 +23,7 @@ from headstart.images.formats import IMAGE_SUFFIXES
 from headstart.images.tars import Member, members, read_at
 
 _LABELS: Final = ("cls", "json", "txt")
+_NAMES_FILE: Final = "classnames.txt"
 _MOST_LOOKED_AT: Final = 2000  # members of the first tar file, by which its form is recognised
 _MOST_LABEL_BYTES: Final = 2**20
 
@@ -105,16 +107,30 @@ class _Sample:
 
 
 def _samples(tar: str, found: Iterator[Member]) -> Iterator[_Sample]:
-    for _, group in itertools.groupby(found, key=lambda member: _key(member.name)[0]):
+    """Yield the samples of a tar file, with those that are incomplete.
+
+    Raises:
+        DataError: The photo and the label of a sample are not neighbours.
+    """
+    alone: tuple[set[str], set[str]] = set(), set()  # keys of photos, and of labels
+    shown = (member for member in found if member.is_readable and not is_hidden(member.name))
+    for key, group in itertools.groupby(shown, key=lambda member: _key(member.name)[0]):
         sample = _Sample(tar)
         for member in group:
             extension = _key(member.name)[1].lower()
-            if not member.is_readable or is_hidden(member.name):
-                continue
             if f".{extension}" in IMAGE_SUFFIXES:
                 sample.image = sample.image or member.name
             elif extension in _LABELS:
                 sample.labels[extension] = member
+        is_label = "cls" in sample.labels or (bool(sample.labels) and "/" not in key)
+        if is_label != bool(sample.image):
+            alone[is_label].add(key)
+            if key in alone[not is_label]:
+                raise DataError(
+                    f"{tar!r}: the photo and the label of {key!r} are not neighbours, so samples would lose "
+                    "their labels. Write the tar file again, sorted by name: tar --sort=name -cf FILE.tar "
+                    "-C FOLDER ."
+                )
         yield sample
 
 
@@ -140,7 +156,7 @@ def _cells(sample: _Sample, names: Sequence[str], errors: list[str]) -> dict[str
             if extension != "json":
                 cells["label"] = _named(text, names) if extension == "cls" else text
                 continue
-            fields = json.loads(text)
+            fields = json.loads(text, object_pairs_hook=unique_names)
             if not isinstance(fields, dict):
                 raise ValueError("it is not an object in braces")
             cells.update(fields)
@@ -150,16 +166,26 @@ def _cells(sample: _Sample, names: Sequence[str], errors: list[str]) -> dict[str
 
 
 def _named(text: str, names: Sequence[str]) -> str:
-    """Return the name of a class, if names are known and the text is the number of one."""
-    return names[int(text)] if text.isdecimal() and int(text) < len(names) else text
+    """Return the name of a class, if names are known and the text is a number.
+
+    Raises:
+        ValueError: No name has this number.
+    """
+    if not names or not text.isdecimal():
+        return text
+    if int(text) >= len(names):
+        raise ValueError(
+            f"class {text}, but {_NAMES_FILE} names only the classes 0 to {len(names) - 1}, one a line"
+        )
+    return names[int(text)]
 
 
 def _class_names(shards: Sequence[Shard]) -> list[str]:
     """Return the lines of a file ``classnames.txt`` beside the tar files; none if there is no such file."""
     folder = Path(shards[0].path).parent
-    for path in (folder / "classnames.txt", folder.parent / "classnames.txt"):
+    for path in (folder / _NAMES_FILE, folder.parent / _NAMES_FILE):
         try:
-            return path.read_text("utf-8-sig").splitlines()
+            return [line.strip() for line in path.read_text("utf-8-sig").rstrip().splitlines()]
         except (OSError, UnicodeError):
             continue
     return []

@@ -32,9 +32,10 @@ from headstart.data.sources.trees import tree_at
 from headstart.data.sources.voc import find_voc, has_xml, read_voc
 from headstart.data.sources.written import Labels, Options
 from headstart.data.sources.yolo import find_yolo, read_yolo
-from headstart.errors import ConfigError, DataError, did_you_mean
+from headstart.errors import ConfigError, DataError, ImageError, did_you_mean
 from headstart.files import given_path, is_remote
 from headstart.images.find_tars import exists, is_same, root_of
+from headstart.images.remote import refuse_password
 from headstart.packed import Packed
 from headstart.records import Candidate, Listing
 
@@ -155,6 +156,11 @@ def _refuse_missing(data: str, val: str | None) -> None:
         (data, "", ""),
         (val, ", which val names", " Or give val as a fraction."),
     ):
+        if path is not None and is_remote(path):
+            try:
+                refuse_password(path)
+            except ImageError as error:
+                raise DataError(f"{error.path!r}: {error.reason}.") from error
         if path is not None and not exists(path):
             raise DataError(f"There is no file or folder {path!r}{option}. {wanted}{otherwise}")
     if val is not None and is_same(data, val):
