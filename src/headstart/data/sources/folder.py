@@ -99,10 +99,10 @@ def _walked(root: str, val: str | None) -> tuple[Tree, Tree | None]:
     val_tree = None if val is None else tree_at(val, entered)  # first, as it may lie inside the root
     tree = tree_at(root, entered)
     if not tree.images and not (val_tree and val_tree.images):
+        usual = " Headstart wants a folder of class folders, such as photos/cat and photos/dog."
         raise DataError(
             f"No images in {root!r}: {counted(tree.found, 'file')} found, none with an image's suffix or "
-            "first bytes. Headstart wants a folder of class folders, such as photos/cat and photos/dog."
-            f"{advice_on_files(tree.ignored)}"
+            f"first bytes.{advice_on_files(tree.ignored) or usual}"
         )
     return tree, val_tree
 
@@ -174,6 +174,7 @@ def _sources(tree: Tree, val_tree: Tree | None, classes_on_top: bool) -> tuple[l
         splits.clear()  # photos of trains, between the buses and the cars
     _refuse_same_subfolders(tree, above, classes_in, neighbours, notes, classes_on_top and not splits)
     if not splits:
+        _refuse_copies(tree, above, classes_in)
         sources = [_Source.of(tree, above, None if val_tree is None else "train")]
     elif neighbours and ("train" not in splits or len(splits) == 1):
         name = next(iter(splits.values()))[0]
@@ -288,6 +289,18 @@ def _refuse_same_subfolders(
     if alike <= set(neighbours):
         advice += " If the folders above are the classes, say so: --task classification"
     raise DataError(f"{what} {advice}")
+
+
+def _refuse_copies(tree: Tree, above: tuple[str, ...], classes_in: Mapping[str, Counter[str]]) -> None:
+    """Refuse a folder that contains the class folders again, as some archives are packed."""
+    for name, subfolders in classes_in.items():
+        others = classes_in.keys() - {name}
+        if others and others <= set(subfolders) and tree.is_made_of_folders((*above, name)):
+            raise DataError(
+                f"In {tree.root!r}, the folder {name!r} holds the class folders beside it again: "
+                f"{_named(sorted(others))}. Remove the copy, or name it: "
+                f"headstart train {str(Path(tree.root, *above, name))!r}"
+            )
 
 
 def _no_class_folders(source: _Source) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -15,9 +15,13 @@ from headstart.data.sources.column_names import (
     find_image_column,
     find_unnamed_labels,
     in_words,
+    plain_column,
 )
 from headstart.data.sources.groups import Finder, group_finder
 from headstart.data.sources.one_hot import OneHot, named_one_hot
+from headstart.data.sources.several import SEVERAL, Separate, by_bar, find_separator
+from headstart.data.sources.split_column import find_split_column, words_of
+from headstart.data.sources.split_names import SPLIT_OF_WORD
 from headstart.data.sources.tabular import Table
 from headstart.data.sources.written import Options
 from headstart.errors import ConfigError, DataError, did_you_mean
@@ -45,6 +49,8 @@ class Columns:
     find_group: Finder | None = None
     one_hot: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    split_words: Mapping[str, str] = field(default_factory=lambda: SPLIT_OF_WORD)
+    separate: Separate = by_bar
 
     def used(self) -> list[str]:
         """Return the names of the columns to read, each once."""
@@ -72,9 +78,15 @@ class Columns:
             if label is None and not kind.has_box:
                 missing.append((usual[0], "--label-column"))
         box = BOX_COLUMNS if kind.has_box else ()
-        split_column = None if split else options.split_column
-        if split_column is None and split is None and "split" in names:
-            split_column = "split"
+        split_column, split_words = None if split else options.split_column, SPLIT_OF_WORD
+        if split_column is not None:
+            split_words = words_of(split_column)
+        elif split is None:
+            taken = (options.image_column, label, options.group_by, *options.targets)
+            free = [name for name in names if name not in taken]
+            split_column, split_words = find_split_column(path, table, free)
+        if split_column not in (None, "split", options.split_column):
+            notes = (*notes, f"Splits are those in the column {split_column!r}.")
         group = options.group_by if options.group_by in names else None
         if options.group_by is None and "group" in names:
             group = "group"
@@ -92,7 +104,18 @@ class Columns:
         columns = cls(
             task, options.image_column, label, box, size, options.targets, split_column, group, find
         )
-        return dataclasses.replace(columns, one_hot=one_hot.columns if one_hot else (), notes=notes)
+        separate = by_bar
+        if kind.has_labels and label is not None:
+            cells = (row.get(label) for _, row in table.rows([label], []))
+            separate, note = find_separator(label, cells)
+            notes = (*notes, note) if note else notes
+        return dataclasses.replace(
+            columns,
+            one_hot=one_hot.columns if one_hot else (),
+            notes=notes,
+            split_words=split_words,
+            separate=separate,
+        )
 
 
 def _recognised(path: str, table: Table, options: Options) -> tuple[Options, OneHot | None, tuple[str, ...]]:
@@ -158,7 +181,7 @@ def _task(path: str, names: Sequence[str], options: Options) -> TaskName:
     if options.label_column is not None:
         if len(boxes) == len(BOX_COLUMNS):
             return "box"
-        return "multilabel" if options.label_column == "labels" else "classification"
+        return "multilabel" if plain_column(options.label_column) in SEVERAL else "classification"
     kinds = []
     if "label" in names and len(boxes) < len(BOX_COLUMNS):
         kinds.append(("'label' (one class per photo: --task classification)", "classification"))
