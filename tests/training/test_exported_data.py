@@ -14,9 +14,9 @@ from tests.conftest import paint_photos
 
 import headstart as hs
 from headstart.config import TrainConfig
-from headstart.errors import ConfigError, DataError
+from headstart.errors import ConfigError, DataError, RunFolderError
 from headstart.reporting.heat_maps import HeatMaps
-from headstart.training.run.moved import moved
+from headstart.training.run.moved import moved, refuse_missing_photos
 from headstart.training.run.run_folder import RunFolder
 
 PROBE: dict[str, Any] = {"recipe": "probe", "size_px": 32, "verbose": False, "unknown": "off"}
@@ -99,6 +99,20 @@ def test_the_folder_of_photos_moves_with_the_data(painted: list[tuple[str, bytes
     assert moved(config, "run", new, None).images == str(new / "photos")
     elsewhere = TrainConfig(data=str(old / "tables" / "train.csv"), images=str(old / "photos"))
     assert moved(elsewhere, "run", new / "tables" / "train.csv", None).images == str(old / "photos")
+
+
+def test_the_folder_of_photos_may_move_alone(painted: list[tuple[str, bytes]], tmp_path: Path) -> None:
+    table = kaggle(tmp_path / "set", painted)
+    photos = tmp_path / "set" / "photos"
+    config = TrainConfig(data=str(table), images=str(photos))
+    elsewhere = photos.rename(tmp_path / "elsewhere")
+    with pytest.raises(RunFolderError, match=r"no longer in .*photos'.* --images PATH"):
+        refuse_missing_photos(config, Path("run"), None, None)
+    found = moved(config, "run", None, None, elsewhere)
+    assert (found.data, found.images) == (str(table), str(elsewhere))
+    refuse_missing_photos(found, Path("run"), None, None, elsewhere)
+    with pytest.raises(RunFolderError, match="Leave images out"):
+        moved(TrainConfig(data=str(table)), "run", None, None, elsewhere)
 
 
 @pytest.mark.parametrize("name", ["images", "label_from"])

@@ -1,4 +1,4 @@
-"""Converts the label files of cloud services to rows: Google AutoML, Vertex AI, AWS and Azure Custom Vision."""
+"""Converts the label files of cloud services to rows: Google (AutoML, Vertex AI), AWS and Azure."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def rows_of_automl(path: str, lines: Iterable[tuple[int, Sequence[str]]]) -> Jso
             raise DataError(f"{path!r} is a CSV of Google AutoML {_FRACTIONS}.")
         row["image"], row["labels"] = cells[0], [cell for cell in cells[1:] if cell]
         rows.append((number, row))
-    return JsonRows(_one_class_if_possible(rows), errors)
+    return _labelled(path, rows, errors)
 
 
 def rows_of_vertex(path: str, rows: Iterable[tuple[int, Row]]) -> JsonRows:
@@ -77,8 +77,7 @@ def rows_of_vertex(path: str, rows: Iterable[tuple[int, Row]]) -> JsonRows:
             errors.append(f"line {number}: {error}")
             continue
         found.append((number, {"image": row.get("imageGcsUri"), "labels": labels, "split": use}))
-    is_single = not any("classificationAnnotations" in row for _, row in found)
-    return JsonRows(_one_class_if_possible(found) if is_single else found, errors)
+    return _labelled(path, found, errors)
 
 
 def rows_of_aws(path: str, rows: Iterable[tuple[int, Row]]) -> JsonRows:
@@ -97,13 +96,14 @@ def rows_of_aws(path: str, rows: Iterable[tuple[int, Row]]) -> JsonRows:
             found += [(number, each) for each in _rows_of_manifest(path, row)]
         except _EntryError as error:
             errors.append(f"line {number}: {error}")
-    jobs = dict.fromkeys(name for _, row in found for name in row if isinstance(row[name], list))
+    jobs = list(dict.fromkeys(name for _, row in found for name in row if isinstance(row[name], list)))
     if len(jobs) > 1:
-        return JsonRows(_one_class_if_possible(found, list(jobs)), errors, questions=tuple(jobs))
+        return JsonRows(_one_class_if_possible(found, jobs), errors, questions=jobs)
+    if not jobs:
+        return JsonRows(found, errors)
     for _, row in found:
-        for name in jobs:
-            row["labels"] = row.pop(name, [])
-    return JsonRows(_one_class_if_possible(found) if jobs else found, errors)
+        row["labels"] = row.pop(jobs[0], [])
+    return _labelled(path, found, errors)
 
 
 def _rows_of_manifest(path: str, row: Row) -> Iterator[Row]:
@@ -162,25 +162,27 @@ def rows_of_azure(path: str, entries: Sequence[Any]) -> JsonRows:
     with_boxes = any(entry.get("regions") for entry in entries)
     rows: NumberedRows = []
     errors = []
-    num_without = 0
     for number, entry in enumerate(entries, 1):
-        image = entry["originalImageUri"]
+        image, width, height = entry["originalImageUri"], entry.get("width"), entry.get("height")
         try:
-            if with_boxes:
-                for each in map(_as_object, _as_list(entry.get("regions") or [])):
-                    width, height = entry.get("width"), entry.get("height")
-                    box = {"label": _text_in(each, "tagName"), "width": width, "height": height}
-                    rows.append((number, {"image": image, **box, **_edges(each, width, height)}))
-            else:
+            if not with_boxes:
                 names = [_text_in(each, "tagName") for each in _as_list(entry["tags"] or [])]
-                num_without += not names
-                rows += [(number, {"image": image, "labels": names})] if names else []
+                rows.append((number, {"image": image, "labels": names}))
+                continue
+            for each in map(_as_object, _as_list(entry.get("regions") or [])):
+                box = {"label": _text_in(each, "tagName"), "width": width, "height": height}
+                rows.append((number, {"image": image, **box, **_edges(each, width, height)}))
         except _EntryError as error:
             errors.append(f"entry {number}: {error}")
-    notes = (
-        [f"{counted(num_without, 'photo')} of {path!r} without a tag are left out."] if num_without else []
-    )
-    return JsonRows(rows if with_boxes else _one_class_if_possible(rows), errors, notes)
+    return JsonRows(rows, errors) if with_boxes else _labelled(path, rows, errors)
+
+
+def _labelled(path: str, rows: NumberedRows, errors: list[str]) -> JsonRows:
+    """Return the rows with labels, as one class if each has exactly one, and a note about the others."""
+    found = [(number, row) for number, row in rows if row["labels"]]
+    num_without = len(rows) - len(found)
+    notes = [f"Left out without a label: {counted(num_without, 'photo')} of {path!r}."] if num_without else []
+    return JsonRows(_one_class_if_possible(found), errors, notes)
 
 
 def _edges(box: Mapping[str, Any], width: Any, height: Any) -> Row:
@@ -188,7 +190,8 @@ def _edges(box: Mapping[str, Any], width: Any, height: Any) -> Row:
     row: Row = {}
     for axis, low, side, scale in (("x", "left", "width", width), ("y", "top", "height", height)):
         start, length = box.get(low), box.get(side)
-        if all(isinstance(each, (int, float)) for each in (start, length, scale)):
+        numbers = (int, float)
+        if isinstance(start, numbers) and isinstance(length, numbers) and isinstance(scale, numbers):
             row |= {f"{axis}min": start * scale, f"{axis}max": (start + length) * scale}
         else:
             row |= {f"{axis}min": f"{low}={start!r}, {side}={length!r}", f"{axis}max": None}

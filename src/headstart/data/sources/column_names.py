@@ -39,7 +39,10 @@ _IMAGES: Final = (
 )
 _CLASSES: Final = {
     *("label", "class", "classes", "class_name", "classname", "category", "category_name"),
-    *("label_name", "labelname", "species", "breed", "choice", *SEVERAL),
+    *("label_name", "labelname", "species", "breed", "choice"),
+}
+_OTHER_CLASSES: Final = {  # used if there is none of the above
+    *SEVERAL,
     *("scientific_name", "common_name", "species_guess", "iconic_taxon_name"),  # iNaturalist
 }
 
@@ -111,6 +114,7 @@ def find_class_column(path: str, names: Sequence[str]) -> str | None:
         DataError: There are several.
     """
     found = [name for name in names if plain_column(name) in _CLASSES]
+    found = found or [name for name in names if plain_column(name) in _OTHER_CLASSES]
     if len(found) > 1:
         raise DataError(
             f"{path!r} has several columns that may be the classes: {', '.join(map(repr, found))}. Choose "

@@ -20,7 +20,7 @@ from headstart.data.sources.similar import similar_classes
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER, split_in_name
 from headstart.data.sources.tree import Image, Tree
 from headstart.data.sources.trees import tree_at
-from headstart.errors import DataError, did_you_mean
+from headstart.errors import DataError, did_you_mean, shell_command
 from headstart.images.find_tars import is_same, root_of
 from headstart.images.photo import Photo
 from headstart.records import Candidate, Listing
@@ -174,7 +174,8 @@ def _sources(tree: Tree, val_tree: Tree | None, classes_on_top: bool) -> tuple[l
         splits.clear()  # photos of trains, between the buses and the cars
     _refuse_same_subfolders(tree, above, classes_in, neighbours, notes, classes_on_top and not splits)
     if not splits:
-        _refuse_copies(tree, above, classes_in)
+        if not classes_on_top:
+            _refuse_copies(tree, above, classes_in)
         sources = [_Source.of(tree, above, None if val_tree is None else "train")]
     elif neighbours and ("train" not in splits or len(splits) == 1):
         name = next(iter(splits.values()))[0]
@@ -299,7 +300,8 @@ def _refuse_copies(tree: Tree, above: tuple[str, ...], classes_in: Mapping[str, 
             raise DataError(
                 f"In {tree.root!r}, the folder {name!r} holds the class folders beside it again: "
                 f"{_named(sorted(others))}. Remove the copy, or name it: "
-                f"headstart train {str(Path(tree.root, *above, name))!r}"
+                f"{shell_command('train', Path(tree.root, *above, name))}. If it is a class of its own, say "
+                "so: --task classification"
             )
 
 

@@ -1,4 +1,4 @@
-"""Converts the column ``objects`` of Hugging Face's tables, the boxes of each photo, to a row for each box."""
+"""Converts the column ``objects`` of Hugging Face's tables, the boxes of a photo, to a row for each box."""
 
 from __future__ import annotations
 

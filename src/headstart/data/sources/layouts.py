@@ -1,16 +1,18 @@
 """Names the layouts of known data sets and tools that cannot be read as they are, with what to do instead.
 
-They are looked for only when a folder cannot be used, so that nothing that can be read is refused by its name.
+They are looked for only when a folder cannot be used, so that nothing readable is refused by its name.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER
+from headstart.errors import shell_command
 from headstart.images.formats import IMAGE_SUFFIXES
 
 _MOST_LISTED: Final = 2000  # files of a folder; enough to see what kind of files it holds
@@ -20,10 +22,11 @@ def advice_on_layout(root: str) -> str:
     """Return what a folder is and what to do, if it has a known layout; empty if it has none."""
     folder = Path(root)
     names = _names_in(folder)
-    for advice in (_pets, _hugging_face, _cifar_100, _supervisely, _fiftyone, _tiny_imagenet, _mvtec, *_LAST):
-        if text := advice(folder, names):
-            return text
-    return ""
+    found = (
+        *(_pets, _hugging_face, _cifar_100, _supervisely, _fiftyone, _tiny_imagenet, _mvtec),
+        *(_images_of_classes, _webdataset, _yolo_without_names),
+    )
+    return next(filter(None, (advice(folder, names) for advice in found)), "")
 
 
 def _names_in(folder: Path) -> dict[str, os.DirEntry[str]]:
@@ -58,8 +61,9 @@ def _pets(folder: Path, names: _Names) -> str:
     if not all(each.exists() for each in marks):
         return ""
     return (
-        f"{str(folder)!r} is Oxford-IIIT Pet, whose breeds are in the names of the photos: headstart train "
-        f"{str(folder / 'images')!r} --label-from '(?P<label>.+)_[0-9]+[.]jpg'. For boxes of heads: --task box"
+        f"{str(folder)!r} is Oxford-IIIT Pet, whose breeds are in the names of the photos: "
+        f"{shell_command('train', folder / 'images')} --label-from '(?P<label>.+)_[0-9]+[.]jpg'. For boxes "
+        "of heads: --task box"
     )
 
 
@@ -89,8 +93,8 @@ def _supervisely(folder: Path, names: _Names) -> str:
     if not any((place / "img").is_dir() and (place / "ann").is_dir() for place in places):
         return ""
     return (
-        f"{str(folder)!r} is a project of Supervisely, whose JSON is not supported. Export it as COCO or Pascal "
-        "VOC, which are apps of Supervisely."
+        f"{str(folder)!r} is a project of Supervisely, whose JSON is not supported. Export it with its apps "
+        "to COCO or Pascal VOC."
     )
 
 
@@ -108,9 +112,10 @@ def _tiny_imagenet(folder: Path, names: _Names) -> str:
     if not (folder / "val" / "val_annotations.txt").is_file():
         return ""
     return (
-        f"{str(folder)!r} has the labels of its validation photos in val_annotations.txt (Tiny ImageNet), which "
-        f"is not supported. Hold out training photos instead: headstart train {str(folder / 'train')!r}; or move "
-        "the photos in val/images into class folders in val, and remove test, which has no labels."
+        f"{str(folder)!r} has the labels of its validation photos in val_annotations.txt (Tiny ImageNet), "
+        "which is not supported. Hold out training photos instead: "
+        f"{shell_command('train', folder / 'train')}; or move the photos in val/images into class folders in "
+        "val, and remove test, which has no labels."
     )
 
 
@@ -119,43 +124,39 @@ def _mvtec(folder: Path, names: _Names) -> str:
     if place is None or not (place / "ground_truth").is_dir():
         return ""
     return (
-        f"{str(place)!r} is for the detection of anomalies (MVTec AD: only good photos to train on), which is "
-        f"not supported. To learn to classify the defects, name the folder with all classes: headstart train "
-        f"{str(place / 'test')!r}"
+        f"{str(place)!r} is for the detection of anomalies (MVTec AD: only good photos to train on), which "
+        "is not supported. To learn to classify the defects, name the folder with all classes: "
+        f"{shell_command('train', place / 'test')}"
     )
 
 
 def _images_of_classes(folder: Path, names: _Names) -> str:
-    """CUB-200, Stanford Dogs and many others: class folders in ``images``, beside folders without photos."""
-    images = next((names[name] for name in ("images", "image", "jpg", "photos") if name in names), None)
-    if images is None or not images.is_dir():
+    """CUB-200 and Stanford Dogs: class folders in ``images``, beside files or folders of annotations."""
+    if "images" not in names or not {"image_class_labels.txt", "annotation"} & names.keys():
         return ""
-    inside = _folders(_names_in(Path(images.path)))
-    classes = [each for each in inside if each.name.lower() not in SPLIT_OF_FOLDER and _has_photos(each)]
-    if len(classes) < 2:
-        return ""
-    return f"If the folders in {images.path!r} are the classes, name it: headstart train {images.path!r}"
+    images = names["images"].path
+    return f"The class folders are in {images!r}, so name that folder: {shell_command('train', images)}"
 
 
 def _webdataset(folder: Path, names: _Names) -> str:
-    for place, inside in ((each, _names_in(each)) for each in (folder, *_folders(names)[:20])):
+    for place, inside in _with_photos(folder, names):
         stems = {Path(name).stem for name in inside if Path(name).suffix in IMAGE_SUFFIXES}
         if any(Path(name).suffix == ".cls" and Path(name).stem in stems for name in inside):
             return (
-                f"{str(place)!r} holds samples of WebDataset (.cls beside photos), which are read from tar files: "
-                f"tar --sort=name -cf samples.tar -C {str(place)!r} ."
+                f"{str(place)!r} holds samples of WebDataset (.cls beside photos), which are read from tar "
+                f"files. Pack them: tar --sort=name -cf samples.tar -C {shlex.quote(str(place))} ."
             )
     return ""
 
 
 def _yolo_without_names(folder: Path, names: _Names) -> str:
-    for place, inside in ((each, _names_in(each)) for each in (folder, *_folders(names)[:20])):
+    for place, inside in _with_photos(folder, names):
         stems = {Path(name).stem for name in inside if Path(name).suffix in IMAGE_SUFFIXES}
         for name, entry in inside.items():
             if Path(name).suffix == ".txt" and Path(name).stem in stems and _is_yolo(entry.path):
                 return (
-                    f"{str(place)!r} holds text files like those of YOLO ({entry.name!r}), but no file with the "
-                    f"names of the classes. Write {str(folder / 'classes.txt')!r} with a name per line."
+                    f"{str(place)!r} holds text files like those of YOLO ({entry.name!r}), but no file with "
+                    f"the names of the classes. Write {str(folder / 'classes.txt')!r} with a name per line."
                 )
     return ""
 
@@ -169,12 +170,7 @@ def _is_yolo(path: str) -> bool:
         return False
 
 
-def _has_photos(folder: Path) -> bool:
-    return any(Path(name).suffix in IMAGE_SUFFIXES for name in _names_in(folder))
-
-
-_LAST: Final[tuple[Callable[[Path, _Names], str], ...]] = (
-    _webdataset,
-    _yolo_without_names,
-    _images_of_classes,
-)
+def _with_photos(folder: Path, names: _Names) -> Iterator[tuple[Path, _Names]]:
+    """Yield a folder and the folders of its splits, which may hold photos, with what is in them."""
+    yield folder, names
+    yield from ((each, _names_in(each)) for each in _folders(names) if each.name.lower() in SPLIT_OF_FOLDER)

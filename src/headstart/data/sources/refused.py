@@ -65,8 +65,8 @@ _JSON_OF_TOOLS: Final = (
     ((b'"classTitle"',), "JSON of Supervisely, which is not supported. Export COCO or Pascal VOC."),
     (
         (b'"items"', b'"categories"', b'"label_id"'),
-        "JSON of Datumaro, which is not supported. Convert its folder to class folders or COCO (datum convert -i "
-        "FOLDER -if datumaro -f imagenet -o NEW, or -f coco_instances).",
+        "JSON of Datumaro, which is not supported. Convert its folder to class folders or COCO (datum "
+        "convert -i FOLDER -if datumaro -f imagenet -o NEW, or -f coco_instances).",
     ),
 )
 
@@ -74,18 +74,18 @@ _JSON_OF_TOOLS: Final = (
 _TABLES_OF_TOOLS: Final = (
     (
         {"region_shape_attributes", "region_attributes"},
-        "a CSV of VGG Image Annotator (VIA), which is not supported. Export COCO (Annotation, Export Annotations "
-        "(COCO format)).",
+        "a CSV of VGG Image Annotator (VIA), which is not supported. Export COCO (Annotation, Export "
+        "Annotations (COCO format)).",
     ),
     (
         {"ImageID", "LabelName", "Confidence"},
         "a table of Open Images, where a row with Confidence 0 says that the class is absent, and boxes are "
-        "fractions. Write a table with the columns image and labels (as in a|b) of the rows with Confidence 1, "
-        "or boxes as COCO.",
+        "fractions. Write a table with the columns image and labels (as in a|b) of the rows with Confidence "
+        "1, or boxes as COCO.",
     ),
     (
         {"pixels"},
-        "a table with pixels as text (as FER2013), not photos. Save each row as PNG in a folder of its class.",
+        "a table with pixels as text (FER2013), not photos. Save each row as PNG in a folder of its class.",
     ),
 )
 
@@ -145,7 +145,7 @@ def refuse_table(path: str, columns: Collection[str]) -> None:
 
 
 def _unsupported_json(path: str) -> str:
-    """Return the message about a JSON file of a tool that is not supported, by its first bytes; else empty."""
+    """Return the message about JSON of a tool that is not supported, by its first bytes; else empty."""
     try:
         with open(path, "rb") as file:
             start = file.read(2**16)
@@ -219,7 +219,8 @@ _TABLES: Final = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 
 
 _DATE: Final = re.compile(
-    r"(19|20)\d\d([-_. ]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])|(0[1-9]|[12]\d|3[01])([-_. ])(0[1-9]|1[0-2])\6(19|20)\d\d"
+    r"(19|20)\d\d(?P<mark>[-_. ]?)(0[1-9]|1[0-2])(?P=mark)(0[1-9]|[12]\d|3[01])"
+    r"|(0[1-9]|[12]\d|3[01])(?P<dot>[-_. ])(0[1-9]|1[0-2])(?P=dot)(19|20)\d\d"
 )
 
 
@@ -232,8 +233,9 @@ def refuse_dates(root: str, class_names: Collection[str]) -> None:
     if class_names and all(map(_DATE.fullmatch, class_names)):
         shown = ", ".join(map(repr, sorted(class_names)[:3]))
         raise DataError(
-            f"The folders in {root!r} have dates as names ({shown}), which are hardly classes. Put the photos of "
-            "each class into a folder of its own; or, if the dates are the classes, say so: --task classification"
+            f"The folders in {root!r} have dates as names ({shown}), which are hardly classes. Put the "
+            "photos of each class into a folder of its own; or, if the dates are the classes, say so: "
+            "--task classification"
         )
 
 

@@ -20,7 +20,7 @@ from headstart.data.sources.column_names import (
 from headstart.data.sources.groups import Finder, group_finder
 from headstart.data.sources.one_hot import OneHot, named_one_hot
 from headstart.data.sources.several import SEVERAL, Separate, by_bar, find_separator
-from headstart.data.sources.split_column import find_split_column, words_of
+from headstart.data.sources.split_column import find_split_column
 from headstart.data.sources.split_names import SPLIT_OF_WORD
 from headstart.data.sources.tabular import Table
 from headstart.data.sources.written import Options
@@ -67,7 +67,11 @@ class Columns:
                 f"{path!r} has answers to several questions: {', '.join(map(repr, table.questions))}. Choose "
                 "one: --label-column NAME, with --task multilabel if it allows several answers."
             )
-        options, one_hot, notes = _recognised(path, table, options)
+        split_column: str | None = None
+        split_words: Mapping[str, str] = SPLIT_OF_WORD
+        if split is None:
+            split_column, split_words = find_split_column(path, table, options)
+        options, one_hot, notes = _recognised(path, table, options, split_column)
         task = _task(path, names, options)
         missing = []
         label = options.label_column
@@ -78,13 +82,6 @@ class Columns:
             if label is None and not kind.has_box:
                 missing.append((usual[0], "--label-column"))
         box = BOX_COLUMNS if kind.has_box else ()
-        split_column, split_words = None if split else options.split_column, SPLIT_OF_WORD
-        if split_column is not None:
-            split_words = words_of(split_column)
-        elif split is None:
-            taken = (options.image_column, label, options.group_by, *options.targets)
-            free = [name for name in names if name not in taken]
-            split_column, split_words = find_split_column(path, table, free)
         if split_column not in (None, "split", options.split_column):
             notes = (*notes, f"Splits are those in the column {split_column!r}.")
         group = options.group_by if options.group_by in names else None
@@ -104,7 +101,7 @@ class Columns:
         columns = cls(
             task, options.image_column, label, box, size, options.targets, split_column, group, find
         )
-        separate = by_bar
+        separate: Separate = by_bar
         if kind.has_labels and label is not None:
             cells = (row.get(label) for _, row in table.rows([label], []))
             separate, note = find_separator(label, cells)
@@ -118,7 +115,9 @@ class Columns:
         )
 
 
-def _recognised(path: str, table: Table, options: Options) -> tuple[Options, OneHot | None, tuple[str, ...]]:
+def _recognised(
+    path: str, table: Table, options: Options, split_column: str | None
+) -> tuple[Options, OneHot | None, tuple[str, ...]]:
     """Return the options with the columns that are recognised by other names than the usual ones.
 
     Returns:
@@ -138,7 +137,7 @@ def _recognised(path: str, table: Table, options: Options) -> tuple[Options, One
         one_hot = _named_one_hot(path, table, label)
     elif label is None and not options.targets and not options.wants.has_numbers:
         found = find_class_column(path, names) if not {"label", "labels"} & set(names) else None
-        others = [name for name in names if name not in (image, options.group_by, options.split_column)]
+        others = [name for name in names if name not in (image, options.group_by, split_column)]
         others = [name for name in others if name not in ("split", "group", *table.photos)]
         if found is None and not {"label", "labels", *BOX_COLUMNS} & set(names) and not options.wants.has_box:
             unnamed = find_unnamed_labels(path, table, others, options)

@@ -14,7 +14,7 @@ _TEXT_FILES: Final = (*_BESIDE_PHOTOS, "labels.txt")
 
 
 def has_text_of_names(folder: Path) -> bool:
-    """Return whether a folder has a text file with names of classes, as beside photos of LabelImg or Darknet."""
+    """Return whether a folder has a list of classes as LabelImg and Darknet write it beside photos."""
     return any((folder / name).is_file() for name in _BESIDE_PHOTOS)
 
 
