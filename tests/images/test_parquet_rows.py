@@ -73,7 +73,7 @@ def test_of_several_columns_the_address_names_the_right_one(tmp_path: Path) -> N
             read(path)
     for column, contents in (("left", CONTENTS), ("right", MASKS)):
         assert [Photo(each).content() for each in find_images(f"{path}/{column}")] == contents
-    with pytest.raises(DataError, match="no column of photos 'top'. Columns of photos: 'left', 'right'"):
+    with pytest.raises(DataError, match=r"no column of photos 'top'\. Columns of photos: 'left', 'right'"):
         next(find_images(f"{path}/top"))
 
 

@@ -16,7 +16,7 @@ import headstart as hs
 from headstart.config import TrainConfig
 from headstart.errors import ConfigError, DataError, RunFolderError
 from headstart.reporting.heat_maps import HeatMaps
-from headstart.training.run.moved import moved, refuse_missing_photos
+from headstart.training.run.moved import moved
 from headstart.training.run.run_folder import RunFolder
 
 PROBE: dict[str, Any] = {"recipe": "probe", "size_px": 32, "verbose": False, "unknown": "off"}
@@ -104,13 +104,17 @@ def test_the_folder_of_photos_moves_with_the_data(painted: list[tuple[str, bytes
 def test_the_folder_of_photos_may_move_alone(painted: list[tuple[str, bytes]], tmp_path: Path) -> None:
     table = kaggle(tmp_path / "set", painted)
     photos = tmp_path / "set" / "photos"
-    config = TrainConfig(data=str(table), images=str(photos))
+    run = hs.train(table, tmp_path / "run", images=photos, **PROBE).path
+    (run / "metrics.json").unlink()  # as if it had been interrupted
+    before = (run / "model.onnx").read_bytes()
     elsewhere = photos.rename(tmp_path / "elsewhere")
     with pytest.raises(RunFolderError, match=r"no longer in .*photos'.* --images PATH"):
-        refuse_missing_photos(config, Path("run"), None, None)
-    found = moved(config, "run", None, None, elsewhere)
-    assert (found.data, found.images) == (str(table), str(elsewhere))
-    refuse_missing_photos(found, Path("run"), None, None, elsewhere)
+        hs.resume(run, verbose=False)
+    with pytest.raises(RunFolderError, match="'nowhere', which does not exist"):
+        hs.resume(run, images="nowhere", verbose=False)
+    hs.resume(run, images=elsewhere, verbose=False)
+    assert RunFolder.read_config(run).images == str(elsewhere)
+    assert (run / "model.onnx").read_bytes() == before
     with pytest.raises(RunFolderError, match="Leave images out"):
         moved(TrainConfig(data=str(table)), "run", None, None, elsewhere)
 

@@ -174,8 +174,6 @@ def _sources(tree: Tree, val_tree: Tree | None, classes_on_top: bool) -> tuple[l
         splits.clear()  # photos of trains, between the buses and the cars
     _refuse_same_subfolders(tree, above, classes_in, neighbours, notes, classes_on_top and not splits)
     if not splits:
-        if not classes_on_top:
-            _refuse_copies(tree, above, classes_in)
         sources = [_Source.of(tree, above, None if val_tree is None else "train")]
     elif neighbours and ("train" not in splits or len(splits) == 1):
         name = next(iter(splits.values()))[0]
@@ -250,6 +248,8 @@ def _refuse_same_subfolders(
     classes_on_top: bool,
 ) -> None:
     """Refuse top folders with the same subfolders, because either level could be the classes."""
+    if not classes_on_top and set(neighbours) == classes_in.keys():  # there are no splits
+        _refuse_copies(tree, above, classes_in)
     holders: dict[str, list[str]] = defaultdict(list)
     for name, subfolders in classes_in.items():
         for subfolder in subfolders:

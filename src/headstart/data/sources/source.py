@@ -35,6 +35,7 @@ from headstart.data.sources.refused import (
     unsupported_in,
 )
 from headstart.data.sources.shards import Shard, find_shards, have_samples, open_samples
+from headstart.data.sources.split_names import SPLIT_OF_FOLDER
 from headstart.data.sources.table import labels_of, read_table
 from headstart.data.sources.table_file import TABLE_SUFFIXES
 from headstart.data.sources.trees import tree_at
@@ -330,7 +331,10 @@ def _advice_on_folder(data: str) -> str:
         tables += [each for each in found if each.suffix.lower() == ".json" and names_photos(str(each))]
         if tables:
             return f"If the labels are in {str(tables[0])!r}, name that file."
-    if expression := suggested([below(image.path, data) for image in tree_at(data, set()).images]):
+    tree = tree_at(data, set())
+    if len(tree.subfolders[()].keys() - SPLIT_OF_FOLDER.keys()) > 1:
+        return ""  # these are meant to be the classes
+    if expression := suggested([below(image.path, data) for image in tree.images]):
         return f"If the labels are in the names of the photos, say how: --label-from '{expression}'"
     return ""
 

@@ -44,7 +44,7 @@ def find_yolo(root: str) -> YoloFolder | None:
     """Return the photos and label files of a YOLO folder; None if it is not one.
 
     It is one if it has a folder ``labels``, itself or in the folders of its splits, with a text file for a
-    photo; or text files beside the photos, and ``classes.txt`` or another list of the classes.
+    photo; or text files beside the photos, and a list of the classes as LabelImg or Darknet writes it.
 
     Raises:
         DataError: The names of the classes are missing.
