@@ -72,6 +72,10 @@ def test_of_several_columns_the_address_names_the_right_one(tmp_path: Path) -> N
     for read in (read_source, lambda path: next(find_images(path))):
         with pytest.raises(DataError, match="several columns of photos"):
             read(path)
+    for column, contents in (("left", CONTENTS), ("right", MASKS)):
+        assert [Photo(each).content() for each in find_images(f"{path}/{column}")] == contents
+    with pytest.raises(DataError, match=r"no column of photos 'top'\. Columns of photos: 'left', 'right'"):
+        next(find_images(f"{path}/top"))
 
 
 def test_a_folder_that_is_called_like_a_parquet_file_is_a_folder(tmp_path: Path) -> None:

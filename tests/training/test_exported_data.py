@@ -14,7 +14,7 @@ from tests.conftest import paint_photos
 
 import headstart as hs
 from headstart.config import TrainConfig
-from headstart.errors import ConfigError, DataError
+from headstart.errors import ConfigError, DataError, RunFolderError
 from headstart.reporting.heat_maps import HeatMaps
 from headstart.training.run.moved import moved
 from headstart.training.run.run_folder import RunFolder
@@ -99,6 +99,24 @@ def test_the_folder_of_photos_moves_with_the_data(painted: list[tuple[str, bytes
     assert moved(config, "run", new, None).images == str(new / "photos")
     elsewhere = TrainConfig(data=str(old / "tables" / "train.csv"), images=str(old / "photos"))
     assert moved(elsewhere, "run", new / "tables" / "train.csv", None).images == str(old / "photos")
+
+
+def test_the_folder_of_photos_may_move_alone(painted: list[tuple[str, bytes]], tmp_path: Path) -> None:
+    table = kaggle(tmp_path / "set", painted)
+    photos = tmp_path / "set" / "photos"
+    run = hs.train(table, tmp_path / "run", images=photos, **PROBE).path
+    (run / "metrics.json").unlink()  # as if it had been interrupted
+    before = (run / "model.onnx").read_bytes()
+    elsewhere = photos.rename(tmp_path / "elsewhere")
+    with pytest.raises(RunFolderError, match=r"no longer in .*photos'.* --images PATH"):
+        hs.resume(run, verbose=False)
+    with pytest.raises(RunFolderError, match="'nowhere', which does not exist"):
+        hs.resume(run, images="nowhere", verbose=False)
+    hs.resume(run, images=elsewhere, verbose=False)
+    assert RunFolder.read_config(run).images == str(elsewhere)
+    assert (run / "model.onnx").read_bytes() == before
+    with pytest.raises(RunFolderError, match="Leave images out"):
+        moved(TrainConfig(data=str(table)), "run", None, None, elsewhere)
 
 
 @pytest.mark.parametrize("name", ["images", "label_from"])

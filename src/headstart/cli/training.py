@@ -66,6 +66,14 @@ def resume(
             "--val", metavar="DATA", help="New location of the validation photos, if they have been moved."
         ),
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images",
+            metavar="FOLDER",
+            help="New location of the folder that --images named, if it has been moved.",
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Resume even if code, packages, settings or photos have changed.")
     ] = False,
@@ -74,7 +82,7 @@ def resume(
     keep_freed_memory()
     from headstart.training.train import resume as resume_training
 
-    result = resume_training(run, data=data, val=val, force=force)
+    result = resume_training(run, data=data, val=val, images=images, force=force)
     print_result(result)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from headstart.errors import ImageError
 from headstart.images.find import walk
 from headstart.images.find_tars import find_tars, is_photo
-from headstart.images.parquet_rows import is_parquet, photos_of
+from headstart.images.parquet_rows import names_photos, photos_of
 from headstart.images.tars import members
 
 
@@ -23,7 +23,8 @@ def find_images(path: str | os.PathLike[str], ignored: Counter[str] | None = Non
     that cannot be listed is yielded itself, so that reading it raises the error.
 
     Args:
-        path: A file or a folder, or tar files as in ``find_tars``.
+        path: A file or a folder, tar files as in ``find_tars``, or a column of a Parquet file
+            (``FILE/COLUMN``).
         ignored: Counts the other files by kind, such as ``.txt``, while photos are yielded.
 
     Raises:
@@ -38,7 +39,7 @@ def find_images(path: str | os.PathLike[str], ignored: Counter[str] | None = Non
             yield from _photos_in(tar, ignored)
         return
     if not _is_folder(path):
-        yield from (photos_of(path) if is_parquet(path) else (path,))
+        yield from (photos_of(path) if names_photos(path) else (path,))
         return
     for entry in walk(path, into_hidden=False):
         if entry.kind == "image" or entry.error is not None:

@@ -138,22 +138,36 @@ def schema_of(path: str) -> Any:
         return file.schema_arrow
 
 
+def names_photos(path: str) -> bool:
+    """Return whether a path is that of a Parquet file, or of a column of one (``FILE/COLUMN``)."""
+    return is_parquet(path) or (not os.path.exists(path) and is_parquet(os.path.dirname(path)))  # noqa: PTH110, PTH120
+
+
 def photos_of(path: str) -> Iterator[str]:
     """Yield the addresses of all photos of a Parquet file; none if it contains no photos.
+
+    Args:
+        path: The file, or ``FILE/COLUMN``.
 
     Raises:
         DataError: The file is not Parquet or is damaged, or it is not clear which column has the photos.
         MissingPackageError: pyarrow is not installed.
     """
+    given = None
+    if not is_parquet(path):
+        path, given = os.path.split(path)
     columns = photo_columns(path)
+    shown = ", ".join(map(repr, columns))
+    if given is not None and given not in columns:
+        raise DataError(f"{path!r} has no column of photos {given!r}. Columns of photos: {shown or 'none'}.")
     if not columns:
         return
-    if len(columns) > 1 and "image" not in columns:
-        shown = ", ".join(map(repr, columns))
+    if given is None and len(columns) > 1 and "image" not in columns:
         raise DataError(
-            f"{path!r} has several columns of photos: {shown}. Name the one that is meant 'image'."
+            f"{path!r} has several columns of photos: {shown}. Name the one that is meant: "
+            f"{f'{path}/{next(iter(columns))}'!r}"
         )
-    name = "image" if "image" in columns else next(iter(columns))
+    name = given or ("image" if "image" in columns else next(iter(columns)))
     for number, own in enumerate(_names_in(path, name, has_names=columns[name] != name), 1):
         yield address_of_row(path, number, own, name if len(columns) > 1 else None)
 

@@ -81,6 +81,7 @@ def resume(
     *,
     data: str | os.PathLike[str] | None = None,
     val: str | os.PathLike[str] | None = None,
+    images: str | os.PathLike[str] | None = None,
     network: nn.Module | None = None,
     force: bool = False,
     watch: Iterable[Watcher] | None = None,
@@ -94,6 +95,7 @@ def resume(
         data: New location of the photos, if they have been moved: a folder, table or annotation file as for
             ``train``. Their relative paths and hashes are compared with those of the run.
         val: New location of a folder or file of validation photos. Not needed if it is inside the data.
+        images: New location of the folder that ``images`` named. Not needed if it is inside the data.
         network: The network that was given to ``train``, with the weights that it had then.
         force: Resume even if code, packages, machine, settings or photos have changed.
         watch: Watchers of your own, as given to ``train``; those with names are taken from the settings.
@@ -112,22 +114,23 @@ def resume(
                 f"Leave them out, or add them to watch in {Path(path) / 'config.toml'}."
             ]
         )
-    config = moved(RunFolder.read_config(path), path, data, val)
+    config = moved(RunFolder.read_config(path), path, data, val, images)
     if metrics := RunFolder.read_metrics(path):
         Watchers.of_screen(quiet=is_secondary(), verbose=verbose).say(
             f"{os.fspath(path)} is finished. To use other settings, start a new run: headstart train"
         )
         return TrainResult(Path(path), metrics)
-    refuse_missing_photos(config, Path(path), data, val)
+    refuse_missing_photos(config, Path(path), data, val, images)
+    is_moved = any(each is not None for each in (data, val, images))
     if config.recipe == "best":
         _refuse_best(network)
-        if data is not None or val is not None:
+        if is_moved:
             RunFolder.write_config(Path(path), config)
         return _run_best(config, Path(path), watchers, force=force, verbose=verbose)
     if config.folds is not None and config.fold is None:
         _refuse_folds(config, network)
         if Path(path, FOLDS).is_dir():
-            if data is not None or val is not None:
+            if is_moved:
                 RunFolder.write_config(Path(path), config)
             return _run_folds(config, Path(path), watchers, force=force, verbose=verbose)
     return _run(config, watchers, stopped=Path(path), force=force, network=network, verbose=verbose)

@@ -14,6 +14,7 @@ from headstart import tasks
 from headstart.columns import listed
 from headstart.data.sources.by_name import PhotoFinder, finder_for
 from headstart.data.sources.groups import group_finder, group_of
+from headstart.data.sources.refused import refuse_json
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER, split_of_folders
 from headstart.data.sources.written import (
     Labels,
@@ -183,6 +184,7 @@ def _file(path: str, split: str | None, finder: PhotoFinder, labels: Labels) -> 
     except (ValueError, RecursionError) as error:  # with the line and the column
         labels.errors.append(f"{path}: not JSON: {error}. Repair it, or make it anew")
         return
+    refuse_json(path)
     if not isinstance(content, dict):
         labels.errors.append(
             f"{path}: a list, not a COCO file. Write JSON lines, an object per line, and call it .jsonl"

@@ -10,14 +10,19 @@ from typing import Any, Final
 from headstart.columns import listed
 from headstart.data.sources.by_name import forms_of
 from headstart.data.sources.one_hot import OneHot, find_one_hot, is_number
+from headstart.data.sources.several import SEVERAL
 from headstart.data.sources.tabular import Table
 from headstart.data.sources.written import Options
 from headstart.errors import DataError
+from headstart.files import is_remote
 from headstart.images.formats import IMAGE_SUFFIXES
 
 _MOST_ROWS_SEEN: Final = 20  # to see whether a column contains names of photos
 
-_IDS: Final = {"image_id", "imageid", "img_id", "id", "id_code", "isic_id", "photo_id", "uuid"}
+_IDS: Final = {"image_id", "imageid", "img_id", "id_code", "isic_id", "photo_id"}
+_ROW_IDS: Final = {"id", "uuid"}
+_ADDRESSES: Final = {"image_url", "image_uri", "image_link", "img_url", "photo_url", "picture_url"}
+_BY_CONTENT: Final = {"url", "uri", "link", "name"}  # names for many things, which may be photos
 
 # In this order: a table with a path and an id of each photo is read by its paths.
 _IMAGES: Final = (
@@ -25,13 +30,20 @@ _IMAGES: Final = (
     {
         *("file_name", "filename", "file_names", "filenames", "file", "filepath", "file_path", "filepaths"),
         *("path", "paths", "image_path", "img_path", "image_file", "image_name", "imagename", "img_name"),
-        *("images", "img", "photo", "picture", "image_filename", "photo_path"),
+        *("images", "img", "photo", "picture", "image_filename", "photo_path", "fname", "image_index"),
     },
     _IDS,
+    _ADDRESSES,
+    _ROW_IDS,
+    _BY_CONTENT,
 )
 _CLASSES: Final = {
     *("label", "class", "classes", "class_name", "classname", "category", "category_name"),
     *("label_name", "labelname", "species", "breed", "choice"),
+}
+_OTHER_CLASSES: Final = {  # used if there is none of the above
+    *SEVERAL,
+    *("scientific_name", "common_name", "species_guess", "iconic_taxon_name"),  # iNaturalist
 }
 
 
@@ -50,13 +62,15 @@ def find_image_column(path: str, table: Table, wanted: str) -> str | None:
     if wanted in names or wanted != "image":
         return wanted
     for usual in _IMAGES:
-        found = [name for name in names if _plain(name) in usual]
+        found = [name for name in names if plain_column(name) in usual]
+        if usual is _BY_CONTENT:
+            found = [name for name in found if _names_photos(table, name)]
         if len(found) > 1:
             raise DataError(
                 f"{path!r} has several columns that may name the photos: {', '.join(map(repr, found))}. "
                 "Choose one: --image-column NAME"
             )
-        if found and usual is _IDS:
+        if found and usual in (_IDS, _ROW_IDS):
             _refuse_other_photos(path, table, found[0])
         if found:
             return found[0]
@@ -78,6 +92,14 @@ def _refuse_other_photos(path: str, table: Table, column: str) -> None:
         )
 
 
+def _names_photos(table: Table, column: str) -> bool:
+    """Return whether the first cells of a column name photos, or are all addresses."""
+    cells = [row.get(column) for _, row in itertools.islice(table.rows([column], []), _MOST_ROWS_SEEN)]
+    return bool(cells) and (
+        all(map(_names_photo, cells)) or all(isinstance(cell, str) and is_remote(cell) for cell in cells)
+    )
+
+
 def _names_photo(value: Any) -> bool:
     if not isinstance(value, str):
         return False
@@ -91,7 +113,8 @@ def find_class_column(path: str, names: Sequence[str]) -> str | None:
     Raises:
         DataError: There are several.
     """
-    found = [name for name in names if _plain(name) in _CLASSES]
+    found = [name for name in names if plain_column(name) in _CLASSES]
+    found = found or [name for name in names if plain_column(name) in _OTHER_CLASSES]
     if len(found) > 1:
         raise DataError(
             f"{path!r} has several columns that may be the classes: {', '.join(map(repr, found))}. Choose "
@@ -155,5 +178,6 @@ def in_words(image: str, label: str | None, one_hot: OneHot | None) -> str:
     return f"Columns are used by their names and content: {', '.join(parts)}."
 
 
-def _plain(name: str) -> str:
+def plain_column(name: str) -> str:
+    """Return the name of a column without the differences that are ignored."""
     return name.strip().casefold().replace(" ", "_").replace("-", "_")

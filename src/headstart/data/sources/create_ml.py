@@ -31,7 +31,7 @@ def rows_of_create_ml(entries: Sequence[Any]) -> JsonRows:
         if not isinstance(entry, dict) or not isinstance(boxes, list):
             errors.append(f"entry {number} is {entry!r:.60}, not a photo with a list of annotations")
             continue
-        image = entry.get("image", entry.get("imagefilename"))
+        image = _photo_of(entry)
         for each in boxes or [{}]:
             place = each.get("coordinates") or {} if isinstance(each, dict) else None
             if not isinstance(place, dict):
@@ -43,6 +43,28 @@ def rows_of_create_ml(entries: Sequence[Any]) -> JsonRows:
                 row = {**_edges("x", x, width), **_edges("y", y, height)}
             rows.append((number, {"image": image, "label": each.get("label"), **row}))
     return JsonRows(rows, errors)
+
+
+def is_create_ml_labels(entries: Sequence[Any]) -> bool:
+    """Return whether a list of objects is Create ML's for several labels: photos with lists of text."""
+    found = [_annotations_of(entry) if isinstance(entry, dict) else None for entry in entries]
+    return any(found) and all(
+        isinstance(names, list) and all(isinstance(name, str) for name in names) for names in found
+    )
+
+
+def rows_of_create_ml_labels(entries: Sequence[Any]) -> JsonRows:
+    """Return a row with the labels of each photo."""
+    return JsonRows(
+        [
+            (number, {"image": _photo_of(entry), "labels": _annotations_of(entry)})
+            for number, entry in enumerate(entries, 1)
+        ]
+    )
+
+
+def _photo_of(entry: dict[str, Any]) -> Any:
+    return next((entry[name] for name in ("image", "imagefilename", "filename") if name in entry), None)
 
 
 def _annotations_of(entry: dict[str, Any]) -> Any:

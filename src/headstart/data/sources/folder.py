@@ -20,7 +20,7 @@ from headstart.data.sources.similar import similar_classes
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER, split_in_name
 from headstart.data.sources.tree import Tree
 from headstart.data.sources.trees import tree_at
-from headstart.errors import DataError, did_you_mean
+from headstart.errors import DataError, did_you_mean, shell_command
 from headstart.images.find_tars import is_same, root_of
 from headstart.images.photo import Photo
 from headstart.packed import Packed, picked
@@ -105,10 +105,10 @@ def _walked(root: str, val: str | None) -> tuple[Tree, Tree | None]:
     val_tree = None if val is None else tree_at(val, entered)  # first, as it may lie inside the root
     tree = tree_at(root, entered)
     if not tree.images and not (val_tree and val_tree.images):
+        usual = " Headstart wants a folder of class folders, such as photos/cat and photos/dog."
         raise DataError(
             f"No images in {root!r}: {counted(tree.found, 'file')} found, none with an image's suffix or "
-            "first bytes. Headstart wants a folder of class folders, such as photos/cat and photos/dog."
-            f"{advice_on_files(tree.ignored)}"
+            f"first bytes.{advice_on_files(tree.ignored) or usual}"
         )
     return tree, val_tree
 
@@ -262,6 +262,8 @@ def _refuse_same_subfolders(
     classes_on_top: bool,
 ) -> None:
     """Refuse top folders with the same subfolders, because either level could be the classes."""
+    if not classes_on_top and set(neighbours) == classes_in.keys():  # there are no splits
+        _refuse_copies(tree, above, classes_in)
     holders: dict[str, list[str]] = defaultdict(list)
     for name, subfolders in classes_in.items():
         for subfolder in subfolders:
@@ -302,6 +304,19 @@ def _refuse_same_subfolders(
     if alike <= set(neighbours):
         advice += " If the folders above are the classes, say so: --task classification"
     raise DataError(f"{what} {advice}")
+
+
+def _refuse_copies(tree: Tree, above: tuple[str, ...], classes_in: Mapping[str, Counter[str]]) -> None:
+    """Refuse a folder that contains the class folders again, as some archives are packed."""
+    for name, subfolders in classes_in.items():
+        others = classes_in.keys() - {name}
+        if others and others <= set(subfolders) and tree.is_made_of_folders((*above, name)):
+            raise DataError(
+                f"In {tree.root!r}, the folder {name!r} holds the class folders beside it again: "
+                f"{_named(sorted(others))}. Remove the copy, or name it: "
+                f"{shell_command('train', Path(tree.root, *above, name))}. If it is a class of its own, say "
+                "so: --task classification"
+            )
 
 
 def _no_class_folders(source: _Source) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 
 from headstart import tasks
 from headstart.columns import counted, listed
+from headstart.data.sources.fiftyone import is_fiftyone_file
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER, split_in_name
 from headstart.data.sources.table import read_table
 from headstart.data.sources.written import Labels, Options, Written
@@ -17,6 +18,8 @@ from headstart.errors import DataError
 from headstart.images.parquet_rows import is_parquet
 
 _NAMES: Final = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "_classes.csv", "_annotations.csv")
+_CREATE_ML: Final = "_annotations.createml.json"
+_FIFTYONE: Final = "labels.json"
 _SHARD: Final = re.compile(r"(?P<name>.+?)-\d{5}-of-\d{5}\.parquet")
 
 
@@ -38,8 +41,9 @@ class FolderTables:
 def find_folder_tables(root: str) -> FolderTables | None:
     """Return the tables with the names that exporters use, in a folder or in the folders of its splits.
 
-    These are ``metadata.csv``, ``.jsonl`` and ``.parquet`` (Hugging Face), ``_classes.csv`` and
-    ``_annotations.csv`` (Roboflow), and ``.parquet`` files in the folder and in ``data``.
+    These are ``metadata.csv``, ``.jsonl`` and ``.parquet`` (Hugging Face), ``_classes.csv``,
+    ``_annotations.csv`` and ``_annotations.createml.json`` (Roboflow), ``labels.json`` beside ``data``
+    (FiftyOne), and ``.parquet`` files in the folder and in ``data``.
 
     Raises:
         DataError: There are several sets of them, either of which could be meant.
@@ -130,7 +134,10 @@ def _folders(root: str) -> list[Path]:
 
 
 def _named(folder: Path) -> list[Path]:
-    return [folder / name for name in _NAMES if (folder / name).is_file()]
+    found = [folder / name for name in (*_NAMES, _CREATE_ML) if (folder / name).is_file()]
+    if (folder / "data").is_dir() and is_fiftyone_file(folder / _FIFTYONE):
+        found.append(folder / _FIFTYONE)
+    return found
 
 
 def _shards(root: Path) -> dict[str, str | None]:

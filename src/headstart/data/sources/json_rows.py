@@ -8,8 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from headstart.data.sources.cloud_exports import is_azure, rows_of_azure
 from headstart.data.sources.column_names import find_image_column
-from headstart.data.sources.create_ml import is_create_ml, rows_of_create_ml
+from headstart.data.sources.create_ml import (
+    is_create_ml,
+    is_create_ml_labels,
+    rows_of_create_ml,
+    rows_of_create_ml_labels,
+)
+from headstart.data.sources.fiftyone import is_fiftyone, rows_of_fiftyone
 from headstart.data.sources.label_studio import is_label_studio, rows_of_label_studio, rows_of_minimal
 from headstart.data.sources.refused import refuse_json
 from headstart.data.sources.tabular import JsonRows, NumberedRows, Row, Table
@@ -17,7 +24,7 @@ from headstart.errors import DataError
 
 FORMS: Final = (
     'a list of objects ([{"image": "a.jpg", "label": "cat"}]), labels by name ({"a.jpg": "cat"}), pandas\' '
-    "to_json, Label Studio, Create ML, COCO, or JSON lines"
+    "to_json, Label Studio, Create ML, FiftyOne, Azure Custom Vision, COCO, or JSON lines"
 )
 
 
@@ -52,8 +59,10 @@ def read_json(path: str) -> JsonRows | None:
         raise DataError(f"{path!r} {what}: {error}. Repair it, or export it again.") from error
     except RecursionError as error:
         raise DataError(f"{path!r} is not JSON that can be read: it is nested too deeply.") from error
-    refuse_json(path, content)
+    refuse_json(path)
     if isinstance(content, dict):
+        if is_fiftyone(content):
+            return _numbered(rows_of_fiftyone(path, content))
         if any(_is_plain_text(content.get(name)) for name in ("image", "file_name")):
             return None  # one line of JSON lines
         return _numbered(_rows_of_object(path, content))
@@ -63,6 +72,10 @@ def read_json(path: str) -> JsonRows | None:
         return rows_of_label_studio(path, content)
     if is_create_ml(content):
         return rows_of_create_ml(content)
+    if is_create_ml_labels(content):
+        return rows_of_create_ml_labels(content)
+    if is_azure(content):
+        return rows_of_azure(path, content)
     if (minimal := rows_of_minimal(path, content)) is not None:
         return minimal
     if all(isinstance(each, list) for each in content):  # rows without names

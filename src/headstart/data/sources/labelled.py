@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from headstart import tasks
+from headstart.columns import counted
 from headstart.data.quarantine import MOST_NAMED, and_more, too_many
 from headstart.data.sources.learnable import refuse_unlearnable
 from headstart.data.sources.similar import similar_classes
@@ -92,6 +93,11 @@ def _remarks(labels: Labels, candidates: Sequence[Candidate], without_label: Seq
         yield (
             "All classes are numbers with decimals, each of them a class of its own. To predict numbers, "
             "name their column: --target NAME"
+        )
+    if tasks.of(labels.task).has_class and (several := [c for c in candidates if "|" in c.class_name]):
+        yield (
+            f"{counted(len(several), 'photo')} with '|' in the name of the class, such as "
+            f"{several[0].class_name!r}. If that separates several labels: --task multilabel"
         )
     if without_label:
         yield f"{len(without_label)} photos have no label and are ignored, such as {without_label[0]!r}."

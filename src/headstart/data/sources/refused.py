@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from headstart.errors import DataError
 
@@ -24,6 +24,12 @@ _ARRAYS: Final = (
     ".tfrecord",
     ".tfrecords",
     ".lmdb",
+    ".mdb",
+)
+_WITHOUT_SUFFIX: Final = (  # files of arrays that have no suffix of their own
+    re.compile(r".*\.tfrecords?-\d+-of-\d+", re.IGNORECASE),  # TensorFlow Datasets
+    re.compile(r"data_batch_\d|test_batch|batches\.meta"),  # CIFAR-10
+    re.compile(r".*-idx\d-ubyte(\.gz)?"),  # MNIST
 )
 
 _ADVICE: Final[Mapping[str, str]] = {
@@ -35,10 +41,53 @@ _ADVICE: Final[Mapping[str, str]] = {
         "a medical image (DICOM or NIfTI). Convert it to PNG, with the window you need",
     ),
     **dict.fromkeys((".jxl",), "JPEG XL. Save the photos as JPEG or PNG"),
+    ".arrow": "Arrow of Hugging Face's save_to_disk. Write Parquet (datasets.load_from_disk(FOLDER)['train']"
+    ".to_parquet('train.parquet')), and name that",
     **dict.fromkeys(
         (".xlsx", ".xls", ".ods", ".numbers"), "a spreadsheet. Save it as CSV (UTF-8), and name that"
     ),
 }
+
+# Bytes that such a file begins with, and what it is.
+_JSON_OF_TOOLS: Final = (
+    *(
+        (
+            (mark,),
+            "a file of VGG Image Annotator (VIA), which is not supported. Export COCO (Annotation, Export "
+            "Annotations (COCO format)).",
+        )
+        for mark in (b'"_via_settings"', b'"_via_img_metadata"', b'"shape_attributes"')
+    ),
+    *(
+        ((mark,), "JSON of V7 Darwin, which is not supported. Export COCO or Pascal VOC.")
+        for mark in (b"darwin_json", b'"workview_url"')
+    ),
+    ((b'"classTitle"',), "JSON of Supervisely, which is not supported. Export COCO or Pascal VOC."),
+    (
+        (b'"items"', b'"categories"', b'"label_id"'),
+        "JSON of Datumaro, which is not supported. Convert its folder to class folders or COCO (datum "
+        "convert -i FOLDER -if datumaro -f imagenet -o NEW, or -f coco_instances).",
+    ),
+)
+
+# Columns that such a table has, and what it is.
+_TABLES_OF_TOOLS: Final = (
+    (
+        {"region_shape_attributes", "region_attributes"},
+        "a CSV of VGG Image Annotator (VIA), which is not supported. Export COCO (Annotation, Export "
+        "Annotations (COCO format)).",
+    ),
+    (
+        {"ImageID", "LabelName", "Confidence"},
+        "a table of Open Images, where a row with Confidence 0 says that the class is absent, and boxes are "
+        "fractions. Write a table with the columns image and labels (as in a|b) of the rows with Confidence "
+        "1, or boxes as COCO.",
+    ),
+    (
+        {"pixels"},
+        "a table with pixels as text (FER2013), not photos. Save each row as PNG in a folder of its class.",
+    ),
+)
 
 _MASKS: Final = frozenset(
     {"mask", "masks", "segmentation", "segmentations", "segmentationclass", "segmentationobject", "trimaps"}
@@ -51,33 +100,65 @@ _OTHER: Final = frozenset({"annotations", "labels", "imagesets"})
 
 def advice_on(path: str) -> str | None:
     """Return what a file is and what to do with it, if it is of a common kind that is not supported."""
-    return _ADVICE.get(Path(path).suffix.lower())
+    return _ADVICE.get(_kind_of(path))
 
 
 def advice_on_files(paths: Iterable[str]) -> str:
     """Return a sentence about the most frequent kind of unsupported files; empty if there are none."""
-    counts = Counter(suffix for path in paths if (suffix := Path(path).suffix.lower()) in _ADVICE)
-    if not counts:
+    found = [path for path in paths if _kind_of(path) in _ADVICE]
+    if not found:
         return ""
-    suffix, number = counts.most_common(1)[0]
+    kind, number = Counter(map(_kind_of, found)).most_common(1)[0]
     each = "each is " if number > 1 else "it is "
-    return f" {number} of the files end in {suffix}: {each}{_ADVICE[suffix]}."
+    if kind == _ARRAYS[0]:
+        example = next(Path(path).name for path in found if _kind_of(path) == kind)
+        return f" {number} of the files are like {example!r}: {each}{_ADVICE[kind]}."
+    return f" {number} of the files end in {kind}: {each}{_ADVICE[kind]}."
 
 
-def refuse_json(path: str, content: Any) -> None:
+def _kind_of(path: str) -> str:
+    """Return the suffix of a file; that of arrays for known files of arrays with other names."""
+    if any(pattern.fullmatch(Path(path).name) for pattern in _WITHOUT_SUFFIX):
+        return _ARRAYS[0]
+    return Path(path).suffix.lower()
+
+
+def refuse_json(path: str) -> None:
     """Refuse JSON of tools whose labels are not supported.
 
     Raises:
         DataError: It is such a file; the message says what to export instead.
     """
-    if not isinstance(content, dict):
-        return
-    if isinstance(content.get("shapes"), list) and "imagePath" in content:
-        raise DataError(labelme(path))
-    if "_via_img_metadata" in content or "_via_settings" in content:
-        raise DataError(
-            f"{path!r} is a project of VGG Image Annotator (VIA), which is not supported. Export COCO."
-        )
+    if text := _unsupported_json(path):
+        raise DataError(text)
+
+
+def refuse_table(path: str, columns: Collection[str]) -> None:
+    """Refuse tables of tools and data sets whose labels cannot be read from their columns.
+
+    Raises:
+        DataError: It is such a table; the message says what to do instead.
+    """
+    for needed, text in _TABLES_OF_TOOLS:
+        if needed <= set(columns):
+            raise DataError(f"{path!r} is {text}")
+
+
+def _unsupported_json(path: str) -> str:
+    """Return the message about JSON of a tool that is not supported, by its first bytes; else empty."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(2**16)
+            file.seek(max(0, Path(path).stat().st_size - 4096))
+            ends = start + file.read()  # the photo itself may be in between
+    except OSError:
+        return ""
+    if b'"shapes"' in start and b'"imagePath"' in ends:
+        return labelme(path)
+    for marks, text in _JSON_OF_TOOLS:
+        if all(mark in start for mark in marks):
+            return f"{path!r} is {text}"
+    return ""
 
 
 def labelme(path: str) -> str:
@@ -105,8 +186,17 @@ def is_cvat(path: str) -> bool:
         return False
 
 
+def names_photos(path: str) -> bool:
+    """Return whether a text file names photos in its first bytes, as one with labels does."""
+    try:
+        with open(path, "rb") as file:
+            return re.search(rb"\.(jpe?g|png|webp|tiff?|bmp)\b", file.read(2**16), re.IGNORECASE) is not None
+    except OSError:
+        return False
+
+
 def unsupported_in(folder: str) -> str:
-    """Return the message about the first file of labelme or CVAT in a folder; empty if there is none."""
+    """Return the message about the first file of a tool that is not supported; empty if there is none."""
     for place in (folder, *sorted(each.path for each in os.scandir(folder) if each.is_dir())):
         try:
             names = sorted(each.name for each in os.scandir(place))
@@ -116,8 +206,8 @@ def unsupported_in(folder: str) -> str:
             path = str(Path(place, name))
             if name.lower().endswith(".xml") and is_cvat(path):
                 return cvat(path)
-            if name.lower().endswith(".json") and _is_labelme(path):
-                return labelme(path)
+            if name.lower().endswith(".json") and (text := _unsupported_json(path)):
+                return text
     return ""
 
 
@@ -128,15 +218,25 @@ _SPLIT: Final = re.compile(
 _TABLES: Final = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 
 
-def _is_labelme(path: str) -> bool:
-    try:
-        with open(path, "rb") as file:
-            start = file.read(2**16)
-            file.seek(max(0, Path(path).stat().st_size - 4096))
-            end = file.read()  # the photo itself may be in between
-    except OSError:
-        return False
-    return b'"shapes"' in start and b'"imagePath"' in start + end
+_DATE: Final = re.compile(
+    r"(19|20)\d\d(?P<mark>[-_. ]?)(0[1-9]|1[0-2])(?P=mark)(0[1-9]|[12]\d|3[01])"
+    r"|(0[1-9]|[12]\d|3[01])(?P<dot>[-_. ])(0[1-9]|1[0-2])(?P=dot)(19|20)\d\d"
+)
+
+
+def refuse_dates(root: str, class_names: Collection[str]) -> None:
+    """Refuse folders that are all named by a date, as cameras and phones do.
+
+    Raises:
+        DataError: They are.
+    """
+    if class_names and all(map(_DATE.fullmatch, class_names)):
+        shown = ", ".join(map(repr, sorted(class_names)[:3]))
+        raise DataError(
+            f"The folders in {root!r} have dates as names ({shown}), which are hardly classes. Put the "
+            "photos of each class into a folder of its own; or, if the dates are the classes, say so: "
+            "--task classification"
+        )
 
 
 def refuse_masks(root: str, class_names: Iterable[str]) -> None:

@@ -24,8 +24,18 @@ from headstart.data.sources.folder import read_folder
 from headstart.data.sources.folder_tables import find_folder_tables, read_folder_tables
 from headstart.data.sources.groups import below, group_finder
 from headstart.data.sources.labelled import listing_of
-from headstart.data.sources.refused import advice_on, cvat, is_cvat, refuse_masks, unsupported_in
+from headstart.data.sources.layouts import advice_on_layout, refused_pets
+from headstart.data.sources.refused import (
+    advice_on,
+    cvat,
+    is_cvat,
+    names_photos,
+    refuse_dates,
+    refuse_masks,
+    unsupported_in,
+)
 from headstart.data.sources.shards import Shard, find_shards, have_samples, open_samples
+from headstart.data.sources.split_names import SPLIT_OF_FOLDER
 from headstart.data.sources.table import labels_of, read_table
 from headstart.data.sources.table_file import TABLE_SUFFIXES
 from headstart.data.sources.trees import tree_at
@@ -232,6 +242,8 @@ def _labels_of_folder(path: str, options: Options, split: str | None) -> Labels 
     coco, tables, yolo = find_coco(path), find_folder_tables(path), find_yolo(path)
     if not (coco or tables or yolo or has_xml(path)):
         return None
+    if options.is_open and (pets := refused_pets(path)):
+        raise DataError(pets)
     voc = find_voc(path, options.images)
     folders = _class_like(options.images or path, voc.images)
     if tables and tables.is_shards and folders:
@@ -289,11 +301,15 @@ def _class_folders(data: str, val: str | None, options: Options) -> Listing:
             data, val, for_training=options.for_training, classes_on_top=options.wants.has_class
         )
     except DataError as error:
+        if named := _named_form(data):
+            raise DataError(named) from error
         if advice := _advice_on_folder(data):
             raise DataError(f"{error}\n{advice}") from error
         raise
     if options.for_training:
         refuse_masks(data, listing.class_names)
+    if options.for_training and options.is_open:
+        refuse_dates(data, listing.class_names)
     listing = dataclasses.replace(listing, task=options.chosen(tasks.CLASSIFICATION))
     if find is None:
         return listing
@@ -309,15 +325,25 @@ def _class_folders(data: str, val: str | None, options: Options) -> Listing:
     return dataclasses.replace(listing, candidates=grouped)
 
 
+def _named_form(data: str) -> str:
+    """Return what a folder that cannot be used is and what to do, if its form is known by name."""
+    if is_remote(data) or not Path(data).is_dir():
+        return ""
+    return advice_on_layout(data) or unsupported_in(data)
+
+
 def _advice_on_folder(data: str) -> str:
     """Return what may be meant by a folder that is not one of class folders; empty if it is not known."""
     if not is_remote(data) and Path(data).is_dir():
-        if unsupported := unsupported_in(data):
-            return unsupported
-        tables = sorted(each.name for each in Path(data).iterdir() if each.suffix.lower() in TABLE_SUFFIXES)
+        found = sorted(Path(data).iterdir())
+        tables = [each for each in found if each.suffix.lower() in TABLE_SUFFIXES]
+        tables += [each for each in found if each.suffix.lower() == ".json" and names_photos(str(each))]
         if tables:
-            return f"If the labels are in {str(Path(data, tables[0]))!r}, name that file."
-    if expression := suggested([below(image.path, data) for image in tree_at(data, set()).images]):
+            return f"If the labels are in {str(tables[0])!r}, name that file."
+    tree = tree_at(data, set())
+    if len(tree.subfolders[()].keys() - SPLIT_OF_FOLDER.keys()) > 1:
+        return ""  # these are meant to be the classes
+    if expression := suggested([below(image.path, data) for image in tree.images]):
         return f"If the labels are in the names of the photos, say how: --label-from '{expression}'"
     return ""
 

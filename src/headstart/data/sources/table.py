@@ -9,11 +9,10 @@ from pathlib import Path
 
 from headstart.data.sources.by_name import PhotoFinder, finder_for
 from headstart.data.sources.groups import group_of
-from headstart.data.sources.split_names import SPLIT_OF_WORD
-from headstart.data.sources.table_cells import FaultError, answer_of, number_in, size_in, text_of
+from headstart.data.sources.table_cells import FaultError, answer_of, number_in, size_in
 from headstart.data.sources.table_columns import Columns
 from headstart.data.sources.table_file import open_table
-from headstart.data.sources.tabular import Table
+from headstart.data.sources.tabular import Table, text_of
 from headstart.data.sources.written import Labels, Options, Written
 from headstart.errors import ConfigError, DataError, did_you_mean
 
@@ -89,9 +88,9 @@ def _written(
         row_split = split
         if columns.split is not None and split is None:
             name = text_of(cells.get(columns.split))
-            row_split = SPLIT_OF_WORD.get(name.lower()) if name else None
+            row_split = columns.split_words.get(name.lower()) if name else None
             if name and row_split is None:
-                nearest = did_you_mean(name.lower(), SPLIT_OF_WORD)
+                nearest = did_you_mean(name.lower(), columns.split_words)
                 labels.errors.append(
                     f"{source}: {columns.split} is {name!r};{nearest} it must be train, val or test, or empty"
                 )

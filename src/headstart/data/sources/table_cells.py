@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from headstart import tasks
 from headstart.data.sources.one_hot import classes_in
 from headstart.data.sources.table_columns import Columns
+from headstart.data.sources.tabular import text_of
 from headstart.data.sources.written import Object, box_fault, clean_class, declared_size
 
 
@@ -30,7 +32,7 @@ def answer_of(cells: dict[str, Any], columns: Columns) -> _Answer:
     if columns.one_hot:
         return _one_hot(cells, columns, is_single=not task.has_labels), (), ()
     if task.has_labels:
-        return _several(columns.label, cells.get(columns.label or "")), (), ()
+        return _several(columns, cells.get(columns.label or "")), (), ()
     if task.has_box and all(_is_empty(cells.get(name)) for name in columns.box):
         return (), (), ()
     class_name = ""
@@ -72,10 +74,19 @@ def _class(column: str | None, value: Any) -> str:
     return text
 
 
-def _several(column: str | None, value: Any) -> tuple[str, ...]:
+def _several(columns: Columns, value: Any) -> tuple[str, ...]:
+    column = columns.label
     if value is None or isinstance(value, (dict, float)):
         raise FaultError(f"{column} is {value!r}; it must be a list of classes, which may be empty")
-    parts = value if isinstance(value, (list, tuple)) else text_of(value).split("|") if text_of(value) else []
+    parts: Sequence[Any]
+    if isinstance(value, (list, tuple)):
+        parts = value
+    else:
+        text = text_of(value)
+        try:
+            parts = columns.separate(text) if text else []
+        except ValueError as error:
+            raise FaultError(f"{column}: {error}") from None
     return tuple(sorted({_class(column, part) for part in parts}))
 
 
@@ -101,17 +112,6 @@ def number_in(column: str, value: Any) -> float:
 
 def _is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
-
-
-def text_of(value: Any) -> str:
-    """Return a cell as text. Text of a CSV is not changed; the numbers 7 and 7.0 are the same class."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
 
 
 def size_in(cells: dict[str, Any], columns: Columns) -> tuple[float, float] | None:

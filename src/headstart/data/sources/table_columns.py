@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -15,9 +15,13 @@ from headstart.data.sources.column_names import (
     find_image_column,
     find_unnamed_labels,
     in_words,
+    plain_column,
 )
 from headstart.data.sources.groups import Finder, group_finder
 from headstart.data.sources.one_hot import OneHot, named_one_hot
+from headstart.data.sources.several import SEVERAL, Separate, by_bar, find_separator
+from headstart.data.sources.split_column import find_split_column
+from headstart.data.sources.split_names import SPLIT_OF_WORD
 from headstart.data.sources.tabular import Table
 from headstart.data.sources.written import Options
 from headstart.errors import ConfigError, DataError, did_you_mean
@@ -45,6 +49,8 @@ class Columns:
     find_group: Finder | None = None
     one_hot: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    split_words: Mapping[str, str] = field(default_factory=lambda: SPLIT_OF_WORD)
+    separate: Separate = by_bar
 
     def used(self) -> list[str]:
         """Return the names of the columns to read, each once."""
@@ -61,7 +67,11 @@ class Columns:
                 f"{path!r} has answers to several questions: {', '.join(map(repr, table.questions))}. Choose "
                 "one: --label-column NAME, with --task multilabel if it allows several answers."
             )
-        options, one_hot, notes = _recognised(path, table, options)
+        split_column: str | None = None
+        split_words: Mapping[str, str] = SPLIT_OF_WORD
+        if split is None:
+            split_column, split_words = find_split_column(path, table, options)
+        options, one_hot, notes = _recognised(path, table, options, split_column)
         task = _task(path, names, options)
         missing = []
         label = options.label_column
@@ -72,9 +82,8 @@ class Columns:
             if label is None and not kind.has_box:
                 missing.append((usual[0], "--label-column"))
         box = BOX_COLUMNS if kind.has_box else ()
-        split_column = None if split else options.split_column
-        if split_column is None and split is None and "split" in names:
-            split_column = "split"
+        if split_column not in (None, "split", options.split_column):
+            notes = (*notes, f"Splits are those in the column {split_column!r}.")
         group = options.group_by if options.group_by in names else None
         if options.group_by is None and "group" in names:
             group = "group"
@@ -92,10 +101,23 @@ class Columns:
         columns = cls(
             task, options.image_column, label, box, size, options.targets, split_column, group, find
         )
-        return dataclasses.replace(columns, one_hot=one_hot.columns if one_hot else (), notes=notes)
+        separate: Separate = by_bar
+        if kind.has_labels and label is not None:
+            cells = (row.get(label) for _, row in table.rows([label], []))
+            separate, note = find_separator(label, cells)
+            notes = (*notes, note) if note else notes
+        return dataclasses.replace(
+            columns,
+            one_hot=one_hot.columns if one_hot else (),
+            notes=notes,
+            split_words=split_words,
+            separate=separate,
+        )
 
 
-def _recognised(path: str, table: Table, options: Options) -> tuple[Options, OneHot | None, tuple[str, ...]]:
+def _recognised(
+    path: str, table: Table, options: Options, split_column: str | None
+) -> tuple[Options, OneHot | None, tuple[str, ...]]:
     """Return the options with the columns that are recognised by other names than the usual ones.
 
     Returns:
@@ -115,7 +137,7 @@ def _recognised(path: str, table: Table, options: Options) -> tuple[Options, One
         one_hot = _named_one_hot(path, table, label)
     elif label is None and not options.targets and not options.wants.has_numbers:
         found = find_class_column(path, names) if not {"label", "labels"} & set(names) else None
-        others = [name for name in names if name not in (image, options.group_by, options.split_column)]
+        others = [name for name in names if name not in (image, options.group_by, split_column)]
         others = [name for name in others if name not in ("split", "group", *table.photos)]
         if found is None and not {"label", "labels", *BOX_COLUMNS} & set(names) and not options.wants.has_box:
             unnamed = find_unnamed_labels(path, table, others, options)
@@ -158,7 +180,7 @@ def _task(path: str, names: Sequence[str], options: Options) -> TaskName:
     if options.label_column is not None:
         if len(boxes) == len(BOX_COLUMNS):
             return "box"
-        return "multilabel" if options.label_column == "labels" else "classification"
+        return "multilabel" if plain_column(options.label_column) in SEVERAL else "classification"
     kinds = []
     if "label" in names and len(boxes) < len(BOX_COLUMNS):
         kinds.append(("'label' (one class per photo: --task classification)", "classification"))

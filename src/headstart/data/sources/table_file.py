@@ -11,12 +11,14 @@ from typing import Any, Final, TextIO
 
 from headstart.columns import counted
 from headstart.data.quarantine import MOST_NAMED, and_more
+from headstart.data.sources.cloud_exports import is_automl, rows_of_automl
+from headstart.data.sources.exported import rows_of_export
 from headstart.data.sources.json_rows import columns_of, read_json, unique_names
 from headstart.data.sources.parquet import open_parquet
 from headstart.data.sources.tabular import JsonRows, Table
 from headstart.errors import DataError
 
-TABLE_SUFFIXES: Final = frozenset({".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson"})
+TABLE_SUFFIXES: Final = frozenset({".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson", ".manifest"})
 """Lower-case suffixes of table files."""
 
 _SEPARATOR_LINE: Final = re.compile(r'"?sep=([,;\t|])"?\s*', re.IGNORECASE)
@@ -32,19 +34,26 @@ def open_table(path: str, image_column: str) -> Table:
     Raises:
         DataError: The file cannot be read, or has no columns.
     """
-    suffix = Path(path).suffix.lower()
     try:
-        if suffix in (".parquet", ".pq"):
-            return open_parquet(path)
-        if suffix in (".csv", ".tsv"):
-            return _open_csv(path, image_column)
-        if suffix == ".json" and (content := read_json(path)) is not None:
-            return _of_json(path, content)
-        return _open_json_lines(path)
+        table = _open(path, image_column)
+        content = rows_of_export(path, table)
+        return table if content is None else _of_rows(path, content, table.place, table.photos)
     except OSError as error:
         raise DataError(f"{path!r} cannot be read: {error.strerror or error}.") from error
     except UnicodeError as error:
         raise DataError(f"{path!r} is not text that can be read: {error}. Save it as UTF-8.") from error
+
+
+def _open(path: str, image_column: str) -> Table:
+    suffix = Path(path).suffix.lower()
+    if suffix in (".parquet", ".pq"):
+        return open_parquet(path)
+    if suffix in (".csv", ".tsv"):
+        table = _open_csv(path, image_column)
+        return _open_automl(path) if is_automl(table.columns) else table
+    if suffix == ".json" and (content := read_json(path)) is not None:
+        return _of_rows(path, content, "entry")
+    return _open_json_lines(path)
 
 
 def _open_text(path: str) -> TextIO:
@@ -114,6 +123,16 @@ def _open_csv(path: str, image_column: str) -> Table:
     return Table(columns, "line", rows)
 
 
+def _open_automl(path: str) -> Table:
+    with _open_text(path) as file:
+        reader = csv.reader(file)
+        try:
+            content = rows_of_automl(path, ((reader.line_num, cells) for cells in reader if any(cells)))
+        except csv.Error as error:
+            raise DataError(f"{path!r}, line {reader.line_num}: {error}. Export it again.") from error
+    return _of_rows(path, content, "line")
+
+
 def _open_json_lines(path: str) -> Table:
     columns: dict[str, None] = {}
     for _, value in _json_lines(path, []):
@@ -148,7 +167,8 @@ def _json_lines(path: str, errors: list[str]) -> Iterator[tuple[int, dict[str, A
                 yield number, value
 
 
-def _of_json(path: str, content: JsonRows) -> Table:
+def _of_rows(path: str, content: JsonRows, place: str, photos: frozenset[str] = frozenset()) -> Table:
+    """Return rows in memory as a table."""
     entries, faults = content.rows, content.errors
     if faults and not entries:
         raise DataError("\n".join([f"{path}, {fault}" for fault in faults[:MOST_NAMED]] + and_more(faults)))
@@ -158,4 +178,4 @@ def _of_json(path: str, content: JsonRows) -> Table:
         yield from entries
 
     notes, questions = tuple(content.notes), tuple(content.questions)
-    return Table(columns_of(entries), "entry", rows, notes=notes, questions=questions)
+    return Table(columns_of(entries), place, rows, photos, notes, questions)

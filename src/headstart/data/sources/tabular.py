@@ -50,3 +50,14 @@ class Table:
     photos: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
+
+
+def text_of(value: Any) -> str:
+    """Return a cell as text. Text of a CSV is not changed; the numbers 7 and 7.0 are the same class."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()

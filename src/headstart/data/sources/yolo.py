@@ -1,4 +1,4 @@
-"""Reads YOLO's boxes: a text file per photo in ``labels``, beside ``images``."""
+"""Reads YOLO's boxes: a text file per photo, in ``labels`` beside ``images``, or beside the photo."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from headstart.data.sources.groups import Finder, group_finder, group_of
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER
 from headstart.data.sources.tree import refuse_unlisted
 from headstart.data.sources.written import Labels, Object, Options, Written, clean_class, labels_of_objects
-from headstart.data.sources.yolo_names import find_class_names
+from headstart.data.sources.yolo_names import find_class_names, has_text_of_names
 from headstart.images.find import walk
 from headstart.records import FRACTIONS
 
@@ -44,14 +44,16 @@ def find_yolo(root: str) -> YoloFolder | None:
     """Return the photos and label files of a YOLO folder; None if it is not one.
 
     It is one if it has a folder ``labels``, itself or in the folders of its splits, with a text file for a
-    photo.
+    photo; or text files beside the photos, and a list of the classes as LabelImg or Darknet writes it.
 
     Raises:
         DataError: The names of the classes are missing.
     """
     folder = Path(root)
     inner = [each for each in sorted(folder.iterdir()) if each.is_dir()]
-    if not any(each.name == "labels" or (each / "labels").is_dir() for each in inner):
+    has_labels = any(each.name == "labels" or (each / "labels").is_dir() for each in inner)
+    places = [folder, *(each for each in inner if each.name.lower() in SPLIT_OF_FOLDER)]
+    if not has_labels and not any(map(has_text_of_names, places)):
         return None
     images, texts = [], {}
     for entry in walk(root, into_hidden=False):
@@ -64,7 +66,7 @@ def find_yolo(root: str) -> YoloFolder | None:
     written = (text for text in found.values() if Path(text).stat().st_size > 0)  # others: no object
     if not any(map(_has_numbers, itertools.islice(written, _MOST_LOOKED_INTO))):
         return None
-    class_names, source = find_class_names(folder)
+    class_names, source = find_class_names(*places)
     return YoloFolder(root, class_names, source, found, [path for path, _ in images])
 
 

@@ -9,14 +9,21 @@ import yaml
 
 from headstart.errors import DataError
 
-_TEXT_FILES: Final = ("classes.txt", "obj.names", "labels.txt")
+_BESIDE_PHOTOS: Final = ("classes.txt", "obj.names", "_darknet.labels")
+_TEXT_FILES: Final = (*_BESIDE_PHOTOS, "labels.txt")
 
 
-def find_class_names(folder: Path) -> tuple[list[str], str]:
+def has_text_of_names(folder: Path) -> bool:
+    """Return whether a folder has a list of classes as LabelImg and Darknet write it beside photos."""
+    return any((folder / name).is_file() for name in _BESIDE_PHOTOS)
+
+
+def find_class_names(folder: Path, *others: Path) -> tuple[list[str], str]:
     """Return the names of the classes by number, and the file that has them.
 
     Args:
         folder: The folder with ``labels``. Its YAML files are read, then its text files.
+        others: Folders of its splits, of which the text files are read.
 
     Raises:
         DataError: No file has them, files contradict each other, or a file cannot be read exactly.
@@ -25,8 +32,9 @@ def find_class_names(folder: Path) -> tuple[list[str], str]:
     for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
         if names := _names_in_yaml(path):
             found.append((names, str(path)))
-    for path in (place / name for place in (folder, folder / "labels") for name in _TEXT_FILES):
-        if path.is_file() and (not found or path.name == _TEXT_FILES[0]):
+    texts = [folder, folder / "labels", *others]
+    for path in (place / name for place in texts for name in _TEXT_FILES):
+        if path.is_file() and (not found or path.name in (_TEXT_FILES[0], Path(found[-1][1]).name)):
             found.append((_names_in_lines(path), str(path)))
     if not found or any(names != found[0][0] for names, _ in found):
         what = "different names of classes in" if found else "no file with the names of its classes"

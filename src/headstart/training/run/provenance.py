@@ -84,7 +84,7 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any], where: str = ""
         name, old, new = f"{where}{key}", then.get(key), now.get(key)
         if where == "config." and key in _MAY_CHANGE:
             continue
-        if name == "config.val" and isinstance(old, str) and isinstance(new, str):
+        if name in ("config.val", "config.images") and isinstance(old, str) and isinstance(new, str):
             continue  # photos that have moved; they themselves are compared
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             lines += differences(old, new, f"{name}.")

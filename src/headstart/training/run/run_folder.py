@@ -23,7 +23,7 @@ from headstart.errors import FileWriteError, RunFolderError, shell_command
 from headstart.files import FilesToLookAt, delete, delete_parts, given_path, write_whole
 from headstart.products.product import PRODUCTS
 from headstart.records import Dataset
-from headstart.training.run.photos_csv import photo_differences, photos_csv
+from headstart.training.run.photos_csv import photo_differences, photos_csv, places_of
 from headstart.training.run.provenance import differences
 from headstart.training.watch.watcher import RunStart
 
@@ -135,7 +135,7 @@ class RunFolder:
         has_moved = False
         if not self._is_new:
             before, now = self.read_config(self.path), self.config.absolute()
-            has_moved = (before.data, before.val) != (now.data, now.val)
+            has_moved = (before.data, before.val, before.images) != (now.data, now.val, now.images)
         if not self._is_new and (file := self.path / "photos.csv").exists():
             try:
                 then = file.read_text("utf-8", errors="surrogateescape")
@@ -143,7 +143,8 @@ class RunFolder:
                 raise RunFolderError(
                     f"{file} cannot be read: {error.strerror or error}. Close the programs that have it open."
                 ) from error
-            lines = photo_differences(then, photos, before.val_folder, now.val_folder)
+            places = [places_of(each.data, each.val_folder, each.images) for each in (before, now)]
+            lines = photo_differences(then, photos, *places)
             self.has_changed |= self._refuse_differences(lines, force)
         if not self._writes:
             return

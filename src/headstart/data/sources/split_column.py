@@ -1,0 +1,67 @@
+"""Finds the column of a table that says which photos are for training, validation and the test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from headstart.data.sources.split_names import SPLIT_OF_WORD
+from headstart.data.sources.tabular import Table, text_of
+from headstart.data.sources.written import Options
+from headstart.errors import DataError
+
+_NAMES: Final = {"split", "subset", "partition", "set", "fold", "phase", "usage", "data_split", "split_name"}
+_IS_VALID: Final = {"is_valid", "is_val"}  # fastai
+_FLAGS: Final = {
+    **dict.fromkeys(("true", "1", "1.0"), "val"),
+    **dict.fromkeys(("false", "0", "0.0"), "train"),
+}
+
+
+def find_split_column(path: str, table: Table, options: Options) -> tuple[str | None, Mapping[str, str]]:
+    """Return the column with the splits, and the split of each of its words; None if there is none.
+
+    This is the one that the user names, ``split``, or a column with another usual name that contains only
+    words for splits, train among them, or fastai's ``is_valid``.
+
+    Args:
+        path: The table.
+        table: Its content, which is read once if there is a column with such a name.
+        options: Columns that the user names.
+
+    Raises:
+        DataError: Several columns may be it.
+    """
+    if options.split_column is not None:
+        is_flag = _plain(options.split_column) in _IS_VALID
+        return options.split_column, _FLAGS if is_flag else SPLIT_OF_WORD
+    if "split" in table.columns:
+        return "split", SPLIT_OF_WORD
+    taken = (options.image_column, options.label_column, options.group_by, *options.targets)
+    likely = [name for name in table.columns if name not in taken and _plain(name) in _NAMES | _IS_VALID]
+    if not likely:
+        return None, SPLIT_OF_WORD
+    words: dict[str, set[str]] = {name: set() for name in likely}
+    for _, cells in table.rows(likely, []):
+        for name in likely:
+            words[name].add(text_of(cells.get(name)).lower())
+    found = [name for name in likely if _are_splits(name, words[name])]
+    if len(found) > 1:
+        raise DataError(
+            f"{path!r} has several columns that may be the splits: {', '.join(map(repr, found))}. Choose "
+            "one: --split-column NAME"
+        )
+    if not found:
+        return None, SPLIT_OF_WORD
+    return found[0], _FLAGS if _plain(found[0]) in _IS_VALID else SPLIT_OF_WORD
+
+
+def _are_splits(name: str, words: set[str]) -> bool:
+    """Return whether the words of a column are splits, with photos to train on among them."""
+    known = _FLAGS if _plain(name) in _IS_VALID else SPLIT_OF_WORD
+    told = words - {""}
+    return told <= known.keys() and {known[word] for word in told} >= {"train"} and len(told) > 1
+
+
+def _plain(name: str) -> str:
+    return name.strip().casefold().replace("-", "_").replace(" ", "_")
