@@ -13,6 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 # above its own, and what stands in its own room; within a room, too, no imports go round in a circle.
 GROUND_FLOOR = """
 messages
+reasons
 errors
 blas
 columns

@@ -17,10 +17,13 @@ from typing import Final
 
 from headstart import tasks
 from headstart.columns import counted, listed
+from headstart.config.checking import nearest_value
+from headstart.data.quarantine import MOST_NAMED
 from headstart.data.sources.table_file import open_table
 from headstart.data.sources.written import classes_of
 from headstart.data.text import path_below
 from headstart.errors import DataError, did_you_mean
+from headstart.reasons import by_reason
 from headstart.records import Candidate, Listing
 
 COLUMNS: Final = ("path", "kind", "severity", "other_path", "suggestion", "decision", "message")
@@ -102,11 +105,13 @@ def read_decisions(path: str | os.PathLike[str] | None) -> Decisions:
             if labels.setdefault(photo, (label, line))[0] != label:
                 problems.append(f"{where} also has the decision 'label {labels[photo][0]}'. Leave one.")
         elif word:
-            problems.append(f"{where} has the decision {text.strip()!r}. {_ALLOWED}")
+            nearest = nearest_value(word, ("drop", "keep", "label"))
+            problems.append(f"{where} has the decision {text.strip()!r}.{nearest} {_ALLOWED}")
         if photo in dropped and photo in labels:
             problems.append(f"{where} is both dropped and relabelled. Leave one of these decisions.")
     if problems:
-        raise DataError("\n".join(problems))
+        parts = [(place, what) for place, _, what in (each.partition(": ") for each in problems)]
+        raise DataError("\n".join(by_reason(parts, MOST_NAMED, noun="rows")))
     return Decisions(name, dropped, labels, frozenset(kept), tuple(rows))
 
 
