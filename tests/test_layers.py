@@ -54,6 +54,7 @@ training/probe_setup
 training/solve_folds
 training/ground
 training/steps
+training/settings_warnings
 training/setup
 training/steps/phase
 training/steps/deployed
@@ -75,7 +76,7 @@ WITHOUT_TORCH = {
     "products/unknown",
     *("training/by_folds", "training/solve_folds", "training/run/copied", "training/tools/folds"),
     *("training/choose", "training/findings", "training/floor", "training/ground", "training/hand_over"),
-    *("training/probe_setup", "training/train"),
+    *("training/probe_setup", "training/settings_warnings", "training/train"),
     "training/run/dealt",
     *("training/run/history", "training/run/interrupt", "training/run/moved", "training/run/photos_csv"),
     *("training/run/provenance", "training/run/result", "training/run/run_folder", "training/run/stopwatch"),

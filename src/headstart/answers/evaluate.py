@@ -63,8 +63,7 @@ def evaluate(
         image_column: As for training, like all that follow.
         label_column: The column of labels.
         split_column: The column of splits.
-        group_by: A table's column of groups, or a regular expression that finds the group in the path. Photos
-            from groups that were not in training are counted and scored apart, in a note.
+        group_by: As for training; photos from groups that were not in training are scored apart, in a note.
         boxes: What becomes of photos that have not exactly one box: ``"refuse"``, ``"largest"``, ``"skip"``.
         images: Folder in which the photos of a label file are found by name.
         label_from: Regular expression that finds the label in the path of a photo.

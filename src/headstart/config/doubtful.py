@@ -45,7 +45,8 @@ def _doubts(config: TrainConfig, num_train: int, lacking: Set[Need]) -> Iterator
     for phase in config.phases:
         yield from _doubts_about(phase)
     trains_in_steps = any(phase.optimizer != "exact" for phase in config.phases)
-    if trains_in_steps and config.batch_size > num_train:
+    is_chosen = config.batch_size != TrainConfig.batch_size
+    if is_chosen and trains_in_steps and config.batch_size > num_train:
         yield (
             f"batch_size is {config.batch_size:,}, and there are about {num_train:,} training photos, so an "
             "epoch is a single step. Usual are 16 to 128."

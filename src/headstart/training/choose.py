@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from headstart import recipe, tasks
-from headstart.config import Need, TrainConfig, doubtful_settings, file_is_not_trained, unused_settings
+from headstart.config import TrainConfig, file_is_not_trained
 from headstart.data.sources.source import read_source
-from headstart.data.split import given_splits, likely_counts
+from headstart.data.split import likely_counts
 from headstart.environment import has_pytorch, may_have_gpu
 from headstart.errors import ConfigError, MissingPackageError, NetworkError, WeightsError, requires_extra
 from headstart.frozen.backbones import find_backbone, refuse_unknown
 from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.frozen.onnx_file.open import open_backbone
 from headstart.probe.outer_folds import likely_val, pooled
-from headstart.records import Listing
 from headstart.training.floor import Floor
 from headstart.training.ground import GroundFloor
 from headstart.training.probe_setup import ProbeSetup
 from headstart.training.run.history import refuse_other_head, refuse_other_scores
 from headstart.training.run.stopwatch import Stopwatch
+from headstart.training.settings_warnings import warn_about_settings
 from headstart.training.watch.watchers import Watchers
 
 if TYPE_CHECKING:
@@ -186,32 +186,6 @@ def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup 
         say(f"Warning: val is {config.val}, which has no effect in this run: folds score every photo.")
     setup = ProbeSetup(config, listing, backbone)
     return setup if config.head == "stages" else _affordable(setup, num_train, outputs, say)
-
-
-def warn_about_settings(
-    config: TrainConfig,
-    listing: Listing,
-    num_train: int,
-    say: Callable[[str], object],
-    *,
-    takes_steps: bool,
-) -> None:
-    """Warn about settings that have no effect in a run, and about numbers that are hardly meant.
-
-    Args:
-        config: The settings, with their phases filled in.
-        listing: The photos.
-        num_train: Number of training photos, about.
-        say: Prints a warning.
-        takes_steps: Whether the run trains in gradient steps.
-    """
-    lacking: set[Need] = set(given_splits(listing))
-    if not takes_steps:
-        lacking.add("steps")
-    if not tasks.of(listing.task).has_box:
-        lacking.add("boxes")
-    for note in (*unused_settings(config, lacking), *doubtful_settings(config, num_train, lacking)):
-        say(note)
 
 
 def _affordable(

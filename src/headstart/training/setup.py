@@ -33,9 +33,9 @@ from headstart.model.tensors import state_names
 from headstart.model.weights import create_pretrained
 from headstart.probe.outer_folds import pooled
 from headstart.records import Listing
-from headstart.training.choose import warn_about_settings
 from headstart.training.run.history import refuse_other_head, refuse_other_scores
 from headstart.training.run.stopwatch import Stopwatch
+from headstart.training.settings_warnings import warn_about_settings
 from headstart.training.steps.criterion import Criterion, criterion_of
 from headstart.training.steps.features import FeatureSource
 from headstart.training.steps.mirror import Layout, check_mirror, takes_map
