@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,6 +111,7 @@ def test_decisions_that_match_no_photo_are_reported(few: Path, tmp_path: Path) -
 
 
 def test_a_file_that_a_spreadsheet_has_saved_in_its_encoding_is_read(few: Path, tmp_path: Path) -> None:
+    few = Path(shutil.copytree(few, tmp_path / "photos"))
     (few / "blue" / "blue0.jpg").rename(few / "blue" / "grün.jpg")
     file = tmp_path / "findings.csv"
     text = "\n".join([HEADER, row("blue/grün.jpg", "drop"), ""])
