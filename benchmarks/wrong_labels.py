@@ -7,6 +7,7 @@ probabilities. ::
     python -m benchmarks.wrong_labels ../shared/data/weather ../shared/data/tiles digits
 
 ``digits`` are scikit-learn's, with 64 grey levels as features. ``--share 0.01 0.1`` plants 1 and 10 %.
+``--per-class 5 10 20`` draws that many photos of each class, new ones for each seed, and leaves cleanlab out.
 ``--limits`` adds other constants of the rule. ``--found FOLDER`` writes contact sheets of the labels that the
 rule doubts and that were not planted, with any seed.
 """
@@ -14,9 +15,10 @@ rule doubts and that were not planted, with any seed.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -85,6 +87,21 @@ def load(name: str) -> Data:
     return Data(title, x, blocks, labels, units, listing.class_names, paths)
 
 
+def sampled(data: Data, per_class: int | None, seed: int) -> Data:
+    """Return a data set with that many photos of each class, chosen at random; None keeps all."""
+    if per_class is None:
+        return data
+    shuffled = np.random.default_rng(seed).permutation(len(data.labels))
+    rows = np.sort(
+        np.concatenate([shuffled[data.labels[shuffled] == label][:per_class] for label in set(data.labels)])
+    )
+    _, units = np.unique(data.units[rows], return_inverse=True)
+    paths = [data.paths[row] for row in rows]
+    return dataclasses.replace(
+        data, features=data.features[rows], labels=data.labels[rows], units=units, paths=paths
+    )
+
+
 def planted(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return labels of which a share has been replaced by other classes at random, and which, (N,) bool."""
     random, num_classes = np.random.default_rng(seed), int(labels.max()) + 1
@@ -112,10 +129,11 @@ def flagged(found: Sequence[WrongLabel], num_photos: int) -> np.ndarray:
 
 
 def scores(is_flagged: np.ndarray, is_wrong: np.ndarray) -> tuple[float, ...]:
-    """Return the number of labels found, recall, precision and F1."""
+    """Return the number of labels found, the number of wrong ones of them, recall, precision and F1."""
     hits = int((is_flagged & is_wrong).sum())
     return (
         int(is_flagged.sum()),
+        hits,
         hits / max(int(is_wrong.sum()), 1),
         hits / max(int(is_flagged.sum()), 1),
         2 * hits / max(int(is_flagged.sum() + is_wrong.sum()), 1),
@@ -140,12 +158,13 @@ def best_of_ranking(doubts: np.ndarray, is_wrong: np.ndarray) -> np.ndarray:
 
 
 def measure(
-    data: Data, share: float, num_seeds: int, *, limits: bool
-) -> tuple[dict[str, np.ndarray], dict[int, WrongLabel]]:
-    """Return the mean scores of each method, (4,), and wrong findings, by row."""
+    every: Data, share: float, num_seeds: int, *, limits: bool, per_class: int | None
+) -> tuple[dict[str, np.ndarray], dict[str, WrongLabel]]:
+    """Return the mean scores of each method, (5,), and wrong findings, by the path of the photo."""
     found: dict[str, list[tuple[float, ...]]] = {}
-    false: dict[int, WrongLabel] = {}
+    false: dict[str, WrongLabel] = {}
     for seed in range(num_seeds):
+        data = sampled(every, per_class, seed)
         labels, is_wrong = planted(data.labels, share, seed)
         outputs, has_answer = out_of_fold(data, labels)
 
@@ -153,10 +172,12 @@ def measure(
             return wrong_labels.wrong_classes(outputs, labels, data.class_names, has_answer)  # noqa: B023
 
         ours = search()
-        false |= {each.row: each for each in ours if not is_wrong[each.row]}
+        false |= {data.paths[each.row]: each for each in ours if not is_wrong[each.row]}
         by_method = {OURS: flagged(ours, len(labels))}
+        certain = [each for each in ours if each.severity == "warning"]
+        by_method[f"{OURS}, warnings"] = flagged(certain, len(labels))
         probabilities = softmax(outputs.astype(float))
-        for name in FILTERS:
+        for name in FILTERS if per_class is None else ():
             by_method[name] = find_label_issues(labels, probabilities, filter_by=name, n_jobs=1)
         for value in UNCERTAINTIES if limits else ():
             with mock.patch.object(wrong_labels, "UNCERTAINTY", value):
@@ -171,13 +192,13 @@ def measure(
     return {name: np.mean(each, 0) for name, each in found.items()}, false
 
 
-def draw(data: Data, found: Sequence[WrongLabel], path: Path) -> None:
+def draw(found: Mapping[str, WrongLabel], path: Path) -> None:
     """Write a contact sheet of photos with doubtful labels."""
     sheet = Image.new("RGB", (6 * 240, max(-(-len(found) // 6), 1) * 220), "white")
     pen = ImageDraw.Draw(sheet)
-    for number, each in enumerate(found):
+    for number, (file, each) in enumerate(sorted(found.items())):
         left, top = number % 6 * 240, number // 6 * 220
-        photo = Image.open(data.paths[each.row]).convert("RGB")
+        photo = Image.open(file).convert("RGB")
         photo.thumbnail((230, 195))
         sheet.paste(photo, (left, top))
         text = f"{number}: {each.given}, or {each.suggestion} ({each.probability:.2f})"
@@ -193,22 +214,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("data", nargs="+", help="folders or tables of photos with one class each, or digits")
     parser.add_argument("--share", type=float, nargs="+", default=[0.05], help="of labels to replace")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--per-class", type=int, nargs="+", default=[None], metavar="N")
     parser.add_argument("--limits", action="store_true", help="also other constants of the rule")
     parser.add_argument("--found", type=Path, help="folder for contact sheets")
     told = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    print("| data | planted | method | found | recall | precision | F1 |\n|" + "---|" * 7)
+    print("| data | per class | planted | method | found | right | recall | precision | F1 |\n|" + "---|" * 9)
     for name in told.data:
         data = load(name)
         for share in told.share:
-            by_method, false = measure(data, share, told.seeds, limits=told.limits)
-            for method, each in by_method.items():
-                cells = [data.name, f"{share:g}", method, f"{each[0]:.1f}", *(f"{x:.3f}" for x in each[1:])]
-                print(f"| {' | '.join(cells)} |", flush=True)
+            for per_class in told.per_class:
+                how = {"limits": told.limits, "per_class": per_class}
+                by_method, false = measure(data, share, told.seeds, **how)
+                for method, each in by_method.items():
+                    cells = [data.name, str(per_class or "all"), f"{share:g}", method]
+                    cells += [*(f"{x:.1f}" for x in each[:2]), *(f"{x:.3f}" for x in each[2:])]
+                    print(f"| {' | '.join(cells)} |", flush=True)
         if told.found and all(data.paths):
             told.found.mkdir(parents=True, exist_ok=True)
-            draw(data, [false[row] for row in sorted(false)], told.found / f"{data.name}.png")
+            draw(false, told.found / f"{data.name}.png")
 
 
 if __name__ == "__main__":

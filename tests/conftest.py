@@ -79,3 +79,11 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def make_photos() -> Callable[..., Path]:
     return paint_photos
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_package_for_heic() -> Iterator[None]:
+    """Hide installed packages that read HEIC, so that tests have the same results everywhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("headstart.images.heif._package", lambda: "")
+        yield

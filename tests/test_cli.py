@@ -213,7 +213,10 @@ def test_a_photo_that_cannot_be_read_is_a_row_and_the_others_are_answered(
     assert f"2 photos could not be read:\n  {tmp_path / 'page.jpg'}: " in err
     for number in range(5):
         (tmp_path / f"page{number}.jpg").write_text("<html>")
-    assert here("predict", run, tmp_path)[2].endswith("\n  ... and 1 more: see error in the output\n")
+    *_, told, last = here("predict", run, tmp_path)[2].split("\n")[:-1]
+    assert told == "headstart: 6 photos could not be read (see error in the output):"
+    assert last.startswith("  6 photos (")
+    assert last.count("HTML page") == 1
 
 
 def test_augment_draws_a_sheet_and_warns(photos: Path, tmp_path: Path) -> None:

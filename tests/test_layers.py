@@ -13,6 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 # above its own, and what stands in its own room; within a room, too, no imports go round in a circle.
 GROUND_FLOOR = """
 messages
+reasons
 errors
 blas
 columns
@@ -54,6 +55,7 @@ training/probe_setup
 training/solve_folds
 training/ground
 training/steps
+training/settings_warnings
 training/setup
 training/steps/phase
 training/steps/deployed
@@ -75,7 +77,7 @@ WITHOUT_TORCH = {
     "products/unknown",
     *("training/by_folds", "training/solve_folds", "training/run/copied", "training/tools/folds"),
     *("training/choose", "training/findings", "training/floor", "training/ground", "training/hand_over"),
-    *("training/probe_setup", "training/train"),
+    *("training/probe_setup", "training/settings_warnings", "training/train"),
     "training/run/dealt",
     *("training/run/history", "training/run/interrupt", "training/run/moved", "training/run/photos_csv"),
     *("training/run/provenance", "training/run/result", "training/run/run_folder", "training/run/stopwatch"),

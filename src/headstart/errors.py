@@ -172,7 +172,9 @@ def shell_command(*words: str | os.PathLike[str]) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the nearest known word, or an empty string."""
-    nearest = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    names = list(known)
+    nearest = [name for name in names if name.casefold() == word.casefold()]
+    nearest = nearest or difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     return f" Did you mean {nearest[0]!r}?" if nearest else ""
 
 

@@ -166,7 +166,7 @@ def test_unreadable_photos_are_told_and_do_not_count(predictor: Predictor, paint
 @pytest.mark.parametrize(
     ("files", "split", "message"),
     [
-        ({**MIXED, "bleu/5.png": "blue"}, None, "class 'bleu' that the model does not know.*mean 'blue'"),
+        ({**MIXED, "bleu/5.png": "blue"}, None, "a class that the model does not know: 'bleu'.*mean 'blue'"),
         (MIXED, "test", "has no 'test' photos; it has no splits. Leave out --split"),
         (SPLITS, "tets", "has no 'tets' photos; it has test, train, val. Name one"),
         (

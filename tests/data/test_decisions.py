@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,11 +110,20 @@ def test_decisions_that_match_no_photo_are_reported(few: Path, tmp_path: Path) -
         read_source(few, decisions=decided(tmp_path, row("blue/gone.jpg", "drop")))
 
 
-def test_a_file_in_another_encoding_is_named_as_such(few: Path, tmp_path: Path) -> None:
+def test_a_file_that_a_spreadsheet_has_saved_in_its_encoding_is_read(few: Path, tmp_path: Path) -> None:
+    few = Path(shutil.copytree(few, tmp_path / "photos"))
+    (few / "blue" / "blue0.jpg").rename(few / "blue" / "grün.jpg")
     file = tmp_path / "findings.csv"
-    file.write_bytes("\n".join([HEADER, row("grün/é.jpg", "drop"), ""]).encode("cp1252"))
-    with pytest.raises(DataError, match="not in UTF-8"):
-        read_source(few, decisions=file)
+    text = "\n".join([HEADER, row("blue/grün.jpg", "drop"), ""])
+    file.write_bytes(text.replace(",", ";").encode("cp1252"))
+    assert "grün.jpg" not in classes(read_source(few, decisions=file))
+
+
+def test_a_decision_in_other_words_comes_with_the_word_that_is_meant(few: Path, tmp_path: Path) -> None:
+    rows = [row("blue/blue0.jpg", "dropp"), row("red/red0.jpg", "remove")]
+    with pytest.raises(DataError) as caught:
+        read_source(few, decisions=decided(tmp_path, *rows))
+    assert str(caught.value).count("Did you mean 'drop'?") == 2
 
 
 def test_paths_may_be_written_in_full_and_words_in_capitals(few: Path, tmp_path: Path) -> None:

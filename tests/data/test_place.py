@@ -209,7 +209,7 @@ def test_many_photos_of_another_size_are_refused_by_name(tree):
     path = write_coco(tree(dict.fromkeys(names, photo())), entries)
     with pytest.raises(DataError) as caught:
         read(path)
-    for name in names[:6]:
+    for name in names[:3]:
         assert name in str(caught.value)
     assert "6 of 30 photos" in str(caught.value)
     assert "declared to have 100 × 100 pixels, but a viewer shows 40 × 24 pixels" in str(caught.value)

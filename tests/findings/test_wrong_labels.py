@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -145,7 +146,7 @@ def test_huge_outputs_do_not_overflow() -> None:
 
 
 def test_wrong_and_missing_labels_of_photos_with_several() -> None:
-    has = np.zeros((40, 3), bool)
+    has = np.zeros((60, 3), bool)
     has[:, 0] = True
     has[:20, 1] = True
     outputs = np.where(has, 5.0, -5.0).astype(np.float32)
@@ -159,10 +160,30 @@ def test_wrong_and_missing_labels_of_photos_with_several() -> None:
         (3, ["cat"], ["cat", "dog"]),
         (31, ["emu"], ["cat"]),
     ]
-    assert "'cat' is probably missing, and 'emu' is probably wrong" in found[2].sentence
-    assert found[0].sentence.startswith(
-        "'emu' is probably wrong: a model that was trained without this photo"
-    )
+    assert "'cat' may be missing, and 'emu' may be wrong: a model" in found[2].sentence
+    assert "The model knows only 2 photos of 'emu', which is too few to be sure." in found[2].sentence
+    assert found[1].sentence.startswith("'dog' is probably missing: a model that was trained without")
+    assert [each.severity for each in found] == ["note", "warning", "note"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "certain", "expected"),
+    [
+        ((30, 30), True, "'cat' is probably wrong"),
+        ((7, 60), False, "may be wrong: a model .* only 7 photos of 'cat', which is too few"),
+        ((60, 7), False, "may be wrong: a model .* only 7 photos of 'dog', which is too few"),
+        ((24, 25), False, "may be wrong: a model .* only 49 photos, which is too few"),
+    ],
+)
+def test_with_few_photos_a_finding_does_not_speak_with_certainty(
+    sizes: tuple[int, int], certain: bool, expected: str
+) -> None:
+    given = np.repeat([0, 1], sizes)
+    truth = given.copy()
+    truth[0] = 1
+    (found,) = wrong_classes(outputs_of(truth), given, NAMES)
+    assert found.severity == ("warning" if certain else "note")
+    assert re.search(expected, found.sentence)
 
 
 def test_numbers_far_from_their_predictions() -> None:

@@ -18,7 +18,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from headstart.errors import ImageError
 from headstart.images.decode import decode, image_size
-from headstart.images.formats import HEAD_BYTES, IMAGE_SUFFIXES, READERS, looks_like_image
+from headstart.images.formats import _READERS, HEAD_BYTES, IMAGE_SUFFIXES, looks_like_image
 from headstart.images.photo import Photo
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
@@ -494,7 +494,7 @@ def test_warnings_of_other_threads_are_still_shown_while_one_decodes(monkeypatch
             warnings.warn("about metadata", stacklevel=2)
             return super().load()
 
-    monkeypatch.setitem(READERS, "JPEG", SlowJpeg)
+    monkeypatch.setitem(_READERS, "JPEG", SlowJpeg)
     data = encode(Image.fromarray(gradient()), "JPEG")
     with warnings.catch_warnings(record=True) as caught, ThreadPoolExecutor(1) as pool:
         warnings.simplefilter("always")

@@ -19,6 +19,7 @@ from headstart.answers.groups import note_on_groups
 from headstart.answers.scores import scores_of
 from headstart.answers.seen import notes_on_seen
 from headstart.answers.table import Answers, Source
+from headstart.columns import listed
 from headstart.data.check import record_of, refuse_missing_classes
 from headstart.data.place import place_boxes
 from headstart.data.sources.source import read_source
@@ -31,6 +32,7 @@ from headstart.inference.runtime import map_in_order
 from headstart.records import Candidate, Listing, Quarantined, Record
 from headstart.tasks.prediction import Prediction
 
+_MOST_NAMED: Final = 20  # classes, in one message
 _NO_GROUPS: Final = "The model file names no groups of training photos, so group_by has no effect."
 
 
@@ -47,6 +49,7 @@ def evaluate(
     boxes: str = "refuse",
     images: str | os.PathLike[str] | None = None,
     label_from: str | None = None,
+    allow_quarantined: float | None = None,
     decisions: str | os.PathLike[str] | None = None,
     views: int | None = None,
 ) -> Evaluation:
@@ -56,16 +59,15 @@ def evaluate(
         model: What ``load`` returned, or what it takes: a run folder, or a ``model.onnx``.
         data: Labelled photos as for training: a folder of class folders, a table, Pascal VOC or COCO.
         split: Split to score; by default test, else val, else all photos.
-        target: Columns of a table with the model's numbers, in its order, separated by commas; by default the
-            columns with the names of the model's targets.
+        target: Columns of the model's numbers, separated by commas; by default those with its targets' names.
         image_column: As for training, like all that follow.
         label_column: The column of labels.
         split_column: The column of splits.
-        group_by: A table's column of groups, or a regular expression that finds the group in the path. Photos
-            from groups that were not in training are counted and scored apart, in a note.
+        group_by: As for training; photos from groups that were not in training are scored apart, in a note.
         boxes: What becomes of photos that have not exactly one box: ``"refuse"``, ``"largest"``, ``"skip"``.
         images: Folder in which the photos of a label file are found by name.
         label_from: Regular expression that finds the label in the path of a photo.
+        allow_quarantined: Fraction of the photos that may have unusable labels; by default 1 %, or five.
         decisions: A ``findings.csv`` with photos to drop or relabel.
         views: Number of views of each photo, as for ``load``; by default 1, or those of a loaded model.
 
@@ -75,12 +77,11 @@ def evaluate(
         ConfigError: ``target`` does not match the model, or a path is not one.
     """
     predictor = _opened(model, views)
-    info = predictor.info
-    _refuse_other_targets(target, info)
+    _refuse_other_targets(target, predictor.info)
     listing = read_source(
         data,
-        task=info.task,
-        target=target or ",".join(info.targets) or None,
+        task=predictor.info.task,
+        target=target or ",".join(predictor.info.targets) or None,
         image_column=image_column,
         label_column=label_column,
         split_column=split_column,
@@ -88,6 +89,7 @@ def evaluate(
         boxes=boxes,
         images=images,
         label_from=label_from,
+        allow_quarantined=allow_quarantined,
         decisions=decisions,
         for_training=False,
     )
@@ -232,10 +234,11 @@ def _records(
     index = {name: i for i, name in enumerate(class_names)}
     named = {name for photo in photos for name in (photo.class_name, *photo.labels) if name}
     if unknown := sorted(named - index.keys()):
+        classes = "a class" if len(unknown) == 1 else f"{len(unknown):,} classes"
         raise DataError(
-            f"{os.fsdecode(data)!r} has a class {unknown[0]!r} that the model does not know."
-            f"{did_you_mean(unknown[0], index)} It knows {', '.join(index)}. "
-            "Leave these photos out, or train with them."
+            f"{os.fsdecode(data)!r} has {classes} that the model does not know: "
+            f"{listed(list(map(repr, unknown)), _MOST_NAMED)}.{did_you_mean(unknown[0], index)} "
+            f"It knows {listed(list(index), _MOST_NAMED)}. Leave these photos out, or train with them."
         )
     return [record_of(photo, index, sha256="") for photo in photos]  # which nothing here asks for
 

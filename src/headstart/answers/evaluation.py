@@ -11,6 +11,7 @@ from headstart.answers.estimates import Estimates, metrics_of
 from headstart.columns import cell, counted, html_table, interval_text, score_text, table
 from headstart.images.photo import Photo
 from headstart.messages import fitted, screenful
+from headstart.reasons import by_reason
 from headstart.records import Quarantined
 from headstart.tasks.prediction import Prediction
 from headstart.tasks.task import Scores
@@ -61,7 +62,7 @@ class Evaluation:
     def remarks(self) -> tuple[str, ...]:
         """The notes, and each photo without a score, with the reason."""
         left_out = (f"left out: {each.path}: {each.reason}" for each in dict.fromkeys(self.quarantined))
-        unreadable = (f"{each.path}: {each.error}" for each in self.unreadable)
+        unreadable = by_reason(((each.path or "", each.error or "") for each in self.unreadable), _MOST_NAMED)
         remarks = (*self.notes, *screenful((*left_out, *unreadable), _MOST_NAMED))
         return tuple(map(fitted, remarks))
 

@@ -15,7 +15,7 @@ from headstart.answers.agreement import Agreement, agreement
 from headstart.answers.file import read_answers
 from headstart.answers.table import Answers
 from headstart.answers.verification import Verification, photo_tolerance
-from headstart.columns import counted, listed
+from headstart.columns import counted
 from headstart.errors import DataError, ImageError, RunFolderError, UsageError, shell_command
 from headstart.files import given_path
 from headstart.images.decode import image_size
@@ -24,6 +24,7 @@ from headstart.images.photo import Photo
 from headstart.inference.predictor import Predictor, load
 from headstart.inference.runtime import map_in_order
 from headstart.inference.self_test import TOLERANCE, differences
+from headstart.reasons import by_reason
 from headstart.records import Record
 
 _MOST_NAMED = 5
@@ -150,12 +151,15 @@ def _problems(found: Agreement, tolerance: float) -> Iterator[str]:
 def _found(predictor: Predictor, answers: Answers, photos: Sequence[Photo]) -> tuple[Agreement, list[str]]:
     """Answer photos from their bytes, and compare with N answers; say which photos cannot be read."""
     rows = list(predictor.outputs(photos))
-    unreadable = [str(row) for row in rows if isinstance(row, Exception)]
+    unreadable = [
+        (photo.key, row.reason if isinstance(row, ImageError) else str(row))
+        for photo, row in zip(photos, rows, strict=True)
+        if isinstance(row, Exception)
+    ]
     problems: list[str] = []
     if unreadable:
-        problems.append(
-            f"{counted(len(unreadable), 'photo')} cannot be read: {listed(unreadable, _MOST_NAMED)}"
-        )
+        lines = by_reason(unreadable, _MOST_NAMED)
+        problems.append("\n  ".join([f"{counted(len(unreadable), 'photo')} cannot be read:", *lines]))
     kept = [index for index, row in enumerate(rows) if not isinstance(row, Exception)]
     info, sizes = predictor.info, None
     records = []

@@ -13,7 +13,7 @@ import headstart
 from headstart.cli.options import Data, option, with_settings
 from headstart.columns import counted
 from headstart.errors import shell_command
-from headstart.messages import fitted, screenful
+from headstart.reasons import by_reason
 
 _MOST_NAMED = 20  # photos that cannot be read
 
@@ -165,5 +165,5 @@ def check(
 
 
 def _tell_unreadable(unreadable: Sequence[tuple[str, str]]) -> None:
-    for text in screenful((fitted(f"{path}: {reason}") for path, reason in unreadable), _MOST_NAMED):
+    for text in by_reason(unreadable, _MOST_NAMED):
         print(f"headstart: {text}", file=sys.stderr)

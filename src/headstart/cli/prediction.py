@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from enum import StrEnum
 from functools import partial
@@ -19,7 +19,8 @@ from headstart.cli.options import Model, option, with_settings
 from headstart.columns import counted, listed
 from headstart.errors import UsageError
 from headstart.files import TEXT, refuse_to_write, sha256_of_file
-from headstart.messages import fitted, shortened
+from headstart.messages import shortened
+from headstart.reasons import Reasons
 
 if TYPE_CHECKING:
     from headstart.inference.model_file import ModelInfo
@@ -128,10 +129,10 @@ def predict(
         predictions = predict_iter(photos)
     is_continued = unfinished is not None and unfinished.num_known > 0
     predictions = _with_pictures(predictions, predictor, draw, explain, is_continued=is_continued)
-    errors: list[str] = []
+    errors = Reasons()
     with unfinished or nullcontext(sys.stdout) as file:
         num_errors = _write(file, format_, _collecting(errors, predictions), predictor.info, top_k, similar)
-    _tell_left_out(ignored, num_errors, errors)
+    _tell_left_out(ignored, errors)
     if num_errors:
         raise typer.Exit(1)
 
@@ -139,6 +140,7 @@ def predict(
 @with_settings(
     "evaluate",
     has_set=False,
+    allow_quarantined={"text": "largest fraction of photos that may have unusable labels"},
     target={
         "text": "a table's columns of the numbers to compare, in the order of the model's targets",
         "shown": "the names of the model's targets",
@@ -263,15 +265,15 @@ def _tell_reused(number: int) -> None:
         print(f"headstart: reusing {left}", file=sys.stderr)
 
 
-def _collecting(errors: list[str], predictions: Iterable[Prediction]) -> Iterator[Prediction]:
-    """Yield predictions, and append the paths and the reasons of the first photos that cannot be read."""
+def _collecting(errors: Reasons, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+    """Yield predictions, and add the reasons why photos cannot be read."""
     for prediction in predictions:
-        if prediction.error is not None and len(errors) < _MOST_NAMED:
-            errors.append(f"{prediction.path}: {prediction.error}")
+        if prediction.error is not None:
+            errors.add(prediction.path or "", prediction.error)
         yield prediction
 
 
-def _tell_left_out(ignored: Counter[str], num_errors: int, errors: Sequence[str]) -> None:
+def _tell_left_out(ignored: Counter[str], errors: Reasons) -> None:
     """Say how many files of the folders were ignored, and of which kinds; and which photos are unreadable."""
     if total := ignored.total():
         kinds = [f"{number:,} {shortened(kind, 20)}" for kind, number in ignored.most_common()]
@@ -280,11 +282,14 @@ def _tell_left_out(ignored: Counter[str], num_errors: int, errors: Sequence[str]
             f"headstart: {counted(total, 'file')} {are} ignored: {listed(kinds, _MOST_KINDS)}",
             file=sys.stderr,
         )
-    if not num_errors:
+    if not errors.total:
         return
-    more = [f"... and {num_errors - len(errors)} more: see error in the output"] * (num_errors > len(errors))
-    lines = "".join(f"\n  {fitted(line)}" for line in [*errors, *more])
-    print(f"headstart: {counted(num_errors, 'photo')} could not be read:{lines}", file=sys.stderr)
+    found = errors.lines(_MOST_NAMED, "see error in the output")
+    lines = "".join(f"\n  {line}" for line in found)
+    all_of_them = "" if len(found) == errors.total else " (see error in the output)"
+    print(
+        f"headstart: {counted(errors.total, 'photo')} could not be read{all_of_them}:{lines}", file=sys.stderr
+    )
 
 
 def _with_similar(

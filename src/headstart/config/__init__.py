@@ -2,6 +2,7 @@
 
 from headstart.config.backbone import file_is_not_trained
 from headstart.config.checking import Need
+from headstart.config.doubtful import doubtful_settings
 from headstart.config.keywords import CheckSettings, FeatureSettings, RecommendSettings, TrainSettings
 from headstart.config.phase import PhaseConfig
 from headstart.config.phases import RECIPES
@@ -18,6 +19,7 @@ __all__ = [
     "RecommendSettings",
     "TrainConfig",
     "TrainSettings",
+    "doubtful_settings",
     "file_is_not_trained",
     "read_toml",
     "settings_from_pairs",

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from headstart.config.peers import explained, meanings
+from headstart.config.peers import explained, meanings, value_meant
 from headstart.errors import did_you_mean
 
 Need = Literal["steps", "boxes", "split", "test"]
@@ -187,6 +187,12 @@ def converted(value: Any, annotation: str, about: Setting, *, text: bool = True)
     return result
 
 
+def nearest_value(word: str, allowed: Collection[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the allowed value that a word means or resembles, or nothing."""
+    meant = value_meant(word, allowed)
+    return f" Did you mean {meant!r}?" if meant else did_you_mean(word, allowed)
+
+
 def is_number(value: object) -> bool:
     """Return whether a value is a finite number; ``True`` is not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
@@ -237,7 +243,7 @@ def check_limits(value: Any, about: Setting) -> None:
     it = "each" if isinstance(value, tuple) else "it"
     for each in value if isinstance(value, tuple) else (value,):
         if about.choices and each is not None and each not in about.choices:
-            hint = did_you_mean(str(each), about.choices)
+            hint = nearest_value(str(each), about.choices)
             raise RefusedError(f"{it} must be one of {', '.join(about.choices)}", hint)
         if not isinstance(each, (int, float)):
             continue

@@ -5,6 +5,7 @@ They come from timm, fastai, Keras, PyTorch Lightning, Ultralytics, AutoGluon an
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 _WORDS: Final = {
@@ -89,7 +90,44 @@ _SENTENCES: Final = {
     "format to_onnx": "Files in other formats are written by: headstart export RUN --to FORMAT",
 }
 
+# Values of other programs, and the value of Headstart that means the same.
+_VALUES: Final = {
+    "cuda": "cuda:0 gpu nvidia rocm 0",
+    "mps": "apple metal",
+    "fp16": "16 16-mixed amp float16 half",
+    "bf16": "bf16-mixed bfloat16",
+    "fp32": "32 float float32 full single",
+    "val_calibrated_loss": "eval_loss loss logloss valid_loss validation_loss",
+    "val_accuracy": "acc accuracy eval_accuracy top1 val_acc",
+    "val_balanced_accuracy": "balanced balanced_acc balanced_accuracy",
+    "val_macro_f1": "f1 f1_macro f1_score f1score macro",
+    "val_map": "ap average_precision map",
+    "classification": "classify image_classification multiclass single_label",
+    "multilabel": "multi_label multi_label_classification tagging tags",
+    "regression": "continuous numbers regress",
+    "box": "bbox detect detection localization object_detection",
+    "pad": "contain fit letterbox",
+    "squash": "distort resize stretch warp",
+    "crop": "center_crop centre_crop cover",
+    "one-cycle": "1cycle onecycle onecyclelr",
+    "cosine": "cos cosineannealinglr",
+    "multistep": "multisteplr",
+    "exponential": "exp exponentiallr",
+    "constant": "fixed none",
+    "adamw": "adamw_8bit adamw_torch",
+    "sgd": "momentum nesterov",
+    "drop": "del delete discard exclude remove skip",
+    "keep": "accept ignore leave ok",
+    "label": "correct fix relabel rename",
+    "largest": "biggest max",
+    "onnx-fp16": "float16 fp16 half",
+    "pth": "pt pytorch torch",
+    "linear": "fc softmax",
+    "off": "disable disabled false no none",
+}
+
 _MEANT: Final = {word: name for name, words in _WORDS.items() for word in words.split()}
+_VALUE_MEANT: Final = [(word, value) for value, words in _VALUES.items() for word in words.split()]
 _SAID: Final = {word: sentence for words, sentence in _SENTENCES.items() for word in words.split()}
 
 # Where a setting of the whole run does not exist, as in a phase or for another command.
@@ -102,6 +140,12 @@ def meanings(word: str) -> tuple[str, ...]:
     if name is None:
         return ("head_lr",) if _plain(word) == "lr" else ()
     return (name, _INSTEAD[name]) if name in _INSTEAD else (name,)
+
+
+def value_meant(word: str, allowed: Collection[str]) -> str | None:
+    """Return the allowed value that a value of another program means; None if there is none."""
+    plain = _plain(word)
+    return next((value for name, value in _VALUE_MEANT if name == plain and value in allowed), None)
 
 
 def explained(word: str) -> str:

@@ -254,12 +254,12 @@ class TrainConfig:
     )
     allow_quarantined: float | None = computing(
         None,
-        "largest fraction of photos that may be unreadable or wrongly labelled; each class needs at least "
-        "one usable photo",
+        "largest fraction of photos that may be unreadable or wrongly labelled; no class may be empty",
         at_least=0,
         at_most=1,
         shown="0.01, or five photos",
         metavar="FRACTION",
+        commands=("features", "lr-find", "recommend", "check", "evaluate"),
     )
     phase_settings: Mapping[str, Mapping[str, Any]] | None = setting(
         None, "settings of phases by phase name, which replace those of the recipe", check=as_it_is

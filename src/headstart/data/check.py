@@ -13,7 +13,7 @@ from typing import Final
 from headstart import tasks
 from headstart.columns import counted, listed
 from headstart.data.place import place_boxes
-from headstart.data.quarantine import named, too_many
+from headstart.data.quarantine import CANNOT_READ, named, too_many
 from headstart.data.sources.written import classes_of
 from headstart.data.text import path_below, reason_below
 from headstart.errors import ConfigError, DataError, ImageError
@@ -243,9 +243,10 @@ def quarantine_csv(dataset: Dataset) -> str:
 
 def _refuse_too_many(listing: Listing, dataset: Dataset, allow_quarantined: float | None) -> None:
     wrong_labels = listing.quarantined or tasks.of(listing.task).has_box
-    cannot = "cannot be used" if wrong_labels else "cannot be read"
+    cannot = "cannot be used" if wrong_labels else CANNOT_READ
     num_photos = len(listing.candidates) + len(listing.quarantined)
-    problems = too_many(dataset.quarantined, num_photos, allow_quarantined, cannot)[:1]
+    of_all = too_many(dataset.quarantined, num_photos, allow_quarantined, cannot)[:1]
+    problems = list(of_all)
 
     names = dataset.class_names
     there = Counter(
@@ -271,4 +272,5 @@ def _refuse_too_many(listing: Listing, dataset: Dataset, allow_quarantined: floa
                 + ("class." if wrong_labels else "folder.")
             )
     if problems:
-        raise DataError("\n".join([*problems, *named(dataset.quarantined)]))
+        can_check = problems == of_all
+        raise DataError("\n".join([*problems, *named(dataset.quarantined, can_check=can_check)]))

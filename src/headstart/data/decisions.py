@@ -11,17 +11,20 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from headstart import tasks
 from headstart.columns import counted, listed
+from headstart.config.checking import nearest_value
+from headstart.data.quarantine import MOST_NAMED
 from headstart.data.sources.table_file import open_table
 from headstart.data.sources.written import classes_of
 from headstart.data.text import path_below
 from headstart.errors import DataError, did_you_mean
 from headstart.packed import Packed
+from headstart.reasons import by_reason
 from headstart.records import Candidate, Listing
 
 COLUMNS: Final = ("path", "kind", "severity", "other_path", "suggestion", "decision", "message")
@@ -45,6 +48,8 @@ class Decisions:
         labels: New label of each relabelled photo by its path, with its line in the file.
         kept: Findings that are accepted: kind, path, other path.
         rows: The rows with a decision, by column.
+        bytes_of: Function that returns a path with the bytes that it has in the file; None if its encoding is
+            certain.
     """
 
     source: str
@@ -52,6 +57,12 @@ class Decisions:
     labels: Mapping[str, tuple[str, int]] = dataclasses.field(default_factory=dict)
     kept: frozenset[tuple[str, str, str]] = frozenset()
     rows: tuple[Mapping[str, str], ...] = ()
+    bytes_of: Callable[[str], str] | None = None
+
+    def keys(self, path: str, root: str) -> set[str]:
+        """Return a path in all forms in which it may be in ``answers.csv``."""
+        in_file = set() if self.bytes_of is None else {_plain(self.bytes_of(path), root)}
+        return {_plain(path, root), *in_file}
 
 
 NONE: Final = Decisions("")
@@ -98,17 +109,21 @@ def read_decisions(path: str | os.PathLike[str] | None) -> Decisions:
             dropped[photo] = line
         elif word == "keep" and not label:
             kept.add((kind, photo, other))
+            if table.bytes_of is not None:
+                kept.add((kind, table.bytes_of(photo), table.bytes_of(other)))
         elif word == "label" and label.strip():
             label = label.strip()
             if labels.setdefault(photo, (label, line))[0] != label:
                 problems.append(f"{where} also has the decision 'label {labels[photo][0]}'. Leave one.")
         elif word:
-            problems.append(f"{where} has the decision {text.strip()!r}. {_ALLOWED}")
+            nearest = nearest_value(word, ("drop", "keep", "label"))
+            problems.append(f"{where} has the decision {text.strip()!r}.{nearest} {_ALLOWED}")
         if photo in dropped and photo in labels:
             problems.append(f"{where} is both dropped and relabelled. Leave one of these decisions.")
     if problems:
-        raise DataError("\n".join(problems))
-    return Decisions(name, dropped, labels, frozenset(kept), tuple(rows))
+        parts = [(place, what) for place, _, what in (each.partition(": ") for each in problems)]
+        raise DataError("\n".join(by_reason(parts, MOST_NAMED, noun="rows")))
+    return Decisions(name, dropped, labels, frozenset(kept), tuple(rows), table.bytes_of)
 
 
 def apply_decisions(listing: Listing, decisions: Decisions) -> Listing:
@@ -122,8 +137,9 @@ def apply_decisions(listing: Listing, decisions: Decisions) -> Listing:
         DataError: A new label does not fit the task or is not a class of the data.
     """
     known = sorted({name for candidate in listing.candidates for name in classes_of(candidate)})
-    drops = {_plain(path, listing.root): path for path in decisions.dropped}
-    labels = {_plain(path, listing.root): path for path in decisions.labels}
+    root = listing.root
+    drops = {key: path for path in decisions.dropped for key in decisions.keys(path, root)}
+    labels = {key: path for path in decisions.labels for key in decisions.keys(path, root)}
     candidates = Packed(Candidate)
     dropped: list[str] = []
     problems: list[str] = []

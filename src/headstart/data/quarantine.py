@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+from headstart.reasons import by_reason
 from headstart.records import Quarantined
 
 QUARANTINE_FRACTION: Final = 0.01
@@ -20,7 +21,13 @@ QUARANTINE_FILES: Final = 5
 
 NO_SUCH_PHOTO: Final = "no such photo"
 
+CANNOT_READ: Final = "cannot be read"
+
 MOST_NAMED: Final = 20  # in one error message
+
+ALL_OF_THEM: Final = (
+    "To write all of them into a file: headstart check DATA --allow-quarantined 1 --out findings.csv"
+)
 
 
 def too_many(
@@ -32,7 +39,7 @@ def too_many(
         quarantined: The photos.
         num_photos: Total number of photos.
         allowed: Fraction of the photos that may be in quarantine; None for the default limits.
-        what: What is wrong with them, such as ``"cannot be read"``.
+        what: What is wrong with them, such as ``CANNOT_READ``.
     """
     num_failed = len(quarantined)
     if allowed is None:
@@ -46,7 +53,9 @@ def too_many(
     advice = "Repair or remove them, or train without them: --allow-quarantined "
     advice += f"{math.ceil(1000 * num_failed / num_photos) / 1000}"
     if num_failed == num_photos:
-        advice = "Repair them; if another column or option was meant, docs/data.md shows all of them."
+        advice = "Repair them."
+        if what != CANNOT_READ:
+            advice = "Repair them; if another column or option was meant, docs/data.md shows all of them."
         if all(NO_SUCH_PHOTO in photo.reason for photo in quarantined):
             advice = (
                 "Relative paths start at the folder of the table or annotations. Name the folder in which "
@@ -55,15 +64,23 @@ def too_many(
     return [
         f"{num_failed} of {num_photos} photos ({num_failed / num_photos:.1%}) {what}, more than {limit}. "
         f"{advice}",
-        *named(quarantined),
+        *named(quarantined, can_check=num_failed < num_photos),
     ]
 
 
-def named(quarantined: Sequence[Quarantined]) -> list[str]:
-    """Return a line for each photo in quarantine, up to twenty."""
+def named(quarantined: Sequence[Quarantined], *, can_check: bool = False) -> list[str]:
+    """Return a line for each kind of reason, with the first photos.
+
+    Args:
+        quarantined: The photos.
+        can_check: Whether ``headstart check`` can list them all, as a photo of each class can be used.
+    """
     # Several rows of a table may be about one photo.
-    lines = list(dict.fromkeys(f"  {photo.path!r}: {photo.reason}" for photo in quarantined))
-    return [*lines[:MOST_NAMED], *and_more(lines)]
+    reasons = dict.fromkeys((repr(photo.path), photo.reason) for photo in quarantined)
+    lines = by_reason(reasons, MOST_NAMED)
+    if can_check and len(reasons) > len(lines):
+        lines.append(ALL_OF_THEM)
+    return [f"  {line}" for line in lines]
 
 
 def and_more(lines: Sequence[object]) -> list[str]:

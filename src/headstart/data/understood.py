@@ -12,6 +12,7 @@ from headstart.columns import counted, listed
 from headstart.data.sources.written import classes_of
 from headstart.data.split import likely_counts
 from headstart.messages import screenful, shortened
+from headstart.reasons import by_reason
 from headstart.records import Listing
 
 _MOST_CLASSES: Final = 20
@@ -94,9 +95,9 @@ def _left_out(listing: Listing) -> Iterator[tuple[str, str]]:
     lines = []
     if listing.quarantined:
         lines.append(f"{counted(len(listing.quarantined), 'label')} quarantined:")
-        reasons = (f"{each.path!r}: {each.reason}" for each in listing.quarantined)
+        reasons = ((repr(each.path), each.reason) for each in listing.quarantined)
         rest = "the run writes all of them to quarantine.csv"
-        lines += [f"  {each}" for each in screenful(reasons, _MOST_QUARANTINED, rest)]
+        lines += [f"  {each}" for each in by_reason(reasons, _MOST_QUARANTINED, rest)]
     without_class = set(listing.without_class)
     if without_class:
         lines.append(

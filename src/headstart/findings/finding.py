@@ -13,6 +13,7 @@ from typing import Final, Literal, TypeAlias, get_args, overload
 
 from headstart.columns import counted, html_table, printable, table
 from headstart.data.decisions import COLUMNS, NONE, Decisions
+from headstart.reasons import by_reason
 
 Kind: TypeAlias = Literal[
     "leak",
@@ -163,6 +164,10 @@ class Findings(Sequence[Finding]):
         """Yield the first findings of a kind, and the number of the others."""
         found = [each for each in self._findings if each.kind == kind]
         yield f"{kind}:"
+        if kind == "faulty-photo":  # thousands may have the same fault
+            reasons = ((printable(each.path), printable(each.message)) for each in found)
+            yield from (f"  {line}" for line in by_reason(reasons, _MOST_SHOWN))
+            return
         for each in found[:_MOST_SHOWN]:
             other = f" and {each.other_path}" if each.other_path else ""
             yield f"  {printable(each.path)}{printable(other)}: {printable(each.message)}"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -22,6 +22,7 @@ import numpy as np
 
 from headstart import tasks
 from headstart.answers.table import Answers
+from headstart.columns import counted
 from headstart.findings.finding import Severity
 from headstart.records import TaskName
 from headstart.tasks.losses import sigmoid
@@ -39,6 +40,12 @@ FIRST_LIMIT: Final = 0.5
 
 MOST_ERRORS: Final = 0.2
 """Above this fraction of wrong predictions, findings are notes: many of them are only difficult photos."""
+
+FEWEST_OF_CLASS: Final = 8
+"""If fewer photos have the given or the suggested label, a finding is a note that says it is uncertain."""
+
+FEWEST_PHOTOS: Final = 50
+"""With fewer photos, all findings about classes are such notes: about half of them are wrong then."""
 
 MOST_DEVIATIONS: Final = 4.0
 """A number is suspicious if its residual is further from the median residual than this many standard
@@ -70,8 +77,8 @@ class WrongLabel:
         probability: Probability of the suggestion, 0..1; of several labels, of the most suspicious one. None
             for numbers.
         sentence: What was found, with numbers, and what to do.
-        severity: ``"warning"``; ``"note"`` if the model is often wrong: see ``MOST_ERRORS``
-            and ``MOST_FAR``.
+        severity: ``"warning"``; ``"note"`` if the model is often wrong, or has seen too few photos: see
+            ``MOST_ERRORS``, ``MOST_FAR``, ``FEWEST_OF_CLASS`` and ``FEWEST_PHOTOS``.
         name: Empty: the finding is about the photo, not about a class.
         kind: Kind of the finding.
     """
@@ -144,18 +151,22 @@ def wrong_classes(
     surprise, usable = others[rows, best] - given, _usable(outputs, has_answer)
     excess = surprise - _limit(surprise[usable], num_classes)
     severity = _severity(surprise[usable])
+    counts = np.bincount(labels[usable], minlength=num_classes)
     found = []
     for row in _worst_first(excess, usable):
         name, suggestion = class_names[labels[row]], class_names[best[row]]
+        involved = {int(label): int(counts[label]) for label in (labels[row], best[row])}
+        few = _few(involved, class_names, int(usable.sum()))
         probabilities = softmax(logits[row : row + 1])[0]
         probability = float(probabilities[best[row]])
         sentence = (
-            f"The label {name!r} is probably wrong: a model that was trained without this photo gives it a "
-            f"probability of {probabilities[labels[row]]:.2g}, and {suggestion!r} one of {probability:.2f}. "
-            f"Look at the photo, and correct the label or keep it."
+            f"The label {name!r} {'may be' if few else 'is probably'} wrong: a model that was trained "
+            f"without this photo gives it a probability of {probabilities[labels[row]]:.2g}, and "
+            f"{suggestion!r} one of {probability:.2f}. {few}Look at the photo, and correct the label or keep it."
         )
+        how_bad: Severity = "note" if few else severity
         found.append(
-            WrongLabel(row, name, suggestion, _strength(excess[row]), probability, sentence, severity)
+            WrongLabel(row, name, suggestion, _strength(excess[row]), probability, sentence, how_bad)
         )
     return found
 
@@ -185,24 +196,29 @@ def wrong_label_sets(
     surprise, usable = np.where(has, -logits, logits), _usable(outputs, has_answer)
     excess = surprise - _limit(surprise[usable], 2)
     severity = _severity(surprise[usable])
+    num_usable, num_with = int(usable.sum()), has[usable].sum(0)
     found = []
     for row in _worst_first(excess.max(1, initial=-np.inf), usable):
         is_wrong = excess[row] > 0
+        counts = {label: int(num_with[label]) for label in np.flatnonzero(is_wrong).tolist()}
+        few = _few(counts, class_names, num_usable)
         worst = int(excess[row].argmax())
         probability = float(sigmoid(np.abs(logits[row, worst])))
         has_it = float(sigmoid(logits[row, worst]))
         parts = [
-            f"{class_names[label]!r} is probably {'wrong' if has[row, label] else 'missing'}"
+            f"{class_names[label]!r} {'may be' if few else 'is probably'} "
+            f"{'wrong' if has[row, label] else 'missing'}"
             for label in np.flatnonzero(is_wrong).tolist()
         ]
         sentence = (
             f"{', and '.join(parts)}: a model that was trained without this photo gives "
-            f"{class_names[worst]!r} a probability of {has_it:.2g}. Look at it, and correct the labels "
+            f"{class_names[worst]!r} a probability of {has_it:.2g}. {few}Look at it, and correct the labels "
             f"or keep them."
         )
         given, suggestion = (_names(each, class_names) for each in (has[row], has[row] ^ is_wrong))
+        how_bad: Severity = "note" if few else severity
         found.append(
-            WrongLabel(row, given, suggestion, _strength(excess[row, worst]), probability, sentence, severity)
+            WrongLabel(row, given, suggestion, _strength(excess[row, worst]), probability, sentence, how_bad)
         )
     return found
 
@@ -283,6 +299,23 @@ def _limit(surprise: np.ndarray, num_classes: int) -> float:
             break
         limit = new  # the steps all go in one direction, so they end
     return math.log(num_classes / limit)
+
+
+def _few(counts: Mapping[int, int], class_names: Sequence[str], num_photos: int) -> str:
+    """Return a sentence about too few photos for a certain finding, and a space; empty if there are enough.
+
+    Args:
+        counts: Number of photos of each label that the finding is about.
+        class_names: Names of the labels.
+        num_photos: Number of all photos.
+    """
+    label = min(counts, key=counts.__getitem__)
+    if counts[label] < FEWEST_OF_CLASS:
+        of_label = f"{counted(counts[label], 'photo')} of {class_names[label]!r}"
+        return f"The model knows only {of_label}, which is too few to be sure. "
+    if num_photos < FEWEST_PHOTOS:
+        return f"There are only {num_photos} photos, which is too few to be sure. "
+    return ""
 
 
 def _severity(surprise: np.ndarray) -> Severity:

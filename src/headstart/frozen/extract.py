@@ -33,6 +33,7 @@ from headstart.frozen.prefix import Prefix
 from headstart.images.listed import find_images
 from headstart.images.photo import Photo
 from headstart.images.settings import Preprocessing
+from headstart.reasons import by_reason
 from headstart.records import Candidate, Listing, Quarantined, Record
 
 # What decides which photos are read, with which labels, and how they are computed.
@@ -163,7 +164,7 @@ def extract_features(
     finally:
         activations.close()
     if not rows.num_rows:
-        shown = "; ".join(f"{path}: {reason}" for path, reason in unreadable[:3])
+        shown = "; ".join(by_reason(unreadable, 3))
         raise DataError(f"None of the photos can be read, so there is nothing to write: {shown}.")
     return Features(path, rows.num_rows, rows.num_features, tuple(unreadable), arrays)
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import PIL
 
-from headstart.images import colour
+from headstart.images import colour, heif
 from headstart.images.settings import Preprocessing
 
 # What Linux says of a processor, on x86 and on ARM: its maker, its model and its instructions.
@@ -54,7 +54,7 @@ def processor(name: str, cpuinfo: str) -> str:
     return f"{name} {hashlib.sha256(about.encode()).hexdigest()[:12]}"
 
 
-DECODER: Final = f"pillow {PIL.__version__}, {colour.library()}"
+DECODER: Final = ", ".join(filter(None, (f"pillow {PIL.__version__}", colour.library(), heif.library())))
 """Libraries that decode photos, with their versions."""
 
 # Raised when the code between bytes and activations changes what it computes.

@@ -21,7 +21,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from headstart.errors import ImageError
 from headstart.images.colour import to_srgb
-from headstart.images.formats import HEAD_BYTES, READERS, format_of, why_not_an_image
+from headstart.images.formats import HEAD_BYTES, format_of, reader_of, why_not_an_image
 from headstart.images.libtiff import silence_libtiff
 from headstart.images.photo import Photo
 from headstart.images.pillow_warnings import pillow_warnings_off
@@ -104,7 +104,8 @@ def decode_photo(data: bytes, *, path: str, reduce_to_px: int | None = None) -> 
     from 0..1. Pixels with an ICC profile are converted to sRGB.
 
     Args:
-        data: The content of a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, PPM or PGM file.
+        data: The content of a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, PPM or PGM file; of a HEIC file, if the
+            user has installed pi_heif or pillow_heif.
         path: Name of the photo in errors; it is not opened.
         reduce_to_px: Decode a JPEG at 1/2, 1/4 or 1/8 of its size, provided that its shorter side has at
             least this many pixels; ignored for other formats.
@@ -114,13 +115,14 @@ def decode_photo(data: bytes, *, path: str, reduce_to_px: int | None = None) -> 
             than ``MAX_PIXELS`` pixels (a JPEG: ``MAX_JPEG_PIXELS``).
     """
     format_name = format_of(data[:HEAD_BYTES])
-    if format_name not in READERS:
+    reader = reader_of(format_name)
+    if format_name is None or reader is None:
         raise ImageError(path, why_not_an_image(data, format_name))
     try:
         if format_name == "TIFF":
             silence_libtiff()
         with pillow_warnings_off():
-            image = READERS[format_name](io.BytesIO(data))
+            image = reader(io.BytesIO(data))
             _refuse_bombs_and_thumbnails(image, path)
             size, reduction = image.size, 1
             if reduce_to_px is not None and image.draft(None, (reduce_to_px, reduce_to_px)):
@@ -158,11 +160,12 @@ def image_header(photo: Photo | bytes) -> Header:
         with photo.open() if isinstance(photo, Photo) else io.BytesIO(photo) as file:
             head = file.read(HEAD_BYTES)
             format_name = format_of(head)
-            if format_name not in READERS:
+            reader = reader_of(format_name)
+            if format_name is None or reader is None:
                 raise ImageError(path, why_not_an_image(head, format_name))
             file.seek(0)
             with pillow_warnings_off():
-                image = READERS[format_name](file)
+                image = reader(file)
                 # Without EXIF, Pillow's PNG reader decodes all pixels, to look behind them.
                 may_turn = not isinstance(image, PngImageFile) or _has_exif(file)
                 return _header(image.size, _orientation(image) if may_turn else 1, format_name)
@@ -171,7 +174,7 @@ def image_header(photo: Photo | bytes) -> Header:
     except OSError as error:
         raise ImageError(path, f"cannot be read: {error.strerror or error}") from error
     except Exception as error:  # Pillow's readers raise almost anything on damaged files
-        raise ImageError(path, f"truncated or damaged: {error or type(error).__name__}") from error
+        raise ImageError(path, f"truncated or damaged: {_words_of(error)}") from error
 
 
 def _header(size: tuple[int, int], orientation: int, format_name: str) -> Header:
@@ -259,4 +262,8 @@ def _why_not_decoded(error: Exception, format_name: str) -> str:
     if isinstance(error, Image.DecompressionBombError):  # Pillow's own, before it makes a WebP's canvas
         pixels = re.search(r"\((\d+) pixels\)", str(error))
         return _too_large(int(pixels[1]), MAX_PIXELS) if pixels else str(error)
-    return f"truncated or damaged {format_name}: {error or type(error).__name__}"
+    return f"truncated or damaged {format_name}: {_words_of(error)}"
+
+
+def _words_of(error: Exception) -> str:
+    return str(error).strip() or type(error).__name__

@@ -17,9 +17,11 @@ from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from headstart.images.heif import heif_reader
+
 # Not Image.open: it refuses more than 179 megapixels before a reduced scale can be asked for, follows the
 # index of an MPO's further pictures (which phones get wrong), and hides why a header cannot be read.
-READERS: Final[dict[str, type[ImageFile]]] = {
+_READERS: Final[dict[str, type[ImageFile]]] = {
     "JPEG": JpegImageFile,
     "PNG": PngImageFile,
     "WEBP": WebPImageFile,
@@ -30,8 +32,11 @@ READERS: Final[dict[str, type[ImageFile]]] = {
     "PPM": PpmImageFile,  # and PBM, PGM
 }
 
-FORMATS: Final = tuple(READERS)
-"""The formats that can be read. An MPO is read as a JPEG, which its first image is."""
+FORMATS: Final = (*_READERS, "HEIC")
+"""The formats that can be read; HEIC only if the user has installed a package for it (``images.heif``).
+
+An MPO is read as a JPEG, which its first image is.
+"""
 
 _READ_SUFFIXES = (
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .bmp .dib .tif .tiff .avif .avifs .pbm .pgm .ppm .pnm"
@@ -70,7 +75,8 @@ _DICOM_PREAMBLE: Final = 128  # bytes of anything before its signature
 
 _ADVICE: Final = {
     "HEIC": "save it as JPEG (on an iPhone: Settings, Camera, Formats, Most Compatible; on a computer: "
-    "magick mogrify -format jpg *.heic)",
+    "magick mogrify -format jpg *.heic). Or install a package that Headstart reads it with: pip install "
+    "pi-heif (BSD licence; its wheel contains libheif and libde265, which are under the LGPL)",
     "JPEG 2000": "save it as JPEG or PNG",
     "JPEG XL": "save it as JPEG or PNG",
 }
@@ -100,6 +106,11 @@ def is_meant_as_image(path: str) -> bool:
         return False
 
 
+def reader_of(format_name: str | None) -> type[ImageFile] | None:
+    """Return Pillow's class that reads a format; None if the format cannot be read."""
+    return heif_reader() if format_name == "HEIC" else _READERS.get(format_name or "")
+
+
 def format_of(head: bytes) -> str | None:
     """Return the name of the format with these first bytes, readable or not; None if it is unknown."""
     return next((name for name, pattern in _SIGNATURES.items() if pattern.match(head)), None)
@@ -118,4 +129,4 @@ def why_not_an_image(data: bytes, format_name: str | None) -> str:
         return "an HTML page, not an image: a download that failed?"
     if start.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, not the image itself: run git lfs pull"
-    return f"not an image in a format Headstart reads ({', '.join(FORMATS)})"
+    return f"not an image in a format Headstart reads ({', '.join(filter(reader_of, FORMATS))})"

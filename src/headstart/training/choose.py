@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from headstart import recipe, tasks
-from headstart.config import Need, TrainConfig, file_is_not_trained, unused_settings
+from headstart.config import TrainConfig, file_is_not_trained
 from headstart.data.sources.source import read_source
-from headstart.data.split import given_splits, likely_counts
+from headstart.data.split import likely_counts
 from headstart.environment import has_pytorch, may_have_gpu
 from headstart.errors import ConfigError, MissingPackageError, NetworkError, WeightsError, requires_extra
 from headstart.frozen.backbones import find_backbone, refuse_unknown
@@ -24,6 +24,7 @@ from headstart.training.ground import GroundFloor
 from headstart.training.probe_setup import ProbeSetup
 from headstart.training.run.history import refuse_other_head, refuse_other_scores
 from headstart.training.run.stopwatch import Stopwatch
+from headstart.training.settings_warnings import warn_about_settings
 from headstart.training.watch.watchers import Watchers
 
 if TYPE_CHECKING:
@@ -180,9 +181,7 @@ def find_probe(config: TrainConfig, say: Callable[[str], object]) -> ProbeSetup 
             f"A head for {num_train:,} photos and {outputs:,} outputs takes too much memory to be solved at "
             f"once, so it is trained in steps."
         )
-    lacking: set[Need] = {"steps", "boxes", *given_splits(listing)}
-    for note in unused_settings(config, lacking):
-        say(note)
+    warn_about_settings(config, listing, num_train, say, takes_steps=False)
     if config.is_by_folds and config.val != TrainConfig.val:
         say(f"Warning: val is {config.val}, which has no effect in this run: folds score every photo.")
     setup = ProbeSetup(config, listing, backbone)

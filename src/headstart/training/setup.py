@@ -13,9 +13,9 @@ from accelerate import Accelerator
 from torch import nn
 
 from headstart import recipe, tasks
-from headstart.config import RECIPES, Need, PhaseConfig, TrainConfig, file_is_not_trained, unused_settings
+from headstart.config import RECIPES, PhaseConfig, TrainConfig, file_is_not_trained
 from headstart.data.sources.source import read_source
-from headstart.data.split import given_splits, likely_counts
+from headstart.data.split import likely_counts
 from headstart.data.targets import Scale, Targets
 from headstart.errors import ConfigError, NetworkError, UsageError
 from headstart.frozen.cache import Room
@@ -35,6 +35,7 @@ from headstart.probe.outer_folds import pooled
 from headstart.records import Listing
 from headstart.training.run.history import refuse_other_head, refuse_other_scores
 from headstart.training.run.stopwatch import Stopwatch
+from headstart.training.settings_warnings import warn_about_settings
 from headstart.training.steps.criterion import Criterion, criterion_of
 from headstart.training.steps.features import FeatureSource
 from headstart.training.steps.mirror import Layout, check_mirror, takes_map
@@ -111,9 +112,6 @@ def prepare(
     if config.backbone_is_file:
         raise ConfigError([file_is_not_trained(config.backbone)])
     listing = pooled(read_source(config.data, config.val_folder, **config.source_options), config)
-    without_boxes: set[Need] = set() if tasks.of(listing.task).has_box else {"boxes"}
-    for note in unused_settings(config, without_boxes | given_splits(listing)):
-        watchers.say(note)
     num_train, num_val, _ = likely_counts(listing.candidates, config.val_fraction, config.test)
     backbone = resolve(config.backbone)
     preprocessing = backbone.preprocessing_for(listing.task, config.resize, config.size_px)
@@ -149,6 +147,7 @@ def prepare(
         takes_map=config.recipe == "finetune" and takes_map(network, preprocessing, accelerator.device),
     )
     network, config = _filled_in(config, network, head, preprocessing.size_px, facts, watchers.say)
+    warn_about_settings(config, listing, num_train, watchers.say, takes_steps=True)
     head = "stages" if isinstance(network, StagesNetwork) else head
     _refuse_phases(config, network, preprocessing, listing.task, accelerator.device)
     source = FeatureSource(

@@ -15,6 +15,12 @@ from pathlib import Path
 from typing import Final
 
 from headstart.columns import counted, listed
+from headstart.data.sources.folder_advice import (
+    are_dates,
+    classes_below,
+    notes_on_levels,
+    on_same_subfolders,
+)
 from headstart.data.sources.refused import advice_on_files
 from headstart.data.sources.similar import similar_classes
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER, split_in_name
@@ -189,6 +195,7 @@ def _sources(tree: Tree, val_tree: Tree | None, classes_on_top: bool) -> tuple[l
     _refuse_same_subfolders(tree, above, classes_in, neighbours, notes, classes_on_top and not splits)
     if not splits:
         sources = [_Source.of(tree, above, None if val_tree is None else "train")]
+        notes += notes_on_levels(tree, above, with_images)
     elif neighbours and ("train" not in splits or len(splits) == 1):
         name = next(iter(splits.values()))[0]
         raise DataError(
@@ -286,23 +293,12 @@ def _refuse_same_subfolders(
     common = sorted(each for each, count in counts.items() if count > 1)
     folders = sorted(alike)
     what = f"In {tree.root!r}, the folders {_named(folders)} hold the same subfolders: {_named(common)}."
-    if classes_on_top:
+    if classes_on_top or (are_dates(common) and not are_dates(folders)):
         notes.append(f"{what} The upper folders are used as the classes: each photo has one class.")
         return
-    first, second = (str(Path(tree.root, *above, name)) for name in folders[:2])
-    if all(split_in_name(each) for each in common):
-        advice = (
-            "Splits belong above the classes: make folders train and test, each with the class folders in it."
-        )
-    else:
-        advice = (
-            "So the subfolders may be the classes, and the folders above them splits, domains or folds. "
-            f"Train on one and validate on another: headstart train {first} --val {second}. Or rename them "
-            "train, val and test; or list all photos in a table with the columns image, label and group (or "
-            "split). Subfolders with no photos to learn from, such as masks, have to be moved away."
-        )
-    if alike <= set(neighbours):
-        advice += " If the folders above are the classes, say so: --task classification"
+    advice = on_same_subfolders(
+        str(Path(tree.root, *above)), folders, common, classes_in, may_be_classes=alike <= set(neighbours)
+    )
     raise DataError(f"{what} {advice}")
 
 
@@ -341,10 +337,8 @@ def _require_learnable(sources: list[_Source]) -> None:
         )
     if len(train.folders_of) == 1:
         only = Path(train.path, *next(iter(train.folders_of.values())))
-        deeper = any(Path(path).parent != only for path in train.photos.column("path"))
-        hint = (
-            f" If the classes lie deeper, name the folder that holds them: {str(only)!r}." if deeper else ""
-        )
+        deeper = classes_below(train.photos.column("path"))
+        hint = f" If the classes lie deeper, name the folder that holds them: {deeper!r}." if deeper else ""
         problems.append(
             f"{train.path!r} holds a single class, {only.name!r}, but a model needs at least two "
             f"classes. Add a folder of another class.{hint}"

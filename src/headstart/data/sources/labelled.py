@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from headstart import tasks
 from headstart.columns import counted
-from headstart.data.quarantine import MOST_NAMED, and_more, too_many
+from headstart.data.quarantine import MOST_NAMED, too_many
 from headstart.data.sources.learnable import refuse_unlearnable
 from headstart.data.sources.similar import similar_classes
 from headstart.data.sources.sorted_out import SortedOut
@@ -14,6 +14,7 @@ from headstart.data.sources.written import Labels, Options, Written, classes_of
 from headstart.errors import DataError
 from headstart.images.address import normal
 from headstart.packed import Packed, picked, same_names
+from headstart.reasons import by_reason
 from headstart.records import Candidate, Listing
 
 
@@ -116,5 +117,9 @@ def _of_structure(sources: Sequence[Labels]) -> list[str]:
     errors = [error for each in sources for error in each.errors]
     if not errors:
         return []
-    head = [f"{len(errors)} entries cannot be interpreted:"] if len(errors) > 1 else []
-    return [*head, *errors[:MOST_NAMED], *and_more(errors)]
+    if len(errors) == 1:
+        return errors
+    # The place is before the colon, as in "photos.csv, line 3: 2 cells, but there are 3 columns."
+    parts = (error.partition(": ") for error in errors)
+    lines = by_reason(((place, what) for place, _, what in parts), MOST_NAMED, noun="entries")
+    return [f"{len(errors):,} entries cannot be interpreted:", *lines]

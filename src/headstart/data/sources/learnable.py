@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Final
 
 from headstart import tasks
 from headstart.columns import listed
@@ -12,6 +13,8 @@ from headstart.data.sources.written import Labels, Options, classes_of
 from headstart.errors import DataError, did_you_mean
 from headstart.packed import picked
 from headstart.records import FRACTIONS, Candidate
+
+_MOST_SENTENCES: Final = 3  # about one class each; more classes share one
 
 
 def refuse_unlearnable(
@@ -57,11 +60,7 @@ def refuse_unlearnable(
         )
         problems += named(sorted_out.quarantined)
     unknown = {name for candidate in candidates for name in classes_of(candidate)} - known - set(lost)
-    for name in sorted(unknown)[:MOST_NAMED]:
-        problems.append(
-            f"There is no training photo of class {name!r}, only for validation or "
-            f"test.{did_you_mean(name, known)} Add training photos of it, or leave it out."
-        )
+    problems += _only_to_score(sorted(unknown), known)
     for number, target in enumerate(labels.targets):
         if len({candidate.numbers[number] for candidate in to_learn}) == 1:
             problems.append(
@@ -70,3 +69,21 @@ def refuse_unlearnable(
             )
     if problems:
         raise DataError("\n".join(problems))
+
+
+def _only_to_score(unknown: Sequence[str], known: Collection[str]) -> list[str]:
+    """Return sentences about classes without training photos."""
+    if len(unknown) <= _MOST_SENTENCES:
+        return [
+            f"There is no training photo of class {name!r}, only for validation or "
+            f"test.{did_you_mean(name, known)} Add training photos of it, or leave it out."
+            for name in unknown
+        ]
+    hints = [did_you_mean(name, known).strip() for name in unknown[:MOST_NAMED]]
+    shown = [repr(name) + (f" ({hint})" if hint else "") for name, hint in zip(unknown, hints, strict=False)]
+    shown += map(repr, unknown[MOST_NAMED:])
+    return [
+        f"There are no training photos of {len(unknown):,} classes, only for validation or test: "
+        f"{listed(shown, MOST_NAMED)}. "
+        "Add training photos of them, or leave them out."
+    ]

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from headstart.data.sources.folder_advice import are_dates
 from headstart.errors import DataError
 
 _ARCHIVES: Final = (".zip", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
@@ -218,19 +219,13 @@ _SPLIT: Final = re.compile(
 _TABLES: Final = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 
 
-_DATE: Final = re.compile(
-    r"(19|20)\d\d(?P<mark>[-_. ]?)(0[1-9]|1[0-2])(?P=mark)(0[1-9]|[12]\d|3[01])"
-    r"|(0[1-9]|[12]\d|3[01])(?P<dot>[-_. ])(0[1-9]|1[0-2])(?P=dot)(19|20)\d\d"
-)
-
-
 def refuse_dates(root: str, class_names: Collection[str]) -> None:
     """Refuse folders that are all named by a date, as cameras and phones do.
 
     Raises:
         DataError: They are.
     """
-    if class_names and all(map(_DATE.fullmatch, class_names)):
+    if are_dates(class_names):
         shown = ", ".join(map(repr, sorted(class_names)[:3]))
         raise DataError(
             f"The folders in {root!r} have dates as names ({shown}), which are hardly classes. Put the "

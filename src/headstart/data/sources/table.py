@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headstart.data.sources.by_name import PhotoFinder, finder_for
+from headstart.data.sources.decimal_commas import with_points
 from headstart.data.sources.groups import group_of
 from headstart.data.sources.table_cells import FaultError, answer_of, number_in, size_in
 from headstart.data.sources.table_columns import Columns
@@ -50,6 +51,7 @@ def labels_of(path: str, root: str, table: Table, options: Options, split: str |
     if repeated:
         raise DataError(f"{path!r} has several columns called {repeated[0]!r}. Rename all but one.")
     columns = Columns.of(path, table, options, split)
+    table = with_points(table, [*columns.targets, *columns.box, *columns.size])
     if columns.size and _sizes_are_the_boxes(table, columns):
         columns = dataclasses.replace(columns, size=())
     unused = [name for name in table.columns if name not in columns.used()]
@@ -84,6 +86,12 @@ def _written(
                 "folder"
             )
             continue
+        if (
+            table.bytes_of is not None
+            and not given.isascii()
+            and _is_there(labels.root, table.bytes_of(given))
+        ):
+            given = table.bytes_of(given)
         photo, lost = (given, "") if holds_photos else finder.find(given)
         row_split = split
         if columns.split is not None and split is None:
@@ -108,6 +116,14 @@ def _written(
         yield Written(photo, source, row_split, group, *answer, fault, size)
     labels.errors += [f"{path}: {error}" for error in finder.errors()]
     labels.notes += finder.notes()
+
+
+def _is_there(root: str, name: str) -> bool:
+    """Return whether a photo has a name with these bytes, whatever they mean."""
+    try:
+        return Path(root, name).exists()
+    except (OSError, ValueError):  # surrogate escapes that this system does not have in names
+        return False
 
 
 def _sizes_are_the_boxes(table: Table, columns: Columns) -> bool:

@@ -6,8 +6,9 @@ import csv
 import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 from headstart.columns import counted
 from headstart.data.quarantine import MOST_NAMED, and_more
@@ -15,6 +16,7 @@ from headstart.data.sources.cloud_exports import is_automl, rows_of_automl
 from headstart.data.sources.exported import rows_of_export
 from headstart.data.sources.json_rows import columns_of, read_json, unique_names
 from headstart.data.sources.parquet import open_parquet
+from headstart.data.sources.table_text import TableText
 from headstart.data.sources.tabular import JsonRows, Table
 from headstart.errors import DataError
 
@@ -56,75 +58,97 @@ def _open(path: str, image_column: str) -> Table:
     return _open_json_lines(path)
 
 
-def _open_text(path: str) -> TextIO:
-    """Open a text file in UTF-8, with or without a byte order mark, or in UTF-16 if its first bytes say so.
+@dataclass(frozen=True, slots=True)
+class _Csv:
+    """How the cells of a CSV are arranged.
 
-    Bytes that are not UTF-8 become surrogate escapes, so that paths with such bytes can be opened.
+    Attributes:
+        text: The file.
+        columns: Names of the columns, without empty ones behind the last.
+        num_cells: Number of cells in the header, with empty ones that spreadsheets write beside the table.
+        separator: What separates the cells.
+        names_separator: Whether the first line names the separator, as Excel writes and reads it.
     """
-    with open(path, "rb") as file:
-        utf_16 = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
-    if utf_16:
-        return open(path, encoding="utf-16", newline="")
-    return open(path, encoding="utf-8-sig", errors="surrogateescape", newline="")
 
+    text: TableText
+    columns: list[str]
+    num_cells: int
+    separator: str
+    names_separator: bool
 
-def _open_csv(path: str, image_column: str) -> Table:
-    with _open_text(path) as file:
-        header = next((line for line in file if line.strip()), "")
-        # Excel writes and reads a first line that names the separator.
-        if separator := _SEPARATOR_LINE.fullmatch(header):
+    @classmethod
+    def of(cls, path: str, image_column: str) -> _Csv:
+        text = TableText.of(path)
+        with text.open() as file:
             header = next((line for line in file if line.strip()), "")
-    if not header:
-        raise DataError(f"{path!r} is empty. Its first line must name the columns, as in image,label")
+            if named := _SEPARATOR_LINE.fullmatch(header):
+                header = next((line for line in file if line.strip()), "")
+        if not header:
+            raise DataError(f"{path!r} is empty. Its first line must name the columns, as in image,label")
 
-    def names(delimiter: str) -> list[str]:
-        try:
-            return [name.strip() for name in next(csv.reader([header], delimiter=delimiter, strict=True))]
-        except csv.Error:
-            return []
+        def names(separator: str) -> list[str]:
+            try:
+                row = next(csv.reader([header], delimiter=separator, strict=True))
+            except csv.Error:
+                return []
+            return [name.strip() for name in row]
 
-    # The one that gives the column that must be there; otherwise the one that gives most columns.
-    delimiter = (
-        separator[1]
-        if separator
-        else max(",;\t", key=lambda delimiter: (image_column in names(delimiter), len(names(delimiter))))
-    )
-    columns = names(delimiter)
+        # The one that gives the column that must be there; otherwise the one that gives most columns.
+        separator = (
+            named[1]
+            if named
+            else max(",;\t", key=lambda each: (image_column in names(each), len(names(each))))
+        )
+        columns = names(separator)
+        num_cells = len(columns)
+        while len(columns) > 1 and not columns[-1]:
+            columns.pop()
+        return cls(text, columns, num_cells, separator, named is not None)
 
-    def rows(used: Sequence[str], errors: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-        positions = {name: columns.index(name) for name in used}
-        with _open_text(path) as file:
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
-            line, header_seen = 1, False
-            separator_seen = separator is None
+    def rows(self, used: Sequence[str], errors: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield rows as ``Table.rows`` does."""
+        path, num_columns = self.text.path, len(self.columns)
+        positions = {name: self.columns.index(name) for name in used}
+        num_before = 1 + self.names_separator  # rows above those of photos
+        with self.text.open() as file:
+            reader = csv.reader(file, delimiter=self.separator, strict=True)
+            line = 1
             try:
                 for cells in reader:
                     first, line = line, reader.line_num + 1
-                    if not cells:
+                    if not any(cell.strip() for cell in cells):
+                        continue  # a blank line, or empty cells that spreadsheets write below the table
+                    if num_before:
+                        num_before -= 1
                         continue
-                    if not separator_seen:
-                        separator_seen = any(cell.strip() for cell in cells)
-                    elif not header_seen:
-                        header_seen = header_seen or any(cell.strip() for cell in cells)
-                    elif len(cells) != len(columns):
-                        too_many = f"Put a cell that holds {delimiter!r} into double quotes"
-                        advice = too_many if len(cells) > len(columns) else "Write empty cells too"
-                        errors.append(
-                            f"{path}, line {first}: {counted(len(cells), 'cell')}, but there are "
-                            f"{counted(len(columns), 'column')}. {advice}"
-                        )
-                    else:
+                    if num_columns < len(cells) <= self.num_cells and not any(cells[num_columns:]):
+                        del cells[num_columns:]
+                    if len(cells) == num_columns:
                         yield first, {name: cells[position] for name, position in positions.items()}
+                        continue
+                    too_many = f"Put a cell that holds {self.separator!r} into double quotes"
+                    advice = too_many if len(cells) > num_columns else "Write empty cells too"
+                    errors.append(
+                        f"{path}, line {first}: {counted(len(cells), 'cell')}, but there are "
+                        f"{counted(num_columns, 'column')}. {advice}"
+                    )
             except csv.Error as error:
                 errors.append(f"{path}, line {line}: {error}. Is a double quote not closed, or not doubled?")
             except UnicodeError as error:
                 errors.append(f"{path}, line {line}: {error}. Save the table as UTF-8")
 
-    return Table(columns, "line", rows)
+
+def _open_csv(path: str, image_column: str) -> Table:
+    found = _Csv.of(path, image_column)
+    text = found.text
+    bytes_of = text.as_in_file if text.is_assumed else None
+    return Table(
+        found.columns, "line", found.rows, notes=text.notes(), separator=found.separator, bytes_of=bytes_of
+    )
 
 
 def _open_automl(path: str) -> Table:
-    with _open_text(path) as file:
+    with TableText.of(path).open() as file:
         reader = csv.reader(file)
         try:
             content = rows_of_automl(path, ((reader.line_num, cells) for cells in reader if any(cells)))
@@ -134,23 +158,25 @@ def _open_automl(path: str) -> Table:
 
 
 def _open_json_lines(path: str) -> Table:
+    text = TableText.of(path)
     columns: dict[str, None] = {}
-    for _, value in _json_lines(path, []):
+    for _, value in _json_lines(text, []):
         columns.update(dict.fromkeys(value))
     if not columns:
         errors: list[str] = []
-        for _ in _json_lines(path, errors):
+        for _ in _json_lines(text, errors):
             pass
         raise DataError("\n".join(errors[:1]) or f"{path!r} is empty. Write an object per line.")
 
     def rows(used: Sequence[str], errors: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-        yield from _json_lines(path, errors)
+        yield from _json_lines(text, errors)
 
-    return Table(list(columns), "line", rows)
+    bytes_of = text.as_in_file if text.is_assumed else None
+    return Table(list(columns), "line", rows, notes=text.notes(), bytes_of=bytes_of)
 
 
-def _json_lines(path: str, errors: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    with _open_text(path) as file:
+def _json_lines(text: TableText, errors: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    with text.open() as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
@@ -160,7 +186,7 @@ def _json_lines(path: str, errors: list[str]) -> Iterator[tuple[int, dict[str, A
                     raise ValueError("it is no object in braces")
             except (ValueError, RecursionError) as error:
                 errors.append(
-                    f"{path}, line {number}: {error}. Each line must be an object, as in "
+                    f"{text.path}, line {number}: {error}. Each line must be an object, as in "
                     '{"image": "a.jpg", "label": "cat"}'
                 )
             else:

@@ -42,6 +42,9 @@ class Table:
             searched for.
         notes: Notes for the user.
         questions: Columns with the answers to a question each, of which the user must choose one.
+        separator: What separates the cells of a CSV; empty for other formats.
+        bytes_of: Function that returns a cell with the bytes that it has in the file, as surrogate escapes;
+            None if the encoding is certain.
     """
 
     columns: list[str]
@@ -50,6 +53,8 @@ class Table:
     photos: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
+    separator: str = ""
+    bytes_of: Callable[[str], str] | None = None
 
 
 def text_of(value: Any) -> str:

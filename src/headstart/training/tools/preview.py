@@ -28,6 +28,7 @@ from headstart.images.decode import decode, image_size
 from headstart.images.draw import outline
 from headstart.images.preprocess import load_pixels
 from headstart.images.view import View
+from headstart.reasons import by_reason
 from headstart.records import Candidate, Quarantined, Record
 from headstart.training.choose import decide_recipe
 from headstart.training.steps.sampler import key
@@ -39,6 +40,7 @@ from headstart.views.sheet import Picture, Section, describe, draw_sheet, fit
 
 _COMMAND = "headstart augment"
 _ORIGINAL_PX = 400  # an original is decoded to at least so many pixels
+_MOST_UNREADABLE = 10  # lines about photos that cannot be read
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,7 +65,7 @@ class Preview:
         width, height = self.picture.size
         where = f"in {self.path}" if self.path else "save it with .picture.save(FILE)"
         lines = [f"Views of {counted(self.num_photos, 'photo')}, {width} × {height} px: {where}"]
-        return "\n".join([*lines, *self.warnings, *(f"{path}: {reason}" for path, reason in self.unreadable)])
+        return "\n".join([*lines, *self.warnings, *by_reason(self.unreadable, _MOST_UNREADABLE)])
 
     def _repr_png_(self) -> bytes:
         """Return what a notebook shows."""

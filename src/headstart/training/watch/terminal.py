@@ -14,6 +14,7 @@ from headstart.config import PhaseConfig
 from headstart.data.split import Splits
 from headstart.environment import has_pytorch
 from headstart.messages import fitted
+from headstart.reasons import by_reason
 from headstart.records import Dataset, Listing
 from headstart.training.run.history import EpochRecord, shown, shown_val
 from headstart.training.watch.watcher import PhotoCount, RunStart, Watcher
@@ -82,10 +83,12 @@ class Terminal(Watcher):
         )
         for note in dataset.notes:
             self.say(f"  {note}")
-        for photo in dataset.quarantined[:_MOST_NAMED]:
-            self.say(f"  quarantined: {photo.path!r}: {photo.reason}")
-        if quarantined > _MOST_NAMED:
-            self.say(f"  ... and {quarantined - _MOST_NAMED} more: see quarantine.csv")
+        reasons = ((repr(photo.path), photo.reason) for photo in dataset.quarantined)
+        lines = by_reason(reasons, _MOST_NAMED, "see quarantine.csv")
+        for line in lines:
+            self.say(f"  quarantined: {line}")
+        if quarantined > len(lines):
+            self.say("  all of them are in quarantine.csv")
         if listing.without_class:
             self.say(
                 f"Warning: {counted(len(listing.without_class), 'image')} in no class folder, ignored: "
