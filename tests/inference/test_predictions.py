@@ -14,7 +14,8 @@ from typing import Any, TextIO
 import pytest
 from tests.windows import HeldFiles
 
-from headstart.errors import FileWriteError, UsageError
+from headstart.errors import FileWriteError, ImageError, UsageError
+from headstart.images.photo import Photo
 from headstart.images.settings import Preprocessing
 from headstart.inference.model_file import ModelInfo
 from headstart.inference.predictions import write_csv, write_jsonl, write_table
@@ -268,16 +269,16 @@ class Model:
     def __init__(self) -> None:
         self.seen: list[str] = []
 
-    def predict(self, photos: Iterable[str]) -> Iterator[Prediction]:
-        for path in photos:
-            self.seen.append(Path(path).name)
-            content = Path(path).read_bytes() if Path(path).exists() else b""
-            if not content:
-                yield Prediction(path, error="it is empty")
+    def predict(self, photos: Iterable[Photo]) -> Iterator[Prediction]:
+        for photo in photos:
+            self.seen.append(Path(photo.key).name)
+            try:
+                share = photo.content()[0] / 3 / 256
+            except (ImageError, IndexError):
+                yield Prediction(photo.key, error="missing or empty")
                 continue
-            share = content[0] / 3 / 256
             shares = {"cat": 1 - share, "dog": share}
-            yield Prediction(path, "cat", 1 - share, shares)
+            yield Prediction(photo.key, "cat", 1 - share, shares)
 
 
 @pytest.fixture
@@ -299,7 +300,7 @@ def predict_into(
 ) -> list[str]:
     """Predict into a file; return the names of the photos that went through the model."""
     model = Model()
-    file = PredictionsFile(out, SETTINGS | settings)
+    file = PredictionsFile(out, SETTINGS | settings, "runs/a" if settings else "runs/b")
 
     def rows() -> Iterator[Prediction]:
         for number, prediction in enumerate(file.predictions(photos, model.predict)):
@@ -375,6 +376,27 @@ def test_a_killed_process_and_a_flipped_bit_cost_single_rows(pictures: list[str]
     assert out.read_bytes() == (tmp_path / "whole").read_bytes()
 
 
+def test_what_is_kept_is_the_hash_of_the_bytes_that_were_predicted(
+    pictures: list[str], tmp_path: Path
+) -> None:
+    def predict(photos: Iterable[Photo]) -> Iterator[Prediction]:
+        for number, photo in enumerate(photos):
+            if number == 2:
+                raise Interruption
+            photo.content()
+            Path(photo.key).write_bytes(b"replaced in the meantime")
+            yield Prediction(photo.key, "cat", 1.0, {"cat": 1.0})
+
+    first = PredictionsFile(tmp_path / "out", SETTINGS)
+    with contextlib.suppress(Interruption), first:
+        list(first.predictions(pictures, predict))
+    again, model = PredictionsFile(tmp_path / "out", SETTINGS), Model()
+    with again:
+        assert len(list(again.predictions(pictures, model.predict))) == len(pictures)
+    assert (again.num_known, again.num_changed) == (2, 2)
+    assert len(model.seen) == len(pictures)
+
+
 def test_a_photo_that_could_not_be_read_is_tried_again(pictures: list[str], tmp_path: Path) -> None:
     out, missing = tmp_path / "out", str(tmp_path / "in" / "missing.jpg")
     predict_into(out, [missing, *pictures], stop_after=4)
@@ -409,8 +431,12 @@ def test_predictions_of_other_settings_are_neither_used_nor_lost(pictures: list[
     out = tmp_path / "out"
     predict_into(out, pictures, stop_after=5)
     kept = (tmp_path / "out.state").read_bytes()
-    with pytest.raises(UsageError, match=r"other settings \(model\)"):
+    with pytest.raises(UsageError, match=r"an interrupted prediction by the model runs/b\. Run"):
         predict_into(out, pictures, model="1" * 64)
+    with pytest.raises(UsageError, match=r"with other settings \(--top-k\)\. Run"):
+        predict_into(out, pictures, **{"--top-k": 2})
+    with pytest.raises(UsageError, match="by another version of the model runs/b, with other settings"):
+        PredictionsFile(out, {"model": "1" * 64, "--top-k": 2}, "runs/b")
     assert (tmp_path / "out.state").read_bytes() == kept
     assert len(predict_into(out, pictures)) == 2
 
@@ -457,11 +483,12 @@ def test_predictions_of_every_task_come_back_as_they_were(name: str, tmp_path: P
         Path(path).write_text(path)
     photos = [*named, *named]  # the second time around they are interrupted
 
-    def predict(paths: Iterable[str]) -> Iterator[Prediction]:
-        for number, path in enumerate(paths):
+    def predict(photos: Iterable[Photo]) -> Iterator[Prediction]:
+        for number, photo in enumerate(photos):
             if number == len(named):
                 raise Interruption
-            yield named[path]
+            assert photo.content() == photo.key.encode()
+            yield named[photo.key]
 
     first = PredictionsFile(tmp_path / "out", SETTINGS)
     with contextlib.suppress(Interruption), first:

@@ -4,6 +4,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import wait
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,56 @@ def test_any_other_exception_ends_the_iteration_at_once(where: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         consume()
     assert len(loaded) < 60
+    assert not map_images_threads()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_an_error_of_the_source_comes_after_the_results_of_the_items_before_it(
+    workers: int, batch_size: int
+) -> None:
+    def items() -> Iterator[int]:
+        yield from range(6)
+        raise ConnectionError("the camera is gone")
+
+    found: list[int] = []
+
+    def consume() -> None:
+        for item, _ in map_images(items(), load, mean, batch_size=batch_size, workers=workers):
+            found.append(item)  # kept when the error comes
+
+    with pytest.raises(ConnectionError, match="the camera is gone"):
+        consume()
+    assert found == list(range(6))
+    assert not map_images_threads()
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_what_is_done_does_not_wait_for_an_item_that_is_late(
+    batch_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.inference.runtime._LATE_SECONDS", 0.001)
+    # However busy the machine: what is nearly done is done.
+    monkeypatch.setattr("headstart.inference.runtime.wait", lambda pending, _: wait(pending))
+    found: list[int] = []
+    done_before = []
+
+    def items() -> Iterator[int]:
+        for item in range(5):
+            time.sleep(0.01)
+            done_before.append(len(found))
+            yield item
+
+    for item, _ in map_images(items(), load, mean, batch_size=batch_size, workers=2):
+        found.append(item)
+    assert done_before == found == list(range(5))
+
+
+def test_without_threads_each_item_is_done_before_the_next_is_taken() -> None:
+    taken = itertools.count()
+    rows = map_in_order(str, (next(taken) for _ in range(9)), 0)
+    assert [next(rows), next(rows)] == ["0", "1"]
+    assert next(taken) == 2
     assert not map_images_threads()
 
 

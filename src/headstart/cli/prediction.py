@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 import headstart
+from headstart.cli.named_photos import FilesFrom, Images
 from headstart.cli.options import Model, option, with_settings
 from headstart.columns import counted, listed
 from headstart.errors import UsageError
@@ -65,6 +65,16 @@ Similar = Annotated[
         show_default=False,
     ),
 ]
+Workers = Annotated[
+    int | None,
+    option(
+        "Threads that read photos and compute; 0 works in the main thread, and answers each photo before it "
+        "reads the next path.",
+        "CPU cores + 1",
+        min=0,
+        metavar="NUMBER",
+    ),
+]
 
 
 class Format(StrEnum):
@@ -77,10 +87,7 @@ class Format(StrEnum):
 
 def predict(
     model: Model,
-    images: Annotated[
-        list[str],
-        typer.Argument(metavar="IMAGE|FOLDER|-", help="Photos, folders, or - for paths from stdin."),
-    ],
+    images: Images = None,
     top_k: Annotated[int, typer.Option(min=1, help="Number of most probable classes to show.")] = 1,
     format_: Annotated[
         Format | None,
@@ -96,10 +103,16 @@ def predict(
     draw: Draw = None,
     explain: Explain = None,
     similar: Similar = 0,
+    files_from: FilesFrom = None,
+    workers: Workers = None,
 ) -> None:
-    """Predict classes, numbers or boxes of photos. The exit code is 1 if a photo cannot be read."""
+    """Predict classes, numbers or boxes of photos. The exit code is 1 if a photo cannot be read.
+
+    With --out, the same command continues after an interruption: predictions of photos that have not changed
+    are reused. What is printed cannot be continued.
+    """
     from headstart import tasks
-    from headstart.images.listed import find_images
+    from headstart.cli.named_photos import photos_of, refuse_without_photos
     from headstart.inference.predictions_file import PredictionsFile
     from headstart.inference.predictor import load
 
@@ -107,14 +120,14 @@ def predict(
     if out is not None:
         refuse_to_write(out, TEXT)
     predictor = load(model, views=views)
-    _refuse_without_photos(images)
+    refuse_without_photos(images or [], files_from)
     top_k = max(1, min(top_k, len(predictor.class_names)))
     ignored: Counter[str] = Counter()
-    photos = (photo for path in _paths(images) for photo in find_images(path, ignored))
+    photos = photos_of(images or [], files_from, ignored)
     # Several labels are decided by thresholds, so that all probabilities are kept; else the top k are.
     shown = None if tasks.of(predictor.info.task).has_labels else top_k
     predict_iter: Callable[..., Iterator[Prediction]] = partial(
-        predictor.predict_iter, top_k=shown, explain=explain is not None
+        predictor.predict_iter, top_k=shown, explain=explain is not None, workers=workers
     )
     predict_iter(())  # what cannot be explained is refused before anything is written
     if similar:
@@ -122,16 +135,17 @@ def predict(
     unfinished = None
     if out is not None:
         settings = _settings_of_predictions(model, shown, views, draw, explain, similar)
-        unfinished = PredictionsFile(out, settings)
-        predictions = unfinished.predictions(photos, predict_iter)
+        unfinished = PredictionsFile(out, settings, str(model))
+        predictions = unfinished.predictions(photos, predict_iter, workers=workers)
         _tell_reused(unfinished.num_known)
     else:
         predictions = predict_iter(photos)
-    is_continued = unfinished is not None and unfinished.num_known > 0
+    is_continued = bool(unfinished and unfinished.num_known)
     predictions = _with_pictures(predictions, predictor, draw, explain, is_continued=is_continued)
     errors = Reasons()
     with unfinished or nullcontext(sys.stdout) as file:
         num_errors = _write(file, format_, _collecting(errors, predictions), predictor.info, top_k, similar)
+    _tell_changed(unfinished.num_changed if unfinished else 0)
     _tell_left_out(ignored, errors)
     if num_errors:
         raise typer.Exit(1)
@@ -265,6 +279,13 @@ def _tell_reused(number: int) -> None:
         print(f"headstart: reusing {left}", file=sys.stderr)
 
 
+def _tell_changed(number: int) -> None:
+    if number:
+        have = "has" if number == 1 else "have"
+        have = f"{counted(number, 'photo')} {have} changed since the interrupted call"
+        print(f"headstart: {have}, and {'was' if number == 1 else 'were'} predicted again", file=sys.stderr)
+
+
 def _collecting(errors: Reasons, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
     """Yield predictions, and add the reasons why photos cannot be read."""
     for prediction in predictions:
@@ -334,26 +355,6 @@ def _usual_format(out: Path | None) -> Format:
         f"out is {str(out)!r}; its name must end in {', '.join((*_CSV[:-1], *_JSON_LINES))}, unless "
         "--format says how to write it."
     )
-
-
-def _refuse_without_photos(images: list[str]) -> None:
-    from headstart.images.listed import find_images
-
-    for path in images:
-        if path != "-" and next(find_images(path), None) is None:
-            raise UsageError(
-                f"There are no photos in {path!r} or in the folders below it. Name a folder of JPEG, PNG or "
-                f"WebP files, for example; hidden ones and those in the folders of runs do not count."
-            )
-
-
-def _paths(images: list[str]) -> Iterator[str]:
-    """The paths that were named; for ``-``, one per line of standard input."""
-    for image in images:
-        if image == "-":
-            yield from (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer if line.strip())
-        else:
-            yield image
 
 
 def _settings_of_predictions(

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Final, TextIO, cast
 from headstart.columns import counted
 from headstart.errors import FileWriteError, UsageError
 from headstart.files import delete, retried, try_lock
+from headstart.images.address import read_address
 from headstart.images.photo import Photo
 from headstart.inference.runtime import map_in_order
 from headstart.tasks.prediction import Prediction, SimilarPhoto
@@ -41,20 +42,24 @@ class PredictionsFile:
     Args:
         out: The output file. It is replaced only when the new one is complete.
         settings: Everything that predictions and their format depend on, as plain JSON values.
+        model: The name of the model, for messages; its content belongs to ``settings``, as ``model``.
 
     Attributes:
-        num_known: Number of predictions from an interrupted call.
+        num_known: Number of photos with a prediction from an interrupted call.
+        num_changed: Number of them whose content has changed since, so far: they are predicted again.
 
     Raises:
         UsageError: ``OUT.state`` belongs to another program, is in use, or has other settings.
     """
 
-    def __init__(self, out: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, out: Path, settings: Mapping[str, Any], model: str = "") -> None:
         self._state: io.FileIO | None = None
         self._out = out
         self._state_path = out.with_name(f"{out.name}.state")
         self._settings = json.loads(json.dumps(settings))
-        self._known: dict[bytes, int] = {}  # offset of a photo's prediction in the state
+        self._model = model
+        self._known: dict[bytes, int] = {}  # offset of a photo's last prediction in the state
+        self.num_changed = 0
         self._num_written = 0
         self._token = secrets.token_hex(4)
         if self._state_path.exists():
@@ -65,43 +70,64 @@ class PredictionsFile:
         return len(self._known)
 
     def predictions(
-        self, photos: Iterable[str], predict: Callable[[Iterable[str]], Iterable[Prediction]]
+        self,
+        photos: Iterable[str],
+        predict: Callable[[Iterable[Photo]], Iterable[Prediction]],
+        *,
+        workers: int | None = None,
     ) -> Iterator[Prediction]:
         """Yield the predictions of photos in their order, both reused and new ones.
 
         Args:
-            photos: Paths; only a bounded number is read ahead.
+            photos: Addresses of photos; only a bounded number is read ahead.
             predict: Predicts the remaining photos, in their order.
+            workers: Number of threads that read the photos of an interrupted call, as in ``map_in_order``.
         """
-        hashed = map_in_order(lambda path: (path, Photo(path).sha256()), photos)
-        waiting: deque[tuple[str, int | None]] = deque()  # SHA-256, and offset of a known prediction
+        places = self._places(photos, workers)
+        waiting: deque[int | _Reading] = deque()  # the place of a known prediction, or what is predicted
 
-        for path, sha256 in hashed:
-            place = self._known.get(_key(path, sha256))
+        for path, place in places:
             if place is None:
-                hashed_rest = chain([(path, sha256)], hashed)
+                rest = chain([(path, place)], places)
                 break
             yield self._read(place)
         else:
             return
 
-        def unknown() -> Iterator[str]:
-            for path, sha256 in hashed_rest:
-                place = self._known.get(_key(path, sha256))
-                waiting.append((sha256, place))
-                if place is None:
-                    yield path
+        def unknown() -> Iterator[Photo]:
+            for path, place in rest:
+                waiting.append(_Reading() if place is None else place)
+                if isinstance(reading := waiting[-1], _Reading):
+                    yield Photo(path, reading)
 
         def known() -> Iterator[Prediction]:
-            while waiting and waiting[0][1] is not None:
-                yield self._read(waiting.popleft()[1] or 0)
+            while waiting and isinstance(place := waiting[0], int):
+                waiting.popleft()
+                yield self._read(place)
 
         for prediction in predict(unknown()):
             yield from known()
-            sha256, _ = waiting.popleft()
-            self._append({"sha256": sha256, **prediction.to_dict()})
+            reading = waiting.popleft()
+            assert isinstance(reading, _Reading)
+            self._append({"sha256": reading.sha256, **prediction.to_dict()})
             yield prediction
         yield from known()
+
+    def _places(self, photos: Iterable[str], workers: int | None) -> Iterator[tuple[str, int | None]]:
+        """Yield photos and the places of their predictions in the state; None for those to predict."""
+        if not self._known:
+            yield from ((path, None) for path in photos)
+            return
+
+        def look_up(path: str) -> tuple[str, int | None, bool]:
+            if (place := self._known.get(_key(path))) is None:
+                return path, None, False
+            is_same = Photo(path).sha256() == self._fields(place)["sha256"]
+            return path, place if is_same else None, not is_same
+
+        for path, place, has_changed in map_in_order(look_up, photos, workers):
+            self.num_changed += has_changed
+            yield path, place
 
     def __enter__(self) -> TextIO:
         if self._state is None:
@@ -187,12 +213,12 @@ class PredictionsFile:
                 elif not line.endswith(b"\n"):  # it was being written
                     break
                 elif content is not None and content["sha256"]:  # what is damaged is predicted again
-                    self._known[_key(content["path"], content["sha256"])] = end
+                    self._known[_key(content["path"])] = end
                 end += len(line)
         state.seek(end)
         state.truncate()
         if end == 0:
-            self._append({_STATE: 1, "settings": self._settings, "token": self._token})
+            self._append({_STATE: 1, "settings": self._settings, "token": self._token, "model": self._model})
             self._num_written = 0
 
     def _take_header(self, header: Any) -> None:
@@ -204,10 +230,13 @@ class PredictionsFile:
         then = header["settings"]
         names = sorted(then.keys() | self._settings.keys())
         if changed := [name for name in names if then.get(name) != self._settings.get(name)]:
+            differing = f"with other settings ({', '.join(changed)})"
+            if "model" in changed and (model := header.get("model")):
+                same = "another version of " if model == self._model else ""
+                differing = f"by {same}the model {model}" + (f", {differing}" if len(changed) > 1 else "")
             raise UsageError(
-                f"{self._state_path} belongs to an interrupted prediction with other settings "
-                f"({', '.join(changed)}). Run that command again to complete it, delete the file, or name "
-                f"another file with --out."
+                f"{self._state_path} belongs to an interrupted prediction {differing}. Run that command "
+                f"again to complete it, delete the file, or name another file with --out."
             )
         self._token = header["token"]
 
@@ -217,10 +246,13 @@ class PredictionsFile:
         _write_all(self._state, _check(text) + b" " + text + b"\n")
         self._num_written += 1
 
-    def _read(self, place: int) -> Prediction:
+    def _fields(self, place: int) -> Any:
         with open(self._state_path, "rb") as file:
             file.seek(place)
-            fields = _content_of(file.readline())
+            return _content_of(file.readline())
+
+    def _read(self, place: int) -> Prediction:
+        fields = self._fields(place)
         del fields["sha256"]
         fields["labels"] = tuple(fields["labels"])
         fields["box"] = tuple(fields["box"]) if fields["box"] is not None else None
@@ -286,5 +318,17 @@ def _content_of(line: bytes) -> Any:
     return json.loads(text) if check == _check(text) else None
 
 
-def _key(path: str, sha256: str) -> bytes:
-    return hashlib.sha256(f"{path}\0{sha256}".encode("utf-8", "surrogateescape")).digest()[:16]
+def _key(path: str) -> bytes:
+    return hashlib.sha256(path.encode("utf-8", "surrogateescape")).digest()[:16]
+
+
+class _Reading:
+    """Reads one photo and keeps the SHA-256 of what the model has seen; empty if it could not be read."""
+
+    def __init__(self) -> None:
+        self.sha256 = ""
+
+    def __call__(self, address: str) -> bytes:
+        content = read_address(address)
+        self.sha256 = self.sha256 or hashlib.sha256(content).hexdigest()
+        return content

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 import onnxruntime
@@ -14,7 +15,8 @@ import onnxruntime
 from headstart import tasks
 from headstart.errors import HeadstartError, ImageError, RunFolderError, UsageError, shell_command
 from headstart.files import given_path
-from headstart.images.given import Given, PhotoLike, as_photos, is_one_photo, rgb_given, size_of
+from headstart.images.given import Given, PhotoLike, rgb_given, size_of
+from headstart.images.listed import all_photos
 from headstart.images.photo import Photo
 from headstart.images.preprocess import load_pixels, preprocess
 from headstart.images.view import View
@@ -28,7 +30,15 @@ from headstart.inference.heat_map import (
 )
 from headstart.inference.model_file import ModelInfo, open_onnx, verify_onnx
 from headstart.inference.run_self_test import outputs_of
-from headstart.inference.runtime import Failure, Provider, Row, fastest_providers, map_images, open_session
+from headstart.inference.runtime import (
+    Failure,
+    Provider,
+    Row,
+    fastest_providers,
+    map_images,
+    open_session,
+    refuse_workers,
+)
 from headstart.inference.self_test import SEED
 from headstart.tasks.prediction import Prediction
 
@@ -62,7 +72,7 @@ def load(path: str | os.PathLike[str], *, views: int = 1) -> Predictor:
             ``views`` is not allowed.
         DamagedFileError: The checksum of the file is wrong.
     """
-    file = _model_in(given_path(path, "path", "a run folder, or of its model.onnx"))
+    file = model_in(given_path(path, "path", "a run folder, or of its model.onnx"))
     return Predictor(*open_onnx(file), path=os.fspath(file), views=views)
 
 
@@ -155,59 +165,88 @@ class Predictor:
         return self._heat_map_size is not None
 
     def predict(
-        self, photos: PhotoLike | Iterable[PhotoLike], *, top_k: int | None = None, explain: bool = False
+        self,
+        photos: PhotoLike | Iterable[PhotoLike],
+        *,
+        top_k: int | None = None,
+        explain: bool = False,
+        workers: int | None = None,
     ) -> list[Prediction]:
         """Predict one photo or several.
 
         Args:
             photos: One photo or a collection of photos: paths, file contents (bytes), files opened in binary
                 mode (read from their current position), Pillow images, or uint8 pixels: RGB (H, W, 3), RGBA
-                (H, W, 4) or grey (H, W); as PyTorch tensors also (3, H, W).
+                (H, W, 4) or grey (H, W); as PyTorch tensors also (3, H, W). A single path may also name a
+                folder, a tar or Parquet file, or a pattern such as ``photos/*.jpg``: all photos in it.
             top_k: Number of most probable classes to return; by default all.
             explain: Whether predictions have a ``heat_map``, which shows where in the photo the most probable
                 class comes from.
+            workers: Number of threads that read photos and compute; 0 works in the calling thread; by default
+                one per CPU core, plus one. Predictions do not depend on it.
 
         Returns:
             One prediction for each photo, in their order. If a photo cannot be read, its prediction has
             ``error`` set; the other photos are predicted nevertheless.
 
         Raises:
-            UsageError: ``top_k`` is not positive; or ``explain`` is set, and the model file has no heat maps
-                or predictions are averaged over views.
+            UsageError: ``top_k`` is not positive, or ``workers`` is negative; or ``explain`` is set, and the
+                model file has no heat maps or predictions are averaged over views.
             InputError: An item is not a photo, by its Python type or by the dtype or shape of its array. The
                 error is also a ``TypeError`` and a ``ValueError``.
         """
-        collection = [photos] if is_one_photo(photos) else photos
-        return list(self.predict_iter(cast("Iterable[PhotoLike]", collection), top_k=top_k, explain=explain))
+        return list(self.predict_iter(photos, top_k=top_k, explain=explain, workers=workers))
 
     def predict_iter(
-        self, photos: Iterable[PhotoLike], *, top_k: int | None = None, explain: bool = False
-    ) -> Iterator[Prediction]:
+        self,
+        photos: PhotoLike | Iterable[PhotoLike],
+        *,
+        top_k: int | None = None,
+        explain: bool = False,
+        workers: int | None = None,
+    ) -> Generator[Prediction, None, None]:
         """Predict photos one by one, as ``predict`` does.
 
-        Only a few photos are in memory at any time, so the number of photos is not limited.
+        Only a few photos are in memory at any time, so the number of photos is not limited. They are taken
+        from ``photos`` in the calling thread, a few ahead of their predictions; with ``workers=0``, each is
+        predicted before the next is taken. If ``photos`` raises an exception, the predictions of the photos
+        before it come first. The threads end with the last prediction, or when the iterator is closed or
+        deleted.
+
+        Args:
+            photos: As for ``predict``; may be endless.
+            top_k: As for ``predict``.
+            explain: As for ``predict``.
+            workers: As for ``predict``.
+
+        Raises:
+            UsageError: As for ``predict``, before anything is read.
+            InputError: As for ``predict``, when the item is reached.
         """
         if top_k is not None and top_k < 1:
             raise UsageError(f"top_k is {top_k}; it must be at least 1.")
+        refuse_workers(workers)
         if not explain:
-            rows = self._run(self._outputs, photos)
-            return (self._prediction(photo, row, top_k) for photo, row in rows)
+            return self._each(self._prediction, self._run(self._outputs, photos, workers), top_k)
         refuse_to_explain(self._heat_map_size, self.views)
-        rows = self._run([*self._outputs, HEAT_MAP, HEAT_MAP_SHARE], photos)
-        return (self._explained(photo, row, top_k) for photo, row in rows)
+        rows = self._run([*self._outputs, HEAT_MAP, HEAT_MAP_SHARE], photos, workers)
+        return self._each(self._explained, rows, top_k)
 
-    def predict_proba(self, photos: PhotoLike | Iterable[PhotoLike]) -> np.ndarray:
+    def predict_proba(
+        self, photos: PhotoLike | Iterable[PhotoLike], *, workers: int | None = None
+    ) -> np.ndarray:
         """Return the probability of each class for one photo or several.
 
         Args:
             photos: As in ``predict``.
+            workers: As in ``predict``.
 
         Returns:
             (N, K) float32, in the order of ``class_names``. The rows add up to 1, except for several labels,
             where each class has an independent probability.
 
         Raises:
-            UsageError: The model predicts numbers, or boxes without classes.
+            UsageError: The model predicts numbers, or boxes without classes; or ``workers`` is negative.
             ImageError: A photo cannot be read; ``predict`` reports errors per photo instead.
             InputError: As in ``predict``.
         """
@@ -218,12 +257,12 @@ class Predictor:
                 f"predictions have them as {'numbers' if self.info.targets else 'box'}."
             )
 
-        collection = [photos] if is_one_photo(photos) else photos
         probabilities = []
-        for _, row in self._run(["probabilities"], cast("Iterable[PhotoLike]", collection)):
-            if isinstance(row, Exception):
-                raise row
-            probabilities.append(row)
+        with closing(self._run(["probabilities"], photos, workers)) as rows:
+            for _, row in rows:
+                if isinstance(row, Exception):
+                    raise row
+                probabilities.append(row)
         return np.array(probabilities, np.float32).reshape(-1, len(self.class_names))
 
     def outputs(self, photos: Iterable[PhotoLike]) -> Iterator[np.ndarray | Failure]:
@@ -238,16 +277,22 @@ class Predictor:
             photo cannot be read, the reason as text.
         """
         names = [name for name in self._all_outputs if name not in NOT_RAW]
-        for _, row in self._run(names, photos):
-            assert row is not None  # every photo is computed on
-            yield row
+        with closing(self._run(names, photos)) as rows:
+            for _, row in rows:
+                assert row is not None  # every photo is computed on
+                yield row
 
     def self_test_outputs(self) -> dict[str, np.ndarray]:
         """Return the outputs for the inputs of the self-test, (4, D) float32 by name: see ``SelfTest``."""
         seed = self.info.self_test.seed if self.info.self_test else SEED
         return outputs_of(self._session, seed, self.info.preprocessing.size_px)
 
-    def _run(self, outputs: Sequence[str], photos: Iterable[PhotoLike]) -> Iterator[tuple[Photo, Row]]:
+    def _run(
+        self,
+        outputs: Sequence[str],
+        photos: PhotoLike | Iterable[PhotoLike],
+        workers: int | None = None,
+    ) -> Generator[tuple[Photo, Row], None, None]:
         """Yield each photo with its outputs of these names, one after the other."""
 
         def compute(pixels: np.ndarray) -> np.ndarray:
@@ -261,7 +306,18 @@ class Predictor:
         mean = partial(np.mean, axis=1)
         mean_of = dict.fromkeys(self._all_outputs, mean) | {"logits": tasks.of(self.info.task).mean_of_logits}
 
-        return map_images(as_photos(photos), self._pixels, compute, batch_size=self._batch_size)
+        batch_size = self._batch_size
+        return map_images(all_photos(photos), self._pixels, compute, batch_size=batch_size, workers=workers)
+
+    def _each(
+        self,
+        answer: Callable[[Photo, Row, int | None], Prediction],
+        rows: Generator[tuple[Photo, Row], None, None],
+        top_k: int | None,
+    ) -> Generator[Prediction, None, None]:
+        with closing(rows):  # its threads, when the consumer stops early
+            for photo, row in rows:
+                yield answer(photo, row, top_k)
 
     def _pixels(self, photo: Photo) -> np.ndarray:
         """Return the views of a photo as pixels, (V, H, W, 3)."""
@@ -271,7 +327,7 @@ class Predictor:
         else:
             content = photo.content()
             crops = [load_pixels(content, settings, path=photo.key, view=view) for view in self._crops]
-        return np.stack(crops if self.views == 1 else [*crops, *(crop[:, ::-1] for crop in crops)])
+        return crops[0][None] if self.views == 1 else np.stack([*crops, *(crop[:, ::-1] for crop in crops)])
 
     def _prediction(self, photo: Photo, row: Row, top_k: int | None) -> Prediction:
         path = None if isinstance(photo.read, Given) else photo.key
@@ -311,7 +367,7 @@ def _crops_of(number: int, info: ModelInfo) -> tuple[View, ...]:
     return _CROPS[number]
 
 
-def _model_in(path: Path) -> Path:
+def model_in(path: Path) -> Path:
     """Return the path of the model file in a run folder, or the path itself if it is a file."""
     if path.is_file():
         return path

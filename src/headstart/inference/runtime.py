@@ -11,9 +11,8 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from itertools import islice
 from threading import Event
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -21,7 +20,7 @@ import numpy as np
 import onnxruntime
 
 from headstart.cores import num_cores
-from headstart.errors import ImageError
+from headstart.errors import ImageError, UsageError
 from headstart.images.wanted import end_with, is_wanted
 
 Item = TypeVar("Item")
@@ -35,6 +34,8 @@ CPU: Final[tuple[Provider, ...]] = ("CPUExecutionProvider",)
 
 Row: TypeAlias = np.ndarray | Failure | None
 
+_LATE_SECONDS: Final = 0.1  # of an item that its source was slow to give, as from a pipe or a camera
+
 
 def map_images(
     items: Iterable[Item],
@@ -43,7 +44,7 @@ def map_images(
     *,
     batch_size: int,
     workers: int | None = None,
-) -> Iterator[tuple[Item, Computed | Failure | None]]:
+) -> Generator[tuple[Item, Computed | Failure | None], None, None]:
     """Load photos and compute on them in batches, in several threads.
 
     Args:
@@ -77,19 +78,37 @@ def map_images(
         photos = [each for each in loaded if isinstance(each, np.ndarray)]
         rows: Iterator[Computed] = iter(())
         if photos:
-            pixels = np.zeros((batch_size, *photos[0].shape), np.uint8)
-            np.stack(photos, out=pixels[: len(photos)])
-            rows = iter(compute(pixels))
+            black = [np.zeros_like(photos[0])] * (batch_size - len(photos))
+            rows = iter(compute(photos[0][None] if batch_size == 1 else np.stack([*photos, *black])))
         return [
             (item, next(rows) if isinstance(each, np.ndarray) else each)
             for item, each in zip(batch, loaded, strict=True)
         ]
 
-    remaining = iter(items)
-    batches = iter(lambda: list(islice(remaining, batch_size)), [])
-    with closing(map_in_order(run, batches, workers)) as results:
+    with closing(map_in_order(run, _batches(items, batch_size), workers)) as results:
         for rows in results:
             yield from rows
+
+
+def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yield items in batches, smaller ones where the next item is late, at the end, and before an error."""
+    remaining, batch, error = iter(items), list[Item](), None
+    while True:
+        begun = time.monotonic()
+        try:
+            batch.append(next(remaining))
+        except StopIteration:
+            break
+        except Exception as its_error:
+            error = its_error
+            break
+        if len(batch) == size or time.monotonic() - begun > _LATE_SECONDS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+    if error is not None:
+        raise error
 
 
 def map_in_order(
@@ -99,29 +118,54 @@ def map_in_order(
 
     Args:
         function: Called in several threads; its first exception ends the iteration.
-        items: Items; only a bounded number is read ahead.
-        workers: Number of threads; 0 computes in the caller's thread; by default one per core
-            (``cores.num_cores``), plus one that works while another waits for the disk.
+        items: Items; only a bounded number is read ahead, in the caller's thread. An exception of theirs is
+            raised after the results of the items before it.
+        workers: Number of threads; 0 computes in the caller's thread, each item before the next is requested;
+            by default one per core (``cores.num_cores``), plus one that works while another waits for the
+            disk.
+
+    Raises:
+        UsageError: ``workers`` is negative.
     """
+    refuse_workers(workers)
     if workers == 0:
         yield from map(function, items)
         return
     workers = workers or num_cores() + 1
-    pending: deque[Future[Result]] = deque()
+    remaining, pending, error = iter(items), deque[Future[Result]](), None
     stopped = Event()
     pool = ThreadPoolExecutor(workers, "map_in_order", initializer=end_with, initargs=(stopped,))
     try:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            # Far enough ahead that a slow item at the front leaves the other threads with work. What is done
-            # does not wait for further items, which may come late, from a pipe for example.
-            if len(pending) > 4 * workers or pending[0].done():
+        while True:
+            begun = time.monotonic()
+            try:
+                pending.append(pool.submit(function, next(remaining)))
+            except StopIteration:
+                break
+            except Exception as its_error:
+                error = its_error
+                break
+            waited = time.monotonic() - begun
+            if waited > _LATE_SECONDS:  # so may be the next: what is nearly done does not wait for it
+                wait(pending, waited)
+                while pending and pending[0].done():
+                    yield pending.popleft().result()
+            # Far enough ahead that a slow item at the front leaves the other threads with work.
+            elif len(pending) > 4 * workers or pending[0].done():
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+        if error is not None:
+            raise error
     finally:  # also when the consumer stops early: only what is under way is waited for
         stopped.set()
         pool.shutdown(cancel_futures=True)
+
+
+def refuse_workers(workers: int | None) -> None:
+    """Raise a UsageError if a number of threads is negative."""
+    if workers is not None and workers < 0:
+        raise UsageError(f"workers is {workers}; it must be at least 0.")
 
 
 def photos_per_second(

@@ -69,9 +69,9 @@ class Prediction:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the attributes for JSON, without the heat map."""
-        found = asdict(replace(self, heat_map=None))
-        del found["heat_map"]
-        return found
+        found = {name: getattr(self, name) for name in _WRITTEN}  # many times faster than asdict
+        copies = {"probabilities": dict(self.probabilities), "numbers": dict(self.numbers)}
+        return found | copies | {"similar": tuple(asdict(each) for each in self.similar)}
 
     def __repr__(self) -> str:
         """Return what there is to say, and of many classes the most probable ones."""
@@ -79,6 +79,9 @@ class Prediction:
         empty: tuple[Any, ...] = (None, (), {})
         shown = [f"{name}={_text(name, value)}" for name, value in said.items() if value not in empty]
         return f"Prediction({', '.join(shown)})"
+
+
+_WRITTEN: Final = [each.name for each in fields(Prediction) if each.name != "heat_map"]
 
 
 def _text(name: str, value: Any) -> str:
