@@ -29,7 +29,8 @@ FLOAT, UINT8 = onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8
 
 def described(text: str, model: bytes | None = None) -> bytes:
     """A model with a correct checksum and any text in place of its description."""
-    return seal_onnx(model or colours_model(), cast("ModelInfo", SimpleNamespace(to_json=lambda: text)))
+    info = SimpleNamespace(to_json=lambda: text, preprocessing=INFO.preprocessing)
+    return seal_onnx(model or colours_model(), cast("ModelInfo", info))
 
 
 def changed(model: bytes | None = None, **fields: Any) -> bytes:
@@ -43,6 +44,18 @@ def changed(model: bytes | None = None, **fields: Any) -> bytes:
 
 def with_preprocessing(**fields: Any) -> bytes:
     return changed(preprocessing=json.loads(TESTED.to_json())["preprocessing"] | fields)
+
+
+def with_steps(text: str) -> bytes:
+    """A model that states other steps of preprocessing than its settings."""
+    model = onnx.load_from_string(GOOD)
+    for entry in model.metadata_props:
+        if entry.key == "preprocessing":
+            entry.value = text
+    del model.metadata_props[-1]  # the checksum of the good one
+    content = model.SerializeToString()
+    digest = hashlib.sha256(content).hexdigest().encode()
+    return content + delimited(0x72, delimited(0x0A, b"sha256") + delimited(0x12, digest))
 
 
 def graph(change: Callable[[onnx.ModelProto], object]) -> bytes:
@@ -204,6 +217,12 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "input of size 0": (lambda: with_preprocessing(size_px=0), "size_px"),
     "huge input": (lambda: with_preprocessing(size_px=10**9), "size_px"),
     "input of another size": (lambda: with_preprocessing(size_px=32), r"\[N, 32, 32, 3\]"),
+    "steps of other preprocessing": (lambda: with_preprocessing(crop_fraction=0.5), "numbered steps"),
+    "steps that are no JSON": (lambda: with_steps("["), "numbered steps"),
+    "steps that are no list": (lambda: with_steps('"abcdef"'), "numbered steps"),
+    "too few steps": (lambda: with_steps("[]"), "numbered steps"),
+    "a negative temperature": (lambda: changed(temperatures=[-1.0]), r"temperatures is \[-1.0\]"),
+    "too many temperatures": (lambda: changed(temperatures=[1.0, 2.0]), "temperatures is"),
     "threshold without its output": (lambda: changed(unknown_threshold=1.0), "no output unknown"),
     "self-test of other outputs": (
         lambda: changed(self_test=WRONG_SELF_TEST | {"seed": 2}),
