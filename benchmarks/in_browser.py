@@ -2,8 +2,8 @@
 
     python -m benchmarks.in_browser MODEL PHOTOS [--npm FOLDER]
 
-Python decodes in full here, as browsers do. What decoding large JPEGs at reduced scale changes in Python's own
-answers is printed separately. Needs Chromium, npm and playwright (``headstart[test]``).
+Python decodes in full here, as browsers do. What decoding large JPEGs at reduced scale changes in Python is
+printed separately. Needs Chromium, npm and playwright (``headstart[test]``).
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ class Browser:
 
 
 def main() -> None:
-    """Print how many answers differ, by how much, and the time per photo; and what reduced decoding changes."""
+    """Print how many answers differ, by how much, what reduced decoding changes, and the time per photo."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
