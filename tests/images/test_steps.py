@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 from PIL import __version__ as pillow_version
@@ -17,6 +18,7 @@ from headstart.images.decode import decode
 from headstart.images.preprocess import preprocess
 from headstart.images.settings import Preprocessing
 from headstart.images.steps import numbered_steps, steps_json
+from headstart.inference.model_file import ModelInfo, seal_onnx
 
 TURNS = {
     "mirror left and right": lambda pixels: pixels[:, ::-1],
@@ -125,3 +127,11 @@ def test_steps_are_numbered_and_in_words() -> None:
     assert [step["step"] for step in steps] == [1, 2, 3, 4, 5, 6]
     assert all(step["name"] and step["text"] for step in steps)
     assert steps[5]["normalisation"]["mean"] == [0.5, 0.25, 0.125]
+
+
+def test_a_model_file_states_them() -> None:
+    settings = Preprocessing(33, resize="pad")
+    model = onnx.load_from_string(seal_onnx(b"", ModelInfo("classification", "net", ("a",), settings)))
+    stated = {entry.key: entry.value for entry in model.metadata_props}["preprocessing"]
+    assert json.loads(stated) == numbered_steps(settings)
+    assert stated.isascii()

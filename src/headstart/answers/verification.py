@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from headstart import tasks
 from headstart.answers.agreement import Agreement
@@ -54,6 +54,11 @@ class Verification:
     def ok(self) -> bool:
         """Whether every check passed."""
         return not self.failures
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """The numbered steps from a photo's file to the input, as in the file: see ``numbered_steps``."""
+        return numbered_steps(self.info.preprocessing)
 
     def __bool__(self) -> bool:
         return self.ok
