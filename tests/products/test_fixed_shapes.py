@@ -82,7 +82,7 @@ def test_what_depends_on_the_number_of_photos_stays() -> None:
 
 
 def test_a_constant_for_few_photos_only_is_noticed() -> None:
-    """The number of photos, limited to 1, is added to the output only from three photos on."""
+    """One is added to the output from three photos on, so a constant would be right for one and for two."""
     nodes = [
         helper.make_node("Cast", ["images"], ["floats"], to=onnx.TensorProto.FLOAT),
         helper.make_node("ReduceMax", ["floats"], ["largest"], axes=[1, 2, 3], keepdims=0),

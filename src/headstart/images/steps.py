@@ -24,7 +24,7 @@ _TURNS: Final = {
     "ROTATE_90": "rotate by 90° anticlockwise",
 }
 
-# Half of the width of each filter, in pixels of the smaller side, and the free coefficient of the cubic one.
+# How far each filter reaches to either side, in pixels, and the coefficient that chooses the cubic one.
 _FILTERS: Final[dict[str, dict[str, float]]] = {
     "nearest": {"reach": 0},
     "bilinear": {"reach": 1},
@@ -40,60 +40,7 @@ def numbered_steps(settings: Preprocessing) -> list[dict[str, Any]]:
         Six dictionaries. Each has its number from 1 as ``step``, a ``name``, its exact numbers, and the step
         in words as ``text``.
     """
-    side = settings.size_px
-    part, goal, placed = _geometry(settings)
-    kernel = {"filter": settings.interpolation, **_FILTERS[settings.interpolation]}
-    steps: list[dict[str, Any]] = [
-        {
-            "name": "decode",
-            "bits": 8,
-            "of_16_bits": "higher 8",
-            "channels": "RGB",
-            "image": 0,
-            "background": [255, 255, 255],
-            "text": "8 bits per channel, RGB; the first image of an animation, transparent pixels over white",
-        },
-        {
-            "name": "orientation",
-            "exif": {str(value): _TURNS[turn.name] for value, turn in UPRIGHT.items()},
-            "text": "turn upright by the EXIF orientation",
-        },
-        {
-            "name": "colour profile",
-            "to": "sRGB",
-            "intent": "relative colorimetric",
-            "black_point_compensation": True,
-            "text": "to sRGB, relative colorimetric, black point compensation; without a profile, nothing",
-        },
-        {
-            "name": "resize",
-            **part,
-            **goal,
-            **kernel,
-            "antialias": True,
-            "rounded_after_each_axis": True,
-            "height_first_if": "versions.pillow >= 13 and H - h > 0 and H - h > 2 (W - w)",
-            "text": _resize_text(settings),
-        },
-        {
-            "name": settings.resize,
-            "width_px": side,
-            "height_px": side,
-            **placed,
-            "text": _place_text(settings),
-        },
-        {
-            "name": "layout",
-            "input": "images",
-            "shape": ["N", side, side, 3],
-            "type": "uint8",
-            "channels": "RGB",
-            "range": [0, 255],
-            "normalisation": {"where": "network", "mean": [*settings.mean], "std": [*settings.std]},
-            "text": f"N × {side} × {side} × 3, uint8, RGB, 0 to 255. The network normalises: mean "
-            f"{_listed(settings.mean)}, std {_listed(settings.std)} of pixels from 0 to 1",
-        },
-    ]
+    steps = [*_decoding(), *_geometry(settings), _layout(settings)]
     return [{"step": number, **step} for number, step in enumerate(steps, 1)]
 
 
@@ -122,16 +69,69 @@ def _differ(stated: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
     return any(key in stated and stated[key] != value for key, value in expected.items() if key != "text")
 
 
-def _geometry(settings: Preprocessing) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Return which part of a photo is seen, the size that it is resized to, and where it is put."""
+def _decoding() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": "decode",
+            "bits": 8,
+            "of_16_bits": "higher 8",
+            "channels": "RGB",
+            "image": 0,
+            "background": [255, 255, 255],
+            "text": "8 bits per channel, RGB; the first image of an animation, transparent pixels over white",
+        },
+        {
+            "name": "orientation",
+            "exif": {str(value): _TURNS[turn.name] for value, turn in UPRIGHT.items()},
+            "text": "turn upright by the EXIF orientation",
+        },
+        {
+            "name": "colour profile",
+            "to": "sRGB",
+            "intent": "relative colorimetric",
+            "black_point_compensation": True,
+            "text": "to sRGB, relative colorimetric, black point compensation; without a profile, nothing",
+        },
+    ]
+
+
+def _geometry(settings: Preprocessing) -> list[dict[str, Any]]:
+    """Return the step that resizes the part of a photo that is seen, and the step that puts it into place."""
     side = settings.size_px
-    whole, square = {"part": "whole photo"}, {"width_px": side, "height_px": side}
-    if settings.resize == "pad":
-        return whole, {"longer_side_px": side}, {"position": "centre, rounded down", "colour": [*GREY]}
-    if settings.resize == "squash":
-        return whole, square, {}
-    part = {"part": "centre square", "fraction_of_shorter_side": settings.crop_fraction}
-    return part, square, {}
+    square = {"width_px": side, "height_px": side}
+    part: dict[str, Any] = {"part": "whole photo", **square}
+    placed: dict[str, Any] = {}
+    if settings.resize == "crop":
+        part = {"part": "centre square", "fraction_of_shorter_side": settings.crop_fraction, **square}
+    elif settings.resize == "pad":
+        part = {"part": "whole photo", "longer_side_px": side}
+        placed = {"position": "centre, rounded down", "colour": [*GREY]}
+    resize = {
+        "name": "resize",
+        **part,
+        "filter": settings.interpolation,
+        **_FILTERS[settings.interpolation],
+        "antialias": True,
+        "rounded_after_each_axis": True,
+        "height_first_if": "versions.pillow >= 13 and H - h > 0 and H - h > 2 (W - w)",
+        "text": _resize_text(settings),
+    }
+    return [resize, {"name": settings.resize, **square, **placed, "text": _place_text(settings)}]
+
+
+def _layout(settings: Preprocessing) -> dict[str, Any]:
+    side = settings.size_px
+    return {
+        "name": "layout",
+        "input": "images",
+        "shape": ["N", side, side, 3],
+        "type": "uint8",
+        "channels": "RGB",
+        "range": [0, 255],
+        "normalisation": {"where": "network", "mean": [*settings.mean], "std": [*settings.std]},
+        "text": f"N × {side} × {side} × 3, uint8, RGB, 0 to 255. The network normalises: mean "
+        f"{_listed(settings.mean)}, std {_listed(settings.std)} of pixels from 0 to 1",
+    }
 
 
 def _resize_text(settings: Preprocessing) -> str:

@@ -7,7 +7,7 @@ Unsqueeze of a batch incorrectly.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -37,13 +37,15 @@ def with_fixed_shapes(model: bytes, size_px: int) -> bytes:
     """
     whole = onnx.load_from_string(model)
     graph = whole.graph
-    if not any(node.op_type in ("Shape", *_CHANGES_OF_SHAPE) for node in graph.node):
+    constant, computed = _tensors(graph)
+    changes = _changes_of_shape(graph, {*constant, *computed})
+    if not computed and not changes:
         return model
     names = [each.name for each in graph.output]
     noise = np.random.default_rng(0).integers(0, 256, (3, size_px, size_px, 3), np.uint8)
     before = run_on(whole, names, noise)
     try:
-        _simplify(whole, noise)
+        _simplify(whole, computed, changes, noise)
         after = run_on(whole, names, noise)
     except Exception:  # a network of the user's own may be anything, and runs as it is
         return model
@@ -52,18 +54,17 @@ def with_fixed_shapes(model: bytes, size_px: int) -> bytes:
     return bytes(whole.SerializeToString(deterministic=True))
 
 
-def _simplify(model: onnx.ModelProto, photos: np.ndarray) -> None:
-    """Change a model in place, by what its tensors are for one photo and for two."""
-    graph = model.graph
-    constant, computed = _tensors(graph)
-    changes = [
-        node
-        for node in graph.node
-        if node.op_type in _CHANGES_OF_SHAPE
-        and not constant >= set(node.output)
-        and node.output[0] not in computed
-        and not (node.op_type == "Reshape" and node.input[1] in constant)
-    ]
+def _simplify(
+    model: onnx.ModelProto, computed: Sequence[str], changes: Sequence[onnx.NodeProto], photos: np.ndarray
+) -> None:
+    """Change a model in place, by what its tensors are for one photo and for two.
+
+    Args:
+        model: The model.
+        computed: Names of tensors that follow from shapes.
+        changes: Nodes that change the shape of other tensors.
+        photos: At least two, (N, H, W, 3) uint8.
+    """
     names = list(dict.fromkeys([*computed, *(node.output[0] for node in changes)]))
     for_one, for_two = (_values(model, names, photos[:number]) for number in (1, 2))
     constants = {
@@ -79,7 +80,7 @@ def _simplify(model: onnx.ModelProto, photos: np.ndarray) -> None:
             constants[shape] = np.array(sides, np.int64)
             reshape = helper.make_node("Reshape", [node.input[0], shape], [output], name=node.name)
             node.CopyFrom(reshape)
-    _set_constants(graph, constants)
+    _set_constants(model.graph, constants)
 
 
 def _tensors(graph: onnx.GraphProto) -> tuple[set[str], list[str]]:
@@ -96,6 +97,19 @@ def _tensors(graph: onnx.GraphProto) -> tuple[set[str], list[str]]:
         elif all(name in constant or name in found for name in node.input):
             found |= dict.fromkeys(node.output)
     return constant, [name for name in found if name]
+
+
+def _changes_of_shape(graph: onnx.GraphProto, fixed: Collection[str]) -> list[onnx.NodeProto]:
+    """Return the nodes that change shapes, other than those of ``fixed``, to what is not a constant yet."""
+    initial = {each.name for each in graph.initializer}
+    initial.update(node.output[0] for node in graph.node if node.op_type == "Constant")
+    return [
+        node
+        for node in graph.node
+        if node.op_type in _CHANGES_OF_SHAPE
+        and node.output[0] not in fixed
+        and not (node.op_type == "Reshape" and node.input[1] in initial)
+    ]
 
 
 def _values(model: onnx.ModelProto, names: Sequence[str], photos: np.ndarray) -> dict[str, np.ndarray]:
