@@ -72,6 +72,7 @@ HOUSE = [*GROUND_FLOOR.split(), *UPPER_FLOOR.split()]
 # On the upper floor, these can be imported without PyTorch too: they import it where they use it, at most.
 WITHOUT_TORCH = {
     *("products/answers_csv", "products/calibration", "products/export", "products/finished"),
+    "products/fixed_shapes",
     *("products/half", "products/heat_map", "products/mean_blocks", "products/parity_with_run"),
     *("products/outputs", "products/product", "products/report_html", "products/test_vector"),
     "products/unknown",

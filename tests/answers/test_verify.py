@@ -44,6 +44,25 @@ def test_a_finished_run_passes_and_shows_what_it_says_of_itself(run: Path) -> No
     assert hs.verify(run / "model.onnx").info == found.info
 
 
+def test_everything_that_a_file_says_is_on_one_screen(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    info = replace(
+        INFO, weights="5793", weights_from="official", licence="apache-2.0", temperatures=(1.25,), versions={}
+    )
+    path.write_bytes(seal_with_self_test(colours_model(), info))
+    lines = repr(hs.verify(path)).splitlines()
+    assert len(lines) <= 24
+    shown = "\n".join(lines)
+    for step in hs.verify(path).steps:
+        assert f"{step['step']}. {step['name']}: {step['text']}" in shown
+    for text in ("official", "licence apache-2.0", "5793", "red, green, blue", "self-test", "checksum"):
+        assert text in shown
+    rows = {line.split(maxsplit=1)[0]: line.split(maxsplit=1)[-1] for line in lines}
+    assert rows["temperature"] == "1.25"
+    path.write_bytes(seal_onnx(colours_model(), replace(info, format=5)))  # of before they were stated
+    assert "not stated" in repr(hs.verify(path))
+
+
 def test_a_model_that_computes_something_else_fails(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(seal_with_self_test(colours_model(), INFO))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -29,7 +30,8 @@ FLOAT, UINT8 = onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8
 
 def described(text: str, model: bytes | None = None) -> bytes:
     """A model with a correct checksum and any text in place of its description."""
-    return seal_onnx(model or colours_model(), cast("ModelInfo", SimpleNamespace(to_json=lambda: text)))
+    info = SimpleNamespace(to_json=lambda: text, preprocessing=INFO.preprocessing)
+    return seal_onnx(model or colours_model(), cast("ModelInfo", info))
 
 
 def changed(model: bytes | None = None, **fields: Any) -> bytes:
@@ -43,6 +45,18 @@ def changed(model: bytes | None = None, **fields: Any) -> bytes:
 
 def with_preprocessing(**fields: Any) -> bytes:
     return changed(preprocessing=json.loads(TESTED.to_json())["preprocessing"] | fields)
+
+
+def with_steps(text: str) -> bytes:
+    """A model that states other steps of preprocessing than its settings."""
+    model = onnx.load_from_string(GOOD)
+    for entry in model.metadata_props:
+        if entry.key == "preprocessing":
+            entry.value = text
+    del model.metadata_props[-1]  # the checksum of the good one
+    content = model.SerializeToString()
+    digest = hashlib.sha256(content).hexdigest().encode()
+    return content + delimited(0x72, delimited(0x0A, b"sha256") + delimited(0x12, digest))
 
 
 def graph(change: Callable[[onnx.ModelProto], object]) -> bytes:
@@ -68,6 +82,38 @@ def elsewhere(location: str) -> bytes:
             tensor.external_data.add(key=key, value=value)
 
     return graph(change)
+
+
+def elsewhere_in_disguise(location: bytes) -> bytes:
+    """The same, where the size of the word "location" takes two bytes, although one is enough."""
+    model = onnx.load_from_string(colours_model())
+    tensor = onnx.TensorProto()
+    tensor.CopyFrom(weight(model))
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    entry = b"\x0a\x88\x00location" + delimited(0x12, location)
+    del model.graph.initializer[:]
+    content = model.graph.SerializeToString()
+    content += delimited(0x2A, tensor.SerializeToString() + delimited(0x6A, entry))
+    model.ClearField("graph")
+    return seal_onnx(model.SerializeToString() + delimited(0x3A, content), TESTED)
+
+
+def endless(model: onnx.ModelProto) -> None:
+    """Make the graph refer to a graph within it that refers to a tensor that nothing computes."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["again"], ["inner"])],
+        "body",
+        [
+            helper.make_tensor_value_info("number", onnx.TensorProto.INT64, []),
+            helper.make_tensor_value_info("go_on", onnx.TensorProto.BOOL, []),
+        ],
+        [
+            helper.make_tensor_value_info("go_on", onnx.TensorProto.BOOL, []),
+            helper.make_tensor_value_info("inner", FLOAT, None),
+        ],
+    )
+    model.graph.node.append(helper.make_node("Loop", ["", ""], ["again"], body=body))
 
 
 def branch(name: str, tensor: onnx.TensorProto) -> onnx.GraphProto:
@@ -204,6 +250,12 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "input of size 0": (lambda: with_preprocessing(size_px=0), "size_px"),
     "huge input": (lambda: with_preprocessing(size_px=10**9), "size_px"),
     "input of another size": (lambda: with_preprocessing(size_px=32), r"\[N, 32, 32, 3\]"),
+    "steps of other preprocessing": (lambda: with_preprocessing(crop_fraction=0.5), "numbered steps"),
+    "steps that are no JSON": (lambda: with_steps("["), "numbered steps"),
+    "steps that are no list": (lambda: with_steps('"abcdef"'), "numbered steps"),
+    "too few steps": (lambda: with_steps("[]"), "numbered steps"),
+    "a negative temperature": (lambda: changed(temperatures=[-1.0]), r"temperatures is \[-1.0\]"),
+    "too many temperatures": (lambda: changed(temperatures=[1.0, 2.0]), "temperatures is"),
     "threshold without its output": (lambda: changed(unknown_threshold=1.0), "no output unknown"),
     "self-test of other outputs": (
         lambda: changed(self_test=WRONG_SELF_TEST | {"seed": 2}),
@@ -217,6 +269,18 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "weights in a file": (lambda: elsewhere("secret.bin"), "names another file"),
     "weights in a file above": (lambda: elsewhere("../secret.bin"), "names another file"),
     "weights in a file of the system": (lambda: elsewhere("/etc/passwd"), "names another file"),
+    "weights behind a link": (lambda: elsewhere("link.bin"), "names another file"),
+    "weights in a file, in an unusual encoding": (lambda: elsewhere_in_disguise(b"secret.bin"), CANNOT_RUN),
+    "weights above, in an unusual encoding": (lambda: elsewhere_in_disguise(b"../secret.bin"), CANNOT_RUN),
+    "weights of the system, in an unusual encoding": (
+        lambda: elsewhere_in_disguise(b"/etc/passwd"),
+        CANNOT_RUN,
+    ),
+    "a loop that needs itself": (lambda: graph(endless), CANNOT_RUN),
+    "an operator of another library": (
+        lambda: graph(lambda model: setattr(model.graph.node[3], "domain", "com.example")),
+        CANNOT_RUN,
+    ),
     "weights of a branch in a file": (lambda: graph(in_a_branch), "names another file"),
     "a cycle": (lambda: graph(cycle), CANNOT_RUN),
     "a function that calls itself": (lambda: graph(recursive_function), CANNOT_RUN),
@@ -271,6 +335,9 @@ def test_hostile_models_are_refused_in_words(
     monkeypatch.chdir(folder)
     for place in (folder, tmp_path):
         (place / "secret.bin").write_bytes(np.float32(51).tobytes())  # would give a working model
+    with contextlib.suppress(OSError, NotImplementedError):  # Windows, without the right to create links
+        (folder / "link.bin").symlink_to(tmp_path / "secret.bin")
+    files = sorted(each.name for each in folder.iterdir())
     path = folder / "model.onnx"
     path.write_bytes(make())
     before = hashlib.sha256(path.read_bytes()).digest()
@@ -284,7 +351,7 @@ def test_hostile_models_are_refused_in_words(
         (refusal,) = found.failures
     assert re.search(message, refusal), refusal
     assert hashlib.sha256(path.read_bytes()).digest() == before
-    assert sorted(each.name for each in folder.iterdir()) == ["model.onnx", "secret.bin"]
+    assert sorted(each.name for each in folder.iterdir()) == sorted([*files, "model.onnx"])
 
 
 def test_onnx_runtime_refuses_other_files_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -194,6 +194,8 @@ def test_the_files_are_calibrated_and_the_history_is_not(
         assert [row[name] for row in run.history] == [row[name] for row in plain.history]
     found = run.metrics["calibration"]
     assert found["temperatures"] == [0.5]
+    assert run.predictor.info.temperatures == (0.5,)
+    assert plain.predictor.info.temperatures == ()
     assert found["fitted_on"] == ("val" if settings is UPPER else "out-of-fold")
     assert found["loss"] == pytest.approx(run.metrics["best"]["val_loss"], rel=1e-5)
     assert found["loss_before"] == pytest.approx(plain.metrics["best"]["val_loss"], rel=1e-5)
@@ -281,6 +283,7 @@ def test_thresholds_of_several_labels_are_chosen_after_calibration(
     request.getfixturevalue("halved")
     run = hs.train(table, tmp_path / "run", **GROUND)
     assert run.metrics["calibration"]["temperatures"] == [0.5] * 3
+    assert run.predictor.info.temperatures == (0.5,) * 3
     assert run.metrics["best"]["val_f1"] == plain.metrics["best"]["val_f1"]
     assert run.answers.of_source("val").prediction == plain.answers.of_source("val").prediction
     assert run.predictor.info.thresholds != plain.predictor.info.thresholds

@@ -7,12 +7,13 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from headstart import tasks
 from headstart.answers.agreement import Agreement
 from headstart.columns import align, counted, listed
-from headstart.inference.model_file import ModelInfo
+from headstart.images.steps import numbered_steps
+from headstart.inference.model_file import STATES_TEMPERATURES, ModelInfo
 from headstart.inference.self_test import NUM_INPUTS, TOLERANCE
 
 _TOLERANCES: Final = {"float16": 0.03}
@@ -53,6 +54,11 @@ class Verification:
     def ok(self) -> bool:
         """Whether every check passed."""
         return not self.failures
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """The numbered steps from a photo's file to the input, as in the file: see ``numbered_steps``."""
+        return numbered_steps(self.info.preprocessing)
 
     def __bool__(self) -> bool:
         return self.ok
@@ -109,16 +115,17 @@ def _description(info: ModelInfo) -> Iterator[tuple[str, str]]:
         facts.append(f"SHA-256 {info.weights}")
     facts.append(f"stored as {info.stored_as}")
     yield "weights", ", ".join(facts)
-    given = info.preprocessing
-    part = f" of {given.crop_fraction:g} of the shorter side" if given.resize == "crop" else ""
-    yield (
-        "input",
-        f"{given.size_px} × {given.size_px} RGB, 0 to 255; {given.resize}{part}, {given.interpolation}; "
-        f"normalised in the network",
-    )
+    for step in numbered_steps(info.preprocessing):
+        label = "input" if step["step"] == 1 else ""
+        yield label, f"{step['step']}. {step['name']}: {step['text']}"
     if tasks.of(info.task).has_labels:
         yield "thresholds", listed([f"{each:.3g}" for each in info.thresholds], _MOST_NAMED)
-    if info.unknown_threshold is not None:
-        yield "unknown", f"above {info.unknown_threshold:.3g}"
+    if tasks.of(info.task).activation:
+        factors = [f"{each:.3g}" for each in info.temperatures]
+        none = "1" if info.format >= STATES_TEMPERATURES else "not stated in this format"
+        yield "temperature", listed(factors, _MOST_NAMED) or none
+    if tasks.of(info.task).has_class:
+        limit = info.unknown_threshold
+        yield "unknown", "no output for photos of no class" if limit is None else f"above {limit:.3g}"
     yield "made with", ", ".join(f"{name} {version}" for name, version in info.versions.items()) or "unknown"
     yield "format", str(info.format)

@@ -35,7 +35,7 @@ MAX_PIXELS: Final = 100_000_000
 MAX_JPEG_PIXELS: Final = 250_000_000
 """Largest JPEG that is decoded, in pixels at full scale."""
 
-_UPRIGHT: Final = {
+UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -44,8 +44,9 @@ _UPRIGHT: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+"""What makes a photo upright, by its EXIF orientation."""
 
-_SIDES_SWAPPED: Final = {_UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
+_SIDES_SWAPPED: Final = {UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Header:
     def stored_size(self) -> tuple[int, int]:
         """Width and height of the stored pixels, before the EXIF orientation is applied."""
         width, height = self.size
-        return (height, width) if _UPRIGHT.get(self.orientation) in _SIDES_SWAPPED else self.size
+        return (height, width) if UPRIGHT.get(self.orientation) in _SIDES_SWAPPED else self.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ def decode_photo(data: bytes, *, path: str, reduce_to_px: int | None = None) -> 
             image.load()
             header = _header(size, _orientation(image), format_name)
             profile = image.info.get("icc_profile") or b""
-            method = _UPRIGHT.get(header.orientation)
+            method = UPRIGHT.get(header.orientation)
             pixels = _to_rgb(image, path)
             upright = pixels if method is None else pixels.transpose(method)
             return Decoded(upright, header, format_name, profile, reduction)
@@ -179,7 +180,7 @@ def image_header(photo: Photo | bytes) -> Header:
 
 def _header(size: tuple[int, int], orientation: int, format_name: str) -> Header:
     # Pillow's TIFF reader has turned the size already.
-    is_turned = format_name != "TIFF" and _UPRIGHT.get(orientation) in _SIDES_SWAPPED
+    is_turned = format_name != "TIFF" and UPRIGHT.get(orientation) in _SIDES_SWAPPED
     return Header(size[::-1] if is_turned else size, orientation)
 
 
@@ -212,7 +213,7 @@ def _orientation(image: Image.Image) -> int:
         orientation = int(image.getexif().get(ExifTag.Orientation, 1))
     except Exception:  # damaged EXIF says nothing about the pixels
         return 1
-    return orientation if orientation in _UPRIGHT else 1
+    return orientation if orientation in UPRIGHT else 1
 
 
 def _to_rgb(image: Image.Image, path: str) -> Image.Image:

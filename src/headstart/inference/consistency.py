@@ -14,6 +14,7 @@ import onnxruntime
 
 from headstart import tasks
 from headstart.errors import DamagedFileError
+from headstart.images.steps import contradicts
 from headstart.inference.model_file import ModelInfo
 
 # The entry of a tensor that names another file for its values: field 1, 8 bytes, "location".
@@ -37,7 +38,9 @@ def refuse_contradictions(session: onnxruntime.InferenceSession, info: ModelInfo
         info: Its description.
         name: Name of the file in the error.
     """
-    problems = chain(_of_description(info), _of_inputs(session, info), _of_outputs(session, info))
+    problems = chain(
+        _of_description(info), _of_inputs(session, info), _of_outputs(session, info), _of_steps(session, info)
+    )
     problem = next(problems, None)
     if problem:
         raise DamagedFileError(
@@ -60,13 +63,25 @@ def _of_description(info: ModelInfo) -> Iterator[str]:
             "targets"
         )
     means, deviations = info.scale
-    numbers = (*means, *deviations, *info.thresholds)
+    numbers = (*means, *deviations, *info.thresholds, *info.temperatures)
     if not all(isinstance(each, (int, float)) and math.isfinite(each) for each in numbers):
-        yield "scale and thresholds must be finite numbers"
+        yield "scale, thresholds and temperatures must be finite numbers"
+    if info.temperatures and not (
+        len(info.temperatures) in (1, task.num_logits(len(info.class_names))) and min(info.temperatures) > 0
+    ):
+        yield f"temperatures is {list(info.temperatures)} for {len(info.class_names)} classes"
     if task.has_numbers and not len(means) == len(deviations) == len(info.targets):
         yield f"scale has {len(means)} means and {len(deviations)} deviations for {len(info.targets)} targets"
     if task.has_labels and len(info.thresholds) != len(info.class_names):
         yield f"there are {len(info.thresholds)} thresholds for {len(info.class_names)} classes"
+
+
+def _of_steps(session: onnxruntime.InferenceSession, info: ModelInfo) -> Iterator[str]:
+    """Yield what contradicts the description in the numbered steps of preprocessing."""
+    steps = session.get_modelmeta().custom_metadata_map.get("preprocessing")
+    # Files of older versions have none.
+    if steps is not None and contradicts(steps, info.preprocessing):
+        yield "its numbered steps of preprocessing are not those of its settings"
 
 
 def _of_inputs(session: onnxruntime.InferenceSession, info: ModelInfo) -> Iterator[str]:

@@ -19,16 +19,16 @@ from typing import Final
 from headstart import tasks
 from headstart.errors import ConfigError, DamagedFileError, HeadstartError, UsageError, shell_command
 from headstart.images.settings import Preprocessing
+from headstart.images.steps import steps_json
 from headstart.inference.self_test import SelfTest
 
-FORMAT: Final = 5
-"""Increased whenever an attribute is added to ``ModelInfo``, so that an older Headstart can report what it
-needs.
-"""
+FORMAT: Final = 6
+"""Increased with each new attribute of ``ModelInfo``, so that an older Headstart reports what it needs."""
+
+STATES_TEMPERATURES: Final = 6  # the first format that does
 
 PLACEHOLDER: Final = "0" * 64
 """Placeholder for ``"sha256"`` in the metadata of a safetensors file while the file is hashed."""
-
 
 HEAD: Final = ("head.weight", "head.bias")
 """Names of the tensors in a ``model.safetensors`` that contains only a head, without its backbone."""
@@ -36,8 +36,7 @@ HEAD: Final = ("head.weight", "head.bias")
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """The description in a model file. It contains no time, path or host name, so equal training gives equal
-    files.
+    """The description in a model file. It has no time, path or host name: equal training gives equal files.
 
     Attributes:
         task: Name of the task, such as ``"classification"``.
@@ -54,14 +53,14 @@ class ModelInfo:
         scale: Means and standard deviations of the numbers, by which the network's outputs are standardised.
         thresholds: Per-class decision threshold (several labels only): a photo has the class if its
             probability is at least this.
+        temperatures: What calibration divided the logits by, one or one per label; empty without it.
         unknown_threshold: A photo with a higher output ``unknown`` is of none of the classes; None without
             this output.
         groups: Digests of the groups of the training photos, ascending: see ``answers/groups.py``. Empty
             without groups, or if there are more than 1,000.
         num_groups: Number of these groups.
         stored_as: Type of the stored weights: ``"float32"``, or ``"float16"`` in a ``model-fp16.onnx``.
-        self_test: Inputs made from a seed and the outputs of this file for them; None in a file of weights
-            and in files of older versions.
+        self_test: Inputs from a seed and this file's outputs for them; None in a file of weights.
         versions: Versions of Python and of the packages that created the file, by name.
         format: Format number of this description.
     """
@@ -78,6 +77,7 @@ class ModelInfo:
     targets: tuple[str, ...] = ()
     scale: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     thresholds: tuple[float, ...] = ()
+    temperatures: tuple[float, ...] = ()
     unknown_threshold: float | None = None
     groups: tuple[str, ...] = ()
     num_groups: int = 0
@@ -101,6 +101,8 @@ class ModelInfo:
         fields = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
         fields |= {"preprocessing": self.preprocessing.to_dict(), "versions": dict(self.versions)}
         fields["self_test"] = self.self_test and self.self_test.to_dict()
+        if self.format < STATES_TEMPERATURES:
+            del fields["temperatures"]
         return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -123,7 +125,7 @@ class ModelInfo:
             if fields["task"] not in tasks.TASKS:
                 raise ValueError(f"task is {fields['task']!r}")
             fields["preprocessing"] = Preprocessing.from_dict(fields["preprocessing"])
-            for name in ("class_names", "targets", "thresholds", "stages", "groups"):
+            for name in ("class_names", "targets", "thresholds", "temperatures", "stages", "groups"):
                 fields[name] = tuple(fields.get(name, ()))
             mean, std = fields.get("scale", ((), ()))
             fields["scale"] = tuple(mean), tuple(std)
@@ -149,13 +151,14 @@ _HASH_KEY: Final = b"sha256"
 
 
 def seal_onnx(model: bytes, info: ModelInfo) -> bytes:
-    """Append a description and the checksum of all bytes before it to an ONNX file.
+    """Append steps of preprocessing, a description, and the checksum of all bytes before it to an ONNX file.
 
     Args:
         model: A serialised ONNX model, not sealed.
         info: Description to store in the file.
     """
-    described = model + _metadata_field(_INFO_KEY, info.to_json().encode())
+    steps = _metadata_field(b"preprocessing", steps_json(info.preprocessing).encode())
+    described = model + steps + _metadata_field(_INFO_KEY, info.to_json().encode())
     return described + _onnx_seal(described)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -217,6 +217,13 @@ def _temperatures(
         return (_temperature(logits, labels, fold, units, _weights(labels, tau)),)
     columns = [slice(k, k + 1) for k in range(logits.shape[1])]
     return tuple(_temperature(logits[:, k], labels[:, k], fold, units, None) for k in columns)
+
+
+def with_temperatures(info: ModelInfo, calibration: Calibration | None) -> ModelInfo:
+    """Return a description that states the temperatures, unless they are all 1."""
+    if calibration is None or not calibration.is_needed:
+        return info
+    return replace(info, temperatures=calibration.temperatures)
 
 
 def with_factors(model: bytes, factors: np.ndarray) -> bytes:

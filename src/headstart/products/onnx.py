@@ -14,6 +14,7 @@ from headstart.inference.run_self_test import seal_with_self_test
 from headstart.model.normalise import Normalise
 from headstart.model.spatial_head import upright
 from headstart.model.to_onnx import to_onnx
+from headstart.products.fixed_shapes import with_fixed_shapes
 from headstart.products.heat_map import with_heat_map
 from headstart.products.safetensors import load_network
 
@@ -87,4 +88,5 @@ def sealed_onnx(model: Path) -> bytes:
     """
     network, info = load_network(model)
     info = dataclasses.replace(info, unknown_threshold=None)
-    return seal_with_self_test(with_heat_map(onnx_graph(network, info), info).model, info)
+    graph = with_heat_map(onnx_graph(network, info), info).model
+    return seal_with_self_test(with_fixed_shapes(graph, info.preprocessing.size_px), info)

@@ -24,7 +24,8 @@ from headstart.inference.runtime import CPU, Provider, fastest_providers
 from headstart.model.stages_head import read_stages, settled
 from headstart.probe.photos import OutOfFold
 from headstart.probe.unknown_graph import with_unknown
-from headstart.products.calibration import Calibration, calibrate, with_factors
+from headstart.products.calibration import Calibration, calibrate, with_factors, with_temperatures
+from headstart.products.fixed_shapes import with_fixed_shapes
 from headstart.products.heat_map import with_heat_map
 from headstart.products.multiplied import multiply_outputs
 from headstart.products.onnx import onnx_graph
@@ -95,12 +96,12 @@ def finish(
     is_plain = is_solved and config.phases[0].augment == "none"
     unknown = _find_unknown(last, splits, outputs, answered if is_plain else None) if wanted else None
     graph, info = _with_unknown(graph, info, last, unknown)
-    is_calibrated = calibration is not None and calibration.is_needed
-    has_changed = bool(info.thresholds) or is_calibrated or info.unknown_threshold is not None
+    info = with_temperatures(info, calibration)
+    has_changed = bool(info.thresholds or info.temperatures) or info.unknown_threshold is not None
     if has_changed:
         info = with_thresholds(info, splits.val, outputs)
     heat_map = with_heat_map(graph, info)
-    model = seal_with_self_test(heat_map.model, info)
+    model = seal_with_self_test(with_fixed_shapes(heat_map.model, info.preprocessing.size_px), info)
     finished = Predictor.from_bytes(model, providers=providers)
     if isinstance(unknown, Unknown):
         unknown.refuse_disagreement(finished, is_on_cpu=providers == CPU)

@@ -35,7 +35,8 @@ from headstart.probe.assemble import assemble, describe, head_inputs
 from headstart.probe.photos import OutOfFold, SolvedPhotos, solve_photos
 from headstart.probe.unknown_graph import with_unknown
 from headstart.probe.weights import save_head
-from headstart.products.calibration import Calibration, calibrate
+from headstart.products.calibration import Calibration, calibrate, with_temperatures
+from headstart.products.fixed_shapes import with_fixed_shapes
 from headstart.products.heat_map import HeatMapOutput, with_heat_map
 from headstart.products.outputs import outputs_of_file, outputs_of_file_from_rows, with_thresholds
 from headstart.products.unknown import OutputsOf, Unknown, find_unknown, is_wanted
@@ -262,14 +263,14 @@ def _write_model(
         graph = assemble(backbone, head.weight, head.bias, info)
         val_outputs = outputs_of(graph, splits.val)
         info = with_thresholds(info, *_chosen_on(splits, val_outputs, out_of_fold))
-    of_file = partial(outputs_of, graph)
+    info, of_file = with_temperatures(info, calibration), partial(outputs_of, graph)
     unknown = _find_unknown(setup, features, splits, out_of_fold, val_outputs, folds, of_file)
     if isinstance(unknown, Unknown):
         graph = with_unknown(graph, ACTIVATIONS, unknown.score)
         info = replace(info, unknown_threshold=unknown.score.threshold)
     explained = with_heat_map(graph, info)
     save_head(run.path / "model.safetensors", backbone, head.weight, head.bias, info)
-    model = seal_with_self_test(explained.model, info)
+    model = seal_with_self_test(with_fixed_shapes(explained.model, info.preprocessing.size_px), info)
     predictor = Predictor.from_bytes(model, providers=CPU)
     photos = splits.val or splits.train
     step = math.ceil(len(photos) / _PARITY_PHOTOS)

@@ -18,18 +18,20 @@ import { HeadstartError, PhotoError } from './errors.js';
 import { readInfo } from './model-file.js';
 import { openPhoto } from './photo.js';
 import { preprocess } from './preprocess.js';
+import { failureOf } from './self-test.js';
 
 export { HeadstartError, PhotoError };
 
 /**
- * Load a model.
+ * Load a model, and run the self-test in its file (four inputs).
  *
  * @param {string | URL | Blob | ArrayBuffer | Uint8Array} source Address or content of a `model.onnx`.
  * @param {object} options
  * @param {object} options.ort The module onnxruntime-web. It computes with WebAssembly in one thread, which needs no
  *   special headers of the server.
  * @returns {Promise<Model>}
- * @throws {HeadstartError} The file cannot be fetched, is not a model of Headstart's, is damaged, or cannot be run.
+ * @throws {HeadstartError} The file cannot be fetched, is not a model of Headstart's, is damaged, cannot be run, or
+ *   fails its self-test: this browser computes something else than the model computed when it was written.
  */
 export async function loadModel(source, { ort } = {}) {
   if (!ort?.InferenceSession) {
@@ -40,11 +42,23 @@ export async function loadModel(source, { ort } = {}) {
   const bytes = await bytesOf(source);
   const info = await readInfo(bytes, name);
   ort.env.wasm.numThreads = 1;
+  let model;
+  let failure = '';
   try {
-    return new Model(await ort.InferenceSession.create(bytes, { executionProviders: ['wasm'] }), info, ort);
+    model = new Model(await ort.InferenceSession.create(bytes, { executionProviders: ['wasm'] }), info, ort);
+    if (info.self_test) failure = await failureOf(model); // older files have none
   } catch (error) {
+    await model?.close();
     throw new HeadstartError(`${name} is undamaged, but onnxruntime-web cannot run it: ${error.message}`);
   }
+  if (failure) {
+    await model.close();
+    throw new HeadstartError(
+      `${name} is refused: its outputs for the inputs of its self-test differ from those in the file: ${failure}; ` +
+        '0.001 is allowed. Try another version of onnxruntime-web, or verify the file: headstart verify',
+    );
+  }
+  return model;
 }
 
 /** A trained model. Create it with `loadModel`. */

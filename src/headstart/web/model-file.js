@@ -8,7 +8,7 @@
 
 import { HeadstartError } from './errors.js';
 
-const NEWEST_FORMAT = 5;
+const NEWEST_FORMAT = 6;
 const METADATA_PROPS = 14;
 const [VARINT, EIGHT_BYTES, LENGTH_DELIMITED, FOUR_BYTES] = [0, 1, 2, 5];
 
