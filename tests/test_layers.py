@@ -70,8 +70,8 @@ HOUSE = [*GROUND_FLOOR.split(), *UPPER_FLOOR.split()]
 WITHOUT_TORCH = {
     *("products/answers_csv", "products/calibration", "products/export", "products/finished"),
     *("products/half", "products/heat_map", "products/mean_blocks", "products/parity_with_run"),
-    *("products/outputs", "products/product", "products/report_html", "products/test_vector"),
-    "products/unknown",
+    *("products/outputs", "products/plain_photo", "products/product", "products/report_html"),
+    *("products/test_vector", "products/timm_card", "products/unknown"),
     *("training/by_folds", "training/solve_folds", "training/run/copied", "training/tools/folds"),
     *("training/choose", "training/findings", "training/floor", "training/ground", "training/hand_over"),
     *("training/probe_setup", "training/train"),

@@ -114,9 +114,10 @@ def _export_weights(folder: Path, to: ExportFormat, out: str | os.PathLike[str] 
     """Export what is made from ``model.safetensors``, with PyTorch."""
     weights, written = folder / "model.safetensors", folder / "model.onnx"
     if not weights.is_file():
-        alone = f" {written} alone does not hold the weights by name." if written.is_file() else ""
+        alone = f" {written} does not hold the weights by name." if written.is_file() else ""
         raise UsageError(
-            f"{folder} is not a folder with a model.safetensors in it. Name the folder of a finished run.{alone}"
+            f"{folder} is not a folder with a model.safetensors in it. Name the folder of a finished run."
+            f"{alone}"
         )
     info = info_of_safetensors(weights)
     refuse_to_build(weights, info)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Final
+from typing import Any, Final
 
 from headstart import tasks
 from headstart.columns import printable
@@ -45,7 +45,7 @@ from PIL import Image, ImageCms
 _NETWORK: Final = '''
 
 def load_network():
-    """Return the trained network. It takes (B, 3, SIZE, SIZE) as from ``prepare``; it gives (B, {outputs})."""
+    """Return the trained network, from (B, 3, SIZE, SIZE) as of ``prepare`` to (B, {outputs})."""
     net = {network}
     net.load_state_dict(torch.load(Path(__file__).with_name({weights!r}), weights_only=True))
     return net.eval()
@@ -83,16 +83,15 @@ _OF_NUMBERS: Final = """\
 """
 
 _OF_BOX: Final = """\
-    square, part, filled = square_of(path, SIZE, RESIZE, CROP_FRACTION, INTERPOLATION)
+    square, size, part, filled = square_of(path, SIZE, RESIZE, CROP_FRACTION, INTERPOLATION)
     outputs = net(normalised(square))[0]
-    (width, height), box = read_photo(path, SIZE)[1], []
-    for side, share in enumerate(torch.cat([
-        torch.minimum(outputs[:2], outputs[2:4]), torch.maximum(outputs[:2], outputs[2:4])
-    ]).clamp(0, 1).tolist()):
-        axis = side % 2
-        scale = (part[axis + 2] - part[axis]) / (filled[axis + 2] - filled[axis])
-        pixel = part[axis] + (share * SIZE - filled[axis]) * scale
-        box.append(min(max(pixel, 0), (width, height)[axis]))
+    low, high = torch.minimum(outputs[:2], outputs[2:4]), torch.maximum(outputs[:2], outputs[2:4])
+    box = []
+    for side, share in enumerate(torch.cat([low, high]).clamp(0, 1).tolist()):
+        begin, end = part[side % 2 :: 2]
+        left, right = filled[side % 2 :: 2]
+        pixel = begin + (share * SIZE - left) * (end - begin) / (right - left)
+        box.append(min(max(pixel, 0), size[side % 2]))
     probabilities = outputs[4:].softmax(0).tolist()
     return box, dict(sorted(zip(CLASSES, probabilities), key=lambda each: -each[1]))
 """
@@ -110,8 +109,8 @@ _SHOW_CLASSES: Final = """\
         print(f"{path}\\t{label}\\t{probability:.4f}")"""
 _SHOW_LABELS: Final = """\
         thresholds = dict(zip(CLASSES, THRESHOLDS))
-        labels = [f"{name} {each:.4f}" for name, each in predict(net, path).items() if each >= thresholds[name]]
-        print(path, *labels, sep="\\t")"""
+        found = {name: each for name, each in predict(net, path).items() if each >= thresholds[name]}
+        print(path, *(f"{name} {each:.4f}" for name, each in found.items()), sep="\\t")"""
 _SHOW_NUMBERS: Final = """\
         print(path, *(f"{name} {number:.6g}" for name, number in predict(net, path).items()), sep="\\t")"""
 _SHOW_BOX: Final = """\
@@ -150,7 +149,7 @@ def script(info: ModelInfo, weights: str, name: str) -> str:
 def _settings(info: ModelInfo) -> str:
     """Return the constants of the model."""
     settings = info.preprocessing
-    constants = {
+    constants: dict[str, Any] = {
         "SIZE": settings.size_px,
         "RESIZE": settings.resize,
         "CROP_FRACTION": settings.crop_fraction,

@@ -26,11 +26,11 @@ MODES = {"RGB": "RGB ", "L": "GRAY", "CMYK": "CMYK"}  # mode of pixels -> colour
 
 def square_of(
     path: str, size: int, resize: str, crop_fraction: float, interpolation: str
-) -> tuple[Image.Image, Box, Box]:
+) -> tuple[Image.Image, tuple[int, int], Box, Box]:
     """Return a photo as a square of the network's size.
 
-    Also returns the part of the photo that it shows, in pixels of the photo, and the rectangle of the square
-    that this part fills.
+    Also returns width and height of the photo; the part of it that the square shows, in pixels of the photo;
+    and the rectangle of the square that this part fills.
     """
     shorter_side = size / (crop_fraction if resize == "crop" else 1)
     image, (width, height) = read_photo(path, math.ceil(2 * shorter_side))
@@ -51,7 +51,7 @@ def square_of(
     square.paste(content, (left, top))
     x, y = width / image.width, height / image.height  # a JPEG may have been decoded at a smaller scale
     part = (part[0] * x, part[1] * y, part[2] * x, part[3] * y)
-    return square, part, (left, top, left + columns, top + rows)
+    return square, (width, height), part, (left, top, left + columns, top + rows)
 
 
 def read_photo(path: str, shorter_side: int) -> tuple[Image.Image, tuple[int, int]]:

@@ -42,8 +42,5 @@ def write_pth(model: Path, out: Path) -> tuple[str, Path]:
     write_whole(out, memory.getvalue())
     write_whole(path, script(info, out.name, path.name))
     lines = native_lines(resolve(info.backbone), info.num_outputs, path=str(out))
-    name = printable(path.name)
-    return (
-        f"{lines}\n# The script beside it also prepares photos as in training: python {name} PHOTO...\n",
-        path,
-    )
+    hint = f"# The script beside it also prepares photos: python {printable(path.name)} PHOTO..."
+    return f"{lines}\n{hint}\n", path

@@ -33,6 +33,15 @@ names = net.pretrained_cfg["label_names"]
 {end}
 """
 
+_RESIZING: Final = {
+    "crop": [
+        "timm resizes to whole pixels and then crops whole pixels; Headstart does both in one step, so the "
+        "part that is seen may be shifted by less than a pixel."
+    ],
+    "pad": ["timm fills the borders with the mean colour of the pretraining; Headstart with grey, 128."],
+    "squash": [],
+}
+
 _NUMBERS: Final = "print(dict(zip(names, outputs.tolist())))"
 _LABELS: Final = "print(dict(zip(names, outputs.sigmoid().tolist())))"
 _CLASSES: Final = """\
@@ -94,7 +103,7 @@ def _outputs(info: ModelInfo) -> Iterator[str]:
     """Yield what the outputs mean, and what of the run's model.onnx they lack."""
     task = tasks.of(info.task)
     if task.has_numbers:
-        yield "The outputs are the numbers in their own units: mean and standard deviation are in the weights."
+        yield "The outputs are the numbers in their own units: their scale is part of the weights."
         return
     way = "sigmoid" if task.has_labels else "softmax"
     yield (
@@ -127,8 +136,8 @@ def _licence(info: ModelInfo) -> str:
     if info.licence:
         return f"Licence of the pretrained weights, as their publisher states it: {_code(info.licence)}."
     return (
-        "The source of the pretrained weights states no licence. Ask where they come from before you pass the "
-        "model on."
+        "The source of the pretrained weights states no licence. Ask where they come from before you pass "
+        "the model on."
     )
 
 
@@ -144,22 +153,15 @@ def _preprocessing(info: ModelInfo) -> str:
     """Return how timm's transform differs from Headstart's preprocessing."""
     differences = [
         "timm's transform does not turn photos upright. `ImageOps.exif_transpose` above does.",
-        '`convert("RGB")` drops transparency, where Headstart puts photos on white, and ignores ICC profiles, '
-        "where Headstart converts to sRGB. Grey photos of 16 bits are clipped.",
+        '`convert("RGB")` drops transparency, where Headstart puts photos on white, and ignores ICC '
+        "profiles, where Headstart converts to sRGB. Grey photos of 16 bits are clipped.",
         "Headstart decodes large JPEG files at a reduced scale.",
-        {
-            "crop": "timm resizes to whole pixels and then crops whole pixels; Headstart does both in one step, "
-            "so the part that is seen may be shifted by less than a pixel.",
-            "pad": "timm fills the borders with the mean colour of the pretraining; Headstart with grey, 128.",
-            "squash": "",
-        }[info.preprocessing.resize],
+        *_RESIZING[info.preprocessing.resize],
     ]
-    return "Answers differ slightly from those of the run's `model.onnx`:\n\n" + _listing(
-        filter(None, differences)
-    )
+    return f"Answers differ slightly from those of the run's `model.onnx`:\n\n{_listing(differences)}"
 
 
-def _listing(items: Iterator[str] | Sequence[str] | filter[str]) -> str:
+def _listing(items: Sequence[str]) -> str:
     return "\n".join(f"- {item}" for item in items)
 
 

@@ -80,9 +80,9 @@ def _refuse(model: Path, info: ModelInfo, backbone: Backbone) -> None:
     """Raise ``UsageError`` if timm has no place for the network or what it predicts."""
     if backbone.library != "timm":
         raise UsageError(
-            f"{model} holds a network of torchvision, {info.backbone}, which timm cannot load. Export it with "
-            f"--to pth or --to onnx, or train a network of timm: --backbone timm/NAME (headstart backbones "
-            f"lists some)."
+            f"{model} holds a network of torchvision, {info.backbone}, which timm cannot load. Export it "
+            f"with --to pth or --to onnx, or train a network of timm: --backbone timm/NAME (headstart "
+            f"backbones lists some)."
         )
     if tasks.of(info.task).has_box:
         raise UsageError(
