@@ -43,8 +43,8 @@ def refuse_other_outputs(network: nn.Module, info: ModelInfo, model: Path) -> No
         shown = ", ".join(f"{name} by {each:.2g}" for name, each in wrong.items())
         raise ParityError(
             f"The network in {model.parent} does not compute what {model.name} beside it computes. Outputs "
-            f"for the inputs of its self-test differ: {shown}; {TOLERANCE:g} is allowed. Nothing was written. "
-            f"Either the two files belong to different runs; or timm or torchvision builds the network in "
+            f"for the inputs of its self-test differ: {shown}; {TOLERANCE:g} is allowed. Nothing was written."
+            f" Either the two files belong to different runs; or timm or torchvision builds the network in "
             f"another way than when it was trained, so install the versions that metrics.json names; or only "
             f"{model.name} is calibrated (is_in_weights in metrics.json)."
         )

@@ -50,7 +50,7 @@ print(names[probabilities.argmax()], probabilities.max().item())"""
 
 
 def lines_of(info: ModelInfo, folder: str) -> str:
-    """Return Python lines of plain timm that load a folder and predict ``photo.jpg``."""
+    """Return Python lines of plain timm that load a folder and predict a photo."""
     task = tasks.of(info.task)
     end = _NUMBERS if task.has_numbers else _LABELS if task.has_labels else _CLASSES
     return _LINES.format(source=f"local-dir:{folder}", end=end)
