@@ -150,7 +150,7 @@ def _limits(info: ModelInfo) -> Iterator[str]:
 
 
 def _preprocessing(info: ModelInfo) -> str:
-    """Return how timm's transform differs from Headstart's preprocessing."""
+    """Return how timm's transform differs from Headstart's preprocessing: see docs/measurements.md."""
     differences = [
         "timm's transform does not turn photos upright. `ImageOps.exif_transpose` above does.",
         '`convert("RGB")` drops transparency, where Headstart puts photos on white, and ignores ICC '
@@ -158,7 +158,11 @@ def _preprocessing(info: ModelInfo) -> str:
         "Headstart decodes large JPEG files at a reduced scale.",
         *_RESIZING[info.preprocessing.resize],
     ]
-    return f"Answers differ slightly from those of the run's `model.onnx`:\n\n{_listing(differences)}"
+    return (
+        "timm's transform gives other pixels than Headstart, so answers differ from those of `model.onnx` in "
+        "the run folder. Of another model and 223 photos, probabilities differed by 0.008 on average and by "
+        f"0.12 at most. The reasons:\n\n{_listing(differences)}"
+    )
 
 
 def _listing(items: Sequence[str]) -> str:
