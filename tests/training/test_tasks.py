@@ -247,7 +247,7 @@ def test_the_weights_give_the_same_network_again(
 def test_a_state_dict_is_written_where_the_native_network_has_a_place_for_the_head(
     runs: dict[str, hs.TrainResult], tmp_path: Path
 ) -> None:
-    lines = write_pth(runs["regression"].path / "model.safetensors", tmp_path / "numbers.pth")
+    lines, _ = write_pth(runs["regression"].path / "model.safetensors", tmp_path / "numbers.pth")
     assert "num_classes=2" in lines  # outputs, though there are no classes
     network = torch.load(tmp_path / "numbers.pth", weights_only=True)
     assert network["fc.weight"].shape == (2, 96)

@@ -20,6 +20,7 @@ class ExportFormat(StrEnum):
     ONNX = "onnx"
     ONNX_FP16 = "onnx-fp16"
     PTH = "pth"
+    TIMM = "timm"
     TEST_VECTOR = "test-vector"
 
 
@@ -45,13 +46,13 @@ def backbones(
 
 
 def export(
-    model: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    model: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the model file in it.")],
     to: Annotated[ExportFormat, typer.Option(help="Format to write.")],
     out: Annotated[
         Path | None,
         option(
-            "File to write; of a test vector, a new folder.",
-            "model.onnx, model-fp16.onnx, model.pth or test-vector in the run folder",
+            "File to write; of timm and a test vector, a new folder.",
+            "model.onnx, model-fp16.onnx, model.pth, timm or test-vector in the run folder",
         ),
     ] = None,
     photo: Annotated[
@@ -59,11 +60,16 @@ def export(
         option("Photo of a test vector.", "one that is made from a seed", metavar="IMAGE"),
     ] = None,
 ) -> None:
-    """Write a trained model in another format. For pth, also prints code that loads it without Headstart.
+    """Write a trained model in another format. For pth and timm, also prints code that loads it.
+
+    pth is a state dict in the names of torchvision or timm. Beside it, a script predicts photos without
+    Headstart, with the same pixels and answers. timm is a folder that timm and the Hugging Face Hub can load,
+    with a model card: of networks of timm that predict classes or numbers. Both need a head in the place of
+    the network's own: train with --head linear. Both are compared with model.onnx before they are written.
 
     A test vector is a folder with a photo, its pixels at network size and the model's outputs as plain files,
     to check programs in other languages. onnx-fp16 is model.onnx with weights in 16 bits, half the size;
-    everything is still computed in 32 bits. onnx and pth need headstart[train].
+    everything is still computed in 32 bits. onnx, pth and timm need headstart[train].
 
     ONNX files are compared with the run on its validation photos, if they are on this machine. Prints the
     largest difference and every changed answer.
@@ -75,7 +81,8 @@ def export(
         print(exported.parity_text)
     elif exported.path.suffix == ".onnx":
         print("headstart: not compared: the run's validation photos are not here", file=sys.stderr)
-    print(f"Written: {exported.path}", file=sys.stderr)
+    for path in filter(None, (exported.path, exported.script)):
+        print(f"Written: {path}", file=sys.stderr)
 
 
 def verify(

@@ -168,18 +168,21 @@ def native_lines(backbone: Backbone, num_classes: int, path: str = "model.pth") 
         num_classes: Number of outputs of its head.
         path: A file written by ``torch.save(network.state_dict(), path)``.
     """
-    if backbone.library == "timm":
-        network = f"timm.create_model({backbone.timm_name!r}, num_classes={num_classes})"
-    else:
-        options = {"num_classes": num_classes} | _torchvision_options(backbone)
-        arguments = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        network = f"torchvision.models.{backbone.name}({arguments})"
     return (
         f"import torch, {backbone.library}\n\n"
-        f"net = {network}\n"
+        f"net = {native_network(backbone, num_classes)}\n"
         f"net.load_state_dict(torch.load({path!r}, weights_only=True))\n"
         "net.eval()\n"
     )
+
+
+def native_network(backbone: Backbone, num_classes: int) -> str:
+    """Return the expression that builds the native network for a number of classes, without weights."""
+    if backbone.library == "timm":
+        return f"timm.create_model({backbone.timm_name!r}, num_classes={num_classes})"
+    options = {"num_classes": num_classes} | _torchvision_options(backbone)
+    arguments = ", ".join(f"{name}={value!r}" for name, value in options.items())
+    return f"torchvision.models.{backbone.name}({arguments})"
 
 
 def listed() -> list[Backbone]:

@@ -26,7 +26,7 @@ from headstart.inference.run_self_test import seal_with_self_test
 from headstart.products.parity_with_run import parity_text, parity_with_run
 from headstart.products.test_vector import write_test_vector
 
-ExportFormat: TypeAlias = Literal["onnx", "onnx-fp16", "pth", "test-vector"]
+ExportFormat: TypeAlias = Literal["onnx", "onnx-fp16", "pth", "timm", "test-vector"]
 FORMATS: Final[tuple[str, ...]] = get_args(ExportFormat)
 """What a trained model can be written as."""
 
@@ -36,15 +36,17 @@ class Exported:
     """A file that a trained model was written to. It is shown as its path and the lines that load it.
 
     Attributes:
-        path: The file; of a test vector, its folder.
-        usage: Lines of Python that load a pth without Headstart and prepare an image for it; else empty.
+        path: The file; of timm and a test vector, the folder.
+        usage: Of pth and timm, lines of Python that load the network without Headstart; else empty.
         parity: Of ONNX files: how far the answers for the run's validation photos are from those of the run;
             None if the photos are not on this machine.
+        script: Of pth, the script beside it, which predicts photos without Headstart; else None.
     """
 
     path: Path
     usage: str = ""
     parity: Agreement | None = None
+    script: Path | None = None
 
     @property
     def parity_text(self) -> str:
@@ -52,12 +54,14 @@ class Exported:
         return "" if self.parity is None else parity_text(self.parity)
 
     def __repr__(self) -> str:
-        return "\n".join(filter(None, [f"Written: {self.path}", self.usage, self.parity_text]))
+        written = [f"Written: {path}" for path in (self.path, self.script) if path is not None]
+        return "\n".join(filter(None, [*written, self.usage, self.parity_text]))
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""
         code = f"<pre>{html.escape(self.usage)}</pre>" if self.usage else ""
-        return f"<p>Written: {html.escape(str(self.path))}</p>{code}"
+        written = [html.escape(f"Written: {path}") for path in (self.path, self.script) if path is not None]
+        return "".join(f"<p>{line}</p>" for line in written) + code
 
 
 def export(
@@ -67,17 +71,20 @@ def export(
     *,
     photo: str | os.PathLike[str] | None = None,
 ) -> Exported:
-    """Write the trained model of a run in another form. ``onnx`` and ``pth`` need PyTorch.
+    """Write the trained model of a run in another form. ``onnx``, ``pth`` and ``timm`` need PyTorch.
 
     Args:
-        run: A run folder, or what ``load`` returned for one.
+        run: A run folder, a model file in it, or what ``load`` returned for one.
         to: ``"onnx"`` for a ``model.onnx`` as training writes it; ``"onnx-fp16"`` for one with weights in
             16 bits, half the size, which computes in 32 bits as before; ``"pth"`` for a state dict in the
-            names of the backbone's library; ``"test-vector"`` for a folder with a photo, its pixels at
-            network size and the outputs of ``model.onnx``, to check programs in other languages.
+            names of the backbone's library, and a script that predicts photos with it; ``"timm"`` for a
+            folder that timm and the Hugging Face Hub can load, of networks of timm; ``"test-vector"`` for a
+            folder with a photo, its pixels at network size and the outputs of ``model.onnx``, to check
+            programs in other languages.
         out: The file to write; by default ``model.onnx``, ``model-fp16.onnx`` or ``model.pth`` in the run
-            folder. A file that is there is replaced where it was named, or is a model of Headstart's. Of a
-            test vector, the folder: new or empty, by default ``test-vector`` in the run folder.
+            folder. A file that is there is replaced where it was named, or is a model of Headstart's. Of timm
+            and a test vector, the folder: new or empty, by default ``timm`` or ``test-vector`` in the run
+            folder.
         photo: The photo of a test vector; by default one that is made from a seed.
 
     Raises:
@@ -87,7 +94,8 @@ def export(
         MissingPackageError: PyTorch is not installed.
         DamagedFileError: The run's model is not as it was written.
         ParityError: The answers of an ONNX file for the run's validation photos differ from those of the run
-            by more than 0.03 (``onnx-fp16``) or 0.001. Nothing is written.
+            by more than 0.03 (``onnx-fp16``) or 0.001; or a pth or timm network does not compute what
+            ``model.onnx`` computes. Nothing is written.
     """
     if to not in FORMATS:
         allowed = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
@@ -99,24 +107,36 @@ def export(
     folder = _folder_of(run)
     if to == "onnx-fp16":
         return _export_half(load(folder), folder, out)
+    return _export_weights(folder, to, out)
+
+
+def _export_weights(folder: Path, to: ExportFormat, out: str | os.PathLike[str] | None) -> Exported:
+    """Export what is made from ``model.safetensors``, with PyTorch."""
     weights, written = folder / "model.safetensors", folder / "model.onnx"
     if not weights.is_file():
+        alone = f" {written} does not hold the weights by name." if written.is_file() else ""
         raise UsageError(
             f"{folder} is not a folder with a model.safetensors in it. Name the folder of a finished run."
+            f"{alone}"
         )
     info = info_of_safetensors(weights)
     refuse_to_build(weights, info)
-    if to == "pth":
+    if to in ("pth", "timm"):
         refuse_native(weights, info)
     otherwise = f"{written} needs no PyTorch: use it, or copy it, as it is." if written.is_file() else ""
     with requires_extra("train", "The command export", otherwise):
         from headstart.products.onnx import sealed_onnx
         from headstart.products.pth import write_pth
+        from headstart.products.timm_folder import write_timm
 
+    if to == "timm":
+        into = folder / "timm" if out is None else given_path(out, "out", "the folder to write")
+        return Exported(into, write_timm(folder, into))
     path = _file(folder, to, out)
     refuse_to_write(path, EXPORTS)
     if to == "pth":
-        return Exported(path, write_pth(weights, path))
+        usage, script = write_pth(weights, path)
+        return Exported(path, usage, script=script)
     return _write_with_parity(sealed_onnx(weights), folder, path)
 
 
@@ -169,7 +189,8 @@ def _export_test_vector(
 def _folder_of(run: Predictor | str | os.PathLike[str]) -> Path:
     """Return the run folder of a trained model."""
     if not isinstance(run, Predictor):
-        return given_path(run, "run", "a run folder, or what headstart.load returned for one")
+        path = given_path(run, "run", "a run folder, or what headstart.load returned for one")
+        return path.parent if path.suffix in (".onnx", ".safetensors") and path.is_file() else path
     if run.path is None:
         raise UsageError("The model was opened from its content, so its run is unknown. Name the run folder.")
     return Path(run.path).parent

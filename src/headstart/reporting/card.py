@@ -14,6 +14,7 @@ from headstart.config.checking import settings_of
 from headstart.config.phase import PhaseConfig
 from headstart.config.phases import RECIPES
 from headstart.errors import shell_command
+from headstart.inference.model_file import ModelInfo
 from headstart.reporting.contents import Contents
 from headstart.reporting.markup import (
     Content,
@@ -46,7 +47,7 @@ def section_of_card(contents: Contents) -> Html:
         scrolling("The model", facts),
         _phases(contents),
         element("h3", "Known limits"),
-        listing(_limits(contents)),
+        listing(limits_of_model(contents.info)),
         element("h3", "To train it again"),
         _repeat(contents),
     )
@@ -153,9 +154,8 @@ def _cells(phase: PhaseConfig, num_epochs: int) -> list[Content]:
     return [printable(str(phase.unfreeze)), f"{num_epochs} of {phase.epochs}", rate, augment]
 
 
-def _limits(contents: Contents) -> Iterator[str]:
+def limits_of_model(info: ModelInfo) -> Iterator[str]:
     """Yield what is known to limit the model, whatever its scores are."""
-    info = contents.info
     size_px = info.preprocessing.size_px
     yield (
         "The scores hold for photos like those that were scored: from the same cameras, places and seasons. "

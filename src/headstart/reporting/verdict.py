@@ -36,6 +36,11 @@ def verdict(contents: Contents) -> Html:
     )
 
 
+def sentence_of(contents: Contents) -> str:
+    """Return the score with its interval in one sentence."""
+    return _sentence(contents, estimates_of(contents.scored, contents.info).overall[contents.main_score])
+
+
 def _sentence(contents: Contents, score: Estimate) -> str:
     """Return the score with its interval in one sentence."""
     task, answers, scores = tasks.of(contents.info.task), contents.scored, contents.scores
