@@ -21,6 +21,7 @@ class ExportFormat(StrEnum):
     ONNX_FP16 = "onnx-fp16"
     PTH = "pth"
     TEST_VECTOR = "test-vector"
+    WEB = "web"
 
 
 def inspect(

@@ -25,8 +25,9 @@ from headstart.inference.predictor import Predictor, load
 from headstart.inference.run_self_test import seal_with_self_test
 from headstart.products.parity_with_run import parity_text, parity_with_run
 from headstart.products.test_vector import write_test_vector
+from headstart.products.web_folder import write_web_folder
 
-ExportFormat: TypeAlias = Literal["onnx", "onnx-fp16", "pth", "test-vector"]
+ExportFormat: TypeAlias = Literal["onnx", "onnx-fp16", "pth", "test-vector", "web"]
 FORMATS: Final[tuple[str, ...]] = get_args(ExportFormat)
 """What a trained model can be written as."""
 
@@ -94,6 +95,8 @@ def export(
         raise ConfigError(f"to is {to!r}; it must be {allowed}.{did_you_mean(to, FORMATS)}")
     if to == "test-vector":
         return _export_test_vector(run, out, photo)
+    if to == "web" and photo is None:
+        return _export_web_folder(run, out)
     if photo is not None:
         raise UsageError(f"photo is for a test vector; to is {to!r}. Remove it, or set to='test-vector'.")
     folder = _folder_of(run)
@@ -163,6 +166,15 @@ def _export_test_vector(
     folder = default if out is None else given_path(out, "out", "the folder to write")
     given = None if photo is None else Photo(os.fspath(given_path(photo, "photo", "a photo")))
     write_test_vector(predictor, folder, given)
+    return Exported(folder)
+
+
+def _export_web_folder(
+    run: Predictor | str | os.PathLike[str], out: str | os.PathLike[str] | None
+) -> Exported:
+    predictor = run if isinstance(run, Predictor) else load(run)
+    folder = _folder_of(predictor) / "web" if out is None else given_path(out, "out", "the folder to write")
+    write_web_folder(predictor, folder)
     return Exported(folder)
 
 

@@ -14,8 +14,7 @@ import onnxruntime
 from PIL import Image
 from PIL import __version__ as pillow_version
 
-from headstart.errors import UsageError
-from headstart.files import write_whole
+from headstart.files import make_new_folder, write_whole
 from headstart.images.decode import decode_photo
 from headstart.images.photo import Photo
 from headstart.images.preprocess import preprocess
@@ -71,19 +70,9 @@ def write_test_vector(predictor: Predictor, folder: Path, photo: Photo | None = 
         "model.json": _json(json.loads(info.to_json())),
     }
     files["README.md"] = _readme(photo_name, is_made=photo is None, info=info, outputs=outputs)
-    _refuse_unless_empty(folder)
-    folder.mkdir(exist_ok=True)
+    make_new_folder(folder)
     for name, text in files.items():
         write_whole(folder / name, text)
-
-
-def _refuse_unless_empty(folder: Path) -> None:
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UsageError(f"{folder} already exists. Delete it, or name another folder with --out FOLDER.")
-    if not folder.parent.is_dir():
-        raise UsageError(
-            f"Cannot write {folder}: the folder {folder.parent} does not exist. Create it, or name another."
-        )
 
 
 def _made_photo() -> Image.Image:

@@ -1,0 +1,75 @@
+"""A folder that any web server can offer: a page that predicts photos on the visitor's device."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from headstart.files import make_new_folder, write_whole
+from headstart.inference.predictor import Predictor
+from headstart.products.web_runtime import web_runtime
+
+_OF_SERVER: Final = "http.js"
+_LOCAL: Final = ("local.js", "worker.js", "service-worker.js")
+_POLICY: Final = {
+    # Of the page: WebAssembly may be compiled, and workers started.
+    "script-src 'self'": "script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'",
+}
+
+
+def page_files() -> dict[str, bytes]:
+    """Return the files of the page that a server of Headstart's offers, by name."""
+    found = _package_files("page")
+    found["back-end.js"] = found.pop(_OF_SERVER)
+    return {name: content for name, content in found.items() if name not in _LOCAL}
+
+
+def write_web_folder(predictor: Predictor, folder: Path) -> None:
+    """Write a page with a model, for any web server and any path on it.
+
+    Args:
+        predictor: A model that was loaded from a file.
+        folder: Created if it does not exist; it must be empty.
+
+    Raises:
+        UsageError: The folder is not empty, or is a file; or onnxruntime-web cannot be fetched.
+        FileWriteError: The files cannot be written.
+    """
+    assert predictor.path is not None
+    found = _package_files("page")
+    del found[_OF_SERVER]
+    found["back-end.js"] = found.pop("local.js")
+    page = found["index.html"].decode()
+    for strict, local in _POLICY.items():
+        assert strict in page
+        page = page.replace(strict, local)
+    found["index.html"] = page.encode()
+    found |= {f"headstart-web/{name}": content for name, content in _package_files("web").items()}
+    found |= {f"onnxruntime-web/{name}": content for name, content in web_runtime().items()}
+    found["model.onnx"] = Path(predictor.path).read_bytes()
+    found["files.js"] = _listed(found)
+    make_new_folder(folder)
+    for name in ("headstart-web", "onnxruntime-web"):
+        (folder / name).mkdir()
+    for name, content in found.items():
+        write_whole(folder / name, content)
+
+
+def _listed(found: dict[str, bytes]) -> bytes:
+    """Return the script that names the files to keep, and a version that changes with any of them."""
+    version = hashlib.sha256()
+    for name, content in sorted(found.items()):
+        version.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
+    names = ["./", *sorted(name for name in found if name != "service-worker.js")]
+    listed = {"version": version.hexdigest()[:16], "names": names}
+    return f"self.FILES = {json.dumps(listed)};\n".encode()
+
+
+def _package_files(name: str) -> dict[str, bytes]:
+    """Return the scripts, styles and pages of a folder of this package, by name."""
+    folder = files("headstart") / name
+    suffixes = (".js", ".html", ".css", ".svg")
+    return {each.name: each.read_bytes() for each in folder.iterdir() if each.name.endswith(suffixes)}
