@@ -71,7 +71,7 @@ WITHOUT_TORCH = {
     *("products/answers_csv", "products/calibration", "products/export", "products/finished"),
     *("products/half", "products/heat_map", "products/mean_blocks", "products/parity_with_run"),
     *("products/outputs", "products/product", "products/report_html", "products/test_vector"),
-    "products/unknown",
+    *("products/new_folder", "products/unknown", "products/web_folder", "products/web_runtime"),
     *("training/by_folds", "training/solve_folds", "training/run/copied", "training/tools/folds"),
     *("training/choose", "training/findings", "training/floor", "training/ground", "training/hand_over"),
     *("training/probe_setup", "training/train"),

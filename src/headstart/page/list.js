@@ -80,8 +80,8 @@ export class List {
     return make(
       'div',
       { class: 'filters' },
-      make('label', {}, say('filter'), ' ', kind),
-      make('label', {}, say('search'), ' ', search),
+      make('span', {}, make('label', { htmlFor: kind.id }, say('filter')), ' ', kind),
+      make('span', {}, make('label', { htmlFor: search.id }, say('search')), ' ', search),
       button(say('csv'), this.#save),
     );
   }

@@ -44,7 +44,6 @@ const TEXTS = {
     sure: 'sure',
     waiting: 'waiting',
     noneShort: 'none of these?',
-    error: 'no answer',
     filter: 'Show',
     filterAll: 'all photos',
     filterDoubt: 'doubtful photos (less than 80 % sure)',
@@ -54,8 +53,6 @@ const TEXTS = {
     caption: ({ shown, all }) => `${shown} of ${all} photos. Select a column to sort by it, and a photo to see it.`,
     more: ({ count }) => `Show ${count} more`,
     csv: 'Save as CSV',
-    ascending: 'ascending',
-    descending: 'descending',
     about: 'About this model',
     aboutTask: 'Task',
     aboutClasses: 'Classes',
@@ -115,7 +112,6 @@ const TEXTS = {
     sure: '确定',
     waiting: '等待中',
     noneShort: '不属于任何类别？',
-    error: '没有结果',
     filter: '显示',
     filterAll: '全部照片',
     filterDoubt: '存疑的照片(把握低于 80%)',
@@ -125,8 +121,6 @@ const TEXTS = {
     caption: ({ shown, all }) => `共 ${all} 张照片，显示 ${shown} 张。点击列名可以排序，点击照片可以查看。`,
     more: ({ count }) => `再显示 ${count} 张`,
     csv: '保存为 CSV',
-    ascending: '升序',
-    descending: '降序',
     about: '关于这个模型',
     aboutTask: '任务',
     aboutClasses: '类别',
@@ -170,6 +164,3 @@ export const percent = (value) =>
 
 /** Return a predicted number with as many digits as say something. */
 export const number = (value) => new Intl.NumberFormat(language, { maximumSignificantDigits: 4 }).format(value);
-
-export const languages = Object.keys(TEXTS);
-export const texts = TEXTS;

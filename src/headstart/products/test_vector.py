@@ -14,13 +14,14 @@ import onnxruntime
 from PIL import Image
 from PIL import __version__ as pillow_version
 
-from headstart.files import make_new_folder, write_whole
+from headstart.files import write_whole
 from headstart.images.decode import decode_photo
 from headstart.images.photo import Photo
 from headstart.images.preprocess import preprocess
 from headstart.inference.model_file import ModelInfo, open_onnx
 from headstart.inference.predictor import Predictor
 from headstart.inference.runtime import CPU, open_session
+from headstart.products.new_folder import make_new_folder
 
 # Neither square nor of even sides, so that rounding errors in crops show.
 _WIDTH_PX: Final = 321

@@ -8,8 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from headstart.files import make_new_folder, write_whole
+from headstart.files import write_whole
 from headstart.inference.predictor import Predictor
+from headstart.products.new_folder import make_new_folder
 from headstart.products.web_runtime import web_runtime
 
 _OF_SERVER: Final = "http.js"

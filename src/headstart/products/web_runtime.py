@@ -9,9 +9,10 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from importlib.resources import files
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from headstart.environment import own_cache
@@ -28,36 +29,50 @@ _SILENT_SECONDS: Final = 60
 def web_runtime() -> dict[str, bytes]:
     """Return the three files of onnxruntime-web by name: 11 MB, MIT.
 
-    The package (20 MB) is fetched once and kept in Headstart's cache. npm is asked if it is installed, which knows the
-    user's registry; otherwise npm's own registry. Its SHA-512 must be that of ``web/package-lock.json``.
+    Raises:
+        UsageError: The package (20 MB) cannot be fetched; the message says how to put it into place.
+    """
+    return npm_files(_PACKAGE, *pinned(), [f"dist/{name}" for name in _NEEDED])
+
+
+def npm_files(package: str, version: str, digest: str, names: Sequence[str]) -> dict[str, bytes]:
+    """Return files of a package of npm's registry, by their name without its folder.
+
+    The package is fetched once and kept in Headstart's cache. npm is asked if it is installed, as it knows
+    the user's registry; otherwise npm's own registry.
+
+    Args:
+        package: Its name.
+        version: Its version.
+        digest: The SHA-512 that it must have, in base64.
+        names: Paths in the package.
 
     Raises:
         UsageError: The package cannot be fetched; the message says how to put it into place.
     """
-    version, digest = pinned()
-    name = f"{_PACKAGE}-{version}.tgz"
+    archive = f"{package}-{version}.tgz"
     cache = own_cache()
-    kept = None if cache is None else cache / "npm" / name
+    kept = None if cache is None else cache / "npm" / archive
     if kept is not None and kept.is_file() and _digest(content := kept.read_bytes()) == digest:
-        return _unpacked(content)
+        return _unpacked(content, names)
     reasons = []
     for fetch in (_by_npm, _by_http):
         try:
-            content = fetch(version)
+            content = fetch(package, version)
         except _NotFetchedError as error:
             reasons.append(str(error))
             continue
         if _digest(content) != digest:
-            reasons.append("what arrived has another SHA-512 than package-lock.json demands")
+            reasons.append("what arrived does not have the SHA-512 that is demanded")
             continue
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)
             write_whole(kept, content)
-        return _unpacked(content)
-    where = "" if kept is None else f", and copy {name} to {kept}"
+        return _unpacked(content, names)
+    where = "" if kept is None else f", and copy {archive} to {kept}"
     raise UsageError(
-        f"A page needs {_PACKAGE} {version}, which cannot be fetched: {'; '.join(reasons)}. On a computer with "
-        f"a connection, run npm pack {_PACKAGE}@{version}{where}."
+        f"A page needs {package} {version}, which cannot be fetched: {'; '.join(reasons)}. On a computer "
+        f"with a connection, run npm pack {package}@{version}{where}."
     )
 
 
@@ -72,12 +87,12 @@ class _NotFetchedError(Exception):
     """The package did not arrive; the message says why."""
 
 
-def _by_npm(version: str) -> bytes:
+def _by_npm(package: str, version: str) -> bytes:
     npm = shutil.which("npm")
     if npm is None:
         raise _NotFetchedError("npm is not installed")
     with tempfile.TemporaryDirectory() as folder:
-        command = [npm, "pack", f"{_PACKAGE}@{version}", "--silent", "--ignore-scripts"]
+        command = [npm, "pack", f"{package}@{version}", "--silent", "--ignore-scripts"]
         try:
             subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=_SECONDS)
             return next(Path(folder).glob("*.tgz")).read_bytes()
@@ -85,11 +100,11 @@ def _by_npm(version: str) -> bytes:
             raise _NotFetchedError("npm pack does not find it") from error
 
 
-def _by_http(version: str) -> bytes:
+def _by_http(package: str, version: str) -> bytes:
     import urllib.error
     import urllib.request
 
-    address = f"{_REGISTRY}/{_PACKAGE}/-/{_PACKAGE}-{version}.tgz"
+    address = f"{_REGISTRY}/{package}/-/{package}-{version}.tgz"
     try:
         with urllib.request.urlopen(address, timeout=_SILENT_SECONDS) as response:
             content: bytes = response.read()
@@ -102,7 +117,7 @@ def _digest(content: bytes) -> str:
     return base64.b64encode(hashlib.sha512(content).digest()).decode()
 
 
-def _unpacked(package: bytes) -> dict[str, bytes]:
-    with tarfile.open(fileobj=BytesIO(package)) as archive:
-        found = {name: archive.extractfile(f"package/dist/{name}") for name in _NEEDED}
-        return {name: file.read() for name, file in found.items() if file is not None}
+def _unpacked(content: bytes, names: Sequence[str]) -> dict[str, bytes]:
+    with tarfile.open(fileobj=BytesIO(content)) as archive:
+        found = {name: archive.extractfile(f"package/{name}") for name in names}
+        return {PurePosixPath(name).name: file.read() for name, file in found.items() if file is not None}
