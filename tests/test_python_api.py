@@ -253,6 +253,7 @@ def test_a_predictor_is_exported_from_the_folder_of_its_run(result: hs.TrainResu
 
 def test_an_unknown_format_gets_the_nearest(result: hs.TrainResult) -> None:
     with pytest.raises(
-        hs.ConfigError, match=r"'pht'; it must be onnx, onnx-fp16, pth or test-vector\. Did you mean 'pth'"
+        hs.ConfigError,
+        match=r"'pht'; it must be onnx, onnx-fp16, pth, test-vector or web\. Did you mean 'pth'",
     ):
         hs.export(result.path, "pht")  # type: ignore[arg-type]

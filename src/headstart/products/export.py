@@ -37,7 +37,7 @@ class Exported:
     """A file that a trained model was written to. It is shown as its path and the lines that load it.
 
     Attributes:
-        path: The file; of a test vector, its folder.
+        path: The file; of a test vector and a page, the folder.
         usage: Lines of Python that load a pth without Headstart and prepare an image for it; else empty.
         parity: Of ONNX files: how far the answers for the run's validation photos are from those of the run;
             None if the photos are not on this machine.
@@ -74,16 +74,18 @@ def export(
         run: A run folder, or what ``load`` returned for one.
         to: ``"onnx"`` for a ``model.onnx`` as training writes it; ``"onnx-fp16"`` for one with weights in
             16 bits, half the size, which computes in 32 bits as before; ``"pth"`` for a state dict in the
-            names of the backbone's library; ``"test-vector"`` for a folder with a photo, its pixels at
+            names of the backbone's library; ``"web"`` for a folder with a page that predicts photos on the
+            visitor's device, for any web server; ``"test-vector"`` for a folder with a photo, its pixels at
             network size and the outputs of ``model.onnx``, to check programs in other languages.
         out: The file to write; by default ``model.onnx``, ``model-fp16.onnx`` or ``model.pth`` in the run
             folder. A file that is there is replaced where it was named, or is a model of Headstart's. Of a
-            test vector, the folder: new or empty, by default ``test-vector`` in the run folder.
+            test vector and a page, the folder: new or empty, by default ``test-vector`` or ``web`` in the
+            run folder.
         photo: The photo of a test vector; by default one that is made from a seed.
 
     Raises:
         UsageError: There is no such run, its network cannot be written in this form, ``out`` must not be
-            replaced, or there is a photo but no test vector.
+            replaced, there is a photo but no test vector, or onnxruntime-web cannot be fetched for a page.
         ImageError: The photo cannot be read.
         MissingPackageError: PyTorch is not installed.
         DamagedFileError: The run's model is not as it was written.
