@@ -69,7 +69,7 @@ def site(exported: Path) -> Iterator[str]:
 
 @pytest.fixture
 def page(browser: Browser, site: str) -> Iterator[Page]:
-    """The page, open and ready. Anything that is logged as an error, or asked of another place, fails the test."""
+    """The page, open and ready. An error in its log, or a request to another place, fails the test."""
     context = browser.new_context(locale="en-US", accept_downloads=True)
     with context:
         opened = context.new_page()

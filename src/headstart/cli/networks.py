@@ -63,9 +63,10 @@ def export(
     """Write a trained model in another format. For pth, also prints code that loads it without Headstart.
 
     A test vector is a folder with a photo, its pixels at network size and the model's outputs as plain files,
-    to check programs in other languages. web is a folder that any web server can offer: a page that predicts
-    photos on the visitor's device, with onnxruntime-web, which is fetched from npm once. onnx-fp16 is model.onnx with weights in 16 bits, half the size;
-    everything is still computed in 32 bits. onnx and pth need headstart[train].
+    to check programs in other languages. web is a page that predicts photos on the visitor's device, a folder
+    for any web server; it needs onnxruntime-web, which is fetched from npm once. onnx-fp16 is model.onnx with
+    weights in 16 bits, half the size; everything is still computed in 32 bits. onnx and pth need
+    headstart[train].
 
     ONNX files are compared with the run on its validation photos, if they are on this machine. Prints the
     largest difference and every changed answer.

@@ -97,10 +97,10 @@ def export(
         raise ConfigError(f"to is {to!r}; it must be {allowed}.{did_you_mean(to, FORMATS)}")
     if to == "test-vector":
         return _export_test_vector(run, out, photo)
-    if to == "web" and photo is None:
-        return _export_web_folder(run, out)
     if photo is not None:
         raise UsageError(f"photo is for a test vector; to is {to!r}. Remove it, or set to='test-vector'.")
+    if to == "web":
+        return _export_web_folder(run, out)
     folder = _folder_of(run)
     if to == "onnx-fp16":
         return _export_half(load(folder), folder, out)
