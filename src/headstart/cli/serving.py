@@ -9,58 +9,76 @@ import typer
 
 import headstart
 
+_Models = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="MODEL ...",
+        help="Run folders or model.onnx files, each as PATH or NAME=PATH. The first is the default.",
+    ),
+]
+_Host = Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0 for all.")]
+_Port = Annotated[int, typer.Option(metavar="NUMBER", help="Port to listen on; 0 for a free one.")]
+_TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="File with the token that clients must send. Needed on addresses that other machines reach. "
+        "[default: the variable HEADSTART_TOKEN]",
+        show_default=False,
+    ),
+]
+_NoToken = Annotated[
+    bool, typer.Option("--no-token", help="Let everybody who reaches the address use the models.")
+]
+_Queue = Annotated[
+    int, typer.Option(metavar="NUMBER", help="Most waiting photos. Beyond it, the answer is 503.")
+]
+_MaxPhotos = Annotated[int, typer.Option(metavar="NUMBER", help="Most photos of a request.")]
+_MaxMb = Annotated[int, typer.Option(metavar="MB", help="Largest body of a request.")]
+_MaxMegapixels = Annotated[int, typer.Option(metavar="NUMBER", help="Largest photo.")]
+_MaxSeconds = Annotated[
+    int, typer.Option(metavar="SECONDS", help="Most time for the body of a request to arrive.")
+]
+_AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Name of this service in the header Host, besides addresses and localhost. Repeatable; * allows "
+        "any.",
+    ),
+]
+_AllowOrigin = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ORIGIN",
+        help="Origin of pages on other hosts that may use the service, such as https://example.com. "
+        "Repeatable.",
+    ),
+]
+_RootPath = Annotated[
+    str,
+    typer.Option(
+        metavar="PATH",
+        help="Path of the service behind a proxy, such as /photos. [default: none]",
+        show_default=False,
+    ),
+]
+
 
 def serve(
-    models: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="MODEL ...",
-            help="Run folders or model.onnx files, each as PATH or NAME=PATH. The first is the default.",
-        ),
-    ],
-    host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0 for all.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="NUMBER", help="Port to listen on; 0 for a free one.")] = 8000,
-    token_file: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="File with the token that clients must send. Needed on addresses that other machines reach. "
-            "[default: the variable HEADSTART_TOKEN]",
-        ),
-    ] = None,
-    no_token: Annotated[
-        bool, typer.Option("--no-token", help="Let everybody who reaches the address use the models.")
-    ] = False,
-    queue: Annotated[
-        int, typer.Option(metavar="NUMBER", help="Most waiting photos. Beyond it, the answer is 503.")
-    ] = 64,
-    max_photos: Annotated[int, typer.Option(metavar="NUMBER", help="Most photos of a request.")] = 32,
-    max_mb: Annotated[int, typer.Option(metavar="MB", help="Largest body of a request.")] = 64,
-    max_megapixels: Annotated[int, typer.Option(metavar="NUMBER", help="Largest photo.")] = 100,
-    max_seconds: Annotated[
-        int, typer.Option(metavar="SECONDS", help="Most time for the body of a request to arrive.")
-    ] = 60,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Name of this service in the header Host, besides addresses and localhost. Repeatable; * "
-            "allows any.",
-        ),
-    ] = None,
-    allow_origin: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ORIGIN",
-            help="Origin of pages on other hosts that may use the service, such as https://example.com. "
-            "Repeatable.",
-        ),
-    ] = None,
-    root_path: Annotated[
-        str, typer.Option(metavar="PATH", help="Path of the service behind a proxy, such as /photos.")
-    ] = "",
+    models: _Models,
+    host: _Host = "127.0.0.1",
+    port: _Port = 8000,
+    token_file: _TokenFile = None,
+    no_token: _NoToken = False,
+    queue: _Queue = 64,
+    max_photos: _MaxPhotos = 32,
+    max_mb: _MaxMb = 64,
+    max_megapixels: _MaxMegapixels = 100,
+    max_seconds: _MaxSeconds = 60,
+    allow_host: _AllowHost = None,
+    allow_origin: _AllowOrigin = None,
+    root_path: _RootPath = "",
 ) -> None:
     """Serve models over HTTP. Stop with Ctrl+C or SIGTERM; requests that have begun are answered.
 

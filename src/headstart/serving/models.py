@@ -100,7 +100,7 @@ def load_served(name: str, path: Path) -> Served:
 
 
 def prove(served: Served) -> None:
-    """Run the self-test of a model, and warm it up with a photo, so that the first request is not slow.
+    """Run the self-test of a model, and warm it up with a photo.
 
     Raises:
         DamagedFileError: The outputs differ from those in the file, or the model cannot be run.

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Final
+from typing import Final
 
 from headstart.cores import num_cores
 from headstart.serving.problems import Problem
@@ -100,14 +100,19 @@ async def unless_gone(results: Sequence[asyncio.Future[bytes]], gone: Awaitable[
     Raises:
         ClientGone: The client has gone.
     """
-    all_results = asyncio.gather(*results)
     watch = asyncio.ensure_future(gone)
-    either: set[asyncio.Future[Any]] = {all_results, watch}
+    watch.add_done_callback(lambda _: _cancel(results))
     try:
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if all_results.done():
-            return all_results.result()
-        raise ClientGone
+        return [await each for each in results]
+    except asyncio.CancelledError:
+        if watch.done() and not watch.cancelled():
+            raise ClientGone from None
+        raise  # the service is being stopped
     finally:
         watch.cancel()
-        all_results.cancel()  # and all that it waits for
+        _cancel(results)
+
+
+def _cancel(results: Sequence[asyncio.Future[bytes]]) -> None:
+    for each in results:
+        each.cancel()
