@@ -36,6 +36,7 @@ findings
 neighbours
 recommendation
 reporting
+serving
 """
 UPPER_FLOOR = """
 model

@@ -62,7 +62,7 @@ def load(path: str | os.PathLike[str], *, views: int = 1) -> Predictor:
             ``views`` is not allowed.
         DamagedFileError: The checksum of the file is wrong.
     """
-    file = _model_in(given_path(path, "path", "a run folder, or of its model.onnx"))
+    file = model_in(given_path(path, "path", "a run folder, or of its model.onnx"))
     return Predictor(*open_onnx(file), path=os.fspath(file), views=views)
 
 
@@ -181,19 +181,31 @@ class Predictor:
         return list(self.predict_iter(cast("Iterable[PhotoLike]", collection), top_k=top_k, explain=explain))
 
     def predict_iter(
-        self, photos: Iterable[PhotoLike], *, top_k: int | None = None, explain: bool = False
+        self,
+        photos: Iterable[PhotoLike],
+        *,
+        top_k: int | None = None,
+        explain: bool = False,
+        workers: int | None = None,
     ) -> Iterator[Prediction]:
         """Predict photos one by one, as ``predict`` does.
 
         Only a few photos are in memory at any time, so the number of photos is not limited.
+
+        Args:
+            photos: As in ``predict``.
+            top_k: As in ``predict``.
+            explain: As in ``predict``.
+            workers: Number of threads; 0 predicts in the caller's thread, for programs that have threads of
+                their own; by default one per core, plus one.
         """
         if top_k is not None and top_k < 1:
             raise UsageError(f"top_k is {top_k}; it must be at least 1.")
         if not explain:
-            rows = self._run(self._outputs, photos)
+            rows = self._run(self._outputs, photos, workers)
             return (self._prediction(photo, row, top_k) for photo, row in rows)
         refuse_to_explain(self._heat_map_size, self.views)
-        rows = self._run([*self._outputs, HEAT_MAP, HEAT_MAP_SHARE], photos)
+        rows = self._run([*self._outputs, HEAT_MAP, HEAT_MAP_SHARE], photos, workers)
         return (self._explained(photo, row, top_k) for photo, row in rows)
 
     def predict_proba(self, photos: PhotoLike | Iterable[PhotoLike]) -> np.ndarray:
@@ -247,7 +259,9 @@ class Predictor:
         seed = self.info.self_test.seed if self.info.self_test else SEED
         return outputs_of(self._session, seed, self.info.preprocessing.size_px)
 
-    def _run(self, outputs: Sequence[str], photos: Iterable[PhotoLike]) -> Iterator[tuple[Photo, Row]]:
+    def _run(
+        self, outputs: Sequence[str], photos: Iterable[PhotoLike], workers: int | None = None
+    ) -> Iterator[tuple[Photo, Row]]:
         """Yield each photo with its outputs of these names, one after the other."""
 
         def compute(pixels: np.ndarray) -> np.ndarray:
@@ -261,7 +275,9 @@ class Predictor:
         mean = partial(np.mean, axis=1)
         mean_of = dict.fromkeys(self._all_outputs, mean) | {"logits": tasks.of(self.info.task).mean_of_logits}
 
-        return map_images(as_photos(photos), self._pixels, compute, batch_size=self._batch_size)
+        return map_images(
+            as_photos(photos), self._pixels, compute, batch_size=self._batch_size, workers=workers
+        )
 
     def _pixels(self, photo: Photo) -> np.ndarray:
         """Return the views of a photo as pixels, (V, H, W, 3)."""
@@ -311,7 +327,7 @@ def _crops_of(number: int, info: ModelInfo) -> tuple[View, ...]:
     return _CROPS[number]
 
 
-def _model_in(path: Path) -> Path:
+def model_in(path: Path) -> Path:
     """Return the path of the model file in a run folder, or the path itself if it is a file."""
     if path.is_file():
         return path
