@@ -20,6 +20,7 @@ charts
 cores
 environment
 files
+package_files
 config
 images
 records

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -19,6 +23,8 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 import headstart as hs
+from colours import INFO, colours_model
+from headstart.inference.model_file import seal_onnx
 from headstart.products.web_runtime import npm_files
 
 pytestmark = pytest.mark.browser
@@ -61,10 +67,33 @@ def exported(demo_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(scope="module")
-def site(exported: Path) -> Iterator[str]:
-    with served(exported) as address:
-        yield f"{address}apps/weather/"
+@contextmanager
+def service(*arguments: object, token: str | None = None) -> Iterator[str]:
+    """Start ``headstart serve`` and yield its address."""
+    command = [sys.executable, "-m", "headstart", "serve", *map(str, arguments), "--port", "0"]
+    environment = os.environ | ({"HEADSTART_TOKEN": token} if token else {})
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        try:
+            assert process.stderr
+            said = process.stderr.readline()
+            found = re.search(r"http://\S+(?=\. Stop)", said)
+            assert found, said
+            yield f"{found[0]}/"
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="module", params=["web folder", "service"])
+def site(request: pytest.FixtureRequest, exported: Path, demo_run: Path) -> Iterator[str]:
+    """Address of a page: of a web folder, and of a service behind a path of its own."""
+    if request.param == "service":
+        with service(demo_run, "--root-path", "/apps/photos") as address:
+            yield address
+    else:
+        with served(exported) as address:
+            yield f"{address}apps/weather/"
 
 
 @pytest.fixture
@@ -279,11 +308,56 @@ def test_a_damaged_model_is_refused_in_a_sentence(browser: Browser, exported: Pa
         expect(page.get_by_role("alert")).to_contain_text("is damaged", timeout=SECONDS_MS)
 
 
-def test_a_format_that_the_browser_cannot_decode_is_one_photo_without_an_answer(
-    page: Page, photos: list[Path], tmp_path: Path
+def test_a_scan_is_answered_by_the_service_only_and_displayed_by_neither(
+    page: Page, photos: list[Path], tmp_path: Path, site: str
 ) -> None:
     with Image.open(photos[0]) as image:
         image.save(tmp_path / "scan.tif")
     page.set_input_files("#files", tmp_path / "scan.tif")
-    expect(page.locator(".message.is-error")).to_contain_text("save it as JPEG or PNG", timeout=SECONDS_MS)
     expect(page.locator(".no-picture")).to_be_visible()
+    if "apps/weather" in site:
+        wanted = "save it as JPEG or PNG"
+        expect(page.locator(".message.is-error")).to_contain_text(wanted, timeout=SECONDS_MS)
+    else:
+        expect(page.locator(".bars li")).not_to_have_count(0, timeout=SECONDS_MS)
+
+
+def test_a_token_is_asked_for_and_never_in_an_address(
+    browser: Browser, demo_run: Path, photos: list[Path]
+) -> None:
+    with service(demo_run, token="open-sesame") as address, browser.new_context(locale="en-US") as context:
+        page = context.new_page()
+        asked: list[str] = []
+        context.on("request", lambda request: asked.append(request.url))
+        page.goto(address)
+        for token, is_right in (("wrong", False), ("open-sesame", True)):
+            page.get_by_label("Token").fill(token)
+            page.keyboard.press("Enter")
+            if is_right:
+                expect(page.locator("#knows")).not_to_be_empty(timeout=SECONDS_MS)
+            else:
+                expect(page.locator("#token-wrong")).to_be_visible()
+        page.set_input_files("#files", photos[0])
+        wait_for(page, 1)
+        page.reload()  # the tab has the token
+        expect(page.locator("#knows")).not_to_be_empty(timeout=SECONDS_MS)
+        assert any("predict" in url for url in asked)
+        assert not [url for url in asked if "sesame" in url or "wrong" in url]
+        assert "sesame" not in page.url
+
+
+def test_several_models_can_be_chosen_from(
+    browser: Browser, demo_run: Path, photos: list[Path], tmp_path: Path
+) -> None:
+    colours = tmp_path / "colours.onnx"
+    colours.write_bytes(seal_onnx(colours_model(), INFO))
+    with service(demo_run, colours) as address, browser.new_context(locale="en-US") as context:
+        page = context.new_page()
+        page.goto(address)
+        page.set_input_files("#files", photos[0])
+        wait_for(page, 1)
+        first = page.locator(".answer").inner_text()
+        page.locator("#model").select_option("colours")
+        expect(page.locator("h1")).to_contain_text("colours")
+        expect(page.locator(".answer")).not_to_have_text(first, timeout=SECONDS_MS)
+        assert page.locator(".answer").inner_text() in INFO.class_names

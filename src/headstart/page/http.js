@@ -32,7 +32,7 @@ export async function connect() {
     classNames: each.class_names ?? [],
     targets: each.targets ?? [],
     sha256: each.sha256,
-    hasHeatMap: each.heat_map ?? false,
+    hasHeatMap: each.has_heat_maps,
   }));
 }
 

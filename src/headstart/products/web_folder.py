@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 from headstart.files import write_whole
 from headstart.inference.predictor import Predictor
+from headstart.package_files import package_files
 from headstart.products.new_folder import make_new_folder
 from headstart.products.web_runtime import web_runtime
 
-_OF_SERVER: Final = "http.js"
-_LOCAL: Final = ("local.js", "worker.js", "service-worker.js")
 _POLICY: Final = {
     # Of the page: WebAssembly may be compiled, and workers started.
     "script-src 'self'": "script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'",
 }
-
-
-def page_files() -> dict[str, bytes]:
-    """Return the files of the page that a server of Headstart's offers, by name."""
-    found = _package_files("page")
-    found["back-end.js"] = found.pop(_OF_SERVER)
-    return {name: content for name, content in found.items() if name not in _LOCAL}
 
 
 def write_web_folder(predictor: Predictor, folder: Path) -> None:
@@ -40,15 +31,15 @@ def write_web_folder(predictor: Predictor, folder: Path) -> None:
         FileWriteError: The files cannot be written.
     """
     assert predictor.path is not None
-    found = _package_files("page")
-    del found[_OF_SERVER]
+    found = package_files("page")
+    del found["http.js"]
     found["back-end.js"] = found.pop("local.js")
     page = found["index.html"].decode()
     for strict, local in _POLICY.items():
         assert strict in page
         page = page.replace(strict, local)
     found["index.html"] = page.encode()
-    found |= {f"headstart-web/{name}": content for name, content in _package_files("web").items()}
+    found |= {f"headstart-web/{name}": content for name, content in package_files("web").items()}
     found |= {f"onnxruntime-web/{name}": content for name, content in web_runtime().items()}
     found["model.onnx"] = Path(predictor.path).read_bytes()
     found["files.js"] = _listed(found)
@@ -67,10 +58,3 @@ def _listed(found: dict[str, bytes]) -> bytes:
     names = ["./", *sorted(name for name in found if name != "service-worker.js")]
     listed = {"version": version.hexdigest()[:16], "names": names}
     return f"self.FILES = {json.dumps(listed)};\n".encode()
-
-
-def _package_files(name: str) -> dict[str, bytes]:
-    """Return the scripts, styles and pages of a folder of this package, by name."""
-    folder = files("headstart") / name
-    suffixes = (".js", ".html", ".css", ".svg")
-    return {each.name: each.read_bytes() for each in folder.iterdir() if each.name.endswith(suffixes)}

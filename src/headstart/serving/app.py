@@ -23,6 +23,7 @@ from headstart.serving.guard import GONE, Guard
 from headstart.serving.log import Log
 from headstart.serving.metrics import CONTENT_TYPE, Metrics
 from headstart.serving.models import Models, Served
+from headstart.serving.page import Page
 from headstart.serving.problems import Problem
 from headstart.serving.settings import ServeSettings
 from headstart.serving.uploads import Memory, clean, read_uploads
@@ -165,9 +166,11 @@ class Service:
         for error in (HTTPException, RequestValidationError, Problem, Exception):
             app.exception_handler(error)(_as_problem)
         app.exception_handler(ClientGone)(_to_nobody)
-        paths = frozenset({*app.openapi()["paths"], "/openapi.json", "/"})
-        # The place of a page: mount its files at STATIC and answer / with its HTML, before the guard.
-        return Guard(app, self.settings, paths, self.metrics, self._log)
+        paths = frozenset({*app.openapi()["paths"], "/openapi.json"})
+        page = Page()
+        for path in page.paths:
+            app.get(path, include_in_schema=False)(page.answer)
+        return Guard(app, self.settings, paths, page.paths, self.metrics, self._log)
 
     def _tell_of_model(self, served: Served, error: HeadstartError | None) -> None:
         self.metrics.model_file(served.name, "taken" if error is None else "refused")

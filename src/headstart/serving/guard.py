@@ -23,14 +23,6 @@ from headstart.serving.work import ClientGone
 PUBLIC: Final = ("/healthz", "/readyz")
 """Paths that need no token and may be requested under any name of the host."""
 
-OF_THE_PAGE: Final = ("/", "/favicon.ico")
-"""Paths that need no token, because a browser loads the page before anybody can type one. They and everything
-under ``STATIC`` must not contain anything private.
-"""
-
-STATIC: Final = "/static/"
-"""Files of the page."""
-
 GONE: Final = 499
 """Status of requests whose client has gone; it is only logged and counted."""
 
@@ -46,14 +38,22 @@ class Guard:
         app: The application behind it.
         settings: Hosts, origins, token.
         paths: Paths of the application, by which requests are counted.
+        page: Paths of the page's files. They need no token, because a browser loads the page before anybody
+            can type one, and must not contain anything private.
         metrics: Counts requests and errors.
         log: Gets a line for each request.
     """
 
     def __init__(
-        self, app: ASGIApp, settings: ServeSettings, paths: frozenset[str], metrics: Metrics, log: Log
+        self,
+        app: ASGIApp,
+        settings: ServeSettings,
+        paths: frozenset[str],
+        page: frozenset[str],
+        metrics: Metrics,
+        log: Log,
     ) -> None:
-        self._app, self._settings, self._paths = app, settings, paths
+        self._app, self._settings, self._paths, self._page = app, settings, paths, page
         self._metrics, self._log = metrics, log
         self._token = settings.token.encode() if settings.token is not None else None
 
@@ -65,7 +65,9 @@ class Guard:
         path = scope["path"] = self._path(scope["path"])
         try:
             self._admit(exchange, path)
-            if exchange.is_preflight:
+            if path == "":  # addresses in the page are relative to the folder
+                await exchange.answer(308, b"", {"Location": f"{self._settings.root_path}/"})
+            elif exchange.is_preflight:
                 await exchange.answer(204, b"", {"Access-Control-Max-Age": "600"})
             else:
                 await self._app(scope, exchange.receive, exchange.send)
@@ -89,7 +91,7 @@ class Guard:
         """Return a path without the prefix of a proxy, whether the proxy has removed it or not."""
         root = self._settings.root_path
         if root and (path == root or path.startswith(f"{root}/")):
-            return path[len(root) :] or "/"
+            return path[len(root) :]
         return path
 
     def _admit(self, exchange: _Exchange, path: str) -> None:
@@ -114,8 +116,7 @@ class Guard:
             if exchange.is_preflight:  # browsers send it without the token
                 return
         exchange.is_preflight = False
-        is_open = path in OF_THE_PAGE or path.startswith(STATIC)
-        if self._token is not None and not is_open:
+        if self._token is not None and path not in self._page:
             scheme, _, given = exchange.header(b"authorization").partition(" ")
             is_right = hmac.compare_digest(given.strip().encode("latin-1"), self._token)
             if scheme.lower() != "bearer" or not is_right:
@@ -140,7 +141,7 @@ class Guard:
 
     def _tell(self, exchange: _Exchange, path: str) -> None:
         seconds = time.perf_counter() - exchange.begun
-        shown = path if path in self._paths else "static" if path.startswith(STATIC) else "other"
+        shown = path if path in self._paths else "page" if path in self._page else "other"
         status = exchange.status or GONE
         self._metrics.request(shown, exchange.method, status, seconds)
         if exchange.code is not None:
