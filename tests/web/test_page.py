@@ -332,15 +332,15 @@ def test_a_token_is_asked_for_and_never_in_an_address(
     browser: Browser, demo_run: Path, photos: list[Path]
 ) -> None:
     with (
-        service(demo_run, token="open-sesame-open-sesame") as address,
+        service(demo_run, token="open-sesame-8f2c11aa") as address,
         browser.new_context(locale="en-US") as context,
     ):
         page = context.new_page()
         asked: list[str] = []
         context.on("request", lambda request: asked.append(request.url))
         page.goto(address)
-        for token, is_right in (("wrong", False), ("open-sesame-open-sesame", True)):
-            page.get_by_label("Token").fill(token)
+        for token, is_right in (("wrong", False), ("open-sesame-8f2c11aa", True)):
+            page.get_by_role("textbox", name="Token").fill(token)
             page.keyboard.press("Enter")
             if is_right:
                 expect(page.locator("#knows")).not_to_be_empty(timeout=SECONDS_MS)
