@@ -79,9 +79,7 @@ def main() -> None:
     good = count - bad
     rate, reference = good / seconds, (before[0] + after[0]) / 2
     own_ms, reference_ms = used / max(1, good) * 1000, (before[1] + after[1]) / 2
-    print(
-        f"predictor  {before[0]:.1f} and {after[0]:.1f} photos/s, {reference_ms:.2f} ms of processor time each"
-    )
+    print(f"predictor  {before[0]:.1f} and {after[0]:.1f} photos/s, {reference_ms:.2f} ms of processor time")
     print(f"service    {rate:.1f} photos/s, {own_ms:.2f} ms; {good} with 200, {bad} others, {broken} failed")
     print(f"rate {rate / reference:.2f}, processor time {own_ms / reference_ms:.2f} of the predictor's")
     limit = 1.5 * given.connections / max(rate, 1e-9) * 1000

@@ -64,6 +64,7 @@ def test_several_photos_are_answered_in_their_order_and_a_bad_one_is_one_error(s
         (("POST", "/v1/predict", {"content": b""}), 422, "no_photo"),
         (("POST", "/v1/predict", {"content": b"no photo"}), 422, "unreadable_photo"),
         (("POST", "/v1/predict", {"files": {"image": jpeg()}}), 422, "invalid_field"),
+        (("POST", "/v1/predict", {"files": {"photo": (None, jpeg())}}), 422, "invalid_field"),
         (("POST", "/v1/predict?top_k=0", {"content": jpeg()}), 422, "invalid_parameter"),
         (("POST", "/v1/predict?topk=1", {"content": jpeg()}), 422, "invalid_parameter"),
         (("POST", "/v1/predict?model=other", {"content": jpeg()}), 404, "unknown_model"),
