@@ -68,9 +68,8 @@ def main() -> None:
     given = parser.parse_args()
     photos = sorted(given.photos.rglob("*.jpg"))
     photos = photos[:: max(1, len(photos) // given.most)][: given.most]
-    print(
-        f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-    )
+    print(f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores")
+    print(f"load of the machine: {os.getloadavg()[0]:.1f}")
     before = alone(given.run, photos, given.seconds)
     with server(given.run) as (process, url):
         used = processor_seconds(process.pid)
@@ -80,12 +79,8 @@ def main() -> None:
     good = count - bad
     rate, reference = good / seconds, (before[0] + after[0]) / 2
     own_ms, reference_ms = used / max(1, good) * 1000, (before[1] + after[1]) / 2
-    print(
-        f"predictor  {before[0]:6.1f} and {after[0]:6.1f} photos/s, {reference_ms:5.2f} ms of processor time each"
-    )
-    print(
-        f"service    {rate:6.1f} photos/s, {own_ms:5.2f} ms; {good} with status 200, {bad} others, {broken} failed"
-    )
+    print(f"predictor  {before[0]:.1f} and {after[0]:.1f} photos/s, {reference_ms:.2f} ms of processor time")
+    print(f"service    {rate:.1f} photos/s, {own_ms:.2f} ms; {good} with 200, {bad} others, {broken} failed")
     print(f"rate {rate / reference:.2f}, processor time {own_ms / reference_ms:.2f} of the predictor's")
     limit = 1.5 * given.connections / max(rate, 1e-9) * 1000
     print(f"latency    p50 {p50:.0f} ms, p99 {p99:.0f} ms; 1.5 x connections / rate: {limit:.0f} ms")
@@ -126,7 +121,7 @@ def ready(process: subprocess.Popen[str], log: int) -> str:
 def load(
     url: str, photos: list[Path], seconds: int, connections: int
 ) -> tuple[int, int, int, float, float, float]:
-    """Return requests, those without status 200, failed connections, seconds, and latencies in milliseconds."""
+    """Return requests, those without status 200, failed connections, seconds, and two latencies in ms."""
     with tempfile.TemporaryDirectory() as folder:
         names, script = Path(folder, "photos.txt"), Path(folder, "load.lua")
         names.write_text("".join(f"{path.absolute()}\n" for path in photos))

@@ -166,7 +166,14 @@ class Service:
         for error in (HTTPException, RequestValidationError, Problem, Exception):
             app.exception_handler(error)(_as_problem)
         app.exception_handler(ClientGone)(_to_nobody)
-        paths = frozenset({*app.openapi()["paths"], "/openapi.json"})
+        description = app.openapi()  # made once
+        schemas.complete(
+            description,
+            [each.name for each in self.models.all()],
+            heat_maps=any(each.predictor.explains for each in self.models.all()),
+            token=self.settings.token is not None,
+        )
+        paths = frozenset({*description["paths"], "/openapi.json"})
         page = Page()
         for path in page.paths:
             app.get(path, include_in_schema=False)(page.answer)

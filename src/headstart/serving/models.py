@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from PIL import Image
 
-from headstart.errors import DamagedFileError, HeadstartError, UsageError, did_you_mean
+from headstart.errors import DamagedFileError, HeadstartError, UsageError, did_you_mean, shell_command
 from headstart.inference.model_file import open_onnx
 from headstart.inference.predictor import Predictor, model_in
 from headstart.inference.self_test import TOLERANCE, differences
@@ -122,8 +122,8 @@ def prove(served: Served) -> None:
         wrong = [name for name, each in found.items() if not each <= TOLERANCE]  # or NaN
     if wrong:
         raise DamagedFileError(
-            f"The model {served.name!r} fails its self-test: {', '.join(wrong)} differ from the file. Compare "
-            f"with: headstart verify {predictor.path}"
+            f"The model {served.name!r} fails its self-test: {', '.join(wrong)} differ from those in the "
+            f"file. For details: {shell_command('verify', predictor.path or '')}"
         )
 
 

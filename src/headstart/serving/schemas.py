@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from headstart.serving.guard import PUBLIC
 from headstart.serving.problems import PROBLEMS
 from headstart.serving.uploads import FIELD
 
@@ -115,7 +116,6 @@ BODY: Final[dict[str, Any]] = {
     "description": "A photo, or a form with one or several photos.",
     "content": {
         "image/*": {"schema": {"type": "string", "format": "binary"}},
-        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
         "multipart/form-data": {
             "schema": {
                 "type": "object",
@@ -129,6 +129,28 @@ BODY: Final[dict[str, Any]] = {
     },
 }
 """The body of a request to ``/v1/predict`` for OpenAPI."""
+
+
+def complete(description: dict[str, Any], names: list[str], *, heat_maps: bool, token: bool) -> None:
+    """Add to a description for OpenAPI what depends on the service, in place.
+
+    Args:
+        description: As FastAPI makes it.
+        names: Names of the models.
+        heat_maps: Whether a model has heat maps.
+        token: Whether clients must send a token.
+    """
+    for parameter in description["paths"]["/v1/predict"]["post"]["parameters"]:
+        if parameter["name"] == "model":
+            parameter["schema"] = {"type": "string", "enum": names}
+        if parameter["name"] == "heat_map" and not heat_maps:
+            parameter["schema"] |= {"enum": [False]}
+    if token:
+        description["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        for path, operations in description["paths"].items():
+            if path not in PUBLIC:
+                for operation in operations.values():
+                    operation["security"] = [{"token": []}]
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:

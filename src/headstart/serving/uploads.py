@@ -206,8 +206,11 @@ class _Form:
         name = options.get(b"name", b"").decode("utf-8", "replace")
         if name != FIELD:
             raise Problem("invalid_field", f"The form has a field {clean(name)!r}; it must be {FIELD!r}.")
-        file_name = options.get(b"filename")
-        self._name = None if file_name is None else clean(file_name.decode("utf-8", "replace"))
+        if (file_name := options.get(b"filename")) is None:
+            raise Problem(
+                "invalid_field", f"The field {FIELD!r} is text; it must be a file. For example: {_AS_IMAGE}"
+            )
+        self._name = clean(file_name.decode("utf-8", "replace"))
 
     def _end(self) -> None:
         self.is_whole = True
