@@ -22,7 +22,7 @@ from threading import Thread
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from headstart.images.decode import decode
 from headstart.images.listed import find_images
@@ -130,6 +130,10 @@ class Browser:
         self._playwright.stop()
         self._server.shutdown()
         self._server.server_close()
+
+    def new_context(self, **options: Any) -> BrowserContext:
+        """Return a new context of the browser, with cookies and caches of its own; the caller closes it."""
+        return self._browser.new_context(**options)
 
     @property
     def version(self) -> str:

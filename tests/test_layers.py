@@ -21,6 +21,7 @@ charts
 cores
 environment
 files
+package_files
 config
 images
 packed
@@ -38,6 +39,7 @@ findings
 neighbours
 recommendation
 reporting
+serving
 """
 UPPER_FLOOR = """
 model
@@ -75,7 +77,8 @@ WITHOUT_TORCH = {
     "products/fixed_shapes",
     *("products/half", "products/heat_map", "products/mean_blocks", "products/parity_with_run"),
     *("products/outputs", "products/plain_photo", "products/product", "products/report_html"),
-    *("products/test_vector", "products/timm_card", "products/unknown"),
+    *("products/test_vector", "products/timm_card", "products/unknown", "products/web_folder"),
+    "products/web_runtime",
     *("training/by_folds", "training/solve_folds", "training/run/copied", "training/tools/folds"),
     *("training/choose", "training/findings", "training/floor", "training/ground", "training/hand_over"),
     *("training/probe_setup", "training/settings_warnings", "training/train"),

@@ -254,6 +254,6 @@ def test_a_predictor_is_exported_from_the_folder_of_its_run(result: hs.TrainResu
 def test_an_unknown_format_gets_the_nearest(result: hs.TrainResult) -> None:
     with pytest.raises(
         hs.ConfigError,
-        match=r"'pht'; it must be onnx, onnx-fp16, pth, timm or test-vector\. Did you mean 'pt",
+        match=r"'pht'; it must be onnx, onnx-fp16, pth, timm, test-vector or web\. Did you mean 'pt",
     ):
         hs.export(result.path, "pht")  # type: ignore[arg-type]

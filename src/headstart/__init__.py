@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from headstart.recommendation.result import ComparedBackbone, Recommendation
     from headstart.records import Dataset, Listing
     from headstart.reporting.report import Report, report
+    from headstart.serving.serve import serve
     from headstart.tasks.heat_map import HeatMap
     from headstart.tasks.prediction import Prediction, SimilarPhoto
     from headstart.training.run.history import EpochRecord
@@ -157,6 +158,7 @@ __all__ = [
     "recommend",
     "report",
     "resume",
+    "serve",
     "similar",
     "stages",
     "train",
@@ -199,6 +201,7 @@ _MODULES = {
         "recommendation.result": ["ComparedBackbone", "Recommendation"],
         "records": ["Dataset", "Listing"],
         "reporting.report": ["Report", "report"],
+        "serving.serve": ["serve"],
         "tasks.heat_map": ["HeatMap"],
         "tasks.prediction": ["Prediction", "SimilarPhoto"],
         "training.run.history": ["EpochRecord"],

@@ -94,7 +94,7 @@ def test_nothing_is_replaced_and_mistakes_have_messages(run: Path, vector: Path,
     assert not (tmp_path / "vector").exists()
     with pytest.raises(hs.UsageError, match="photo is for a test vector; to is 'onnx'"):
         hs.export(run, "onnx", photo="a.jpg")
-    with pytest.raises(hs.ConfigError, match=r"it must be onnx, onnx-fp16, pth, timm or test-vector\."):
+    with pytest.raises(hs.ConfigError, match=r"it must be onnx, onnx-fp16, pth, timm, test-vector or web\."):
         hs.export(run, "vector")  # type: ignore[arg-type]
     with pytest.raises(hs.RunFolderError, match="no file or folder"):
         hs.export(tmp_path / "nothing", "test-vector")

@@ -21,7 +21,6 @@ from tests.web.photo_kinds import TURNED, UPRIGHT, encoded
 
 import headstart as hs
 from colours import INFO, colours_model
-from headstart.demo import make_demo_photos
 from headstart.images.decode import decode
 from headstart.images.preprocess import preprocess
 from headstart.images.settings import Preprocessing
@@ -71,10 +70,8 @@ def photographs() -> list[Image.Image]:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("demo")
-    make_demo_photos(folder / "photos")
-    return hs.train(folder / "photos", folder / "run", recipe="probe", verbose=False).path / "model.onnx"
+def model(demo_run: Path) -> Path:
+    return demo_run / "model.onnx"
 
 
 def test_200_photos_of_all_formats_and_orientations(

@@ -15,6 +15,7 @@ from headstart.images.settings import Interpolation
 from headstart.inference.model_file import FORMAT
 
 WEB = Path(hs.__file__).parent / "web"
+PAGE = Path(hs.__file__).parent / "page"
 
 
 def number(name: str, file: str) -> int:
@@ -42,13 +43,9 @@ def test_the_page_about_browsers_lists_the_interface_and_the_fields_of_a_predict
     listed = set(re.findall(r"^\| (.*?) \|", table, re.MULTILINE))
     names = set(re.findall(r"`(?:model\.)?(\w+)(?:\([^`]*\))?`", " ".join(listed)))
     assert names == {*methods, "info", "loadModel", "HeadstartError", "PhotoError"} - {"constructor"}
-    fields = re.findall(r"@property {.*} (\w+) ", (WEB / "answers.js").read_text("utf-8"))
-    in_python = {field.name for field in dataclasses.fields(hs.Prediction)} - {
-        "path",
-        "error",
-        "heat_map",
-        "similar",
-    }
+    answers = (WEB / "answers.js").read_text("utf-8").partition("@typedef {object} HeatMap")[0]
+    fields = re.findall(r"@property {.*} (\w+) ", answers)
+    in_python = {field.name for field in dataclasses.fields(hs.Prediction)} - {"path", "error", "similar"}
     assert {re.sub(r"([A-Z])", r"_\1", name).lower() for name in fields} == {*in_python, "outputs"}
     assert all(f"`{name}`" in page for name in fields)
 
@@ -60,3 +57,30 @@ def test_every_package_of_npm_is_pinned_by_its_hash() -> None:
     wanted = json.loads((WEB / "package.json").read_text("utf-8"))
     assert packages["node_modules/onnxruntime-web"]["version"] == wanted["dependencies"]["onnxruntime-web"]
     assert wanted["version"] == hs.__version__
+
+
+def test_the_page_says_the_same_in_both_languages() -> None:
+    texts = (PAGE / "texts.js").read_text("utf-8")
+    english, chinese = (
+        re.findall(
+            r"^    (\w+):", texts.partition(f"\n  {language}: {{")[2].partition("\n  },")[0], re.MULTILINE
+        )
+        for language in ("en", "zh")
+    )
+    assert english == chinese
+    assert len(english) > 40
+    used = {
+        name
+        for file in [*PAGE.glob("*.js"), PAGE / "index.html"]
+        for name in re.findall(r"""(?:say\(|data-text=|: |\? )['"](\w+)['"]""", file.read_text("utf-8"))
+    }
+    assert set(english) - used <= {"photo", "answer", "probability", "doubt", "aboutTask", "aboutClasses"} | {
+        *("aboutNumbers", "aboutHash", "fewer", "all", "task")
+    }
+
+
+def test_the_page_asks_for_nothing_from_elsewhere() -> None:
+    for file in PAGE.iterdir():
+        text = re.sub(r"http://127\.0\.0\.1:8000|http://www\.w3\.org/2000/svg", "", file.read_text("utf-8"))
+        assert not re.search(r"https?://", text), file.name
+    assert "innerHTML" not in "".join(file.read_text("utf-8") for file in PAGE.glob("*.js"))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import headstart
-from headstart.cli import cache, networks, photos, prediction, training
+from headstart.cli import cache, networks, photos, prediction, serving, training
 from headstart.cli.options import Sections
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ for _name, _command, _example in (
     ("augment", photos.augment, "photos --recipe my-recipe.toml --out sheet.png"),
     ("export", networks.export, "runs/photos --to pth --out model.pth"),
     ("verify", networks.verify, "runs/photos"),
+    ("serve", serving.serve, "runs/photos --port 8000"),
     ("features", photos.features, "photos --out features.npz"),
     ("cache", cache.cache, "--clear"),
 ):

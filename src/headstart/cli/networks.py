@@ -22,6 +22,7 @@ class ExportFormat(StrEnum):
     PTH = "pth"
     TIMM = "timm"
     TEST_VECTOR = "test-vector"
+    WEB = "web"
 
 
 def inspect(
@@ -51,8 +52,8 @@ def export(
     out: Annotated[
         Path | None,
         option(
-            "File to write; of timm and a test vector, a new folder.",
-            "model.onnx, model-fp16.onnx, model.pth, timm or test-vector in the run folder",
+            "File to write; of timm, a test vector and a page, a new folder.",
+            "model.onnx, model-fp16.onnx, model.pth, timm, test-vector or web in the run folder",
         ),
     ] = None,
     photo: Annotated[
@@ -68,8 +69,10 @@ def export(
     the network's own: train with --head linear. Both are compared with model.onnx before they are written.
 
     A test vector is a folder with a photo, its pixels at network size and the model's outputs as plain files,
-    to check programs in other languages. onnx-fp16 is model.onnx with weights in 16 bits, half the size;
-    everything is still computed in 32 bits. onnx, pth and timm need headstart[train].
+    to check programs in other languages. web is a page that predicts photos on the visitor's device, a folder
+    for any web server; it needs onnxruntime-web, which is fetched from npm once. onnx-fp16 is model.onnx with
+    weights in 16 bits, half the size; everything is still computed in 32 bits. onnx, pth and timm need
+    headstart[train].
 
     ONNX files are compared with the run on its validation photos, if they are on this machine. Prints the
     largest difference and every changed answer.

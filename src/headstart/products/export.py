@@ -25,8 +25,9 @@ from headstart.inference.predictor import Predictor, load
 from headstart.inference.run_self_test import seal_with_self_test
 from headstart.products.parity_with_run import parity_text, parity_with_run
 from headstart.products.test_vector import write_test_vector
+from headstart.products.web_folder import write_web_folder
 
-ExportFormat: TypeAlias = Literal["onnx", "onnx-fp16", "pth", "timm", "test-vector"]
+ExportFormat: TypeAlias = Literal["onnx", "onnx-fp16", "pth", "timm", "test-vector", "web"]
 FORMATS: Final[tuple[str, ...]] = get_args(ExportFormat)
 """What a trained model can be written as."""
 
@@ -36,7 +37,7 @@ class Exported:
     """A file that a trained model was written to. It is shown as its path and the lines that load it.
 
     Attributes:
-        path: The file; of timm and a test vector, the folder.
+        path: The file; of timm, a test vector and a page, the folder.
         usage: Of pth and timm, lines of Python that load the network without Headstart; else empty.
         parity: Of ONNX files: how far the answers for the run's validation photos are from those of the run;
             None if the photos are not on this machine.
@@ -78,18 +79,19 @@ def export(
         to: ``"onnx"`` for a ``model.onnx`` as training writes it; ``"onnx-fp16"`` for one with weights in
             16 bits, half the size, which computes in 32 bits as before; ``"pth"`` for a state dict in the
             names of the backbone's library, and a script that predicts photos with it; ``"timm"`` for a
-            folder that timm and the Hugging Face Hub can load, of networks of timm; ``"test-vector"`` for a
-            folder with a photo, its pixels at network size and the outputs of ``model.onnx``, to check
+            folder that timm and the Hugging Face Hub can load, of networks of timm; ``"web"`` for a folder
+            with a page that predicts photos on the visitor's device, for any web server; ``"test-vector"``
+            for a folder with a photo, its pixels at network size and the outputs of ``model.onnx``, to check
             programs in other languages.
         out: The file to write; by default ``model.onnx``, ``model-fp16.onnx`` or ``model.pth`` in the run
-            folder. A file that is there is replaced where it was named, or is a model of Headstart's. Of timm
-            and a test vector, the folder: new or empty, by default ``timm`` or ``test-vector`` in the run
-            folder.
+            folder. A file that is there is replaced where it was named, or is a model of Headstart's. Of
+            timm, a test vector and a page, the folder: new or empty, by default ``timm``, ``test-vector`` or
+            ``web`` in the run folder.
         photo: The photo of a test vector; by default one that is made from a seed.
 
     Raises:
         UsageError: There is no such run, its network cannot be written in this form, ``out`` must not be
-            replaced, or there is a photo but no test vector.
+            replaced, there is a photo but no test vector, or onnxruntime-web cannot be fetched for a page.
         ImageError: The photo cannot be read.
         MissingPackageError: PyTorch is not installed.
         DamagedFileError: The run's model is not as it was written.
@@ -104,6 +106,8 @@ def export(
         return _export_test_vector(run, out, photo)
     if photo is not None:
         raise UsageError(f"photo is for a test vector; to is {to!r}. Remove it, or set to='test-vector'.")
+    if to == "web":
+        return _export_web_folder(run, out)
     folder = _folder_of(run)
     if to == "onnx-fp16":
         return _export_half(load(folder), folder, out)
@@ -183,6 +187,15 @@ def _export_test_vector(
     folder = default if out is None else given_path(out, "out", "the folder to write")
     given = None if photo is None else Photo(os.fspath(given_path(photo, "photo", "a photo")))
     write_test_vector(predictor, folder, given)
+    return Exported(folder)
+
+
+def _export_web_folder(
+    run: Predictor | str | os.PathLike[str], out: str | os.PathLike[str] | None
+) -> Exported:
+    predictor = run if isinstance(run, Predictor) else load(run)
+    folder = _folder_of(predictor) / "web" if out is None else given_path(out, "out", "the folder to write")
+    write_web_folder(predictor, folder)
     return Exported(folder)
 
 

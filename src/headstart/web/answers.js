@@ -1,6 +1,6 @@
 /** From the outputs of a model file to a prediction, as in Headstart's `tasks/`. */
 
-import { boxInPhoto } from './preprocess.js';
+import { areaInPhoto, boxInPhoto } from './preprocess.js';
 
 /**
  * The prediction for one photo. Only the fields of the model's task are set.
@@ -16,8 +16,21 @@ import { boxInPhoto } from './preprocess.js';
  * @property {boolean | null} unknown Whether the photo is probably of none of the classes; null if the model cannot
  *   tell.
  * @property {number | null} unknownScore How foreign the photo is to the classes; larger is more foreign.
+ * @property {HeatMap | null} heatMap Where in the photo the most probable class comes from; null if the model file has
+ *   no heat map.
  * @property {Record<string, {data: Float32Array, shape: number[]}>} outputs Everything that the model file computes,
  *   by the name of the output, such as `logits`, without the dimension of the batch.
+ */
+
+/**
+ * What each part of a photo contributes to the most probable class.
+ *
+ * @typedef {object} HeatMap
+ * @property {string} label The class.
+ * @property {number[][]} values By row and column of the map. Positive values speak for the class.
+ * @property {number} share How much of the features' contribution the map shows, in 0..1.
+ * @property {number[]} area left, top, right, bottom of what the map covers, in pixels of the upright photo; it is more
+ *   than the photo where that is padded.
  */
 
 /**
@@ -49,6 +62,14 @@ export function predictionOf(outputs, info, photo) {
     box: outputs.boxes ? boxInPhoto(outputs.boxes.data, photo.width, photo.height, info.preprocessing) : null,
     unknown: canTell ? score > info.unknown_threshold : null,
     unknownScore: canTell ? score : null,
+    heatMap: outputs.heat_map ? heatMapOf(outputs, probabilities[0].label, info, photo) : null,
     outputs,
   };
+}
+
+function heatMapOf({ heat_map: map, heat_map_share: share }, label, info, photo) {
+  const [rows, columns] = map.shape;
+  const row = (_, index) => Array.from(map.data.subarray(index * columns, (index + 1) * columns));
+  const area = areaInPhoto(photo.width, photo.height, info.preprocessing);
+  return { label, values: Array.from({ length: rows }, row), share: share.data[0], area };
 }

@@ -84,6 +84,11 @@ export class Model {
     return this.info.class_names;
   }
 
+  /** Whether predictions have a heat map. */
+  get hasHeatMap() {
+    return this.#session.outputNames.includes('heat_map');
+  }
+
   /**
    * Predict one photo.
    *

@@ -39,14 +39,21 @@ export function preprocess(photo, info) {
  * @returns {number[]} The same in pixels of the photo, clipped to the photo.
  */
 export function boxInPhoto(shares, width, height, settings) {
+  const sides = [width, height, width, height];
+  return placed(shares, width, height, settings).map((place, i) => Math.min(sides[i], Math.max(0, place)));
+}
+
+/** Return left, top, right, bottom of the whole input in pixels of the photo; it is more than the photo with `pad`. */
+export const areaInPhoto = (width, height, settings) => placed([0, 0, 1, 1], width, height, settings);
+
+/** Convert a box as `boxInPhoto` does, without clipping it. */
+function placed(shares, width, height, settings) {
   const seen = visiblePart(width, height, settings);
   const filled = filledPart(seen, settings);
-  const sides = [width, height, width, height];
-  return Array.from(sides, (side, i) => {
+  return Array.from(shares, (share, i) => {
     const axis = i % 2;
     const scale = (seen[axis + 2] - seen[axis]) / (filled[axis + 2] - filled[axis]);
-    const place = seen[axis] + (shares[i] * settings.size_px - filled[axis]) * scale;
-    return Math.min(side, Math.max(0, place));
+    return seen[axis] + (share * settings.size_px - filled[axis]) * scale;
   });
 }
 

@@ -1,0 +1,155 @@
+"""The service under load, beside the predictor alone: photos per second, latency, processor time per photo.
+
+    python -m benchmarks.serving RUN PHOTOS [--seconds 10] [--connections 64]
+
+Needs ``wrk`` (Debian: ``apt-get install wrk``) and Linux. wrk sends photos as raw bodies, 64 connections at a
+time; only answers with status 200 count. The predictor predicts the same photos in a process of its own,
+before and after. On a busy machine, compare the processor times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+ALONE = """
+import sys, time, headstart as hs
+photos = [open(path, "rb").read() for path in sys.argv[3:]]
+predictor = hs.load(sys.argv[1])
+predictor.predict(photos[:8])
+begun, used, count = time.perf_counter(), time.process_time(), 0
+while time.perf_counter() - begun < float(sys.argv[2]):
+    count += len(predictor.predict(photos))
+print(count / (time.perf_counter() - begun), (time.process_time() - used) / count * 1000)
+"""
+
+LOAD = """
+local bodies, at, good = {}, 0, 0
+for path in io.open("%s"):lines() do
+  local file = io.open(path, "rb")
+  bodies[#bodies + 1] = file:read("*a")
+  file:close()
+end
+request = function()
+  at = at %% #bodies + 1
+  return wrk.format("POST", "/v1/predict", {["Content-Type"] = "image/jpeg"}, bodies[at])
+end
+done = function(summary, latency, requests)
+  local bad = summary.errors
+  io.write(string.format("RESULT %%d %%d %%d %%f %%f %%f\\n", summary.requests, bad.status,
+    bad.connect + bad.read + bad.write + bad.timeout, summary.duration / 1e6,
+    latency:percentile(50) / 1000, latency:percentile(99) / 1000))
+end
+"""
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--most", type=int, default=200, help="photos")
+    given = parser.parse_args()
+    photos = sorted(given.photos.rglob("*.jpg"))
+    photos = photos[:: max(1, len(photos) // given.most)][: given.most]
+    print(f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores")
+    print(f"load of the machine: {os.getloadavg()[0]:.1f}")
+    before = alone(given.run, photos, given.seconds)
+    with server(given.run) as (process, url):
+        used = processor_seconds(process.pid)
+        count, bad, broken, seconds, p50, p99 = load(url, photos, given.seconds, given.connections)
+        used = processor_seconds(process.pid) - used
+    after = alone(given.run, photos, given.seconds)
+    good = count - bad
+    rate, reference = good / seconds, (before[0] + after[0]) / 2
+    own_ms, reference_ms = used / max(1, good) * 1000, (before[1] + after[1]) / 2
+    print(f"predictor  {before[0]:.1f} and {after[0]:.1f} photos/s, {reference_ms:.2f} ms of processor time")
+    print(f"service    {rate:.1f} photos/s, {own_ms:.2f} ms; {good} with 200, {bad} others, {broken} failed")
+    print(f"rate {rate / reference:.2f}, processor time {own_ms / reference_ms:.2f} of the predictor's")
+    limit = 1.5 * given.connections / max(rate, 1e-9) * 1000
+    print(f"latency    p50 {p50:.0f} ms, p99 {p99:.0f} ms; 1.5 x connections / rate: {limit:.0f} ms")
+
+
+def alone(run: Path, photos: list[Path], seconds: int) -> tuple[float, float]:
+    """Return photos per second and milliseconds of processor time per photo of the predictor."""
+    command = [sys.executable, "-c", ALONE, str(run), str(seconds), *map(str, photos)]
+    rate, used = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return float(rate), float(used)
+
+
+@contextlib.contextmanager
+def server(run: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Start the service at a free port, and stop it at the end of the block."""
+    command = [sys.executable, "-m", "headstart", "serve", str(run), "--port", "0"]
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(command, stdout=log, text=True)
+        try:
+            yield process, ready(process, log.fileno())
+        finally:
+            process.terminate()
+            print(f"service    ended with exit code {process.wait()}")
+
+
+def ready(process: subprocess.Popen[str], log: int) -> str:
+    """Wait until the service is ready, and return its address."""
+    while process.poll() is None:
+        time.sleep(0.1)
+        lines = os.pread(log, 10_000, 0).decode().splitlines()
+        if lines and lines[-1].endswith("}") and any('"ready"' in line for line in lines):
+            url: str = json.loads(lines[0])["url"]
+            urllib.request.urlopen(f"{url}/readyz").close()
+            return url
+    raise SystemExit("The service has ended.")
+
+
+def load(
+    url: str, photos: list[Path], seconds: int, connections: int
+) -> tuple[int, int, int, float, float, float]:
+    """Return requests, those without status 200, failed connections, seconds, and two latencies in ms."""
+    with tempfile.TemporaryDirectory() as folder:
+        names, script = Path(folder, "photos.txt"), Path(folder, "load.lua")
+        names.write_text("".join(f"{path.absolute()}\n" for path in photos))
+        script.write_text(LOAD % names)
+        command = [
+            "wrk",
+            "-t1",
+            f"-c{connections}",
+            f"-d{seconds}s",
+            "--timeout",
+            "30s",
+            "-s",
+            str(script),
+            url,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = re.search(r"RESULT (\d+) (\d+) (\d+) (\S+) (\S+) (\S+)", done.stdout)
+    assert found is not None, done.stdout
+    count, bad, broken, *rest = found.groups()
+    took, p50, p99 = map(float, rest)
+    return int(count), int(bad), int(broken), took, p50, p99
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+/** What a prediction says, in the words of the page, for all tasks. */
+
+import { number, say } from './texts.js';
+
+/** Less sure than this is doubtful. */
+export const SURE = 0.8;
+
+/** Return the answer of a prediction in one line. */
+export function answerOf({ label, labels, numbers, box }, model) {
+  const parts = [];
+  if (model.task === 'multilabel') parts.push(labels.join(', ') || say('noLabels'));
+  else if (label !== null) parts.push(label);
+  for (const [name, value] of Object.entries(numbers)) parts.push(`${name} ${number(value)}`);
+  if (box && label === null) parts.push(box.map(Math.round).join(', '));
+  return parts.join(' · ');
+}
+
+/** Return the probability of the answer; null if the task has none. Of several labels, it is the least sure one's. */
+export function sureness({ probability, probabilities }, model) {
+  if (model.task !== 'multilabel') return probability;
+  return probabilities.length ? Math.min(...probabilities.map((each) => Math.max(each.probability, 1 - each.probability))) : null;
+}
+
+/** Return how doubtful a prediction is, 0..1, or 2 if the photo is probably of none of the classes; null if unknown. */
+export function doubtOf(prediction, model) {
+  if (prediction.unknown) return 2;
+  const sure = sureness(prediction, model);
+  return sure === null ? null : 1 - sure;
+}
+
+/** Return how sure a prediction is, in words. */
+export function doubtText(prediction, model) {
+  const doubt = doubtOf(prediction, model);
+  if (doubt === null) return '';
+  if (doubt === 2) return say('noneShort');
+  return doubt > 1 - SURE ? say('doubtful') : say('sure');
+}
+
+/** Return the table of predictions as CSV, with the columns of `headstart predict`. */
+export function csvOf(photos, model) {
+  const { columns, cells } = columnsOf(model);
+  const foreign = photos.some(({ prediction }) => (prediction?.unknown ?? null) !== null) ? ['unknown'] : [];
+  const rows = [['path', ...columns, 'error', ...foreign]];
+  for (const { name, prediction, error } of photos) {
+    const said = prediction ? cells(prediction) : columns.map(() => '');
+    const unknown = foreign.map(() => (prediction?.unknown == null ? '' : Number(prediction.unknown)));
+    rows.push([name, ...said, error ?? '', ...unknown]);
+  }
+  return rows.map((row) => row.map(quoted).join(',') + '\n').join('');
+}
+
+function columnsOf({ task, classNames, targets }) {
+  const ofClass = classNames.length && task !== 'multilabel' ? ['label', 'probability'] : [];
+  const cellsOfClass = (found) => (ofClass.length ? [found.label, found.probability] : []);
+  if (task === 'multilabel') return { columns: ['labels'], cells: ({ labels }) => [labels.join('|')] };
+  if (task === 'regression') return { columns: targets, cells: ({ numbers }) => targets.map((name) => numbers[name]) };
+  if (task === 'box') {
+    const columns = ['xmin', 'ymin', 'xmax', 'ymax', ...ofClass];
+    return { columns, cells: (found) => [...found.box, ...cellsOfClass(found)] };
+  }
+  return { columns: ofClass, cells: cellsOfClass };
+}
+
+const quoted = (cell) => (/[",\r\n]/.test(String(cell)) ? `"${String(cell).replaceAll('"', '""')}"` : String(cell));

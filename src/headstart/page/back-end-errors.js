@@ -1,0 +1,10 @@
+/** What can go wrong between the page and its back end. */
+
+/** One photo has no answer; the message says why. */
+export class NoAnswer extends Error {}
+
+/** The back end asks for a token, or for another one. */
+export class TokenNeeded extends Error {}
+
+/** No photo can be predicted now; the message says why. */
+export class Unavailable extends Error {}

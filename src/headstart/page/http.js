@@ -1,0 +1,114 @@
+/** The back end of `headstart serve`: photos are predicted by the server that the page comes from. */
+
+import { NoAnswer, TokenNeeded, Unavailable } from './back-end-errors.js';
+import { say } from './texts.js';
+
+const KEY = 'headstart-token';
+const MOST_TRIES = 20;
+const MOST_SECONDS = 30;
+
+/** Whether photos stay on the device. */
+export const isLocal = false;
+
+/** Number of photos that are sent at a time. */
+export const atATime = 4;
+
+/** Use a token from now on, in this tab. It is sent in a header, never in an address. */
+export function useToken(token) {
+  sessionStorage.setItem(KEY, token);
+}
+
+/**
+ * Return the models of the server.
+ *
+ * @returns {Promise<object[]>} `{ name, task, classNames, targets, sha256, hasHeatMap }` of each.
+ * @throws {TokenNeeded | Unavailable}
+ */
+export async function connect() {
+  const { models } = await (await request('v1/models')).json();
+  return models.map((each) => ({
+    name: each.name,
+    task: each.task,
+    classNames: each.class_names ?? [],
+    targets: each.targets ?? [],
+    sha256: each.sha256,
+    hasHeatMap: each.has_heat_maps,
+  }));
+}
+
+/**
+ * Predict a photo.
+ *
+ * @param {File} photo
+ * @param {{ model: string, heatMap?: boolean, signal?: AbortSignal }} options
+ * @returns {Promise<object>} A prediction with the fields of `headstart-web`.
+ * @throws {NoAnswer | TokenNeeded | Unavailable}
+ */
+export async function predict(photo, { model, heatMap = false, signal }) {
+  const query = new URLSearchParams({ model, top_k: String(MOST_CLASSES) });
+  if (heatMap) query.set('heat_map', '1');
+  const headers = { 'Content-Type': 'application/octet-stream' };
+  const response = await request(`v1/predict?${query}`, { method: 'POST', body: photo, headers, signal });
+  const { predictions } = await response.json();
+  if (predictions[0].error) throw new NoAnswer(predictions[0].error.message);
+  return predictionOf(predictions[0]);
+}
+
+const MOST_CLASSES = 1000;
+
+function predictionOf(found) {
+  const shares = Object.entries(found.probabilities ?? {}).map(([label, probability]) => ({ label, probability }));
+  return {
+    label: found.label ?? null,
+    probability: found.probability ?? null,
+    probabilities: shares.sort((a, b) => b.probability - a.probability), // JSON.parse sorts names such as "10"
+    labels: found.labels ?? [],
+    numbers: found.numbers ?? {},
+    box: found.box ?? null,
+    unknown: found.unknown ?? null,
+    unknownScore: found.unknown_score ?? null,
+    heatMap: found.heat_map ?? null,
+  };
+}
+
+/** Return the response to a request; a server that is busy is asked again when it says. */
+async function request(address, { headers = {}, signal, ...options } = {}) {
+  const token = sessionStorage.getItem(KEY);
+  const sent = token === null ? headers : { ...headers, Authorization: `Bearer ${token}` };
+  for (let tries = 1; ; tries++) {
+    let response;
+    try {
+      response = await fetch(address, { ...options, headers: sent, signal, cache: 'no-store', credentials: 'same-origin' });
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      throw new Unavailable(say('unreachable'));
+    }
+    if (response.ok) return response;
+    const isBusy = response.status === 503 && tries < MOST_TRIES;
+    if (!isBusy) throw await errorOf(response, token);
+    const seconds = Number(response.headers.get('Retry-After')) || 1;
+    await pause(Math.min(seconds, MOST_SECONDS) * 1000, signal);
+  }
+}
+
+async function errorOf(response, token) {
+  if (response.status === 401) return new TokenNeeded(token === null ? '' : say('tokenWrong'));
+  let message = `${response.status} ${response.statusText}`;
+  try {
+    message = (await response.json()).error.message;
+  } catch {
+    // Not from Headstart: from a proxy, for example.
+  }
+  if (response.status === 413) return new NoAnswer(message || say('tooLarge'));
+  return response.status < 500 ? new NoAnswer(message) : new Unavailable(message);
+}
+
+function pause(milliseconds, signal) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, milliseconds);
+    signal?.addEventListener('abort', () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    });
+  });
+}
