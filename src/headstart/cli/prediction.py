@@ -24,6 +24,7 @@ from headstart.reasons import Reasons
 
 if TYPE_CHECKING:
     from headstart.inference.model_file import ModelInfo
+    from headstart.inference.predictions_file import PredictionsFile
     from headstart.inference.predictor import Predictor
     from headstart.tasks.prediction import Prediction
 
@@ -111,21 +112,17 @@ def predict(
     With --out, the same command continues after an interruption: predictions of photos that have not changed
     are reused. What is printed cannot be continued.
     """
-    from headstart import tasks
     from headstart.cli.named_photos import photos_of, refuse_without_photos
     from headstart.inference.predictions_file import PredictionsFile
     from headstart.inference.predictor import load
 
-    format_ = format_ or _usual_format(out)
-    if out is not None:
-        refuse_to_write(out, TEXT)
+    format_ = _usual_format(out) if format_ is None else format_
     predictor = load(model, views=views)
     refuse_without_photos(images or [], files_from)
     top_k = max(1, min(top_k, len(predictor.class_names)))
     ignored: Counter[str] = Counter()
     photos = photos_of(images or [], files_from, ignored)
-    # Several labels are decided by thresholds, so that all probabilities are kept; else the top k are.
-    shown = None if tasks.of(predictor.info.task).has_labels else top_k
+    shown = _num_kept(predictor.info, top_k)
     predict_iter: Callable[..., Iterator[Prediction]] = partial(
         predictor.predict_iter, top_k=shown, explain=explain is not None, workers=workers
     )
@@ -133,21 +130,21 @@ def predict(
     if similar:
         predict_iter = _with_similar(predictor, predict_iter, similar)
     unfinished = None
-    if out is not None:
+    if out is None:
+        predictions = predict_iter(photos)
+    else:
+        refuse_to_write(out, TEXT)
         settings = _settings_of_predictions(model, shown, views, draw, explain, similar)
         unfinished = PredictionsFile(out, settings, str(model))
         predictions = unfinished.predictions(photos, predict_iter, workers=workers)
         _tell_reused(unfinished.num_known)
-    else:
-        predictions = predict_iter(photos)
-    is_continued = bool(unfinished and unfinished.num_known)
-    predictions = _with_pictures(predictions, predictor, draw, explain, is_continued=is_continued)
+    predictions = _with_pictures(predictions, predictor, draw, explain, unfinished)
     errors = Reasons()
     with unfinished or nullcontext(sys.stdout) as file:
-        num_errors = _write(file, format_, _collecting(errors, predictions), predictor.info, top_k, similar)
+        _write(file, format_, _collecting(errors, predictions), predictor.info, top_k, similar)
     _tell_changed(unfinished.num_changed if unfinished else 0)
     _tell_left_out(ignored, errors)
-    if num_errors:
+    if errors.total:
         raise typer.Exit(1)
 
 
@@ -253,19 +250,26 @@ def report(
     print(f"Written: {found.path}", file=sys.stderr)
 
 
+def _num_kept(info: ModelInfo, top_k: int) -> int | None:
+    """Return of how many classes predictions keep the probability; None for all."""
+    from headstart import tasks
+
+    return None if tasks.of(info.task).has_labels else top_k  # several labels are decided by thresholds
+
+
 def _with_pictures(
     predictions: Iterator[Prediction],
     predictor: Predictor,
     draw: Path | None,
     explain: Path | None,
-    *,
-    is_continued: bool,
+    unfinished: PredictionsFile | None,
 ) -> Iterator[Prediction]:
     """Draw predictions and heat maps, each in a folder if there is one, while passing predictions on."""
     from headstart.inference.drawings import draw_each, explain_each
 
     if explain is not None and draw is not None and explain.absolute() == draw.absolute():
         raise UsageError(f"--draw and --explain both name {draw}. Name two folders.")
+    is_continued = unfinished is not None and unfinished.num_known > 0
     if explain is not None:
         predictions = explain_each(predictions, predictor, explain, is_continued=is_continued)
     if draw is not None:
