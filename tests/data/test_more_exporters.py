@@ -461,6 +461,34 @@ COLUMNS = {
         "t.csv",
         options={"task": "classification", "label_column": "labels"},
     ),
+    "a name of a label with a comma": Export(
+        {**ABC, "t.csv": lines("image,labels", "a.jpg,cat", "b.jpg,dog", 'c.jpg,"Other, unknown"')},
+        {"a.jpg": (("cat",), None), "b.jpg": (("dog",), None), "c.jpg": (("Other, unknown",), None)},
+        "t.csv",
+        "multilabel",
+        said=("',' and ' ' are parts of the names",),
+    ),
+    "columns that only have the names of those of tools": Export(
+        {**AB, "t.csv": lines("image,category,objects,pixels", "a.jpg,cat,3,48", "b.jpg,dog,1,48")},
+        CAT_DOG,
+        "t.csv",
+        said=("not used: 'objects', 'pixels'",),
+    ),
+    "boxes beside tags of the photo": Export(
+        {
+            **AB,
+            "t.csv": lines("image,xmin,ymin,xmax,ymax,tags", "a.jpg,1,1,5,5,dark", "b.jpg,2,0,8,6,dark wide"),
+        },
+        {"a.jpg": ("", (1, 1, 5, 5), None), "b.jpg": ("", (2, 0, 8, 6), None)},
+        "t.csv",
+        "box",
+    ),
+    "is_valid, by name": Export(
+        {**ABC, "t.csv": lines("image,label,is_valid", "a.jpg,cat,0", "b.jpg,dog,0", "c.jpg,dog,1")},
+        {"a.jpg": ("cat", "train"), "b.jpg": ("dog", "train"), "c.jpg": ("dog", "val")},
+        "t.csv",
+        options={"split_column": "is_valid"},
+    ),
     "pandas: lists as text": Export(
         {**AB, "t.csv": lines("image,labels", "a.jpg,\"['cat', 'dog']\"", "b.jpg,['dog']")},
         BOTH,
@@ -771,6 +799,11 @@ REFUSED: dict[str, tuple[Mapping[str, Any], str, tuple[str, ...]]] = {
             ("05.01.2024", "06.01.2024"),
         )
     },
+    "a mark of usable rows": (
+        {**ABC, "t.csv": lines("image,label,is_valid", "a.jpg,cat,1", "b.jpg,dog,1", "c.jpg,dog,0")},
+        "t.csv",
+        ("'is_valid' is true in 2 of 3 rows", "--split-column is_valid", "rename it"),
+    ),
     "several columns of splits": (
         {**AB, "t.csv": lines("image,label,set,subset", "a.jpg,cat,train,val", "b.jpg,dog,val,train")},
         "t.csv",

@@ -76,6 +76,8 @@ def test_of_several_columns_the_address_names_the_right_one(tmp_path: Path) -> N
         assert [Photo(each).content() for each in find_images(f"{path}/{column}")] == contents
     with pytest.raises(DataError, match=r"no column of photos 'top'\. Columns of photos: 'left', 'right'"):
         next(find_images(f"{path}/top"))
+    assert list(find_images(f"{path}/left/row 2")) == [f"{path}/left/row 2"]
+    assert list(find_images(f"{path}/row 2")) == [f"{path}/row 2"]
 
 
 def test_a_folder_that_is_called_like_a_parquet_file_is_a_folder(tmp_path: Path) -> None:

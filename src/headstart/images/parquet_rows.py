@@ -140,7 +140,7 @@ def schema_of(path: str) -> Any:
 
 def names_photos(path: str) -> bool:
     """Return whether a path is that of a Parquet file, or of a column of one (``FILE/COLUMN``)."""
-    return is_parquet(path) or (not os.path.exists(path) and is_parquet(os.path.dirname(path)))  # noqa: PTH110, PTH120
+    return is_parquet(path) or (is_parquet(os.path.dirname(path)) and split_row(path) is None)  # noqa: PTH120
 
 
 def photos_of(path: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from headstart.data.sources.cloud_exports import rows_of_aws, rows_of_vertex
-from headstart.data.sources.hugging_face import rows_of_objects
+from headstart.data.sources.hugging_face import are_objects, rows_of_objects
 from headstart.data.sources.label_studio import rows_of_minimal
 from headstart.data.sources.refused import refuse_table
 from headstart.data.sources.tabular import JsonRows, Row, Table
@@ -29,7 +29,7 @@ def rows_of_export(path: str, table: Table) -> JsonRows | None:
         content = rows_of_aws(path, table.rows(table.columns, errors))
     elif "imageGcsUri" in names:
         content = rows_of_vertex(path, table.rows(table.columns, errors))
-    elif "objects" in names and not names & _DECIDED:
+    elif "objects" in names and not names & _DECIDED and _has_objects(table):
         content = rows_of_objects(path, table.rows(table.columns, errors))
     elif names >= _LABEL_STUDIO:
         found = rows_of_minimal(path, list(_with_json(table, errors)))
@@ -40,6 +40,12 @@ def rows_of_export(path: str, table: Table) -> JsonRows | None:
         return None
     content.errors = [error.removeprefix(f"{path}, ") for error in errors] + content.errors
     return content
+
+
+def _has_objects(table: Table) -> bool:
+    """Return whether the first cell of ``objects`` that is not empty contains boxes."""
+    cells = (row.get("objects") for _, row in table.rows(["objects"], []))
+    return are_objects(next((cell for cell in cells if cell), None))
 
 
 def _with_json(table: Table, errors: list[str]) -> Iterator[Row]:

@@ -306,7 +306,7 @@ def _refuse_copies(tree: Tree, above: tuple[str, ...], classes_in: Mapping[str, 
     """Refuse a folder that contains the class folders again, as some archives are packed."""
     for name, subfolders in classes_in.items():
         others = classes_in.keys() - {name}
-        if others and others <= set(subfolders) and tree.is_made_of_folders((*above, name)):
+        if len(others) > 1 and others <= set(subfolders) and tree.is_made_of_folders((*above, name)):
             raise DataError(
                 f"In {tree.root!r}, the folder {name!r} holds the class folders beside it again: "
                 f"{_named(sorted(others))}. Remove the copy, or name it: "

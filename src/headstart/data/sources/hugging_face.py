@@ -11,6 +11,13 @@ _CLASSES: Final = ("category", "categories", "label", "labels", "category_id", "
 _EDGES: Final = ("xmin", "ymin", "xmax", "ymax")
 
 
+def are_objects(cell: Any) -> bool:
+    """Return whether a cell contains boxes: ``bbox`` in an object of lists, or in each object of a list."""
+    if isinstance(cell, dict):
+        return "bbox" in cell
+    return isinstance(cell, list) and all(isinstance(each, dict) and "bbox" in each for each in cell)
+
+
 def rows_of_objects(path: str, rows: Iterable[tuple[int, Row]]) -> JsonRows:
     """Return a row for each box; ``bbox`` is left, top, width and height, as Hugging Face documents it.
 

@@ -85,7 +85,7 @@ _TABLES_OF_TOOLS: Final = (
         "1, or boxes as COCO.",
     ),
     (
-        {"pixels"},
+        {"emotion", "pixels"},
         "a table with pixels as text (FER2013), not photos. Save each row as PNG in a folder of its class.",
     ),
 )

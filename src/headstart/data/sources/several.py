@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
@@ -46,9 +47,10 @@ def list_in(cell: str) -> list[str]:
 def find_separator(column: str, cells: Iterable[Any]) -> tuple[Separate, str]:
     """Return how the cells of a column separate labels, and a note if that is assumed.
 
-    Commas and semicolons separate, as the column has the name of several labels. Spaces occur in names, too
-    (``golden retriever``): they separate only if the words recur in other combinations, as labels do, so that
-    there are fewer words than different cells, and cells have different numbers of words.
+    Commas and semicolons separate if at least half of the labels that they separate occur in other cells,
+    too (unlike in ``tench, Tinca tinca``). Spaces are more frequent in names (``golden retriever``): they
+    separate only if there are fewer words than different cells, cells have different numbers of words, and
+    none has a word twice.
 
     Args:
         column: Its name, for the note.
@@ -64,15 +66,24 @@ def find_separator(column: str, cells: Iterable[Any]) -> tuple[Separate, str]:
         return list_in, ""
     otherwise = f"If each cell is one class: --task classification --label-column {column!r}"
     for mark in _MARKS:
-        if any(mark in cell for cell in found):
+        if _recur([_by_mark(mark)(cell) for cell in found]):
             return _by_mark(mark), f"Labels in {column!r} are separated by {mark!r}. {otherwise}"
-    if not any(" " in cell for cell in found):
-        return by_bar, ""
     if _are_words(found):
         return _by_spaces, f"Labels in {column!r} are separated by spaces. {otherwise}"
+    kept = [repr(mark) for mark in (*_MARKS, " ") if any(mark in cell for cell in found)]
+    if not kept:
+        return by_bar, ""
     return by_bar, (
-        f"Spaces in {column!r} are parts of the names of labels. If they separate labels, write a|b instead"
+        f"In {column!r}, {' and '.join(kept)} are parts of the names of labels. If they separate labels, "
+        "write a|b instead."
     )
+
+
+def _recur(split: Sequence[Sequence[str]]) -> bool:
+    """Return whether at least half of the labels that are separated in a cell occur in other cells, too."""
+    separated = {label for labels in split if len(labels) > 1 for label in labels}
+    counts = Counter(label for labels in split for label in set(labels))
+    return bool(separated) and 2 * sum(counts[label] > 1 for label in separated) >= len(separated)
 
 
 def _are_words(cells: set[str]) -> bool:

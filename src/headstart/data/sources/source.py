@@ -254,7 +254,7 @@ def _labels_of_folder(path: str, options: Options, split: str | None) -> Labels 
     if tables:
         kinds.append(f"photos with a table (its file {next(iter(tables.splits))!r}: name it instead)")
     if yolo:
-        kinds.append(f"YOLO ({len(yolo.texts)} text files in 'labels': --task box)")
+        kinds.append(f"YOLO ({len(yolo.texts)} text files: --task box)")
     if voc.annotations:
         kinds.append(
             f"Pascal VOC ({len(voc.annotations)} XML files, such as {voc.annotations[0]!r}: --task box)"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Set
 from typing import Final
 
 from headstart.data.sources.split_names import SPLIT_OF_WORD
@@ -41,11 +42,11 @@ def find_split_column(path: str, table: Table, options: Options) -> tuple[str | 
     likely = [name for name in table.columns if name not in taken and _plain(name) in _NAMES | _IS_VALID]
     if not likely:
         return None, SPLIT_OF_WORD
-    words: dict[str, set[str]] = {name: set() for name in likely}
+    words: dict[str, Counter[str]] = {name: Counter() for name in likely}
     for _, cells in table.rows(likely, []):
         for name in likely:
-            words[name].add(text_of(cells.get(name)).lower())
-    found = [name for name in likely if _are_splits(name, words[name])]
+            words[name][text_of(cells.get(name)).lower()] += 1
+    found = [name for name in likely if _are_splits(name, words[name].keys())]
     if len(found) > 1:
         raise DataError(
             f"{path!r} has several columns that may be the splits: {', '.join(map(repr, found))}. Choose "
@@ -53,10 +54,23 @@ def find_split_column(path: str, table: Table, options: Options) -> tuple[str | 
         )
     if not found:
         return None, SPLIT_OF_WORD
+    if _plain(found[0]) in _IS_VALID:
+        _refuse_most_for_validation(path, found[0], words[found[0]])
     return found[0], _FLAGS if _plain(found[0]) in _IS_VALID else SPLIT_OF_WORD
 
 
-def _are_splits(name: str, words: set[str]) -> bool:
+def _refuse_most_for_validation(path: str, column: str, words: Counter[str]) -> None:
+    """Refuse a column that may be a mark of usable rows rather than of photos for validation."""
+    num_val = sum(number for word, number in words.items() if _FLAGS.get(word) == "val")
+    if 2 * num_val > words.total():
+        raise DataError(
+            f"{path!r}: column {column!r} is true in {num_val:,} of {words.total():,} rows. If it marks the "
+            f"photos for validation, say so: --split-column {column}. If it marks rows that can be used, "
+            "rename it, and remove the other rows."
+        )
+
+
+def _are_splits(name: str, words: Set[str]) -> bool:
     """Return whether the words of a column are splits, with photos to train on among them."""
     known = _FLAGS if _plain(name) in _IS_VALID else SPLIT_OF_WORD
     told = words - {""}

@@ -137,6 +137,8 @@ def _recognised(
         one_hot = _named_one_hot(path, table, label)
     elif label is None and not options.targets and not options.wants.has_numbers:
         found = find_class_column(path, names) if not {"label", "labels"} & set(names) else None
+        if found and plain_column(found) in SEVERAL and set(BOX_COLUMNS) <= set(names):
+            found = None  # labels of the photo, not the class of a box
         others = [name for name in names if name not in (image, options.group_by, split_column)]
         others = [name for name in others if name not in ("split", "group", *table.photos)]
         if found is None and not {"label", "labels", *BOX_COLUMNS} & set(names) and not options.wants.has_box:
