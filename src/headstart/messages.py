@@ -23,7 +23,7 @@ _BRACKETS: Final = re.compile(r"\[[^\[\]\n]*\]|\{[^{}\n]*\}")
 _WORD: Final = re.compile(rf"[^\s'\"\[\]]{{{VALUE_CHARACTERS + 1},}}")
 _PASSWORD: Final = re.compile(r"(?<=://)[^\s/?#'\"@:]*:[^\s/?#'\"]*@")
 _SIGNATURE: Final = re.compile(
-    r"([?&;](?:[\w.-]*(?:signature|credential|token|secret|password)|sig|key|api_?key|auth)=)[^\s&;#'\"]+",
+    r"([?&;](?:[\w.-]*(?:signature|credential|token|secret|password)|sig|key|api_?key|auth)=)[^\s&;#'\"]*[^\s&;#'\":,.)]",
     re.IGNORECASE,
 )
 

@@ -188,7 +188,8 @@ def test_passwords_and_signatures_are_in_no_message_and_no_password_in_a_listing
     with pytest.raises(DataError, match="contains a password"):
         read_source("s3://key:SECRET@bucket/photos")
     signed = "https://h.example/c.jpg?x=1&X-Amz-Signature=SECRET&sig=SECRET"
-    assert "SECRET" not in str(HeadstartError(f"{signed!r} and {signed}"))
+    hidden = signed.replace("SECRET", "***")
+    assert str(HeadstartError(f"{signed!r} and {signed}: gone")) == f"{hidden!r} and {hidden}: gone"
     rows = [f"{address},{'ab'[number % 2]}" for number, address in enumerate([*addresses, signed])]
     rows += [f"https://h.example/{number}.jpg,{'ab'[number % 2]}" for number in range(300)]
     (tmp_path / "t.csv").write_text("\n".join(["image,label", *rows]))
@@ -215,6 +216,8 @@ def test_a_file_address_is_a_path_and_is_not_stored(tmp_path: Path) -> None:
     ]
     with pytest.raises(DataError, match="There is no file or folder 'file:"):
         read_source(start)
+    with pytest.raises(ImageError, match="without file://"):
+        Photo(f"{start}/a%200.jpg").content()
     assert not remote_store.stored_photos()
 
 

@@ -35,6 +35,8 @@ def read_address(address: str) -> bytes:
         for _ in members(address):  # raises the error for which it could not be listed
             pass
         raise ImageError(address, "a tar file, which is not a photo itself")
+    if address.lower().startswith("file://"):
+        raise ImageError(address, "the address of a file; name it by its path, without file://")
     return read_file(address)
 
 

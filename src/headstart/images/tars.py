@@ -164,8 +164,36 @@ class _Index:
         return self._offsets, self._sizes, self._hashes
 
 
-_INDEXES: Final[OrderedDict[str, _Index]] = OrderedDict()  # the last one was used last
-_LOCK: Final = threading.Lock()
+class _Indexes:
+    """Indexes of the tar files that were used last, shared by all threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, _Index] = OrderedDict()
+        self._num_bytes = 0
+
+    def get(self, path: str, signature: tuple[int, ...]) -> _Index | None:
+        """Return the index of a tar file; None if it is not known, or the file has changed."""
+        with self._lock:
+            index = self._known.get(path)
+            if index is None or index.signature != signature:
+                return None
+            self._known.move_to_end(path)
+            return index
+
+    def add(self, path: str, index: _Index) -> None:
+        """Finish an index, and forget those that were not used for the longest time, if there is no room."""
+        index.close()
+        with self._lock:
+            if path in self._known:
+                self._num_bytes -= self._known.pop(path).num_bytes
+            self._known[path] = index
+            self._num_bytes += index.num_bytes
+            while len(self._known) > 1 and self._num_bytes > _MOST_INDEX_BYTES:
+                self._num_bytes -= self._known.popitem(last=False)[1].num_bytes
+
+
+_INDEXES: Final = _Indexes()
 _LISTING: Final = [threading.Lock() for _ in range(64)]  # a tar file is listed by one thread at a time
 
 
@@ -190,19 +218,16 @@ def _members(path: str, file: BinaryIO, index: _Index) -> Iterator[Member]:
     except _DAMAGE as error:
         what = f"damaged after its member {name!r}" if name else "not a tar file"
         index.damage = f"{what}: {str(error) or 'its headers make no sense'}. Copy or download it again"
-        _remember(path, index)  # members before the damage can be read
+        _INDEXES.add(path, index)  # members before the damage can be read
         raise ImageError(path, index.damage) from error
-    _remember(path, index)
+    _INDEXES.add(path, index)
 
 
 def _index_of(path: str, file: BinaryIO) -> _Index:
     """Return the index of an open tar file; members before a damage are found."""
     with _LISTING[hash(path) % len(_LISTING)]:
-        with _LOCK:
-            index = _INDEXES.get(path)
-            if index is not None and index.signature == _signature(file):
-                _INDEXES.move_to_end(path)
-                return index
+        if (known := _INDEXES.get(path, _signature(file))) is not None:
+            return known
         index = _Index()
         try:
             for _ in _members(path, file, index):
@@ -211,16 +236,6 @@ def _index_of(path: str, file: BinaryIO) -> _Index:
             if not index.damage:
                 raise
         return index
-
-
-def _remember(path: str, index: _Index) -> None:
-    index.close()
-    with _LOCK:
-        _INDEXES[path] = index
-        _INDEXES.move_to_end(path)
-        num_bytes = sum(each.num_bytes for each in _INDEXES.values())
-        while len(_INDEXES) > 1 and num_bytes > _MOST_INDEX_BYTES:
-            num_bytes -= _INDEXES.popitem(last=False)[1].num_bytes
 
 
 def _signature(file: BinaryIO) -> tuple[int, ...]:
