@@ -23,6 +23,7 @@ from headstart.columns import listed
 from headstart.data.check import record_of, refuse_missing_classes
 from headstart.data.place import place_boxes
 from headstart.data.sources.source import read_source
+from headstart.data.sources.split_names import SPLIT_OF_WORD
 from headstart.errors import ConfigError, DataError, ImageError, did_you_mean
 from headstart.images.decode import image_size
 from headstart.images.photo import Photo
@@ -198,8 +199,10 @@ def _split_of(listing: Listing, split: str | None, data: str | os.PathLike[str])
         return next((name for name in ("test", "val") if name in there), None)
     if split not in there:
         has = ", ".join(sorted(name for name in there if name))
+        word = SPLIT_OF_WORD.get(split.lower())
+        meant = f": {word}" if word in there else ""
         has = (
-            f"{has}. Name one of these"
+            f"{has}. Name one of these{meant}"
             if has
             else "no splits. Leave out --split (split=) to score all photos"
         )
