@@ -193,8 +193,8 @@ def test_one_labelled_photo_in_three_is_enough_if_it_is_allowed(
     table.write_text("\n".join(["image,label", *rows, *(f"no{number}.jpg,red" for number in range(6))]))
     code, _, err = here("evaluate", run, table)
     assert code == 2
-    assert "  6 photos (" in err
-    assert err.count("no such photo") == 1
+    assert "6 of 8 photos (75.0%) have labels that cannot be used" in err
+    assert err.count("no such photo") <= 2  # the first may have a hint of its own
     allowed = err.split("--allow-quarantined ")[1].split()[0]
     assert here("evaluate", run, table, "--allow-quarantined", allowed)[0] == 0
 
