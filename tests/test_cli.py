@@ -197,6 +197,10 @@ def test_one_labelled_photo_in_three_is_enough_if_it_is_allowed(
     assert err.count("no such photo") <= 2  # the first may have a hint of its own
     allowed = err.split("--allow-quarantined ")[1].split()[0]
     assert here("evaluate", run, table, "--allow-quarantined", allowed)[0] == 0
+    assert (
+        "allow_quarantined is '7'; it must be at most 1"
+        in here("evaluate", run, table, "--allow-quarantined", "7")[2]
+    )
 
 
 def test_a_folder_without_photos_is_told(run: Path, photos: Path, tmp_path: Path) -> None:
