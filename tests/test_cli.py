@@ -178,9 +178,29 @@ def test_the_name_of_the_file_chooses_the_format_unless_an_option_does(
 
 
 def test_a_value_that_an_option_does_not_take_is_named_with_those_that_it_takes(run: Path) -> None:
-    code, _, err = here("predict", run, "a.jpg", "--format", "xml")
+    code, _, err = here("predict", run, "a.jpg", "--format", "cvs")
     assert code == 2
-    assert "'--format': 'xml' is not one of 'table', 'csv', 'jsonl'" in " ".join(err.split())
+    expected = "'--format': 'cvs' is not one of 'table', 'csv', 'jsonl'. Did you mean 'csv'?"
+    assert expected in " ".join(err.split())
+    assert "Did you mean 'onnx-fp16'?" in here("export", run, "--to", "fp16")[2]
+
+
+def test_one_labelled_photo_in_three_is_enough_if_it_is_allowed(
+    run: Path, photos: Path, tmp_path: Path
+) -> None:
+    rows = [f"{photos / 'test' / name / name}0.jpg,{name}" for name in ("red", "blue")]
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(["image,label", *rows, *(f"no{number}.jpg,red" for number in range(6))]))
+    code, _, err = here("evaluate", run, table)
+    assert code == 2
+    assert "6 of 8 photos (75.0%) have labels that cannot be used" in err
+    assert err.count("no such photo") <= 2  # the first may have a hint of its own
+    allowed = err.split("--allow-quarantined ")[1].split()[0]
+    assert here("evaluate", run, table, "--allow-quarantined", allowed)[0] == 0
+    assert (
+        "allow_quarantined is '7'; it must be at most 1"
+        in here("evaluate", run, table, "--allow-quarantined", "7")[2]
+    )
 
 
 def test_a_folder_without_photos_is_told(run: Path, photos: Path, tmp_path: Path) -> None:

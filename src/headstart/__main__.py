@@ -84,7 +84,7 @@ def _run() -> int:
     import typer
 
     from headstart.cli import app
-    from headstart.cli.options import explain_unknown
+    from headstart.cli.options import explain_unknown, explain_value
 
     # Newer versions of typer carry click inside themselves, older ones import it.
     click_exceptions = importlib.import_module(typer.BadParameter.__module__)
@@ -95,6 +95,8 @@ def _run() -> int:
             error.message = error.message.replace("Value error, ", "")  # pydantic's, before every reason
             if isinstance(error, click_exceptions.NoSuchOption):
                 explain_unknown(error)
+            elif isinstance(error, click_exceptions.BadParameter):
+                explain_value(error)
             error.message = fitted(error.message)
             error.show()
         return int(error.exit_code)

@@ -20,9 +20,12 @@ from headstart.answers.scores import scores_of
 from headstart.answers.seen import notes_on_seen
 from headstart.answers.table import Answers, Source
 from headstart.columns import listed
+from headstart.config import TrainConfig
+from headstart.config.checking import checked
 from headstart.data.check import record_of, refuse_missing_classes
 from headstart.data.place import place_boxes
 from headstart.data.sources.source import read_source
+from headstart.data.sources.split_names import SPLIT_OF_WORD
 from headstart.errors import ConfigError, DataError, ImageError, did_you_mean
 from headstart.images.decode import image_size
 from headstart.images.photo import Photo
@@ -89,13 +92,28 @@ def evaluate(
         boxes=boxes,
         images=images,
         label_from=label_from,
-        allow_quarantined=allow_quarantined,
+        allow_quarantined=_fraction(allow_quarantined),
         decisions=decisions,
         for_training=False,
     )
     notes = [] if decisions else _notes_on_decisions(predictor, data)
     found = _of_listing(predictor, listing, split, data, has_groups=group_by is not None)
     return dataclasses.replace(found, notes=(*found.notes, *notes))
+
+
+def _fraction(allow_quarantined: float | str | None) -> float | None:
+    """Return the fraction as a number; on the command line it is text.
+
+    Raises:
+        ConfigError: It is not a fraction.
+    """
+    if allow_quarantined is None:
+        return None
+    problems: list[str] = []
+    found = checked(TrainConfig, {"allow_quarantined": allow_quarantined}, "", problems)
+    if problems:
+        raise ConfigError(problems)
+    return float(found["allow_quarantined"])
 
 
 def _notes_on_decisions(predictor: Predictor, data: str | os.PathLike[str]) -> list[str]:
@@ -198,8 +216,10 @@ def _split_of(listing: Listing, split: str | None, data: str | os.PathLike[str])
         return next((name for name in ("test", "val") if name in there), None)
     if split not in there:
         has = ", ".join(sorted(name for name in there if name))
+        word = SPLIT_OF_WORD.get(split.lower())
+        meant = f": {word}" if word in there else ""
         has = (
-            f"{has}. Name one of these"
+            f"{has}. Name one of these{meant}"
             if has
             else "no splits. Leave out --split (split=) to score all photos"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from headstart.config import TrainConfig, settings_from_pairs
-from headstart.config.checking import Setting, settings_of
+from headstart.config.checking import Setting, nearest_value, settings_of
 from headstart.config.peers import explained, meanings
 from headstart.config.phases import OF_A_PHASE
 
@@ -138,6 +139,17 @@ def explain_unknown(error: Any) -> None:
     if sentence:
         error.possibilities = None
         error.message += f". {sentence}"
+
+
+def explain_value(error: Any) -> None:
+    """Add to the error about a value that is not one of several the one that is meant, or the nearest.
+
+    Args:
+        error: A ``BadParameter``, changed in place.
+    """
+    found = re.match(r"'(.*?)' is not one of (.*)\.$", error.message)
+    if found:
+        error.message += nearest_value(found[1], re.findall(r"'(.*?)'", found[2]))
 
 
 class Sections(TyperCommand):

@@ -162,7 +162,8 @@ def wrong_classes(
         sentence = (
             f"The label {name!r} {'may be' if few else 'is probably'} wrong: a model that was trained "
             f"without this photo gives it a probability of {probabilities[labels[row]]:.2g}, and "
-            f"{suggestion!r} one of {probability:.2f}. {few}Look at the photo, and correct the label or keep it."
+            f"{suggestion!r} one of {probability:.2f}. {few}Look at the photo, and correct the label or keep "
+            "it."
         )
         how_bad: Severity = "note" if few else severity
         found.append(

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
 from headstart.answers.agreement import Agreement
-from headstart.errors import ConfigError, UsageError, did_you_mean, requires_extra
+from headstart.config.checking import nearest_value
+from headstart.errors import ConfigError, UsageError, requires_extra
 from headstart.files import EXPORTS, given_path, refuse_to_write, write_whole
 from headstart.images.photo import Photo
 from headstart.inference.model_file import (
@@ -101,7 +102,7 @@ def export(
     """
     if to not in FORMATS:
         allowed = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-        raise ConfigError(f"to is {to!r}; it must be {allowed}.{did_you_mean(to, FORMATS)}")
+        raise ConfigError(f"to is {to!r}; it must be {allowed}.{nearest_value(to, FORMATS)}")
     if to == "test-vector":
         return _export_test_vector(run, out, photo)
     if photo is not None:

@@ -9,7 +9,7 @@ import os
 import sys
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -32,6 +32,7 @@ from headstart.images.photo import Photo
 from headstart.packed import Packed, picked
 from headstart.records import Candidate, Listing
 
+_MOST_SENTENCES: Final = 3  # about one class each; more classes share one
 _MOST_NAMED: Final = 10  # in one error message
 
 _MOST_COMPARED: Final = 100  # folders with one subfolder's name, so that many classes take no time
@@ -352,17 +353,27 @@ def _require_learnable(sources: list[_Source]) -> None:
         ]
     for source in sources[1:]:
         unknown = sorted(set(source.photos.column("class_name")) - train.folders_of.keys())
-        problems += [
-            f"{source.path!r} has a class {name!r}, which {train.path!r} does not have."
-            + (did_you_mean(name, train.folders_of) or " Add training photos of it, or leave it out.")
-            for name in unknown[:_MOST_NAMED]
-        ]
-        if len(unknown) > _MOST_NAMED:
-            problems.append(f"... and {len(unknown) - _MOST_NAMED} more classes of {source.path!r}.")
+        problems += _without_training_photos(source.path, train.path, unknown, train.folders_of)
         if source.split == "val" and not source.photos:
             problems.append(f"{source.path!r} holds no photos in class folders. Fill or remove it.")
     if problems:
         raise DataError("\n".join(problems))
+
+
+def _without_training_photos(
+    path: str, train_path: str, unknown: Sequence[str], known: Iterable[str]
+) -> list[str]:
+    """Return sentences about classes of another split that have no training photos."""
+    if len(unknown) <= _MOST_SENTENCES:
+        return [
+            f"{path!r} has a class {name!r}, which {train_path!r} does not have."
+            + (did_you_mean(name, known) or " Add training photos of it, or leave it out.")
+            for name in unknown
+        ]
+    return [
+        f"{path!r} has {len(unknown):,} classes that {train_path!r} does not have: {_named(unknown)}. Add "
+        "training photos of them, or leave them out."
+    ]
 
 
 def _named(names: Sequence[str]) -> str:
