@@ -28,12 +28,18 @@ class Packed(Sequence[Row], Generic[Row]):
     Args:
         kind: The dataclass.
         rows: Objects to begin with.
+        photos_of: Objects whose photos these objects have, in their order, though some may be left out. Their
+            photos are not stored again.
     """
 
-    def __init__(self, kind: type[Row], rows: Iterable[Row] = ()) -> None:
+    def __init__(
+        self, kind: type[Row], rows: Iterable[Row] = (), *, photos_of: Sequence[Any] | None = None
+    ) -> None:
         names = [each.name for each in dataclasses.fields(kind)]  # type: ignore[arg-type]
         self._kind = kind
         self._columns: dict[str, _Column] = {name: _COLUMNS.get(name, Values)() for name in names}
+        if isinstance(photos_of, Packed):
+            self._columns["photo"] = _Shared(photos_of._columns["photo"])
         self._length = 0
         for row in rows:
             self.append(row)
@@ -260,6 +266,25 @@ class _Photos:
 
     def __iter__(self) -> Iterator[Photo]:
         return map(Photo, self._keys, self._reads)
+
+
+class _Shared:
+    """Values of another column in their order, of which some may be left out: 4 bytes each."""
+
+    def __init__(self, column: _Column) -> None:
+        self._column, self._rows = column, array("I")
+
+    def append(self, value: Any) -> None:
+        row = self._rows[-1] + 1 if self._rows else 0
+        while self._column[row] != value:
+            row += 1
+        self._rows.append(row)
+
+    def __getitem__(self, row: int) -> Any:
+        return self._column[self._rows[row]]
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._column.__getitem__, self._rows)
 
 
 class Digests:

@@ -132,7 +132,7 @@ def _readable(
         DataError: Features of some photos are not finite.
     """
     labels = {name: label for label, name in enumerate(listing.class_names)}
-    records = Packed(Record)
+    records = Packed(Record, photos_of=listing.candidates)
     unreadable: list[Quarantined] = []
     headers: dict[str, Header] = {}
     not_finite: list[str] = []

@@ -32,6 +32,7 @@ from headstart.data.sources.trees import tree_at
 from headstart.data.sources.voc import find_voc, has_xml, read_voc
 from headstart.data.sources.written import Labels, Options
 from headstart.data.sources.yolo import find_yolo, read_yolo
+from headstart.environment import return_freed_memory
 from headstart.errors import ConfigError, DataError, did_you_mean
 from headstart.files import given_path, is_remote
 from headstart.images.find_tars import exists, is_same, root_of
@@ -110,7 +111,9 @@ def read_source(
         )
     decided = read_decisions(decisions)
     listing = _listing(data, val, options)
-    return apply_decisions(listing, decided) if decided.source else listing
+    listing = apply_decisions(listing, decided) if decided.source else listing
+    return_freed_memory()  # while photos were listed, more was in use than now
+    return listing
 
 
 def _listing(data: str, val: str | None, options: Options) -> Listing:
