@@ -13,6 +13,7 @@ import pytest
 
 from headstart.data.sources.source import read_source
 from headstart.errors import DataError, ImageError
+from headstart.images import parquet_rows
 from headstart.images.address import exists, is_file
 from headstart.images.listed import find_images
 from headstart.images.photo import Photo
@@ -90,3 +91,18 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         list(find_images(path))
     with pytest.raises(ImageError, match="cannot be read"):
         Photo(f"{path}/row 1").content()
+
+
+def test_few_row_groups_stay_in_memory_while_photos_are_read_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_rows, "_MOST_IN_ORDER", 0)
+    monkeypatch.setattr(parquet_rows, "_GROUPS", parquet_rows._Groups())
+    contents = [b"%d" % number for number in range(150)]
+    addresses = list(find_images(in_parquet(tmp_path / "a.parquet", contents)))
+    for _ in range(2):
+        assert [Photo(address).content() for address in addresses] == contents
+        assert len(parquet_rows._GROUPS._read) == 2
+    order = [row * 77 % 150 for row in range(20)]
+    assert [Photo(addresses[row]).content() for row in order] == [contents[row] for row in order]
+    assert len(parquet_rows._GROUPS._read) > 10
