@@ -111,12 +111,16 @@ def read_source(
         )
     decided = read_decisions(decisions)
     listing = _listing(data, val, options)
-    listing = apply_decisions(listing, decided) if decided.source else listing
+    return apply_decisions(listing, decided) if decided.source else listing
+
+
+def _listing(data: str, val: str | None, options: Options) -> Listing:
+    listing = _read(data, val, options)
     return_freed_memory()  # while photos were listed, more was in use than now
     return listing
 
 
-def _listing(data: str, val: str | None, options: Options) -> Listing:
+def _read(data: str, val: str | None, options: Options) -> Listing:
     labels = _labels(data, options)
     if labels is None:
         return _class_folders(data, val, options)
