@@ -48,12 +48,20 @@ def test_threads_that_wait_spin_briefly_unless_the_user_has_decided(
     assert python(code + SHOW, **variables) == found
 
 
-@pytest.mark.parametrize(("variables", "found"), [({}, "1"), ({"ORT_DISABLE_TELEMETRY": "0"}, "0")])
-def test_onnx_runtime_reports_to_nobody_unless_the_user_has_decided(
+@pytest.mark.parametrize(
+    ("variables", "found"),
+    [
+        ({}, "1 system"),
+        ({"ORT_DISABLE_TELEMETRY": "0", "ARROW_DEFAULT_MEMORY_POOL": "mimalloc"}, "0 mimalloc"),
+    ],
+)
+def test_other_libraries_report_to_nobody_and_free_memory_unless_the_user_has_decided(
     variables: dict[str, str], found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
-    code = "import headstart, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    names = ("ORT_DISABLE_TELEMETRY", "ARROW_DEFAULT_MEMORY_POOL")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    code = f"import headstart, os; print(*(os.environ[name] for name in {names}))"
     assert python(code, **variables) == found
 
 

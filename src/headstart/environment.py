@@ -43,7 +43,7 @@ _OF_STEPS: Final = ("torch", "torchvision", "timm", "accelerate", "matplotlib")
 
 
 def set_defaults() -> None:
-    """Limit spinning of waiting threads, and disable the telemetry of ONNX Runtime.
+    """Limit spinning of waiting threads, disable ONNX Runtime's telemetry, and let pyarrow free its memory.
 
     Nothing is set for a library that is already loaded, or if the user has set a variable about spinning.
     """
@@ -52,6 +52,8 @@ def set_defaults() -> None:
         os.environ.update(_SPIN_BRIEFLY)
     if "onnxruntime" not in sys.modules:
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    if "pyarrow" not in sys.modules:  # its own allocator keeps what was freed in another thread
+        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     if "torch" not in sys.modules and not _has_name():
         os.environ["LOGNAME"] = f"uid_{os.getuid()}"  # PyTorch's compiler fails without a name when imported
 
@@ -77,6 +79,16 @@ def keep_freed_memory() -> None:
         for number, num_bytes in _KEEP_FREED.values():
             if not mallopt(number, num_bytes):  # as on 32 bits, where the first is too large
                 return
+
+
+def return_freed_memory() -> None:
+    """Return freed memory to the system: glibc keeps it between objects that are still in use.
+
+    It does nothing on systems other than Linux with glibc.
+    """
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):  # another C library, such as musl
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _has_name() -> bool:

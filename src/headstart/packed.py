@@ -17,6 +17,7 @@ from headstart.images.photo import Photo
 
 Row = TypeVar("Row")
 
+_BLOCK: Final = 1024  # rows in one piece of memory; a single long one would be copied whenever it grows
 _MOST_DISTINCT: Final = 2**16  # values of a column, beyond which most of them must repeat
 
 
@@ -28,12 +29,18 @@ class Packed(Sequence[Row], Generic[Row]):
     Args:
         kind: The dataclass.
         rows: Objects to begin with.
+        photos_of: Objects whose photos these objects have, in their order, though some may be left out. Their
+            photos are not stored again.
     """
 
-    def __init__(self, kind: type[Row], rows: Iterable[Row] = ()) -> None:
+    def __init__(
+        self, kind: type[Row], rows: Iterable[Row] = (), *, photos_of: Sequence[Any] | None = None
+    ) -> None:
         names = [each.name for each in dataclasses.fields(kind)]  # type: ignore[arg-type]
         self._kind = kind
         self._columns: dict[str, _Column] = {name: _COLUMNS.get(name, Values)() for name in names}
+        if isinstance(photos_of, Packed):
+            self._columns["photo"] = _Shared(photos_of._columns["photo"])
         self._length = 0
         for row in rows:
             self.append(row)
@@ -211,30 +218,34 @@ class _Texts:
 
     def __init__(self) -> None:
         self._heads = Values()
-        self._tails = bytearray()
-        self._ends: array[int] = array("I")
+        self._blocks: list[tuple[bytearray, array[int]]] = []  # last parts, and where each ends
 
     def append(self, text: str) -> None:
+        if not self._blocks or len(self._blocks[-1][1]) == _BLOCK:
+            self._blocks.append((bytearray(), array("I")))
         head, tail = self._parted(text)
         self._heads.append(head)
-        self._tails += tail.encode("utf-8", "surrogatepass")
-        if self._ends.typecode == "I" and len(self._tails) >= 2**32:
-            self._ends = array("Q", self._ends)
-        self._ends.append(len(self._tails))
+        tails, ends = self._blocks[-1]
+        tails += tail.encode("utf-8", "surrogatepass")
+        ends.append(len(tails))
 
     def _parted(self, text: str) -> tuple[str, str]:
         place = max(text.rfind("/"), text.rfind("\\")) + 1
         return text[:place], text[place:]
 
     def __getitem__(self, row: int) -> str:
-        tail = self._tails[self._ends[row - 1] if row else 0 : self._ends[row]]
+        tails, ends = self._blocks[row // _BLOCK]
+        place = row % _BLOCK
+        tail = tails[ends[place - 1] if place else 0 : ends[place]]
         return str(self._heads[row] + tail.decode("utf-8", "surrogatepass"))
 
     def __iter__(self) -> Iterator[str]:
-        begin = 0
-        for head, end in zip(self._heads, self._ends, strict=True):
-            yield head + self._tails[begin:end].decode("utf-8", "surrogatepass")
-            begin = end
+        heads = iter(self._heads)
+        for tails, ends in self._blocks:
+            begin = 0
+            for end in ends:
+                yield next(heads) + tails[begin:end].decode("utf-8", "surrogatepass")
+                begin = end
 
 
 class _Places(_Texts):
@@ -262,23 +273,47 @@ class _Photos:
         return map(Photo, self._keys, self._reads)
 
 
+class _Shared:
+    """Values of another column in their order, of which some may be left out: 4 bytes each."""
+
+    def __init__(self, column: _Column) -> None:
+        self._column, self._rows = column, array("I")
+
+    def append(self, value: Any) -> None:
+        row = self._rows[-1] + 1 if self._rows else 0
+        while self._column[row] != value:
+            row += 1
+        self._rows.append(row)
+
+    def __getitem__(self, row: int) -> Any:
+        return self._column[self._rows[row]]
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._column.__getitem__, self._rows)
+
+
 class Digests:
     """SHA-256 in hexadecimal, or empty: 32 bytes each."""
 
     _EMPTY: Final = bytes(32)
 
     def __init__(self) -> None:
-        self._bytes = bytearray()
+        self._blocks: list[bytearray] = []
+        self._length = 0
 
     def append(self, digest: str) -> None:
-        self._bytes += bytes.fromhex(digest) or self._EMPTY
+        if self._length % _BLOCK == 0:
+            self._blocks.append(bytearray())
+        self._blocks[-1] += bytes.fromhex(digest) or self._EMPTY
+        self._length += 1
 
     def __getitem__(self, row: int) -> str:
-        digest = self._bytes[32 * row : 32 * row + 32]
+        begin = 32 * (row % _BLOCK)
+        digest = self._blocks[row // _BLOCK][begin : begin + 32]
         return "" if digest == self._EMPTY else digest.hex()
 
     def __iter__(self) -> Iterator[str]:
-        return map(self.__getitem__, range(len(self._bytes) // 32))
+        return map(self.__getitem__, range(self._length))
 
 
 # By the names of attributes of Candidate, Record and Written; all others have few distinct values.

@@ -14,6 +14,7 @@ import pytest
 
 from headstart.data.sources.source import read_source
 from headstart.errors import DataError, ImageError
+from headstart.images import parquet_rows
 from headstart.images.address import exists, is_file
 from headstart.images.listed import find_images
 from headstart.images.photo import Photo
@@ -152,3 +153,18 @@ def test_files_of_a_folder_are_found_by_either_suffix_and_hidden_ones_are_not(tm
     (tmp_path / "._train.parquet").write_bytes(b"AppleDouble")
     listing = read_source(tmp_path)
     assert [each.split for each in listing.candidates] == ["train"] * 10 + ["val"] * 10
+
+
+def test_few_row_groups_stay_in_memory_while_photos_are_read_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_rows, "_MOST_IN_ORDER", 0)
+    monkeypatch.setattr(parquet_rows, "_GROUPS", parquet_rows._Groups())
+    contents = [b"%d" % number for number in range(150)]
+    addresses = list(find_images(in_parquet(tmp_path / "a.parquet", contents)))
+    for _ in range(2):
+        assert [Photo(address).content() for address in addresses] == contents
+        assert len(parquet_rows._GROUPS._read) == 2
+    order = [row * 77 % 150 for row in range(20)]
+    assert [Photo(addresses[row]).content() for row in order] == [contents[row] for row in order]
+    assert len(parquet_rows._GROUPS._read) > 10

@@ -16,6 +16,7 @@ from headstart.data.place import place_boxes
 from headstart.data.quarantine import CANNOT_READ, named, too_many
 from headstart.data.sources.written import classes_of
 from headstart.data.text import path_below, reason_below
+from headstart.environment import return_freed_memory
 from headstart.errors import ConfigError, DataError, ImageError
 from headstart.images.decode import Header, decode
 from headstart.images.photo import Photo
@@ -100,6 +101,7 @@ def check_images(
     if checks is None:
         checks = map_in_order(check_photo, (candidate.photo for candidate in listing.candidates))
     records, unreadable, headers = _readable(listing, checks, progress)
+    return_freed_memory()
     quarantined = [*listing.quarantined, *unreadable]
     notes = listing.notes
     if tasks.of(listing.task).has_box:
@@ -132,7 +134,7 @@ def _readable(
         DataError: Features of some photos are not finite.
     """
     labels = {name: label for label, name in enumerate(listing.class_names)}
-    records = Packed(Record)
+    records = Packed(Record, photos_of=listing.candidates)
     unreadable: list[Quarantined] = []
     headers: dict[str, Header] = {}
     not_finite: list[str] = []

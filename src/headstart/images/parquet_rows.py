@@ -24,7 +24,7 @@ PARQUET_SUFFIXES: Final = (".parquet", ".pq")
 
 # Bytes of row groups in memory, beyond the last two that were read: while photos are read in their order, and
 # otherwise.
-_MOST_IN_ORDER: Final = 2**23
+_MOST_IN_ORDER: Final = 2**22
 _MOST_OUT_OF_ORDER: Final = 2**28
 _NEAR: Final = 16  # row groups; threads read photos that follow each other at about the same time
 _FOR_ORDER: Final = 32  # row groups read in order, after which photos count as read in order again

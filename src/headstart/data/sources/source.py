@@ -42,6 +42,7 @@ from headstart.data.sources.trees import tree_at
 from headstart.data.sources.voc import find_voc, has_xml, read_voc
 from headstart.data.sources.written import Labels, Options
 from headstart.data.sources.yolo import find_yolo, read_yolo
+from headstart.environment import return_freed_memory
 from headstart.errors import ConfigError, DataError, ImageError, did_you_mean
 from headstart.files import given_path, is_remote
 from headstart.images.find_tars import exists, is_same, root_of
@@ -125,6 +126,12 @@ def read_source(
 
 
 def _listing(data: str, val: str | None, options: Options) -> Listing:
+    listing = _read(data, val, options)
+    return_freed_memory()  # while photos were listed, more was in use than now
+    return listing
+
+
+def _read(data: str, val: str | None, options: Options) -> Listing:
     labels = _labels(data, options)
     if labels is None:
         return _class_folders(data, val, options)
