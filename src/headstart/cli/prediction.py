@@ -274,8 +274,8 @@ def _with_pictures(
 
 def _tell_reused(number: int) -> None:
     if number:
-        left = f"{counted(number, 'prediction')} of an interrupted call for photos that have not changed"
-        print(f"headstart: reusing {left}", file=sys.stderr)
+        kept = f"{counted(number, 'prediction')} of an interrupted call"
+        print(f"headstart: {kept} kept; reused if the photo has not changed", file=sys.stderr)
 
 
 def _tell_changed(number: int) -> None:
