@@ -217,6 +217,39 @@ def test_paths_are_read_from_standard_input(run: Path, photos: Path) -> None:
     assert [row["path"] for row in csv.DictReader(io.StringIO(out))] == [str(path) for path in paths]
 
 
+def test_patterns_and_lists_name_photos_and_threads_change_nothing(
+    run: Path, photos: Path, tmp_path: Path
+) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text(f"{photos / 'test' / 'red'}\n")
+    code, out, err = here("predict", run, photos / "test" / "b*" / "*.jpg", "--files-from", names)
+    assert (code, err) == (0, "")
+    assert [row["label"] for row in csv.DictReader(io.StringIO(out))] == ["blue"] * 4 + ["red"] * 4
+    blue = photos / "test" / "blue"
+    assert here("predict", run, blue, names.read_text().strip(), "--workers", "0")[1] == out
+
+
+def test_photos_that_have_changed_since_an_interruption_are_counted(
+    run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies, out = shutil.copytree(photos / "test", tmp_path / "photos"), tmp_path / "out.csv"
+    arguments = ("predict", run, copies, "--out", out, "--workers", "0")
+    with monkeypatch.context() as patch:
+        patch.setattr("headstart.inference.predictions_file.PredictionsFile._finish", interrupt)
+        assert here(*arguments)[0] == 130
+    shutil.copy(copies / "red" / "red0.jpg", copies / "blue" / "blue0.jpg")
+    code, _, err = here(*arguments)
+    assert code == 0
+    assert "12 predictions of an interrupted call kept" in err
+    assert "1 photo has changed since the interrupted call, and was predicted again" in err
+    rows = csv.DictReader(io.StringIO(out.read_text()))
+    assert [row["label"] for row in rows] == ["red", *["blue"] * 3, *["green"] * 4, *["red"] * 4]
+
+
+def interrupt(*_: object) -> None:
+    raise SystemExit(130)
+
+
 def test_a_photo_that_cannot_be_read_is_a_row_and_the_others_are_answered(
     run: Path, photos: Path, tmp_path: Path
 ) -> None:
@@ -675,6 +708,10 @@ MISTAKES = [
         2,
         "out is 'a.xlsx'; its name must end in .csv, .txt, .jsonl",
     ),
+    (["predict", "RUN"], 2, "Name photos or folders"),
+    (["predict", "RUN", "*.webp"], 2, "No photos match '*.webp'"),
+    (["predict", "RUN", "--files-from", "nowhere"], 2, "files-from is 'nowhere'; it must be a text file"),
+    (["predict", "RUN", "PHOTOS", "--workers", "-1"], 2, "--workers"),
     (["predict", "nowhere", "a.jpg"], 2, "No models are in '.'."),
     (["predict", "nowhere", "a.jpg"], 2, "There is no file or folder 'nowhere'"),
     (["evaluate", "nowhere", "PHOTOS"], 2, "There is no file or folder 'nowhere'"),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 import headstart
-from headstart.cli.named_photos import FilesFrom, Images
+from headstart.cli.named_photos import FilesFrom, Images, photos_of, refuse_without_photos
 from headstart.cli.options import Model, option, with_settings
 from headstart.columns import counted, listed
 from headstart.errors import UsageError
@@ -86,17 +86,20 @@ class Format(StrEnum):
     JSONL = "jsonl"
 
 
+OutputFormat = Annotated[
+    Format | None,
+    typer.Option(
+        "--format",
+        help="Output format. [default: by the ending of --out; else table in a terminal, csv in a pipe]",
+    ),
+]
+
+
 def predict(
     model: Model,
     images: Images = None,
     top_k: Annotated[int, typer.Option(min=1, help="Number of most probable classes to show.")] = 1,
-    format_: Annotated[
-        Format | None,
-        typer.Option(
-            "--format",
-            help="Output format. [default: by the ending of --out; else table in a terminal, csv in a pipe]",
-        ),
-    ] = None,
+    format_: OutputFormat = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Output file. [default: standard output]")
     ] = None,
@@ -112,7 +115,6 @@ def predict(
     With --out, the same command continues after an interruption: predictions of photos that have not changed
     are reused. What is printed cannot be continued.
     """
-    from headstart.cli.named_photos import photos_of, refuse_without_photos
     from headstart.inference.predictions_file import PredictionsFile
     from headstart.inference.predictor import load
 
@@ -279,8 +281,8 @@ def _with_pictures(
 
 def _tell_reused(number: int) -> None:
     if number:
-        left = f"{counted(number, 'prediction')} of an interrupted call for photos that have not changed"
-        print(f"headstart: reusing {left}", file=sys.stderr)
+        kept = f"{counted(number, 'prediction')} of an interrupted call"
+        print(f"headstart: {kept} kept; reused if the photo has not changed", file=sys.stderr)
 
 
 def _tell_changed(number: int) -> None:
