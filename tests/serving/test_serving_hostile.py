@@ -15,7 +15,7 @@ import pytest
 
 from headstart.serving.log import Log
 from headstart.serving.problems import PROBLEMS
-from serving_calls import call, connect, jpeg, open_service, raw_request, read_all, running
+from serving_calls import call, connect, jpeg, open_service, raw_request, read_all, running, wait_until
 
 STATUSES = {status for status, _ in PROBLEMS.values()} | {200, 204}
 PHOTO = jpeg("green", (64, 48))
@@ -149,9 +149,8 @@ def test_hostile_requests_have_errors_and_the_next_request_is_answered(
         with connect(port) as connection:
             connection.sendall(raw_request(PHOTO, "Connection: close"))
             assert read_all(connection).startswith(b"HTTP/1.1 200")
-        assert service._workers._unfinished == 0
-        assert service._memory._used == 0
-        assert not server.server_state.tasks
+        wait_until(lambda: service._workers._unfinished == service._memory._used == 0)
+        wait_until(lambda: not server.server_state.tasks)
     assert 'code="internal_error"' not in call(service, "GET", "/metrics").text
     service.close()
     log.close()
@@ -175,6 +174,5 @@ def test_500_slow_connections_do_not_keep_others_from_being_answered(model: Path
                 assert read_all(connection).startswith(b"HTTP/1.1 200")
         for each in slow:
             assert read_all(each).startswith(b"HTTP/1.1 408")
-        assert not server.server_state.connections
-        assert service._memory._used == 0
+        wait_until(lambda: not server.server_state.connections and service._memory._used == 0)
     service.close()

@@ -22,7 +22,7 @@ from commands import here
 from headstart.serving import app as serving_app
 from headstart.serving.app import Service
 from headstart.serving.serve import listen
-from serving_calls import connect, jpeg, open_service, raw_request, read_all, running
+from serving_calls import connect, jpeg, open_service, raw_request, read_all, running, wait_until
 
 RED = raw_request(jpeg("red"))
 
@@ -175,14 +175,6 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Semaphore,
     monkeypatch.setattr(serving_app, "predict_upload", slow)
     yield begun, end
     end.set()
-
-
-def wait_until(condition: Any) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError("It did not come about.")
 
 
 def test_the_work_of_a_client_that_has_gone_is_dropped(
