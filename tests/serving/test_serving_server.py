@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 
+import headstart as hs
 from commands import here
 from headstart.serving import app as serving_app
 from headstart.serving.app import Service
@@ -308,6 +310,16 @@ def test_errors_of_the_command_are_sentences(
     assert code == 2
     assert "The command serve needs the package uvicorn" in err
     assert "pip install 'headstart[serve]'" in err
+
+
+def test_a_notebook_is_told_to_use_a_shell(model: Path) -> None:
+    async def in_a_notebook() -> None:
+        hs.serve(model, port=0)
+
+    with pytest.raises(hs.UsageError, match="Start it in a shell: headstart serve"):
+        asyncio.run(in_a_notebook())
+    with pytest.raises(hs.UsageError, match="unexpected keyword argument 'max_photo'"):
+        hs.serve(model, port=0, max_photo=1)
 
 
 def test_a_free_port_and_addresses_of_version_6_are_taken() -> None:
