@@ -159,7 +159,7 @@ def test_a_large_body_is_refused_before_it_is_sent(model: Path) -> None:
         connection.sendall(
             raw_request(b"", "Expect: 100-continue").replace(b"Length: 0", b"Length: 99999999")
         )
-        assert code_in(read_all(connection)) == "too_many_bytes"
+        assert code_in(read_answer(connection)) == "too_many_bytes"
     service.close()
 
 
