@@ -7,7 +7,8 @@ import io
 import os
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -121,3 +122,12 @@ def raw_request(photo: bytes, *more: str) -> bytes:
         *more,
     ]
     return "\r\n".join([*head, "", ""]).encode() + photo
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait up to 20 s until a condition holds."""
+    for _ in range(2000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("It did not come about.")

@@ -76,6 +76,7 @@ def test_the_help_names_every_command_and_each_has_an_example() -> None:
         "resume",
         "lr-find",
         "predict",
+        "serve",
         "evaluate",
         "compare",
         "report",

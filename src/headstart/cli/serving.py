@@ -74,7 +74,7 @@ def serve(
     queue: _Queue = 64,
     max_photos: _MaxPhotos = 32,
     max_mb: _MaxMb = 64,
-    max_megapixels: _MaxMegapixels = 100,
+    max_megapixels: _MaxMegapixels = 50,
     max_seconds: _MaxSeconds = 60,
     allow_host: _AllowHost = None,
     allow_origin: _AllowOrigin = None,

@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import time
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Annotated, Any, Final
+from urllib.parse import parse_qsl
 
 from fastapi import FastAPI, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import headstart
 from headstart.errors import HeadstartError
 from headstart.inference.heat_map import refuse_to_explain
 from headstart.serving import schemas
 from headstart.serving.answers import Upload, Wanted, entry, failed, predict_upload
-from headstart.serving.guard import GONE, Guard
+from headstart.serving.guard import Guard
 from headstart.serving.log import Log
 from headstart.serving.metrics import CONTENT_TYPE, Metrics
 from headstart.serving.models import Models, Served
@@ -28,6 +29,9 @@ from headstart.serving.problems import Problem
 from headstart.serving.settings import ServeSettings
 from headstart.serving.uploads import Memory, clean, read_uploads
 from headstart.serving.work import ClientGone, Workers, unless_gone
+
+PREDICT: Final = "/v1/predict"
+"""Path of predictions."""
 
 _JSON: Final = "application/json"
 
@@ -153,7 +157,7 @@ class Service:
         )
         always = schemas.errors(400, 401, 403, 408)
         app.post(
-            "/v1/predict",
+            PREDICT,
             response_model=schemas.PredictAnswer,
             responses=always | schemas.errors(404, 413, 415, 422, 500, 503),
             openapi_extra={"requestBody": schemas.BODY},
@@ -163,9 +167,8 @@ class Service:
         app.get("/readyz", response_model=schemas.Status, responses=schemas.errors(503))(self.is_ready)
         metrics: dict[str, Any] = {"content": {CONTENT_TYPE: {"schema": {"type": "string"}}}}
         app.get("/metrics", response_class=Response, responses=always | {200: metrics})(self.show_metrics)
-        for error in (HTTPException, RequestValidationError, Problem, Exception):
+        for error in (HTTPException, Problem, Exception):
             app.exception_handler(error)(_as_problem)
-        app.exception_handler(ClientGone)(_to_nobody)
         description = app.openapi()  # made once
         schemas.complete(
             description,
@@ -177,7 +180,21 @@ class Service:
         page = Page()
         for path in page.paths:
             app.get(path, include_in_schema=False)(page.answer)
-        return Guard(app, self.settings, paths, page.paths, self.metrics, self._log)
+        dispatch = partial(self._dispatch, app)
+        return Guard(dispatch, self.settings, paths, page.paths, self.metrics, self._log)
+
+    async def _dispatch(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer predictions without FastAPI, which takes 0.2 ms to find and call a function."""
+        if scope["path"] != PREDICT or scope["method"] != "POST":
+            await app(scope, receive, send)
+            return
+        given = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        try:
+            options = schemas.PredictOptions.model_validate(given)
+        except ValidationError as error:
+            raise Problem("invalid_parameter", " ".join(map(_sentence, error.errors()))) from None
+        response = await self.predict(Request(scope, receive), options)
+        await response(scope, receive, send)
 
     def _tell_of_model(self, served: Served, error: HeadstartError | None) -> None:
         self.metrics.model_file(served.name, "taken" if error is None else "refused")
@@ -198,14 +215,7 @@ async def _as_problem(request: Request, error: Exception) -> Response:
     )
 
 
-async def _to_nobody(request: Request, error: Exception) -> Response:
-    """End a request whose client has gone; nobody gets this answer."""
-    return Response(status_code=GONE)
-
-
 def _problem_of(error: Exception) -> Problem:
-    if isinstance(error, RequestValidationError):
-        return Problem("invalid_parameter", " ".join(_sentence(each) for each in error.errors()))
     if not isinstance(error, HTTPException):  # FastAPI raises it again, and the guard logs it
         return Problem("internal_error", "The service failed; its log says why.")
     if error.status_code == 405:
@@ -215,7 +225,7 @@ def _problem_of(error: Exception) -> Problem:
     return Problem("invalid_request", str(error.detail))
 
 
-def _sentence(error: dict[str, Any]) -> str:
+def _sentence(error: Mapping[str, Any]) -> str:
     name = clean(str(error["loc"][-1]))
     if error["type"] == "extra_forbidden":
         return f"There is no parameter {name!r}; the parameters are model, top_k and heat_map."

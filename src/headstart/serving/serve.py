@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -44,6 +45,11 @@ def serve(
     """
     with requires_extra("serve", "The command serve"):
         from headstart.serving.server import serve_at
+    if _is_in_event_loop():
+        raise UsageError(
+            "serve cannot run in a program that has an event loop already, such as a notebook. Start it in a "
+            "shell: headstart serve MODEL"
+        )
     given = [models] if isinstance(models, (str, os.PathLike)) else models
     arguments = [os.fspath(given_path(each, "models", "run folders, or model files")) for each in given]
     token = token_of(host, token_file, no_token=no_token)
@@ -59,6 +65,15 @@ def serve(
         )
     with contextlib.closing(listen(host, port)) as listener:
         serve_at(listener, paths, checked)
+
+
+def _is_in_event_loop() -> bool:
+    """Return whether the caller runs in an event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -43,7 +43,8 @@ def serve_at(listener: socket.socket, paths: dict[str, Path], settings: ServeSet
         shown = f"http://{_shown(listener)}{settings.root_path}"
         _say(f"Serving {', '.join(paths)} at {shown}. Stop with Ctrl+C.")
         log.write("listening", url=shown, models={each.name: each.sha256 for each in models.all()})
-        server.run([listener])
+        with contextlib.closing(service):
+            server.run([listener])
         log.write("stopped")
     finally:
         log.close()
@@ -97,7 +98,6 @@ class Server(uvicorn.Server):
         finally:
             self._end.set()
             looking.join()
-            self._service.close()
             logger.removeHandler(handler)
             logger.propagate = was_passed_on
 

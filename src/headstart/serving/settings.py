@@ -60,7 +60,7 @@ class ServeSettings:
     queue: int = 64
     max_photos: int = 32
     max_mb: int = 64
-    max_megapixels: int = 100
+    max_megapixels: int = 50
     max_seconds: int = 60
     token: str | None = field(default=None, repr=False)
     allow_hosts: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import unicodedata
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ _MOST_BYTES_AT_ONCE: Final = 4  # times the largest body
 _LEAST_BYTES_AT_ONCE: Final = 256_000_000
 _LONGEST_NAME: Final = 255
 _AS_IMAGE: Final = "curl -H 'Content-Type: image/jpeg' --data-binary @photo.jpg, or curl -F photo=@photo.jpg"
+
+
+logging.getLogger("python_multipart").addHandler(logging.NullHandler())  # it reports what clients send
 
 
 class Memory:
