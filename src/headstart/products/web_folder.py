@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 from typing import Final
 
-from headstart.files import refuse_unless_empty, write_whole
+from headstart.files import write_whole
 from headstart.inference.predictor import Predictor
 from headstart.package_files import package_files
+from headstart.products.new_folder import new_folder, refuse_unless_empty
 from headstart.products.web_runtime import web_runtime
 
 _POLICY: Final = {
@@ -30,6 +31,7 @@ def write_web_folder(predictor: Predictor, folder: Path) -> None:
         FileWriteError: The files cannot be written.
     """
     assert predictor.path is not None
+    refuse_unless_empty(folder)
     found = package_files("page")
     del found["http.js"]
     found["back-end.js"] = found.pop("local.js")
@@ -42,12 +44,10 @@ def write_web_folder(predictor: Predictor, folder: Path) -> None:
     found |= {f"onnxruntime-web/{name}": content for name, content in web_runtime().items()}
     found["model.onnx"] = Path(predictor.path).read_bytes()
     found["files.js"] = _listed(found)
-    refuse_unless_empty(folder)
-    folder.mkdir(exist_ok=True)
-    for name in ("headstart-web", "onnxruntime-web"):
-        (folder / name).mkdir()
-    for name, content in found.items():
-        write_whole(folder / name, content)
+    with new_folder(folder):
+        for name, content in found.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            write_whole(folder / name, content)
 
 
 def _listed(found: dict[str, bytes]) -> bytes:
