@@ -272,6 +272,10 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
         "self-test lacks the output logits",
     ),
     "no description": (lambda: b"\x08\x08" + _onnx_seal(b"\x08\x08"), "no description"),
+    "a deviation of zero": (
+        lambda: changed(task="regression", class_names=[], targets=["a"], scale=[[0], [0]]),
+        "scale has the deviation 0",
+    ),
     "versions in a list": (lambda: changed(versions=["1"]), "versions must be"),
     "an origin that is a number": (lambda: changed(weights_from=1), "weights_from must be a text"),
     "threshold that is a text": (lambda: changed(unknown_threshold="1"), "must be finite numbers"),

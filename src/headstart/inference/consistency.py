@@ -74,6 +74,8 @@ def _of_description(info: ModelInfo) -> Iterator[str]:
     numbers = (*means, *deviations, *info.thresholds, *info.temperatures, *unknown)
     if not all(map(is_number, numbers)):
         yield "scale, thresholds, temperatures and unknown_threshold must be finite numbers"
+    elif min(deviations, default=1) <= 0:
+        yield f"scale has the deviation {min(deviations):g}, and not a positive one"
     if info.temperatures and not (
         len(info.temperatures) in (1, task.num_logits(len(info.class_names))) and min(info.temperatures) > 0
     ):
