@@ -1,6 +1,6 @@
 """Sequences of many small dataclasses in little memory: columns are stored, and objects made when asked for.
 
-A million photos as objects of Python take about 0.7 GB; in columns, they take about 0.08 GB.
+A million listed and checked photos take 0.7 GB as objects of Python, and less than 0.1 GB in columns.
 """
 
 from __future__ import annotations
@@ -154,6 +154,7 @@ class Values:
         self._num_same = 0  # rows with the only value, which need no codes
 
     def append(self, value: Any) -> None:
+        """Add the value of another row."""
         if self._codes is None:
             self._values.append(value)
             return
@@ -302,6 +303,7 @@ class Digests:
         self._length = 0
 
     def append(self, digest: str) -> None:
+        """Add the SHA-256 of another row."""
         if self._length % _BLOCK == 0:
             self._blocks.append(bytearray())
         self._blocks[-1] += bytes.fromhex(digest) or self._EMPTY
