@@ -10,7 +10,7 @@ from headstart.errors import UsageError
 from headstart.frozen.activations import Activations
 from headstart.frozen.cache import Room, store_path
 from headstart.frozen.fingerprint import Fingerprint
-from headstart.frozen.head_input import up_to_head
+from headstart.frozen.linear_head import up_to_head
 from headstart.frozen.opened import CUT
 from headstart.frozen.prefix import OnnxPrefix
 from headstart.inference.model_file import ModelInfo
