@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import onnx
 from onnx import TensorProto, helper
 
-from headstart.frozen.graph import part_of
+from headstart.frozen.graph import function_hashes, part_of
 from headstart.frozen.prefix import ACTIVATIONS
 
 _SAME_FEATURES: Final = ("Identity", "Dropout", "Mul", "Add", "Sub", "Div")
 """Operators with constants that change no more than the scale of each feature or output."""
+
+_FUNCTION: Final = "features"  # key in the metadata of a model file
+_HASH: Final = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,31 @@ def up_to_head(model: bytes, output: str) -> bytes | None:
     if tensor != ACTIVATIONS:
         loaded.graph.node.append(helper.make_node("Identity", [tensor], [ACTIVATIONS]))
     return part_of(onnx.load_from_string(with_output(loaded, ACTIVATIONS)), "images", [ACTIVATIONS])
+
+
+def state_function(model: onnx.ModelProto) -> None:
+    """State in the metadata of a model what computes its features, if it has a linear head and states none.
+
+    Features are stored under this hash, and a graph that is simplified afterwards has another one.
+
+    Args:
+        model: A graph as it was trained, not sealed; its metadata are changed.
+    """
+    head = head_input(model, output_of_head([each.name for each in model.graph.output]))
+    if head is not None and all(each.key != _FUNCTION for each in model.metadata_props):
+        model.metadata_props.add(key=_FUNCTION, value=function_hashes(model)[head])
+
+
+def stated_function(model: bytes) -> str | None:
+    """Return what ``state_function`` has stated in a model file; None if there is no such statement."""
+    stated = {each.key: each.value for each in onnx.load_from_string(model).metadata_props}
+    function = stated.get(_FUNCTION, "")
+    return function if _HASH.fullmatch(function) else None
+
+
+def output_of_head(names: Sequence[str]) -> str:
+    """Return which of the outputs of a model file the head computes: its logits, or else the first one."""
+    return "logits" if "logits" in names else names[0]
 
 
 class _Chains:
