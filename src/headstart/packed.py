@@ -1,6 +1,6 @@
 """Sequences of many small dataclasses in little memory: columns are stored, and objects made when asked for.
 
-A million photos as objects of Python take about 0.7 GB; in columns, they take about 0.08 GB.
+A million listed and checked photos take 0.7 GB as objects of Python, and less than 0.1 GB in columns.
 """
 
 from __future__ import annotations
@@ -154,6 +154,7 @@ class Values:
         self._num_same = 0  # rows with the only value, which need no codes
 
     def append(self, value: Any) -> None:
+        """Add the value of another row."""
         if self._codes is None:
             self._values.append(value)
             return
@@ -295,22 +296,23 @@ class _Shared:
 class Digests:
     """SHA-256 in hexadecimal, or empty: 32 bytes each."""
 
-    _EMPTY: Final = bytes(32)
-
     def __init__(self) -> None:
         self._blocks: list[bytearray] = []
+        self._empty: set[int] = set()  # rows
         self._length = 0
 
     def append(self, digest: str) -> None:
+        """Add the SHA-256 of another row."""
         if self._length % _BLOCK == 0:
             self._blocks.append(bytearray())
-        self._blocks[-1] += bytes.fromhex(digest) or self._EMPTY
+        self._blocks[-1] += bytes.fromhex(digest) or bytes(32)
+        if not digest:
+            self._empty.add(self._length)
         self._length += 1
 
     def __getitem__(self, row: int) -> str:
         begin = 32 * (row % _BLOCK)
-        digest = self._blocks[row // _BLOCK][begin : begin + 32]
-        return "" if digest == self._EMPTY else digest.hex()
+        return "" if row in self._empty else self._blocks[row // _BLOCK][begin : begin + 32].hex()
 
     def __iter__(self) -> Iterator[str]:
         return map(self.__getitem__, range(self._length))

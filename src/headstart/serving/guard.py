@@ -65,7 +65,7 @@ class Guard:
         path = scope["path"] = self._path(scope["path"])
         try:
             self._admit(exchange, path)
-            if path == "":  # addresses in the page are relative to the folder
+            if path == "" and self._settings.root_path:  # addresses in the page are relative to the folder
                 await exchange.answer(308, b"", {"Location": f"{self._settings.root_path}/"})
             elif exchange.is_preflight:
                 await exchange.answer(204, b"", {"Access-Control-Max-Age": "600"})
