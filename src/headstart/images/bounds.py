@@ -1,4 +1,4 @@
-"""Refuses small files that would keep Pillow's readers busy for minutes; they do not bound these themselves."""
+"""Refuses small files that would keep Pillow's readers busy for minutes, as nothing else bounds these."""
 
 from __future__ import annotations
 
@@ -96,7 +96,9 @@ def _num_strips(tiff: bytes) -> int:
     (begins,) = np.frombuffer(tiff[8:16] if is_big else tiff[4:8], f"{order}{size}")[:1].tolist() or (0,)
     head = 8 if is_big else 2
     count = int.from_bytes(tiff[begins : begins + head], "little" if order == "<" else "big")
-    entry = np.dtype([("tag", f"{order}u2"), ("kind", f"{order}u2"), ("count", f"{order}{size}"), ("at", size)])
+    entry = np.dtype(
+        [("tag", f"{order}u2"), ("kind", f"{order}u2"), ("count", f"{order}{size}"), ("at", size)]
+    )
     table = tiff[begins + head : begins + head + count * entry.itemsize]
     entries = np.frombuffer(table[: len(table) // entry.itemsize * entry.itemsize], entry)
     of_strips = entries["count"][np.isin(entries["tag"], _STRIP_TAGS)]

@@ -169,7 +169,10 @@ class Service:
         app.get("/metrics", response_class=Response, responses=always | {200: metrics})(self.show_metrics)
         for error in (HTTPException, Problem, Exception):
             app.exception_handler(error)(_as_problem)
-        description = app.openapi()  # made once
+        page = Page()
+        for path in page.paths:
+            app.get(path, include_in_schema=False)(page.answer)
+        description = app.openapi()  # made again if a path is added
         schemas.complete(
             description,
             [each.name for each in self.models.all()],
@@ -177,9 +180,6 @@ class Service:
             token=self.settings.token is not None,
         )
         paths = frozenset({*description["paths"], "/openapi.json"})
-        page = Page()
-        for path in page.paths:
-            app.get(path, include_in_schema=False)(page.answer)
         dispatch = partial(self._dispatch, app)
         return Guard(dispatch, self.settings, paths, page.paths, self.metrics, self._log)
 
@@ -196,13 +196,14 @@ class Service:
         response = await self.predict(Request(scope, receive), options)
         await response(scope, receive, send)
 
-    def _tell_of_model(self, served: Served, error: HeadstartError | None) -> None:
+    def _tell_of_model(self, served: Served, error: Exception | None) -> None:
         self.metrics.model_file(served.name, "taken" if error is None else "refused")
         if error is None:
             self.metrics.serves(served)
             self._log.write("model taken over", model=served.name, sha256=served.sha256)
         else:
-            self._log.write("model refused", model=served.name, reason=str(error), serving=served.sha256)
+            reason = str(error) or type(error).__name__
+            self._log.write("model refused", model=served.name, reason=reason, serving=served.sha256)
 
 
 async def _as_problem(request: Request, error: Exception) -> Response:

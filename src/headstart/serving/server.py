@@ -97,7 +97,7 @@ class Server(uvicorn.Server):
             super().run(sockets)
         finally:
             self._end.set()
-            looking.join()
+            looking.join(_SECONDS_TO_FINISH)  # a model that is just being proved
             logger.removeHandler(handler)
             logger.propagate = was_passed_on
 
