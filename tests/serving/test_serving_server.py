@@ -24,7 +24,7 @@ from commands import here
 from headstart.serving import app as serving_app
 from headstart.serving.app import Service
 from headstart.serving.serve import listen
-from serving_calls import connect, jpeg, open_service, raw_request, read_all, running, wait_until
+from serving_calls import connect, jpeg, open_service, raw_request, read_all, running, start, wait_until
 
 RED = raw_request(jpeg("red"))
 CHUNKED = raw_request(b"", "Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
@@ -267,17 +267,6 @@ def test_a_server_that_is_stopped_finishes_what_it_is_answering(
         end.set()
         ((status, _),) = answers_in(read_all(client))
     assert status == 200
-
-
-@contextlib.contextmanager
-def start(*arguments: str | Path, **options: Any) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "headstart", "serve", *map(os.fspath, arguments), "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options) as process:
-        try:
-            yield process
-        except BaseException:
-            process.kill()
-            raise
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM that a process can handle")
