@@ -127,6 +127,20 @@ def read_all(connection: socket.socket) -> bytes:
     return received
 
 
+def read_answer(connection: socket.socket) -> bytes:
+    """Read one answer of known length."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += connection.recv(65536) or b"HTTP/1.1 000 closed\r\ncontent-length: 0\r\n\r\n"
+    head, _, body = received.partition(b"\r\n\r\n")
+    length = next(
+        int(each[15:]) for each in head.lower().split(b"\r\n") if each.startswith(b"content-length:")
+    )
+    while len(body) < length:
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
 def raw_request(photo: bytes, *more: str) -> bytes:
     head = [
         "POST /v1/predict HTTP/1.1",

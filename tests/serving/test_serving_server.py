@@ -24,7 +24,17 @@ from commands import here
 from headstart.serving import app as serving_app
 from headstart.serving.app import Service
 from headstart.serving.serve import listen
-from serving_calls import connect, jpeg, open_service, raw_request, read_all, running, start, wait_until
+from serving_calls import (
+    connect,
+    jpeg,
+    open_service,
+    raw_request,
+    read_all,
+    read_answer,
+    running,
+    start,
+    wait_until,
+)
 
 RED = raw_request(jpeg("red"))
 CHUNKED = raw_request(b"", "Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
@@ -40,20 +50,6 @@ def answers_in(received: bytes) -> list[tuple[int, Any]]:
         found.append((int(lines[0].split()[1]), json.loads(received[:length])))
         received = received[length:]
     return found
-
-
-def read_answer(connection: socket.socket) -> bytes:
-    """Read one answer of known length."""
-    received = b""
-    while b"\r\n\r\n" not in received:
-        received += connection.recv(65536) or b"HTTP/1.1 000 closed\r\ncontent-length: 0\r\n\r\n"
-    head, _, body = received.partition(b"\r\n\r\n")
-    length = next(
-        int(each[15:]) for each in head.lower().split(b"\r\n") if each.startswith(b"content-length:")
-    )
-    while len(body) < length:
-        body += connection.recv(65536)
-    return head + b"\r\n\r\n" + body
 
 
 def code_in(received: bytes) -> str:

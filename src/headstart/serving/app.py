@@ -91,14 +91,15 @@ class Service:
         Raises:
             Problem: The photo cannot be answered, and it is the whole request.
         """
-        begun = time.perf_counter()
+        begun, problem = time.perf_counter(), None
         try:
             prediction = predict_upload(upload, wanted)
             answer = entry(upload, prediction, begun)
         except Exception as error:
             problem = self._problem_of_photo(error, wanted.served)
+        if problem is not None:
             if not is_form:
-                raise problem from None
+                raise problem  # not in `except`: its context would hold the photo
             self.metrics.error(problem.code)
             return failed(upload, problem)
         seconds = time.perf_counter() - begun

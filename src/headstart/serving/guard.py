@@ -77,6 +77,9 @@ class Guard:
             exchange.status = GONE
         except Problem as problem:
             await self.refuse(exchange, problem)
+            problem.__traceback__ = (
+                None  # its frames hold the photos, and themselves until garbage is collected
+            )
         except Exception:
             self._log.write("fault", request_id=exchange.request_id, traceback=traceback.format_exc())
             await self.refuse(exchange, Problem("internal_error", "The service failed; its log says why."))
