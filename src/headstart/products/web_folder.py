@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from pathlib import Path
@@ -51,10 +52,18 @@ def write_web_folder(predictor: Predictor, folder: Path) -> None:
 
 
 def _listed(found: dict[str, bytes]) -> bytes:
-    """Return the script that names the files to keep, and a version that changes with any of them."""
+    """Return the script with the files to keep, their hashes, and a version that changes with any of them."""
     version = hashlib.sha256()
     for name, content in sorted(found.items()):
         version.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
-    names = ["./", *sorted(name for name in found if name != "service-worker.js")]
+    names = {
+        name: _integrity(content) for name, content in sorted(found.items()) if name != "service-worker.js"
+    }
+    names |= {"./": "", "index.html": ""}  # some hosts add to HTML
     listed = {"version": version.hexdigest()[:16], "names": names}
     return f"self.FILES = {json.dumps(listed)};\n".encode()
+
+
+def _integrity(content: bytes) -> str:
+    """Return a hash as browsers check it."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(content).digest()).decode()
