@@ -45,6 +45,7 @@ export async function connect() {
  * @throws {NoAnswer | TokenNeeded | Unavailable}
  */
 export async function predict(photo, { model, heatMap = false, signal }) {
+  if (photo.size === 0) throw new NoAnswer(say('emptyFile'));
   const query = new URLSearchParams({ model, top_k: String(MOST_CLASSES) });
   if (heatMap) query.set('heat_map', '1');
   const headers = { 'Content-Type': 'application/octet-stream' };
