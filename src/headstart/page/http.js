@@ -46,6 +46,7 @@ export async function connect() {
  * @throws {NoAnswer | TokenNeeded | ModelReplaced | Unavailable}
  */
 export async function predict(photo, { model, heatMap = false, signal }) {
+  if (photo.size === 0) throw new NoAnswer(say('emptyFile'));
   const query = new URLSearchParams({ model: model.name, top_k: String(MOST_CLASSES) });
   if (heatMap) query.set('heat_map', '1');
   const headers = { 'Content-Type': 'application/octet-stream' };

@@ -124,10 +124,12 @@ class Guard:
         if self._token is not None and path not in self._page:
             scheme, _, given = exchange.header(b"authorization").partition(" ")
             is_right = hmac.compare_digest(given.strip().encode("latin-1"), self._token)
-            if scheme.lower() != "bearer" or not is_right:
+            is_bearer = scheme.lower() == "bearer"
+            if not is_bearer or not is_right:
+                what = "The token is wrong" if is_bearer and given.strip() else "The service needs its token"
                 raise Problem(
                     "token_required",
-                    "The service needs its token: send the header Authorization: Bearer TOKEN.",
+                    f"{what}: send the header Authorization: Bearer TOKEN.",
                     {"WWW-Authenticate": "Bearer"},
                 )
 
