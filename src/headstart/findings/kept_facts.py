@@ -12,7 +12,8 @@ import numpy as np
 from headstart.errors import ImageError
 from headstart.frozen.cache import Room
 from headstart.frozen.photos import PhotoFacts, PhotoStore, facts_from
-from headstart.packed import Digests, Some, Values
+from headstart.packed import Some
+from headstart.packed_columns import Digests, Values
 from headstart.records import Record
 
 _MOST_IN_MEMORY: Final = 1024  # thumbnails, 9 MB
