@@ -24,7 +24,7 @@ from headstart.data.sources.written import classes_by_use, classes_of
 from headstart.data.text import path_below
 from headstart.errors import DataError, did_you_mean
 from headstart.packed import Packed
-from headstart.reasons import by_reason
+from headstart.reasons import by_reason, place_and_reason
 from headstart.records import Candidate, Listing
 
 COLUMNS: Final = ("path", "kind", "severity", "other_path", "suggestion", "decision", "message")
@@ -121,8 +121,7 @@ def read_decisions(path: str | os.PathLike[str] | None) -> Decisions:
         if photo in dropped and photo in labels:
             problems.append(f"{where} is both dropped and relabelled. Leave one of these decisions.")
     if problems:
-        parts = [(place, what) for place, _, what in (each.partition(": ") for each in problems)]
-        raise DataError("\n".join(by_reason(parts, MOST_NAMED, noun="rows")))
+        raise DataError("\n".join(by_reason(map(place_and_reason, problems), MOST_NAMED, noun="rows")))
     return Decisions(name, dropped, labels, frozenset(kept), tuple(rows), table.bytes_of)
 
 

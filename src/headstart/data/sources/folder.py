@@ -306,8 +306,10 @@ def _refuse_same_subfolders(
 def _refuse_copies(tree: Tree, above: tuple[str, ...], classes_in: Mapping[str, Counter[str]]) -> None:
     """Refuse a folder that contains the class folders again, as some archives are packed."""
     for name, subfolders in classes_in.items():
+        if not 2 < len(classes_in) <= len(subfolders) + 1:
+            continue
         others = classes_in.keys() - {name}
-        if len(others) > 1 and others <= set(subfolders) and tree.is_made_of_folders((*above, name)):
+        if others <= subfolders.keys() and tree.is_made_of_folders((*above, name)):
             raise DataError(
                 f"In {tree.root!r}, the folder {name!r} holds the class folders beside it again: "
                 f"{_named(sorted(others))}. Remove the copy, or name it: "

@@ -15,7 +15,7 @@ from headstart.data.sources.written import Labels, Options, Written, classes_to_
 from headstart.errors import DataError
 from headstart.images.address import normal
 from headstart.packed import Packed, same_names, values_of
-from headstart.reasons import by_reason
+from headstart.reasons import by_reason, place_and_reason
 from headstart.records import Candidate, Listing
 
 
@@ -120,7 +120,5 @@ def _of_structure(sources: Sequence[Labels]) -> list[str]:
         return []
     if len(errors) == 1:
         return errors
-    # The place is before the colon, as in "photos.csv, line 3: 2 cells, but there are 3 columns."
-    parts = (error.partition(": ") for error in errors)
-    lines = by_reason(((place, what) for place, _, what in parts), MOST_NAMED, noun="entries")
+    lines = by_reason(map(place_and_reason, errors), MOST_NAMED, noun="entries")
     return [f"{len(errors):,} entries cannot be interpreted:", *lines]

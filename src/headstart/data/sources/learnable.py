@@ -58,7 +58,8 @@ def refuse_unlearnable(
         problems.append(
             f"None of the photos of class {shown} can be used. Repair their labels, or remove the class."
         )
-        problems += named(sorted_out.quarantined)
+    if problems:
+        problems += named(sorted_out.quarantined)  # which may be why
     problems += _only_to_score(sorted(others - known - set(lost)), known)
     numbers = {each.numbers for each in candidates if is_to_learn(each)} if labels.targets else set()
     for target, values in zip(labels.targets, map(set, zip(*numbers, strict=True)), strict=True):
