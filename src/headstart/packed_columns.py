@@ -18,7 +18,8 @@ _MOST_DISTINCT: Final = 2**16  # values of a column, beyond which most of them m
 class Column(Protocol):
     """One attribute of all objects."""
 
-    def extend(self, values: Sequence[Any], /) -> None: ...
+    def extend(self, values: Sequence[Any], /) -> None:
+        """Add values at the end."""
 
     def __getitem__(self, row: int, /) -> Any: ...
 
@@ -35,9 +36,11 @@ class Values:
         self._num_same = 0  # rows with the only value, which need no codes
 
     def append(self, value: Any) -> None:
+        """Add a value at the end."""
         self.extend((value,))
 
     def extend(self, values: Sequence[Any]) -> None:
+        """Add values at the end."""
         if self._codes is None:
             self._values.extend(values)
             return
@@ -81,6 +84,7 @@ class Objects:
         self._num_same = 0  # rows with the only value
 
     def extend(self, values: Sequence[Any]) -> None:
+        """Add values at the end."""
         if self._num_same or not self._values:
             first = (self._values or values)[:1]
             if {*map(id, first)} >= {*map(id, values)}:
@@ -104,6 +108,7 @@ class Texts:
         self._blocks: list[tuple[bytearray, array[int]]] = []  # last parts, and where each ends
 
     def extend(self, texts: Sequence[str]) -> None:
+        """Add texts at the end."""
         places = list(map(self._place, texts))
         self._heads.extend([text[:place] for text, place in zip(texts, places, strict=True)])
         tails = [
@@ -155,6 +160,7 @@ class Photos:
         self._keys, self._reads = Texts(), Values()
 
     def extend(self, photos: Sequence[Photo]) -> None:
+        """Add photos at the end."""
         self._keys.extend([photo.key for photo in photos])
         self._reads.extend([photo.read for photo in photos])
 
@@ -172,6 +178,7 @@ class Shared:
         self._column, self._rows = column, array("I")
 
     def extend(self, values: Sequence[Any]) -> None:
+        """Add values at the end."""
         row = self._rows[-1] + 1 if self._rows else 0
         for value in values:
             while self._column[row] != value:
@@ -196,12 +203,14 @@ class Digests:
         self._length = 0
 
     def append(self, digest: str) -> None:
+        """Add a digest at the end."""
         if self._length % BLOCK == 0:
             self._blocks.append(bytearray())
         self._blocks[-1] += bytes.fromhex(digest) or self._EMPTY
         self._length += 1
 
     def extend(self, digests: Sequence[str]) -> None:
+        """Add digests at the end."""
         for digest in digests:
             self.append(digest)
 

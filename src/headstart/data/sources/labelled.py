@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from headstart import tasks
 from headstart.columns import counted
-from headstart.data.quarantine import MOST_NAMED, too_many
+from headstart.data.quarantine import cannot_be_interpreted, too_many
 from headstart.data.sources.learnable import refuse_unlearnable
 from headstart.data.sources.similar import similar_classes
 from headstart.data.sources.sorted_out import SortedOut
@@ -15,7 +15,6 @@ from headstart.data.sources.written import Labels, Options, Written, classes_to_
 from headstart.errors import DataError
 from headstart.images.address import normal
 from headstart.packed import Packed, same_names, values_of
-from headstart.reasons import by_reason, place_and_reason
 from headstart.records import Candidate, Listing
 
 
@@ -116,9 +115,4 @@ def _are_measured(class_names: Iterable[str]) -> bool:
 
 def _of_structure(sources: Sequence[Labels]) -> list[str]:
     errors = [error for each in sources for error in each.errors]
-    if not errors:
-        return []
-    if len(errors) == 1:
-        return errors
-    lines = by_reason(map(place_and_reason, errors), MOST_NAMED, noun="entries")
-    return [f"{len(errors):,} entries cannot be interpreted:", *lines]
+    return [cannot_be_interpreted(errors)] if errors else []
