@@ -24,6 +24,7 @@ files
 package_files
 config
 images
+packed_columns
 packed
 records
 tasks

@@ -9,10 +9,11 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from headstart import packed
+from headstart import packed_columns
 from headstart.data.split import unit_names, unit_numbers
 from headstart.images.photo import Photo
-from headstart.packed import Packed, Some, picked, same_names
+from headstart.packed import Packed, Some, same_names
+from headstart.packed_columns import BLOCK
 from headstart.records import Candidate, Record
 
 
@@ -32,26 +33,36 @@ CANDIDATES = [
 ]
 
 
-def test_objects_are_as_they_were_appended() -> None:
-    rows = Packed(Candidate, CANDIDATES)
+@pytest.mark.parametrize("number", [5, BLOCK, BLOCK + 7])
+def test_objects_are_as_they_were_appended(number: int) -> None:
+    given = [CANDIDATES[row % 5] for row in range(number)]
+    rows = Packed(Candidate, given)
     for each in (rows, pickle.loads(pickle.dumps(rows))):
-        assert list(each) == CANDIDATES == [each[row] for row in range(5)]
-    assert rows == tuple(CANDIDATES)
-    assert rows != CANDIDATES[:4]
+        assert list(each) == given == [each[row] for row in range(number)]
+    assert rows == tuple(given)
+    assert rows != given[:-1]
     assert str(rows[2].numbers) == "(0.0, -0.0)"
-    assert [rows[-1], *rows[1:3]] == [CANDIDATES[-1], *CANDIDATES[1:3]]
-    assert list(rows.column("split")) == [each.split for each in CANDIDATES]
-    assert list(picked(rows, lambda each: each.split == "val")) == CANDIDATES[2:4]
-    assert list(Some(rows, np.array([3, 0]))) == [CANDIDATES[3], CANDIDATES[0]]
+    assert [rows[-1], *rows[1:3]] == [given[-1], *given[1:3]]
+    assert list(rows.column("split")) == [each.split for each in given]
+    assert list(Some(rows, np.array([3, 0]))) == [given[3], given[0]]
     with pytest.raises(IndexError):
-        rows[5]
+        rows[number]
+
+
+def test_objects_can_be_appended_after_others_have_shared_their_photos() -> None:
+    candidates = Packed(Candidate, CANDIDATES[:3])
+    records = Packed(Record, photos_of=candidates)
+    for row in range(3 * BLOCK):
+        candidates.append(CANDIDATES[row % 5])
+        records.append(Record(CANDIDATES[row % 3 if row < 3 else (row - 3) % 5].photo, row, None, ""))
+    assert [each.photo for each in records] == [each.photo for each in candidates[: 3 * BLOCK]]
 
 
 def test_columns_with_many_different_values_are_kept_too(monkeypatch: pytest.MonkeyPatch) -> None:
     for most in (2**16, 7):
-        monkeypatch.setattr(packed, "_MOST_DISTINCT", most)
+        monkeypatch.setattr(packed_columns, "_MOST_DISTINCT", most)
         groups = [None, None, *(f"group {number % 300}" for number in range(600)), None]
-        rows = [dataclasses.replace(CANDIDATES[0], group=group) for group in groups]
+        rows = [dataclasses.replace(CANDIDATES[0], group=group) for group in groups * 4]
         assert list(Packed(Candidate, rows)) == rows
 
 

@@ -32,7 +32,7 @@ class Reasons:
         self._counts: dict[str, int] = {}
 
     def add(self, name: str, reason: str) -> None:
-        """Add the reason why the thing of this name cannot be used."""
+        """Add the reason why the thing of this name, which may be empty, cannot be used."""
         kind = _VARYING.sub("0", reason.replace(name, "0") if name else reason)
         first = self._first.setdefault(kind, [])
         if len(first) < NAMED:
@@ -53,12 +53,13 @@ class Reasons:
         for kind in sorted(self._counts, key=lambda each: -self._counts[each]):
             first, number = self._first[kind], self._counts[kind]
             if number == 1 or (number <= NAMED and len({reason for _, reason in first}) > 1):
-                found += [f"{name}: {reason}" for name, reason in first]
+                found += [f"{name}: {reason}" if name else reason for name, reason in first]
                 continue
-            names = [_end_of(name) for name, _ in first]
+            names = [_end_of(name) for name, _ in first if name]
             last = ", ..." if number > len(names) else ""
+            shown = f" ({', '.join(names)}{last})" if names else ""
             example = ", for example" if len({reason for _, reason in first}) > 1 else ""
-            found.append(f"{number:,} {self._noun} ({', '.join(names)}{last}){example}: {first[0][1]}")
+            found.append(f"{number:,} {self._noun}{shown}{example}: {first[0][1]}")
         return [fitted(line) for line in screenful(found, most, rest)]
 
 
@@ -68,6 +69,15 @@ def _end_of(name: str) -> str:
         return name
     quote = name[0] if name[0] in "'\"" else ""
     return f"{quote}…{name[-_NAME_CHARACTERS:]}"
+
+
+def place_and_reason(message: str) -> tuple[str, str]:
+    """Return what is before and after the first colon, as in ``photos.csv, line 3: 2 cells, but ...``.
+
+    The place is empty if there is no colon.
+    """
+    place, _, reason = message.partition(": ")
+    return (place, reason) if reason else ("", message)
 
 
 def by_reason(

@@ -139,7 +139,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
         task_with({**BOX, "value": {**BOX["value"], "rectanglelabels": ["a", "b"]}}),
         "a box has 2 classes (a, b)",
     ),
-    "Create ML: an entry that is a number": ([CREATED, 5], "entry 2 is 5"),
+    "Create ML: an entry that is a number": ([CREATED, 5], "entry 2: 5 is not a photo"),
     "Create ML: an annotation that is text": (
         [CREATED, {**CREATED, "annotations": ["x"]}],
         "entry 2: the ann",

@@ -680,7 +680,7 @@ REFUSED: dict[str, tuple[Mapping[str, Any], str, tuple[str, ...]]] = {
     "Google AutoML: another line": (
         {"t.csv": lines("gs://b/a.jpg,cat", "b.jpg,dog")},
         "t.csv",
-        ("t.csv, line 2 names no photo",),
+        ("t.csv, line 2: no photo (gs://...)",),
     ),
     "Vertex AI: boxes": (
         {"t.jsonl": json_lines(of_vertex("a.jpg", "", boundingBoxAnnotations=[]))},

@@ -380,7 +380,7 @@ def test_several_objects_are_skipped_or_the_largest_is_kept_and_photos_of_none_a
     assert [Path(c.path).name for c in skip.candidates] == ["b.png", "d.png"]
     assert adds_up(skip)
     assert "1 photos with several objects are left out (--boxes skip)." in skip.notes
-    assert "1 photos without an object are left out." in skip.notes
+    assert "1 photo without an object left out." in skip.notes
     largest = read_source(path, boxes="largest")
     assert answers(largest)[0] == ("a.png", "y", (), (), (1.0, 1.0, 6.0, 6.0))
     assert adds_up(largest)

@@ -85,8 +85,13 @@ def test_decimal_commas_are_read_where_they_are_certain(
 
 @pytest.mark.parametrize(
     ("separator", "numbers"),
-    [(";", ["1,5", "2.5", "3", "4"]), ("\t", ["1,500", "2", "3", "4"]), (",", ['"1,5"', "2", "3", "4"])],
-    ids=["points, too", "perhaps thousands", "separated by commas"],
+    [
+        (";", ["1,5", "2.5", "3", "4"]),
+        (";", ["1,250", "900", "800", "12,100"]),
+        ("\t", ["1,500", "2", "3", "4"]),
+        (",", ['"1,5"', "2", "3", "4"]),
+    ],
+    ids=["points, too", "perhaps thousands", "perhaps thousands, with tabs", "separated by commas"],
 )
 def test_commas_that_could_separate_thousands_are_refused(
     saved: Callable, separator: str, numbers: list[str]
@@ -97,5 +102,5 @@ def test_commas_that_could_separate_thousands_are_refused(
 
 
 def test_sides_of_boxes_have_decimal_commas_too(saved: Callable) -> None:
-    text = "image;label;xmin;ymin;xmax;ymax\nb0.png;x;1,5;2;8,5;9\nb1.png;y;1;2;3;4\n"
-    assert saved(text, "cp1252").candidates[0].box == (1.5, 2, 8.5, 9)
+    text = "image;label;xmin;ymin;xmax;ymax\nb0.png;x;1,125;2;8,5;9\nb1.png;y;1;2;3;4\n"
+    assert saved(text, "cp1252").candidates[0].box == (1.125, 2, 8.5, 9)

@@ -103,7 +103,7 @@ def test_several_objects_need_an_option_and_photos_of_none_are_left_out(tree):
     assert [len(largest.candidates), len(largest.ignored), largest.found] == [3, 2, 5]
     assert largest.candidates[1].class_name == "b"
     assert any("1 photos have no label" in note for note in skip.notes)
-    assert any("1 photos without an object" in note for note in skip.notes)
+    assert any("1 photo without an object" in note for note in skip.notes)
 
 
 def test_the_other_tasks_can_be_asked_for(tree):

@@ -20,11 +20,11 @@ from headstart.columns import counted, listed
 from headstart.config.checking import nearest_value
 from headstart.data.quarantine import MOST_NAMED
 from headstart.data.sources.table_file import open_table
-from headstart.data.sources.written import classes_of
+from headstart.data.sources.written import classes_by_use, classes_of
 from headstart.data.text import path_below
 from headstart.errors import DataError, did_you_mean
 from headstart.packed import Packed
-from headstart.reasons import by_reason
+from headstart.reasons import by_reason, place_and_reason
 from headstart.records import Candidate, Listing
 
 COLUMNS: Final = ("path", "kind", "severity", "other_path", "suggestion", "decision", "message")
@@ -121,8 +121,7 @@ def read_decisions(path: str | os.PathLike[str] | None) -> Decisions:
         if photo in dropped and photo in labels:
             problems.append(f"{where} is both dropped and relabelled. Leave one of these decisions.")
     if problems:
-        parts = [(place, what) for place, _, what in (each.partition(": ") for each in problems)]
-        raise DataError("\n".join(by_reason(parts, MOST_NAMED, noun="rows")))
+        raise DataError("\n".join(by_reason(map(place_and_reason, problems), MOST_NAMED, noun="rows")))
     return Decisions(name, dropped, labels, frozenset(kept), tuple(rows), table.bytes_of)
 
 
@@ -188,10 +187,9 @@ def _classes_left(listing: Listing, candidates: Sequence[Candidate], source: str
     Raises:
         DataError: A class is left in another split only, or one class is left of several.
     """
-    to_learn = [each for each in candidates if each.split in (None, "train")] or candidates
-    names = {name for each in to_learn for name in classes_of(each)}
-    had = set(listing.class_names)
-    if gone := sorted({name for each in candidates for name in classes_of(each)} & had - names):
+    names, others = classes_by_use(candidates)
+    had, names = set(listing.class_names), names or others
+    if gone := sorted(others & had - names):
         raise DataError(
             f"After the decisions of {source}, no training photos of {', '.join(map(repr, gone))} are left, "
             f"but validation or test photos are. Drop or relabel these, too, or keep some training photos."

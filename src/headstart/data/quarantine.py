@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from headstart.reasons import by_reason
+from headstart.reasons import by_reason, place_and_reason
 from headstart.records import Quarantined
 
 QUARANTINE_FRACTION: Final = 0.01
@@ -83,6 +83,13 @@ def named(quarantined: Sequence[Quarantined], *, can_check: bool = False) -> lis
     return [f"  {line}" for line in lines]
 
 
-def and_more(lines: Sequence[object]) -> list[str]:
-    """Return a line with the number of items that a message does not list; empty if it lists all."""
-    return [f"  ... and {len(lines) - MOST_NAMED} more"] if len(lines) > MOST_NAMED else []
+def cannot_be_interpreted(errors: Sequence[str]) -> str:
+    """Return the message about entries of label files, with a line for each kind of error.
+
+    Args:
+        errors: At least one, each with its place before the first colon.
+    """
+    if len(errors) == 1:
+        return errors[0]
+    lines = by_reason(map(place_and_reason, errors), MOST_NAMED, noun="entries")
+    return "\n".join([f"{len(errors):,} entries cannot be interpreted:", *lines])

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, overload
 
 import numpy as np
@@ -12,7 +11,8 @@ import numpy as np
 from headstart.errors import ImageError
 from headstart.frozen.cache import Room
 from headstart.frozen.photos import PhotoFacts, PhotoStore, facts_from
-from headstart.packed import Digests, Some, Values
+from headstart.packed import Some
+from headstart.packed_columns import Digests, Values
 from headstart.records import Record
 
 _MOST_IN_MEMORY: Final = 1024  # thumbnails, 9 MB
@@ -83,12 +83,17 @@ class KeptFacts(Sequence[PhotoFacts]):
         if isinstance(index, slice):
             return Some(self, range(len(self))[index])
         place = range(len(self))[index]  # raises IndexError
-        values = {name: column[place] for name, column in self._columns.items()}
-        return _Facts(values, partial(self._thumbnail, place))
+        return _Facts(self, place)
+
+    def value(self, place: int, name: str) -> Any:
+        """Return one of the facts about a photo, by the name of the attribute."""
+        return self._thumbnail(place) if name == "thumbnail" else self._columns[name][place]
 
     def _thumbnail(self, place: int) -> np.ndarray:
         if (kept := self._thumbnails.get(place)) is not None:
             return kept
+        if (stored := self._store.get(self._columns["sha256"][place])) is not None:
+            return stored.thumbnail
         record = self._records[self.rows[place]]
         (facts,) = facts_from(self._store, [(record.photo, record.sha256)], workers=0)
         if isinstance(facts, ImageError):  # deleted from the store and from the disk meanwhile
@@ -97,12 +102,12 @@ class KeptFacts(Sequence[PhotoFacts]):
 
 
 class _Facts(PhotoFacts):
-    """Facts whose thumbnail is read whenever it is asked for."""
+    """Facts of which each is read when it is asked for."""
 
-    def __init__(self, values: Mapping[str, Any], read: Callable[[], np.ndarray]) -> None:
-        vars(self).update(values, _read=read)  # as the dataclass is frozen
+    def __init__(self, facts: KeptFacts, place: int) -> None:
+        vars(self).update(_facts=facts, _place=place)  # as the dataclass is frozen
 
-    @property
-    def thumbnail(self) -> np.ndarray:
-        read: Callable[[], np.ndarray] = vars(self)["_read"]
-        return read()
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # such as those by which Python copies objects
+            raise AttributeError(name)
+        return self._facts.value(self._place, name)

@@ -49,7 +49,7 @@ def rows_of_automl(path: str, lines: Iterable[tuple[int, Sequence[str]]]) -> Jso
         else:
             cells = cells[1:]
         if not cells or not cells[0].startswith("gs://"):
-            errors.append(f"line {number} names no photo (gs://...) where Google AutoML does")
+            errors.append(f"line {number}: no photo (gs://...) in the first cell or after the split")
             continue
         if len(cells) >= 9 and all(map(_is_fraction, cells[2:4])):
             raise DataError(f"{path!r} is a CSV of Google AutoML {_FRACTIONS}.")

@@ -29,7 +29,7 @@ def rows_of_create_ml(entries: Sequence[Any]) -> JsonRows:
     for number, entry in enumerate(entries, 1):
         boxes = (_annotations_of(entry) or []) if isinstance(entry, dict) else None
         if not isinstance(entry, dict) or not isinstance(boxes, list):
-            errors.append(f"entry {number} is {entry!r:.60}, not a photo with a list of annotations")
+            errors.append(f"entry {number}: {entry!r:.60} is not a photo with a list of annotations")
             continue
         image = _photo_of(entry)
         for each in boxes or [{}]:

@@ -16,9 +16,9 @@ _LIKE_THOUSANDS: Final = re.compile(r"\s*[+-]?[1-9]\d{0,2},\d{3}\s*")
 def with_points(table: Table, names: Sequence[str]) -> Table:
     """Return a table whose numbers have decimal points.
 
-    A comma is the decimal sign of a column if some of its numbers have one and none has a point; otherwise it
-    could separate thousands. In a table with tabs, one of the numbers must not look like thousands either:
-    spreadsheets separate cells with semicolons only where the comma is the decimal sign.
+    Spreadsheets that write decimal commas separate cells with semicolons or tabs. There, a comma is the
+    decimal sign of a column if some of its numbers have one and none has a point. In one of the columns, a
+    number with a comma must not look like thousands (``1,250``), or else all of them may be thousands.
 
     Args:
         table: An open table.
@@ -29,7 +29,7 @@ def with_points(table: Table, names: Sequence[str]) -> Table:
     """
     if table.separator not in (";", "\t") or not names:
         return table
-    commas, points, sure = set[str](), set[str](), set[str]()
+    commas, points, sure = set[str](), set[str](), set[str]()  # names of columns
     for _, cells in table.rows(names, []):
         for name, cell in cells.items():
             if not isinstance(cell, str):
@@ -38,9 +38,10 @@ def with_points(table: Table, names: Sequence[str]) -> Table:
                 points.add(name)
             elif _WITH_COMMA.fullmatch(cell):
                 commas.add(name)
-                if table.separator == ";" or not _LIKE_THOUSANDS.fullmatch(cell):
+                if not _LIKE_THOUSANDS.fullmatch(cell):
                     sure.add(name)
-    if not (changed := commas & sure - points):
+    changed = commas - points if sure - points else set()
+    if not changed:
         return table
 
     def rows(used: Sequence[str], errors: list[str]) -> Iterator[tuple[int, Row]]:

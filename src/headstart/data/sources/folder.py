@@ -26,10 +26,11 @@ from headstart.data.sources.similar import similar_classes
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER, split_in_name
 from headstart.data.sources.tree import Tree
 from headstart.data.sources.trees import tree_at
+from headstart.data.sources.written import classes_to_learn
 from headstart.errors import DataError, did_you_mean, shell_command
 from headstart.images.find_tars import is_same, root_of
 from headstart.images.photo import Photo
-from headstart.packed import Packed, picked
+from headstart.packed import Packed
 from headstart.records import Candidate, Listing
 
 _MOST_SENTENCES: Final = 3  # about one class each; more classes share one
@@ -85,11 +86,10 @@ def read_folder(
             for photo in source.photos
         ),
     )
-    to_learn = picked(candidates, lambda each: each.split in (None, "train"))
     return Listing(
         root=root_of(root),
         candidates=candidates,
-        class_names=tuple(sorted({candidate.class_name for candidate in to_learn or candidates})),
+        class_names=classes_to_learn(candidates),
         ignored=(*without_class, *(path for each in trees for path in each.ignored)),
         without_class=tuple(without_class),
         found=sum(each.found for each in trees),
@@ -306,8 +306,10 @@ def _refuse_same_subfolders(
 def _refuse_copies(tree: Tree, above: tuple[str, ...], classes_in: Mapping[str, Counter[str]]) -> None:
     """Refuse a folder that contains the class folders again, as some archives are packed."""
     for name, subfolders in classes_in.items():
+        if not 2 < len(classes_in) <= len(subfolders) + 1:
+            continue
         others = classes_in.keys() - {name}
-        if len(others) > 1 and others <= set(subfolders) and tree.is_made_of_folders((*above, name)):
+        if others <= subfolders.keys() and tree.is_made_of_folders((*above, name)):
             raise DataError(
                 f"In {tree.root!r}, the folder {name!r} holds the class folders beside it again: "
                 f"{_named(sorted(others))}. Remove the copy, or name it: "

@@ -95,7 +95,7 @@ def _numbered(entries: Sequence[Any]) -> JsonRows:
         if isinstance(entry, dict):
             rows.append((number, {str(name): value for name, value in entry.items()}))
         else:
-            errors.append(f"entry {number} is {entry!r:.60}, not an object in braces")
+            errors.append(f"entry {number}: {entry!r:.60} is not an object in braces")
     return JsonRows(rows, errors)
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 from headstart import tasks
 from headstart.columns import counted
-from headstart.data.quarantine import MOST_NAMED, too_many
+from headstart.data.quarantine import cannot_be_interpreted, too_many
 from headstart.data.sources.learnable import refuse_unlearnable
 from headstart.data.sources.similar import similar_classes
 from headstart.data.sources.sorted_out import SortedOut
-from headstart.data.sources.written import Labels, Options, Written, classes_of
+from headstart.data.sources.written import Labels, Options, Written, classes_to_learn
 from headstart.errors import DataError
 from headstart.images.address import normal
-from headstart.packed import Packed, picked, same_names
-from headstart.reasons import by_reason
+from headstart.packed import Packed, same_names, values_of
 from headstart.records import Candidate, Listing
 
 
@@ -42,7 +42,6 @@ def listing_of(labels: Labels, val: Labels | None, options: Options) -> Listing:
 
     candidates = sorted_out.candidates
     refuse_unlearnable(candidates, labels, sorted_out, options)
-    to_learn = picked(candidates, lambda each: each.split in (None, "train")) or candidates
     without_label = [path for each in sources for path in each.ignored]
     notes = [
         *(note for each in sources for note in each.notes),
@@ -53,7 +52,7 @@ def listing_of(labels: Labels, val: Labels | None, options: Options) -> Listing:
     return Listing(
         root=labels.root,
         candidates=candidates,
-        class_names=tuple(sorted({name for candidate in to_learn for name in classes_of(candidate)})),
+        class_names=classes_to_learn(candidates),
         ignored=(*sorted_out.ignored, *without_label),
         without_class=(),
         found=found,
@@ -90,21 +89,22 @@ def _sort_out(sorted_out: SortedOut, labels: Labels, own_split: str | None) -> N
 
 def _remarks(labels: Labels, candidates: Sequence[Candidate], without_label: Sequence[str]) -> Iterator[str]:
     """Yield notes about usable labels that may contain a mistake."""
-    if tasks.of(labels.task).has_class and _are_measured({c.class_name for c in candidates}):
+    names = Counter(values_of(candidates, "class_name")) if tasks.of(labels.task).has_class else Counter()
+    if names and _are_measured(names):
         yield (
             "All classes are numbers with decimals, each of them a class of its own. To predict numbers, "
             "name their column: --target NAME"
         )
-    if tasks.of(labels.task).has_class and (several := [c for c in candidates if "|" in c.class_name]):
+    if several := {name: number for name, number in names.items() if "|" in name}:
         yield (
-            f"{counted(len(several), 'photo')} with '|' in the name of the class, such as "
-            f"{several[0].class_name!r}. If that separates several labels: --task multilabel"
+            f"{counted(sum(several.values()), 'photo')} with '|' in the name of the class, such as "
+            f"{next(iter(several))!r}. If that separates several labels: --task multilabel"
         )
     if without_label:
         yield f"{len(without_label)} photos have no label and are ignored, such as {without_label[0]!r}."
 
 
-def _are_measured(class_names: set[str]) -> bool:
+def _are_measured(class_names: Iterable[str]) -> bool:
     """Return whether class names look like measured values rather than counts or numbered classes."""
     try:
         values = [float(name) for name in class_names]  # all of them, for a set has no order
@@ -115,11 +115,4 @@ def _are_measured(class_names: set[str]) -> bool:
 
 def _of_structure(sources: Sequence[Labels]) -> list[str]:
     errors = [error for each in sources for error in each.errors]
-    if not errors:
-        return []
-    if len(errors) == 1:
-        return errors
-    # The place is before the colon, as in "photos.csv, line 3: 2 cells, but there are 3 columns."
-    parts = (error.partition(": ") for error in errors)
-    lines = by_reason(((place, what) for place, _, what in parts), MOST_NAMED, noun="entries")
-    return [f"{len(errors):,} entries cannot be interpreted:", *lines]
+    return [cannot_be_interpreted(errors)] if errors else []

@@ -9,9 +9,9 @@ from headstart import tasks
 from headstart.columns import listed
 from headstart.data.quarantine import MOST_NAMED, named
 from headstart.data.sources.sorted_out import SortedOut
-from headstart.data.sources.written import Labels, Options, classes_of
+from headstart.data.sources.written import Labels, Options, classes_by_use, is_to_learn
 from headstart.errors import DataError, did_you_mean
-from headstart.packed import picked
+from headstart.packed import values_of
 from headstart.records import FRACTIONS, Candidate
 
 _MOST_SENTENCES: Final = 3  # about one class each; more classes share one
@@ -31,20 +31,20 @@ def refuse_unlearnable(
             )
         raise DataError("\n".join(lines))
     task = tasks.of(labels.task)
-    boxes = [c.box for c in candidates if c.box and c.declared_size != FRACTIONS]
-    if task.has_box and boxes and all(max(box) <= 1 for box in boxes):
+    boxes = zip(values_of(candidates, "box"), values_of(candidates, "declared_size"), strict=True)
+    largest = [max(box) for box, size in boxes if box and size != FRACTIONS] if task.has_box else []
+    if largest and max(largest) <= 1:
         raise DataError(
             "No box has a coordinate above 1, so they seem to be fractions of the photos. Headstart wants "
             "pixels: multiply xmin and xmax by the photo's width, ymin and ymax by its height."
         )
     if not options.for_training:
         return
-    to_learn = picked(candidates, lambda each: each.split in (None, "train"))
-    if not to_learn:
+    if not any(map(is_to_learn, candidates)):
         raise DataError(
             "All photos are for validation or test, and none is for training. Name some of them train."
         )
-    known = {name for candidate in to_learn for name in classes_of(candidate)}
+    known, others = classes_by_use(candidates)
     problems = []
     if task.has_class and len(known) == 1:
         problems.append(
@@ -58,14 +58,15 @@ def refuse_unlearnable(
         problems.append(
             f"None of the photos of class {shown} can be used. Repair their labels, or remove the class."
         )
-        problems += named(sorted_out.quarantined)
-    unknown = {name for candidate in candidates for name in classes_of(candidate)} - known - set(lost)
-    problems += _only_to_score(sorted(unknown), known)
-    for number, target in enumerate(labels.targets):
-        if len({candidate.numbers[number] for candidate in to_learn}) == 1:
+    if problems:
+        problems += named(sorted_out.quarantined)  # which may be why
+    problems += _only_to_score(sorted(others - known - set(lost)), known)
+    numbers = {each.numbers for each in candidates if is_to_learn(each)} if labels.targets else set()
+    for target, values in zip(labels.targets, map(set, zip(*numbers, strict=True)), strict=True):
+        if len(values) == 1:
             problems.append(
-                f"The target {target!r} is {to_learn[0].numbers[number]:g} for all training photos, so "
-                "there is nothing to learn."
+                f"The target {target!r} is {values.pop():g} for all training photos, so there is nothing to "
+                "learn."
             )
     if problems:
         raise DataError("\n".join(problems))

@@ -49,7 +49,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     ),
 }
 
-# Bytes that such a file begins with, and what it is.
+# Names in the first bytes of such a file, with their colon as they may also be classes, and what it is.
 _JSON_OF_TOOLS: Final = (
     *(
         (
@@ -57,15 +57,15 @@ _JSON_OF_TOOLS: Final = (
             "a file of VGG Image Annotator (VIA), which is not supported. Export COCO (Annotation, Export "
             "Annotations (COCO format)).",
         )
-        for mark in (b'"_via_settings"', b'"_via_img_metadata"', b'"shape_attributes"')
+        for mark in (rb'"_via_settings"\s*:', rb'"_via_img_metadata"\s*:', rb'"shape_attributes"\s*:')
     ),
     *(
         ((mark,), "JSON of V7 Darwin, which is not supported. Export COCO or Pascal VOC.")
-        for mark in (b"darwin_json", b'"workview_url"')
+        for mark in (rb'"schema_ref"\s*:[^,}]*darwin', rb'"workview_url"\s*:')
     ),
-    ((b'"classTitle"',), "JSON of Supervisely, which is not supported. Export COCO or Pascal VOC."),
+    ((rb'"classTitle"\s*:',), "JSON of Supervisely, which is not supported. Export COCO or Pascal VOC."),
     (
-        (b'"items"', b'"categories"', b'"label_id"'),
+        (rb'"items"\s*:', rb'"categories"\s*:', rb'"label_id"\s*:'),
         "JSON of Datumaro, which is not supported. Convert its folder to class folders or COCO (datum "
         "convert -i FOLDER -if datumaro -f imagenet -o NEW, or -f coco_instances).",
     ),
@@ -137,11 +137,13 @@ def refuse_json(path: str) -> None:
 def refuse_table(path: str, columns: Collection[str]) -> None:
     """Refuse tables of tools and data sets whose labels cannot be read from their columns.
 
+    A table with the column ``image`` is accepted: somebody has written it for Headstart.
+
     Raises:
         DataError: It is such a table; the message says what to do instead.
     """
     for needed, text in _TABLES_OF_TOOLS:
-        if needed <= set(columns):
+        if needed <= set(columns) and "image" not in columns:
             raise DataError(f"{path!r} is {text}")
 
 
@@ -154,10 +156,10 @@ def _unsupported_json(path: str) -> str:
             ends = start + file.read()  # the photo itself may be in between
     except OSError:
         return ""
-    if b'"shapes"' in start and b'"imagePath"' in ends:
+    if re.search(rb'"shapes"\s*:', start) and re.search(rb'"imagePath"\s*:', ends):
         return labelme(path)
     for marks, text in _JSON_OF_TOOLS:
-        if all(mark in start for mark in marks):
+        if all(re.search(mark, start) for mark in marks):
             return f"{path!r} is {text}"
     return ""
 

@@ -37,7 +37,7 @@ def list_in(cell: str) -> list[str]:
     """
     try:
         found = ast.literal_eval(cell)
-    except (SyntaxError, MemoryError, RecursionError) as error:
+    except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise ValueError(f"{cell!r:.60} is not a list") from error
     if not isinstance(found, list) or not all(isinstance(each, (str, int)) for each in found):
         raise ValueError(f"{cell!r:.60} is not a list of labels")

@@ -6,9 +6,10 @@ from collections import Counter
 
 from headstart import tasks
 from headstart.columns import counted
-from headstart.data.quarantine import MOST_NAMED, and_more
+from headstart.data.quarantine import MOST_NAMED
 from headstart.data.sources.written import Labels, Written
 from headstart.images.view import Box
+from headstart.messages import screenful
 from headstart.packed import Packed
 from headstart.records import Candidate, Quarantined
 
@@ -76,8 +77,7 @@ class SortedOut:
         return [
             f"{num} of {found} photos show several objects, and Headstart predicts one box per photo. Leave "
             "these photos out: --boxes skip; or learn the largest box of each: --boxes largest",
-            *(f"  {path!r}" for path in self._several[:MOST_NAMED]),
-            *and_more(self._several),
+            *(f"  {each}" for each in screenful(map(repr, self._several), MOST_NAMED)),
         ]
 
     def notes(self) -> list[str]:
@@ -87,7 +87,7 @@ class SortedOut:
             kept = "are left out" if self.boxes == "skip" else "keep their largest box alone"
             notes.append(f"{len(self._several)} photos with several objects {kept} (--boxes {self.boxes}).")
         if self._num_empty:
-            notes.append(f"{self._num_empty} photos without an object are left out.")
+            notes.append(f"{counted(self._num_empty, 'photo')} without an object left out.")
         if self._num_repeated:
             repeated = counted(self._num_repeated, "label repeats", "labels repeat")
             notes.append(f"{repeated} an earlier one of the same photo; each is counted once.")

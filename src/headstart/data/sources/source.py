@@ -38,6 +38,7 @@ from headstart.data.sources.shards import Shard, find_shards, have_samples, open
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER
 from headstart.data.sources.table import labels_of, read_table
 from headstart.data.sources.table_file import TABLE_SUFFIXES
+from headstart.data.sources.tree import Tree
 from headstart.data.sources.trees import tree_at
 from headstart.data.sources.voc import find_voc, has_xml, read_voc
 from headstart.data.sources.written import Labels, Options
@@ -336,7 +337,12 @@ def _named_form(data: str) -> str:
     """Return what a folder that cannot be used is and what to do, if its form is known by name."""
     if is_remote(data) or not Path(data).is_dir():
         return ""
-    return advice_on_layout(data) or unsupported_in(data)
+    return advice_on_layout(data) or ("" if _has_classes(tree_at(data, set())) else unsupported_in(data))
+
+
+def _has_classes(tree: Tree) -> bool:
+    """Return whether several folders hold photos, so that they are meant to be the classes."""
+    return len(tree.subfolders[()].keys() - SPLIT_OF_FOLDER.keys()) > 1
 
 
 def _advice_on_folder(data: str) -> str:
@@ -348,8 +354,8 @@ def _advice_on_folder(data: str) -> str:
         if tables:
             return f"If the labels are in {str(tables[0])!r}, name that file."
     tree = tree_at(data, set())
-    if len(tree.subfolders[()].keys() - SPLIT_OF_FOLDER.keys()) > 1:
-        return ""  # these are meant to be the classes
+    if _has_classes(tree):
+        return ""
     if expression := suggested([below(image.path, data) for image in tree.images]):
         return f"If the labels are in the names of the photos, say how: --label-from '{expression}'"
     return ""

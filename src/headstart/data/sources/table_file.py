@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from headstart.columns import counted
-from headstart.data.quarantine import MOST_NAMED, and_more
+from headstart.data.quarantine import cannot_be_interpreted
 from headstart.data.sources.cloud_exports import is_automl, rows_of_automl
 from headstart.data.sources.exported import rows_of_export
 from headstart.data.sources.json_rows import columns_of, read_json, unique_names
@@ -197,7 +197,7 @@ def _of_rows(path: str, content: JsonRows, place: str, photos: frozenset[str] = 
     """Return rows in memory as a table."""
     entries, faults = content.rows, content.errors
     if faults and not entries:
-        raise DataError("\n".join([f"{path}, {fault}" for fault in faults[:MOST_NAMED]] + and_more(faults)))
+        raise DataError(cannot_be_interpreted([f"{path}, {fault}" for fault in faults]))
 
     def rows(used: Sequence[str], errors: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         errors += [f"{path}, {fault}" for fault in faults]

@@ -17,6 +17,7 @@ _UTF_8: Final = re.compile(
 )
 _LEAST_UTF_8: Final = 0.9  # of the different texts outside ASCII
 _LEAST_CHINESE: Final = 0.6  # of the characters of these texts
+_LEAST_WESTERN: Final = 0.6  # of these texts, which have one or two letters there; Cyrillic has whole words
 
 _AS: Final = {
     "cp1252": "Windows-1252, as Excel writes it in Western Europe and America",
@@ -43,8 +44,8 @@ class TableText:
         """Find the encoding of a file.
 
         A byte order mark decides. Without one, text that is not UTF-8 is assumed to be GB 18030 if most of
-        its characters would be frequent Chinese ones, and otherwise Windows-1252, unless that has no
-        characters for its bytes, or nearly all of it is UTF-8.
+        its characters would be frequent Chinese ones, and Windows-1252 if letters outside ASCII stand alone
+        or in pairs. Any other text is read as UTF-8, so that what is not UTF-8 is reported.
 
         Raises:
             DataError: The file contains NUL bytes, so it is not text.
@@ -121,7 +122,9 @@ def _assumed(content: bytes) -> str | None:
     num_chinese = sum(0xB0 <= lead <= 0xD7 or 0xA1 <= lead <= 0xA3 for lead in leads)
     num_characters = sum(-(-len(run) // 2) for run in runs)
     candidates = ["gb18030"] if num_chinese >= _LEAST_CHINESE * num_characters else []
-    for encoding in (*candidates, "cp1252"):
+    if sum(len(run) <= 2 for run in runs) >= _LEAST_WESTERN * len(runs):
+        candidates.append("cp1252")
+    for encoding in candidates:
         try:
             content.decode(encoding)
         except UnicodeDecodeError:

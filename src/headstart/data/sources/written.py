@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from headstart import tasks
 from headstart.images.photo import Photo
 from headstart.images.view import Box
+from headstart.packed import values_of
 from headstart.records import Candidate, TaskName
 from headstart.tasks.task import Task
 
@@ -136,6 +137,26 @@ class Labels:
 def classes_of(candidate: Candidate) -> tuple[str, ...]:
     """Return the classes of a candidate: one, several or none."""
     return (candidate.class_name,) if candidate.class_name else candidate.labels
+
+
+def is_to_learn(candidate: Candidate) -> bool:
+    """Return whether a candidate may be a training photo."""
+    return candidate.split in (None, "train")
+
+
+def classes_by_use(candidates: Sequence[Candidate]) -> tuple[set[str], set[str]]:
+    """Return the classes of photos that may be for training, and those of photos for validation or test."""
+    learned, others = set[str](), set[str]()
+    columns = (values_of(candidates, name) for name in ("split", "class_name", "labels"))
+    for split, class_name, labels in zip(*columns, strict=True):
+        (learned if split in (None, "train") else others).update((class_name,) if class_name else labels)
+    return learned, others
+
+
+def classes_to_learn(candidates: Sequence[Candidate]) -> tuple[str, ...]:
+    """Return the classes of the training photos (of all photos, if these have none), sorted."""
+    learned, others = classes_by_use(candidates)
+    return tuple(sorted(learned or others))
 
 
 def clean_class(text: str) -> str:
