@@ -31,6 +31,7 @@ from headstart.data.sources.refused import (
     is_cvat,
     names_photos,
     refuse_dates,
+    refuse_json,
     refuse_masks,
     unsupported_in,
 )
@@ -38,12 +39,13 @@ from headstart.data.sources.shards import Shard, find_shards, have_samples, open
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER
 from headstart.data.sources.table import labels_of, read_table
 from headstart.data.sources.table_file import TABLE_SUFFIXES
+from headstart.data.sources.text_lists import LIST_SUFFIX
 from headstart.data.sources.trees import tree_at
 from headstart.data.sources.voc import find_voc, has_xml, read_voc
 from headstart.data.sources.written import Labels, Options
 from headstart.data.sources.yolo import find_yolo, read_yolo
 from headstart.environment import return_freed_memory
-from headstart.errors import ConfigError, DataError, ImageError, did_you_mean
+from headstart.errors import ConfigError, DataError, ImageError, did_you_mean, shell_command
 from headstart.files import given_path, is_remote
 from headstart.images.find_tars import exists, is_same, root_of
 from headstart.images.remote import refuse_password
@@ -198,9 +200,10 @@ def _labels(path: str, options: Options, split: str | None = None) -> Labels | N
     if Path(path).is_dir():
         return _labels_of_folder(path, options, split)
     suffix = Path(path).suffix.lower()
-    if suffix in TABLE_SUFFIXES or (suffix == ".json" and not is_coco(path)):
+    if suffix in (*TABLE_SUFFIXES, LIST_SUFFIX) or (suffix == ".json" and not is_coco(path)):
         return read_table(path, options, split)
     if suffix == ".json":
+        refuse_json(path)
         _refuse_table_options(path, "a COCO file", options)
         return read_coco([path], str(Path(path).parent), options, split)
     if suffix == ".xml":
@@ -347,7 +350,14 @@ def _advice_on_folder(data: str) -> str:
         tables += [each for each in found if each.suffix.lower() == ".json" and names_photos(str(each))]
         if tables:
             return f"If the labels are in {str(tables[0])!r}, name that file."
+        lists = [each for each in found if each.suffix.lower() == LIST_SUFFIX and names_photos(str(each))]
+        if lists:
+            return f"If the labels are in {str(lists[0])!r}, name that file."
     tree = tree_at(data, set())
+    tops = list(tree.subfolders[()])
+    if len(tops) == 1 and len(tree.subfolders[tuple(tops)]) > 1 and not tree.num_photos_in[tuple(tops)]:
+        inner = Path(data, *tops)
+        return f"If the folders in {str(inner)!r} are the classes, name it: {shell_command('train', inner)}"
     if len(tree.subfolders[()].keys() - SPLIT_OF_FOLDER.keys()) > 1:
         return ""  # these are meant to be the classes
     if expression := suggested([below(image.path, data) for image in tree.images]):

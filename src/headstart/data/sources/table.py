@@ -9,6 +9,7 @@ from pathlib import Path
 
 from headstart.data.sources.by_name import PhotoFinder, finder_for
 from headstart.data.sources.decimal_commas import with_points
+from headstart.data.sources.folder_column import joined
 from headstart.data.sources.groups import group_of
 from headstart.data.sources.table_cells import FaultError, answer_of, number_in, size_in
 from headstart.data.sources.table_columns import Columns
@@ -86,6 +87,13 @@ def _written(
                 "folder"
             )
             continue
+        if given.startswith("data:image/"):
+            raise DataError(
+                f"{source}: {columns.image} contains the photo itself (base64). Write the photos into files, "
+                "and their paths into this column."
+            )
+        if columns.folder is not None:
+            given = joined(cells.get(columns.folder), given)
         if (
             table.bytes_of is not None
             and not given.isascii()
