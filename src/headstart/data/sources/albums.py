@@ -37,7 +37,8 @@ def refuse_album_of_all(root: str, photos: Iterable[tuple[str, str]]) -> None:
         for name, of_class in paths.items()
         if name != largest and of_class.keys() <= album.keys() and _are_equal(of_class, album)
     ]
-    if len(copied) > 1:
+    num_copied = sum(len(paths[name]) for name in copied)
+    if len(copied) > 1 and num_copied <= len(album):  # with names that only one of the classes has
         shown = listed(list(map(repr, copied)), 5)
         raise DataError(
             f"In {root!r}, the folder {largest!r} has copies of all photos of {shown} (the same names and "

@@ -10,7 +10,7 @@ from headstart.columns import counted
 from headstart.data.sources.tabular import JsonRows, NumberedRows, Row
 from headstart.errors import DataError
 
-_MARKS: Final = {"_input_hash", "_task_hash", "answer", "image"}
+_MARKS: Final = {"_view_id", "answer", "image"}
 _USED: Final = ("image", "label", "labels")
 
 

@@ -178,7 +178,7 @@ def refused_boxes(path: str, columns: Collection[str]) -> str:
     edges = "xmin, ymin, xmax and ymax, one row per box"
     if name := next((plain[each] for each in _ONE_COLUMN_OF_BOXES if each in plain), None):
         return (
-            f"{path!r} has boxes in one column, {name!r}, which may be left, top, width and height, or edges. "
+            f"{path!r} has boxes in one column, {name!r}: left, top, width and height, or edges? "
             f"Write four columns instead: {edges}."
         )
     found = next((each for each in _CORNER_AND_SIZE if set(each) <= plain.keys()), ())

@@ -21,7 +21,11 @@ from headstart.data.decisions import apply_decisions, read_decisions
 from headstart.data.sources.coco import find_coco, is_coco, read_coco
 from headstart.data.sources.file_names import read_file_names, suggested
 from headstart.data.sources.folder import read_folder
-from headstart.data.sources.folder_tables import find_folder_tables, read_folder_tables
+from headstart.data.sources.folder_tables import (
+    find_folder_tables,
+    note_on_tables,
+    read_folder_tables,
+)
 from headstart.data.sources.groups import below, group_finder
 from headstart.data.sources.labelled import listing_of
 from headstart.data.sources.layouts import advice_on_layout, refused_pets
@@ -320,7 +324,8 @@ def _class_folders(data: str, val: str | None, options: Options) -> Listing:
         refuse_masks(data, listing.class_names)
     if options.for_training and options.is_open:
         refuse_dates(data, listing.class_names)
-    listing = dataclasses.replace(listing, task=options.chosen(tasks.CLASSIFICATION))
+    notes = listing.notes if is_remote(data) else (*listing.notes, *note_on_tables(data))
+    listing = dataclasses.replace(listing, task=options.chosen(tasks.CLASSIFICATION), notes=notes)
     if find is None:
         return listing
     grouped = Packed(

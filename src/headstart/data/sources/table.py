@@ -6,7 +6,9 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
+from headstart.columns import listed
 from headstart.data.sources.by_name import PhotoFinder, finder_for
 from headstart.data.sources.decimal_commas import with_points
 from headstart.data.sources.folder_column import joined
@@ -17,6 +19,8 @@ from headstart.data.sources.table_file import open_table
 from headstart.data.sources.tabular import Table, text_of
 from headstart.data.sources.written import Labels, Options, Written
 from headstart.errors import ConfigError, DataError, did_you_mean
+
+_MOST_UNUSED: Final = 12  # columns that a note names
 
 
 def read_table(path: str, options: Options, split: str | None = None) -> Labels:
@@ -59,7 +63,7 @@ def labels_of(path: str, root: str, table: Table, options: Options, split: str |
     labels = Labels(root, columns.task, targets=columns.targets, one_object_each=True)
     labels.form = f"the table {path!r}{', with the photos in it' if columns.image in table.photos else ''}"
     if unused:
-        shown = ", ".join(repr(name) for name in unused)
+        shown = listed([repr(name) for name in unused], _MOST_UNUSED)
         labels.notes.append(f"Columns of {path!r} that are not used: {shown}.")
     labels.notes += [*table.notes, *columns.notes]
     if columns.image in table.photos and options.images is not None:

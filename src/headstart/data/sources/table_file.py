@@ -103,6 +103,12 @@ class _Csv:
             else max(",;\t", key=lambda each: (image_column in names(each), len(names(each))))
         )
         columns = names(separator)
+        if Path(path).suffix.lower() == LIST_SUFFIX and len(columns) == 1:
+            raise DataError(
+                f"{path!r} is neither a table, with tabs, commas or semicolons between its columns, nor a "
+                "list with a photo and its class in each line, as in 'a.jpg cat'. Write a table (.csv) whose "
+                "first line names the columns, such as image,label"
+            )
         num_cells = len(columns)
         while len(columns) > 1 and not columns[-1]:
             columns.pop()
