@@ -152,7 +152,6 @@ SAME_SUBFOLDERS = {
     "beside splits": [*below("train"), *below("test"), *below("more")],
     "one word of a split": [*below("my_train"), *below("rest")],
     "doubled": [*below("art/art"), *below("photo/photo")],
-    "masks": [*below("healthy", "images", "masks"), *below("ill", "images", "masks")],
     "some photos beside": [*below("art"), *below("photo", "cat", "dog", "a", "b", "c"), "photo/cover.png"],
 }
 

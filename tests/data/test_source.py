@@ -80,7 +80,7 @@ WRONG = [
     ("", {"group_by": "plant([0-9])"}, ConfigError, ["finds no group in 6 of 6 paths", "'cat/0.png'"]),
     ("", {"group_by": "cat"}, ConfigError, ["group_by is 'cat'", "parentheses"]),
     ("nowhere.csv", {}, DataError, ["no file or folder"]),
-    ("notes.txt", {}, DataError, ["neither a table", ".parquet", "folder of class folders"]),
+    ("notes.txt", {}, DataError, ["neither a table", "list with a photo and its class", "'a.jpg cat'"]),
     ("table.xlsx", {}, DataError, ["a spreadsheet", "Save it as CSV"]),
     ("", {"val": "nowhere"}, DataError, ["'nowhere', which val names", "as a fraction"]),
     ("one.xml", {}, DataError, ["Name the folder"]),

@@ -59,7 +59,8 @@ def too_many(
         if all(NO_SUCH_PHOTO in photo.reason for photo in quarantined):
             advice = (
                 "Relative paths start at the folder of the table or annotations. Name the folder in which "
-                "the photos are found by name: --images FOLDER"
+                "the photos are found by name: --images FOLDER. If another column names them: --image-column "
+                "NAME"
             )
     return [
         f"{num_failed} of {num_photos} photos ({num_failed / num_photos:.1%}) {what}, more than {limit}. "

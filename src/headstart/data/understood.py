@@ -11,6 +11,7 @@ from headstart import tasks
 from headstart.columns import counted, listed
 from headstart.data.sources.written import classes_of
 from headstart.data.split import likely_counts
+from headstart.images.find import is_system
 from headstart.messages import screenful, shortened
 from headstart.reasons import by_reason
 from headstart.records import Listing
@@ -105,16 +106,20 @@ def _left_out(listing: Listing) -> Iterator[tuple[str, str]]:
         )
     others = [path for path in listing.ignored if path not in without_class]
     if others:
-        hidden = sum(Path(path).name.startswith(".") for path in others)
-        suffixes = Counter(
-            Path(path).suffix.lower() or "no suffix" for path in others if not Path(path).name.startswith(".")
-        )
+        seen = [path for path in others if not _is_hidden(path, listing.root)]
+        hidden = len(others) - len(seen)
+        suffixes = Counter(Path(path).suffix.lower() or "no suffix" for path in seen)
         kinds = [f"{number:,} {suffix}" for suffix, number in suffixes.most_common()]
         kinds += [f"{hidden:,} hidden"] if hidden else []
         why = "not photos" if not _has_label_file(listing) else "without a usable label, or repeated"
         lines.append(f"{counted(len(others), 'file')} ignored, {why}: {listed(kinds, 6)}")
     for number, text in enumerate(lines or ["nothing"]):
         yield ("" if number else "left out"), text
+
+
+def _is_hidden(path: str, root: str) -> bool:
+    """Return whether a file is hidden or of the system, or in a folder that is."""
+    return any(map(is_system, Path(path.removeprefix(root)).parts))
 
 
 def _has_label_file(listing: Listing) -> bool:

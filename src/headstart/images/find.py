@@ -11,7 +11,13 @@ from typing import Final, Literal
 
 from headstart.images.formats import is_meant_as_image
 
-_NEVER_DATA: Final = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # and names with a leading dot
+_NEVER_DATA: Final = frozenset(  # and names with a leading dot
+    {
+        *("thumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),  # Windows
+        *("__macosx", "lost+found"),  # macOS, Linux
+        *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot"),  # Synology, QNAP
+    }
+)
 
 # A folder that several paths lead to is entered by the plainest: a real one before a link, both before what
 # lies in a folder that holds no data.
@@ -34,6 +40,11 @@ class Entry:
     names: tuple[str, ...]
     kind: Literal["image", "other", "folder", "run"]
     error: OSError | None = None
+
+
+def is_system(name: str) -> bool:
+    """Return whether a file or folder has a name of an operating system or network drive, or is hidden."""
+    return name.startswith(".") or name.lower() in _NEVER_DATA
 
 
 def walk(
@@ -73,7 +84,7 @@ def walk(
         elif rank != _NOT_DATA:
             yield Entry(path, names, "folder")
         for entry in entries:
-            hidden = rank == _NOT_DATA or entry.name.startswith(".") or entry.name.lower() in _NEVER_DATA
+            hidden = rank == _NOT_DATA or is_system(entry.name)
             entry_names = (*names, entry.name)
             if _is_folder(entry):
                 entry_rank = _NOT_DATA if hidden else max(rank, _LINKED if entry.is_symlink() else _REAL)

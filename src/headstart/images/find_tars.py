@@ -8,7 +8,7 @@ from typing import Final
 
 from headstart.errors import DataError
 from headstart.files import is_remote
-from headstart.images.find import walk
+from headstart.images.find import is_system, walk
 from headstart.images.formats import HEAD_BYTES, IMAGE_SUFFIXES, looks_like_image
 from headstart.images.tars import TAR_SUFFIX, Member, compressed_advice, read_at
 
@@ -66,7 +66,7 @@ def root_of(data: str) -> str:
 
 def is_hidden(name: str) -> bool:
     """Return whether a member is hidden, or in a hidden folder, as macOS adds them to archives."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+    return any(map(is_system, name.split("/")))
 
 
 def is_photo(tar: str, member: Member) -> bool:

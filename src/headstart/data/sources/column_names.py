@@ -46,6 +46,11 @@ _OTHER_CLASSES: Final = {  # used if there is none of the above
     *("scientific_name", "common_name", "species_guess", "iconic_taxon_name"),  # iNaturalist
 }
 
+_RANKS: Final = {  # of Darwin Core and other tables of biology, without "_"
+    *("kingdom", "phylum", "class", "order", "family", "genus", "species"),
+    *("scientificname", "commonname", "vernacularname"),
+}
+
 
 def find_image_column(path: str, table: Table, wanted: str) -> str | None:
     """Return the column of photos: the one that is wanted, or one with a usual name.
@@ -110,10 +115,15 @@ def _names_photo(value: Any) -> bool:
 def find_class_column(path: str, names: Sequence[str]) -> str | None:
     """Return the column with a usual name of classes; None if there is none.
 
+    Beside ``order`` or ``family``, ``class`` is a rank of biology (``Mammalia``), and all ranks are listed.
+
     Raises:
         DataError: There are several.
     """
     found = [name for name in names if plain_column(name) in _CLASSES]
+    ranks = [name for name in names if plain_column(name).replace("_", "") in _RANKS]
+    if "class" in map(plain_column, found) and {"order", "family"} & set(map(plain_column, ranks)):
+        found = [*found, *(name for name in ranks if name not in found)]
     found = found or [name for name in names if plain_column(name) in _OTHER_CLASSES]
     if len(found) > 1:
         raise DataError(

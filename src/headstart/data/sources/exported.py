@@ -9,6 +9,7 @@ from typing import Any, Final
 from headstart.data.sources.cloud_exports import rows_of_aws, rows_of_vertex
 from headstart.data.sources.hugging_face import are_objects, rows_of_objects
 from headstart.data.sources.label_studio import rows_of_minimal
+from headstart.data.sources.prodigy import is_prodigy, rows_of_prodigy
 from headstart.data.sources.refused import refuse_table
 from headstart.data.sources.tabular import JsonRows, Row, Table
 
@@ -27,6 +28,8 @@ def rows_of_export(path: str, table: Table) -> JsonRows | None:
     errors: list[str] = []
     if "source-ref" in names:
         content = rows_of_aws(path, table.rows(table.columns, errors))
+    elif is_prodigy(names):
+        content = rows_of_prodigy(path, table.rows(table.columns, errors))
     elif "imageGcsUri" in names:
         content = rows_of_vertex(path, table.rows(table.columns, errors))
     elif "objects" in names and not names & _DECIDED and _has_objects(table):

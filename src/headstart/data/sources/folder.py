@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Final
 
 from headstart.columns import counted, listed
+from headstart.data.sources.albums import refuse_album_of_all
 from headstart.data.sources.folder_advice import (
     are_dates,
     classes_below,
+    notes_on_deeper_names,
     notes_on_levels,
     on_same_subfolders,
 )
@@ -77,6 +79,10 @@ def read_folder(
     elif not any(source.photos for source in sources):
         raise DataError(_no_class_folders(sources[0]))
 
+    if for_training and not classes_on_top and val_tree is None and sources[0].split is None:
+        photos = sources[0].photos
+        names = zip(photos.column("class_name"), photos.column("path"), strict=True)
+        refuse_album_of_all(sources[0].path, names)
     without_class = _without_class(trees, sources)
     candidates = Packed(
         Candidate,
@@ -196,7 +202,7 @@ def _sources(tree: Tree, val_tree: Tree | None, classes_on_top: bool) -> tuple[l
     _refuse_same_subfolders(tree, above, classes_in, neighbours, notes, classes_on_top and not splits)
     if not splits:
         sources = [_Source.of(tree, above, None if val_tree is None else "train")]
-        notes += notes_on_levels(tree, above, with_images)
+        notes += notes_on_levels(tree, above, with_images) or notes_on_deeper_names(tree, above)
     elif neighbours and ("train" not in splits or len(splits) == 1):
         name = next(iter(splits.values()))[0]
         raise DataError(
@@ -214,6 +220,9 @@ def _sources(tree: Tree, val_tree: Tree | None, classes_on_top: bool) -> tuple[l
             for split in ("train", "val", "test")
             if split in folders
         ]
+        if "train" in folders:
+            train = inner.get(folders["train"], (*above, folders["train"]))
+            notes += notes_on_deeper_names(tree, train)
         if in_other_words:
             taken = ", ".join(f"{folders[split]!r} is for {split}" for split in folders)
             notes.append(f"Folders are used as splits by their names: {taken}.")
@@ -336,7 +345,8 @@ def _require_learnable(sources: list[_Source]) -> None:
         problems.append(_no_class_folders(train))
     if empty := sorted(train.folders_of.keys() - learnable):
         problems.append(
-            f"{train.path!r} has no photos of {_named(empty)}. Fill or remove these class folders."
+            f"{train.path!r} has no photos of {_named(empty)}. Fill or remove these class folders, or move "
+            "them away if they are no classes."
         )
     if len(train.folders_of) == 1:
         only = Path(train.path, *next(iter(train.folders_of.values())))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,7 @@ _OF_MASKS: Final = re.compile(
 # Without backslashes, so that they can be copied into any shell.
 _GROUP_LABEL: Final = "(?P<group>[^/]+)/(?P<label>[^/]+)/"
 _LABEL_SPLIT: Final = "(?P<label>[^/]+)/(?P<split>[^/]+)/"
+_LAST: Final = "(?P<label>[^/]+)/[^/]+$"
 _SECOND: Final = "[^/]+/(?P<label>[^/]+)/"
 
 
@@ -67,8 +69,15 @@ def on_same_subfolders(
             "Splits belong above the classes: make folders train and test, each with the class folders in "
             f"it.{if_classes}"
         )
-    inner_masks = listed([repr(name) for name in common if _OF_MASKS.fullmatch(name)], _MOST_NAMED)
-    if_masks = f" Masks are no photos to learn from: move {inner_masks} away first." if inner_masks else ""
+    inner_masks = [name for name in common if _OF_MASKS.fullmatch(name)]
+    if inner_masks and len(common) - len(inner_masks) < 2:  # of photos and masks of each class
+        shown = listed(list(map(repr, inner_masks)), _MOST_NAMED)
+        return (
+            f"By the name, {shown} contains masks, which are not photos to learn from. Move these folders "
+            f"out of {root!r}; the folders above are then the classes: {shell_command('train', root)}"
+        )
+    shown = listed(list(map(repr, inner_masks)), _MOST_NAMED)
+    if_masks = f" Masks are no photos to learn from: move {shown} away first." if inner_masks else ""
     first, second = (str(Path(root, name)) for name in folders[:2])
     return (
         "So the subfolders may be the classes, and the folders above them dates, domains or folds. To train "
@@ -113,6 +122,29 @@ def notes_on_levels(tree: Tree, above: tuple[str, ...], names: Iterable[str]) ->
             f"are the classes: {command}"
         ]
     return []
+
+
+def notes_on_deeper_names(tree: Tree, above: tuple[str, ...]) -> list[str]:
+    """Return a note if the photos of all classes are in deeper folders whose names recur in each class.
+
+    Args:
+        tree: All photos.
+        above: Names of the folders below the root that lead to the class folders.
+    """
+    depth = len(above)
+    last_in: dict[str, set[str]] = defaultdict(set)
+    for image in tree.images:
+        if image.folders[:depth] == above and len(image.folders) > depth:
+            last_in[image.folders[depth]].add(image.folders[-1] if len(image.folders) > depth + 2 else "")
+    common = set.intersection(*last_in.values()) if len(last_in) > 1 else set()
+    if len(common) < 2 or "" in common or any(each != common for each in last_in.values()):
+        return []
+    shown = listed(list(map(repr, sorted(common))), 5)
+    command = shell_command("train", tree.root, "--label-from", _LAST)
+    return [
+        f"The innermost folders have the same names in each class: {shown}. If these are the "
+        f"classes: {command}"
+    ]
 
 
 def classes_below(paths: Iterable[str]) -> str | None:

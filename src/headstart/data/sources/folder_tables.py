@@ -11,10 +11,11 @@ from typing import Final
 from headstart import tasks
 from headstart.columns import counted, listed
 from headstart.data.sources.fiftyone import is_fiftyone_file
+from headstart.data.sources.refused import names_photos
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER, split_in_name
 from headstart.data.sources.table import read_table
 from headstart.data.sources.written import Labels, Options, Written
-from headstart.errors import DataError
+from headstart.errors import DataError, shell_command
 from headstart.images.parquet_rows import is_parquet
 
 _NAMES: Final = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "_classes.csv", "_annotations.csv")
@@ -36,6 +37,17 @@ class FolderTables:
     root: str
     splits: dict[str, str | None]
     is_shards: bool
+
+
+def note_on_tables(root: str) -> list[str]:
+    """Return a note about tables that lie beside class folders and name photos."""
+    tables = sorted(str(each) for each in Path(root).glob("*") if each.suffix.lower() in (".csv", ".tsv"))
+    if found := [each for each in tables if names_photos(each)]:
+        return [
+            f"Tables beside the class folders are not read: {listed(list(map(repr, found)), 3)}. If labels "
+            f"or splits are in a table, name it: {shell_command('train', found[0])}"
+        ]
+    return []
 
 
 def find_folder_tables(root: str) -> FolderTables | None:

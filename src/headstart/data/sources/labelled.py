@@ -33,8 +33,9 @@ def listing_of(labels: Labels, val: Labels | None, options: Options) -> Listing:
     sorted_out = _sorted_out(labels, val, options)
     found = sum(each.found for each in sources)
     problems = _of_structure(sources)
+    num_labels = len(sorted_out.candidates) + len(sorted_out.quarantined)  # as when photos have been read
     problems += too_many(
-        sorted_out.quarantined, found, options.allow_quarantined, "have labels that cannot be used"
+        sorted_out.quarantined, num_labels, options.allow_quarantined, "have labels that cannot be used"
     )
     problems += sorted_out.several(found)
     if problems:
@@ -46,6 +47,7 @@ def listing_of(labels: Labels, val: Labels | None, options: Options) -> Listing:
     notes = [
         *(note for each in sources for note in each.notes),
         *_remarks(labels, candidates, without_label),
+        *_single(labels, candidates, options),
         *sorted_out.notes(),
         *similar_classes(candidates),
     ]
@@ -102,6 +104,15 @@ def _remarks(labels: Labels, candidates: Sequence[Candidate], without_label: Seq
         )
     if without_label:
         yield f"{len(without_label)} photos have no label and are ignored, such as {without_label[0]!r}."
+
+
+def _single(labels: Labels, candidates: Sequence[Candidate], options: Options) -> Iterator[str]:
+    """Yield a note if every photo has exactly one of several possible labels, unless the user chose so."""
+    if options.is_open and tasks.of(labels.task).has_labels and all(len(c.labels) == 1 for c in candidates):
+        yield (
+            "Each photo has exactly one label. If that holds for all photos, learn one class per photo: "
+            "--task classification, for a table with --label-column NAME"
+        )
 
 
 def _are_measured(class_names: Iterable[str]) -> bool:

@@ -24,7 +24,7 @@ def advice_on_layout(root: str) -> str:
     names = _names_in(folder)
     found = (
         *(_pets, _hugging_face, _cifar_100, _supervisely, _fiftyone, _tiny_imagenet, _mvtec),
-        *(_images_of_classes, _webdataset, _yolo_without_names),
+        *(_images_of_classes, _webdataset, _kitti, _yolo_without_names),
     )
     return next(filter(None, (advice(folder, names) for advice in found)), "")
 
@@ -147,6 +147,29 @@ def _webdataset(folder: Path, names: _Names) -> str:
                 f"files. Pack them: tar --sort=name -cf samples.tar -C {shlex.quote(str(place))} ."
             )
     return ""
+
+
+def _kitti(folder: Path, names: _Names) -> str:
+    for name, entry in sorted(names.items()):
+        if not name.startswith("label") or not entry.is_dir():
+            continue
+        texts = [each for each in _names_in(Path(entry.path)).values() if each.name.endswith(".txt")]
+        if texts and _is_kitti(min(each.path for each in texts)):
+            return (
+                f"{entry.path!r} has labels of KITTI (type, truncated, occluded, alpha, left, top, right, "
+                "bottom, ...), which are not supported. Write a table with a row per box and the columns "
+                "image, label, xmin, ymin, xmax and ymax."
+            )
+    return ""
+
+
+def _is_kitti(path: str) -> bool:
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            parts = file.readline(400).split()
+        return len(parts) in (15, 16) and not parts[0].isdigit() and bool([*map(float, parts[1:])])
+    except (OSError, ValueError):
+        return False
 
 
 def _yolo_without_names(folder: Path, names: _Names) -> str:

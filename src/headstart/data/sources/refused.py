@@ -63,6 +63,16 @@ _JSON_OF_TOOLS: Final = (
         ((mark,), "JSON of V7 Darwin, which is not supported. Export COCO or Pascal VOC.")
         for mark in (rb'"schema_ref"\s*:[^,}]*darwin', rb'"workview_url"\s*:')
     ),
+    (
+        (rb'"detection_categories"\s*:', rb'"detections"\s*:'),
+        "what MegaDetector has found, which are no labels of a person. Correct it, and write a table with "
+        "the columns image and label (or labels, as in a|b), or COCO.",
+    ),
+    (
+        (rb'"regions"\s*:', rb'"boundingBox"\s*:', rb'"asset'),
+        "VoTT's own JSON, which is not supported. Choose Pascal VOC in VoTT's export settings, and export "
+        "again.",
+    ),
     ((rb'"classTitle"\s*:',), "JSON of Supervisely, which is not supported. Export COCO or Pascal VOC."),
     (
         (rb'"items"\s*:', rb'"categories"\s*:', rb'"label_id"\s*:'),
@@ -85,9 +95,26 @@ _TABLES_OF_TOOLS: Final = (
         "1, or boxes as COCO.",
     ),
     (
+        {"data_row", "projects"},
+        "an export of Labelbox, which is not supported. Write a table with the columns image and label (of "
+        "external_id and the answer's name), or boxes as COCO.",
+    ),
+    (
+        {"conversations"},
+        "a file of conversations about photos (as for LLaVA), which are not labels. Write a table with the "
+        "columns image and label.",
+    ),
+    (
         {"emotion", "pixels"},
         "a table with pixels as text (FER2013), not photos. Save each row as PNG in a folder of its class.",
     ),
+)
+
+_ONE_COLUMN_OF_BOXES: Final = ("bbox", "bboxes", "box", "boxes", "bounding_box", "bounding box")
+_CORNER_AND_SIZE: Final = (
+    ("x", "y", "width", "height"),
+    ("x", "y", "w", "h"),
+    ("left", "top", "width", "height"),
 )
 
 _MASKS: Final = frozenset(
@@ -145,6 +172,25 @@ def refuse_table(path: str, columns: Collection[str]) -> None:
     for needed, text in _TABLES_OF_TOOLS:
         if needed <= set(columns) and "image" not in columns:
             raise DataError(f"{path!r} is {text}")
+
+
+def refused_boxes(path: str, columns: Collection[str]) -> str:
+    """Return what to do about a table whose boxes are not in columns of their edges; empty for others."""
+    plain = {name.strip().casefold(): name for name in columns}
+    edges = "xmin, ymin, xmax and ymax, one row per box"
+    if name := next((plain[each] for each in _ONE_COLUMN_OF_BOXES if each in plain), None):
+        return (
+            f"{path!r} has boxes in one column, {name!r}: left, top, width and height, or edges? "
+            f"Write four columns instead: {edges}."
+        )
+    found = next((each for each in _CORNER_AND_SIZE if set(each) <= plain.keys()), ())
+    if found:
+        return (
+            f"{path!r} has boxes in the columns {', '.join(plain[each] for each in found)}, but edges are "
+            f"wanted: {edges}. If {found[0]} and {found[1]} are the corner at the top left, xmax is "
+            f"{found[0]} + {found[2]}, and ymax is {found[1]} + {found[3]}."
+        )
+    return ""
 
 
 def _unsupported_json(path: str) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-SEVERAL: Final = frozenset({"labels", "tags", "finding_labels"})
+SEVERAL: Final = frozenset({"labels", "tags", "keywords", "finding_labels"})
 """Plain names of columns that contain any number of labels."""
 
 Separate = Callable[[str], Sequence[str]]

@@ -21,7 +21,11 @@ from headstart.data.decisions import apply_decisions, read_decisions
 from headstart.data.sources.coco import find_coco, is_coco, read_coco
 from headstart.data.sources.file_names import read_file_names, suggested
 from headstart.data.sources.folder import read_folder
-from headstart.data.sources.folder_tables import find_folder_tables, read_folder_tables
+from headstart.data.sources.folder_tables import (
+    find_folder_tables,
+    note_on_tables,
+    read_folder_tables,
+)
 from headstart.data.sources.groups import below, group_finder
 from headstart.data.sources.labelled import listing_of
 from headstart.data.sources.layouts import advice_on_layout, refused_pets
@@ -31,6 +35,7 @@ from headstart.data.sources.refused import (
     is_cvat,
     names_photos,
     refuse_dates,
+    refuse_json,
     refuse_masks,
     unsupported_in,
 )
@@ -38,13 +43,14 @@ from headstart.data.sources.shards import Shard, find_shards, have_samples, open
 from headstart.data.sources.split_names import SPLIT_OF_FOLDER
 from headstart.data.sources.table import labels_of, read_table
 from headstart.data.sources.table_file import TABLE_SUFFIXES
+from headstart.data.sources.text_lists import LIST_SUFFIX
 from headstart.data.sources.tree import Tree
 from headstart.data.sources.trees import tree_at
 from headstart.data.sources.voc import find_voc, has_xml, read_voc
 from headstart.data.sources.written import Labels, Options
 from headstart.data.sources.yolo import find_yolo, read_yolo
 from headstart.environment import return_freed_memory
-from headstart.errors import ConfigError, DataError, ImageError, did_you_mean
+from headstart.errors import ConfigError, DataError, ImageError, did_you_mean, shell_command
 from headstart.files import given_path, is_remote
 from headstart.images.find_tars import exists, is_same, root_of
 from headstart.images.remote import refuse_password
@@ -199,9 +205,10 @@ def _labels(path: str, options: Options, split: str | None = None) -> Labels | N
     if Path(path).is_dir():
         return _labels_of_folder(path, options, split)
     suffix = Path(path).suffix.lower()
-    if suffix in TABLE_SUFFIXES or (suffix == ".json" and not is_coco(path)):
+    if suffix in (*TABLE_SUFFIXES, LIST_SUFFIX) or (suffix == ".json" and not is_coco(path)):
         return read_table(path, options, split)
     if suffix == ".json":
+        refuse_json(path)
         _refuse_table_options(path, "a COCO file", options)
         return read_coco([path], str(Path(path).parent), options, split)
     if suffix == ".xml":
@@ -318,7 +325,8 @@ def _class_folders(data: str, val: str | None, options: Options) -> Listing:
         refuse_masks(data, listing.class_names)
     if options.for_training and options.is_open:
         refuse_dates(data, listing.class_names)
-    listing = dataclasses.replace(listing, task=options.chosen(tasks.CLASSIFICATION))
+    notes = listing.notes if is_remote(data) else (*listing.notes, *note_on_tables(data))
+    listing = dataclasses.replace(listing, task=options.chosen(tasks.CLASSIFICATION), notes=notes)
     if find is None:
         return listing
     grouped = Packed(
@@ -353,7 +361,14 @@ def _advice_on_folder(data: str) -> str:
         tables += [each for each in found if each.suffix.lower() == ".json" and names_photos(str(each))]
         if tables:
             return f"If the labels are in {str(tables[0])!r}, name that file."
+        lists = [each for each in found if each.suffix.lower() == LIST_SUFFIX and names_photos(str(each))]
+        if lists:
+            return f"If the labels are in {str(lists[0])!r}, name that file."
     tree = tree_at(data, set())
+    tops = list(tree.subfolders[()])
+    if len(tops) == 1 and len(tree.subfolders[tuple(tops)]) > 1 and not tree.num_photos_in[tuple(tops)]:
+        inner = Path(data, *tops)
+        return f"If the folders in {str(inner)!r} are the classes, name it: {shell_command('train', inner)}"
     if _has_classes(tree):
         return ""
     if expression := suggested([below(image.path, data) for image in tree.images]):

@@ -6,9 +6,12 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
+from headstart.columns import listed
 from headstart.data.sources.by_name import PhotoFinder, finder_for
 from headstart.data.sources.decimal_commas import with_points
+from headstart.data.sources.folder_column import joined
 from headstart.data.sources.groups import group_of
 from headstart.data.sources.table_cells import FaultError, answer_of, number_in, size_in
 from headstart.data.sources.table_columns import Columns
@@ -16,6 +19,8 @@ from headstart.data.sources.table_file import open_table
 from headstart.data.sources.tabular import Table, text_of
 from headstart.data.sources.written import Labels, Options, Written
 from headstart.errors import ConfigError, DataError, did_you_mean
+
+_MOST_UNUSED: Final = 12  # columns that a note names
 
 
 def read_table(path: str, options: Options, split: str | None = None) -> Labels:
@@ -58,7 +63,7 @@ def labels_of(path: str, root: str, table: Table, options: Options, split: str |
     labels = Labels(root, columns.task, targets=columns.targets, one_object_each=True)
     labels.form = f"the table {path!r}{', with the photos in it' if columns.image in table.photos else ''}"
     if unused:
-        shown = ", ".join(repr(name) for name in unused)
+        shown = listed([repr(name) for name in unused], _MOST_UNUSED)
         labels.notes.append(f"Columns of {path!r} that are not used: {shown}.")
     labels.notes += [*table.notes, *columns.notes]
     if columns.image in table.photos and options.images is not None:
@@ -86,6 +91,13 @@ def _written(
                 "folder"
             )
             continue
+        if given.startswith("data:image/"):
+            raise DataError(
+                f"{source}: {columns.image} contains the photo itself (base64). Write the photos into files, "
+                "and their paths into this column."
+            )
+        if columns.folder is not None:
+            given = joined(cells.get(columns.folder), given)
         if (
             table.bytes_of is not None
             and not given.isascii()

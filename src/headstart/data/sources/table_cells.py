@@ -64,6 +64,8 @@ def _one_hot(cells: dict[str, Any], columns: Columns, *, is_single: bool) -> tup
 
 
 def _class(column: str | None, value: Any) -> str:
+    if isinstance(value, (list, tuple)) and len(value) == 1:
+        (value,) = value
     if isinstance(value, (list, tuple, dict)):
         raise FaultError(f"{column} is {value!r}; it must be one class. For several: --task multilabel")
     text = clean_class(text_of(value))

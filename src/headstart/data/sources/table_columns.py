@@ -17,8 +17,10 @@ from headstart.data.sources.column_names import (
     in_words,
     plain_column,
 )
+from headstart.data.sources.folder_column import find_folder_column
 from headstart.data.sources.groups import Finder, group_finder
 from headstart.data.sources.one_hot import OneHot, named_one_hot
+from headstart.data.sources.refused import refused_boxes
 from headstart.data.sources.several import SEVERAL, Separate, by_bar, find_separator
 from headstart.data.sources.split_column import find_split_column
 from headstart.data.sources.split_names import SPLIT_OF_WORD
@@ -51,10 +53,11 @@ class Columns:
     notes: tuple[str, ...] = ()
     split_words: Mapping[str, str] = field(default_factory=lambda: SPLIT_OF_WORD)
     separate: Separate = by_bar
+    folder: str | None = None
 
     def used(self) -> list[str]:
         """Return the names of the columns to read, each once."""
-        single = (self.image, self.label, self.split, self.group)
+        single = (self.image, self.folder, self.label, self.split, self.group)
         several = (*self.box, *self.size, *self.targets, *self.one_hot)
         return list(dict.fromkeys([*(name for name in single if name), *several]))
 
@@ -106,8 +109,12 @@ class Columns:
             cells = (row.get(label) for _, row in table.rows([label], []))
             separate, note = find_separator(label, cells)
             notes = (*notes, note) if note else notes
+        folder = find_folder_column(table, columns.image, columns.used()) if columns.image in names else None
+        if folder is not None:
+            notes = (*notes, f"The folder of each photo is in the column {folder!r}.")
         return dataclasses.replace(
             columns,
+            folder=folder,
             one_hot=one_hot.columns if one_hot else (),
             notes=notes,
             split_words=split_words,
@@ -199,6 +206,8 @@ def _task(path: str, names: Sequence[str], options: Options) -> TaskName:
         )
     if not options.for_training and options.image_column in names:
         return "regression"  # of no numbers: photos without labels, of which nothing is learned
+    if boxes_elsewhere := refused_boxes(path, names):
+        raise DataError(boxes_elsewhere)
     raise DataError(
         _missing(path, names, [(options.image_column, "--image-column")])
         if options.image_column not in names
@@ -214,6 +223,10 @@ def _missing(path: str, names: Sequence[str], missing: Sequence[tuple[str, str]]
         say = f" Name the right one: {option} NAME" if option else " A box needs xmin, ymin, xmax and ymax."
         lines.append(f"{path!r} has no column {name!r}.{did_you_mean(name, names)}{say}")
     lines.append(f"The columns in its first line are {_shown(names)}.")
+    if len(names) == 1:
+        lines.append(
+            "This is a single cell. If it is a title, remove the lines above the names of the columns."
+        )
     if any(PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES for name in names):
         lines.append(
             "This line names a photo, so it is not a header: write one above it, such as image,label"

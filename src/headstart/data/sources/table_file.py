@@ -18,6 +18,7 @@ from headstart.data.sources.json_rows import columns_of, read_json, unique_names
 from headstart.data.sources.parquet import open_parquet
 from headstart.data.sources.table_text import TableText
 from headstart.data.sources.tabular import JsonRows, Table
+from headstart.data.sources.text_lists import LIST_SUFFIX, rows_of_list
 from headstart.errors import DataError
 
 TABLE_SUFFIXES: Final = frozenset({".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson", ".manifest"})
@@ -50,7 +51,9 @@ def _open(path: str, image_column: str) -> Table:
     suffix = Path(path).suffix.lower()
     if suffix in (".parquet", ".pq"):
         return open_parquet(path)
-    if suffix in (".csv", ".tsv"):
+    if suffix == LIST_SUFFIX and (listed := _open_list(path)) is not None:
+        return listed
+    if suffix in (".csv", ".tsv", LIST_SUFFIX):
         table = _open_csv(path, image_column)
         return _open_automl(path) if is_automl(table.columns) else table
     if suffix == ".json" and (content := read_json(path)) is not None:
@@ -100,6 +103,12 @@ class _Csv:
             else max(",;\t", key=lambda each: (image_column in names(each), len(names(each))))
         )
         columns = names(separator)
+        if Path(path).suffix.lower() == LIST_SUFFIX and len(columns) == 1:
+            raise DataError(
+                f"{path!r} is neither a table, with tabs, commas or semicolons between its columns, nor a "
+                "list with a photo and its class in each line, as in 'a.jpg cat'. Write a table (.csv) whose "
+                "first line names the columns, such as image,label"
+            )
         num_cells = len(columns)
         while len(columns) > 1 and not columns[-1]:
             columns.pop()
@@ -154,6 +163,17 @@ def _open_automl(path: str) -> Table:
             content = rows_of_automl(path, ((reader.line_num, cells) for cells in reader if any(cells)))
         except csv.Error as error:
             raise DataError(f"{path!r}, line {reader.line_num}: {error}. Export it again.") from error
+    return _of_rows(path, content, "line")
+
+
+def _open_list(path: str) -> Table | None:
+    """Return the table of a text file with a photo and its class in each line; None if it is another one."""
+    text = TableText.of(path)
+    with text.open() as file:
+        content = rows_of_list(path, file.read().splitlines())
+    if content is None:
+        return None
+    content.notes += text.notes()
     return _of_rows(path, content, "line")
 
 
