@@ -183,10 +183,13 @@ class _Form:
             "on_header_value": self._on_value,
             "on_header_end": self._end_header,
             "on_headers_finished": self._check,
-            "on_part_data": lambda data, start, end: self._content.write(data[start:end]),
+            "on_part_data": self._add,
             "on_part_end": lambda: self.uploads.append(Upload(self._name, self._content.getvalue())),
             "on_end": self._end,
         }
+
+    def _add(self, data: bytes, start: int, end: int) -> None:
+        self._content.write(data[start:end])
 
     def _begin(self) -> None:
         if len(self.uploads) == self._max_photos:

@@ -84,14 +84,7 @@ def read_folder(
         names = zip(photos.column("class_name"), photos.column("path"), strict=True)
         refuse_album_of_all(sources[0].path, names)
     without_class = _without_class(trees, sources)
-    candidates = Packed(
-        Candidate,
-        (
-            Candidate(Photo(photo.path), photo.class_name, source.split)
-            for source in sources
-            for photo in source.photos
-        ),
-    )
+    candidates = _candidates(sources)
     return Listing(
         root=root_of(root),
         candidates=candidates,
@@ -102,6 +95,15 @@ def read_folder(
         notes=tuple(notes + similar_classes(candidates)),
         form="; validation photos: ".join(f"class folders in {each.root!r}" for each in trees),
     )
+
+
+def _candidates(sources: Sequence[_Source]) -> Packed[Candidate]:
+    found = (
+        Candidate(Photo(photo.path), photo.class_name, source.split)
+        for source in sources
+        for photo in source.photos
+    )
+    return Packed(Candidate, found)
 
 
 def _without_class(trees: Sequence[Tree], sources: Sequence[_Source]) -> list[str]:
@@ -211,21 +213,8 @@ def _sources(tree: Tree, val_tree: Tree | None, classes_on_top: bool) -> tuple[l
             f"or, if {name!r} is a class, give its folder another name."
         )
     else:
-        for split, names in splits.items():
-            if len(names) > 1:
-                raise DataError(f"In {tree.root!r}, {_named(names)} both mean {split}. Keep one.")
-        folders = {split: names[0] for split, names in splits.items()}
-        sources = [
-            _Source.of(tree, inner.get(folders[split], (*above, folders[split])), split)
-            for split in ("train", "val", "test")
-            if split in folders
-        ]
-        if "train" in folders:
-            train = inner.get(folders["train"], (*above, folders["train"]))
-            notes += notes_on_deeper_names(tree, train)
-        if in_other_words:
-            taken = ", ".join(f"{folders[split]!r} is for {split}" for split in folders)
-            notes.append(f"Folders are used as splits by their names: {taken}.")
+        sources, further = _of_splits(tree, above, inner, splits, has_words=bool(in_other_words))
+        notes += further
     if val_tree is not None:
         if "val" in splits:
             own = Path(tree.root, *above, *splits["val"])
@@ -234,6 +223,41 @@ def _sources(tree: Tree, val_tree: Tree | None, classes_on_top: bool) -> tuple[l
             )
         passed = _passed_through(val_tree, (), Path(val_tree.root).resolve().name)
         sources.append(_Source.of(val_tree, passed, "val"))
+    return sources, notes
+
+
+def _of_splits(
+    tree: Tree,
+    above: tuple[str, ...],
+    inner: Mapping[str, tuple[str, ...]],
+    splits: Mapping[str, Sequence[str]],
+    *,
+    has_words: bool,
+) -> tuple[list[_Source], list[str]]:
+    """Return the class folders below folders of splits, and notes.
+
+    Args:
+        tree: All photos.
+        above: The folder that contains the splits.
+        inner: The folder with the classes of each of its folders.
+        splits: Names of the folders of each split.
+        has_words: Whether a split was recognised in a longer name.
+
+    Raises:
+        DataError: Two folders are the same split.
+    """
+    for split, names in splits.items():
+        if len(names) > 1:
+            raise DataError(f"In {tree.root!r}, {_named(names)} both mean {split}. Keep one.")
+    folders = {split: names[0] for split, names in splits.items()}
+    places = {split: inner.get(name, (*above, name)) for split, name in folders.items()}
+    sources = [
+        _Source.of(tree, places[split], split) for split in ("train", "val", "test") if split in places
+    ]
+    notes = notes_on_deeper_names(tree, places["train"]) if "train" in places else []
+    if has_words:
+        taken = ", ".join(f"{folders[split]!r} is for {split}" for split in folders)
+        notes.append(f"Folders are used as splits by their names: {taken}.")
     return sources, notes
 
 

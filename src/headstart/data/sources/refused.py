@@ -164,13 +164,15 @@ def refuse_json(path: str) -> None:
 def refuse_table(path: str, columns: Collection[str]) -> None:
     """Refuse tables of tools and data sets whose labels cannot be read from their columns.
 
-    A table with the column ``image`` is accepted: somebody has written it for Headstart.
+    A table with the columns ``image`` and ``label`` or ``labels`` is accepted: somebody has written it for
+    Headstart.
 
     Raises:
         DataError: It is such a table; the message says what to do instead.
     """
+    is_own = "image" in columns and not {"label", "labels"}.isdisjoint(columns)
     for needed, text in _TABLES_OF_TOOLS:
-        if needed <= set(columns) and "image" not in columns:
+        if needed <= set(columns) and not is_own:
             raise DataError(f"{path!r} is {text}")
 
 
