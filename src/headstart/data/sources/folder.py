@@ -25,7 +25,7 @@ from headstart.data.sources.folder_advice import (
 )
 from headstart.data.sources.refused import advice_on_files
 from headstart.data.sources.similar import similar_classes
-from headstart.data.sources.split_names import SPLIT_OF_FOLDER, split_in_name
+from headstart.data.sources.split_names import SPLIT_OF_FOLDER, splits_in_other_words
 from headstart.data.sources.tree import Tree
 from headstart.data.sources.trees import tree_at
 from headstart.data.sources.written import classes_to_learn
@@ -191,7 +191,7 @@ def _sources(tree: Tree, val_tree: Tree | None, classes_on_top: bool) -> tuple[l
     for name in top:
         if name.lower() in SPLIT_OF_FOLDER:
             splits[SPLIT_OF_FOLDER[name.lower()]].append(name)
-    in_other_words = _splits_in_other_words(top, classes_in)
+    in_other_words = splits_in_other_words(top, classes_in)
     for split, names in in_other_words.items():
         splits[split] += [name for name in names if name not in splits[split]]
     neighbours = sorted(with_images - {name for names in splits.values() for name in names})
@@ -272,26 +272,6 @@ def _passed_through(tree: Tree, names: tuple[str, ...], name: str) -> tuple[str,
             break  # a class, or whatever it is
         names = inner
     return names
-
-
-def _splits_in_other_words(
-    top: Sequence[str], classes_in: Mapping[str, Counter[str]]
-) -> dict[str, list[str]]:
-    """Return top folders by the split that their names suggest.
-
-    Such names can be classes too: ``train_station``, ``test_tube``. They are splits only if there is one
-    training folder with class folders in it, and a folder for another split.
-    """
-    found: dict[str, list[str]] = defaultdict(list)
-    for name in top:
-        if split := split_in_name(name):
-            found[split].append(name)
-    is_to_learn = any(len(classes_in.get(name, ())) > 1 for name in found.get("train", ()))
-    if len(found) < 2 or not is_to_learn:
-        return {}
-    if all(name.lower() in SPLIT_OF_FOLDER for names in found.values() for name in names):
-        return {}
-    return dict(found)
 
 
 def _refuse_same_subfolders(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -75,3 +76,27 @@ def _split_of_word(word: str) -> str | None:
         if each in SPLIT_OF_WORD:
             return SPLIT_OF_WORD[each]
     return None
+
+
+def splits_in_other_words(
+    top: Sequence[str], classes_in: Mapping[str, Collection[str]]
+) -> dict[str, list[str]]:
+    """Return top folders by the split that their names suggest.
+
+    Such names can be classes too: ``train_station``, ``test_tube``. They are splits only if there is one
+    training folder with class folders in it, and a folder for another split.
+
+    Args:
+        top: Names of folders.
+        classes_in: Names of the folders in each of them.
+    """
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in top:
+        if split := split_in_name(name):
+            found[split].append(name)
+    is_to_learn = any(len(classes_in.get(name, ())) > 1 for name in found.get("train", ()))
+    if len(found) < 2 or not is_to_learn:
+        return {}
+    if all(name.lower() in SPLIT_OF_FOLDER for names in found.values() for name in names):
+        return {}
+    return dict(found)
