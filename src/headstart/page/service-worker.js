@@ -6,8 +6,8 @@
 importScripts('files.js');
 
 const { version, names } = self.FILES;
-const CACHE = `headstart ${self.registration.scope}`;
-const KEPT = `${CACHE} ${version}`;
+const CACHE = `headstart ${self.registration.scope} `; // the space: not those of pages in folders below
+const KEPT = `${CACHE}${version}`;
 
 self.addEventListener('install', (event) => {
   const fetched = names.map((name) => new Request(name, { cache: 'reload' }));
