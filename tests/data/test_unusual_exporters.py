@@ -128,6 +128,16 @@ UNDERSTOOD = {
         "t.csv",
         task="multilabel",
     ),
+    "Airtable: the address of an attachment behind its name": Export(
+        {
+            **AB,
+            "t.csv": lines(
+                "Photo,Species", "a.jpg (https://x.com/v3/a),cat", "b.jpg (https://x.com/v3/b),dog"
+            ),
+        },
+        {"a.jpg": ("cat", None), "b.jpg": ("dog", None)},
+        "t.csv",
+    ),
     "SuperAnnotate: a tag for each photo": Export(
         {**AB, "t.json": as_json({"a.jpg": {"tags": ["cat"]}, "b.jpg": {"tags": ["dog"]}})},
         {"a.jpg": (("cat",), None), "b.jpg": (("dog",), None)},

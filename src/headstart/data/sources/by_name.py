@@ -29,6 +29,7 @@ MOST_SEARCHED: Final = 500_000
 
 _MOST_SUGGESTED: Final = 5  # photos that are missing for which the most similar name is looked for
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_ATTACHED: Final = re.compile(r"(?P<name>[^()]+) \(https?://[^()\s]+\)")  # in Airtable's CSV
 _DRIVE: Final = re.compile(r"/[a-zA-Z]:/")  # of Windows, in file:///C:/a.jpg
 _UPLOAD: Final = re.compile(r"(?:^|/)data/upload/(?:[0-9]+/)?[0-9a-f]{8}-(?=[^/]+$)")  # of Label Studio
 
@@ -247,11 +248,15 @@ def finder_for(
 def forms_of(given: str) -> Iterator[str]:
     """Yield a path as it is written, then with what exporters add or change undone, step by step.
 
-    These are surrounding spaces, backslashes, ``file://``, the host and query of a URL, and percent-encoding.
+    These are surrounding spaces, the address behind the name of an attachment, backslashes, ``file://``, the
+    host and query of a URL, and percent-encoding.
     """
     yield given
     form = given.strip()
     yield form
+    if attached := _ATTACHED.fullmatch(form):
+        form = attached["name"]
+        yield form
     form = form.replace("\\", "/")
     yield form
     if match := _URL.match(form):

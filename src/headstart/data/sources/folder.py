@@ -74,15 +74,12 @@ def read_folder(
     tree, val_tree = _walked(root, val)
     trees = [tree] if val_tree is None else [tree, val_tree]
     sources, notes = _sources(tree, val_tree, classes_on_top)
+    notes += notes_on_deeper_names(tree, Path(sources[0].path).relative_to(tree.root).parts, notes)
     if for_training:
-        _require_learnable(sources)
+        _require_learnable(sources, classes_on_top)
     elif not any(source.photos for source in sources):
         raise DataError(_no_class_folders(sources[0]))
 
-    if for_training and not classes_on_top and val_tree is None and sources[0].split is None:
-        photos = sources[0].photos
-        names = zip(photos.column("class_name"), photos.column("path"), strict=True)
-        refuse_album_of_all(sources[0].path, names)
     without_class = _without_class(trees, sources)
     candidates = _candidates(sources)
     return Listing(
@@ -104,6 +101,13 @@ def _candidates(sources: Sequence[_Source]) -> Packed[Candidate]:
         for photo in source.photos
     )
     return Packed(Candidate, found)
+
+
+def _refuse_album_of_all(source: _Source) -> None:
+    if source.split is None:
+        photos = source.photos
+        names = zip(photos.column("class_name"), photos.column("path"), strict=True)
+        refuse_album_of_all(source.path, names)
 
 
 def _without_class(trees: Sequence[Tree], sources: Sequence[_Source]) -> list[str]:
@@ -204,7 +208,7 @@ def _sources(tree: Tree, val_tree: Tree | None, classes_on_top: bool) -> tuple[l
     _refuse_same_subfolders(tree, above, classes_in, neighbours, notes, classes_on_top and not splits)
     if not splits:
         sources = [_Source.of(tree, above, None if val_tree is None else "train")]
-        notes += notes_on_levels(tree, above, with_images) or notes_on_deeper_names(tree, above)
+        notes += notes_on_levels(tree, above, with_images)
     elif neighbours and ("train" not in splits or len(splits) == 1):
         name = next(iter(splits.values()))[0]
         raise DataError(
@@ -338,7 +342,7 @@ def _no_class_folders(source: _Source) -> str:
     )
 
 
-def _require_learnable(sources: list[_Source]) -> None:
+def _require_learnable(sources: list[_Source], classes_on_top: bool) -> None:
     """Raise DataError with every reason why no model can be trained on these class folders."""
     train = sources[0]
     if train.split not in (None, "train"):
@@ -374,6 +378,8 @@ def _require_learnable(sources: list[_Source]) -> None:
             problems.append(f"{source.path!r} holds no photos in class folders. Fill or remove it.")
     if problems:
         raise DataError("\n".join(problems))
+    if not classes_on_top:
+        _refuse_album_of_all(train)
 
 
 def _without_training_photos(

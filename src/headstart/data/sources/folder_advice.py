@@ -124,14 +124,17 @@ def notes_on_levels(tree: Tree, above: tuple[str, ...], names: Iterable[str]) ->
     return []
 
 
-def notes_on_deeper_names(tree: Tree, above: tuple[str, ...]) -> list[str]:
+def notes_on_deeper_names(tree: Tree, above: tuple[str, ...], notes: Sequence[str]) -> list[str]:
     """Return a note if the photos of all classes are in deeper folders whose names recur in each class.
 
     Args:
         tree: All photos.
         above: Names of the folders below the root that lead to the class folders.
+        notes: Notes so far. One about subfolders of the class folders says enough.
     """
     depth = len(above)
+    if any("--label-from" in note for note in notes):
+        return []
     last_in: dict[str, set[str]] = defaultdict(set)
     for image in tree.images:
         if image.folders[:depth] == above and len(image.folders) > depth:

@@ -366,7 +366,13 @@ def _advice_on_folder(data: str) -> str:
             return f"If the labels are in {str(lists[0])!r}, name that file."
     tree = tree_at(data, set())
     tops = list(tree.subfolders[()])
-    if len(tops) == 1 and len(tree.subfolders[tuple(tops)]) > 1 and not tree.num_photos_in[tuple(tops)]:
+    has_others = len({names[0] for names in tree.folders if names}) > 1  # without photos
+    if (
+        has_others
+        and len(tops) == 1
+        and len(tree.subfolders[tuple(tops)]) > 1
+        and not tree.num_photos_in[tuple(tops)]
+    ):
         inner = Path(data, *tops)
         return f"If the folders in {str(inner)!r} are the classes, name it: {shell_command('train', inner)}"
     if _has_classes(tree):
