@@ -183,13 +183,10 @@ class _Form:
             "on_header_value": self._on_value,
             "on_header_end": self._end_header,
             "on_headers_finished": self._check,
-            "on_part_data": self._add,
+            "on_part_data": self._on_data,
             "on_part_end": lambda: self.uploads.append(Upload(self._name, self._content.getvalue())),
             "on_end": self._end,
         }
-
-    def _add(self, data: bytes, start: int, end: int) -> None:
-        self._content.write(data[start:end])
 
     def _begin(self) -> None:
         if len(self.uploads) == self._max_photos:
@@ -206,6 +203,9 @@ class _Form:
 
     def _on_value(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
+
+    def _on_data(self, data: bytes, start: int, end: int) -> None:
+        self._content.write(data[start:end])
 
     def _end_header(self) -> None:
         self._headers[self._field.lower()] = self._value

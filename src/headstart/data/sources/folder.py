@@ -258,11 +258,10 @@ def _of_splits(
     sources = [
         _Source.of(tree, places[split], split) for split in ("train", "val", "test") if split in places
     ]
-    notes = notes_on_deeper_names(tree, places["train"]) if "train" in places else []
-    if has_words:
-        taken = ", ".join(f"{folders[split]!r} is for {split}" for split in folders)
-        notes.append(f"Folders are used as splits by their names: {taken}.")
-    return sources, notes
+    if not has_words:
+        return sources, []
+    taken = ", ".join(f"{folders[split]!r} is for {split}" for split in folders)
+    return sources, [f"Folders are used as splits by their names: {taken}."]
 
 
 def _passed_through(tree: Tree, names: tuple[str, ...], name: str) -> tuple[str, ...]:
