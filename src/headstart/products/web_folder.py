@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -11,6 +12,8 @@ from headstart.files import refuse_unless_empty, write_whole
 from headstart.inference.predictor import Predictor
 from headstart.package_files import package_files
 from headstart.products.web_runtime import web_runtime
+
+_SUBFOLDERS: Final = ("headstart-web", "onnxruntime-web")
 
 _POLICY: Final = {
     # Of the page: WebAssembly may be compiled, and workers started.
@@ -27,7 +30,7 @@ def write_web_folder(predictor: Predictor, folder: Path) -> None:
 
     Raises:
         UsageError: The folder is not empty, or is a file; or onnxruntime-web cannot be fetched.
-        FileWriteError: The files cannot be written.
+        FileWriteError: The files cannot be written. Nothing remains.
     """
     assert predictor.path is not None
     found = package_files("page")
@@ -43,11 +46,22 @@ def write_web_folder(predictor: Predictor, folder: Path) -> None:
     found["model.onnx"] = Path(predictor.path).read_bytes()
     found["files.js"] = _listed(found)
     refuse_unless_empty(folder)
+    is_new = not folder.exists()
     folder.mkdir(exist_ok=True)
-    for name in ("headstart-web", "onnxruntime-web"):
-        (folder / name).mkdir()
-    for name, content in found.items():
-        write_whole(folder / name, content)
+    try:
+        for name in _SUBFOLDERS:
+            (folder / name).mkdir()
+        for name, content in found.items():
+            write_whole(folder / name, content)
+    except BaseException:
+        for name in found:
+            (folder / name).unlink(missing_ok=True)
+        for name in _SUBFOLDERS:
+            with contextlib.suppress(FileNotFoundError):
+                (folder / name).rmdir()
+        if is_new:
+            folder.rmdir()
+        raise
 
 
 def _listed(found: dict[str, bytes]) -> bytes:
