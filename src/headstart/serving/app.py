@@ -169,7 +169,10 @@ class Service:
         app.get("/metrics", response_class=Response, responses=always | {200: metrics})(self.show_metrics)
         for error in (HTTPException, Problem, Exception):
             app.exception_handler(error)(_as_problem)
-        description = app.openapi()  # made once
+        page = Page()
+        for path in page.paths:
+            app.get(path, include_in_schema=False)(page.answer)
+        description = app.openapi()  # after all paths: FastAPI makes it again if one is added
         schemas.complete(
             description,
             [each.name for each in self.models.all()],
@@ -177,9 +180,6 @@ class Service:
             token=self.settings.token is not None,
         )
         paths = frozenset({*description["paths"], "/openapi.json"})
-        page = Page()
-        for path in page.paths:
-            app.get(path, include_in_schema=False)(page.answer)
         dispatch = partial(self._dispatch, app)
         return Guard(dispatch, self.settings, paths, page.paths, self.metrics, self._log)
 
