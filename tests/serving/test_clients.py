@@ -100,5 +100,8 @@ def test_behind_nginx_under_a_path_everything_is_as_without(tmp_path: Path) -> N
         redirect = client.get(address.rstrip("/"))
         assert redirect.status_code == 301
         assert redirect.headers["location"].endswith("/photos/")
+        origin = address.removesuffix("/photos/")
+        own = {"Host": origin.partition("//")[2], "Origin": origin}  # as the page sends them, with the port
+        assert client.post(f"{address}v1/predict", content=jpeg("red"), headers=own).status_code == 200
         foreign = client.post(f"{address}v1/predict", content=jpeg("red"), headers={"Host": "other.example"})
         assert foreign.json()["error"]["code"] == "forbidden_host"

@@ -5,14 +5,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import get_args
 
+import pytest
+
 import headstart as hs
+from colours import INFO, colours_model
+from headstart.errors import FileWriteError
+from headstart.files import write_whole
 from headstart.images.adjust import GREY
 from headstart.images.formats import FORMATS
 from headstart.images.settings import Interpolation
-from headstart.inference.model_file import FORMAT
+from headstart.inference.model_file import FORMAT, seal_onnx
+from headstart.products import web_folder
+from headstart.products.web_folder import write_web_folder
 
 WEB = Path(hs.__file__).parent / "web"
 PAGE = Path(hs.__file__).parent / "page"
@@ -84,3 +92,48 @@ def test_the_page_asks_for_nothing_from_elsewhere() -> None:
         text = re.sub(r"http://127\.0\.0\.1:8000|http://www\.w3\.org/2000/svg", "", file.read_text("utf-8"))
         assert not re.search(r"https?://", text), file.name
     assert "innerHTML" not in "".join(file.read_text("utf-8") for file in PAGE.glob("*.js"))
+
+
+def test_a_page_that_cannot_be_written_whole_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_until_full(path: Path, content: bytes) -> None:
+        if path.name == "model.onnx":
+            raise FileWriteError(str(path), "No space left on device", len(content))
+        write_whole(path, content)
+
+    monkeypatch.setattr(web_folder, "web_runtime", lambda: {"ort.wasm": b"runtime"})
+    (tmp_path / "model.onnx").write_bytes(seal_onnx(colours_model(), INFO))
+    predictor = hs.load(tmp_path / "model.onnx")
+    with monkeypatch.context() as patch:
+        patch.setattr(web_folder, "write_whole", write_until_full)
+        with pytest.raises(FileWriteError):
+            write_web_folder(predictor, tmp_path / "site")
+    assert not (tmp_path / "site").exists()
+    write_web_folder(predictor, tmp_path / "site")
+    assert (tmp_path / "site" / "onnxruntime-web" / "ort.wasm").read_bytes() == b"runtime"
+
+
+@pytest.mark.proxy  # which has Node.js
+def test_every_model_of_boxes_has_the_columns_of_predict(tmp_path: Path) -> None:
+    # Node takes modules from .mjs, whatever its version.
+    for name in ("answers", "texts"):
+        text = (PAGE / f"{name}.js").read_text("utf-8").replace("./texts.js", "./texts.mjs")
+        (tmp_path / f"{name}.mjs").write_text(text, "utf-8")
+    program = """
+        import { answerOf, csvOf } from './answers.mjs';
+        const box = [1.2, 2, 3, 4.8];
+        const found = { label: null, probability: null, probabilities: [], labels: [], numbers: {}, box };
+        const model = { task: 'box', classNames: ['raccoon'], targets: [] };
+        console.log(answerOf(found, model));
+        console.log(csvOf([{ name: 'a.jpg', prediction: found }], model));
+        const named = { ...found, label: 'cat', probability: 0.5 };
+        console.log(csvOf([{ name: 'b.jpg', prediction: named }], { ...model, classNames: ['cat', 'dog'] }));
+    """
+    (tmp_path / "program.mjs").write_text(program, "utf-8")
+    done = subprocess.run(["node", tmp_path / "program.mjs"], capture_output=True, check=True)
+    assert done.stdout.decode().split() == [
+        *("x", "1–3,", "y", "2–5"),
+        *("path,xmin,ymin,xmax,ymax,error", "a.jpg,1.2,2,3,4.8,"),
+        *("path,xmin,ymin,xmax,ymax,label,probability,error", "b.jpg,1.2,2,3,4.8,cat,0.5,"),
+    ]

@@ -5,15 +5,20 @@ import { number, say } from './texts.js';
 /** Less sure than this is doubtful. */
 export const SURE = 0.8;
 
-/** Return the answer of a prediction in one line. */
+/** Return whether a model predicts classes with probabilities. One that finds boxes around a single class does not. */
+export const predictsClasses = ({ task, classNames }) => classNames.length > (task === 'box' ? 1 : 0);
+
+/** Return the answer of a prediction in one line; of a box, its horizontal and vertical extent in pixels. */
 export function answerOf({ label, labels, numbers, box }, model) {
   const parts = [];
   if (model.task === 'multilabel') parts.push(labels.join(', ') || say('noLabels'));
   else if (label !== null) parts.push(label);
   for (const [name, value] of Object.entries(numbers)) parts.push(`${name} ${number(value)}`);
-  if (box && label === null) parts.push(box.map(Math.round).join(', '));
+  if (box && label === null) parts.push(extentOf(box.map(Math.round)));
   return parts.join(' · ');
 }
+
+const extentOf = ([xmin, ymin, xmax, ymax]) => `x ${xmin}–${xmax}, y ${ymin}–${ymax}`;
 
 /** Return the probability of the answer; null if the task has none. Of several labels, it is the least sure one's. */
 export function sureness({ probability, probabilities }, model) {
@@ -49,8 +54,9 @@ export function csvOf(photos, model) {
   return rows.map((row) => row.map(quoted).join(',') + '\n').join('');
 }
 
-function columnsOf({ task, classNames, targets }) {
-  const ofClass = classNames.length && task !== 'multilabel' ? ['label', 'probability'] : [];
+function columnsOf(model) {
+  const { task, targets } = model;
+  const ofClass = predictsClasses(model) && task !== 'multilabel' ? ['label', 'probability'] : [];
   const cellsOfClass = (found) => (ofClass.length ? [labelOf(found.label), found.probability] : []);
   if (task === 'multilabel') return { columns: ['labels'], cells: ({ labels }) => [labelOf(labels.join('|'))] };
   if (task === 'regression') return { columns: targets, cells: ({ numbers }) => targets.map((name) => numbers[name]) };

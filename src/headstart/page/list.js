@@ -1,6 +1,6 @@
 /** Shows many photos as a table that can be sorted and filtered. */
 
-import { answerOf, doubtOf, doubtText, sureness, SURE } from './answers.js';
+import { answerOf, doubtOf, doubtText, predictsClasses, sureness, SURE } from './answers.js';
 import { button, make } from './elements.js';
 import { compare, percent, say } from './texts.js';
 
@@ -92,7 +92,7 @@ export class List {
   }
 
   #headers(photos, model) {
-    const names = ['photo', 'answer', ...(hasProbability(model) ? ['probability', 'doubt'] : [])];
+    const names = ['photo', 'answer', ...(predictsClasses(model) ? ['probability', 'doubt'] : [])];
     return names.map((name) => {
       const isSorted = this.#sort.by === name;
       const order = isSorted ? (this.#sort.ascending ? 'ascending' : 'descending') : null;
@@ -140,14 +140,14 @@ export class List {
     const sure = prediction ? sureness(prediction, model) : null;
     const doubt = prediction ? doubtText(prediction, model) : '';
     const kinds = { 'is-error': error, 'is-doubtful': prediction && (doubtOf(prediction, model) ?? 0) > 1 - SURE };
-    const ofProbability = hasProbability(model)
+    const ofProbability = predictsClasses(model)
       ? [make('td', { class: 'number' }, sure === null ? '' : percent(sure)), make('td', { class: 'wide doubt' }, doubt)]
       : [];
     return make(
       'tr',
       { class: Object.keys(kinds).filter((kind) => kinds[kind]).join(' ') },
       make('td', { class: 'thumbnail' }, this.#thumbnail(photo)),
-      make('td', {}, button(name, () => this.#open(photo, shown), { class: 'plain' })),
+      make('td', { class: 'name' }, button(name, () => this.#open(photo, shown), { class: 'plain' })),
       make('td', { class: 'reply' }, reply),
       ...ofProbability,
     );
@@ -169,8 +169,6 @@ export class List {
     return canvas;
   }
 }
-
-const hasProbability = (model) => model.classNames.length > 0;
 
 function keyOf(by, model) {
   if (by === 'photo') return ({ name }) => name;

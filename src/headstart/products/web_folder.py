@@ -29,7 +29,7 @@ def write_web_folder(predictor: Predictor, folder: Path) -> None:
 
     Raises:
         UsageError: The folder is not empty, or is a file; or onnxruntime-web cannot be fetched.
-        FileWriteError: The files cannot be written.
+        FileWriteError: The files cannot be written. Nothing remains.
     """
     assert predictor.path is not None
     refuse_unless_empty(folder)

@@ -173,7 +173,7 @@ class Service:
         page = Page()
         for path in page.paths:
             app.get(path, include_in_schema=False)(page.answer)
-        description = app.openapi()  # made again if a path is added
+        description = app.openapi()  # after all paths: FastAPI makes it again if one is added
         schemas.complete(
             description,
             [each.name for each in self.models.all()],
