@@ -147,7 +147,7 @@ def test_known_members_keep_within_their_limit_and_those_of_the_tar_file_in_use_
     files = [
         tar_of(tmp_path / f"{number}.tar", {name: name.encode() for name in names}) for number in range(4)
     ]
-    monkeypatch.setattr(tars, "_MOST_INDEX_BYTES", 2 * 24 * len(names))
+    monkeypatch.setattr(tars, "_MOST_INDEX_BYTES", 2 * 16 * len(names))
     for tar in (*files, files[0], files[3], files[1]):
         assert Photo(f"{tar}/3.jpg").content() == b"3.jpg"
     known = tars._INDEXES._known
