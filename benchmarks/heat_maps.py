@@ -42,7 +42,7 @@ from headstart.images.view import Box
 from headstart.inference.heat_map import HEAT_MAP
 from headstart.inference.model_file import seal_onnx
 from headstart.products.heat_map import with_heat_map
-from headstart.products.mean_blocks import linear_head, mean_blocks
+from headstart.products.mean_blocks import head_weights, mean_blocks
 from headstart.records import Candidate
 
 FOLDS = 5
@@ -157,7 +157,7 @@ def with_random_head(predictor: hs.Predictor, model: bytes, seed: int) -> hs.Pre
         del field[:]
         field.extend(kept)
     del whole.metadata_props[:]
-    head, size_px = linear_head(whole), predictor.info.preprocessing.size_px
+    head, size_px = head_weights(whole), predictor.info.preprocessing.size_px
     blocks = mean_blocks(whole, head, np.zeros((1, size_px, size_px, 3), np.uint8))
     (weight,) = (each for each in whole.graph.initializer if each.name == head.weight)
     values, rng, end = numpy_helper.to_array(weight).copy(), np.random.default_rng(seed), 0

@@ -4,22 +4,26 @@
 
 Needs ``wrk`` (Debian: ``apt-get install wrk``) and Linux. wrk sends photos as raw bodies, 64 connections at a
 time; only answers with status 200 count. The predictor predicts the same photos in a process of its own,
-before and after. On a busy machine, compare the processor times.
+before and after. On a busy machine, compare the processor times. At last, 200 connections are more than the
+queue holds: how fast are 503 and /healthz?
 """
 
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import contextlib
 import datetime
 import json
 import os
 import platform
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +79,7 @@ def main() -> None:
         used = processor_seconds(process.pid)
         count, bad, broken, seconds, p50, p99 = load(url, photos, given.seconds, given.connections)
         used = processor_seconds(process.pid) - used
+        refused, alive = overload(url, photos, given.seconds)
     after = alone(given.run, photos, given.seconds)
     good = count - bad
     rate, reference = good / seconds, (before[0] + after[0]) / 2
@@ -82,6 +87,7 @@ def main() -> None:
     print(f"predictor  {before[0]:.1f} and {after[0]:.1f} photos/s, {reference_ms:.2f} ms of processor time")
     print(f"service    {rate:.1f} photos/s, {own_ms:.2f} ms; {good} with 200, {bad} others, {broken} failed")
     print(f"rate {rate / reference:.2f}, processor time {own_ms / reference_ms:.2f} of the predictor's")
+    print(f"overload   503: {of_milliseconds(refused)}; /healthz: {of_milliseconds(alive)}")
     limit = 1.5 * given.connections / max(rate, 1e-9) * 1000
     print(f"latency    p50 {p50:.0f} ms, p99 {p99:.0f} ms; 1.5 x connections / rate: {limit:.0f} ms")
 
@@ -143,6 +149,37 @@ def load(
     count, bad, broken, *rest = found.groups()
     took, p50, p99 = map(float, rest)
     return int(count), int(bad), int(broken), took, p50, p99
+
+
+def overload(url: str, photos: list[Path], seconds: int) -> tuple[list[float], list[float]]:
+    """Return the milliseconds of each 503 and of each /healthz while 200 connections send photos."""
+    refused, alive = [], []
+    photo = photos[0].read_bytes()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(load, url, photos, seconds, 200)
+        time.sleep(1)
+        while not loading.done():
+            for request, answers in ((f"{url}/healthz", alive), (f"{url}/v1/predict", refused)):
+                begun = time.perf_counter()
+                try:
+                    sent = photo if answers is refused else None
+                    urllib.request.urlopen(
+                        urllib.request.Request(request, sent, {"Content-Type": "image/jpeg"})
+                    ).close()
+                    counts = answers is alive
+                except urllib.error.HTTPError as error:
+                    counts = error.code == 503 and answers is refused
+                if counts:
+                    answers.append((time.perf_counter() - begun) * 1000)
+            time.sleep(0.05)
+    return refused, alive
+
+
+def of_milliseconds(times: list[float]) -> str:
+    """Return number, median and maximum as text."""
+    if not times:
+        return "none"
+    return f"{len(times)}, median {statistics.median(times):.0f} ms, maximum {max(times):.0f} ms"
 
 
 def processor_seconds(pid: int) -> float:

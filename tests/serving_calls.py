@@ -6,6 +6,8 @@ import asyncio
 import io
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -91,6 +93,18 @@ def running(service: Service, **limits: float) -> Iterator[tuple[Server, int]]:
             log.close()
 
 
+@contextmanager
+def start(*arguments: str | Path, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Start the command at a free port; it is killed if the block fails."""
+    command = [sys.executable, "-m", "headstart", "serve", *map(os.fspath, arguments), "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
+
+
 def free_port() -> int:
     """Return a port that nothing listens to."""
     with socket.socket() as listener:
@@ -103,14 +117,28 @@ def connect(port: int) -> socket.socket:
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """Read until the server closes the connection."""
+    """Read until the server closes the connection, or says nothing for the connection's timeout."""
     received = b""
     try:
         while data := connection.recv(65536):
             received += data
-    except ConnectionResetError:
+    except (ConnectionResetError, TimeoutError):
         pass
     return received
+
+
+def read_answer(connection: socket.socket) -> bytes:
+    """Read one answer of known length."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += connection.recv(65536) or b"HTTP/1.1 000 closed\r\ncontent-length: 0\r\n\r\n"
+    head, _, body = received.partition(b"\r\n\r\n")
+    length = next(
+        int(each[15:]) for each in head.lower().split(b"\r\n") if each.startswith(b"content-length:")
+    )
+    while len(body) < length:
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
 
 
 def raw_request(photo: bytes, *more: str) -> bytes:

@@ -76,7 +76,8 @@ HOUSE = [*GROUND_FLOOR.split(), *UPPER_FLOOR.split()]
 WITHOUT_TORCH = {
     *("products/answers_csv", "products/calibration", "products/export", "products/finished"),
     "products/fixed_shapes",
-    *("products/half", "products/heat_map", "products/mean_blocks", "products/parity_with_run"),
+    *("products/half", "products/heat_map", "products/kept_unknown", "products/mean_blocks"),
+    *("products/new_folder", "products/parity_with_run"),
     *("products/outputs", "products/plain_photo", "products/product", "products/report_html"),
     *("products/test_vector", "products/timm_card", "products/unknown", "products/web_folder"),
     "products/web_runtime",

@@ -92,6 +92,11 @@ def test_records_have_the_photos_of_the_candidates_that_are_left() -> None:
     assert list(Packed(Record, rows, photos_of=tuple(candidates))) == rows
 
 
+def test_hashes_may_be_missing_or_zero() -> None:
+    rows = [Record(Photo("a"), 0, None, each) for each in ("", "0" * 64, "ab" * 32)]
+    assert list(Packed(Record, rows)) == rows
+
+
 def test_rows_with_one_name_are_found_in_the_order_of_the_first() -> None:
     names = ["b", "a", "c", "a", "b", "a"]
     assert list(same_names(names, names.__getitem__)) == [[0, 4], [1, 3, 5], [2]]

@@ -6,5 +6,4 @@ const headers = { 'Content-Type': 'application/octet-stream', Authorization: `Be
 const response = await fetch(`${address}/v1/predict?top_k=3`, { method: 'POST', headers, body: await readFile(path) });
 const answer = await response.json();
 if (!response.ok) throw new Error(answer.error.message);
-const [{ label, probability }] = answer.predictions;
-console.log(label, probability);
+console.log(answer.predictions[0]);

@@ -386,13 +386,3 @@ def _sync_folder(folder: Path) -> None:
     except OSError as error:
         if error.errno in _FAULTS_OF_THE_DISK:
             raise
-
-
-def refuse_unless_empty(folder: Path) -> None:
-    """Raise ``UsageError`` if a folder cannot be created, and exists with files in it."""
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UsageError(f"{folder} already exists. Delete it, or name another folder with --out FOLDER.")
-    if not folder.parent.is_dir():
-        raise UsageError(
-            f"Cannot write {folder}: the folder {folder.parent} does not exist. Create it, or name another."
-        )

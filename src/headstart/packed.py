@@ -1,6 +1,6 @@
 """Sequences of many small dataclasses in little memory: columns are stored, and objects made when asked for.
 
-A million photos as objects of Python take about 0.7 GB; in columns, they take about 0.08 GB.
+A million listed and checked photos take 0.7 GB as objects of Python, and less than 0.1 GB in columns.
 """
 
 from __future__ import annotations

@@ -196,17 +196,18 @@ class Shared:
 class Digests:
     """SHA-256 in hexadecimal, or empty: 32 bytes each."""
 
-    _EMPTY: Final = bytes(32)
-
     def __init__(self) -> None:
         self._blocks: list[bytearray] = []
+        self._empty: set[int] = set()  # rows
         self._length = 0
 
     def append(self, digest: str) -> None:
         """Add a digest at the end."""
         if self._length % BLOCK == 0:
             self._blocks.append(bytearray())
-        self._blocks[-1] += bytes.fromhex(digest) or self._EMPTY
+        self._blocks[-1] += bytes.fromhex(digest) or bytes(32)
+        if not digest:
+            self._empty.add(self._length)
         self._length += 1
 
     def extend(self, digests: Sequence[str]) -> None:
@@ -216,8 +217,7 @@ class Digests:
 
     def __getitem__(self, row: int) -> str:
         begin = 32 * (row % BLOCK)
-        digest = self._blocks[row // BLOCK][begin : begin + 32]
-        return "" if digest == self._EMPTY else digest.hex()
+        return "" if row in self._empty else self._blocks[row // BLOCK][begin : begin + 32].hex()
 
     def __iter__(self) -> Iterator[str]:
         return map(self.__getitem__, range(self._length))

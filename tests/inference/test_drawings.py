@@ -49,11 +49,18 @@ def test_an_empty_folder_is_taken_and_a_missing_one_made(tmp_path: Path) -> None
 
 
 def test_photos_of_the_same_name_are_numbered(tmp_path: Path) -> None:
-    names = ["x/a.png", "y/a.png", "y/a-2.png", "z/a.gif", "z/b.png"]
+    names = [
+        "x/a.png",
+        "y/a.png",
+        "y/a-2.png",
+        "z/a.gif",
+        "z/b.png",
+        "z/A.png",
+    ]  # Windows and macOS ignore case
     predictions = [Prediction(photo(tmp_path / name), box=(1.0, 2.0, 3.0, 4.0)) for name in names]
     list(draw_each(predictions, INFO, tmp_path / "drawn"))
     drawn = sorted(path.name for path in (tmp_path / "drawn").iterdir())
-    assert drawn == ["a-2-2.jpg", "a-2.jpg", "a-3.jpg", "a.jpg", "b.jpg"]
+    assert drawn == ["A-4.jpg", "a-2-2.jpg", "a-2.jpg", "a-3.jpg", "a.jpg", "b.jpg"]
 
 
 def test_what_is_no_file_or_cannot_be_read_is_passed_on(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 from tests.colours import INFO, colours_model
 
 import headstart as hs
-from headstart.inference.model_file import ModelInfo, seal_onnx, verify_onnx
+from headstart.inference.model_file import ModelInfo, _onnx_seal, seal_onnx, verify_onnx
 from headstart.inference.run_self_test import seal_with_self_test
 from headstart.inference.runtime import open_session
 
@@ -262,9 +262,25 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
         "differ from those in the file",
     ),
     "self-test of another shape": (
-        lambda: changed(self_test={"seed": 1, "outputs": {"logits": [[1.0]] * 4}}),
+        lambda: changed(
+            self_test=WRONG_SELF_TEST | {"outputs": {"logits": [[1.0]] * 4, "probabilities": [[1.0]] * 4}}
+        ),
         "logits by inf",
     ),
+    "self-test without outputs": (
+        lambda: changed(self_test={"seed": 1, "outputs": {}}),
+        "self-test lacks the output logits",
+    ),
+    "no description": (lambda: b"\x08\x08" + _onnx_seal(b"\x08\x08"), "no description"),
+    "a deviation of zero": (
+        lambda: changed(task="regression", class_names=[], targets=["a"], scale=[[0], [0]]),
+        "scale has the deviation 0",
+    ),
+    "versions in a list": (lambda: changed(versions=["1"]), "versions must be"),
+    "an origin that is a number": (lambda: changed(weights_from=1), "weights_from must be a text"),
+    "threshold that is a text": (lambda: changed(unknown_threshold="1"), "must be finite numbers"),
+    "an endless threshold": (lambda: changed(unknown_threshold=10**400), "must be finite numbers"),
+    "an endless fraction": (lambda: with_preprocessing(crop_fraction=10**400), "it must be a number"),
     # The graph.
     "weights in a file": (lambda: elsewhere("secret.bin"), "names another file"),
     "weights in a file above": (lambda: elsewhere("../secret.bin"), "names another file"),

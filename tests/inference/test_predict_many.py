@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 from PIL import Image
 
 from colours import INFO, colours_model
+from headstart.cli import named_photos
 from headstart.cli.named_photos import photos_of, refuse_without_photos
 from headstart.errors import UsageError
 from headstart.images.listed import find_named
@@ -122,6 +124,15 @@ def test_what_names_no_photos_is_refused(
 
     with pytest.raises(UsageError, match=message):
         name()
+
+
+def test_on_windows_a_list_must_be_utf_8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = tmp_path / "names.txt"
+    names.write_bytes("red.png\nwei\u00df.png\n".encode("latin-1"))
+    windows = SimpleNamespace(fsdecode=lambda name: name.decode("utf-8", "surrogatepass"))
+    monkeypatch.setattr(named_photos, "os", windows)
+    with pytest.raises(UsageError, match=r"Line 2 of the list in .*names\.txt is not UTF-8"):
+        list(photos_of([], names, Counter()))
 
 
 @pytest.mark.parametrize("workers", [0, 1, 64])

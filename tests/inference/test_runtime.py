@@ -63,6 +63,8 @@ def test_photos_that_cannot_be_loaded_are_answered_in_their_place(batch_size: in
     assert {item: type(row) for item, row in rows.items() if item % 2 == 0} == {
         item: ImageError if item % 4 == 0 else FileNotFoundError for item in range(0, 9, 2)
     }
+    # A traceback would hold the content of the photo until garbage is collected.
+    assert all(rows[item].__traceback__ is None for item in range(0, 9, 2))
     assert [rows[item].tolist() for item in range(1, 9, 2)] == [[1.0], [3.0], [5.0], [7.0]]
 
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 import headstart as hs
 from headstart.errors import UnknownBackboneError
-from headstart.model.check import check_stages
+from headstart.model.check import check_stages, check_tensors
 from headstart.model.head import put_head, replace_head
 from headstart.model.spatial_head import SpatialHead
 from headstart.model.stages import cut, stage_names
@@ -46,6 +46,7 @@ def test_every_family_can_look_for_boxes(backbone: str, size_px: int) -> None:
     names = stage_names(network)
     assert names[-1] == "head"
     assert "pool" not in names
+    check_tensors(network)
     prefix, suffix = cut(network, 1)
     images = torch.randn(2, 3, size_px, size_px)
     with torch.no_grad():

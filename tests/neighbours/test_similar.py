@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import headstart as hs
 from headstart.cli import app
-from headstart.frozen.head_input import head_input
+from headstart.frozen.linear_head import head_input
 from headstart.neighbours.among import Among, KnownPhoto
 from headstart.neighbours.similar import Finder
 

@@ -72,6 +72,13 @@ class NormAfterMean(Small):
         return self.fc(self.norm(nn.functional.adaptive_avg_pool2d(self.conv(images), 1).flatten(1)))
 
 
+class Scaled(Small):
+    """Like CLIP: the network multiplies its logits itself."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images) * 3 / 7
+
+
 class FirstPosition(Small):
     """Like a ViT: one token is read."""
 
@@ -149,7 +156,7 @@ def test_it_is_the_head_applied_to_each_position_of_the_map(
 
 
 @pytest.mark.parametrize(
-    ("make", "num_factors"), [(Small, 3), (Small, 1), (ChannelsLast, 3), (NormAfterMean, 1)]
+    ("make", "num_factors"), [(Small, 3), (Small, 1), (ChannelsLast, 3), (NormAfterMean, 1), (Scaled, 3)]
 )
 def test_the_mean_of_the_map_and_the_bias_are_the_difference_of_logits(
     make: type[Small], num_factors: int
@@ -164,7 +171,7 @@ def test_the_mean_of_the_map_and_the_bias_are_the_difference_of_logits(
     weight, bias = network.fc.weight.detach().numpy(), network.fc.bias.detach().numpy()
     if isinstance(network, NormAfterMean):
         bias = bias + weight @ network.norm.bias.detach().numpy()
-    constant = (bias[best] - bias.mean()) * 0.5
+    constant = (bias[best] - bias.mean()) * (0.5 * 3 / 7 if make is Scaled else 0.5)
     difference = logits.max(1) - logits.mean(1)
     np.testing.assert_allclose(heat_map.mean((1, 2)) + constant, difference, atol=1e-5)
     np.testing.assert_allclose(share, 1, atol=1e-3)

@@ -124,6 +124,8 @@ def test_the_script_beside_a_pth_predicts_as_headstart_does(
     text = (tmp_path / "a b_predict.py").read_text("utf-8")
     assert not re.search(r"^\s*(import|from) headstart", text, re.MULTILINE)
     script = runpy.run_path(str(tmp_path / "a b_predict.py"))
+    with pytest.raises(SystemExit, match=r"Usage: python .*a b_predict\.py PHOTO"):
+        runpy.run_path(str(tmp_path / "a b_predict.py"), run_name="__main__")
     net = script["load_network"]()
     for expected in hs.load(runs[task]).predict(odd_photos, top_k=99):
         found = script["predict"](net, expected.path)
@@ -140,14 +142,21 @@ def test_the_script_runs_where_headstart_cannot_be_imported(
     runs: dict[str, Path], odd_photos: list[Path], tmp_path: Path
 ) -> None:
     hs.export(runs["classification"], "pth", tmp_path / "model.pth")
-    paths = list(map(str, odd_photos))
+    (tmp_path / "notes.jpg").write_text("no photo")
+    missing, notes = str(tmp_path / "missing.jpg"), str(tmp_path / "notes.jpg")
+    paths = [missing, notes, *map(str, odd_photos)]
     code = (
         "import runpy, sys\n"
         "sys.modules['headstart'] = None\n"
         f"sys.argv[1:] = {paths!r}\n"
         f"runpy.run_path({str(tmp_path / 'model_predict.py')!r}, run_name='__main__')\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True)
+    assert done.returncode == 1
+    errors = done.stderr.decode()
+    assert f"{missing}: [Errno 2]" in errors
+    assert f"{notes}: cannot identify image file" in errors
+    assert "Traceback" not in errors
     lines = done.stdout.decode().replace("\r\n", "\n")
     for expected in hs.load(runs["classification"]).predict(odd_photos):
         assert f"{expected.path}\t{expected.label}\t{expected.probability:.4f}\n" in lines

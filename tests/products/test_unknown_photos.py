@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ import headstart as hs
 from headstart.data.split import Splits
 from headstart.images.photo import Photo
 from headstart.images.preprocess import load_pixels
+from headstart.inference.model_file import open_onnx
 from headstart.inference.predictions import write_csv, write_jsonl, write_table
 from headstart.probe import unknown
 from headstart.probe.photos import OutOfFold
 from headstart.probe.unknown import fit_unknown
 from headstart.products import unknown as product
+from headstart.products.kept_unknown import KeptUnknown
 from headstart.records import Record
 
 FINE_TUNED: dict[str, Any] = {
@@ -163,7 +166,7 @@ def test_after_fine_tuning_validation_photos_decide(
     known = run.predictor.predict(sorted((photos / "test").rglob("*.jpg")))
     assert np.mean([each.unknown for each in known]) < 0.5
     exported = hs.load(hs.export(run.path, "onnx", tmp_path / "exported.onnx").path)
-    assert exported.info.unknown_threshold is None  # the weights do not hold what it takes
+    assert exported.info.unknown_threshold == run.predictor.info.unknown_threshold
 
 
 def test_a_head_that_pytorch_solves_has_its_training_photos(
@@ -241,3 +244,40 @@ def test_by_folds_training_photos_are_compared_by_logits_of_the_file() -> None:
     photo, score = found.compared[3]
     row = int(photo.path)
     assert score == pytest.approx(found.score(features[[row]], 3 * logits[[row]])[0])
+
+
+def test_an_export_of_the_run_keeps_the_score_and_warns_if_it_is_lost(
+    run: hs.TrainResult, foreign: np.ndarray, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    exported = hs.export(copy, "onnx")
+    assert exported.warning == ""
+    again = hs.load(copy)
+    assert again.info.unknown_threshold == run.predictor.info.unknown_threshold
+    (expected,), (found,) = run.predictor.predict(foreign), again.predict(foreign)
+    assert found.unknown is True
+    assert found.unknown_score == pytest.approx(expected.unknown_score, rel=1e-3)
+
+    (copy / "model.onnx").unlink()
+    exported = hs.export(copy, "onnx")
+    assert "does not recognise photos of none of the classes" in exported.warning
+    assert exported.warning in repr(exported)
+    assert hs.load(copy).predict(foreign)[0].unknown is None
+
+
+def test_a_score_of_another_network_is_not_kept(run: hs.TrainResult, tmp_path: Path) -> None:
+    kept = KeptUnknown.find(run.path / "model.onnx", run.predictor.info)
+    assert kept is not None
+    model, info = open_onnx(run.path / "model.onnx")
+    size_px = info.preprocessing.size_px
+    assert kept.agrees(model, size_px)
+    others = {
+        name: tuple(tuple(-each for each in row) for row in rows)
+        for name, rows in kept.self_test.outputs.items()
+    }
+    other = dataclasses.replace(kept, self_test=dataclasses.replace(kept.self_test, outputs=others))
+    assert not other.agrees(model, size_px)
+    assert KeptUnknown.find(run.path / "model.onnx", dataclasses.replace(info, unknown_threshold=1.5)) is None
+    (tmp_path / "model.onnx").write_bytes(model[:-100])
+    assert KeptUnknown.find(tmp_path / "model.onnx", info) is None

@@ -41,7 +41,12 @@ def test_a_client_of_ten_lines_prints_the_answer(client: str, photo: Path, tmp_p
         command = [*CLIENTS[client], str(EXAMPLES / client), f"http://127.0.0.1:{port}", str(photo)]
         environment = os.environ | {"HEADSTART_TOKEN": TOKEN}
         found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        (tmp_path / "notes.jpg").write_bytes(b"no photo")
+        command[-1] = str(tmp_path / "notes.jpg")
+        refused = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert re.search(r"\bgreen\b.* 0?\.?\d+", found.stdout), found.stdout
+    assert "The photo cannot be read" in refused.stdout + refused.stderr
+    assert refused.returncode == (0 if client == "client.sh" else 1)  # a form is answered photo by photo
     lines = (EXAMPLES / client).read_text("utf-8").splitlines()
     assert len([line for line in lines if line.strip()]) <= 15
 

@@ -105,6 +105,8 @@ def test_a_wrong_token_is_refused_everywhere_but_for_watching(
         answer = call(service, method, path, headers=headers)
         assert (answer.status_code, code_of(answer)) == (401, "token_required"), path
         assert answer.headers["www-authenticate"] == "Bearer"
+        is_wrong = (given or "").startswith("Bearer ")
+        assert answer.json()["error"]["message"].startswith("The token is wrong") is is_wrong
     for path in ("/healthz", "/readyz"):
         assert call(service, "GET", path, headers=headers).status_code == 200
 

@@ -7,7 +7,7 @@ import json
 import os
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pytest
 
 from headstart.serving.log import Log
 from headstart.serving.problems import PROBLEMS
-from serving_calls import call, connect, jpeg, open_service, raw_request, read_all, running, wait_until
+from serving_calls import call, connect, jpeg, open_service, raw_request, read_all, running, start, wait_until
 
 STATUSES = {status for status, _ in PROBLEMS.values()} | {200, 204}
 PHOTO = jpeg("green", (64, 48))
@@ -124,27 +124,36 @@ def check(received: bytes, sent: bytes) -> int:
     return status
 
 
-@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_hostile_requests_have_errors_and_the_next_request_is_answered(
-    model: Path, tmp_path: Path, count: int
-) -> None:
+def send_all(port: int, requests: Iterable[bytes], patience: float = 20) -> Counter[int]:
+    """Send requests, 24 at a time, check the answers, and count their statuses.
+
+    Args:
+        port: Of the service.
+        requests: What is sent.
+        patience: Seconds of silence after which a connection is closed.
+    """
+
+    def send(request: bytes) -> int:
+        received = b""
+        with connect(port) as connection, contextlib.suppress(ConnectionError):
+            connection.settimeout(patience)
+            connection.sendall(request)
+            received = read_all(connection)
+        return check(received, request)
+
+    with ThreadPoolExecutor(24) as pool:
+        return Counter(pool.map(send, requests))
+
+
+def test_hostile_requests_have_errors_and_the_next_request_is_answered(model: Path, tmp_path: Path) -> None:
     log_file = tmp_path / "log.jsonl"
     log = Log(os.open(log_file, os.O_WRONLY | os.O_CREAT))
     service = open_service(model, log=log)
     with running(service, header_seconds=0.2, body_seconds=0.2) as (server, port):
         server.config.timeout_keep_alive = 0
-
-        def send(request: bytes) -> int:
-            received = b""
-            with connect(port) as connection, contextlib.suppress(ConnectionError):
-                connection.sendall(request)
-                received = read_all(connection)
-            return check(received, request)
-
-        with ThreadPoolExecutor(24) as pool:
-            statuses = Counter(pool.map(send, hostile_requests(count, count)))
-        assert statuses[0] < 0.1 * count  # connections that end without an answer
-        assert statuses[200] > 0.1 * count
+        statuses = send_all(port, hostile_requests(300, 300))
+        assert statuses[0] < 30  # connections that end without an answer
+        assert statuses[200] > 30
         assert len(statuses) >= 8
         with connect(port) as connection:
             connection.sendall(raw_request(PHOTO, "Connection: close"))
@@ -156,6 +165,35 @@ def test_hostile_requests_have_errors_and_the_next_request_is_answered(
     log.close()
     lines = [json.loads(line) for line in log_file.read_text("utf-8").splitlines()]
     assert not [line for line in lines if line["event"] == "fault"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory of a process from /proc")
+def test_10_000_hostile_requests_neither_stop_the_command_nor_fill_its_memory(
+    model: Path, tmp_path: Path
+) -> None:
+    log_file = tmp_path / "log.jsonl"
+    with open(log_file, "wb") as log, start(model, stdout=log) as process:
+        wait_until(lambda: '"ready"' in log_file.read_text("utf-8"))
+        port = int(json.loads(log_file.read_text("utf-8").splitlines()[0])["url"].rpartition(":")[2])
+
+        def megabytes() -> float:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            return int(status.partition("VmRSS:")[2].split()[0]) / 1000
+
+        huge = [raw_request(b"x" * 60_000_000, "Connection: close")] * 12
+        send_all(port, hostile_requests(1, 500), 0.5)
+        before = megabytes()
+        statuses = send_all(port, hostile_requests(2, 10_000), 0.5)
+        statuses += send_all(port, huge)
+        assert megabytes() - before <= 64
+        assert not {status for status in statuses if status >= 500} - {503}
+        with connect(port) as connection:
+            connection.sendall(raw_request(PHOTO, "Connection: close"))
+            assert read_all(connection).startswith(b"HTTP/1.1 200")
+        process.terminate()
+    assert process.returncode == 0
+    assert '"fault"' not in log_file.read_text("utf-8")
 
 
 @pytest.mark.slow

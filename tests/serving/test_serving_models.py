@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import threading
 from dataclasses import replace
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from colours import INFO, colours_model
-from headstart.errors import DamagedFileError, HeadstartError, RunFolderError, UsageError
+from headstart.errors import DamagedFileError, RunFolderError, UsageError
 from headstart.inference.model_file import open_onnx, seal_onnx
+from headstart.serving import models as serving_models
 from headstart.serving.models import Models, Served, named_paths
 from serving_calls import call, jpeg, open_service, predict, write_model
 
@@ -57,8 +59,12 @@ def test_a_model_of_an_older_version_has_no_self_test_and_is_served(tmp_path: Pa
 
 
 class Told(list[tuple[str, str]]):
-    def __call__(self, served: Served, error: HeadstartError | None) -> None:
+    def __call__(self, served: Served, error: Exception | None) -> None:
         self.append((served.sha256, "" if error is None else str(error)))
+
+
+def _no_memory(*_: object) -> None:
+    raise MemoryError
 
 
 def put(new: Path, model: Path) -> None:
@@ -89,27 +95,44 @@ def test_a_replaced_file_is_taken_over_once_it_is_still(tmp_path: Path) -> None:
     assert len(told) == 1
 
 
-@pytest.mark.parametrize("wrong", ["half", "not a model", "self-test", "gone", "a folder"])
-def test_a_file_that_fails_is_kept_out_and_the_next_one_is_taken(tmp_path: Path, wrong: str) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    ["half", "not a model", "self-test", "huge", "no memory", "gone", "a folder", "a pipe", "a device"],
+)
+def test_a_file_that_fails_is_kept_out_and_the_next_one_is_taken(
+    tmp_path: Path, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = write_model(tmp_path / "a.onnx")
     new = write_model(tmp_path / "b.onnx", class_names=("r", "g", "b"))
     models, told = Models({"a": model}), Told()
     models.prove_all()
     if wrong == "self-test":
         model.write_bytes(sealed_with_wrong_self_test(model))
-    elif wrong in ("gone", "a folder"):
+    elif wrong == "huge":
+        with open(model, "ab") as file:
+            file.truncate(3 * 2**30)  # without content, so it takes no space
+    elif wrong == "no memory":
+        os.utime(model, ns=(1, 1))
+        monkeypatch.setattr(serving_models, "open_onnx", _no_memory)
+    elif wrong in ("gone", "a folder", "a pipe", "a device"):
         model.unlink()
         if wrong == "a folder":
             model.mkdir()
+        elif wrong == "a pipe" and hasattr(os, "mkfifo"):
+            os.mkfifo(model)
+        elif wrong == "a device" and Path("/dev/zero").exists():
+            model.symlink_to("/dev/zero")
     else:
         model.write_bytes(model.read_bytes()[:100] if wrong == "half" else b"no model" * 99)
     for _ in range(4):
         models.take_over(told)
     assert models.get("a").names == INFO.class_names
-    assert len(told) == (0 if wrong in ("gone", "a folder") else 1)  # and not again until it changes
-    assert all(sha256 == models.get("a").sha256 and error for sha256, error in told)
+    expected = 0 if wrong in ("gone", "a folder", "a pipe", "a device") else 1
+    assert len(told) == expected  # and not again until it changes
+    assert all(sha256 == models.get("a").sha256 for sha256, _ in told)
     if wrong == "a folder":
         model.rmdir()
+    monkeypatch.undo()
     put(new, model)
     models.take_over(told)
     models.take_over(told)
@@ -151,4 +174,14 @@ def test_models_are_replaced_under_load_without_a_lost_request(tmp_path: Path) -
     text = call(service, "GET", "/metrics").text
     assert 'headstart_model_files_total{model="a",outcome="taken"} 20.0' in text
     assert text.count("\nheadstart_model{") == 1
+    assert text.count("\nheadstart_photos_total{") == 2
+    third = write_model(tmp_path / "third.onnx", class_names=("x", "y", "z"))
+    put(third, model)
+    service.take_over()
+    service.take_over()
+    assert predict(service, jpeg("red")).json()["predictions"][0]["label"] == "x"
+    text = call(service, "GET", "/metrics").text
+    assert text.count("\nheadstart_photos_total{") == 2  # metrics of older files are forgotten
+    last, new = max(taken)[1], service.models.get("a").sha256
+    assert set(re.findall(r'headstart_answers_total\{.*sha256="(\w+)"', text)) <= {last, new}
     service.close()

@@ -24,9 +24,20 @@ from commands import here
 from headstart.serving import app as serving_app
 from headstart.serving.app import Service
 from headstart.serving.serve import listen
-from serving_calls import connect, jpeg, open_service, raw_request, read_all, running, wait_until
+from serving_calls import (
+    connect,
+    jpeg,
+    open_service,
+    raw_request,
+    read_all,
+    read_answer,
+    running,
+    start,
+    wait_until,
+)
 
 RED = raw_request(jpeg("red"))
+CHUNKED = raw_request(b"", "Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
 
 
 def answers_in(received: bytes) -> list[tuple[int, Any]]:
@@ -39,20 +50,6 @@ def answers_in(received: bytes) -> list[tuple[int, Any]]:
         found.append((int(lines[0].split()[1]), json.loads(received[:length])))
         received = received[length:]
     return found
-
-
-def read_answer(connection: socket.socket) -> bytes:
-    """Read one answer of known length."""
-    received = b""
-    while b"\r\n\r\n" not in received:
-        received += connection.recv(65536) or b"HTTP/1.1 000 closed\r\ncontent-length: 0\r\n\r\n"
-    head, _, body = received.partition(b"\r\n\r\n")
-    length = next(
-        int(each[15:]) for each in head.lower().split(b"\r\n") if each.startswith(b"content-length:")
-    )
-    while len(body) < length:
-        body += connection.recv(65536)
-    return head + b"\r\n\r\n" + body
 
 
 def code_in(received: bytes) -> str:
@@ -143,14 +140,66 @@ def test_many_open_connections_are_answered_with_an_error(service: Service) -> N
             raw_request(b"zz\r\n", "Transfer-Encoding: chunked").replace(b"Content-Length: 4\r\n", b""),
             "invalid_request",
         ),
+        (raw_request(b"0\r\n\r\nGET /healthz", "Transfer-Encoding: chunked"), "invalid_request"),
+        (CHUNKED + b"1\r\nx\r\n" * 2000 + b"0\r\n\r\n", "invalid_request"),
+        (
+            b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %s\r\n\r\n" % (b"9" * 5000),
+            "invalid_request",
+        ),
     ],
-    ids=["TLS", "no host", "not ASCII", "large", "negative", "two lengths", "chunk"],
+    ids=[
+        "TLS",
+        "no host",
+        "not ASCII",
+        "large",
+        "negative",
+        "two lengths",
+        "chunk",
+        "smuggled",
+        "tiny chunks",
+        "digits",
+    ],
 )
 def test_what_is_not_http_has_an_error_of_the_usual_form(service: Service, sent: bytes, code: str) -> None:
     with running(service) as (_, port), connect(port) as connection:
         with contextlib.suppress(ConnectionError):
             connection.sendall(sent)
         assert code_in(read_all(connection)) == code
+
+
+def test_chunks_of_usual_size_are_a_body(service: Service) -> None:
+    photo = jpeg("blue")
+    chunks = b"".join(b"%x;a=b\r\n%s\r\n" % (len(each), each) for each in (photo[:100], photo[100:]))
+    with running(service) as (_, port), connect(port) as connection:
+        connection.sendall(CHUNKED + chunks + b"0\r\nTrailer: x\r\n\r\n" + RED)
+        assert b'"label": "blue"' in read_answer(connection)
+        assert b'"label": "red"' in read_answer(connection)
+
+
+def test_a_client_that_sends_before_it_reads_sees_why_a_large_photo_is_refused(service: Service) -> None:
+    sent = raw_request(b"x" * 8_000_000, "Connection: close").replace(b"localhost", b"elsewhere")
+    with running(service) as (_, port), connect(port) as connection:
+        connection.sendall(sent)
+        assert code_in(read_all(connection)) == "forbidden_host"
+
+
+def test_head_has_the_headers_of_get_without_the_body(service: Service) -> None:
+    with running(service) as (_, port):
+        for path, status in (
+            ("/healthz", 200),
+            ("/", 200),
+            ("/v1/models", 200),
+            ("/v1/predict", 405),
+            ("/x", 404),
+        ):
+            with connect(port) as connection:
+                connection.sendall(
+                    f"HEAD {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+                )
+                head, _, body = read_all(connection).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 %d" % status), path
+            assert b"content-length: 0" not in head.lower()
+            assert body == b""
 
 
 def test_a_large_body_is_refused_before_it_is_sent(model: Path) -> None:
@@ -214,17 +263,6 @@ def test_a_server_that_is_stopped_finishes_what_it_is_answering(
         end.set()
         ((status, _),) = answers_in(read_all(client))
     assert status == 200
-
-
-@contextlib.contextmanager
-def start(*arguments: str | Path, **options: Any) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "headstart", "serve", *map(os.fspath, arguments), "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options) as process:
-        try:
-            yield process
-        except BaseException:
-            process.kill()
-            raise
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM that a process can handle")

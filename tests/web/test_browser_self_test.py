@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from benchmarks.in_browser import Browser
 from playwright.sync_api import Error
 
 from colours import INFO, colours_model
-from headstart.inference.model_file import seal_onnx, verify_onnx
+from headstart.inference.model_file import ModelInfo, seal_onnx, verify_onnx
 from headstart.inference.predictor import Predictor
 from headstart.inference.run_self_test import seal_with_self_test
 from headstart.inference.self_test import SelfTest, differences, inputs_of
@@ -62,3 +64,27 @@ def test_the_inputs_are_pythons(browser: Browser, size_px: int) -> None:
         size_px,
     )
     assert [bytes(each) for each in found] == [each.tobytes() for each in inputs_of(1023, size_px)]
+
+
+def test_a_number_that_is_not_one_is_noticed_wherever_it_is(browser: Browser) -> None:
+    found = browser.page.evaluate(
+        """async () => {
+            const { failureOf } = await import('./self-test.js');
+            const info = {
+                self_test: { seed: 1, outputs: { numbers: Array(4).fill([1, 2]) } },
+                preprocessing: { size_px: 8 },
+                scale: [[0, 0], [1, 1]],
+            };
+            const run = async () => ({ numbers: { data: Float32Array.of(NaN, 2) } });
+            return failureOf({ info, run });
+        }"""
+    )
+    assert found == "numbers is not a number"
+
+
+@pytest.mark.parametrize("text", ["{", "null", "{}", '{"format": 6}'])
+def test_a_description_that_is_none_is_refused(browser: Browser, text: str) -> None:
+    described = SimpleNamespace(to_json=lambda: text, preprocessing=INFO.preprocessing)
+    model = seal_onnx(colours_model(), cast("ModelInfo", described))
+    with pytest.raises(Error, match="HeadstartError: other is refused: its description is not as Headstart"):
+        browser.load(model, "other")

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import os
-import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 from benchmarks.in_browser import Browser
+from page_sites import SECONDS_MS, read_csv, served, service, wait_for
 from PIL import Image
 from playwright.sync_api import ConsoleMessage, Page, expect
 
@@ -36,27 +27,6 @@ AXE = (
 )
 """Deque's axe (MPL-2.0), which finds what keeps people from using a page; used by this test only."""
 
-SECONDS_MS = 60_000
-
-
-class _Handler(SimpleHTTPRequestHandler):
-    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".mjs": "text/javascript"}  # noqa: RUF012
-
-    def log_message(self, *arguments: object) -> None:
-        """Print nothing."""
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Serve a folder on this machine and yield the address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(folder)))
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        server.server_close()
-
 
 @pytest.fixture(scope="module")
 def exported(demo_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -65,24 +35,6 @@ def exported(demo_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "apps").mkdir()
     hs.export(demo_run, "web", root / "apps" / "weather")
     return root
-
-
-@contextmanager
-def service(*arguments: object, token: str | None = None) -> Iterator[str]:
-    """Start ``headstart serve`` and yield its address."""
-    command = [sys.executable, "-m", "headstart", "serve", *map(str, arguments), "--port", "0"]
-    environment = os.environ | ({"HEADSTART_TOKEN": token} if token else {})
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        try:
-            assert process.stderr
-            said = process.stderr.readline()
-            found = re.search(r"http://\S+(?=\. Stop)", said)
-            assert found, said
-            yield f"{found[0]}/"
-        finally:
-            process.terminate()
 
 
 @pytest.fixture(scope="module", params=["web folder", "service"])
@@ -132,20 +84,6 @@ def photos(demo_run: Path) -> list[Path]:
     )
     assert len(found) >= 20
     return found
-
-
-def wait_for(page: Page, count: int, failed: int = 0) -> None:
-    """Wait until so many photos have an answer, or none."""
-    text = f"{count} photos predicted" if count > 1 else "1 photo predicted"
-    whole = text + (f", {failed} of them without an answer" if failed else "")
-    expect(page.locator("#status")).to_contain_text(whole, timeout=SECONDS_MS)
-
-
-def read_csv(page: Page) -> list[dict[str, str]]:
-    with page.expect_download() as waiting:
-        page.get_by_role("button", name="Save as CSV").click()
-    text = waiting.value.path().read_text("utf-8-sig")
-    return list(csv.DictReader(io.StringIO(text)))
 
 
 def test_one_photo_has_the_answer_of_python_and_a_heat_map(

@@ -41,7 +41,8 @@ def photos_of(images: Sequence[str], files_from: Path | None, ignored: Counter[s
         ignored: Counts the files that are not photos, by kind.
 
     Raises:
-        UsageError: A list is not UTF-8, or cannot be read.
+        UsageError: A list is UTF-16; on Windows, also another list that is not UTF-8.
+        OSError: A list cannot be read.
         DataError: As for ``find_images``.
         MissingPackageError: Likewise.
     """
@@ -88,10 +89,15 @@ def refuse_without_photos(images: Sequence[str], files_from: Path | None) -> Non
 
 
 def _lines(file: Iterable[bytes], name: str) -> Iterator[str]:
-    """Yield the lines of a list that are not blank; names that are not UTF-8 are yielded as they are."""
+    """Yield the lines of a list that are not blank; except on Windows, names may be other than UTF-8."""
     for number, line in enumerate(file):
         if number == 0 and line.startswith(_UTF_16):
             raise UsageError(f"The list in {name} is UTF-16. Save it as UTF-8.")
         path = (line.removeprefix(_BOM) if number == 0 else line).rstrip(b"\r\n")
         if path.strip():
-            yield os.fsdecode(path)
+            try:
+                yield os.fsdecode(path)
+            except UnicodeDecodeError as error:  # on Windows; elsewhere, names may be any bytes
+                raise UsageError(
+                    f"Line {number + 1} of the list in {name} is not UTF-8. Save it as UTF-8."
+                ) from error

@@ -86,6 +86,8 @@ def export(
         print("headstart: not compared: the run's validation photos are not here", file=sys.stderr)
     for path in filter(None, (exported.path, exported.script)):
         print(f"Written: {path}", file=sys.stderr)
+    if exported.warning:
+        print(f"headstart: Warning: {exported.warning}", file=sys.stderr)
 
 
 def verify(

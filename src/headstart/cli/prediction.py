@@ -368,7 +368,8 @@ def _settings_of_predictions(
 ) -> dict[str, Any]:
     """What predictions depend on besides their photos: another value in any field makes other predictions."""
     import onnxruntime
-    import PIL
+
+    from headstart.frozen.fingerprint import DECODER
 
     return {
         "model": sha256_of_file(model if model.is_file() else model / "model.onnx"),
@@ -379,5 +380,5 @@ def _settings_of_predictions(
         "--explain": None if explain is None else str(explain.absolute()),
         "version of headstart": headstart.__version__,
         "version of onnxruntime": onnxruntime.__version__,
-        "version of pillow": PIL.__version__,
+        "decoders of photos": DECODER,
     }

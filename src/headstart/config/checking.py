@@ -11,6 +11,7 @@ import dataclasses
 import math
 import operator
 import os
+import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -195,7 +196,9 @@ def nearest_value(word: str, allowed: Collection[str]) -> str:
 
 def is_number(value: object) -> bool:
     """Return whether a value is a finite number; ``True`` is not."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    )
 
 
 _WORDS = {"int": "a whole number", "float": "a number", "str": "text", "None": "left out"}
@@ -230,7 +233,7 @@ def _typed(value: Any, annotation: str, *, text: bool) -> Any:
             with contextlib.suppress(ValueError):
                 return int(value)
         if "float" in kinds and isinstance(value, (int, float, str)):
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, OverflowError):  # a whole number beyond any float
                 if math.isfinite(number := float(value)):
                     return number
     if "str" in kinds and isinstance(value, str):

@@ -20,6 +20,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from headstart.errors import ImageError
+from headstart.images.bounds import BoundedBytes, refuse_slow_files
 from headstart.images.colour import to_srgb
 from headstart.images.formats import HEAD_BYTES, format_of, reader_of, why_not_an_image
 from headstart.images.libtiff import silence_libtiff
@@ -112,8 +113,8 @@ def decode_photo(data: bytes, *, path: str, reduce_to_px: int | None = None) -> 
             least this many pixels; ignored for other formats.
 
     Raises:
-        ImageError: The bytes are not a photo in one of these formats, are truncated or damaged, or have more
-            than ``MAX_PIXELS`` pixels (a JPEG: ``MAX_JPEG_PIXELS``).
+        ImageError: The bytes are not a photo in one of these formats, are truncated or damaged, have more
+            than ``MAX_PIXELS`` pixels (a JPEG: ``MAX_JPEG_PIXELS``), or would take minutes (``bounds``).
     """
     format_name = format_of(data[:HEAD_BYTES])
     reader = reader_of(format_name)
@@ -122,8 +123,9 @@ def decode_photo(data: bytes, *, path: str, reduce_to_px: int | None = None) -> 
     try:
         if format_name == "TIFF":
             silence_libtiff()
+        refuse_slow_files(data, format_name, path)
         with pillow_warnings_off():
-            image = reader(io.BytesIO(data))
+            image = reader(BoundedBytes(data, path))
             _refuse_bombs_and_thumbnails(image, path)
             size, reduction = image.size, 1
             if reduce_to_px is not None and image.draft(None, (reduce_to_px, reduce_to_px)):
@@ -158,13 +160,15 @@ def image_header(photo: Photo | bytes) -> Header:
     path = photo.key if isinstance(photo, Photo) else "photo"
     try:
         # What is no regular file would have been refused before.
-        with photo.open() if isinstance(photo, Photo) else io.BytesIO(photo) as file:
+        with photo.open() if isinstance(photo, Photo) else BoundedBytes(photo, path) as file:
             head = file.read(HEAD_BYTES)
             format_name = format_of(head)
             reader = reader_of(format_name)
             if format_name is None or reader is None:
                 raise ImageError(path, why_not_an_image(head, format_name))
             file.seek(0)
+            if isinstance(photo, bytes):
+                refuse_slow_files(photo, format_name, path)
             with pillow_warnings_off():
                 image = reader(file)
                 # Without EXIF, Pillow's PNG reader decodes all pixels, to look behind them.

@@ -90,7 +90,7 @@ def _decoding() -> list[dict[str, Any]]:
             "to": "sRGB",
             "intent": "relative colorimetric",
             "black_point_compensation": True,
-            "text": "to sRGB, relative colorimetric, black point compensation; without a profile, nothing",
+            "text": "to sRGB, relative colorimetric, black point compensation; without a profile, no change",
         },
     ]
 
@@ -151,8 +151,8 @@ def _place_text(settings: Preprocessing) -> str:
             f"into the centre of {side} × {side} px of grey {GREY[0]}; an odd rest is at the right and below"
         )
     if settings.resize == "squash":
-        return "nothing: step 4 has changed the aspect ratio"
-    return "nothing: step 4 has cropped, without rounding to pixels"
+        return "nothing to do: step 4 has changed the aspect ratio"
+    return "nothing to do: step 4 has cropped, without rounding to pixels"
 
 
 def _listed(values: tuple[float, ...]) -> str:

@@ -5,7 +5,6 @@ A checksum shows that a file is as somebody wrote it, not that it is harmless: a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from itertools import chain
 from typing import Final
@@ -13,12 +12,17 @@ from typing import Final
 import onnxruntime
 
 from headstart import tasks
+from headstart.config.checking import is_number
 from headstart.errors import DamagedFileError
 from headstart.images.steps import contradicts
 from headstart.inference.model_file import ModelInfo
 
-# The entry of a tensor that names another file for its values: field 1, 8 bytes, "location".
+# The entry of a tensor that names another file for its values: field 1, 8 bytes, "location". It may also be
+# written in other ways, and then ONNX Runtime refuses it: see ``open_session``.
 _LOCATION: Final = b"\x0a\x08location"
+
+_TEXTS: Final = ("backbone", "weights", "weights_from", "licence", "head", "stored_as")
+_KINDS: Final = {**dict.fromkeys(_TEXTS, (str, "a text")), "versions": (dict, "texts by name")}
 
 
 def refuse_other_files(model: bytes, name: str) -> None:
@@ -50,7 +54,10 @@ def refuse_contradictions(session: onnxruntime.InferenceSession, info: ModelInfo
 
 
 def _of_description(info: ModelInfo) -> Iterator[str]:
-    """Yield what contradicts itself in a description."""
+    """Yield what contradicts itself in a description, or is of another type than Headstart writes."""
+    for name, (kind, in_words) in _KINDS.items():
+        if not isinstance(getattr(info, name), kind):
+            yield f"{name} must be {in_words}"
     for what, names in (("class_names", info.class_names), ("targets", info.targets)):
         if not all(isinstance(each, str) for each in names):
             yield f"{what} must be texts"
@@ -63,9 +70,12 @@ def _of_description(info: ModelInfo) -> Iterator[str]:
             "targets"
         )
     means, deviations = info.scale
-    numbers = (*means, *deviations, *info.thresholds, *info.temperatures)
-    if not all(isinstance(each, (int, float)) and math.isfinite(each) for each in numbers):
-        yield "scale, thresholds and temperatures must be finite numbers"
+    unknown = () if info.unknown_threshold is None else (info.unknown_threshold,)
+    numbers = (*means, *deviations, *info.thresholds, *info.temperatures, *unknown)
+    if not all(map(is_number, numbers)):
+        yield "scale, thresholds, temperatures and unknown_threshold must be finite numbers"
+    elif min(deviations, default=1) <= 0:
+        yield f"scale has the deviation {min(deviations):g}, and not a positive one"
     if info.temperatures and not (
         len(info.temperatures) in (1, task.num_logits(len(info.class_names))) and min(info.temperatures) > 0
     ):
@@ -114,6 +124,8 @@ def _of_outputs(session: onnxruntime.InferenceSession, info: ModelInfo) -> Itera
         if name not in outputs:
             yield f"it has no output {name}"
             continue
+        if info.self_test is not None and name not in info.self_test.outputs:
+            yield f"its self-test lacks the output {name}"
         shape = outputs[name].shape
         if outputs[name].type != "tensor(float)" or (shape and _differ(shape[1:], (width,))):
             yield (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -34,7 +35,7 @@ def draw_each(
         predictions: Predictions of files; those without a path or with an error are only passed on.
         info: Description of the model.
         folder: Output folder, created if necessary; it must be empty. A picture has the name of its photo,
-            with a number before the suffix if two photos have the same name.
+            with a number before the suffix if two photos have the same name, apart from the case of letters.
         is_continued: Whether an interrupted call with the same settings has left pictures, which are drawn
             again.
 
@@ -98,13 +99,18 @@ def _drawn(
             picture = draw(Photo(prediction.path), prediction)
             stem = Path(prediction.path).stem
             name = stem
-            while name in taken:  # a photo may also be called like the second of another name
-                taken[stem] += 1
-                name = f"{stem}-{taken[stem]}"
-            taken[name] = 1
+            while _key(name) in taken:  # a photo may also be called like the second of another name
+                taken[_key(stem)] += 1
+                name = f"{stem}-{taken[_key(stem)]}"
+            taken[_key(name)] = 1
             path = folder / f"{name}.jpg"
             write_whole(path, lambda file, picture=picture: picture.save(file, "JPEG", quality=90))  # type: ignore[misc]
         yield prediction
+
+
+def _key(name: str) -> str:
+    """Return what names have in common that are one file on some systems: Windows and macOS ignore case."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _annotated(info: ModelInfo, photo: Photo, prediction: Prediction) -> Image.Image:

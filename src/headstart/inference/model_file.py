@@ -134,9 +134,7 @@ class ModelInfo:
             return cls(**fields)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else error
-            raise DamagedFileError(
-                f"The model's description is not as Headstart writes it: {reason}"
-            ) from error
+            raise DamagedFileError(f"The description is not as Headstart writes it: {reason}") from error
 
 
 # ONNX. A file is one protobuf message: fields, one after the other, each a tag (field number and wire type)
@@ -250,10 +248,12 @@ def _info_text(model: bytes) -> str:
     """Return the description that ``seal_onnx`` has put right before the seal of a verified model."""
     key = _delimited(_KEY, _INFO_KEY)
     end = len(model) - _ONNX_SEAL_BYTES
-    at = model.rindex(key, 0, end) + len(key) + 1  # behind the tag of the value
+    at = model.rfind(key, 0, end) + len(key) + 1  # behind the tag of the value
+    if at <= len(key):
+        raise DamagedFileError("It has no description.")
     while model[at] > 0x7F:  # the bytes of its length, but for the last
         at += 1
-    return model[at + 1 : end].decode()
+    return model[at + 1 : end].decode(errors="replace")
 
 
 # safetensors. Eight bytes with the length of the header (little-endian), the header (JSON, filled up with

@@ -41,7 +41,7 @@ class PredictionsFile:
 
     Args:
         out: The output file. It is replaced only when the new one is complete.
-        settings: Everything that predictions and their format depend on, as plain JSON values.
+        settings: Everything that predictions depend on besides their photos, as plain JSON values.
         model: The name of the model, for messages; its content belongs to ``settings``, as ``model``.
 
     Attributes:

@@ -74,7 +74,7 @@ def map_images(
             try:
                 loaded.append(load(item))
             except (ImageError, OSError) as error:
-                loaded.append(error)
+                loaded.append(error.with_traceback(None))  # its frames hold the photo, and `loaded`
         photos = [each for each in loaded if isinstance(each, np.ndarray)]
         rows: Iterator[Computed] = iter(())
         if photos:

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from headstart.config.checking import is_number
+
 NUM_INPUTS: Final = 4
 TOLERANCE: Final = 1e-3
 """Largest difference of an output that passes: see ``differences``."""
@@ -50,14 +52,12 @@ class SelfTest:
         seed, outputs = fields["seed"], fields["outputs"]
         if type(seed) is not int or not 0 <= seed < 1024:
             raise ValueError(f"self_test.seed is {seed!r}; it must be an integer from 0 to 1023")
-        rows = {
-            name: tuple(tuple(float(value) for value in row) for row in of_name)
-            for name, of_name in outputs.items()
-        }
-        for name, values in rows.items():
-            if len(values) != NUM_INPUTS or not np.isfinite(np.concatenate(values)).all():
+        for name, rows in outputs.items():
+            if len(rows) != NUM_INPUTS or not all(is_number(value) for row in rows for value in row):
                 raise ValueError(f"self_test.outputs.{name} must be {NUM_INPUTS} rows of finite numbers")
-        return cls(seed, rows)
+        return cls(
+            seed, {name: tuple(tuple(map(float, row)) for row in rows) for name, rows in outputs.items()}
+        )
 
 
 def inputs_of(seed: int, size_px: int) -> np.ndarray:

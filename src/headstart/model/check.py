@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from headstart.errors import NetworkError, UnknownBackboneError
 from headstart.inference.runtime import open_session
+from headstart.model.families import Glue
 from headstart.model.native_head import ALTERNATIVES, HEAD_IS_LAST
 from headstart.model.stages import stage_names, stages
 from headstart.model.tensors import named_tensors
@@ -226,6 +227,8 @@ def _unregistered(network: nn.Module) -> list[str]:
     known = {id(tensor) for tensor in named_tensors(network).values()}
     found = []
     for path, module in network.named_modules():
+        if isinstance(module, Glue):  # it refers to its whole network, of which only some stages may be here
+            continue
         for attribute, value in vars(module).items():
             if attribute in _REGISTERED or not isinstance(value, (list, tuple, dict, nn.Parameter)):
                 continue

@@ -10,7 +10,7 @@ from headstart.errors import UsageError
 from headstart.frozen.activations import Activations
 from headstart.frozen.cache import Room, store_path
 from headstart.frozen.fingerprint import Fingerprint
-from headstart.frozen.head_input import up_to_head
+from headstart.frozen.linear_head import output_of_head, stated_function, up_to_head
 from headstart.frozen.opened import CUT
 from headstart.frozen.prefix import OnnxPrefix
 from headstart.inference.model_file import ModelInfo
@@ -29,7 +29,9 @@ class LastStage:
 
     def __init__(self, model: Path, info: ModelInfo) -> None:
         self._info = info
-        self._prefix = OnnxPrefix(_features_of(model.read_bytes(), info))
+        content = model.read_bytes()
+        self._prefix = OnnxPrefix(_features_of(content, info))
+        self._function = stated_function(content) or self._prefix.function
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -39,7 +41,7 @@ class LastStage:
             preprocessing=self._info.preprocessing,
             backbone=self._info.backbone,
             cut=CUT,
-            function=prefix.function,
+            function=self._function,
             runtime=prefix.runtime,
             device=prefix.device_name,
             precision=prefix.precision,
@@ -71,7 +73,7 @@ class LastStage:
 def _features_of(model: bytes, info: ModelInfo) -> bytes:
     """Return the graph from pixels to the features."""
     names = tasks.of(info.task).file_outputs(info.num_box_classes)
-    found = up_to_head(model, "logits" if "logits" in names else names[0])
+    found = up_to_head(model, output_of_head(names))
     if found is None:
         raise UsageError(
             "Similar photos are found by the features before the last linear layer, and the last layer of "

@@ -44,15 +44,15 @@ export function csvOf(photos, model) {
   for (const { name, prediction, error } of photos) {
     const said = prediction ? cells(prediction) : columns.map(() => '');
     const unknown = foreign.map(() => (prediction?.unknown == null ? '' : Number(prediction.unknown)));
-    rows.push([name, ...said, error ?? '', ...unknown]);
+    rows.push([isFormula(name) ? `./${name}` : name, ...said, error ?? '', ...unknown]);
   }
   return rows.map((row) => row.map(quoted).join(',') + '\n').join('');
 }
 
 function columnsOf({ task, classNames, targets }) {
   const ofClass = classNames.length && task !== 'multilabel' ? ['label', 'probability'] : [];
-  const cellsOfClass = (found) => (ofClass.length ? [found.label, found.probability] : []);
-  if (task === 'multilabel') return { columns: ['labels'], cells: ({ labels }) => [labels.join('|')] };
+  const cellsOfClass = (found) => (ofClass.length ? [labelOf(found.label), found.probability] : []);
+  if (task === 'multilabel') return { columns: ['labels'], cells: ({ labels }) => [labelOf(labels.join('|'))] };
   if (task === 'regression') return { columns: targets, cells: ({ numbers }) => targets.map((name) => numbers[name]) };
   if (task === 'box') {
     const columns = ['xmin', 'ymin', 'xmax', 'ymax', ...ofClass];
@@ -60,5 +60,11 @@ function columnsOf({ task, classNames, targets }) {
   }
   return { columns: ofClass, cells: cellsOfClass };
 }
+
+/** Return whether a spreadsheet would compute a text; `./` before such a path does not change which file it names. */
+const isFormula = (text) => /^[=+\-@\t\r]/.test(text);
+
+/** Return the name of a class, which a spreadsheet must not compute either; names such as "-1" and "+" are no harm. */
+const labelOf = (name) => (isFormula(name) && name.length > 2 && Number.isNaN(Number(name)) ? `'${name}` : name);
 
 const quoted = (cell) => (/[",\r\n]/.test(String(cell)) ? `"${String(cell).replaceAll('"', '""')}"` : String(cell));

@@ -23,7 +23,10 @@ export function showDetail(section, photo, { model, explain, among }) {
   const frame = make('span', { class: 'frame' }, image);
   const caption = make('figcaption', {}, photo.name);
   const figure = make('figure', { class: 'picture' }, frame, caption);
-  image.onerror = () => frame.replaceChildren(make('span', { class: 'no-picture' }, say('cannotShow')));
+  image.onerror = () => {
+    URL.revokeObjectURL(image.src);
+    frame.replaceChildren(make('span', { class: 'no-picture' }, say('cannotShow')));
+  };
   image.onload = () => {
     URL.revokeObjectURL(image.src);
     if (photo.prediction?.box) addBox(frame, image, photo.prediction.box, caption);

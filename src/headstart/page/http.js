@@ -1,9 +1,10 @@
 /** The back end of `headstart serve`: photos are predicted by the server that the page comes from. */
 
-import { NoAnswer, TokenNeeded, Unavailable } from './back-end-errors.js';
+import { ModelReplaced, NoAnswer, TokenNeeded, Unavailable } from './back-end-errors.js';
 import { say } from './texts.js';
 
 const KEY = 'headstart-token';
+const IS_TOKEN = /^[\x21-\x7e]+$/;
 const MOST_TRIES = 20;
 const MOST_SECONDS = 30;
 
@@ -40,16 +41,18 @@ export async function connect() {
  * Predict a photo.
  *
  * @param {File} photo
- * @param {{ model: string, heatMap?: boolean, signal?: AbortSignal }} options
+ * @param {{ model: object, heatMap?: boolean, signal?: AbortSignal }} options `model` is one of `connect`'s.
  * @returns {Promise<object>} A prediction with the fields of `headstart-web`.
- * @throws {NoAnswer | TokenNeeded | Unavailable}
+ * @throws {NoAnswer | TokenNeeded | ModelReplaced | Unavailable}
  */
 export async function predict(photo, { model, heatMap = false, signal }) {
-  const query = new URLSearchParams({ model, top_k: String(MOST_CLASSES) });
+  if (photo.size === 0) throw new NoAnswer(say('emptyFile'));
+  const query = new URLSearchParams({ model: model.name, top_k: String(MOST_CLASSES) });
   if (heatMap) query.set('heat_map', '1');
   const headers = { 'Content-Type': 'application/octet-stream' };
   const response = await request(`v1/predict?${query}`, { method: 'POST', body: photo, headers, signal });
-  const { predictions } = await response.json();
+  const { predictions, model_sha256 } = await response.json();
+  if (model_sha256 !== model.sha256) throw new ModelReplaced(say('replaced'));
   if (predictions[0].error) throw new NoAnswer(predictions[0].error.message);
   return predictionOf(predictions[0]);
 }
@@ -74,6 +77,7 @@ function predictionOf(found) {
 /** Return the response to a request; a server that is busy is asked again when it says. */
 async function request(address, { headers = {}, signal, ...options } = {}) {
   const token = sessionStorage.getItem(KEY);
+  if (token !== null && !IS_TOKEN.test(token)) throw new TokenNeeded(say('tokenWrong')); // it does not fit into a header
   const sent = token === null ? headers : { ...headers, Authorization: `Bearer ${token}` };
   for (let tries = 1; ; tries++) {
     let response;
@@ -93,13 +97,13 @@ async function request(address, { headers = {}, signal, ...options } = {}) {
 
 async function errorOf(response, token) {
   if (response.status === 401) return new TokenNeeded(token === null ? '' : say('tokenWrong'));
-  let message = `${response.status} ${response.statusText}`;
+  // What is not from Headstart may come from a proxy.
+  let message = response.status === 413 ? say('tooLarge') : `${response.status} ${response.statusText}`;
   try {
     message = (await response.json()).error.message;
   } catch {
-    // Not from Headstart: from a proxy, for example.
+    // `message` stays.
   }
-  if (response.status === 413) return new NoAnswer(message || say('tooLarge'));
   return response.status < 500 ? new NoAnswer(message) : new Unavailable(message);
 }
 

@@ -1,5 +1,7 @@
 /** Where photos come from: dropped, pasted, chosen, or just taken. */
 
+import { compare } from './texts.js';
+
 const IS_PHOTO = /\.(jpe?g|jfif|png|webp|gif|bmp|tiff?|avif|ppm|pgm|pbm|pnm|hei[cf])$/i;
 
 /**
@@ -44,7 +46,7 @@ export function listen({ area, files, folder, camera }, take) {
 function sorted(given) {
   const seen = given.filter(({ name }) => !name.split('/').some((part) => part.startsWith('.') || part === '__MACOSX'));
   const photos = seen.filter(({ name }) => IS_PHOTO.test(name));
-  photos.sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
+  photos.sort((a, b) => compare(a.name, b.name));
   return { photos, numLeft: seen.length - photos.length };
 }
 

@@ -2,7 +2,7 @@
 
 import { answerOf, doubtOf, doubtText, sureness, SURE } from './answers.js';
 import { button, make } from './elements.js';
-import { percent, say } from './texts.js';
+import { compare, percent, say } from './texts.js';
 
 const ROWS = 100; // that are shown at first, and added at a time
 const THUMBNAIL_PX = 112;
@@ -120,7 +120,7 @@ export class List {
     return shown.sort((a, b) => {
       const [one, other] = [key(a), key(b)];
       if (one === null || other === null) return Number(one === null) - Number(other === null);
-      return sign * (typeof one === 'string' ? one.localeCompare(other, undefined, { numeric: true }) : one - other);
+      return sign * (typeof one === 'string' ? compare(one, other) : one - other);
     });
   }
 

@@ -20,8 +20,11 @@ let last = 0;
  */
 export async function connect() {
   if ('serviceWorker' in navigator) {
-    navigator.serviceWorker.register('service-worker.js').catch(() => {}); // the page then needs a connection
+    // Without `updateViaCache`, `files.js` would come from the browser's cache, and a new version would not be seen.
+    const registered = navigator.serviceWorker.register('service-worker.js', { updateViaCache: 'none' });
+    registered.catch(() => {}); // the page then needs a connection
   }
+  worker?.terminate(); // of an attempt before
   worker = new Worker('worker.js', { type: 'module' });
   worker.onmessage = ({ data: { id, found, error } }) => {
     const { resolve, reject } = waiting.get(id);

@@ -2,7 +2,7 @@
 
 import { csvOf } from './answers.js';
 import * as backEnd from './back-end.js';
-import { NoAnswer, TokenNeeded } from './back-end-errors.js';
+import { ModelReplaced, NoAnswer, TokenNeeded } from './back-end-errors.js';
 import { showDetail } from './detail.js';
 import { button, make } from './elements.js';
 import { listen } from './intake.js';
@@ -42,7 +42,8 @@ async function connect() {
   $('status').textContent = '';
   $('model').replaceChildren(...models.map(({ name }) => make('option', { value: name }, name)));
   $('model-choice').hidden = models.length < 2;
-  [model] = models;
+  model = models.find(({ name }) => name === model?.name) ?? models[0];
+  $('model').value = model.name;
   describe();
   predictAll();
 }
@@ -60,13 +61,18 @@ function connectControls() {
   };
   $('model').onchange = ({ target }) => {
     model = models.find(({ name }) => name === target.value);
-    running?.abort();
-    running = null;
-    photos = photos.map(({ name, file }) => ({ name, file }));
-    opened = null;
+    forgetAnswers();
     describe();
     predictAll();
   };
+}
+
+/** Forget what another model has answered. */
+function forgetAnswers() {
+  running?.abort();
+  running = null;
+  photos = photos.map(({ name, file }) => ({ name, file }));
+  opened = null;
 }
 
 function describe() {
@@ -119,7 +125,13 @@ async function predictAll() {
       mine.abort();
       if (running === mine) running = null;
       if (error instanceof TokenNeeded) return askForToken(error.message, predictAll);
-      tell(error.message, true, [button(say('again'), () => (tell(null), predictAll()))]);
+      const again = () => {
+        tell(null);
+        if (!(error instanceof ModelReplaced)) return predictAll();
+        forgetAnswers();
+        return connect();
+      };
+      tell(error.message, true, [button(say('again'), again)]);
     }
   }
   if (running === mine) running = null;
@@ -128,7 +140,7 @@ async function predictAll() {
 
 async function predictOne(photo, { signal }) {
   try {
-    photo.prediction = await backEnd.predict(photo.file, { model: model.name, signal });
+    photo.prediction = await backEnd.predict(photo.file, { model, signal });
   } catch (error) {
     if (!(error instanceof NoAnswer)) throw error;
     photo.error = error.message;
@@ -169,7 +181,7 @@ function showOne({ photo, among }) {
 }
 
 async function explained(photo) {
-  const { heatMap } = await backEnd.predict(photo.file, { model: model.name, heatMap: true });
+  const { heatMap } = await backEnd.predict(photo.file, { model, heatMap: true });
   return heatMap;
 }
 
@@ -202,6 +214,7 @@ function cancel() {
   running?.abort();
   running = null;
   photos = photos.filter(({ prediction, error }) => prediction || error);
+  if (opened && !photos.includes(opened.photo)) opened = null;
   show();
 }
 

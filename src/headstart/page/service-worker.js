@@ -1,16 +1,17 @@
 /**
- * Keeps the files of this folder, so that the page works without a connection. `files.js` names them and their version,
- * which changes with any of them; then all are fetched again.
+ * Keeps the files of this folder, so that the page works without a connection. `files.js` names them with their hashes,
+ * and their version, which changes with any of them; then all are asked for again. While only some of them have been
+ * replaced, a hash is wrong, nothing is kept, and the version before is used.
  */
 
 importScripts('files.js');
 
 const { version, names } = self.FILES;
-const CACHE = `headstart ${self.registration.scope}`;
-const KEPT = `${CACHE} ${version}`;
+const CACHE = `headstart ${self.registration.scope} `; // the space: another page may be in a folder below
+const KEPT = CACHE + version;
 
 self.addEventListener('install', (event) => {
-  const fetched = names.map((name) => new Request(name, { cache: 'reload' }));
+  const fetched = Object.entries(names).map(([name, integrity]) => new Request(name, { cache: 'no-cache', integrity }));
   event.waitUntil(caches.open(KEPT).then((cache) => cache.addAll(fetched)).then(() => self.skipWaiting()));
 });
 

@@ -65,9 +65,11 @@ const TEXTS = {
     tokenWrong: 'The server did not accept this token.',
     token: 'Token',
     tokenSend: 'Continue',
+    replaced: 'The model on this server has been replaced. Try again to predict all photos with the new one.',
     unreachable: 'The server cannot be reached. Check the connection, and try again.',
     again: 'Try again',
-    tooLarge: 'too large for this server',
+    emptyFile: 'The file is empty.',
+    tooLarge: 'The photo is too large for this server.',
     cannotStart: ({ reason }) => `The model cannot be loaded. ${reason}`,
   },
   zh: {
@@ -133,9 +135,11 @@ const TEXTS = {
     tokenWrong: '服务器没有接受这个令牌。',
     token: '令牌',
     tokenSend: '继续',
+    replaced: '服务器上的模型已更换。请重试，用新模型预测全部照片。',
     unreachable: '无法连接服务器。请检查网络后重试。',
     again: '重试',
-    tooLarge: '照片太大，服务器不接受',
+    emptyFile: '文件是空的。',
+    tooLarge: '照片太大，服务器不接受。',
     cannotStart: ({ reason }) => `无法加载模型。${reason}`,
   },
 };
@@ -157,6 +161,9 @@ export function say(name, values = {}) {
   const text = TEXTS[language][name];
   return typeof text === 'function' ? text(values) : text;
 }
+
+/** Compare two texts as people sort them: "2" comes before "10". */
+export const { compare } = new Intl.Collator(undefined, { numeric: true });
 
 /** Return a probability, 0..1, as a percentage with one decimal. */
 export const percent = (value) =>

@@ -62,6 +62,36 @@ def with_unknown(model: bytes, features: str, score: UnknownScore) -> bytes:
     return bytes(loaded.SerializeToString(deterministic=True))
 
 
+def score_in(model: bytes, threshold: float) -> UnknownScore | None:
+    """Read back the score that ``with_unknown`` added.
+
+    Args:
+        model: The content of a ``model.onnx``.
+        threshold: Its threshold, which the graph does not contain.
+
+    Returns:
+        The score, without ``known``; None if the graph has none, or stores it in less than 32 bits.
+    """
+    stored = {each.name: each for each in onnx.load_from_string(model).graph.initializer}
+    numbers: dict[str, np.ndarray] = {}
+    for name in ("centre", "directions", "scale", "classes", "class_offsets", "energy_weight", "offset"):
+        tensor = stored.get(_named(name))
+        if tensor is None or tensor.data_type != TensorProto.FLOAT:
+            return None
+        numbers[name] = numpy_helper.to_array(tensor)
+    return UnknownScore(
+        centre=numbers["centre"],
+        directions=numbers["directions"],
+        scale=float(numbers["scale"].item()),
+        classes=numbers["classes"],
+        class_offsets=numbers["class_offsets"],
+        energy_weight=float(numbers["energy_weight"].item()),
+        offset=float(numbers["offset"].item()),
+        threshold=threshold,
+        known=np.zeros(0),
+    )
+
+
 def _constants(score: UnknownScore, opset: int) -> dict[str, np.ndarray]:
     """Return the numbers of a score by name."""
     constants = {

@@ -43,12 +43,14 @@ class Exported:
         parity: Of ONNX files: how far the answers for the run's validation photos are from those of the run;
             None if the photos are not on this machine.
         script: Of pth, the script beside it, which predicts photos without Headstart; else None.
+        warning: What the model could do before and cannot do in this file; else empty.
     """
 
     path: Path
     usage: str = ""
     parity: Agreement | None = None
     script: Path | None = None
+    warning: str = ""
 
     @property
     def parity_text(self) -> str:
@@ -57,13 +59,14 @@ class Exported:
 
     def __repr__(self) -> str:
         written = [f"Written: {path}" for path in (self.path, self.script) if path is not None]
-        return "\n".join(filter(None, [*written, self.usage, self.parity_text]))
+        return "\n".join(filter(None, [*written, self.usage, self.parity_text, self.warning]))
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""
         code = f"<pre>{html.escape(self.usage)}</pre>" if self.usage else ""
-        written = [html.escape(f"Written: {path}") for path in (self.path, self.script) if path is not None]
-        return "".join(f"<p>{line}</p>" for line in written) + code
+        written = [f"Written: {path}" for path in (self.path, self.script) if path is not None]
+        lines = filter(None, [*written, self.warning])
+        return "".join(f"<p>{html.escape(line)}</p>" for line in lines) + code
 
 
 def export(
@@ -142,7 +145,17 @@ def _export_weights(folder: Path, to: ExportFormat, out: str | os.PathLike[str] 
     if to == "pth":
         usage, script = write_pth(weights, path)
         return Exported(path, usage, script=script)
-    return _write_with_parity(sealed_onnx(weights), folder, path)
+    exported = _write_with_parity(sealed_onnx(weights), folder, path)
+    had_unknown = info is not None and info.unknown_threshold is not None
+    if had_unknown and load(path).info.unknown_threshold is None:
+        return dataclasses.replace(exported, warning=_WITHOUT_UNKNOWN.format(path=path))
+    return exported
+
+
+_WITHOUT_UNKNOWN: Final = (
+    "{path} does not recognise photos of none of the classes. Only the model.onnx that training wrote could, "
+    "and it is missing, damaged or of other weights. To get this back, restore that file, or train again."
+)
 
 
 def _export_half(predictor: Predictor, folder: Path, out: str | os.PathLike[str] | None) -> Exported:

@@ -15,6 +15,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from headstart.frozen.graph import bodies_of, leading_to
+from headstart.frozen.linear_head import state_function
 from headstart.products.mean_blocks import run_on
 
 _MOST_VALUES: Final = 1024  # of a constant, so that no file becomes large
@@ -26,7 +27,7 @@ def with_fixed_shapes(model: bytes, size_px: int) -> bytes:
 
     A change of shape that depends on the number of photos becomes a Reshape to a constant shape with -1 in
     its place. No output changes in any bit: this is checked on noise, and otherwise the model is returned
-    unchanged.
+    unchanged. Its metadata state the hash of what has computed its features: see ``state_function``.
 
     Args:
         model: The content of a ``model.onnx``, not sealed.
@@ -44,6 +45,7 @@ def with_fixed_shapes(model: bytes, size_px: int) -> bytes:
     names = [each.name for each in graph.output]
     noise = np.random.default_rng(0).integers(0, 256, (3, size_px, size_px, 3), np.uint8)
     before = run_on(whole, names, noise)
+    state_function(whole)
     try:
         _simplify(whole, computed, changes, noise)
         after = run_on(whole, names, noise)

@@ -21,10 +21,10 @@ from headstart.inference.heat_map import HEAT_MAP, HEAT_MAP_SHARE
 from headstart.inference.model_file import ModelInfo
 from headstart.products.mean_blocks import (
     Block,
-    LinearHead,
+    HeadWeights,
     NoMapError,
     constants_of,
-    linear_head,
+    head_weights,
     mean_blocks,
     run_on,
 )
@@ -79,7 +79,7 @@ def with_heat_map(model: bytes, info: ModelInfo) -> HeatMapOutput:
     photos = np.random.default_rng(0).integers(0, 256, (2, size_px, size_px, 3), np.uint8)
     whole = onnx.load_from_string(model)
     try:
-        head = linear_head(whole)
+        head = head_weights(whole)
         blocks = mean_blocks(whole, head, photos[:1])
         size = _extend(whole, head, blocks, is_softmax=task.activation == "softmax")
         _check(model, whole, photos)
@@ -130,7 +130,7 @@ class _Nodes:
 
 
 def _extend(
-    model: onnx.ModelProto, head: LinearHead, blocks: Sequence[Block], *, is_softmax: bool
+    model: onnx.ModelProto, head: HeadWeights, blocks: Sequence[Block], *, is_softmax: bool
 ) -> tuple[int, int]:
     """Append both outputs to a model, and return rows and columns of the map."""
     nodes = _Nodes(model)
@@ -174,7 +174,7 @@ def _add_share(nodes: _Nodes, size: tuple[int, int], total: str) -> None:
     nodes.add("Div", size_of_mean, both, output=HEAT_MAP_SHARE)
 
 
-def _rows_of_best(nodes: _Nodes, model: onnx.ModelProto, head: LinearHead, is_softmax: bool) -> str:
+def _rows_of_best(nodes: _Nodes, model: onnx.ModelProto, head: HeadWeights, is_softmax: bool) -> str:
     """Append the weights of the most probable class, (N, D); of a softmax, minus their mean over classes.
 
     The weights of the head are not copied, so that many classes do not make the file larger.
@@ -186,14 +186,13 @@ def _rows_of_best(nodes: _Nodes, model: onnx.ModelProto, head: LinearHead, is_so
         rows = nodes.add("Transpose", rows, perm=[1, 0])
     weight = numpy_helper.to_array(constants[head.weight]).astype(np.float64)
     weight = weight if head.rows_are_classes else weight.T
-    if head.factors:
-        factors = numpy_helper.to_array(constants[head.factors]).reshape(-1)
-        factors = np.broadcast_to(factors, len(weight))  # one for all classes, or one for each
+    if (head.factors != 1).any():
+        factors = np.broadcast_to(head.factors, len(weight))  # one for all classes, or one for each
         of_best = nodes.add("Gather", factors, best, axis=0)
         rows = nodes.add("Mul", rows, nodes.reshaped(of_best, -1, 1))
         weight = weight * factors[:, None]
-    if head.scale:
-        scale = numpy_helper.to_array(constants[head.scale]).reshape(1, -1)
+    if (head.scale != 1).any():
+        scale = head.scale.reshape(1, -1)
         rows, weight = nodes.add("Mul", rows, scale), weight * scale
     return nodes.add("Sub", rows, weight.mean(0, keepdims=True).astype(np.float32)) if is_softmax else rows
 

@@ -13,9 +13,11 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from headstart.frozen.linear_head import linear_head
 from headstart.inference.runtime import open_session
 
 _SAME_VALUES: Final = {"Identity", "Cast", "Dropout", "Flatten", "Reshape", "Squeeze", "Unsqueeze"}
+_FACTORS: Final = ("Mul", "Div")
 _TOLERANCE: Final = 1e-3
 _SPATIAL: Final = {(2, 3): True, (-2, -1): True, (1, 2): False}  # axes: whether channels come first
 
@@ -48,68 +50,66 @@ class Block:
 
 
 @dataclass(frozen=True)
-class LinearHead:
-    """The head of a model file with logits.
+class HeadWeights:
+    """What the logits of a model file are computed with.
 
     Attributes:
-        features: Name of its input, (N, D).
-        weight: Name of its weights, an initializer.
+        features: Name of the head's input, (N, D).
+        weight: Name of its weights, a constant.
         rows_are_classes: Whether they are (K, D), not (D, K).
-        factors: Name of the factors of the logits, (K,); None if they are not multiplied.
-        scale: Name of the factors of the input, (D,); None if it is not multiplied.
+        factors: Factors of the logits, (K,) or (1,).
+        scale: Factors of the input, (D,) or (1,).
     """
 
     features: str
     weight: str
     rows_are_classes: bool
-    factors: str | None = None
-    scale: str | None = None
+    factors: np.ndarray
+    scale: np.ndarray
 
 
 class NoMapError(Exception):
     """The head reads no mean of a map; the message is a clause that says what it reads instead."""
 
 
-def linear_head(model: onnx.ModelProto) -> LinearHead:
-    """Return the layer that computes the output ``logits``.
+def head_weights(model: onnx.ModelProto) -> HeadWeights:
+    """Return what the output ``logits`` is computed with.
 
     Raises:
-        NoMapError: It is not a linear layer with constant weights.
+        NoMapError: It does not come from a linear layer with constant weights.
     """
-    made, constants = _makers(model.graph), constants_of(model.graph)
-    node, factors = made["logits"], None
-    while node.op_type in ("Mul", "Add", "Identity"):
-        fixed = [name for name in node.input if name in constants]
-        others = [name for name in node.input if name in made]
-        if len(others) != 1 or len(others) + len(fixed) != len(node.input):
-            break
-        if node.op_type == "Mul":
-            factors = fixed[0]
-        node = made[others[0]]
-    if node.op_type not in ("Gemm", "MatMul") or node.input[1] not in constants:
+    constants, head = constants_of(model.graph), linear_head(model, "logits")
+    if head is None or head.weight not in constants:
         raise NoMapError("its logits do not come from a linear layer")
-    features, scale = _without_factors(made, constants, node.input[0])
-    if node.op_type == "MatMul":
-        return LinearHead(features, node.input[1], False, factors, scale)
-    of = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-    if of.get("transA") or of.get("alpha", 1.0) != 1:
+    factors, layer = np.ones(1, np.float32), head.layer
+    for node in head.after:
+        factor = _factor(node, constants)
+        if factor is None and node.op_type in _FACTORS:
+            raise NoMapError("its logits are multiplied by what is not a constant")
+        factors = factors if factor is None else factors * factor
+    if _attribute(layer, "transA", 0) or _attribute(layer, "alpha", 1.0) != 1:
         raise NoMapError("its linear layer is of an unusual kind")
-    return LinearHead(features, node.input[1], bool(of.get("transB")), factors, scale)
+    features, scale = head.features, np.ones(1, np.float32)
+    before = _makers(model.graph).get(features)
+    if before is not None and (factor := _factor(before, constants)) is not None:
+        features, scale = next(name for name in before.input if name not in constants), factor
+    return HeadWeights(features, head.weight, bool(_attribute(layer, "transB", 0)), factors, scale)
 
 
-def _without_factors(
-    made: Mapping[str, onnx.NodeProto], constants: Mapping[str, onnx.TensorProto], name: str
-) -> tuple[str, str | None]:
-    """Return a tensor before it is multiplied by constant factors, and their name if it is."""
-    node = made.get(name)
-    if node is None or node.op_type != "Mul":
-        return name, None
-    scales = [each for each in node.input if each in constants]
-    others = [each for each in node.input if each not in constants]
-    return (others[0], scales[0]) if len(scales) == len(others) == 1 else (name, None)
+def _factor(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> np.ndarray | None:
+    """Return what a node multiplies its other input by, (D,) or (1,); None if it does not do that."""
+    fixed = [name for name in node.input if name in constants]
+    if (
+        node.op_type not in _FACTORS
+        or len(fixed) != 1
+        or (node.op_type == "Div" and fixed[0] != node.input[1])
+    ):
+        return None
+    values = numpy_helper.to_array(constants[fixed[0]]).reshape(-1)
+    return values if node.op_type == "Mul" else 1 / values
 
 
-def mean_blocks(model: onnx.ModelProto, head: LinearHead, example: np.ndarray) -> tuple[Block, ...]:
+def mean_blocks(model: onnx.ModelProto, head: HeadWeights, example: np.ndarray) -> tuple[Block, ...]:
     """Return the blocks of a head's input, in the order of its columns; at least one has a map.
 
     Args:

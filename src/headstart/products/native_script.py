@@ -96,27 +96,39 @@ _OF_BOX: Final = """\
     return box, dict(sorted(zip(CLASSES, probabilities), key=lambda each: -each[1]))
 """
 
-_END: Final = """
+_END: Final = '''
+
+def show(net, path):
+    """Print the prediction of a photo as a line."""
+{shown}
+
 
 if __name__ == "__main__":
-    net = load_network()
+    if not sys.argv[1:] or sys.argv[1] in ("-h", "--help"):
+        sys.exit(f"Usage: python {{sys.argv[0]}} PHOTO...")
+    net, num_failed = load_network(), 0
     for path in sys.argv[1:]:
-{shown}
-"""
+        try:
+            show(net, path)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # as Pillow raises
+            print(f"{{path}}: {{error}}", file=sys.stderr)
+            num_failed += 1
+    sys.exit(1 if num_failed else 0)
+'''
 
 _SHOW_CLASSES: Final = """\
-        label, probability = next(iter(predict(net, path).items()))
-        print(f"{path}\\t{label}\\t{probability:.4f}")"""
+    label, probability = next(iter(predict(net, path).items()))
+    print(f"{path}\\t{label}\\t{probability:.4f}")"""
 _SHOW_LABELS: Final = """\
-        thresholds = dict(zip(CLASSES, THRESHOLDS))
-        found = {name: each for name, each in predict(net, path).items() if each >= thresholds[name]}
-        print(path, *(f"{name} {each:.4f}" for name, each in found.items()), sep="\\t")"""
+    thresholds = dict(zip(CLASSES, THRESHOLDS))
+    found = {name: each for name, each in predict(net, path).items() if each >= thresholds[name]}
+    print(path, *(f"{name} {each:.4f}" for name, each in found.items()), sep="\\t")"""
 _SHOW_NUMBERS: Final = """\
-        print(path, *(f"{name} {number:.6g}" for name, number in predict(net, path).items()), sep="\\t")"""
+    print(path, *(f"{name} {number:.6g}" for name, number in predict(net, path).items()), sep="\\t")"""
 _SHOW_BOX: Final = """\
-        box, probabilities = predict(net, path)
-        label = [f"{name} {each:.4f}" for name, each in list(probabilities.items())[:1]]
-        print(path, *(f"{side:.1f}" for side in box), *label, sep="\\t")"""
+    box, probabilities = predict(net, path)
+    label = [f"{name} {each:.4f}" for name, each in list(probabilities.items())[:1]]
+    print(path, *(f"{side:.1f}" for side in box), *label, sep="\\t")"""
 
 
 def script(info: ModelInfo, weights: str, name: str) -> str:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import onnx
 import torch
 from torch import Tensor, nn
 
 from headstart import tasks
+from headstart.frozen.head_input import head_input
 from headstart.inference.model_file import ModelInfo
 from headstart.inference.run_self_test import seal_with_self_test
 from headstart.model.normalise import Normalise
 from headstart.model.spatial_head import upright
 from headstart.model.to_onnx import to_onnx
+from headstart.probe.unknown_graph import with_unknown
 from headstart.products.fixed_shapes import with_fixed_shapes
 from headstart.products.heat_map import with_heat_map
+from headstart.products.kept_unknown import KeptUnknown
 from headstart.products.safetensors import load_network
 
 
@@ -84,9 +88,20 @@ def output_names(info: ModelInfo) -> tuple[str, ...]:
 def sealed_onnx(model: Path) -> bytes:
     """Export a ``model.safetensors`` as a sealed ONNX file, and return its bytes.
 
-    It has no output ``unknown``, because the file of weights does not hold what that needs.
+    The file of weights does not hold what the output ``unknown`` needs: it is taken from the ``model.onnx``
+    beside it, if that computes the same. Otherwise the exported file has no such output.
     """
     network, info = load_network(model)
-    info = dataclasses.replace(info, unknown_threshold=None)
-    graph = with_heat_map(onnx_graph(network, info), info).model
-    return seal_with_self_test(with_fixed_shapes(graph, info.preprocessing.size_px), info)
+    graph = onnx_graph(network, info)
+    kept = KeptUnknown.find(model.with_name("model.onnx"), info)
+    features = None if kept is None else head_input(onnx.load_from_string(graph), "logits")
+    if kept is not None and features is not None:
+        sealed = _sealed(with_unknown(graph, features, kept.score), info)
+        if kept.agrees(sealed, info.preprocessing.size_px):
+            return sealed
+    return _sealed(graph, dataclasses.replace(info, unknown_threshold=None))
+
+
+def _sealed(graph: bytes, info: ModelInfo) -> bytes:
+    whole = with_heat_map(graph, info).model
+    return seal_with_self_test(with_fixed_shapes(whole, info.preprocessing.size_px), info)

@@ -14,13 +14,14 @@ import onnxruntime
 from PIL import Image
 from PIL import __version__ as pillow_version
 
-from headstart.files import refuse_unless_empty, write_whole
+from headstart.files import write_whole
 from headstart.images.decode import decode_photo
 from headstart.images.photo import Photo
 from headstart.images.preprocess import preprocess
 from headstart.inference.model_file import ModelInfo, open_onnx
 from headstart.inference.predictor import Predictor
 from headstart.inference.runtime import CPU, open_session
+from headstart.products.new_folder import new_folder
 
 # Neither square nor of even sides, so that rounding errors in crops show.
 _WIDTH_PX: Final = 321
@@ -70,10 +71,9 @@ def write_test_vector(predictor: Predictor, folder: Path, photo: Photo | None = 
         "model.json": _json(json.loads(info.to_json())),
     }
     files["README.md"] = _readme(photo_name, is_made=photo is None, info=info, outputs=outputs)
-    refuse_unless_empty(folder)
-    folder.mkdir(exist_ok=True)
-    for name, text in files.items():
-        write_whole(folder / name, text)
+    with new_folder(folder):
+        for name, text in files.items():
+            write_whole(folder / name, text)
 
 
 def _made_photo() -> Image.Image:

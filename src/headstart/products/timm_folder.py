@@ -13,13 +13,14 @@ from torch import nn
 
 from headstart import tasks
 from headstart.errors import UsageError
-from headstart.files import refuse_unless_empty, write_whole
+from headstart.files import write_whole
 from headstart.images.settings import Preprocessing
 from headstart.inference.model_file import ModelInfo, refuse_native
 from headstart.model import libraries
 from headstart.model.backbones import Backbone, resolve
 from headstart.model.head import logit_layers
 from headstart.products.native_parity import refuse_other_outputs
+from headstart.products.new_folder import new_folder, refuse_unless_empty
 from headstart.products.safetensors import load_network, write_tensors
 from headstart.products.timm_card import card, lines_of
 
@@ -56,23 +57,13 @@ def write_timm(run: Path, folder: Path) -> str:
     backbone = resolve(info.backbone)
     _refuse(model, info, backbone)
     as_written = _with_numbers_in_their_units(network, info)
-    config, written = _config(network, info, backbone), []
-    is_new = not folder.exists()
-    folder.mkdir(exist_ok=True)
-    try:
-        for name, content in {"config.json": config, "README.md": card(info, run)}.items():
-            written.append(folder / name)
-            write_whole(folder / name, content)
-        written.append(folder / "model.safetensors")
-        write_tensors(written[-1], network.state_dict(), {"format": "pt"})
+    config, readme = _config(network, info, backbone), card(info, run)
+    with new_folder(folder):
+        write_whole(folder / "config.json", config)
+        write_whole(folder / "README.md", readme)
+        write_tensors(folder / "model.safetensors", network.state_dict(), {"format": "pt"})
         loaded = libraries.timm().create_model(f"local-dir:{folder}", pretrained=True)
         refuse_other_outputs(loaded, as_written, run / "model.onnx")
-    except BaseException:
-        for path in written:
-            path.unlink(missing_ok=True)
-        if is_new:
-            folder.rmdir()
-        raise
     return lines_of(info, str(folder))
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from pathlib import Path
 from typing import Final
 
-from headstart.files import refuse_unless_empty, write_whole
+from headstart.files import write_whole
 from headstart.inference.predictor import Predictor
 from headstart.package_files import package_files
+from headstart.products.new_folder import new_folder, refuse_unless_empty
 from headstart.products.web_runtime import web_runtime
 
 _POLICY: Final = {
@@ -30,6 +32,7 @@ def write_web_folder(predictor: Predictor, folder: Path) -> None:
         FileWriteError: The files cannot be written.
     """
     assert predictor.path is not None
+    refuse_unless_empty(folder)
     found = package_files("page")
     del found["http.js"]
     found["back-end.js"] = found.pop("local.js")
@@ -42,19 +45,25 @@ def write_web_folder(predictor: Predictor, folder: Path) -> None:
     found |= {f"onnxruntime-web/{name}": content for name, content in web_runtime().items()}
     found["model.onnx"] = Path(predictor.path).read_bytes()
     found["files.js"] = _listed(found)
-    refuse_unless_empty(folder)
-    folder.mkdir(exist_ok=True)
-    for name in ("headstart-web", "onnxruntime-web"):
-        (folder / name).mkdir()
-    for name, content in found.items():
-        write_whole(folder / name, content)
+    with new_folder(folder):
+        for name, content in found.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            write_whole(folder / name, content)
 
 
 def _listed(found: dict[str, bytes]) -> bytes:
-    """Return the script that names the files to keep, and a version that changes with any of them."""
+    """Return the script with the files to keep, their hashes, and a version that changes with any of them."""
     version = hashlib.sha256()
     for name, content in sorted(found.items()):
         version.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
-    names = ["./", *sorted(name for name in found if name != "service-worker.js")]
+    names = {
+        name: _integrity(content) for name, content in sorted(found.items()) if name != "service-worker.js"
+    }
+    names |= {"./": "", "index.html": ""}  # some hosts add to HTML
     listed = {"version": version.hexdigest()[:16], "names": names}
     return f"self.FILES = {json.dumps(listed)};\n".encode()
+
+
+def _integrity(content: bytes) -> str:
+    """Return a hash as browsers check it."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(content).digest()).decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import shutil
@@ -16,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from headstart.environment import own_cache
-from headstart.errors import UsageError
+from headstart.errors import FileWriteError, UsageError
 from headstart.files import write_whole
 
 _PACKAGE: Final = "onnxruntime-web"
@@ -66,8 +67,9 @@ def npm_files(package: str, version: str, digest: str, names: Sequence[str]) -> 
             reasons.append("what arrived does not have the SHA-512 that is demanded")
             continue
         if kept is not None:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(kept, content)
+            with contextlib.suppress(OSError, FileWriteError):  # then the next call fetches it again
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                write_whole(kept, content)
         return _unpacked(content, names)
     where = "" if kept is None else f", and copy {archive} to {kept}"
     raise UsageError(
@@ -97,18 +99,18 @@ def _by_npm(package: str, version: str) -> bytes:
             subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=_SECONDS)
             return next(Path(folder).glob("*.tgz")).read_bytes()
         except (OSError, subprocess.SubprocessError, StopIteration) as error:
-            raise _NotFetchedError("npm pack does not find it") from error
+            raise _NotFetchedError("npm pack failed") from error
 
 
 def _by_http(package: str, version: str) -> bytes:
-    import urllib.error
+    import http.client
     import urllib.request
 
     address = f"{_REGISTRY}/{package}/-/{package}-{version}.tgz"
     try:
         with urllib.request.urlopen(address, timeout=_SILENT_SECONDS) as response:
             content: bytes = response.read()
-    except (OSError, urllib.error.URLError) as error:
+    except (OSError, http.client.HTTPException) as error:
         raise _NotFetchedError(f"{address} cannot be read: {getattr(error, 'reason', error)}") from error
     return content
 

@@ -91,14 +91,15 @@ class Service:
         Raises:
             Problem: The photo cannot be answered, and it is the whole request.
         """
-        begun = time.perf_counter()
+        begun, problem = time.perf_counter(), None
         try:
             prediction = predict_upload(upload, wanted)
             answer = entry(upload, prediction, begun)
         except Exception as error:
             problem = self._problem_of_photo(error, wanted.served)
+        if problem is not None:
             if not is_form:
-                raise problem from None
+                raise problem  # not in `except`: its context would hold the photo
             self.metrics.error(problem.code)
             return failed(upload, problem)
         seconds = time.perf_counter() - begun
@@ -169,7 +170,10 @@ class Service:
         app.get("/metrics", response_class=Response, responses=always | {200: metrics})(self.show_metrics)
         for error in (HTTPException, Problem, Exception):
             app.exception_handler(error)(_as_problem)
-        description = app.openapi()  # made once
+        page = Page()
+        for path in page.paths:
+            app.get(path, include_in_schema=False)(page.answer)
+        description = app.openapi()  # made again if a path is added
         schemas.complete(
             description,
             [each.name for each in self.models.all()],
@@ -177,9 +181,6 @@ class Service:
             token=self.settings.token is not None,
         )
         paths = frozenset({*description["paths"], "/openapi.json"})
-        page = Page()
-        for path in page.paths:
-            app.get(path, include_in_schema=False)(page.answer)
         dispatch = partial(self._dispatch, app)
         return Guard(dispatch, self.settings, paths, page.paths, self.metrics, self._log)
 
@@ -196,13 +197,14 @@ class Service:
         response = await self.predict(Request(scope, receive), options)
         await response(scope, receive, send)
 
-    def _tell_of_model(self, served: Served, error: HeadstartError | None) -> None:
+    def _tell_of_model(self, served: Served, error: Exception | None) -> None:
         self.metrics.model_file(served.name, "taken" if error is None else "refused")
         if error is None:
             self.metrics.serves(served)
             self._log.write("model taken over", model=served.name, sha256=served.sha256)
         else:
-            self._log.write("model refused", model=served.name, reason=str(error), serving=served.sha256)
+            reason = str(error) or type(error).__name__
+            self._log.write("model refused", model=served.name, reason=reason, serving=served.sha256)
 
 
 async def _as_problem(request: Request, error: Exception) -> Response:

@@ -27,7 +27,6 @@ GONE: Final = 499
 """Status of requests whose client has gone; it is only logged and counted."""
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_DRAINED_BYTES: Final = 1_000_000
 _LONGEST_LOGGED: Final = 200
 
 
@@ -61,11 +60,14 @@ class Guard:
         """Answer a request."""
         if scope["type"] != "http":
             return
-        exchange = _Exchange(scope, receive, send)
+        exchange = _Exchange(scope, receive, send, self._settings.max_bytes)
+        scope = (
+            {**scope, "method": "GET"} if exchange.method == "HEAD" else scope
+        )  # the body is left out later
         path = scope["path"] = self._path(scope["path"])
         try:
             self._admit(exchange, path)
-            if path == "":  # addresses in the page are relative to the folder
+            if path == "" and self._settings.root_path:  # addresses in the page are relative to the folder
                 await exchange.answer(308, b"", {"Location": f"{self._settings.root_path}/"})
             elif exchange.is_preflight:
                 await exchange.answer(204, b"", {"Access-Control-Max-Age": "600"})
@@ -75,6 +77,9 @@ class Guard:
             exchange.status = GONE
         except Problem as problem:
             await self.refuse(exchange, problem)
+            problem.__traceback__ = (
+                None  # its frames hold the photos, and themselves until garbage is collected
+            )
         except Exception:
             self._log.write("fault", request_id=exchange.request_id, traceback=traceback.format_exc())
             await self.refuse(exchange, Problem("internal_error", "The service failed; its log says why."))
@@ -119,10 +124,12 @@ class Guard:
         if self._token is not None and path not in self._page:
             scheme, _, given = exchange.header(b"authorization").partition(" ")
             is_right = hmac.compare_digest(given.strip().encode("latin-1"), self._token)
-            if scheme.lower() != "bearer" or not is_right:
+            is_bearer = scheme.lower() == "bearer"
+            if not is_bearer or not is_right:
+                what = "The token is wrong" if is_bearer and given.strip() else "The service needs its token"
                 raise Problem(
                     "token_required",
-                    "The service needs its token: send the header Authorization: Bearer TOKEN.",
+                    f"{what}: send the header Authorization: Bearer TOKEN.",
                     {"WWW-Authenticate": "Bearer"},
                 )
 
@@ -162,9 +169,16 @@ class Guard:
 
 
 class _Exchange:
-    """One request and its answer."""
+    """One request and its answer.
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    Args:
+        scope: The request.
+        receive: Receives its body.
+        send: Sends the answer.
+        most_drained: Largest body that is read to its end before an error is answered.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, most_drained: int) -> None:
         self.begun = time.perf_counter()
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         given = self.header(b"x-request-id")
@@ -177,6 +191,7 @@ class _Exchange:
         self.notes: dict[str, Any] = {}
         self._receive, self._send = receive, send
         self._has_more = True
+        self._most_drained = most_drained
         self._added = [(b"x-request-id", self.request_id.encode()), (b"x-content-type-options", b"nosniff")]
         scope.setdefault("state", {})["exchange"] = self
 
@@ -218,9 +233,9 @@ class _Exchange:
         await self.send({"type": "http.response.body", "body": body if self.method != "HEAD" else b""})
 
     async def _drain(self) -> None:
-        """Read the rest of a small body: a client that is still sending would not see the answer."""
+        """Read the rest of a body: a client that is still sending would not see the answer."""
         length = self.header(b"content-length")
-        if b"expect" in self._headers or not length.isdecimal() or int(length) > _DRAINED_BYTES:
+        if b"expect" in self._headers or not length.isdecimal() or int(length) > self._most_drained:
             return
         while self._has_more:
             await self.receive()

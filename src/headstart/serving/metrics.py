@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
@@ -15,6 +16,7 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _OF_MODEL: Final = ["model", "sha256"]
 _SECONDS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 _CONFIDENCE: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
+_KEPT_FILES: Final = 2  # of a model: the one that is served, and the one before it
 _METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST")
 
 
@@ -28,6 +30,7 @@ class Metrics:
 
     def __init__(self, waiting: Callable[[], float], log_dropped: Callable[[], float]) -> None:
         registry = self._registry = CollectorRegistry()
+        self._files: dict[str, dict[str, tuple[str, ...]]] = {}  # by model: classes by hash, the oldest first
         self._requests = Counter(
             "headstart_requests", "Requests answered.", ["path", "method", "status"], registry=registry
         )
@@ -115,11 +118,25 @@ class Metrics:
             self._confidence.labels(*of_model).observe(prediction.probability)
 
     def serves(self, served: Served) -> None:
-        """Record which file a model is served from."""
-        for _, *sha256 in [each for each in self._models._metrics if each[0] == served.name]:
-            self._models.remove(served.name, *sha256)
+        """Record which file a model is served from, and forget the metrics of files before the last one."""
+        files = self._files.setdefault(served.name, {})
+        for sha256 in files:
+            _forget(self._models, served.name, sha256)
+        files.pop(served.sha256, None)
+        files[served.sha256] = served.names
         self._models.labels(served.name, served.sha256).set(1)
+        while len(files) > _KEPT_FILES:
+            oldest = next(iter(files))
+            for metric in (self._photos, self._photo_seconds, self._unknown, self._confidence):
+                _forget(metric, served.name, oldest)
+            for label in files.pop(oldest):
+                _forget(self._answers, served.name, oldest, label)
 
     def model_file(self, name: str, outcome: str) -> None:
         """Count a replaced model file: ``taken`` or ``refused``."""
         self._reloads.labels(name, outcome).inc()
+
+
+def _forget(metric: Counter | Gauge | Histogram, *labels: str) -> None:
+    with contextlib.suppress(KeyError):  # of older prometheus-client, if there is nothing to forget
+        metric.remove(*labels)

@@ -24,6 +24,7 @@ Stamp: TypeAlias = tuple[int, int, int]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _OUTSIDE_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_MOST_BYTES: Final = 2**31  # of any ONNX file
 _USUAL_FILE: Final = "model.onnx"  # in a run folder, whose name says more
 
 
@@ -94,6 +95,8 @@ def load_served(name: str, path: Path) -> Served:
     stamp = _stamp(file)
     if stamp is None:
         raise UsageError(f"{file} cannot be read.")
+    if stamp[1] > _MOST_BYTES:
+        raise UsageError(f"{file} has {stamp[1] / 1e9:,.1f} GB, so it is not an ONNX model.")
     model, info = open_onnx(file)
     predictor = Predictor(model, info, path=str(file))
     return Served(name, hashlib.sha256(model).hexdigest(), stamp, predictor)
@@ -179,7 +182,7 @@ class Models:
             raise Problem("unknown_model", f"No model has this name.{hint} The models are: {names}.")
         return self._served[name]
 
-    def take_over(self, tell: Callable[[Served, HeadstartError | None], object]) -> None:
+    def take_over(self, tell: Callable[[Served, Exception | None], object]) -> None:
         """Replace models whose files have changed since the last call but one, and are whole and proved.
 
         A request that has begun is answered by the model that it began with. A file that is refused is left
@@ -191,7 +194,7 @@ class Models:
         for name, old in list(self._served.items()):
             try:
                 stamp = _stamp(model_in(self._paths[name]))
-            except HeadstartError:  # gone, or just being replaced
+            except (HeadstartError, OSError):  # gone, or just being replaced
                 continue
             is_still = stamp == self._seen[name]  # not being written at this moment
             if stamp is None:
@@ -202,7 +205,7 @@ class Models:
             try:
                 new = load_served(name, self._paths[name])
                 prove(new)
-            except HeadstartError as error:
+            except Exception as error:  # whatever it is, such as too little memory: the old model stays
                 self._refused[name] = stamp
                 tell(old, error)
                 continue

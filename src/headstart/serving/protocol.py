@@ -10,9 +10,10 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from headstart.serving.problems import Problem
+from headstart.serving.strict_http import StrictConnection
 
 _SECONDS_TO_READ_ANSWER: Final = 60
-_HEADERS_TOO_LARGE: Final = 431
+_MOST_HEADER_BYTES: Final = 65_536
 
 
 class TimedProtocol(H11Protocol):
@@ -44,6 +45,7 @@ class TimedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock of the headers."""
         super().connection_made(transport)
+        self.conn = StrictConnection(h11.SERVER, _MOST_HEADER_BYTES)
         if len(self.connections) > self.most_connections:
             self._refuse(
                 Problem(
@@ -89,7 +91,7 @@ class TimedProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer a request that is not HTTP, in the form of all errors."""
-        is_large = self.conn.trailing_data[0] and len(self.conn.trailing_data[0]) >= 65536
+        is_large = self.conn.trailing_data[0] and len(self.conn.trailing_data[0]) >= _MOST_HEADER_BYTES
         if is_large:
             self._refuse(Problem("headers_too_large", "The headers are larger than 64 kB."))
         else:

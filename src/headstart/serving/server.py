@@ -16,6 +16,7 @@ from typing import Final
 import uvicorn
 
 from headstart.errors import HeadstartError
+from headstart.serving.allocator import return_large_blocks
 from headstart.serving.app import Service
 from headstart.serving.log import Log, LogHandler
 from headstart.serving.models import Models
@@ -35,6 +36,7 @@ def serve_at(listener: socket.socket, paths: dict[str, Path], settings: ServeSet
     Raises:
         HeadstartError: A model is damaged or fails its self-test.
     """
+    return_large_blocks()
     log = Log(_standard_output())
     try:
         models = Models(paths)
@@ -97,7 +99,7 @@ class Server(uvicorn.Server):
             super().run(sockets)
         finally:
             self._end.set()
-            looking.join()
+            looking.join(_SECONDS_TO_FINISH)  # a model that is just being proved
             logger.removeHandler(handler)
             logger.propagate = was_passed_on
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import unicodedata
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -116,10 +117,12 @@ async def read_uploads(
     limited = _within_limit(chunks, headers.get("content-length"), settings, held)
     if is_form:
         return await _form(limited, options.get(b"boundary", b""), settings), True
-    content = b"".join([chunk async for chunk in limited])
-    if not content:
+    content = io.BytesIO()  # grows in place, and gives its bytes away without a copy
+    async for chunk in limited:
+        content.write(chunk)
+    if not content.tell():
         raise Problem("no_photo", f"The body is empty. Send a photo: {_AS_IMAGE}")
-    return [Upload(None, content)], False
+    return [Upload(None, content.getvalue())], False
 
 
 async def _within_limit(
@@ -170,7 +173,7 @@ class _Form:
         self._field = self._value = b""
         self._headers: dict[bytes, bytes] = {}
         self._name: str | None = None
-        self._parts: list[bytes] = []
+        self._content = io.BytesIO()
 
     def callbacks(self) -> MultipartCallbacks:
         """Return what the parser calls."""
@@ -180,8 +183,8 @@ class _Form:
             "on_header_value": self._on_value,
             "on_header_end": self._end_header,
             "on_headers_finished": self._check,
-            "on_part_data": lambda data, start, end: self._parts.append(bytes(data[start:end])),
-            "on_part_end": lambda: self.uploads.append(Upload(self._name, b"".join(self._parts))),
+            "on_part_data": lambda data, start, end: self._content.write(data[start:end]),
+            "on_part_end": lambda: self.uploads.append(Upload(self._name, self._content.getvalue())),
             "on_end": self._end,
         }
 
@@ -192,7 +195,7 @@ class _Form:
                 f"The request has more than {self._max_photos} photos, the most that are allowed. Send them "
                 f"in several requests.",
             )
-        self._headers, self._parts = {}, []
+        self._headers, self._content = {}, io.BytesIO()
         self._field = self._value = b""
 
     def _on_field(self, data: bytes, start: int, end: int) -> None:

@@ -34,7 +34,10 @@ export async function readInfo(bytes, name) {
       `${name} is damaged: its content does not match its checksum. Copy it from its run folder again.`,
     );
   }
-  const info = JSON.parse(found.get('headstart').value);
+  const info = parsed(found.get('headstart').value);
+  if (typeof info?.format !== 'number' || !info.preprocessing) {
+    throw new HeadstartError(`${name} is refused: its description is not as Headstart writes it.`);
+  }
   if (info.format > NEWEST_FORMAT) {
     throw new HeadstartError(
       `${name} was written by a newer Headstart, in format ${info.format}; this module reads up to ` +
@@ -42,6 +45,15 @@ export async function readInfo(bytes, name) {
     );
   }
   return info;
+}
+
+/** Return the value of JSON; null if it is none. */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
 }
 
 /** Return the last value and start of each key of `metadata_props`; null if the bytes are not a protobuf message. */

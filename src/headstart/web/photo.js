@@ -2,8 +2,9 @@
  * Decodes a photo with the browser: upright, in sRGB, on white, as Headstart does it in Python.
  *
  * The browser applies the EXIF orientation of most formats when it makes an ImageBitmap (`orientation.js` does the
- * others), and converts a colour profile to the colour space of the canvas. A canvas stores colours multiplied by their alpha, which would lose levels where
- * pixels are transparent; drawn on white, all pixels are opaque and nothing is lost.
+ * others), and converts a colour profile to the colour space of the canvas. A canvas stores colours multiplied by their
+ * alpha, which would lose levels where pixels are transparent; drawn on white, all pixels are opaque and nothing is
+ * lost.
  */
 
 import { PhotoError } from './errors.js';
@@ -19,7 +20,7 @@ const SIGNATURES = [
   ['TIFF', /^(?:II[*+]\0|MM\0[*+])/],
   ['AVIF', /^.{4}ftyp(?:avi[fs]|.{8}(?:.{4})*?avi[fs])/s],
   ['HEIC', /^.{4}ftyp(?:hei[cmsx]|hev[cmsx]|mif1|msf1)/s],
-  ['PPM', /^P[1-7][\s#]/],
+  ['PPM', /^P[1-6]\s+(?:\d+\s+\d+\s|#)/],
   ['JPEG 2000', /^(?:\0{3}\x0cjP {2}|\xff\x4f\xff\x51)/],
   ['JPEG XL', /^(?:\0{3}\x0cJXL |\xff\x0a)/],
 ];

@@ -48,21 +48,18 @@ export async function failureOf(model) {
     const found = await model.run(inputOf(selfTest.seed, number, preprocessing.size_px));
     for (const [name, rows] of Object.entries(selfTest.outputs)) {
       const difference = largestDifference(name, rows, rows[number], found[name]?.data, scale);
-      if (!(difference <= largest)) {
-        [failure, largest] = [`${name} by ${difference.toPrecision(2)}`, difference]; // NaN stays
-      }
+      if (Number.isNaN(difference)) return `${name} is not a number`;
+      if (difference > largest) [failure, largest] = [`${name} by ${difference.toPrecision(2)}`, difference];
     }
   }
   return failure;
 }
 
-/** Return the largest difference of an output; Infinity if it is missing or has another length. */
+/** Return the largest difference of an output: NaN if a number is missing, Infinity if it has another length. */
 function largestDifference(name, rows, wanted, found, scale) {
   if (found?.length !== wanted.length) return Infinity;
   const unit = rows.flat().reduce((most, value) => Math.max(most, Math.abs(value)), 1);
   const units = (index) => (name === 'numbers' ? scale[1][index] : unit);
-  return wanted.reduce((most, value, index) => {
-    const difference = Math.abs(found[index] - value) / units(index);
-    return difference <= most ? most : difference;
-  }, 0);
+  const differences = wanted.map((value, index) => Math.abs(found[index] - value) / units(index));
+  return Math.max(0, ...differences); // NaN if one of them is
 }

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 
 from headstart.frozen.graph import part_of
-from headstart.frozen.head_input import head_input, with_output
+from headstart.frozen.linear_head import head_input, with_output
 from headstart.inference.model_file import ModelInfo, seal_onnx
 from headstart.inference.predictor import Predictor
 from headstart.inference.runtime import Provider, open_session
