@@ -117,6 +117,9 @@ class Some(Sequence[Row], Generic[Row]):
             return Some(self._rows, self._numbers[index])
         return self._rows[int(self._numbers[index])]
 
+    def __iter__(self) -> Iterator[Row]:
+        return map(self._rows.__getitem__, map(int, self._numbers))
+
 
 def same_names(names: Iterable[str], name_of: Callable[[int], str]) -> Iterator[list[int]]:
     """Yield the rows of each name, in the order of their first rows. Takes 16 bytes a row.

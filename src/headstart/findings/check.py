@@ -26,7 +26,7 @@ from headstart.findings.wrong_labels import (
     wrong_label_sets,
     wrong_numbers,
 )
-from headstart.packed import Packed, Some
+from headstart.packed import Packed, Some, values_of
 from headstart.records import Dataset, Record
 
 
@@ -148,7 +148,8 @@ def _faulty_photos(known: Known, photos: Sequence[LabelledPhoto]) -> Iterator[Fi
     if not rows:
         return
     groups = None if known.near is None else groups_of(known.near, len(photos))[rows]
-    for each in faulty_photos(known.facts, [photos[row].label for row in rows], groups):
+    labels = list(values_of(photos, "label"))
+    for each in faulty_photos(known.facts, [labels[row] for row in rows], groups):
         suggestion = "drop" if each.severity == "error" else ""
         yield Finding(
             photos[rows[each.row]].path, "faulty-photo", each.severity, each.sentence, "", suggestion

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from headstart.findings.finding import Finding, Severity
 from headstart.findings.near import groups_of
-from headstart.packed import same_names
+from headstart.packed import same_names, values_of
 from headstart.records import Record
 
 
@@ -59,18 +59,19 @@ def duplicates(
     """
     copies, near = list(copies), list(near)
     groups = groups_of([*copies, *near], len(photos)).tolist()
+    sides = _sides(photos)
     trained = array("q", [-1]) * len(photos)  # the first training photo of each group
     partners: dict[int, tuple[int, bool]] = {}  # a training photo that a photo is directly compared with
     for row, group in enumerate(groups):
-        if trained[group] < 0 and _side(photos[row]) == "train":
+        if trained[group] < 0 and sides[row] == "train":
             trained[group] = row
     for is_near, pairs in ((False, copies), (True, near)):
         for pair in pairs:
             for one, other in (pair, pair[::-1]):
-                if _side(photos[other]) == "train":
+                if sides[other] == "train":
                     partners.setdefault(one, (other, is_near))
     for row, group in enumerate(groups):
-        if trained[group] >= 0 and _side(photos[row]) != "train":
+        if trained[group] >= 0 and sides[row] != "train":
             partner, is_near = partners.get(row, (trained[group], True))
             yield _leak(photos[row], photos[partner], is_near=is_near)
     members: dict[int, list[int]] = {}
@@ -86,29 +87,29 @@ def _within(
     groups: Sequence[int],
 ) -> Iterator[Finding]:
     """Yield a finding for each photo that repeats another one of its split, directly or by way of others."""
-    group = list(range(len(photos)))
+    group, sides = list(range(len(photos))), _sides(photos)
     for rows in copies:
         first_of: dict[str, int] = {}
         for row in rows:
-            if (original := first_of.setdefault(_side(photos[row]), row)) != row:
+            if (original := first_of.setdefault(sides[row], row)) != row:
                 group[row] = original
                 yield _repeated(photos[row], photos[original], is_near=False)
     firsts: dict[str, array[int]] = {}  # the first photo of each group, by side
-    for row, photo in enumerate(photos):
-        of_side = firsts.setdefault(_side(photo), array("q", [-1]) * len(photos))
+    for row, side in enumerate(sides):
+        of_side = firsts[side] = firsts.get(side) or array("q", [-1]) * len(photos)
         if of_side[groups[row]] < 0:
             of_side[groups[row]] = row
-    through_others = ((firsts[_side(photo)][groups[row]], row) for row, photo in enumerate(photos))
+    through_others = ((firsts[side][groups[row]], row) for row, side in enumerate(sides))
     for one, other in itertools.chain(near, through_others):
         a, b = sorted((_root(group, one), _root(group, other)))
-        if a != b and _side(photos[one]) == _side(photos[other]):
+        if a != b and sides[one] == sides[other]:
             group[b] = a
             yield _repeated(photos[other], photos[one], is_near=True)
 
 
-def _side(photo: LabelledPhoto) -> str:
-    """Return the split of a photo; photos that have not been split are training photos."""
-    return photo.split or "train"
+def _sides(photos: Sequence[LabelledPhoto]) -> list[str]:
+    """Return the splits of photos; those that have not been split are training photos."""
+    return [split or "train" for split in values_of(photos, "split")]
 
 
 def _root(group: list[int], row: int) -> int:
