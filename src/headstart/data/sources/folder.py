@@ -9,7 +9,7 @@ import os
 import sys
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from headstart.data.sources.folder_advice import (
     notes_on_deeper_names,
     notes_on_levels,
     on_same_subfolders,
+    without_training_photos,
 )
 from headstart.data.sources.refused import advice_on_files
 from headstart.data.sources.similar import similar_classes
@@ -29,13 +30,12 @@ from headstart.data.sources.split_names import SPLIT_OF_FOLDER, splits_in_other_
 from headstart.data.sources.tree import Tree
 from headstart.data.sources.trees import tree_at
 from headstart.data.sources.written import classes_to_learn
-from headstart.errors import DataError, did_you_mean, shell_command
+from headstart.errors import DataError, shell_command
 from headstart.images.find_tars import is_same, root_of
 from headstart.images.photo import Photo
 from headstart.packed import Packed
 from headstart.records import Candidate, Listing
 
-_MOST_SENTENCES: Final = 3  # about one class each; more classes share one
 _MOST_NAMED: Final = 10  # in one error message
 
 _MOST_COMPARED: Final = 100  # folders with one subfolder's name, so that many classes take no time
@@ -372,29 +372,13 @@ def _require_learnable(sources: list[_Source], classes_on_top: bool) -> None:
         ]
     for source in sources[1:]:
         unknown = sorted(set(source.photos.column("class_name")) - train.folders_of.keys())
-        problems += _without_training_photos(source.path, train.path, unknown, train.folders_of)
+        problems += without_training_photos(source.path, train.path, unknown, train.folders_of)
         if source.split == "val" and not source.photos:
             problems.append(f"{source.path!r} holds no photos in class folders. Fill or remove it.")
     if problems:
         raise DataError("\n".join(problems))
     if not classes_on_top:
         _refuse_album_of_all(train)
-
-
-def _without_training_photos(
-    path: str, train_path: str, unknown: Sequence[str], known: Iterable[str]
-) -> list[str]:
-    """Return sentences about classes of another split that have no training photos."""
-    if len(unknown) <= _MOST_SENTENCES:
-        return [
-            f"{path!r} has a class {name!r}, which {train_path!r} does not have."
-            + (did_you_mean(name, known) or " Add training photos of it, or leave it out.")
-            for name in unknown
-        ]
-    return [
-        f"{path!r} has {len(unknown):,} classes that {train_path!r} does not have: {_named(unknown)}. Add "
-        "training photos of them, or leave them out."
-    ]
 
 
 def _named(names: Sequence[str]) -> str:

@@ -12,9 +12,11 @@ from typing import Final
 from headstart.columns import listed
 from headstart.data.sources.split_names import SPLIT_OF_WORD, split_in_name
 from headstart.data.sources.tree import Tree
-from headstart.errors import shell_command
+from headstart.errors import did_you_mean, shell_command
 
 _MOST_NAMED: Final = 20
+_FEW_NAMED: Final = 10  # classes in one error message
+_MOST_SENTENCES: Final = 3  # about one class each; more classes share one
 
 _DATE: Final = re.compile(
     r"(?:19|20)\d{2}([-_.]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])(?:\D.*)?"  # 2024-01-31, 20240131
@@ -154,3 +156,19 @@ def classes_below(paths: Iterable[str]) -> str | None:
     """Return the folder that contains several folders with all these photos; None if there is none."""
     parents = {os.path.dirname(path) for path in paths}  # noqa: PTH120  # of members of tar files, too
     return os.path.commonpath(parents) if len(parents) > 1 else None
+
+
+def without_training_photos(
+    path: str, train_path: str, unknown: Sequence[str], known: Iterable[str]
+) -> list[str]:
+    """Return sentences about classes of another split that have no training photos."""
+    if len(unknown) <= _MOST_SENTENCES:
+        return [
+            f"{path!r} has a class {name!r}, which {train_path!r} does not have."
+            + (did_you_mean(name, known) or " Add training photos of it, or leave it out.")
+            for name in unknown
+        ]
+    return [
+        f"{path!r} has {len(unknown):,} classes that {train_path!r} does not have: {listed(list(map(repr, unknown)), _FEW_NAMED)}. Add "
+        "training photos of them, or leave them out."
+    ]

@@ -19,7 +19,7 @@ from headstart import tasks
 from headstart.columns import counted
 from headstart.data.decisions import apply_decisions, read_decisions
 from headstart.data.sources.coco import find_coco, is_coco, read_coco
-from headstart.data.sources.file_names import read_file_names, suggested
+from headstart.data.sources.file_names import read_file_names
 from headstart.data.sources.folder import read_folder
 from headstart.data.sources.folder_tables import (
     find_folder_tables,
@@ -28,29 +28,25 @@ from headstart.data.sources.folder_tables import (
 )
 from headstart.data.sources.groups import below, group_finder
 from headstart.data.sources.labelled import listing_of
-from headstart.data.sources.layouts import advice_on_layout, refused_pets
+from headstart.data.sources.layouts import refused_pets
 from headstart.data.sources.refused import (
     advice_on,
     cvat,
     is_cvat,
-    names_photos,
     refuse_dates,
     refuse_json,
     refuse_masks,
-    unsupported_in,
 )
 from headstart.data.sources.shards import Shard, find_shards, have_samples, open_samples
-from headstart.data.sources.split_names import SPLIT_OF_FOLDER
 from headstart.data.sources.table import labels_of, read_table
 from headstart.data.sources.table_file import TABLE_SUFFIXES
 from headstart.data.sources.text_lists import LIST_SUFFIX
-from headstart.data.sources.tree import Tree
-from headstart.data.sources.trees import tree_at
+from headstart.data.sources.unusable_folder import advice_on_folder, named_form
 from headstart.data.sources.voc import find_voc, has_xml, read_voc
 from headstart.data.sources.written import Labels, Options
 from headstart.data.sources.yolo import find_yolo, read_yolo
 from headstart.environment import return_freed_memory
-from headstart.errors import ConfigError, DataError, ImageError, did_you_mean, shell_command
+from headstart.errors import ConfigError, DataError, ImageError, did_you_mean
 from headstart.files import given_path, is_remote
 from headstart.images.find_tars import exists, is_same, root_of
 from headstart.images.remote import refuse_password
@@ -316,9 +312,9 @@ def _class_folders(data: str, val: str | None, options: Options) -> Listing:
             data, val, for_training=options.for_training, classes_on_top=options.wants.has_class
         )
     except DataError as error:
-        if named := _named_form(data):
+        if named := named_form(data):
             raise DataError(named) from error
-        if advice := _advice_on_folder(data):
+        if advice := advice_on_folder(data):
             raise DataError(f"{error}\n{advice}") from error
         raise
     if options.for_training:
@@ -339,47 +335,6 @@ def _class_folders(data: str, val: str | None, options: Options) -> Listing:
             f"paths, such as {below(without[0], data)!r}. It must find one in every path."
         )
     return dataclasses.replace(listing, candidates=grouped)
-
-
-def _named_form(data: str) -> str:
-    """Return what a folder that cannot be used is and what to do, if its form is known by name."""
-    if is_remote(data) or not Path(data).is_dir():
-        return ""
-    return advice_on_layout(data) or ("" if _has_classes(tree_at(data, set())) else unsupported_in(data))
-
-
-def _has_classes(tree: Tree) -> bool:
-    """Return whether several folders hold photos, so that they are meant to be the classes."""
-    return len(tree.subfolders[()].keys() - SPLIT_OF_FOLDER.keys()) > 1
-
-
-def _advice_on_folder(data: str) -> str:
-    """Return what may be meant by a folder that is not one of class folders; empty if it is not known."""
-    if not is_remote(data) and Path(data).is_dir():
-        found = sorted(Path(data).iterdir())
-        tables = [each for each in found if each.suffix.lower() in TABLE_SUFFIXES]
-        tables += [each for each in found if each.suffix.lower() == ".json" and names_photos(str(each))]
-        if tables:
-            return f"If the labels are in {str(tables[0])!r}, name that file."
-        lists = [each for each in found if each.suffix.lower() == LIST_SUFFIX and names_photos(str(each))]
-        if lists:
-            return f"If the labels are in {str(lists[0])!r}, name that file."
-    tree = tree_at(data, set())
-    tops = list(tree.subfolders[()])
-    has_others = len({names[0] for names in tree.folders if names}) > 1  # without photos
-    if (
-        has_others
-        and len(tops) == 1
-        and len(tree.subfolders[tuple(tops)]) > 1
-        and not tree.num_photos_in[tuple(tops)]
-    ):
-        inner = Path(data, *tops)
-        return f"If the folders in {str(inner)!r} are the classes, name it: {shell_command('train', inner)}"
-    if _has_classes(tree):
-        return ""
-    if expression := suggested([below(image.path, data) for image in tree.images]):
-        return f"If the labels are in the names of the photos, say how: --label-from '{expression}'"
-    return ""
 
 
 def _refuse_table_options(path: str, kind: str, options: Options) -> None:
