@@ -168,7 +168,8 @@ def without_training_photos(
             + (did_you_mean(name, known) or " Add training photos of it, or leave it out.")
             for name in unknown
         ]
+    names = listed(list(map(repr, unknown)), _FEW_NAMED)
     return [
-        f"{path!r} has {len(unknown):,} classes that {train_path!r} does not have: {listed(list(map(repr, unknown)), _FEW_NAMED)}. Add "
-        "training photos of them, or leave them out."
+        f"{path!r} has {len(unknown):,} classes that {train_path!r} does not have: {names}. Add training photos "
+        "of them, or leave them out."
     ]
