@@ -170,6 +170,6 @@ def without_training_photos(
         ]
     names = listed(list(map(repr, unknown)), _FEW_NAMED)
     return [
-        f"{path!r} has {len(unknown):,} classes that {train_path!r} does not have: {names}. Add training photos "
-        "of them, or leave them out."
+        f"{path!r} has {len(unknown):,} classes that {train_path!r} does not have: {names}. Add training "
+        "photos of them, or leave them out."
     ]
