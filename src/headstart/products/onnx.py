@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart import tasks
-from headstart.frozen.head_input import head_input
+from headstart.frozen.linear_head import head_input
 from headstart.inference.model_file import ModelInfo
 from headstart.inference.run_self_test import seal_with_self_test
 from headstart.model.normalise import Normalise
