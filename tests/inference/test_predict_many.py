@@ -153,22 +153,24 @@ def test_a_negative_number_of_threads_is_refused_before_anything_is_read(predict
         predictor.predict_proba([], workers=-1)
 
 
-def threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("map_in_order")]
+def threads() -> set[threading.Thread]:
+    """Return the threads that load photos; other tests in this process may have left some."""
+    return {thread for thread in threading.enumerate() if thread.name.startswith("map_in_order")}
 
 
 @pytest.mark.parametrize("how", ["closed", "forgotten"])
 def test_an_iterator_that_is_given_up_leaves_no_thread_behind(
     how: str, predictor: Predictor, folder: Path
 ) -> None:
+    before = threads()
     rows = predictor.predict_iter(itertools.repeat(folder / "red.png"))
     assert next(rows).label == "red"
-    assert threads()
+    assert threads() - before
     if how == "closed":
         rows.close()
     del rows
     gc.collect()
-    assert not threads()
+    assert not threads() - before
 
 
 def test_an_exception_of_the_source_comes_after_the_predictions_before_it(
@@ -178,7 +180,7 @@ def test_an_exception_of_the_source_comes_after_the_predictions_before_it(
         yield from [folder / "red.png", folder / "sub" / "green.png"]
         raise ConnectionError("no more frames")
 
-    labels = []
+    labels, before = [], threads()
 
     def consume() -> None:
         for each in predictor.predict_iter(photos()):
@@ -187,7 +189,7 @@ def test_an_exception_of_the_source_comes_after_the_predictions_before_it(
     with pytest.raises(ConnectionError, match="no more frames"):
         consume()
     assert labels == ["red", "green"]
-    assert not threads()
+    assert not threads() - before
 
 
 def test_several_threads_use_one_predictor_at_once(predictor: Predictor, folder: Path) -> None:
