@@ -52,6 +52,7 @@ export function predictionOf(outputs, info, photo) {
   // Compared as 32-bit numbers, as in Python.
   const reached = bestFirst.filter((index) => hasLabels && shares[index] >= Math.fround(info.thresholds[index]));
   const score = outputs.unknown?.data[0] ?? null;
+  const hasHeatMap = Boolean(outputs.heat_map && outputs.heat_map_share);
   const canTell = score !== null && (info.unknown_threshold ?? null) !== null;
   return {
     label: best?.label ?? null,
@@ -62,7 +63,7 @@ export function predictionOf(outputs, info, photo) {
     box: outputs.boxes ? boxInPhoto(outputs.boxes.data, photo.width, photo.height, info.preprocessing) : null,
     unknown: canTell ? score > info.unknown_threshold : null,
     unknownScore: canTell ? score : null,
-    heatMap: outputs.heat_map ? heatMapOf(outputs, probabilities[0].label, info, photo) : null,
+    heatMap: hasHeatMap ? heatMapOf(outputs, probabilities[0].label, info, photo) : null,
     outputs,
   };
 }
