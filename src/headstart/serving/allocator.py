@@ -8,11 +8,11 @@ import sys
 from typing import Final
 
 _MMAP_THRESHOLD: Final = -3  # M_MMAP_THRESHOLD of malloc.h
-_BYTES: Final = 4_000_000
+_BYTES: Final = 16_000_000  # more than photos of usual size take while they are decoded
 
 
 def return_large_blocks() -> None:
-    """Make the C library return blocks of 4 MB or more at once, from now on, in the whole process.
+    """Make the C library return blocks of 16 MB or more at once, from now on, in the whole process.
 
     By default, glibc keeps such blocks once some have been freed: after a few uploads of 60 MB, hundreds of
     megabytes.
