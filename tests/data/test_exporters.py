@@ -799,14 +799,18 @@ REFUSED: dict[str, tuple[Mapping[str, Any], str, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_an_export_is_refused_with_what_to_do(tree, name: str) -> None:
-    files, data, told = REFUSED[name]
+def assert_refused(tree, files: Mapping[str, Any], data: str, told: tuple[str, ...]) -> None:
+    """Assert that files are refused as training data in these words."""
     root = tree(files)
     with pytest.raises(HeadstartError) as caught:
         read_source(root / data)
     for words in told:
         assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_export_is_refused_with_what_to_do(tree, name: str) -> None:
+    assert_refused(tree, *REFUSED[name])
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from tests.data.test_exporters import (
     CAT_DOG,
     Export,
     as_json,
+    assert_refused,
     choices,
     in_parquet,
     labels_of,
@@ -24,7 +25,6 @@ from tests.data.test_exporters import (
 from tests.data.test_voc import xml
 
 from headstart.data.sources.source import read_source
-from headstart.errors import HeadstartError
 
 AB = photos("a.jpg", "b.jpg")
 ABC = photos("a.jpg", "b.jpg", "c.jpg")
@@ -819,12 +819,7 @@ REFUSED: dict[str, tuple[Mapping[str, Any], str, tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_export_is_refused_with_what_to_do(tree, name: str) -> None:
-    files, data, told = REFUSED[name]
-    root = tree(files)
-    with pytest.raises(HeadstartError) as caught:
-        read_source(root / data)
-    for words in told:
-        assert words in str(caught.value)
+    assert_refused(tree, *REFUSED[name])
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.data.test_exporters import Export, as_json, labels_of, lines, photos, read
+from tests.data.test_exporters import Export, as_json, assert_refused, labels_of, lines, photos, read
 from tests.data.test_more_exporters import json_lines
 
 from headstart.data.sources.source import read_source
-from headstart.errors import DataError, HeadstartError
+from headstart.errors import DataError
 
 AB = photos("a.jpg", "b.jpg")
 ABC = photos("a.jpg", "b.jpg", "c.jpg")
@@ -301,12 +301,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_unusual_export_is_refused_with_what_to_do(tree, name: str) -> None:
-    files, data, told = REFUSED[name]
-    root = tree(files)
-    with pytest.raises(HeadstartError) as caught:
-        read_source(root / data)
-    for words in told:
-        assert words in str(caught.value)
+    assert_refused(tree, *REFUSED[name])
 
 
 def test_the_fraction_that_is_advised_for_contradictory_rows_is_enough(tree) -> None:

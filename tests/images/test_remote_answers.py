@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gzip
 import socketserver
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.images.test_remote import CONTENT
+from tests.images.test_remote import CONTENT, answering
 
 from headstart.data.sources.source import read_source
 from headstart.errors import DataError, HeadstartError, ImageError
@@ -64,12 +63,8 @@ def part(start: int, end: int, **headers: str) -> bytes:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as made:
-        thread = threading.Thread(target=made.serve_forever, args=(0.01,))
-        thread.start()
+    with Server() as made, answering(made):
         yield made
-        made.shutdown()
-        thread.join()
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,8 @@ from typing import Final
 
 import uvicorn
 
+from headstart.environment import return_large_blocks
 from headstart.errors import HeadstartError
-from headstart.serving.allocator import return_large_blocks
 from headstart.serving.app import Service
 from headstart.serving.log import Log, LogHandler
 from headstart.serving.models import Models
