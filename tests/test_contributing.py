@@ -10,7 +10,7 @@ from scripts.draw_house import PICTURE, draw, imports_of_rooms
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "headstart"
-PAGES = [ROOT / "CONTRIBUTING.md", ROOT / "docs" / "architecture.md"]
+PAGES = [ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/architecture.md")]
 
 
 def test_the_picture_shows_the_imports_as_they_are() -> None:
