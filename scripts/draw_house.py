@@ -20,7 +20,7 @@ from tests.test_layers import FILES, GROUND_FLOOR, HOUSE, IMPORTS, SOURCE, UPPER
 PICTURE: Final = Path(__file__).parents[1] / "docs" / "house.svg"
 
 _WIDTH: Final = 680
-_ROW: Final = 52  # px from one row of boxes to the next
+_ROW: Final = 48  # px from one row of boxes to the next
 _BOX: Final = 34  # px, the height of a box
 _GAP: Final = 14  # px, the least distance of two boxes of a row
 _EDGE: Final = 24  # px around everything
@@ -89,11 +89,11 @@ def draw() -> str:
     rows = _Rows(_without_detours(rooms))
     upper = {_room(place) for place in UPPER_FLOOR.split()}
     first_upper = min(rows.level[room] for room in upper)
-    bottom = _EDGE + len(rows.rows) * _ROW + 3 * _ROW // 4
+    bottom = _EDGE + len(rows.rows) * _ROW + _ROW
     height = bottom + _BOX + 14 + _EDGE
 
     def top_of(row: int) -> int:
-        return bottom - (row + 1) * _ROW - (0 if row < first_upper else 3 * _ROW // 4)
+        return bottom - (row + 1) * _ROW - (0 if row < first_upper else _ROW)
 
     border = top_of(first_upper) + _BOX + 16
     parts = [

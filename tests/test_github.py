@@ -77,7 +77,7 @@ def test_the_release_is_built_by_the_script_and_published_without_a_password_or_
         ("1.2.0", "", False, "The tag is 1.2.0"),
         ("v1.2.0", "## Unreleased\n", False, "no section '## 1.2.0'"),
         ("v1.2.0", "## 1.2.00 (2027-01-01)\n", False, "no section '## 1.2.0'"),
-        ("v1.2.0", "## 1.2.0 (2027-01-01)\n", True, "dist already exists"),
+        ("v1.2.0", "## 1.2.0 - 2027-01-01\n", True, "dist already exists"),
     ],
 )
 def test_a_release_that_is_not_ready_is_refused(
