@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -36,9 +37,13 @@ def test_every_cell_runs(path: Path, folder: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_is_stored_without_outputs(path: Path) -> None:
+def test_a_notebook_is_stored_without_outputs_and_its_links_lead_somewhere(path: Path) -> None:
     notebook = json.loads(path.read_text("utf-8"))
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert code
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
     assert notebook["metadata"].keys() == {"kernelspec", "language_info"}
+    text = "".join(line for cell in notebook["cells"] for line in cell["source"])
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
+    assert links
+    assert all((path.parent / link).exists() for link in links)
