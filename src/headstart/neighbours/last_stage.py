@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from headstart import tasks
-from headstart.errors import UsageError
+from headstart.errors import ImageError, UsageError
 from headstart.frozen.activations import Activations
 from headstart.frozen.cache import Room, store_path
 from headstart.frozen.fingerprint import Fingerprint
 from headstart.frozen.linear_head import output_of_head, stated_function, up_to_head
 from headstart.frozen.opened import CUT
 from headstart.frozen.prefix import OnnxPrefix
+from headstart.images.preprocess import load_photo
 from headstart.inference.model_file import ModelInfo
 
 
@@ -68,6 +71,21 @@ class LastStage:
             say=say,
             room=room,
         )
+
+    def feature(self, content: bytes) -> np.ndarray:
+        """Compute the features of one photo in the caller's thread, (D,) float32; nothing is stored.
+
+        Args:
+            content: The file.
+
+        Raises:
+            ImageError: The photo cannot be decoded, or its features are not finite.
+        """
+        _, pixels = load_photo(content, self._info.preprocessing, path="photo")
+        found = self._prefix(pixels[None]).reshape(-1)
+        if not np.isfinite(found).all():
+            raise ImageError("photo", "its features are not finite")
+        return found
 
 
 def _features_of(model: bytes, info: ModelInfo) -> bytes:

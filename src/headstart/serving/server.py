@@ -39,7 +39,7 @@ def serve_at(listener: socket.socket, paths: dict[str, Path], settings: ServeSet
     return_large_blocks()
     log = Log(_standard_output())
     try:
-        models = Models(paths)
+        models = Models(paths, similar=settings.similar, say=_say)
         service = Service(models, settings, log)
         server = Server(service, log)
         shown = f"http://{_shown(listener)}{settings.root_path}"
