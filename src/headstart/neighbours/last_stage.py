@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from headstart import tasks
-from headstart.errors import ImageError, UsageError
+from headstart.errors import UsageError
 from headstart.frozen.activations import Activations
 from headstart.frozen.cache import Room, store_path
 from headstart.frozen.fingerprint import Fingerprint
 from headstart.frozen.linear_head import output_of_head, stated_function, up_to_head
 from headstart.frozen.opened import CUT
 from headstart.frozen.prefix import OnnxPrefix
-from headstart.images.preprocess import load_photo
 from headstart.inference.model_file import ModelInfo
 
 
@@ -72,20 +71,12 @@ class LastStage:
             room=room,
         )
 
-    def feature(self, content: bytes) -> np.ndarray:
-        """Compute the features of one photo in the caller's thread, (D,) float32; nothing is stored.
+    def features(self, pixels: np.ndarray) -> np.ndarray:
+        """Compute features, (B, D) float32, from (B, H, W, 3) uint8, in the caller's thread.
 
-        Args:
-            content: The file.
-
-        Raises:
-            ImageError: The photo cannot be decoded, or its features are not finite.
+        None are stored.
         """
-        _, pixels = load_photo(content, self._info.preprocessing, path="photo")
-        found = self._prefix(pixels[None]).reshape(-1)
-        if not np.isfinite(found).all():
-            raise ImageError("photo", "its features are not finite")
-        return found
+        return self._prefix(pixels).reshape(len(pixels), -1)
 
 
 def _features_of(model: bytes, info: ModelInfo) -> bytes:

@@ -119,6 +119,8 @@ class Service:
 
     async def list_models(self) -> Response:
         """List the models."""
+        if self.settings.similar:
+            self.models.get(None)  # whether they have training photos is not known before
         models = [
             {
                 "name": each.name,
@@ -167,7 +169,9 @@ class Service:
             responses=always | schemas.errors(404, 413, 415, 422, 500, 503),
             openapi_extra={"requestBody": schemas.BODY},
         )(self.predict)
-        app.get("/v1/models", response_model=schemas.ModelsAnswer, responses=always)(self.list_models)
+        app.get("/v1/models", response_model=schemas.ModelsAnswer, responses=always | schemas.errors(503))(
+            self.list_models
+        )
         app.get("/healthz", response_model=schemas.Status)(self.is_alive)
         app.get("/readyz", response_model=schemas.Status, responses=schemas.errors(503))(self.is_ready)
         metrics: dict[str, Any] = {"content": {CONTENT_TYPE: {"schema": {"type": "string"}}}}

@@ -14,6 +14,7 @@ from headstart.errors import ImageError
 from headstart.files import is_remote
 from headstart.images.decode import decode_photo
 from headstart.images.photo import Photo
+from headstart.images.preprocess import load_photo
 from headstart.inference.predictor import Predictor
 from headstart.neighbours.last_stage import LastStage
 from headstart.neighbours.listed import data_folder, training_photos
@@ -44,6 +45,7 @@ class ShownPhotos:
         path = Path(predictor.path)
         photos = training_photos(path.parent)
         self._root = data_folder(path.parent)
+        self._preprocessing = predictor.info.preprocessing
         self._stage = LastStage(path, predictor.info)
         self._among = open_among(self._stage, photos, say)
         self._sha256 = {photo.path: photo.sha256 for photo in self._among.photos}
@@ -59,7 +61,8 @@ class ShownPhotos:
         Raises:
             ImageError: The photo cannot be decoded.
         """
-        feature = self._stage.feature(content)
+        _, pixels = load_photo(content, self._preprocessing, path="photo")
+        (feature,) = self._stage.features(pixels[None])
         nearest = self._among.nearest(feature, number, but=hashlib.sha256(content).hexdigest())
         return [
             {
