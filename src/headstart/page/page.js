@@ -178,7 +178,7 @@ function showOne({ photo, among }) {
   };
   const links = { back: closePhoto, step, index: among.indexOf(photo), count: among.length };
   const explain = async () => photo.prediction.heatMap ?? (await explained(photo));
-  const similar = model.hasSimilar ? () => similarTo(photo) : null;
+  const similar = model?.hasSimilar ? () => similarTo(photo) : null;
   showDetail($('detail'), photo, { model, explain, similar, among: photos.length > 1 ? links : null });
 }
 
