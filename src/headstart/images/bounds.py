@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -86,8 +87,11 @@ def _refuse_jpeg(data: bytes, path: str) -> None:
 
 
 def num_scans(jpeg: bytes) -> int:
-    """Return the number of scans of a JPEG. Each takes about as long as the photo has pixels."""
-    return sum(marker == _SCAN for marker, _ in _segments(jpeg))
+    """Return the number of scans of a JPEG, of those in its first 10,000 segments.
+
+    Each takes about as long as the photo has pixels.
+    """
+    return sum(marker == _SCAN for marker, _ in islice(_segments(jpeg), _MOST_SEGMENTS))
 
 
 def _segments(jpeg: bytes) -> Iterator[tuple[int, int]]:

@@ -45,6 +45,6 @@ def refuse_slow_photo(content: bytes, max_pixels: int) -> None:
     if (scans := num_scans(content)) > most_scans:
         raise Problem(
             "too_many_pixels",
-            f"The photo is a JPEG of {scans} scans with up to {pixels / 1e6:,.1f} megapixels each; {most_scans} "
-            f"are allowed at this size. Save it again, or send it smaller.",
+            f"The photo is a JPEG of {scans} scans with up to {pixels / 1e6:,.1f} megapixels each; "
+            f"{most_scans} are allowed at this size. Save it again, or send it smaller.",
         )
