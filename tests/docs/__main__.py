@@ -33,7 +33,7 @@ def main() -> int:
     failed = 0
     for path in [path.resolve() for path in arguments.pages] or PAGES:
         page = read_page(path)
-        print(page.name, flush=True)
+        print(f"# {page.name}", flush=True)
         wrong = problems(page)
         try:
             run_page(page, update=arguments.update, isolated=arguments.isolated)
