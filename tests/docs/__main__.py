@@ -21,7 +21,7 @@ def main() -> int:
         "--list", action="store_true", help="count the blocks, and list those that are not run"
     )
     parser.add_argument("--isolated", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("pages", nargs="*", type=Path, metavar="PAGE", help="such as docs/data.md [all]")
+    parser.add_argument("pages", nargs="*", type=Path, metavar="PAGE", help="such as README.md [all]")
     arguments = parser.parse_args()
     if arguments.list:
         print(listed())
@@ -33,7 +33,7 @@ def main() -> int:
     failed = 0
     for path in [path.resolve() for path in arguments.pages] or PAGES:
         page = read_page(path)
-        print(page.name, flush=True)
+        print(f"# {page.name}", flush=True)
         wrong = problems(page)
         try:
             run_page(page, update=arguments.update, isolated=arguments.isolated)
