@@ -87,9 +87,10 @@ def inspect(what: str | os.PathLike[str]) -> Inspection:
             title += f"; its head also reads {names}"
         freeze(network, before=phases[-1].unfreeze)
     elif Path(what).is_file() or os.sep in name.removeprefix("timm/"):
+        onnx = " An ONNX file has no stages to show; train can use it as it is: --backbone FILE.onnx"
         raise UsageError(
             f"{name} is not a folder with a model.safetensors in it. Name the folder of a finished run, or a "
-            "backbone."
+            f"backbone.{onnx if name.endswith('.onnx') else ''}"
         )
     else:
         backbone = resolve(name)
