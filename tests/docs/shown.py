@@ -82,10 +82,11 @@ def updated(shown: list[str], real: list[str]) -> list[str]:
 
 
 def _with_real_values(line: str, real: str) -> str:
-    """Return a line in which ``…`` stands for some text, with the numbers, times and paths of the real one."""
+    """Return a line in which ``…`` stands for some text, with numbers, times and paths of the real one."""
     parts = []
     for part in line.split("…"):
-        pieces = [re.sub(r"(?:\\ )+", r"\\s+", re.escape(piece)) for piece in _VARIES.split(part)]
+        pieces = (re.escape(piece) for piece in _VARIES.split(part))
+        pieces = (re.sub(r"(?:\\ )+", r"\\s+", piece) for piece in pieces)
         parts.append("(" + f"(?:{_VARIES.pattern})".join(pieces) + ")")
     found = re.fullmatch(".*?".join(parts), real)
     return "…".join(found.groups()) if found else line
