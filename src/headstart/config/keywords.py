@@ -26,6 +26,7 @@ class RecommendSettings(TypedDict, total=False):
     std: Sequence[float] | None
     output_name: str | None
     features: str
+    store: str | os.PathLike[str] | None
     workers: int | None
     allow_quarantined: float | None
 

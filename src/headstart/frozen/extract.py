@@ -201,7 +201,7 @@ def _activations_of(
     """Return an object that computes the features of photos, or takes them from the cache."""
     prefix, preprocessing = extractor.prefix, extractor.preprocessing
     num_bytes = prefix.row(preprocessing.size_px).nbytes * num_photos
-    keep, why = should_keep(config.features, num_bytes, num_photos, num_photos)
+    keep, why = should_keep(config.features, num_bytes, num_photos, num_photos, config.store)
     if not keep:
         say(f"Features are not stored in the cache: {why}")
     return Activations(
@@ -212,7 +212,7 @@ def _activations_of(
         memory_bytes=0,
         workers=config.workers,
         say=say,
-        room=Room(say, is_limited=config.features != "store"),
+        room=Room(say, is_limited=config.features != "store", shared=config.store),
     )
 
 

@@ -35,10 +35,10 @@ def open_for_photos(
         check_on_files(backbone, [each.photo for each in listing.candidates], say)
     num_photos = len(listing.candidates)
     num_bytes = 4 * (backbone.num_features + sum(backbone.widths)) * num_photos
-    keep, why = should_keep(config.features, num_bytes, num_photos, num_photos)
+    keep, why = should_keep(config.features, num_bytes, num_photos, num_photos, config.store)
     if not keep:
         say(f"Features are not stored: {why}")
-    room = Room(say, is_limited=config.features != "store")
+    room = Room(say, is_limited=config.features != "store", shared=config.store)
     opened = open_backbone_features(
         backbone, say=say, pooled=keep, keep=keep, workers=config.workers, room=room
     )

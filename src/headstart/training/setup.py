@@ -160,7 +160,7 @@ def prepare(
         targets,
         accelerator,
         watchers.say,
-        Room(watchers.say, is_limited=config.features != "store"),
+        Room(watchers.say, is_limited=config.features != "store", shared=config.store),
     )
     new = new_norms(network, weights.kind)
     return Setup(
