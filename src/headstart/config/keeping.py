@@ -1,10 +1,10 @@
-"""Settings about where outputs of frozen stages are kept."""
+"""Settings about where outputs of frozen stages are computed and kept."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from headstart.config.sections import computing
+from headstart.config.sections import computing, machine
 
 
 def features_setting() -> Any:
@@ -24,4 +24,16 @@ def store_setting() -> Any:
         "other machines",
         shown="the cache of this machine",
         metavar="ADDRESS",
+    )
+
+
+def ray_setting() -> Any:
+    """Return the field of ``TrainConfig`` that names a Ray cluster."""
+    return machine(
+        None,
+        "Ray cluster that reads the photos and computes their features: its address, auto for the one of "
+        "this machine, or local to start one",
+        shown="this process",
+        metavar="ADDRESS",
+        commands=("features", "check"),
     )

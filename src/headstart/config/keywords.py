@@ -40,6 +40,7 @@ class FeatureSettings(RecommendSettings, total=False):
     weights: str | os.PathLike[str]
     device: str
     precision: str
+    ray: str | None
 
 
 class CheckSettings(RecommendSettings, total=False):
@@ -50,6 +51,7 @@ class CheckSettings(RecommendSettings, total=False):
     backbone: str | os.PathLike[str]
     weights: str | os.PathLike[str]
     decisions: str | os.PathLike[str] | None
+    ray: str | None
 
 
 class TrainSettings(FeatureSettings, total=False):

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from headstart import tasks
+from headstart.cluster.ray_cluster import RayCluster
 from headstart.columns import counted
 from headstart.config import TrainConfig
 from headstart.config.checking import hint_at, settings_of
@@ -211,6 +212,7 @@ def _activations_of(
         keep=keep,
         memory_bytes=0,
         workers=config.workers,
+        cluster=RayCluster.of(config.ray),
         say=say,
         room=Room(say, is_limited=config.features != "store", shared=config.store),
     )

@@ -239,7 +239,9 @@ class SharedStore:
         """
         try:
             return work()
-        except (*passed, ModuleNotFoundError):
+        except passed:
+            raise
+        except ModuleNotFoundError:
             raise
         except ImportError as error:  # fsspec's own, which names the package of a protocol
             raise MissingPackageError(f"The feature store {self._shown} cannot be opened: {error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from headstart.cluster.ray_cluster import RayCluster
 from headstart.config import TrainConfig
 from headstart.data.check import CheckedPhoto, check_images, not_finite_error
 from headstart.data.targets import Targets
@@ -40,7 +41,13 @@ def open_for_photos(
         say(f"Features are not stored: {why}")
     room = Room(say, is_limited=config.features != "store", shared=config.store)
     opened = open_backbone_features(
-        backbone, say=say, pooled=keep, keep=keep, workers=config.workers, room=room
+        backbone,
+        say=say,
+        pooled=keep,
+        keep=keep,
+        workers=config.workers,
+        room=room,
+        cluster=RayCluster.of(config.ray),
     )
     try:
         yield opened

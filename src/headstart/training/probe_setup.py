@@ -6,6 +6,7 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
+from headstart.cluster.ray_cluster import RayCluster
 from headstart.config import PhaseConfig, TrainConfig
 from headstart.data.split import Splits
 from headstart.frozen.cache import Room, should_keep
@@ -95,6 +96,7 @@ def open_features(setup: ProbeSetup, watchers: Watchers) -> ProbeFeatures:
         watchers.say(f"Features are not stored: {why}")
     room = Room(watchers.say, is_limited=config.features != "store", shared=config.store)
     options: dict[str, Any] = {"say": watchers.say, "keep": keep, "workers": config.workers, "room": room}
+    options["cluster"] = RayCluster.of(config.ray)
     # The pooled outputs of all stages are computed on the way and kept, too.
     reads_stages = len(setup.blocks) > 1
     plain = open_backbone_features(backbone, pooled=keep or reads_stages, **options)
