@@ -72,6 +72,9 @@ class RayCluster:
             UsageError: There is no cluster at the address.
             HeadstartError: As ``work`` in an actor.
         """
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to a server
+        # Ray would warn of arguments that are lost with their node: these are on the node of this process.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         with requires_extra("ray", "The option --ray"):
             import ray
             import ray.data
@@ -104,7 +107,6 @@ class RayCluster:
         logging.getLogger("ray.data").setLevel(logging.ERROR)  # the command reports its own progress
         if ray.is_initialized():
             return
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to a server
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if self.address == LOCAL:
             options |= {"address": LOCAL, "num_cpus": num_cores(), "include_dashboard": False}
@@ -123,13 +125,19 @@ class _Actor(Generic[Item, Result]):
     """What Ray Data calls in the process of an actor."""
 
     def __init__(self, work: bytes) -> None:
+        self._refusal: HeadstartError | None = None
         opened: Work[Item, Result] = pickle.loads(work)
-        self._map = opened.open(_ACTOR_CORES)
+        try:
+            self._map = opened.open(_ACTOR_CORES)
+        except HeadstartError as error:  # Ray would start the actor again
+            self._refusal = error
 
     def __call__(self, batch: dict[str, Sequence[bytes]]) -> dict[str, list[bytes]]:
         return {"block": [self._mapped(block) for block in batch["block"]]}
 
     def _mapped(self, block: bytes) -> bytes:
+        if self._refusal is not None:
+            return pickle.dumps(self._refusal)
         try:
             return pickle.dumps(self._map(pickle.loads(block)))
         except HeadstartError as error:  # Ray would try again what fails in the same way

@@ -11,7 +11,6 @@ import hashlib
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Final
 
@@ -21,12 +20,12 @@ from headstart.cluster.ray_cluster import RayCluster
 from headstart.data.check import CHECK_REDUCE_TO_PX, CheckedPhoto, not_finite_error
 from headstart.errors import DataError, ImageError, UsageError
 from headstart.frozen.cache import Room
-from headstart.frozen.elsewhere import NOT_ELSEWHERE, FactsRead, Found, Pass
-from headstart.frozen.fingerprint import Fingerprint, photo_key
+from headstart.frozen.elsewhere import NOT_ELSEWHERE, FactsRead, Found, Item, Pass
+from headstart.frozen.fingerprint import Fingerprint
 from headstart.frozen.kept_rows import KeptRows
 from headstart.frozen.photos import FACTS_PX, PhotoStore, facts_of
 from headstart.frozen.prefix import OnnxPrefix, Pair, Prefix
-from headstart.images.decode import Decoded, Header, decode_photo, image_header
+from headstart.images.decode import Decoded, decode_photo, image_header
 from headstart.images.photo import Photo
 from headstart.images.preprocess import load_photo
 from headstart.images.settings import Preprocessing
@@ -38,24 +37,6 @@ MEMORY_LIMIT_BYTES: Final = 2**30
 """Rows are also kept in memory up to this total size, in bytes."""
 
 _DAMAGED_ROW: Final = "The stored features of {} were damaged and are computed again."
-
-
-@dataclass
-class Item:
-    """A photo, or a view of one, in a pass; ``sha256`` is known once its bytes have been read."""
-
-    photo: Photo
-    view: int = 0
-    sha256: str = ""
-    is_wanted: bool = True
-    has_box: bool = False
-    header: Header | None = None
-    proves: bool = False  # its row is computed even if it is stored, and compared
-    is_stored: bool = False  # known once loaded
-
-    @property
-    def key(self) -> bytes:
-        return photo_key(self.sha256, self.view)
 
 
 class _NotFiniteError(ImageError):
@@ -271,6 +252,7 @@ class Activations:
         """Let a cluster read photos and compute their rows; facts and rows are stored here."""
         assert isinstance(self._prefix, OnnxPrefix)
         work = Pass(
+            type(self),
             self._prefix,
             self._preprocessing,
             self._fingerprint(self._prefix.runtime),

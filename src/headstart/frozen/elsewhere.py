@@ -5,23 +5,40 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from headstart.errors import UsageError
 from headstart.frozen.cache import Room
-from headstart.frozen.fingerprint import DECODER, Fingerprint, machine
+from headstart.frozen.fingerprint import DECODER, Fingerprint, machine, photo_key
 from headstart.frozen.photos import PhotoFacts, PhotoStore
 from headstart.frozen.prefix import OnnxPrefix
+from headstart.images.decode import Header
+from headstart.images.photo import Photo
 from headstart.images.settings import Preprocessing
 from headstart.views.augmentation import Augmentation
-
-if TYPE_CHECKING:
-    from headstart.frozen.activations import Item
 
 NOT_ELSEWHERE: Final = (
     "--ray needs a backbone that runs without PyTorch, such as efficientnet_lite0 or a FILE.onnx, and device "
     "'cpu'. Choose one, or leave out --ray."
 )
+
+
+@dataclass
+class Item:
+    """A photo, or a view of one, in a pass; ``sha256`` is known once its bytes have been read."""
+
+    photo: Photo
+    view: int = 0
+    sha256: str = ""
+    is_wanted: bool = True
+    has_box: bool = False
+    header: Header | None = None
+    proves: bool = False  # its row is computed even if it is stored, and compared
+    is_stored: bool = False  # known once loaded
+
+    @property
+    def key(self) -> bytes:
+        return photo_key(self.sha256, self.view)
 
 
 @dataclass(frozen=True)
@@ -46,6 +63,7 @@ class Pass:
     """A pass that is computed in another process: see ``cluster.Work``.
 
     Attributes:
+        make: The class ``Activations``, which imports this module.
         prefix: The frozen stages.
         preprocessing: How photos are converted to pixels.
         fingerprint: Of the rows.
@@ -55,6 +73,7 @@ class Pass:
         workers: Number of threads; None for one per core, plus one.
     """
 
+    make: Callable[..., Any]
     prefix: OnnxPrefix
     preprocessing: Preprocessing
     fingerprint: Fingerprint
@@ -69,11 +88,9 @@ class Pass:
         Raises:
             UsageError: The rows would differ from those of the process that asks.
         """
-        from headstart.frozen.activations import Activations
-
         refuse_another_machine(self.fingerprint)
         said: list[str] = []
-        activations = Activations(
+        activations = self.make(
             self.prefix,
             self.preprocessing,
             lambda runtime: dataclasses.replace(self.fingerprint, runtime=runtime),
