@@ -60,7 +60,7 @@ def cache(
         print("\n".join(table(["backbone", "up to", "rows", "MB", "last opened"], rows)))
     if address := shared_cache():
         print(
-            f"Features are stored at {without_password(address)}, which this command neither lists nor clears."
+            f"Features are stored at {without_password(address)}, which this command does not list or clear."
         )
     print(f"{total / 1e6:,.1f} MB of at most {budget_bytes() / 1e6:,.0f} MB in {cache_folder()}")
     if names := sorted({about["name"] for about in prefixes.kept()}):

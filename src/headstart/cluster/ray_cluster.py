@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -26,6 +27,7 @@ LOCAL: Final = "local"
 _BLOCK_PHOTOS: Final = 64  # that an actor maps at a time: about a second
 _MOST_TASKS: Final = 5_000
 _ACTOR_CORES: Final = 1
+_ANSWER_SECONDS: Final = 10.0  # in which a cluster must answer
 
 
 def refuse_steps(address: str | None) -> None:
@@ -113,12 +115,24 @@ class RayCluster:
         else:
             options["address"] = self.address
         try:
+            _reach(self.address)
             ray.init(**options)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise UsageError(
                 f"There is no Ray cluster at {self.address!r}: {error}. Name the address of its head node, "
                 f"such as 10.0.0.1:6379; {LOCAL!r} starts a cluster on this machine."
             ) from error
+
+
+def _reach(address: str) -> None:
+    """Connect to HOST:PORT once, because Ray would try for minutes.
+
+    Raises:
+        OSError: Nothing answers there.
+    """
+    host, _, port = address.rpartition(":")
+    if host and "://" not in address and port.isdecimal():
+        socket.create_connection((host, int(port)), _ANSWER_SECONDS).close()
 
 
 class _Actor(Generic[Item, Result]):
