@@ -17,7 +17,7 @@ from headstart.tasks.prediction import Prediction
 
 @dataclass(frozen=True)
 class Predicting:
-    """What an actor does: see ``ray_cluster.Work``. Results are predictions, and SHA-256 if they are wanted."""
+    """What an actor does, see ``ray_cluster.Work``: results are predictions, and SHA-256 if wanted."""
 
     predictor: Predictor
     top_k: int | None
