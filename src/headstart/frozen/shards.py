@@ -201,8 +201,8 @@ def _read(read: Callable[[], Any]) -> Any:
     try:
         return read()
     except (pyarrow.ArrowException, ValueError, OverflowError) as error:
-        raise ShardError(f"it is damaged or incomplete: {error}") from error
+        raise ShardError(f"it is damaged or incomplete: {str(error).rstrip('.')}") from error
     except OSError as error:
         if error.errno is None:  # Parquet's own, about the content
-            raise ShardError(f"it is damaged or incomplete: {error}") from error
+            raise ShardError(f"it is damaged or incomplete: {str(error).rstrip('.')}") from error
         raise
