@@ -23,6 +23,7 @@ environment
 files
 package_files
 config
+cluster
 images
 packed_columns
 packed

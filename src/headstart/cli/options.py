@@ -64,6 +64,16 @@ def _sentence(text: str) -> str:
 Data = Annotated[str, typer.Argument(metavar="DATA", help=_sentence(_SETTINGS["data"].text))]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A run folder, or its model.onnx.")]
 
+Ray = Annotated[
+    str | None,
+    option(
+        "Ray cluster that reads and predicts the photos: its address, auto for the one of this machine, or "
+        "local to start one.",
+        "this process",
+        metavar="ADDRESS",
+    ),
+]
+
 
 def with_settings(
     command: str, *, has_set: bool = True, **differing: Mapping[str, Any]

@@ -26,6 +26,7 @@ class RecommendSettings(TypedDict, total=False):
     std: Sequence[float] | None
     output_name: str | None
     features: str
+    store: str | os.PathLike[str] | None
     workers: int | None
     allow_quarantined: float | None
 
@@ -39,6 +40,7 @@ class FeatureSettings(RecommendSettings, total=False):
     weights: str | os.PathLike[str]
     device: str
     precision: str
+    ray: str | None
 
 
 class CheckSettings(RecommendSettings, total=False):
@@ -49,6 +51,7 @@ class CheckSettings(RecommendSettings, total=False):
     backbone: str | os.PathLike[str]
     weights: str | os.PathLike[str]
     decisions: str | os.PathLike[str] | None
+    ray: str | None
 
 
 class TrainSettings(FeatureSettings, total=False):
