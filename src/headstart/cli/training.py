@@ -26,6 +26,20 @@ def demo(
     run_demo(out)
 
 
+_RAY = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Train in processes of the Ray cluster at this address; local starts one on this machine. The "
+        "run folder must be on storage that all nodes share. Needs headstart[ray].",
+    ),
+]
+_NUM_WORKERS = Annotated[
+    int | None, typer.Option(metavar="NUMBER", help="With --ray: number of processes that train together.")
+]
+_GPUS = Annotated[int | None, option("With --ray: GPUs for each process.", "0", metavar="NUMBER")]
+
+
 @with_settings("train")
 def train(
     data: Data,
@@ -35,6 +49,9 @@ def train(
         bool,
         typer.Option("--dry-run", help="Show the plan and an estimate of the time, without training."),
     ] = False,
+    ray: _RAY = None,
+    num_workers: _NUM_WORKERS = None,
+    gpus_per_worker: _GPUS = None,
 ) -> None:
     """Train a model on labelled photos."""
     if dry_run:
@@ -46,7 +63,9 @@ def train(
     keep_freed_memory()
     from headstart.training.train import train as train_model
 
-    result = train_model(data, out, **settings)
+    result = train_model(
+        data, out, ray=ray, num_workers=num_workers, gpus_per_worker=gpus_per_worker, **settings
+    )
     print_result(result)
 
 
@@ -77,12 +96,24 @@ def resume(
     force: Annotated[
         bool, typer.Option("--force", help="Resume even if code, packages, settings or photos have changed.")
     ] = False,
+    ray: _RAY = None,
+    num_workers: _NUM_WORKERS = None,
+    gpus_per_worker: _GPUS = None,
 ) -> None:
     """Resume an interrupted run. The result is the same as without the interruption."""
     keep_freed_memory()
     from headstart.training.train import resume as resume_training
 
-    result = resume_training(run, data=data, val=val, images=images, force=force)
+    result = resume_training(
+        run,
+        data=data,
+        val=val,
+        images=images,
+        force=force,
+        ray=ray,
+        num_workers=num_workers,
+        gpus_per_worker=gpus_per_worker,
+    )
     print_result(result)
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -15,6 +16,7 @@ from headstart.data.check import check_images
 from headstart.data.decisions import read_decisions
 from headstart.environment import is_secondary
 from headstart.errors import ConfigError
+from headstart.files import absolute
 from headstart.findings.survey import with_near_duplicates
 from headstart.training.choose import choose, open_floor
 from headstart.training.findings import refuse_leaks
@@ -22,10 +24,11 @@ from headstart.training.hand_over import hand_over
 from headstart.training.run.dealt import split_in_series
 from headstart.training.run.moved import moved, refuse_missing_photos
 from headstart.training.run.result import TrainResult
-from headstart.training.run.run_folder import FOLDS, STEPS, RunFolder
+from headstart.training.run.run_folder import FOLDS, STEPS, RunFolder, next_free_folder
 from headstart.training.run.stopwatch import Stopwatch
 from headstart.training.tools.best import train_best
 from headstart.training.tools.folds import train_folds
+from headstart.training.tools.on_ray import Workers, refuse_on_ray, train_on_ray
 from headstart.training.watch.named import settings_and_watchers, split_watch
 from headstart.training.watch.watcher import Watcher
 from headstart.training.watch.watchers import Watchers
@@ -41,6 +44,9 @@ def train(
     config: TrainConfig | None = None,
     network: nn.Module | None = None,
     watch: str | Iterable[str | Watcher] | None = None,
+    ray: str | None = None,
+    num_workers: int | None = None,
+    gpus_per_worker: int | None = None,
     verbose: bool = True,
     **settings: Unpack[TrainSettings],
 ) -> TrainResult:
@@ -57,6 +63,9 @@ def train(
             backbone of its base, which determines the preprocessing. The network is trained in place.
         watch: Names of experiment trackers (the setting ``watch``), and watchers of your own: see
             ``Watcher``.
+        ray: Train in the processes of a Ray cluster at this address; ``"local"`` starts one on this machine.
+        num_workers: Number of these processes. ``batch_size`` is that of all processes together.
+        gpus_per_worker: GPUs for each of them; by default 0.
         verbose: Whether progress and warnings are written to standard error.
         settings: Any field of ``TrainConfig``: ``backbone``, ``recipe``, ``seed``, ...
 
@@ -68,6 +77,9 @@ def train(
         HeadstartError: The work failed; the message gives the reason.
     """
     config, watchers = settings_and_watchers(data, config, watch, settings)
+    if workers := Workers.of(ray, num_workers, gpus_per_worker):
+        refuse_on_ray(network, watchers)
+        return _begin_on_ray(workers, config, out, verbose=verbose)
     if config.recipe == "best":
         compares = config.backbone == TrainConfig.backbone and not settings.keys() & {"backbone", "weights"}
         return _begin_best(config, out, watchers, network, compares=compares, verbose=verbose)
@@ -85,6 +97,9 @@ def resume(
     network: nn.Module | None = None,
     force: bool = False,
     watch: Iterable[Watcher] | None = None,
+    ray: str | None = None,
+    num_workers: int | None = None,
+    gpus_per_worker: int | None = None,
     verbose: bool = True,
 ) -> TrainResult:
     """Resume an interrupted run; the result has the same bits as without the interruption.
@@ -99,6 +114,9 @@ def resume(
         network: The network that was given to ``train``, with the weights that it had then.
         force: Resume even if code, packages, machine, settings or photos have changed.
         watch: Watchers of your own, as given to ``train``; those with names are taken from the settings.
+        ray: As for ``train``, like the next two. The number of workers must be that of the run.
+        num_workers: Number of processes.
+        gpus_per_worker: GPUs for each of them.
         verbose: As for ``train``.
 
     Raises:
@@ -121,6 +139,12 @@ def resume(
         )
         return TrainResult(Path(path), metrics)
     refuse_missing_photos(config, Path(path), data, val, images)
+    if workers := Workers.of(ray, num_workers, gpus_per_worker):
+        refuse_on_ray(network, watchers)
+        data, val, images = (each and absolute(os.fsdecode(each)) for each in (data, val, images))
+        path = Path(path).absolute()
+        again = partial(resume, path, data=data, val=val, images=images, force=force, verbose=verbose)
+        return train_on_ray(workers, path, None, again, Watchers.of_screen(verbose=verbose).say)
     is_moved = any(each is not None for each in (data, val, images))
     if config.recipe == "best":
         _refuse_best(network)
@@ -182,6 +206,17 @@ def _run(
         if model := floor.make_model():  # in the main process
             metrics = hand_over(run, model, dataset, splits, near, decisions, watchers, stopwatch)
     return TrainResult(run.path, metrics)
+
+
+def _begin_on_ray(
+    workers: Workers, config: TrainConfig, out: str | os.PathLike[str] | None, *, verbose: bool
+) -> TrainResult:
+    """Train in the processes of a cluster, in a folder that is chosen here."""
+    RunFolder.refuse(out, config.data)
+    config, path = config.absolute(), (next_free_folder(config.data) if out is None else Path(out)).absolute()
+    begin = partial(train, out=path, config=config, verbose=verbose)
+    again = partial(resume, path, verbose=verbose)
+    return train_on_ray(workers, path, begin, again, Watchers.of_screen(verbose=verbose).say)
 
 
 def _begin_best(
