@@ -15,7 +15,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 OPTIONS = ["--backbone=timm/test_resnet", "--weights=random", "--size-px=32", "--batch-size=29", "--seed=3"]
 RECIPE = (
     '[[phases]]\nname = "head"\nepochs = 1\nhead_lr = 0.01\n\n'
-    '[[phases]]\nname = "last"\nunfreeze = 1\nepochs = 2\nhead_lr = 0.001\noptimizer = "adamw"\n'
+    '[[phases]]\nname = "last"\nunfreeze = 1\nnorm = "freeze"\nepochs = 2\nhead_lr = 0.001\noptimizer = "adamw"\n'
 )
 FILES = ("model.safetensors", "model.onnx")
 

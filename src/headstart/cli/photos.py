@@ -99,13 +99,21 @@ def recommend(
         Path | None,
         option("Table of the results to write: .csv. A picture is written beside it: .svg.", metavar="FILE"),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Measure each backbone in a task of the Ray cluster at this address; local starts one on "
+            "this machine. Needs headstart[ray].",
+        ),
+    ] = None,
 ) -> None:
     """Compare backbones on your photos, and advise on which to use.
 
     Prints the cross-validated score and loss of a solved head for each backbone, milliseconds per photo on
     this machine, and megabytes. Uses at most 2,000 photos, and never test photos.
     """
-    result = headstart.recommend(data, out, backbones=backbone or (), **settings)
+    result = headstart.recommend(data, out, backbones=backbone or (), ray=ray, **settings)
     _tell_unreadable(result.unreadable)
     print(result)
     if out is not None:

@@ -18,6 +18,7 @@ from headstart.environment import is_secondary
 from headstart.errors import ConfigError
 from headstart.files import absolute
 from headstart.findings.survey import with_near_duplicates
+from headstart.ray_cluster import connected
 from headstart.training.choose import choose, open_floor
 from headstart.training.findings import refuse_leaks
 from headstart.training.hand_over import hand_over
@@ -213,10 +214,13 @@ def _begin_on_ray(
 ) -> TrainResult:
     """Train in the processes of a cluster, in a folder that is chosen here."""
     RunFolder.refuse(out, config.data)
-    config, path = config.absolute(), (next_free_folder(config.data) if out is None else Path(out)).absolute()
-    begin = partial(train, out=path, config=config, verbose=verbose)
-    again = partial(resume, path, verbose=verbose)
-    return train_on_ray(workers, path, begin, again, Watchers.of_screen(verbose=verbose).say)
+    choose(config, lambda _: None)  # finds wrong names before a cluster starts
+    config = config.absolute()
+    with connected(workers.address, workers.num):
+        path = (next_free_folder(config.data) if out is None else Path(out)).absolute()
+        begin = partial(train, out=path, config=config, verbose=verbose)
+        again = partial(resume, path, verbose=verbose)
+        return train_on_ray(workers, path, begin, again, Watchers.of_screen(verbose=verbose).say)
 
 
 def _begin_best(
