@@ -1,5 +1,5 @@
 # `make check` does what .ci/run does, in the environment you have.
-.PHONY: browser check compiler format slow
+.PHONY: browser check compiler format ray slow
 
 check:
 	ruff check .
@@ -15,6 +15,9 @@ browser:
 
 compiler:
 	pytest -m compiler
+
+ray:
+	pytest -m ray
 
 format:
 	ruff check --fix .

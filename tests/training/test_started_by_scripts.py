@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import timm
+import torch
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-OPTIONS = ["--backbone=timm/test_resnet", "--weights=random", "--size-px=32", "--batch-size=29", "--seed=3"]
+OPTIONS = ["--backbone=timm/test_resnet", "--size-px=32", "--batch-size=29", "--seed=3"]
 RECIPE = (
     '[[phases]]\nname = "head"\nepochs = 1\nhead_lr = 0.01\n\n'
-    '[[phases]]\nname = "last"\nunfreeze = 1\nnorm = "freeze"\nepochs = 2\nhead_lr = 0.001\noptimizer = "adamw"\n'
+    '[[phases]]\nname = "last"\nunfreeze = 1\nepochs = 2\nhead_lr = 0.001\noptimizer = "adamw"\n'
 )
 FILES = ("model.safetensors", "model.onnx")
 
@@ -48,9 +50,11 @@ def call(*command: object, **variables: object) -> subprocess.CompletedProcess[s
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    recipe = tmp_path_factory.mktemp("recipe") / "recipe.toml"
-    recipe.write_text(RECIPE)
-    return [*OPTIONS, f"--recipe={recipe}"]
+    folder = tmp_path_factory.mktemp("options")
+    (folder / "recipe.toml").write_text(RECIPE)
+    torch.manual_seed(0)  # the weights are a file's, because norms of random weights would learn
+    torch.save(timm.create_model("test_resnet").state_dict(), folder / "weights.pth")
+    return [*OPTIONS, f"--recipe={folder / 'recipe.toml'}", f"--weights={folder / 'weights.pth'}"]
 
 
 @pytest.fixture(scope="module")

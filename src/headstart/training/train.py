@@ -115,9 +115,9 @@ def resume(
         network: The network that was given to ``train``, with the weights that it had then.
         force: Resume even if code, packages, machine, settings or photos have changed.
         watch: Watchers of your own, as given to ``train``; those with names are taken from the settings.
-        ray: As for ``train``, like the next two. The number of workers must be that of the run.
-        num_workers: Number of processes.
-        gpus_per_worker: GPUs for each of them.
+        ray: As for ``train``.
+        num_workers: As for ``train``; it must be that of the run.
+        gpus_per_worker: As for ``train``.
         verbose: As for ``train``.
 
     Raises:
@@ -128,10 +128,8 @@ def resume(
     names, watchers = split_watch(watch)
     if names:
         raise ConfigError(
-            [
-                f"watch names {', '.join(names)}, but a resumed run has the trackers that it began with. "
-                f"Leave them out, or add them to watch in {Path(path) / 'config.toml'}."
-            ]
+            f"watch names {', '.join(names)}, but a resumed run has the trackers that it began with. "
+            f"Leave them out, or add them to watch in {Path(path) / 'config.toml'}."
         )
     config = moved(RunFolder.read_config(path), path, data, val, images)
     if metrics := RunFolder.read_metrics(path):
@@ -142,23 +140,36 @@ def resume(
     refuse_missing_photos(config, Path(path), data, val, images)
     if workers := Workers.of(ray, num_workers, gpus_per_worker):
         refuse_on_ray(network, watchers)
-        data, val, images = (each and absolute(os.fsdecode(each)) for each in (data, val, images))
-        path = Path(path).absolute()
-        again = partial(resume, path, data=data, val=val, images=images, force=force, verbose=verbose)
-        return train_on_ray(workers, path, None, again, Watchers.of_screen(verbose=verbose).say)
+        return _resume_on_ray(workers, Path(path), (data, val, images), force=force, verbose=verbose)
     is_moved = any(each is not None for each in (data, val, images))
+    return _resume_here(
+        config, Path(path), watchers, network, is_moved=is_moved, force=force, verbose=verbose
+    )
+
+
+def _resume_here(
+    config: TrainConfig,
+    path: Path,
+    watch: Sequence[Watcher],
+    network: nn.Module | None,
+    *,
+    is_moved: bool,
+    force: bool,
+    verbose: bool,
+) -> TrainResult:
+    """Resume a run, or a series of them, in this process."""
     if config.recipe == "best":
         _refuse_best(network)
         if is_moved:
-            RunFolder.write_config(Path(path), config)
-        return _run_best(config, Path(path), watchers, force=force, verbose=verbose)
+            RunFolder.write_config(path, config)
+        return _run_best(config, path, watch, force=force, verbose=verbose)
     if config.folds is not None and config.fold is None:
         _refuse_folds(config, network)
         if Path(path, FOLDS).is_dir():
             if is_moved:
-                RunFolder.write_config(Path(path), config)
-            return _run_folds(config, Path(path), watchers, force=force, verbose=verbose)
-    return _run(config, watchers, stopped=Path(path), force=force, network=network, verbose=verbose)
+                RunFolder.write_config(path, config)
+            return _run_folds(config, path, watch, force=force, verbose=verbose)
+    return _run(config, watch, stopped=path, force=force, network=network, verbose=verbose)
 
 
 def _run(
@@ -221,6 +232,21 @@ def _begin_on_ray(
         begin = partial(train, out=path, config=config, verbose=verbose)
         again = partial(resume, path, verbose=verbose)
         return train_on_ray(workers, path, begin, again, Watchers.of_screen(verbose=verbose).say)
+
+
+def _resume_on_ray(
+    workers: Workers,
+    path: Path,
+    places: tuple[str | os.PathLike[str] | None, ...],
+    *,
+    force: bool,
+    verbose: bool,
+) -> TrainResult:
+    """Resume in the processes of a cluster; the new places of the photos are those of ``resume``."""
+    path = path.absolute()
+    data, val, images = (each and absolute(os.fsdecode(each)) for each in places)
+    again = partial(resume, path, data=data, val=val, images=images, force=force, verbose=verbose)
+    return train_on_ray(workers, path, None, again, Watchers.of_screen(verbose=verbose).say)
 
 
 def _begin_best(
