@@ -113,7 +113,7 @@ def train_on_ray(
             has_begun = begin is None or (path / "config.toml").is_file()
             if not has_begun:
                 shutil.rmtree(path / "checkpoints", ignore_errors=True)  # of a start that was cut short
-            reason = _fit(workers, path, resume if has_begun or begin is None else begin)
+            reason = _fit(workers, path, resume if has_begun or begin is None else begin, say)
             if reason is None:
                 break
             if num_lost < _MOST_LOST:
@@ -132,7 +132,9 @@ def train_on_ray(
     return TrainResult(path, metrics)
 
 
-def _fit(workers: Workers, path: Path, call: Callable[[], TrainResult]) -> str | None:
+def _fit(
+    workers: Workers, path: Path, call: Callable[[], TrainResult], say: Callable[[str], object]
+) -> str | None:
     """Make a call in all workers; return why one was lost, or None if none was.
 
     Raises:
@@ -163,6 +165,11 @@ def _fit(workers: Workers, path: Path, call: Callable[[], TrainResult]) -> str |
                 raise each from None
         text = str(failures[0] if failures else error).strip() or type(error).__name__
         return text.splitlines()[0].rstrip(".")[:200]
+    except (KeyboardInterrupt, SystemExit):
+        if (path / "config.toml").is_file():
+            on_ray = ("--ray", workers.address, "--num-workers", str(workers.num))
+            say(f"Stopped. To resume from the last checkpoint: {shell_command('resume', path, *on_ray)}")
+        raise
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)  # Ray has set one of its own, and leaves it
