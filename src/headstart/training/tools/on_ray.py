@@ -165,10 +165,13 @@ def _fit(
                 raise each from None
         text = str(failures[0] if failures else error).strip() or type(error).__name__
         return text.splitlines()[0].rstrip(".")[:200]
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit) as stop:
         if (path / "config.toml").is_file():
             on_ray = ("--ray", workers.address, "--num-workers", str(workers.num))
             say(f"Stopped. To resume from the last checkpoint: {shell_command('resume', path, *on_ray)}")
+        if isinstance(stop, SystemExit) and stop.code in (None, 0, 1) and handler is not None:
+            signal.signal(signal.SIGINT, handler)  # Ray's own has exited, as if nothing had been stopped
+            signal.raise_signal(signal.SIGINT)
         raise
     finally:
         if threading.current_thread() is threading.main_thread():
