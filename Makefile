@@ -1,5 +1,5 @@
 # `make check` does what .ci/run does, in the environment you have.
-.PHONY: browser check compiler format proxy slow
+.PHONY: browser check compiler format proxy ray slow
 
 check:
 	ruff check .
@@ -18,6 +18,9 @@ compiler:
 
 proxy:
 	pytest -m proxy
+
+ray:
+	pytest -m ray
 
 format:
 	ruff check --fix .

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import headstart as hs
-from headstart.cluster.ray_cluster import RayCluster, _Actor, _blocks
+from headstart.cluster.passes import RayCluster, _Actor, _blocks
 from headstart.errors import ConfigError, MissingPackageError, UsageError
 
 SETTINGS: dict[str, Any] = {"size_px": 32, "verbose": False}

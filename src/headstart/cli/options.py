@@ -14,6 +14,7 @@ from typer.core import TyperCommand
 
 from headstart.config import TrainConfig, settings_from_pairs
 from headstart.config.checking import Setting, nearest_value, settings_of
+from headstart.config.keeping import RAY_ADDRESS
 from headstart.config.peers import explained, meanings
 from headstart.config.phases import OF_A_PHASE
 
@@ -67,8 +68,7 @@ Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A run folder, or i
 Ray = Annotated[
     str | None,
     option(
-        "Ray cluster that reads and predicts the photos: its address, auto for the one of this machine, or "
-        "local to start one.",
+        f"Ray cluster that reads and predicts the photos: {RAY_ADDRESS}.",
         "this process",
         metavar="ADDRESS",
     ),

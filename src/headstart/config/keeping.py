@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from headstart.config.sections import computing, machine
+
+RAY_ADDRESS: Final = "its address, auto for the one of this machine, or local to start one"
+"""What the setting ``ray`` may be."""
 
 
 def features_setting() -> Any:
@@ -31,9 +34,8 @@ def ray_setting() -> Any:
     """Return the field of ``TrainConfig`` that names a Ray cluster."""
     return machine(
         None,
-        "Ray cluster that reads the photos and computes their features: its address, auto for the one of "
-        "this machine, or local to start one",
+        f"Ray cluster for the features of a probe, or for --num-workers: {RAY_ADDRESS}",
         shown="this process",
         metavar="ADDRESS",
-        commands=("features", "check"),
+        commands=("features", "check", "recommend"),
     )

@@ -27,6 +27,7 @@ class RecommendSettings(TypedDict, total=False):
     output_name: str | None
     features: str
     store: str | os.PathLike[str] | None
+    ray: str | None
     workers: int | None
     allow_quarantined: float | None
 
@@ -40,7 +41,6 @@ class FeatureSettings(RecommendSettings, total=False):
     weights: str | os.PathLike[str]
     device: str
     precision: str
-    ray: str | None
 
 
 class CheckSettings(RecommendSettings, total=False):
@@ -51,7 +51,6 @@ class CheckSettings(RecommendSettings, total=False):
     backbone: str | os.PathLike[str]
     weights: str | os.PathLike[str]
     decisions: str | os.PathLike[str] | None
-    ray: str | None
 
 
 class TrainSettings(FeatureSettings, total=False):

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from headstart.cluster.ray_cluster import RayCluster
+from headstart.cluster.passes import RayCluster
 from headstart.data.check import CHECK_REDUCE_TO_PX, CheckedPhoto, not_finite_error
 from headstart.errors import DataError, ImageError, UsageError
 from headstart.frozen.cache import Room

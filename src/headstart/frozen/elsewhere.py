@@ -60,7 +60,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Pass:
-    """A pass that is computed in another process: see ``ray_cluster.Work``.
+    """A pass that is computed in another process: see ``passes.Work``.
 
     Attributes:
         make: The class ``Activations``, which imports this module.

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from headstart import tasks
-from headstart.cluster.ray_cluster import RayCluster
+from headstart.cluster.passes import RayCluster
 from headstart.columns import counted
 from headstart.config import TrainConfig
 from headstart.config.checking import hint_at, settings_of

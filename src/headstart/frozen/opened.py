@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headstart.cluster.ray_cluster import RayCluster
+from headstart.cluster.passes import RayCluster
 from headstart.frozen.activations import Activations
 from headstart.frozen.cache import Room
 from headstart.frozen.fingerprint import Fingerprint

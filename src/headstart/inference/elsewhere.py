@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from headstart.cluster.ray_cluster import RayCluster
+from headstart.cluster.passes import RayCluster
 from headstart.images.given import PhotoLike
 from headstart.images.listed import all_photos
 from headstart.images.photo import Photo
@@ -17,7 +17,7 @@ from headstart.tasks.prediction import Prediction
 
 @dataclass(frozen=True)
 class Predicting:
-    """What an actor does, see ``ray_cluster.Work``: results are predictions, and SHA-256 if wanted."""
+    """What an actor does, see ``passes.Work``: results are predictions, and SHA-256 if wanted."""
 
     predictor: Predictor
     top_k: int | None

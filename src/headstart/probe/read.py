@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from headstart.cluster.ray_cluster import RayCluster
+from headstart.cluster.passes import RayCluster
 from headstart.config import TrainConfig
 from headstart.data.check import CheckedPhoto, check_images, not_finite_error
 from headstart.data.targets import Targets

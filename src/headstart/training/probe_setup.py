@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-from headstart.cluster.ray_cluster import RayCluster
+from headstart.cluster.passes import RayCluster
 from headstart.config import PhaseConfig, TrainConfig
 from headstart.data.split import Splits
 from headstart.frozen.cache import Room, should_keep

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from headstart import recipe, tasks
-from headstart.cluster.ray_cluster import refuse_steps
+from headstart.cluster.passes import refuse_steps
 from headstart.config import RECIPES, PhaseConfig, TrainConfig, file_is_not_trained
 from headstart.data.sources.source import read_source
 from headstart.data.split import likely_counts

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import headstart as hs
-from headstart.errors import UsageError
+from headstart.errors import ConfigError
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]  # those of Ray itself
 
@@ -97,7 +97,7 @@ def test_features_have_the_bits_of_one_machine(
 def test_a_killed_actor_and_a_killed_node_cost_time_only(
     photos: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headstart.cluster.ray_cluster._BLOCK_PHOTOS", 8)
+    monkeypatch.setattr("headstart.cluster.passes._BLOCK_PHOTOS", 8)
     for num_cores in (1, 1, 2):
         last = cluster.add_node(num_cpus=num_cores)
     expected = hs.features(photos, features="live", **SETTINGS)
@@ -115,6 +115,7 @@ def test_a_killed_actor_and_a_killed_node_cost_time_only(
     assert_same(found, expected)
 
 
-def test_an_address_without_a_cluster_is_an_error(photos: Path) -> None:
-    with pytest.raises(UsageError, match="There is no Ray cluster"):
-        hs.features(photos, ray="127.0.0.1:1", features="live", **SETTINGS)
+@pytest.mark.parametrize(("address", "reason"), [("127.0.0.1:1", "refused"), (" ", "is empty")])
+def test_an_address_without_a_cluster_is_an_error(photos: Path, address: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=f"ray is '{address}', but no cluster.*{reason}"):
+        hs.features(photos, ray=address, features="live", **SETTINGS)
