@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Final, Generic, Protocol, TypeVar
 
 from headstart.cluster.connection import connected
-from headstart.errors import ConfigError, HeadstartError
+from headstart.errors import ConfigError, HeadstartError, UsageError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -68,6 +68,7 @@ class RayCluster:
         Raises:
             MissingPackageError: Ray is not installed.
             ConfigError: There is no cluster at the address.
+            UsageError: The cluster cannot do it, for example because a node has no Headstart.
             HeadstartError: As ``work`` in an actor.
         """
         with connected(self.address):
@@ -78,7 +79,7 @@ def _mapped(work: Work[Item, Result], items: Iterable[Item]) -> Iterator[Result]
     import ray
     import ray.data
 
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # the command reports its own progress
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # the command reports progress and errors
     rows = [{"block": pickle.dumps(block)} for block in _blocks(items)]
     if not rows:
         return
@@ -94,8 +95,18 @@ def _mapped(work: Work[Item, Result], items: Iterable[Item]) -> Iterator[Result]
     )
     mapped.context.execution_options.preserve_order = True
     mapped.context.enable_progress_bars = False
-    for row in mapped.iter_rows():
-        found = pickle.loads(row["block"])
+    rows_found = iter(mapped.iter_rows())
+    while True:
+        try:
+            found = pickle.loads(next(rows_found)["block"])
+        except StopIteration:
+            return
+        except ray.exceptions.RayError as error:
+            reason = str(error).strip().splitlines()[-1].rstrip(".")
+            raise UsageError(
+                f"The Ray cluster cannot compute the pass: {reason}. All nodes need the same version of "
+                f"Headstart and of its packages; ray status shows their resources."
+            ) from error
         if isinstance(found, HeadstartError):
             raise found
         yield from found

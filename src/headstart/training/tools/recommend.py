@@ -242,20 +242,23 @@ def _on_ray(
                     raise outcome
                 yield names[number], outcome
                 continue
-            found, content = outcome
+            found, content, said = outcome
+            for sentence in said:
+                watchers.say(sentence)
             model = folder / f"{number}.onnx"
             model.write_bytes(content)
             watchers.say(f"{names[number]}: measured ({num_done} of {len(names)})")
             yield names[number], dataclasses.replace(found, model=model)
 
 
-def _in_task(name: str, config: TrainConfig, listing: Listing) -> tuple[Measured, bytes]:
-    """Measure a backbone in a process of a cluster, and return its model file, too."""
+def _in_task(name: str, config: TrainConfig, listing: Listing) -> tuple[Measured, bytes, list[str]]:
+    """Measure a backbone in a process of a cluster; return its model file and sentences for the user, too."""
+    said: list[str] = []
     with tempfile.TemporaryDirectory(prefix="headstart-", ignore_cleanup_errors=True) as folder:
         model = Path(folder, "model.onnx")
-        graph = _graph(config, listing, print)
-        found = measure(name, graph, listing, config, model, print, lambda _: None)
-        return found, model.read_bytes()
+        graph = _graph(config, listing, said.append)
+        found = measure(name, graph, listing, config, model, said.append, lambda _: None)
+        return found, model.read_bytes(), said
 
 
 def _graph(config: TrainConfig, listing: Listing, say: Callable[[str], object]) -> OnnxBackbone:
