@@ -13,7 +13,7 @@ from PIL import Image
 
 import headstart as hs
 from headstart.cluster.passes import RayCluster, _Actor, _blocks
-from headstart.errors import ConfigError, MissingPackageError, UsageError
+from headstart.errors import MissingPackageError, UsageError
 
 SETTINGS: dict[str, Any] = {"size_px": 32, "verbose": False}
 
@@ -70,8 +70,3 @@ def test_ray_is_named_where_it_is_missing(photos: Path, monkeypatch: pytest.Monk
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'headstart\[ray\]'"):
         hs.features(photos, ray="local", features="live", **SETTINGS)
-
-
-def test_a_run_in_steps_refuses_a_cluster(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="trains in gradient steps"):
-        hs.train(photos, out=tmp_path / "run", recipe="finetune", ray="local", verbose=False)

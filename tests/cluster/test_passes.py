@@ -1,21 +1,21 @@
-"""Passes over photos on Ray's own cluster for tests, whose nodes are processes on this machine."""
+"""Passes over photos on a Ray cluster have the bits of one machine, whatever dies on the way."""
 
 from __future__ import annotations
 
-import os
-import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.cluster.nodes import Nodes
 
 import headstart as hs
-from headstart.errors import ConfigError
+from headstart.errors import ConfigError, UsageError
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]  # those of Ray itself
 
@@ -39,15 +39,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def cluster() -> Iterator[Any]:
-    import ray
-    from ray.cluster_utils import Cluster
-
-    started = Cluster()
-    yield started
-    ray.shutdown()
-    started.shutdown()
+@pytest.fixture(scope="module")
+def expected(photos: Path) -> hs.Features:
+    return hs.features(photos, features="live", **SETTINGS)
 
 
 def assert_same(found: hs.Features, expected: hs.Features) -> None:
@@ -59,63 +53,105 @@ def assert_same(found: hs.Features, expected: hs.Features) -> None:
         assert found[name].tobytes() == column.tobytes()
 
 
-def kill_an_actor(cluster: Any) -> None:
-    """Kill one process that maps photos, as soon as there is one, in a node of this cluster."""
-    raylets = {each.process.pid for node in cluster.list_all_nodes() for each in node.all_processes["raylet"]}
-    while True:
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                status = (folder / "stat").read_text().rpartition(")")[2].split()
-                name = (folder / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if int(status[1]) in raylets and name.startswith(b"ray::") and b"MapBatches" in name:
-                os.kill(int(folder.name), signal.SIGKILL)
-                return
-        time.sleep(0.05)
-
-
-@pytest.mark.parametrize("cores_of_nodes", [(1, 1, 2), (2,), (4,), (1,)])
+@pytest.mark.parametrize("num_actors", [1, 2, 4])
+@pytest.mark.parametrize("cores", [(4,), (1, 1, 2)], ids=["one node", "three nodes"])
 def test_features_have_the_bits_of_one_machine(
-    photos: Path, cluster: Any, cores_of_nodes: tuple[int, ...], tmp_path: Path
+    photos: Path,
+    expected: hs.Features,
+    ray_nodes: Nodes,
+    cores: tuple[int, ...],
+    num_actors: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for num_cores in cores_of_nodes:
-        cluster.add_node(num_cpus=num_cores)
-    expected = hs.features(photos, features="live", **SETTINGS)
-    store = str(tmp_path / "store")
-    found = hs.features(photos, ray=cluster.address, store=store, **SETTINGS)
-    assert_same(found, expected)
-    (shard,) = [path for path in (tmp_path / "store").rglob("*.parquet") if "photos-" not in path.parts[-2]]
-    before = shard.stat().st_mtime_ns
-    if cores_of_nodes == (2,):
-        again = hs.features(photos, ray=cluster.address, store=store, **SETTINGS)
-        assert_same(again, expected)
-        assert len([*shard.parent.iterdir()]) == 1
-        assert shard.stat().st_mtime_ns == before
+    ray_nodes.have(*cores)
+    # There are not more actors than blocks.
+    monkeypatch.setattr("headstart.cluster.passes._BLOCK_PHOTOS", NUM_PHOTOS // num_actors + 1)
+    assert_same(hs.features(photos, ray=ray_nodes.address, features="live", **SETTINGS), expected)
+
+
+def test_rows_are_stored_once_and_found_again(
+    photos: Path, expected: hs.Features, ray_nodes: Nodes, tmp_path: Path
+) -> None:
+    ray_nodes.have(1, 1, 2)
+    for _ in range(2):
+        found = hs.features(photos, ray=ray_nodes.address, store=str(tmp_path), **SETTINGS)
+        assert_same(found, expected)
+        assert len([path for path in tmp_path.rglob("*.parquet") if "photos-" not in path.parts[-2]]) == 1
 
 
 def test_a_killed_actor_and_a_killed_node_cost_time_only(
-    photos: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
+    photos: Path, ray_nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("headstart.cluster.passes._BLOCK_PHOTOS", 8)
-    for num_cores in (1, 1, 2):
-        last = cluster.add_node(num_cpus=num_cores)
-    expected = hs.features(photos, features="live", **SETTINGS)
+    ray_nodes.have(1, 1, 2)
+    settings: dict[str, Any] = {"recipe": "probe", "features": "live", "allow_quarantined": 0.5, **SETTINGS}
+    expected = hs.train(photos, tmp_path / "here", **settings)
 
     def kill() -> None:
-        kill_an_actor(cluster)
+        ray_nodes.kill_an_actor()
         time.sleep(1)
-        cluster.remove_node(last, allow_graceful=False)
+        ray_nodes.kill_one()
 
     killer = threading.Thread(target=kill)
     killer.start()
-    found = hs.features(photos, ray=cluster.address, features="live", **SETTINGS)
+    found = hs.train(photos, tmp_path / "there", ray=ray_nodes.address, **settings)
     killer.join(timeout=60)
     assert not killer.is_alive()
-    assert_same(found, expected)
+    for name in ("model.safetensors", "answers.csv", "quarantine.csv", "photos.csv"):
+        assert (found.path / name).read_bytes() == (expected.path / name).read_bytes()
+    counts = found.metrics["images"]
+    assert counts == expected.metrics["images"]
+    assert counts["found"] == NUM_PHOTOS + 2
+    assert counts["found"] == counts["used"] + counts["quarantined"] + counts["ignored"]
+
+
+def test_the_plan_of_a_probe_times_each_node(photos: Path, ray_nodes: Nodes) -> None:
+    ray_nodes.have(1, 1, 2)
+    text = hs.plan(photos, recipe="probe", head="linear", ray=ray_nodes.address, **SETTINGS)
+    assert f"{NUM_PHOTOS + 1} rows of {4 * 1280:,} bytes, 2.1 MB" in text
+    rows = [
+        line.split() for line in text.splitlines() if "192." in line or "127." in line or "together" in line
+    ]
+    assert sorted(int(row[1]) for row in rows) == [1, 1, 2, 4]
+    shares = [int(row[3]) for row in rows]
+    assert abs(sum(shares[:-1]) - NUM_PHOTOS - 1) <= 2  # rounded
+    assert shares[-1] == NUM_PHOTOS + 1
+
+
+class _Unknown:
+    """Work that a node cannot open, as if the package that contains it were not installed there."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return __import__, ("no_such_package",)
+
+
+def test_a_node_that_cannot_do_the_work_is_a_sentence(ray_nodes: Nodes) -> None:
+    from headstart.cluster.passes import RayCluster
+
+    ray_nodes.have(1, 1, 2)
+    work: Any = _Unknown()
+    with pytest.raises(UsageError, match=r"cannot compute the pass: .*no_such_package.*All nodes need"):
+        list(RayCluster(ray_nodes.address).map(work, range(3)))
+
+
+def test_a_command_starts_a_cluster_on_this_machine_and_says_no_more_than_without(
+    photos: Path, tmp_path: Path
+) -> None:
+    said = []
+    for name, options in (("here", []), ("there", ["--ray", "local"])):
+        words = ["features", str(photos), "--size-px=32", "--features=live", f"--out={tmp_path / name}.npz"]
+        command = [sys.executable, "-m", "headstart", *words, *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        assert done.returncode == 1  # there are damaged photos
+        said.append([line for line in done.stderr.splitlines() if "images/s" not in line])
+    assert (tmp_path / "there.npz").read_bytes() == (tmp_path / "here.npz").read_bytes()
+    assert said[0] == said[1]
 
 
 @pytest.mark.parametrize(("address", "reason"), [("127.0.0.1:1", "refused"), (" ", "is empty")])
-def test_an_address_without_a_cluster_is_an_error(photos: Path, address: str, reason: str) -> None:
+def test_an_address_without_a_cluster_is_an_error(
+    photos: Path, address: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
     with pytest.raises(ConfigError, match=f"ray is '{address}', but no cluster.*{reason}"):
         hs.features(photos, ray=address, features="live", **SETTINGS)

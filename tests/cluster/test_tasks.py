@@ -6,13 +6,13 @@ import csv
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.cluster.nodes import Nodes
 
 import headstart as hs
-from headstart.cluster.connection import connected
 from headstart.cluster.tasks import in_tasks
 from headstart.errors import DataError
 
@@ -23,12 +23,11 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    with connected("local", 2):
-        import ray
+def cluster(ray_nodes: Nodes) -> None:
+    import ray
 
-        ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-        yield
+    ray_nodes.have(2)
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 def end_with_an_error() -> int:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from tests.cluster.nodes import Nodes
 
 import headstart as hs
 from headstart.errors import ConfigError, DataError, MissingPackageError
@@ -53,6 +54,20 @@ SETTINGS: dict[str, Any] = {
 def test_what_is_wrong_with_the_workers_is_said(given: tuple[Any, Any, Any], problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         Workers.of(*given)
+
+
+def test_a_plan_says_whose_times_it_shows(photos: Path) -> None:
+    text = hs.plan(photos, recipe="probe", size_px=32, **ON_RAY)
+    assert text.endswith(
+        "by 2 processes of the Ray cluster 'local'; the times above are those of one process on this machine."
+    )
+
+
+def test_steps_on_a_cluster_need_a_number_of_processes(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"trains in gradient steps\. Add num_workers"):
+        hs.train(photos, tmp_path / "run", ray="local", **SETTINGS)
+    with pytest.raises(ConfigError, match="whose runs are made on this machine"):
+        hs.train(photos, tmp_path / "run", ray="local", recipe="best")
 
 
 def test_what_other_processes_cannot_use_is_refused(photos: Path, tmp_path: Path) -> None:
@@ -94,13 +109,10 @@ def by_torchrun(photos: Path, settings: dict[str, Any], tmp_path_factory: pytest
     return run
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
+@pytest.fixture
+def cluster(ray_nodes: Nodes) -> None:
     """One cluster for all runs, to which ``hs.train`` finds itself connected."""
-    from headstart.cluster.connection import connected
-
-    with connected("local", 2):
-        yield
+    ray_nodes.have(2)
 
 
 def assert_same(run: Path, other: Path) -> None:

@@ -53,7 +53,7 @@ def train(
     if dry_run:
         from headstart.training.tools.plan import plan
 
-        if text := plan(data, out, **settings):
+        if text := plan(data, out, num_workers=num_workers, gpus_per_worker=gpus_per_worker, **settings):
             print(text)
         return
     keep_freed_memory()

@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 _BLOCK_PHOTOS: Final = 64  # that an actor maps at a time: about a second
 _MOST_TASKS: Final = 5_000
-_ACTOR_CORES: Final = 1
+ACTOR_CORES: Final = 1
 
 
 def refuse_steps(address: str | None) -> None:
@@ -84,13 +84,13 @@ def _mapped(work: Work[Item, Result], items: Iterable[Item]) -> Iterator[Result]
     if not rows:
         return
     cores = int(ray.cluster_resources().get("CPU", 1))
-    actors = max(1, min(cores // _ACTOR_CORES, len(rows)))
+    actors = max(1, min(cores // ACTOR_CORES, len(rows)))
     blocks = ray.data.from_items(rows, override_num_blocks=min(len(rows), _MOST_TASKS))
     mapped = blocks.map_batches(
         _Actor,
         fn_constructor_args=[pickle.dumps(work)],
         batch_size=1,
-        num_cpus=_ACTOR_CORES,
+        num_cpus=ACTOR_CORES,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
     )
     mapped.context.execution_options.preserve_order = True
@@ -119,7 +119,7 @@ class _Actor(Generic[Item, Result]):
         self._refusal: HeadstartError | None = None
         opened: Work[Item, Result] = pickle.loads(work)
         try:
-            self._map = opened.open(_ACTOR_CORES)
+            self._map = opened.open(ACTOR_CORES)
         except HeadstartError as error:  # Ray would start the actor again
             self._refusal = error
 

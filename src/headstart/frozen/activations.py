@@ -250,8 +250,17 @@ class Activations:
         self, items: Iterable[Item], cluster: RayCluster
     ) -> Generator[tuple[Item, Any], None, None]:
         """Let a cluster read photos and compute their rows; facts and rows are stored here."""
+        for found in cluster.map(self.work(), items):
+            for sentence in found.said:
+                self._say(sentence)
+            if found.facts is not None and self._photos is not None:
+                self._photos.put(found.facts)
+            yield found.item, found.row
+
+    def work(self) -> Pass:
+        """Return what an actor of a cluster does for a pass over photos that are not known yet."""
         assert isinstance(self._prefix, OnnxPrefix)
-        work = Pass(
+        return Pass(
             type(self),
             self._prefix,
             self._preprocessing,
@@ -261,12 +270,6 @@ class Activations:
             self._room.shared,
             self._workers,
         )
-        for found in cluster.map(work, items):
-            for sentence in found.said:
-                self._say(sentence)
-            if found.facts is not None and self._photos is not None:
-                self._photos.put(found.facts)
-            yield found.item, found.row
 
     def found(self, items: Iterable[Item]) -> Iterator[Found]:
         """Yield what another process needs to know about photos; nothing is stored: see ``elsewhere``."""
