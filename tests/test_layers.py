@@ -118,7 +118,7 @@ def place_of(module: str) -> str:
 
 def imports_of(path: Path, *, when_imported: bool = False) -> set[str]:
     """Full names of what a file imports: wherever in it, or only outside functions."""
-    found = set()
+    found: set[str] = set()
     nodes: list[ast.AST] = [ast.parse(path.read_text("utf-8"))]
     while nodes:
         node = nodes.pop()
