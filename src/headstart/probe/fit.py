@@ -8,9 +8,10 @@ from typing import Final
 
 import numpy as np
 
+from headstart import recipe
 from headstart.probe.lbfgs import minimise
 from headstart.probe.losses import Loss
-from headstart.probe.rotate import Precision, blocks
+from headstart.probe.rotate import Precision, Rows, blocks
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ FINAL: Final = Accuracy(300, 1e-9, 1e-6, np.float64)
 
 
 def fit(
-    x: np.ndarray,
+    x: Rows,
     targets: np.ndarray,
     parts: Sequence[slice],
     start: np.ndarray,
@@ -66,8 +67,10 @@ def fit(
     """
     n, shape, dtype = sum(part.stop - part.start for part in parts), start.shape, accuracy.dtype
     of_blocks = list(blocks(parts, sum(shape), x.size))
-    # Rows in x's own precision are not copied, so that a block needs memory for its outputs alone.
-    of_objective = list(blocks(parts, shape[1], x.size)) if x.dtype == dtype else of_blocks
+    # Few rows in x's own precision are not copied, so that a block needs memory for its outputs alone. Many
+    # may be in a file; they have the same blocks in memory, because the last bits depend on these.
+    has_few_rows = x.nbytes <= recipe.SOME_ROWS_BYTES and x.dtype == dtype
+    of_objective = list(blocks(parts, shape[1], x.size)) if has_few_rows else of_blocks
     constant = loss.constant(np.concatenate([targets[part] for part in parts]), shape[1])
     start = _with_constants(start, constant)
     precondition = _preconditioner(x, of_blocks, start, penalty, loss, n, dtype)
@@ -112,7 +115,7 @@ def _with_constants(start: np.ndarray, constant: np.ndarray) -> np.ndarray:
 
 
 def _preconditioner(
-    x: np.ndarray,
+    x: Rows,
     of_blocks: Sequence[slice],
     head: np.ndarray,
     penalty: np.ndarray,
