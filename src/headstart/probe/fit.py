@@ -105,8 +105,9 @@ def _blocks(
 ) -> tuple[list[slice], list[slice]]:
     """Return the blocks of rows for second derivatives, and those for the objective.
 
-    Few rows in x's own precision are not copied, so that a block of the objective needs memory for its outputs
-    alone. Many may be in a file; they have the same blocks in memory, because the last bits depend on these.
+    Few rows in x's own precision are not copied, so that a block of the objective needs memory for its
+    outputs alone. Many may be in a file; they have the same blocks in memory, because the last bits depend on
+    these.
     """
     narrow = list(blocks(parts, sum(shape), x.size))
     has_few_rows = x.nbytes <= recipe.SOME_ROWS_BYTES and x.dtype == dtype

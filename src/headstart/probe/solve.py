@@ -164,7 +164,6 @@ def _solve(
         strengths = STRENGTHS if kind == "classes" else (*STRONGER, *STRENGTHS)
         some = rows.some(recipe.SOME_ROWS_BYTES, functools.partial(_is_scored, kind=kind))
         penalty, heads = choose_penalties(some, strengths, _OF_SINGLES if kind == "classes" else STRENGTHS[0])
-        penalty *= len(some.x) / len(x)  # of the sum of the losses, which is what the best one depends on
         del some
         heads = rows.fit_folds(heads, penalty, FINE)
         start, answers = np.mean(heads, 0), rows.left_out(heads)
