@@ -28,7 +28,6 @@ trap 'code=$?; pwd > {state}/folder; export -p > {state}/environment; exit $code
 . {state}/block
 """
 _PROGRAMS = {
-    "headstart": 'exec "{python}" -m headstart "$@"',
     "pip": 'exec "{python}" "{here}/stand_in_pip.py" "$@"',
     "pip3": 'exec "{python}" "{here}/stand_in_pip.py" "$@"',
     "python": """\
@@ -66,6 +65,11 @@ class Session:
                 "#!/bin/sh\n" + body.format(python=sys.executable, here=_HERE) + "\n"
             )
             (programs / name).chmod(0o755)
+        # Like the script that pip makes, so that messages call the program headstart.
+        start = "import sys\n\nfrom headstart.__main__ import main\n\nsys.exit(main())\n"
+        script = f"#!{sys.executable}\n{start}"
+        (programs / "headstart").write_text(script)
+        (programs / "headstart").chmod(0o755)
         path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST")},
