@@ -43,10 +43,12 @@ esac""",
 class Session:
     """The folder ``work`` in a new home, with the programs that pages call, and everything they start."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, photos: bool) -> None:
         self.home, self.folder, self.state = home, home / "work", home / ".state"
         self.state.mkdir(parents=True)
-        make_example_photos(self.folder)
+        if photos:
+            make_example_photos(self.folder)
+        self.folder.mkdir(exist_ok=True)
         shutil.copytree(
             ROOT / "examples", self.folder / "examples", ignore=shutil.ignore_patterns("__pycache__")
         )
