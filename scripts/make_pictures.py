@@ -1,4 +1,4 @@
-"""Make the pictures of the tutorials, by running the commands of their pages: ``python -m scripts.make_pictures``."""
+"""Make the pictures of tutorials with the commands of their pages: ``python -m scripts.make_pictures``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COLOURS, _WIDTH_PX = 32, 960  # about 20 kB each
 
 
 def make_pictures() -> None:
-    """Run the commands of each page in a temporary home until its pictures are there, and write them small."""
+    """Run the commands of each page in a temporary home until its pictures are there; write them small."""
     for page, files in PICTURES.items():
         with tempfile.TemporaryDirectory() as temporary, Session(Path(temporary) / "home") as session:
             written = {target: session.folder / source for target, source in files.items()}
