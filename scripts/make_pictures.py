@@ -19,7 +19,7 @@ PICTURES = {
         "lr-find.png": "lr-find.png",
     }
 }
-_COLOURS, _WIDTH_PX = 32, 960  # about 20 kB each
+_COLOURS, _WIDTH_PX = 128, 960  # about 30 kB each
 
 
 def make_pictures() -> None:
@@ -42,7 +42,10 @@ def _write_small(source: Path, target: Path) -> None:
         picture = opened.convert("RGB")
     picture.thumbnail((_WIDTH_PX, _WIDTH_PX), Image.Resampling.LANCZOS)
     target.parent.mkdir(exist_ok=True)
-    picture.quantize(_COLOURS, dither=Image.Dither.NONE).save(target, optimize=True)
+    few = picture.quantize(
+        _COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
+    )  # keeps rare colours
+    few.save(target, optimize=True)
 
 
 if __name__ == "__main__":
