@@ -1,4 +1,4 @@
-"""Make the pictures of tutorials with the commands of their pages: ``python -m scripts.make_pictures``."""
+"""Make the pictures of tutorials with the commands of their pages: ``python -m scripts.draw_curves``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PICTURES = {
 _COLOURS, _WIDTH_PX = 128, 960  # about 30 kB each
 
 
-def make_pictures() -> None:
+def draw_curves() -> None:
     """Run the commands of each page in a temporary home until its pictures are there; write them small."""
     for page, files in PICTURES.items():
         with tempfile.TemporaryDirectory() as temporary, Session(Path(temporary) / "home") as session:
@@ -49,4 +49,4 @@ def _write_small(source: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    make_pictures()
+    draw_curves()
