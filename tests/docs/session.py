@@ -28,7 +28,6 @@ trap 'code=$?; pwd > {state}/folder; export -p > {state}/environment; exit $code
 . {state}/block
 """
 _PROGRAMS = {
-    "headstart": 'exec "{python}" -m headstart "$@"',
     "pip": 'exec "{python}" "{here}/stand_in_pip.py" "$@"',
     "pip3": 'exec "{python}" "{here}/stand_in_pip.py" "$@"',
     "python": """\
@@ -44,10 +43,12 @@ esac""",
 class Session:
     """The folder ``work`` in a new home, with the programs that pages call, and everything they start."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, photos: bool) -> None:
         self.home, self.folder, self.state = home, home / "work", home / ".state"
         self.state.mkdir(parents=True)
-        make_example_photos(self.folder)
+        if photos:
+            make_example_photos(self.folder)
+        self.folder.mkdir(exist_ok=True)
         shutil.copytree(
             ROOT / "examples", self.folder / "examples", ignore=shutil.ignore_patterns("__pycache__")
         )
@@ -66,6 +67,11 @@ class Session:
                 "#!/bin/sh\n" + body.format(python=sys.executable, here=_HERE) + "\n"
             )
             (programs / name).chmod(0o755)
+        # Like the script that pip makes, so that messages call the program headstart.
+        start = "import sys\n\nfrom headstart.__main__ import main\n\nsys.exit(main())\n"
+        script = f"#!{sys.executable}\n{start}"
+        (programs / "headstart").write_text(script)
+        (programs / "headstart").chmod(0o755)
         path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST")},
