@@ -39,7 +39,8 @@ def _found(folder: Path, english: str, chinese: str) -> list[str]:
 @pytest.mark.parametrize("name", [path.relative_to(ROOT).as_posix() for path in TRANSLATIONS])
 def test_a_translation_has_the_headings_blocks_commands_and_links_of_its_original(name: str) -> None:
     original = original_of(ROOT / name)
-    assert original and original.exists(), f"{name} is a translation of a page that does not exist"
+    assert original is not None
+    assert original.exists(), f"{name} is a translation of a page that does not exist"
     found = list(differences(read_page(ROOT / name), read_page(original)))
     assert not found, "\n".join(found)
 

@@ -34,7 +34,7 @@ def differences(translation: Page, original: Page) -> Iterator[str]:
     for block, other in zip_longest(_contents(translation), _contents(original)):
         (line, has), (_, wanted) = block or (0, "no block"), other or (0, "no block")
         if has != wanted:
-            yield f"{translation.name}:{line}: another block than in the original:\n{has}\ninstead of:\n{wanted}"
+            yield f"{translation.name}:{line}: another block than the original:\n{has}\ninstead of\n{wanted}"
             break  # further differences may follow from this one
     for what, found, there in (
         ("commands", _commands(translation), _commands(original)),
@@ -45,7 +45,7 @@ def differences(translation: Page, original: Page) -> Iterator[str]:
 
 
 def carry_over(original: Path) -> None:
-    """Write the blocks of a page, and their outputs, into its translations that have blocks of the same languages."""
+    """Write the blocks of a page into its translations, unless theirs have other languages."""
     for language in LANGUAGES:
         path = original.with_name(f"{original.stem}.{language}.md")
         if not path.exists():
