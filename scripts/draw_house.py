@@ -30,6 +30,7 @@ _SMALL: Final = 5.4  # px, of a letter below it
 # What each room is about, in few words. The tables in docs/architecture.md say more.
 _CONTENT: Final = {
     "charts": "SVG",
+    "cluster": "Ray: connection, passes, tasks",
     "config": "settings, checked",
     "images": "reading photos",
     "packed_columns": "many small objects",

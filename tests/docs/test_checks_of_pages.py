@@ -46,6 +46,7 @@ def test_shown_output_may_differ_only_in_numbers_times_hashes_and_paths(
 def test_an_update_keeps_what_is_left_out_and_replaces_numbers() -> None:
     assert updated(["a 1", "...", "z 2"], ["a 5", "b", "z 7"]) == ["a 5", "...", "z 7"]
     assert updated(["a 1"], ["b 2"]) == ["b 2"]
+    assert updated(["a 1.5 … (2 s), …"], ["a  0.25 b 3 (45 s), c 6"]) == ["a  0.25 … (45 s), …"]
 
 
 def test_widths_of_tables_do_not_matter() -> None:
