@@ -10,7 +10,7 @@ import pytest
 from scripts.make_pages import PAGES
 from tests.docs.markdown import ROOT, read_page
 from tests.docs.prose import problems
-from tests.docs.shown import mask, matches, updated
+from tests.docs.shown import mask, matches, tidy, updated
 from tests.docs.stand_in_pip import problem
 
 pytestmark = pytest.mark.docs
@@ -47,6 +47,16 @@ def test_an_update_keeps_what_is_left_out_and_replaces_numbers() -> None:
     assert updated(["a 1", "...", "z 2"], ["a 5", "b", "z 7"]) == ["a 5", "...", "z 7"]
     assert updated(["a 1"], ["b 2"]) == ["b 2"]
     assert updated(["a 1.5 … (2 s), …"], ["a  0.25 b 3 (45 s), c 6"]) == ["a  0.25 … (45 s), …"]
+
+
+def test_progress_is_not_shown_because_it_depends_on_the_speed_of_the_machine() -> None:
+    progress = (
+        "Photos: 109/160, 11 images/s, 5 s left\nfinetune: 1,352/5,120, 33 images/s, 5 s left, loss 0.06"
+    )
+    assert tidy(f"Phase finetune: 9 parameters\n{progress}\nBest: probe\n", {}) == [
+        "Phase finetune: 9 parameters",
+        "Best: probe",
+    ]
 
 
 def test_widths_of_tables_do_not_matter() -> None:
