@@ -8,11 +8,11 @@ _DURATION = re.compile(r"\d[\d.]* ?(?:h|min|s|ms|µs)\b(?: \d+ ?(?:min|s)\b)*")
 _HASH = re.compile(r"\b(?=[a-f]*\d)[0-9a-f]{8,64}\b")
 _PATH = re.compile(r"(?<![\w.])~?/[^\s'\",:;)]+")
 _NUMBER = re.compile(r"[-+−]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)*(?:e[-+]?\d+)?")
-_PROGRESS = re.compile(r"[\w -]+: [\d,]+/[\d,]+, .*/s\b.*")  # how often it is printed depends on the machine
+_PROGRESS = re.compile(r"[\w -]+: [\d,]+/[\d,]+, .*/s\b.*")  # a slow machine prints more of it
 
 
 def tidy(output: str, places: dict[str, str]) -> list[str]:
-    """Return the lines as a page may show them: without colours and progress, with folders of the test renamed.
+    """Return the lines as a page may show them: without colours and progress, folders renamed.
 
     Args:
         output: What a block has printed.
