@@ -1,5 +1,5 @@
 # `make check` does what .ci/run does, in the environment you have.
-.PHONY: browser check compiler format proxy slow
+.PHONY: browser check compiler docs format proxy slow
 
 check:
 	ruff check .
@@ -15,6 +15,9 @@ browser:
 
 compiler:
 	pytest -m compiler
+
+docs:
+	pytest -m docs -n auto --dist load
 
 proxy:
 	pytest -m proxy

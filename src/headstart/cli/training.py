@@ -19,11 +19,22 @@ def demo(
     out: Annotated[
         Path | None, option("New folder for the photos and the run.", "headstart-demo", metavar="FOLDER")
     ] = None,
+    photos: Annotated[
+        bool,
+        typer.Option(
+            "--photos",
+            help="Train nothing. Only write photos to try things on: photos, with a folder for each of eight "
+            "classes, and new, without classes, both into the folder of --out [default: the current one].",
+        ),
+    ] = False,
 ) -> None:
     """Train, score and predict on real photos. Works offline and takes a few seconds."""
-    from headstart.demo import run_demo
+    from headstart.demo import make_example_photos, run_demo
 
-    run_demo(out)
+    if photos:
+        make_example_photos(Path() if out is None else out)
+    else:
+        run_demo(out)
 
 
 @with_settings("train")
