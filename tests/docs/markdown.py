@@ -97,6 +97,11 @@ def slug(heading: str) -> str:
     return kept.strip().replace(" ", "-")
 
 
+def _closes(line: str, fence: str) -> bool:
+    text = line.strip("> ")
+    return text.startswith(fence) and not text.strip(fence[0])
+
+
 @cache
 def read_page(path: Path) -> Page:
     """Read a page.
@@ -111,9 +116,8 @@ def read_page(path: Path) -> Page:
     previous: Block | None = None  # the block before, if only empty lines are between
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
         if open_ is not None:
-            if line.strip("> ") == end or (
-                end != "-->" and re.fullmatch(re.escape(end) + "+", line.strip("> "))
-            ):
+            closed = line.strip() == end if end == "-->" else _closes(line, end)
+            if closed:
                 open_ = None
             else:
                 open_.lines.append(line.removeprefix(open_.indent) if line.strip() else "")
