@@ -35,14 +35,19 @@ NOT_RUN: list[NotRun] = [
     NotRun(
         "README.md", "const model = await loadModel", "internet", "onnxruntime-web of npm; -m browser runs it"
     ),
-    NotRun("docs/browser.md", "headstart export", "internet", "onnxruntime-web of npm; -m browser runs it"),
-    NotRun("docs/browser.md", "<input", "internet", "onnxruntime-web of npm; -m browser runs it"),
+    NotRun(
+        "docs/how-to/browser.md", "headstart export", "internet", "onnxruntime-web of npm; -m browser runs it"
+    ),
     NotRun("docs/other-languages.md", "import cv2", "a peer's own code", "OpenCV; see docs/measurements.md"),
     NotRun(
         "docs/other-languages.md", "OrtEnvironment", "a peer's own code", "ONNX Runtime for Java, from Maven"
     ),
     NotRun("docs/other-languages.md", "Ort::Env", "a peer's own code", "ONNX Runtime for C++, not on PyPI"),
     NotRun("docs/other-languages.md", "using var", "a peer's own code", "ONNX Runtime for .NET, from NuGet"),
-    NotRun("docs/serving.md", 'curl -H "Authorization', "second machine", "the service of the block above"),
-    NotRun("docs/serving.md", "docker build", "container engine", "hadolint and a test check the Dockerfile"),
+    NotRun(
+        "docs/how-to/container.md",
+        "docker build",
+        "container engine",
+        "hadolint and a test check the Dockerfile",
+    ),
 ]
