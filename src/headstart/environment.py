@@ -184,9 +184,19 @@ def own_cache() -> Path | None:
 
     Returns:
         ``$HEADSTART_CACHE``, or ``headstart`` in the user's cache folder; None for a user without a home.
+        If the variable is an address, it names no folder: see ``shared_cache``.
     """
-    if own := os.environ.get("HEADSTART_CACHE"):
+    if (own := os.environ.get("HEADSTART_CACHE")) and not shared_cache():
         return Path(own)
     if cache := os.environ.get("XDG_CACHE_HOME"):
         return Path(cache) / "headstart"
     return at_home / ".cache" / "headstart" if (at_home := home()) else None
+
+
+def shared_cache() -> str | None:
+    """Return ``$HEADSTART_CACHE`` if it is an address, such as ``s3://bucket/headstart``; else None.
+
+    Stored features are then kept at this address, and everything else in the user's cache folder.
+    """
+    own = os.environ.get("HEADSTART_CACHE", "")
+    return own if "://" in own else None

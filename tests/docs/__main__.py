@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from tests.docs.isolation import isolate, start_loopback
 from tests.docs.listed import listed
 from tests.docs.markdown import PAGES, read_page
 from tests.docs.prose import problems
@@ -19,18 +20,23 @@ def main() -> int:
     parser.add_argument(
         "--list", action="store_true", help="count the blocks, and list those that are not run"
     )
-    parser.add_argument("pages", nargs="*", type=Path, metavar="PAGE", help="such as docs/data.md [all]")
+    parser.add_argument("--isolated", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("pages", nargs="*", type=Path, metavar="PAGE", help="such as README.md [all]")
     arguments = parser.parse_args()
     if arguments.list:
         print(listed())
         return 0
+    if arguments.isolated:
+        start_loopback()
+    else:
+        isolate()
     failed = 0
     for path in [path.resolve() for path in arguments.pages] or PAGES:
         page = read_page(path)
-        print(page.name, flush=True)
+        print(f"# {page.name}", flush=True)
         wrong = problems(page)
         try:
-            run_page(page, update=arguments.update)
+            run_page(page, update=arguments.update, isolated=arguments.isolated)
         except PageError as error:
             wrong.append(str(error))
         print(*wrong, sep="\n", end="\n" if wrong else "", file=sys.stderr, flush=True)

@@ -60,7 +60,8 @@ class Page:
     @property
     def name(self) -> str:
         """Return the path below the repository, with forward slashes."""
-        return self.path.relative_to(ROOT).as_posix()
+        inside = self.path.is_relative_to(ROOT)
+        return self.path.relative_to(ROOT).as_posix() if inside else self.path.name
 
     @property
     def anchors(self) -> set[str]:

@@ -7,6 +7,7 @@ import csv
 import json
 import shutil
 import tempfile
+import time
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -68,33 +69,35 @@ def exception_of(page: Page, block: Block) -> NotRun | None:
     return next(found, None)
 
 
-def run_page(page: Page, home: Path | None = None, *, update: bool = False) -> None:
-    """Run a page.
+def run_page(page: Page, *, update: bool = False, isolated: bool = False) -> None:
+    """Run a page in a temporary folder.
 
     Args:
         page: The page.
-        home: New folder for the page's home; a temporary one by default.
         update: Write the real output into the page instead of comparing.
+        isolated: No other page can use the same ports.
 
     Raises:
         PageError: With file, line, block and its output.
     """
     with ExitStack() as stack:
-        if home is None:
-            home = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))) / "home"
-        if any("background" in block.directives for block in page.blocks):
-            # Two pages that serve would take each other's port.
+        temporary = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+        if not isolated and any("background" in block.directives for block in page.blocks):
             stack.enter_context(FileLock(Path(tempfile.gettempdir()) / "headstart-docs-ports.lock"))
-        session = stack.enter_context(Session(home))
+        session = stack.enter_context(Session(Path(temporary) / "home"))
         replaced: list[tuple[int, int, list[str]]] = []  # line of the first, number of lines, new lines
         for block in page.blocks:
             if exception_of(page, block):
                 continue
+            started = time.monotonic()
             try:
                 replaced += _run_block(page, block, session, update)
             except PageError as error:
                 where = f"{page.name}:{block.line}"
                 raise PageError(f"{where}: {error}\n\n```{block.language}\n{block.code}```") from None
+            print(
+                f"{page.name}:{block.line}: {block.language}, {time.monotonic() - started:.1f} s", flush=True
+            )
     if update:
         _rewrite(page, replaced)
 

@@ -108,10 +108,10 @@ class Session:
     def in_background(self, code: str, until: str) -> tuple[int, str]:
         """Start a block that runs until the page ends, and wait until it has printed a text."""
         process, output = self._start_bash(code)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + SECONDS / 5
         while until not in (text := output.read_text("utf-8", "replace")):
             if process.poll() is not None or time.monotonic() > deadline:
-                return 1, f"{text}\nended, or did not print {until!r} in 60 s"
+                return 1, f"{text}\nended, or did not print {until!r} in {SECONDS // 5} s"
             time.sleep(0.1)
         return 0, text
 

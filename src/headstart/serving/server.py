@@ -42,7 +42,7 @@ def serve_at(listener: socket.socket, paths: dict[str, Path], settings: ServeSet
     sys.setswitchinterval(_SECONDS_PER_TURN)
     log = Log(_standard_output())
     try:
-        models = Models(paths)
+        models = Models(paths, similar=settings.similar, say=_say)
         service = Service(models, settings, log)
         server = Server(service, log)
         shown = f"http://{_shown(listener)}{settings.root_path}"

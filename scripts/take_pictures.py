@@ -1,9 +1,9 @@
 """Makes the pictures of the README: the report and the page of ``headstart demo``.
 
-    python docs/pictures/make.py FOLDER
+    python -m scripts.take_pictures FOLDER
 
 ``FOLDER`` is what ``headstart demo`` wrote, headstart-demo. Needs Chromium and the extras ``[demo]``,
-``[serve]`` and ``[test]``. Writes ``report.png`` and ``page.png`` beside this file.
+``[serve]`` and ``[test]``. Writes ``report.png`` and ``page.png`` in docs/pictures.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
-HERE = Path(__file__).parent
-SIZE = {"width": 760, "height": 800}
+PICTURES = Path("docs/pictures")
+SIZE: ViewportSize = {"width": 760, "height": 800}
 
 
 def main() -> None:
@@ -67,7 +67,7 @@ def write(page: Page, name: str) -> None:
     """Write what a page shows as a small PNG."""
     page.wait_for_timeout(500)
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    picture.quantize(128, dither=Image.Dither.NONE).save(HERE / name, optimize=True)
+    picture.quantize(128, dither=Image.Dither.NONE).save(PICTURES / name, optimize=True)
 
 
 if __name__ == "__main__":
