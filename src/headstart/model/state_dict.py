@@ -68,7 +68,9 @@ def parse_state_dict(data: bytes, path: str) -> tuple[OrderedDict[str, Tensor], 
         ) from error
     content, where = _unwrapped(content)
     if isinstance(content, StandIn) and not content:
-        raise WeightsError(f"{path} holds a pickled object, not a state dict; no code in it ran. {_SAVE_ALONE}")
+        raise WeightsError(
+            f"{path} holds a pickled object, not a state dict; no code in it ran. {_SAVE_ALONE}"
+        )
     if not isinstance(content, dict) or not content:
         raise WeightsError(
             f"{path} holds no state dict (names and tensors), but {type(content).__name__}. {_SAVE_ALONE}"
@@ -77,8 +79,8 @@ def parse_state_dict(data: bytes, path: str) -> tuple[OrderedDict[str, Tensor], 
     if wrong:
         raise WeightsError(
             f"{path} holds more than named tensors: {_some(wrong)}. The state dict must be the whole content "
-            f"of the file, or be in it under one of these names: {', '.join(_WRAPPERS)}. A pickled network under "
-            f"such a name is not read. {_SAVE_ALONE}"
+            f"of the file, or be in it under one of these names: {', '.join(_WRAPPERS)}. A pickled network "
+            f"under such a name is not read. {_SAVE_ALONE}"
         )
     if isinstance(content, StandIn):
         content = dict(content)
