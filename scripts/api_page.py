@@ -26,8 +26,8 @@ def api_page() -> str:
     lines = [
         "# Python",
         "",
-        "Everything in `headstart.__all__`, with `import headstart as hs`. What is promised about these names",
-        "is in [compatibility](compatibility.md).",
+        "Everything in `headstart.__all__`, with `import headstart as hs`. What is promised about these "
+        "names is in [compatibility](compatibility.md).",
     ]
     for title, members in (("Functions", functions), ("Classes", classes), ("Errors", errors)):
         lines += ["", f"## {title}"]

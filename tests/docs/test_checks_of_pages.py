@@ -10,7 +10,7 @@ import pytest
 from scripts.make_pages import PAGES
 from tests.docs.markdown import ROOT, read_page
 from tests.docs.prose import problems
-from tests.docs.shown import mask, matches, updated
+from tests.docs.shown import mask, matches, tidy, updated
 from tests.docs.stand_in_pip import problem
 
 pytestmark = pytest.mark.docs
@@ -35,6 +35,9 @@ def test_a_generated_page_is_up_to_date(name: str) -> None:
         (["one"], ["one", "two"], False),
         (["4,444 photos"], ["12 photos"], True),
         (["12 photos"], ["no photos"], False),
+        (["a.jpg,fur,1,,0,0.1"], ["a.jpg,fur,0.99,,1,-2e-05"], True),
+        (["a.jpg,fur,1,,0"], ["a.jpg,fur,1,0"], False),
+        (["numpy 2.4.6, 1 of 1,234.5"], ["numpy 3.0, 22 of 7"], True),
     ],
 )
 def test_shown_output_may_differ_only_in_numbers_times_hashes_and_paths(
@@ -47,6 +50,21 @@ def test_an_update_keeps_what_is_left_out_and_replaces_numbers() -> None:
     assert updated(["a 1", "...", "z 2"], ["a 5", "b", "z 7"]) == ["a 5", "...", "z 7"]
     assert updated(["a 1"], ["b 2"]) == ["b 2"]
     assert updated(["a 1.5 … (2 s), …"], ["a  0.25 b 3 (45 s), c 6"]) == ["a  0.25 … (45 s), …"]
+
+
+def test_progress_is_left_out_and_folders_are_renamed() -> None:
+    output = "\nPhotos: 109/1,160, 11 images/s, 5 s left\n\x1b[1mRun\x1b[0m: /tmp/x/work/runs\n\n"
+    assert tidy(output, {"/tmp/x": "~"}) == ["Run: ~/work/runs"]
+
+
+def test_progress_is_not_shown_because_it_depends_on_the_speed_of_the_machine() -> None:
+    progress = (
+        "Photos: 109/160, 11 images/s, 5 s left\nfinetune: 1,352/5,120, 33 images/s, 5 s left, loss 0.06"
+    )
+    assert tidy(f"Phase finetune: 9 parameters\n{progress}\nBest: probe\n", {}) == [
+        "Phase finetune: 9 parameters",
+        "Best: probe",
+    ]
 
 
 def test_widths_of_tables_do_not_matter() -> None:
