@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer
 from scripts.api_page import api_page
+from scripts.settings_page import settings_page
 
 from headstart.cli import app
 
@@ -20,7 +21,7 @@ SECTIONS = {
     "Coming from": "coming-from",
 }
 # Pages that come first in their section, in this order; the others follow by title.
-FIRST = ["index", "first-model", "study-notes", "cheat-sheet", "commands", "python", "compatibility"]
+FIRST = ["index", "first-model", "study-notes", "cheat-sheet", "commands", "python", "settings", "recipes"]
 _NAVIGATION = "# Written by python -m scripts.make_pages:\n"
 
 
@@ -83,6 +84,7 @@ def site_file() -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/commands.md": commands_page,
     "docs/reference/python.md": api_page,
+    "docs/reference/settings.md": settings_page,
     "mkdocs.yml": site_file,
 }
 
