@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from scripts.make_pages import PAGES
 from tests.docs.markdown import ROOT, read_page
 from tests.docs.prose import problems
 from tests.docs.shown import mask, matches, tidy, updated
 from tests.docs.stand_in_pip import problem
+
+import headstart
 
 pytestmark = pytest.mark.docs
 
@@ -19,6 +23,23 @@ pytestmark = pytest.mark.docs
 @pytest.mark.parametrize("name", PAGES)
 def test_a_generated_page_is_up_to_date(name: str) -> None:
     assert (ROOT / name).read_text("utf-8") == PAGES[name](), "run: python -m scripts.make_pages"
+
+
+def test_errors_are_found_by_words_that_their_output_has() -> None:
+    page = read_page(ROOT / "docs" / "reference" / "errors.md")
+    titles = [(number, line[4:]) for number, line in page.prose if line.startswith("### ")]
+    assert len(titles) >= 25
+    for number, title in titles:
+        output = next(block.output for block in page.blocks if block.line > number and block.output)
+        pattern = re.escape(title).replace("…", ".*")
+        assert output
+        assert re.search(pattern, output.code), title
+
+
+def test_the_citation_names_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert citation["version"] == headstart.__version__
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
 
 
 @pytest.mark.parametrize(
