@@ -115,7 +115,7 @@ def resume(
         network: The network that was given to ``train``, with the weights that it had then.
         force: Resume even if code, packages, machine, settings or photos have changed.
         watch: Watchers of your own, as given to ``train``; those with names are taken from the settings.
-        ray: Address of a cluster, as the setting for ``train``; by default that of a probe.
+        ray: Address of a cluster, as the setting for ``train``; by default the setting of the run.
         num_workers: As for ``train``; it must be that of the run.
         gpus_per_worker: As for ``train``.
         verbose: As for ``train``.
