@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 
-_DURATION = re.compile(r"\d[\d.,]* ?(?:h|min|s|ms|µs)\b(?: \d[\d.,]* ?(?:min|s)\b)*")
+_DURATION = re.compile(r"\d[\d.]* ?(?:h|min|s|ms|µs)\b(?: \d+ ?(?:min|s)\b)*")
 _HASH = re.compile(r"\b(?=[a-f]*\d)[0-9a-f]{8,64}\b")
 _PATH = re.compile(r"(?<![\w.])~?/[^\s'\",:;)]+")
-_NUMBER = re.compile(r"[-+−]?\d[\d.,]*\d(?:e[-+]?\d+)?|[-+−]?\d(?:e[-+]?\d+)?")
+_NUMBER = re.compile(r"[-+−]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)*(?:e[-+]?\d+)?")
+_PROGRESS = re.compile(r"[\w -]+: [\d,]+/[\d,]+, .*/s\b.*")  # a slow machine prints more of it
 _VARIES = re.compile("|".join(each.pattern for each in (_HASH, _PATH, _DURATION, _NUMBER)))
 
 
 def tidy(output: str, places: dict[str, str]) -> list[str]:
-    """Return the lines as a page may show them: without colours, and with folders of the test renamed.
+    """Return the lines as a page may show them: without colours and progress, folders renamed.
 
     Args:
         output: What a block has printed.
@@ -22,6 +23,7 @@ def tidy(output: str, places: dict[str, str]) -> list[str]:
     for path, name in places.items():
         output = output.replace(path, name)
     lines = [line.rpartition("\r")[2].rstrip() for line in output.replace("\r\n", "\n").split("\n")]
+    lines = [line for line in lines if not _PROGRESS.fullmatch(line)]
     while lines and not lines[-1]:
         lines.pop()
     while lines and not lines[0]:

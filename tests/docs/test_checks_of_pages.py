@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from scripts.make_pages import PAGES
 from tests.docs.markdown import ROOT, read_page
 from tests.docs.prose import problems
-from tests.docs.shown import mask, matches, updated
+from tests.docs.shown import mask, matches, tidy, updated
 from tests.docs.stand_in_pip import problem
+
+import headstart
 
 pytestmark = pytest.mark.docs
 
@@ -19,6 +23,23 @@ pytestmark = pytest.mark.docs
 @pytest.mark.parametrize("name", PAGES)
 def test_a_generated_page_is_up_to_date(name: str) -> None:
     assert (ROOT / name).read_text("utf-8") == PAGES[name](), "run: python -m scripts.make_pages"
+
+
+def test_errors_are_found_by_words_that_their_output_has() -> None:
+    page = read_page(ROOT / "docs" / "reference" / "errors.md")
+    titles = [(number, line[4:]) for number, line in page.prose if line.startswith("### ")]
+    assert len(titles) >= 25
+    for number, title in titles:
+        output = next(block.output for block in page.blocks if block.line > number and block.output)
+        pattern = re.escape(title).replace("…", ".*")
+        assert output
+        assert re.search(pattern, output.code), title
+
+
+def test_the_citation_names_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert citation["version"] == headstart.__version__
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
 
 
 @pytest.mark.parametrize(
@@ -35,6 +56,9 @@ def test_a_generated_page_is_up_to_date(name: str) -> None:
         (["one"], ["one", "two"], False),
         (["4,444 photos"], ["12 photos"], True),
         (["12 photos"], ["no photos"], False),
+        (["a.jpg,fur,1,,0,0.1"], ["a.jpg,fur,0.99,,1,-2e-05"], True),
+        (["a.jpg,fur,1,,0"], ["a.jpg,fur,1,0"], False),
+        (["numpy 2.4.6, 1 of 1,234.5"], ["numpy 3.0, 22 of 7"], True),
     ],
 )
 def test_shown_output_may_differ_only_in_numbers_times_hashes_and_paths(
@@ -47,6 +71,11 @@ def test_an_update_keeps_what_is_left_out_and_replaces_numbers() -> None:
     assert updated(["a 1", "...", "z 2"], ["a 5", "b", "z 7"]) == ["a 5", "...", "z 7"]
     assert updated(["a 1"], ["b 2"]) == ["b 2"]
     assert updated(["a 1.5 … (2 s), …"], ["a  0.25 b 3 (45 s), c 6"]) == ["a  0.25 … (45 s), …"]
+
+
+def test_progress_is_left_out_and_folders_are_renamed() -> None:
+    output = "\nPhotos: 109/1,160, 11 images/s, 5 s left\n\x1b[1mRun\x1b[0m: /tmp/x/work/runs\n\n"
+    assert tidy(output, {"/tmp/x": "~"}) == ["Run: ~/work/runs"]
 
 
 def test_widths_of_tables_do_not_matter() -> None:
