@@ -1,5 +1,5 @@
 # `make check` does what .ci/run does, in the environment you have.
-.PHONY: browser check compiler docs format proxy slow
+.PHONY: browser check compiler docs format proxy ray slow
 
 check:
 	ruff check .
@@ -21,6 +21,9 @@ docs:
 
 proxy:
 	pytest -m proxy
+
+ray:
+	pytest -m ray
 
 format:
 	ruff check --fix .

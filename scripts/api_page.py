@@ -26,7 +26,7 @@ def api_page() -> str:
     lines = [
         "# Python",
         "",
-        "Everything in `headstart.__all__`, with `import headstart as hs`. What is promised about these",
+        "Everything in `headstart.__all__`, with `import headstart as hs`. What is promised about these "
         "names is in [compatibility](compatibility.md).",
     ]
     for title, members in (("Functions", functions), ("Classes", classes), ("Errors", errors)):

@@ -21,7 +21,10 @@ SECTIONS = {
     "Coming from": "coming-from",
 }
 # Pages that come first in their section, in this order; the others follow by title.
-FIRST = ["index", "first-model", "study-notes", "cheat-sheet", "commands", "python", "settings", "recipes"]
+FIRST = [
+    *("index", "first-model", "from-study-notes", "fine-tuning", "wrong-photos", "deploy", "own-network"),
+    *("cheat-sheet", "commands", "python-in-short", "python", "settings", "recipes", "recipe-files"),
+]
 _NAVIGATION = "# Written by python -m scripts.make_pages:\n"
 # What the examples of the commands use.
 _FOR_EXAMPLES = """\

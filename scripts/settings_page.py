@@ -16,7 +16,7 @@ def settings_page() -> str:
         "",
         "The settings of a run are keyword arguments of `hs.train`, keys of `config.toml` and, with hyphens,",
         "options of the command. Those of a phase are keys of `[[phases]]` in a recipe file: see",
-        "[recipe files](recipes.md). `--set NAME=VALUE` sets any of them.",
+        "[recipe files](recipe-files.md). `--set NAME=VALUE` sets any of them.",
         "",
         "## Of a run",
         "",

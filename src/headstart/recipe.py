@@ -40,11 +40,15 @@ class Facts:
 
 
 EXACT_LIMIT_BYTES = 1024 * 2**20
-"""If solving a head takes more memory than this, a recipe trains it in steps instead."""
+"""If solving a head takes more memory than this, its rows are in a file. If it takes more even then, a recipe
+trains the head in steps instead."""
+
+SOME_ROWS_BYTES = 384 * 2**20
+"""Memory for the rows that choose the penalty if all rows are more than that."""
 
 
 def solving_bytes(num_rows: int, num_inputs: int, num_classes: int) -> int:
-    """Estimate the memory for solving a linear head: an upper limit in bytes, including the features.
+    """Estimate the memory for solving a linear head in memory: an upper limit in bytes, with the features.
 
     Args:
         num_rows: N, number of photos × views.
@@ -63,9 +67,27 @@ def solving_bytes(num_rows: int, num_inputs: int, num_classes: int) -> int:
     return features + max(5 * vectors, rotated + vectors + folds + answers + solving)
 
 
+def solving_bytes_from_file(num_rows: int, num_inputs: int, num_classes: int) -> int:
+    """Estimate the memory for solving a linear head whose rows are in a file: see ``solving_bytes``."""
+    vectors = 8 * num_inputs * num_inputs
+    head = 8 * (num_inputs + 1) * num_classes
+    places = 8 * 20 * num_rows  # while folds are dealt; a quarter of it afterwards
+    answers = 6 * 4 * num_rows * num_classes  # out of fold and of all rows, with copies in several orders
+    solving = max(2 * head * 3, min(SOME_ROWS_BYTES, 2 * head * 10)) + 12 * head + 2**26
+    later = places // 4 + SOME_ROWS_BYTES + vectors + 15 * head // 2 + answers + solving
+    return max(5 * vectors, places, later)
+
+
+def has_rows_in_file(num_rows: int, num_inputs: int, num_classes: int) -> bool:
+    """Return whether a head is solved from a file: arguments are those of ``solving_bytes``."""
+    return num_rows >= num_inputs and solving_bytes(num_rows, num_inputs, num_classes) > EXACT_LIMIT_BYTES
+
+
 def can_be_solved(num_rows: int, num_inputs: int, num_classes: int) -> bool:
-    """Return whether a linear head is solved at once: arguments are those of ``solving_bytes``."""
-    return solving_bytes(num_rows, num_inputs, num_classes) <= EXACT_LIMIT_BYTES
+    """Return whether recipes solve a linear head: arguments are those of ``solving_bytes``."""
+    shape = num_rows, num_inputs, num_classes
+    estimate = solving_bytes_from_file if has_rows_in_file(*shape) else solving_bytes
+    return estimate(*shape) <= EXACT_LIMIT_BYTES
 
 
 def last_stage_alone(num_bytes: int) -> str:

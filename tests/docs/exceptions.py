@@ -25,8 +25,8 @@ class NotRun:
     needs: str
 
 
-_LANGUAGES, _BROWSER, _SERVING = (
-    f"docs/how-to/{name}.md" for name in ("other-languages", "browser", "serving")
+_LANGUAGES, _BROWSER, _CONTAINER = (
+    f"docs/{name}.md" for name in ("reference/other-languages", "how-to/browser", "how-to/container")
 )
 NOT_RUN = [
     NotRun(
@@ -35,13 +35,10 @@ NOT_RUN = [
         "internet",
         "installs everything and runs the tests; .ci/run runs this line",
     ),
-    NotRun("README.md", "const model = await", "internet", "onnxruntime-web of npm; -m browser runs it"),
     NotRun(_BROWSER, "headstart export", "internet", "onnxruntime-web of npm; -m browser runs it"),
-    NotRun(_BROWSER, "<input", "internet", "onnxruntime-web of npm; -m browser runs it"),
     NotRun(_LANGUAGES, "import cv2", "a peer's own code", "OpenCV; see docs/measurements.md"),
     NotRun(_LANGUAGES, "OrtEnvironment", "a peer's own code", "ONNX Runtime for Java, from Maven"),
     NotRun(_LANGUAGES, "Ort::Env", "a peer's own code", "ONNX Runtime for C++, which is not on PyPI"),
     NotRun(_LANGUAGES, "using var", "a peer's own code", "ONNX Runtime for .NET, from NuGet"),
-    NotRun(_SERVING, 'curl -H "Authorization', "second machine", "the service that the block above starts"),
-    NotRun(_SERVING, "docker build", "container engine", "hadolint and a test check the Dockerfile"),
+    NotRun(_CONTAINER, "docker build", "container engine", "hadolint and a test check the Dockerfile"),
 ]

@@ -1,4 +1,4 @@
-"""docs/how-to/serving.md lists what there is, and /openapi.json says what is true."""
+"""docs/reference/serving.md lists what there is, and /openapi.json says what is true."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from headstart.serving.serve import serve
 from headstart.serving.settings import ServeSettings
 from serving_calls import call, jpeg, open_service, predict
 
-PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "serving.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "serving.md").read_text("utf-8")
 
 
 def test_the_page_lists_every_error_and_metric(service: Service) -> None:
@@ -79,7 +79,8 @@ def test_openapi_describes_the_answers_and_every_status(model: Path) -> None:
     schema = resolved(operation["responses"]["200"]["content"]["application/json"]["schema"], description)
     assert answer.keys() == schema["properties"].keys()
     photo = description["components"]["schemas"]["PhotoAnswer"]
-    assert set(photo["required"]) == set(answer["predictions"][0]) == set(photo["properties"]) - {"heat_map"}
+    on_request = {"heat_map", "similar"}
+    assert set(photo["required"]) == set(answer["predictions"][0]) == set(photo["properties"]) - on_request
     error = resolved(operation["responses"]["422"]["content"]["application/json"]["schema"], description)
     assert error["properties"].keys() == json.loads(predict(service, b"").text).keys()
     listed = call(service, "GET", "/v1/models", headers=bearer).json()["models"][0]

@@ -35,7 +35,9 @@ _Queue = Annotated[
 ]
 _MaxPhotos = Annotated[int, typer.Option(metavar="NUMBER", help="Most photos of a request.")]
 _MaxMb = Annotated[int, typer.Option(metavar="MB", help="Largest body of a request.")]
-_MaxMegapixels = Annotated[int, typer.Option(metavar="NUMBER", help="Largest photo.")]
+_MaxMegapixels = Annotated[
+    int, typer.Option(metavar="NUMBER", help="Largest JPEG; photos in other formats may have half as many.")
+]
 _MaxSeconds = Annotated[
     int, typer.Option(metavar="SECONDS", help="Most time for the body of a request to arrive.")
 ]
@@ -63,6 +65,14 @@ _RootPath = Annotated[
         show_default=False,
     ),
 ]
+_Similar = Annotated[
+    bool,
+    typer.Option(
+        "--similar",
+        help="Let clients see the training photos that are most similar to a photo: names, classes and small "
+        "pictures, which may be private. The run folder and its photos must be on this machine.",
+    ),
+]
 
 
 def serve(
@@ -79,6 +89,7 @@ def serve(
     allow_host: _AllowHost = None,
     allow_origin: _AllowOrigin = None,
     root_path: _RootPath = "",
+    similar: _Similar = False,
 ) -> None:
     """Serve models over HTTP. Stop with Ctrl+C or SIGTERM; requests that have begun are answered.
 
@@ -102,4 +113,5 @@ def serve(
         allow_hosts=tuple(allow_host or ()),
         allow_origins=tuple(allow_origin or ()),
         root_path=root_path,
+        similar=similar,
     )

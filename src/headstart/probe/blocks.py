@@ -102,7 +102,7 @@ def choose_blocks(
     if targets.ndim == 1:
         targets = np.eye(int(targets.max()) + 1, dtype=np.float32)[targets]
     choices = range(len(blocks) - min_blocks, -1, -1)  # first block of each, the simplest choice first
-    rows = _some_rows(targets, units)
+    rows = some_rows(labels, units)
     units = np.unique(units[rows], return_inverse=True)[1]
     is_compared = np.ones(len(rows), bool)
     if labels.ndim == 1:
@@ -161,11 +161,21 @@ def _scaled(features: np.ndarray, block: Block) -> np.ndarray:
     return np.asarray(centred * np.float32(_scale_of(features, block)))
 
 
-def _some_rows(targets: np.ndarray, units: np.ndarray) -> np.ndarray:
-    """Return rows, ascending: all of them, or as many as are affordable, of all targets and units alike."""
+def some_rows(targets: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """Return the rows that choose the blocks: all, or an affordable number, of all targets and units alike.
+
+    Args:
+        targets: As for ``choose_blocks``.
+        units: Likewise.
+
+    Returns:
+        Their numbers, ascending.
+    """
     if len(units) <= _MOST_ROWS:
         return np.arange(len(units))
-    order = np.lexsort((units, targets.argmax(1) if targets.shape[1] > 1 else targets[:, 0]))
+    if targets.ndim == 2:
+        targets = targets.argmax(1) if targets.shape[1] > 1 else targets[:, 0]
+    order = np.lexsort((units, targets))
     return np.sort(order[np.linspace(0, len(order) - 1, _MOST_ROWS).astype(int)])
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
 from headstart.probe.fit import FINAL, ROUGH, Accuracy, fit, outputs_of
 from headstart.probe.losses import Loss
-from headstart.probe.rotate import blocks
+from headstart.probe.rotate import Rows, blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class RowsByFold:
         threads: Thread pool that solves them.
     """
 
-    x: np.ndarray
+    x: Rows
     targets: np.ndarray
     edges: Sequence[int]
     is_scored: np.ndarray
@@ -48,6 +48,27 @@ class RowsByFold:
     def num_folds(self) -> int:
         """F, number of folds."""
         return len(self.edges) - 1
+
+    def some(
+        self, num_bytes: int, is_scored: Callable[[np.ndarray, Sequence[int]], np.ndarray]
+    ) -> RowsByFold:
+        """Return as many rows of each fold as fit into memory, chosen at random but always the same.
+
+        Args:
+            num_bytes: Memory for ``x``. If it holds all rows, the result is this object.
+            is_scored: Function of targets and edges that returns the attribute of that name.
+        """
+        if self.x.nbytes <= num_bytes:
+            return self
+        share, generator = num_bytes / self.x.nbytes, np.random.default_rng(0)
+        of_folds = [
+            first + np.sort(generator.permutation(last - first)[: max(int(share * (last - first)), 1)])
+            for first, last in pairwise(self.edges)
+        ]
+        rows, edges = np.concatenate(of_folds), np.cumsum([0, *map(len, of_folds)]).tolist()
+        targets = self.targets[rows]
+        x = self.x[rows]
+        return replace(self, x=x, targets=targets, edges=edges, is_scored=is_scored(targets, edges))
 
     def fit_folds(
         self, starts: Sequence[np.ndarray], penalty: np.ndarray, accuracy: Accuracy

@@ -8,9 +8,10 @@ from typing import Final
 
 import numpy as np
 
+from headstart import recipe
 from headstart.probe.lbfgs import minimise
 from headstart.probe.losses import Loss
-from headstart.probe.rotate import Precision, blocks
+from headstart.probe.rotate import Precision, Rows, blocks
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ FINAL: Final = Accuracy(300, 1e-9, 1e-6, np.float64)
 
 
 def fit(
-    x: np.ndarray,
+    x: Rows,
     targets: np.ndarray,
     parts: Sequence[slice],
     start: np.ndarray,
@@ -65,9 +66,7 @@ def fit(
         (R + 1, K) float64: weights and, in the last row, biases, which are not penalised.
     """
     n, shape, dtype = sum(part.stop - part.start for part in parts), start.shape, accuracy.dtype
-    of_blocks = list(blocks(parts, sum(shape), x.size))
-    # Rows in x's own precision are not copied, so that a block needs memory for its outputs alone.
-    of_objective = list(blocks(parts, shape[1], x.size)) if x.dtype == dtype else of_blocks
+    of_blocks, of_objective = _blocks(x, parts, shape, dtype)
     constant = loss.constant(np.concatenate([targets[part] for part in parts]), shape[1])
     start = _with_constants(start, constant)
     precondition = _preconditioner(x, of_blocks, start, penalty, loss, n, dtype)
@@ -101,6 +100,20 @@ def fit(
     return np.asarray(z.reshape(shape) * precondition)
 
 
+def _blocks(
+    x: Rows, parts: Sequence[slice], shape: tuple[int, ...], dtype: Precision
+) -> tuple[list[slice], list[slice]]:
+    """Return the blocks of rows for second derivatives, and those for the objective.
+
+    Few rows in x's own precision are not copied, so that a block of the objective needs memory for its
+    outputs alone. Many may be in a file; they have the same blocks in memory, because the last bits depend on
+    these.
+    """
+    narrow = list(blocks(parts, sum(shape), x.size))
+    has_few_rows = x.nbytes <= recipe.SOME_ROWS_BYTES and x.dtype == dtype
+    return narrow, list(blocks(parts, shape[1], x.size)) if has_few_rows else narrow
+
+
 def _with_constants(start: np.ndarray, constant: np.ndarray) -> np.ndarray:
     """Return a start in which each output with a constant target (not NaN) predicts that constant."""
     is_constant = ~np.isnan(constant)
@@ -112,7 +125,7 @@ def _with_constants(start: np.ndarray, constant: np.ndarray) -> np.ndarray:
 
 
 def _preconditioner(
-    x: np.ndarray,
+    x: Rows,
     of_blocks: Sequence[slice],
     head: np.ndarray,
     penalty: np.ndarray,

@@ -32,25 +32,26 @@ def deal_folds(strata: np.ndarray, units: np.ndarray, num_folds: int = NUM_FOLDS
     rows, of_row = np.nonzero(strata) if strata.ndim == 2 else (np.arange(len(strata)), strata)
     sizes, stratum_sizes = np.bincount(unit_of_row), np.bincount(of_row)
     pairs, counts = np.unique(np.stack([unit_of_row[rows], of_row], 1), axis=0, return_counts=True)
-    strata_of: list[list[tuple[int, int]]] = [[] for _ in names]
     rarest = np.full(len(names), len(strata))
-    for (unit, stratum), number in zip(pairs.tolist(), counts.tolist(), strict=True):
-        strata_of[unit].append((stratum, number))
-        if strata.ndim == 2:  # where there is one, the order of strata makes no difference
-            rarest[unit] = min(rarest[unit], stratum_sizes[stratum])
-    in_fold = np.zeros((num_folds, len(stratum_sizes)), int).tolist()
+    if strata.ndim == 2:  # where there is one, the order of strata makes no difference
+        np.minimum.at(rarest, pairs[:, 0], stratum_sizes[pairs[:, 1]])
+    ends = np.searchsorted(pairs[:, 0], np.arange(len(names) + 1))  # of the pairs of each unit
+    of_strata: list[int] = stratum_sizes.tolist()
+    in_fold = np.zeros((num_folds, len(of_strata)), int).tolist()
     totals = [0] * num_folds
     fold_of = np.empty(len(names), int)
-    for unit in np.lexsort((rarest, -sizes)).tolist():
+    for unit in np.lexsort((rarest, -sizes)):
+        own = slice(ends[unit], ends[unit + 1])
+        strata_of = [*zip(pairs[own, 1].tolist(), counts[own].tolist(), strict=True)]
         # What the squares of the counts grow by, relative to each stratum's size: a rare one counts as much.
         costs = [
-            (sum(num * counts[stratum] / stratum_sizes[stratum] for stratum, num in strata_of[unit]), total)
-            for counts, total in zip(in_fold, totals, strict=True)
+            (sum(num * of_fold[stratum] / of_strata[stratum] for stratum, num in strata_of), total)
+            for of_fold, total in zip(in_fold, totals, strict=True)
         ]
         fold = min(range(num_folds), key=costs.__getitem__)
         fold_of[unit] = fold
         totals[fold] += int(sizes[unit])
-        for stratum, num in strata_of[unit]:
+        for stratum, num in strata_of:
             in_fold[fold][stratum] += num
     return fold_of[unit_of_row]
 

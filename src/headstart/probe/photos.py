@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,9 @@ from headstart.data.split import unit_names
 from headstart.data.targets import Targets
 from headstart.errors import TrainingError
 from headstart.probe.adjust import Adjustment, choose_adjustment
-from headstart.probe.blocks import Block, Reading, choose_blocks
+from headstart.probe.blocks import Block, Reading
+from headstart.probe.inputs import RowsOf, read_inputs
+from headstart.probe.rotate import blocks as blocks_of_rows
 from headstart.probe.solve import SolvedHead, solve_head
 from headstart.recipe import solving_bytes
 from headstart.records import Record
@@ -66,12 +68,13 @@ class SolvedPhotos:
 def solve_photos(
     photos: Sequence[Record],
     views: Sequence[int],
-    rows: Callable[[Iterable[tuple[Record, int]]], Iterator[np.ndarray]],
+    rows: RowsOf,
     blocks: Sequence[Block],
     targets: Targets,
     *,
     min_blocks: int = 1,
     select: str = "",
+    say: Callable[[str], object] = lambda _: None,
 ) -> SolvedPhotos:
     """Solve a head on all views of the training photos.
 
@@ -85,9 +88,11 @@ def solve_photos(
         targets: Targets of the photos.
         min_blocks: Smallest number of blocks that the head may read.
         select: Score for which the logits of classes are adjusted: see ``adjust.choose_adjustment``.
+        say: Called with a sentence for the user if the features are too large for memory.
 
     Raises:
-        TrainingError: The memory does not suffice, or the features are too large for any solution.
+        TrainingError: The memory or the disk space does not suffice, or the features are too large for any
+            solution.
         DataError: The features of some photos are not finite.
     """
     task = tasks.of(targets.task)
@@ -97,14 +102,9 @@ def solve_photos(
     of_photos = np.stack([targets.row(photo) for photo in photos])
     num_rows, index = len(photos) * len(views), np.tile(np.arange(len(photos)), len(views))
     try:
-        inputs = np.empty((num_rows, blocks[-1].last), np.float32)  # filled in place: one copy
-        for place, row in enumerate(rows((photo, view) for view in views for photo in photos)):
-            inputs[place] = row
-        reading = choose_blocks(inputs[: len(photos)], blocks, of_photos, units, min_blocks)
-        if reading.first:
-            inputs = np.ascontiguousarray(inputs[:, reading.first :])
-        if reading.scale is not None:
-            inputs *= reading.scale
+        inputs, reading = read_inputs(
+            photos, views, rows, blocks, of_photos, units, min_blocks, targets.num_outputs, say
+        )
         solved = solve_head(
             inputs,
             of_photos[index],
@@ -116,7 +116,9 @@ def solve_photos(
     except MemoryError as error:
         raise _out_of_memory(num_rows, blocks, targets.num_outputs) from error
     solved, adjustment = _adjusted(solved, of_photos[index], select)
-    outputs = inputs @ solved.weight.T + solved.bias
+    outputs = np.empty((num_rows, targets.num_outputs), np.float32)
+    for part in blocks_of_rows([slice(0, num_rows)], inputs.shape[1], inputs.size):
+        outputs[part] = inputs[part] @ solved.weight.T + solved.bias
     if reading.scale is not None:  # so that the head takes features as they are
         solved = replace(solved, weight=solved.weight * reading.scale)
     return SolvedPhotos(solved, reading, _out_of_fold(solved, len(photos)), outputs, adjustment)

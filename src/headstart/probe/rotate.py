@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeGuard
 
 import numpy as np
 
 from headstart.errors import TrainingError
+from headstart.probe.file_rows import FileRows
 
 Precision: TypeAlias = type[np.float32] | type[np.float64]
+
+Rows: TypeAlias = np.ndarray | FileRows
+"""(N, D) float32, read in blocks of rows."""
 
 _BLOCK_NUMBERS: Final = (2**16, 2**20)  # least and most; rows are taken in blocks, so that copies are small
 
@@ -30,7 +34,7 @@ class WayBack:
     weights: Callable[[np.ndarray], np.ndarray]
 
 
-def rotate(features: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, WayBack]:
+def rotate(features: Rows, order: np.ndarray) -> tuple[Rows, WayBack]:
     """Centre features, scale them to a mean variance of one, and rotate them to their principal axes.
 
     The features are processed block by block, without a centred copy.
@@ -40,21 +44,28 @@ def rotate(features: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, WayBack
         order: (N,), the order of the rows in the result.
 
     Returns:
-        The rotated features, (N, R) float32, R at most min(N, D), and the way back.
+        The rotated features, (N, R) float32, in a file if the features are, R at most min(N, D); and the way
+        back.
 
     Raises:
         TrainingError: The features are not finite.
     """
-    mean = features.mean(0, dtype=np.float64)
+    n, d = features.shape
+    mean = np.zeros(d)
+    for part in blocks([slice(0, n)], d, features.size):
+        mean += features[part].sum(0, dtype=np.float64)
+    mean /= n
     if not np.isfinite(mean).all():
         raise TrainingError(
             f"{np.sum(~np.isfinite(mean))} of {len(mean)} features are not finite (NaN or infinite)."
         )
-    n, d = features.shape
-    is_wide = n < d
     values, vectors, scale = _principal(features, mean)
-    x = np.empty((n, len(values)), np.float32)
-    if is_wide:  # the axes are centred.T @ vectors / lengths, and nobody needs them
+    if isinstance(features, FileRows):
+        x: Rows = features.empty((n, len(values)))
+    else:
+        x = np.empty((n, len(values)), np.float32)
+    if _is_wide(features):
+        # The axes are centred.T @ vectors / lengths, and nobody needs them.
         lengths = np.sqrt(values)
         for part in blocks([slice(0, n)], len(values), x.size):
             x[part] = vectors[order[part]] * (lengths * scale)
@@ -68,22 +79,28 @@ def rotate(features: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, WayBack
 
         return x, WayBack(mean, to_wide)
     for part in blocks([slice(0, n)], d, features.size):
-        np.multiply((features[order[part]] - mean) @ vectors, scale, out=x[part], casting="same_kind")
+        x[part] = (features[order[part]] - mean) @ vectors * scale
     return x, WayBack(mean, lambda w: vectors @ (w * scale))
 
 
-def _principal(features: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Decompose the Gram matrix (N, N) of the centred features, or their scatter matrix (D, D), if smaller.
+def _is_wide(features: Rows) -> TypeGuard[np.ndarray]:
+    """Return whether there are more columns than rows; columns of a file cannot be read."""
+    return isinstance(features, np.ndarray) and features.shape[0] < features.shape[1]
+
+
+def _principal(features: Rows, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Decompose the Gram matrix (N, N) of wide centred features, or the scatter matrix (D, D) of others.
 
     Returns:
-        The significant eigenvalues (R,), their eigenvectors (min(N, D), R), and the factor that scales the
+        The significant eigenvalues (R,), their eigenvectors (N or D, R), and the factor that scales the
         features to a mean variance of one.
     """
     n, d = features.shape
-    products = np.zeros((min(n, d),) * 2)
+    long, short = (d, n) if _is_wide(features) else (n, d)
+    products = np.zeros((short, short))
     of_block = np.empty_like(products)
-    for part in blocks([slice(0, max(n, d))], min(n, d), features.size):
-        centred = (features[:, part] - mean[part]).T if n < d else features[part] - mean
+    for part in blocks([slice(0, long)], short, features.size):
+        centred = (features[:, part] - mean[part]).T if _is_wide(features) else features[part] - mean
         products += np.matmul(centred.T, centred, out=of_block)
     del of_block
     scale = 1 / np.sqrt(np.trace(products) / (n * d) + 1e-12)

@@ -8,6 +8,8 @@ the training photos chooses it, so that the validation photos remain unseen.
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,13 +17,14 @@ from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 
+from headstart import recipe
 from headstart.blas import one_blas_thread
 from headstart.cores import num_cores
 from headstart.probe.cross_validate import RowsByFold, choose_penalties
 from headstart.probe.fit import FINE
 from headstart.probe.folds import NUM_FOLDS, deal_folds, strata_of_labels, strata_of_numbers
 from headstart.probe.losses import BinaryCrossEntropy, CrossEntropy, Loss, SquaredError
-from headstart.probe.rotate import rotate
+from headstart.probe.rotate import Rows, rotate
 
 Kind: TypeAlias = Literal["classes", "labels", "numbers"]
 
@@ -93,7 +96,7 @@ class SolvedHead:
 
 
 def solve_head(
-    features: np.ndarray,
+    features: Rows,
     targets: np.ndarray,
     units: np.ndarray,
     kind: Kind,
@@ -108,7 +111,9 @@ def solve_head(
     twenty rows per output; ``recipe.solving_bytes`` estimates it for any shape.
 
     Args:
-        features: (N, D) float32, one row per photo and view; not changed.
+        features: (N, D) float32, one row per photo and view; not changed. They may be in a file; the
+            rows that are solved on are then in another one in the same folder. If N ≥ D, the result is the
+            same.
         targets: By ``kind``. Classes: (N,) class indices. Labels: (N, K) of 0 and 1. Numbers: (N, K),
             standardised.
         units: (N,) ints; rows of the same unit stay in one fold: views of a photo, identical photos, a group.
@@ -127,7 +132,7 @@ def solve_head(
 
 
 def _solve(
-    features: np.ndarray,
+    features: Rows,
     targets: np.ndarray,
     units: np.ndarray,
     kind: Kind,
@@ -158,7 +163,9 @@ def _solve(
     answers = cv_loss = cv_headline = None
     if num_folds > 1:
         strengths = STRENGTHS if kind == "classes" else (*STRONGER, *STRENGTHS)
-        penalty, heads = choose_penalties(rows, strengths, _OF_SINGLES if kind == "classes" else STRENGTHS[0])
+        some = rows.some(recipe.SOME_ROWS_BYTES, functools.partial(_is_scored, kind=kind))
+        penalty, heads = choose_penalties(some, strengths, _OF_SINGLES if kind == "classes" else STRENGTHS[0])
+        del some
         heads = rows.fit_folds(heads, penalty, FINE)
         start, answers = np.mean(heads, 0), rows.left_out(heads)
         del heads
@@ -213,7 +220,7 @@ def _strata(targets: np.ndarray, units: np.ndarray, kind: Kind) -> np.ndarray:
             return strata_of_numbers(targets, len(np.unique(units)))
 
 
-def _is_scored(targets: np.ndarray, edges: list[int], kind: Kind) -> np.ndarray:
+def _is_scored(targets: np.ndarray, edges: Sequence[int], kind: Kind) -> np.ndarray:
     """Return which rows are used to choose the penalty, (N,) bool.
 
     A class that occurs in only one fold cannot be predicted there, so its rows are left out.
@@ -228,13 +235,13 @@ def _is_scored(targets: np.ndarray, edges: list[int], kind: Kind) -> np.ndarray:
     return found
 
 
-def _affordable(x: np.ndarray, num_outputs: int, num_threads: int) -> tuple[int, int]:
+def _affordable(x: Rows, num_outputs: int, num_threads: int) -> tuple[int, int]:
     """Return the number of L-BFGS pairs, by the size of the features, and the number of folds at once.
 
     Only the former changes bits, so it does not depend on the number of threads.
     """
     num_bytes = 8 * (x.shape[1] + 1) * num_outputs  # of one vector
-    allowed = max(x.nbytes // 2, 2**21)
+    allowed = min(max(x.nbytes // 2, 2**21), recipe.SOME_ROWS_BYTES // 2)
     num_pairs = min(max(allowed // (2 * num_bytes), 3), _MOST_PAIRS)
     num_at_once = 2 * allowed // ((2 * num_pairs + 20) * num_bytes)
     return num_pairs, min(max(num_at_once, 1), num_threads, NUM_FOLDS)

@@ -7,16 +7,15 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from headstart.errors import ImageError
-from headstart.images.decode import image_size
 from headstart.serving.models import Served
+from headstart.serving.pixels import refuse_slow_photo
 from headstart.serving.problems import Problem
 from headstart.tasks.heat_map import HeatMap
 from headstart.tasks.prediction import Prediction
 
 NOT_SERVED = ("path", "error", "similar")
-"""Keys of ``Prediction.to_dict`` that are not in answers: paths belong to clients, and training photos may be
-private.
+"""Keys of ``Prediction.to_dict`` that are not in answers as they are: paths belong to clients, and those
+of training photos may say too much.
 """
 
 
@@ -41,12 +40,14 @@ class Wanted:
         served: The model.
         top_k: Number of most probable classes; None for all.
         heat_map: Whether answers have heat maps.
-        max_pixels: Largest photo.
+        similar: Number of similar training photos; None for none.
+        max_pixels: Largest JPEG.
     """
 
     served: Served
     top_k: int | None
     heat_map: bool
+    similar: int | None
     max_pixels: int
 
 
@@ -56,16 +57,7 @@ def predict_upload(upload: Upload, wanted: Wanted) -> Prediction:
     Raises:
         Problem: The photo cannot be read, or has too many pixels.
     """
-    try:
-        width, height = image_size(upload.content)
-    except ImageError:
-        width = height = 0  # predicting it gives the reason
-    if width * height > wanted.max_pixels:
-        raise Problem(
-            "too_many_pixels",
-            f"The photo has {width * height / 1e6:,.1f} megapixels; up to {wanted.max_pixels / 1e6:,.0f} are "
-            f"allowed. Send it smaller.",
-        )
+    refuse_slow_photo(upload.content, wanted.max_pixels)
     (prediction,) = wanted.served.predictor.predict_iter(
         [upload.content], top_k=wanted.top_k, explain=wanted.heat_map, workers=0
     )
@@ -74,12 +66,13 @@ def predict_upload(upload: Upload, wanted: Wanted) -> Prediction:
     return prediction
 
 
-def entry(upload: Upload, prediction: Prediction, begun: float) -> bytes:
+def entry(upload: Upload, prediction: Prediction, wanted: Wanted, begun: float) -> bytes:
     """Return the answer for a photo as JSON.
 
     Args:
         upload: The photo.
         prediction: Its prediction.
+        wanted: What the request asks for.
         begun: When a thread began with it, by ``time.perf_counter``.
 
     Raises:
@@ -89,6 +82,8 @@ def entry(upload: Upload, prediction: Prediction, begun: float) -> bytes:
     found |= {name: value for name, value in prediction.to_dict().items() if name not in NOT_SERVED}
     if prediction.heat_map is not None:
         found["heat_map"] = _heat_map(prediction.heat_map)
+    if wanted.similar is not None and wanted.served.similar is not None:
+        found["similar"] = wanted.served.similar.of(upload.content, wanted.similar)
     found["milliseconds"] = round((time.perf_counter() - begun) * 1000, 2)
     return json.dumps(found, allow_nan=False).encode()
 

@@ -149,6 +149,7 @@ class GroundFloor:
                 self._targets,
                 min_blocks=2 if self.config.head == "stages" else 1,
                 select=self.config.select,
+                say=self._watchers.say,
             )
         self._watchers.head_solved(self._solved.summary())
         if self._solved.adjustment:

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from headstart import recipe, tasks
+from headstart.cluster.passes import refuse_steps
 from headstart.config import RECIPES, PhaseConfig, TrainConfig, file_is_not_trained
 from headstart.data.sources.source import read_source
 from headstart.data.split import likely_counts
@@ -111,6 +112,7 @@ def prepare(
     """
     if config.backbone_is_file:
         raise ConfigError([file_is_not_trained(config.backbone)])
+    refuse_steps(config.ray)
     listing = pooled(read_source(config.data, config.val_folder, **config.source_options), config)
     num_train, num_val, _ = likely_counts(listing.candidates, config.val_fraction, config.test)
     backbone = resolve(config.backbone)
@@ -134,7 +136,8 @@ def prepare(
         check_tensors(network)
         network.to(accelerator.device)
         network.eval()  # nothing that runs before training may teach the norms anything
-    watchers.say(f"Backbone {backbone.full_name}, weights: {weights}")
+    name, own = backbone.full_name, weights.kind == "own network"
+    watchers.say(f"Your own network, photos as for {name}" if own else f"Backbone {name}, weights: {weights}")
     if weights.licence_warning:
         watchers.say(weights.licence_warning)
     solvable = head_inputs(network) if tasks.of(listing.task).solver else None
@@ -160,7 +163,7 @@ def prepare(
         targets,
         accelerator,
         watchers.say,
-        Room(watchers.say, is_limited=config.features != "store"),
+        Room(watchers.say, is_limited=config.features != "store", shared=config.store),
     )
     new = new_norms(network, weights.kind)
     return Setup(

@@ -206,7 +206,9 @@ class UpperFloor:
         for epoch in run.progress.remaining_epochs(self.config):
             begun = time.monotonic()
             with interrupt.released():  # it is done again in seconds, so there is nothing to save
-                solved = fit_head(suffix, features, splits.train, setup.targets, self.config)
+                solved = fit_head(
+                    suffix, features, splits.train, setup.targets, self.config, self._watchers.say
+                )
                 of_epoch = batches.epoch(view=features.view(epoch))
                 scores = evaluate(suffix, of_epoch, criterion, accelerator)
                 train_scores = {name: scores[name] for name in ("loss", criterion.headline)}

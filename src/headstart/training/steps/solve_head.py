@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeGuard
 
 import torch
@@ -19,7 +19,7 @@ from headstart.model.stages import cut
 from headstart.model.stages_head import StagesHead
 from headstart.probe.blocks import Block
 from headstart.probe.photos import OutOfFold, SolvedPhotos, solve_photos
-from headstart.recipe import can_be_solved
+from headstart.recipe import can_be_solved, has_rows_in_file
 from headstart.records import Record
 from headstart.training.steps.features import PhaseFeatures
 
@@ -109,6 +109,7 @@ def fit_head(
     photos: Sequence[Record],
     targets: Targets,
     config: TrainConfig,
+    say: Callable[[str], object] = lambda _: None,
 ) -> SolvedPhotos:
     """Solve the linear head of a phase on all its views, and load the solution into the network.
 
@@ -119,6 +120,7 @@ def fit_head(
         targets: Targets of the photos.
         config: Says what the head may read, and by which score its logits are adjusted: not if later phases
             train them.
+        say: See ``solve_photos``.
 
     Returns:
         The head, what it reads, and its out-of-fold outputs: see ``probe.photos.solve_photos``.
@@ -137,6 +139,7 @@ def fit_head(
         targets,
         min_blocks=_least_blocks(config),
         select=config.select if all(phase.optimizer == "exact" for phase in config.phases) else "",
+        say=say,
     )
     head, bias = solved.head, torch.from_numpy(solved.head.bias)
     with torch.no_grad():
@@ -181,7 +184,8 @@ def answers_out_of_fold(
     layer = linear_head(suffix)
     if layer is None or tasks.of(targets.task).solver is None or features.augmentation is not None:
         return None
-    if not can_be_solved(len(photos), layer.in_features, layer.out_features):
+    shape = len(photos), layer.in_features, layer.out_features
+    if not can_be_solved(*shape) or has_rows_in_file(*shape):  # which would take longer than the steps
         return None
     blocks, least = _blocks(suffix, layer), _least_blocks(config)
     return solve_photos(photos, features.views, features.rows, blocks, targets, min_blocks=least).out_of_fold
