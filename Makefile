@@ -1,5 +1,5 @@
 # `make check` does what .ci/run does, in the environment you have.
-.PHONY: browser check compiler format proxy slow
+.PHONY: browser check compiler docs format proxy ray slow
 
 check:
 	ruff check .
@@ -16,8 +16,14 @@ browser:
 compiler:
 	pytest -m compiler
 
+docs:
+	pytest -m docs -n auto --dist load
+
 proxy:
 	pytest -m proxy
+
+ray:
+	pytest -m ray
 
 format:
 	ruff check --fix .

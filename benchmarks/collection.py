@@ -10,6 +10,7 @@ The table shows the peak of memory and the time, and how both grow.
 
 from __future__ import annotations
 
+import argparse
 import io
 import resource
 import subprocess
@@ -134,7 +135,14 @@ def main(root: Path, forms: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--read"]:
-        read(sys.argv[2])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("forms", nargs="*", metavar="FORM", help=f"one or more of {', '.join(FORMS)}")
+    parser.add_argument("--read", action="store_true", help=argparse.SUPPRESS)  # in a process of its own
+    given = parser.parse_args()
+    if given.read:
+        read(str(given.folder))
     else:
-        main(Path(sys.argv[1]), sys.argv[2:])
+        main(given.folder, given.forms)

@@ -5,7 +5,8 @@
 
 FOLDER holds data sets: folders of class folders, or folders with a table.csv. Each run is a process and a row
 of the CSV, written when it is done. The command continues where it stopped. A failed run is a row with its
-reason; delete the row to repeat it. Folds and answers are kept beside the CSV.
+reason; delete the row to repeat it. Folds and answers are kept beside the CSV. With --ray, the runs are
+tasks of a Ray cluster, as many side by side as it has room for; its nodes must share the folders.
 
 The recipe "fastai" is its ``fine_tune`` with three frozen epochs and two others, for backbones of
 torchvision; it needs ``pip install fastai``.
@@ -23,6 +24,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -31,6 +33,8 @@ import numpy as np
 from benchmarks.folds import write_tables
 from headstart.answers.file import read_answers, write_answers
 from headstart.answers.intervals import Interval, of_mean, of_paired_proportions, wilson
+from headstart.cluster.connection import connected
+from headstart.cluster.tasks import in_tasks
 from headstart.errors import HeadstartError
 
 FASTAI = "fastai"
@@ -92,15 +96,16 @@ def run_all(told: argparse.Namespace) -> None:
     if not told.out.exists():
         told.out.write_text(",".join(FIELDS) + "\r\n")
     done = {tuple(row[key] for key in KEYS) for row in read_rows(told.out)}
+    waiting: list[tuple[dict[str, str], Path]] = []
 
     def add(names: Sequence[str], table: Path | None = None, error: str = "") -> None:
         if tuple(names) in done:
             return
         row = dict(zip(KEYS, names, strict=True))
-        row |= train(table, row, told.out) if table else {"error": error}
-        with open(told.out, "a", encoding="utf-8", newline="") as file:
-            csv.DictWriter(file, FIELDS, restval="").writerow(row)
-        print(", ".join(row.values()), file=sys.stderr, flush=True)
+        if table and told.ray:
+            waiting.append((row, table))
+        else:
+            write(told.out, row | (train(table, row, told.out) if table else {"error": error}))
 
     for data in sorted(path for path in told.data.absolute().iterdir() if path.is_dir()):
         if told.only and data.name not in told.only:
@@ -115,6 +120,24 @@ def run_all(told: argparse.Namespace) -> None:
                 print(f"{FASTAI}: the default backbone is not torchvision's: left out", file=sys.stderr)
                 continue
             add([data.name, *names, table.stem], table)
+    if waiting:
+        run_on_ray(told.ray, waiting, told.out)
+
+
+def write(out: Path, row: dict[str, str]) -> None:
+    """Add a row to the CSV."""
+    with open(out, "a", encoding="utf-8", newline="") as file:
+        csv.DictWriter(file, FIELDS, restval="").writerow(row)
+    print(", ".join(row.values()), file=sys.stderr, flush=True)
+
+
+def run_on_ray(address: str, waiting: Sequence[tuple[dict[str, str], Path]], out: Path) -> None:
+    """Make the runs in tasks of a Ray cluster, whose nodes share the folder of the CSV."""
+    with connected(address):
+        calls = [partial(train, table.absolute(), row, out.absolute()) for row, table in waiting]
+        for number, found in in_tasks(calls):
+            lost = {"error": " ".join(f"{type(found).__name__}: {found}".split())[-500:]}
+            write(out, waiting[number][0] | (lost if isinstance(found, Exception) else found))
 
 
 def by_default(out: Path) -> dict[tuple[str, ...], list[dict[str, str]]]:
@@ -185,6 +208,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", nargs="*", default=["0", "1", "2"])
     parser.add_argument(
         "--plain", action="store_true", help="make folds that ignore near-duplicates, and use given splits"
+    )
+    parser.add_argument(
+        "--ray", metavar="ADDRESS", help="address of a Ray cluster that makes the runs, or local"
     )
     parser.add_argument("--report", action="store_true", help="print the table of the CSV")
     parser.add_argument("--against", type=Path, help="the CSV of another version to compare with")

@@ -6,6 +6,9 @@ Needs ``wrk`` (Debian: ``apt-get install wrk``) and Linux. wrk sends photos as r
 time; only answers with status 200 count. The predictor predicts the same photos in a process of its own,
 before and after. On a busy machine, compare the processor times. At last, 200 connections are more than the
 queue holds: how fast are 503 and /healthz?
+
+"bare" is what HTTP and threads cost by themselves: a uvicorn application of ten lines that passes each body
+to the predictor, without limits, form data, log, metrics or errors.
 """
 
 from __future__ import annotations
@@ -37,6 +40,30 @@ begun, used, count = time.perf_counter(), time.process_time(), 0
 while time.perf_counter() - begun < float(sys.argv[2]):
     count += len(predictor.predict(photos))
 print(count / (time.perf_counter() - begun), (time.process_time() - used) / count * 1000)
+"""
+
+BARE = """
+import asyncio, json, sys, uvicorn, headstart as hs
+from concurrent.futures import ThreadPoolExecutor
+from headstart.cores import num_cores
+predictor, pool = hs.load(sys.argv[1]), ThreadPoolExecutor(num_cores())
+def answer(body):
+    (found,) = predictor.predict([body], workers=0)
+    return json.dumps(found.to_dict()).encode()
+async def app(scope, receive, send):
+    body, more = b"", scope["path"] != "/readyz"
+    while more:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    found = await asyncio.get_running_loop().run_in_executor(pool, answer, body) if body else b"{}"
+    size = str(len(found)).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", size)]})
+    await send({"type": "http.response.body", "body": found})
+config = uvicorn.Config(app, http="h11", loop="asyncio", lifespan="off", log_config=None, access_log=False)
+listener = config.bind_socket()
+print(json.dumps({"url": "http://%s:%d" % listener.getsockname()[:2]}), flush=True)
+print(json.dumps({"event": "ready"}), flush=True)
+uvicorn.Server(config).run([listener])
 """
 
 LOAD = """
@@ -75,17 +102,24 @@ def main() -> None:
     print(f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores")
     print(f"load of the machine: {os.getloadavg()[0]:.1f}")
     before = alone(given.run, photos, given.seconds)
-    with server(given.run) as (process, url):
+    command = [sys.executable, "-m", "headstart", "serve", str(given.run), "--port", "0"]
+    with server(command) as (process, url):
         used = processor_seconds(process.pid)
         count, bad, broken, seconds, p50, p99 = load(url, photos, given.seconds, given.connections)
         used = processor_seconds(process.pid) - used
         refused, alive = overload(url, photos, given.seconds)
+    with server([sys.executable, "-c", BARE, str(given.run)]) as (process, url):
+        bare_used = processor_seconds(process.pid)
+        of_bare = load(url, photos, given.seconds, given.connections)
+        bare_used = processor_seconds(process.pid) - bare_used
     after = alone(given.run, photos, given.seconds)
-    good = count - bad
+    good, bare_good = count - bad, of_bare[0] - of_bare[1]
     rate, reference = good / seconds, (before[0] + after[0]) / 2
+    bare_rate, bare_ms = bare_good / of_bare[3], bare_used / max(1, bare_good) * 1000
     own_ms, reference_ms = used / max(1, good) * 1000, (before[1] + after[1]) / 2
     print(f"predictor  {before[0]:.1f} and {after[0]:.1f} photos/s, {reference_ms:.2f} ms of processor time")
     print(f"service    {rate:.1f} photos/s, {own_ms:.2f} ms; {good} with 200, {bad} others, {broken} failed")
+    print(f"bare       {bare_rate:.1f} photos/s, {bare_ms:.2f} ms; rate {bare_rate / reference:.2f}")
     print(f"rate {rate / reference:.2f}, processor time {own_ms / reference_ms:.2f} of the predictor's")
     print(f"overload   503: {of_milliseconds(refused)}; /healthz: {of_milliseconds(alive)}")
     limit = 1.5 * given.connections / max(rate, 1e-9) * 1000
@@ -100,9 +134,8 @@ def alone(run: Path, photos: list[Path], seconds: int) -> tuple[float, float]:
 
 
 @contextlib.contextmanager
-def server(run: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Start the service at a free port, and stop it at the end of the block."""
-    command = [sys.executable, "-m", "headstart", "serve", str(run), "--port", "0"]
+def server(command: list[str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Start a service at a free port, and stop it at the end of the block."""
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, stdout=log, text=True)
         try:

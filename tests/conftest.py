@@ -6,13 +6,16 @@ import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from headstart.training.watch import curves
+
+if TYPE_CHECKING:
+    from tests.cluster.nodes import Nodes
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # each has a core: threads of several would wait for one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -79,6 +82,16 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def make_photos() -> Callable[..., Path]:
     return paint_photos
+
+
+@pytest.fixture(scope="session")
+def ray_nodes() -> Iterator[Nodes]:
+    """One Ray cluster for all tests of this process."""
+    from tests.cluster.nodes import Nodes
+
+    nodes = Nodes()
+    yield nodes
+    nodes.close()
 
 
 @pytest.fixture(autouse=True, scope="session")

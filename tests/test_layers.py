@@ -23,6 +23,7 @@ environment
 files
 package_files
 config
+cluster
 images
 packed_columns
 packed
@@ -91,7 +92,8 @@ WITHOUT_TORCH = {
     *("training/tools/backbone_list", "training/tools/extractor", "training/tools/features"),
     *("training/tools/figure", "training/tools/lr_range", "training/tools/phase_plan"),
     *("training/tools/picture", "training/tools/plan", "training/tools/preview"),
-    *("training/tools/best", "training/tools/check", "training/tools/recommend"),
+    *("training/tools/best", "training/tools/check", "training/tools/cluster_plan"),
+    *("training/tools/on_ray", "training/tools/recommend"),
     *("demo", "cli", "__main__"),
 }
 TORCH = {"torch", "torchvision", "timm", "accelerate", "sklearn", "scipy"}
@@ -116,7 +118,7 @@ def place_of(module: str) -> str:
 
 def imports_of(path: Path, *, when_imported: bool = False) -> set[str]:
     """Full names of what a file imports: wherever in it, or only outside functions."""
-    found = set()
+    found: set[str] = set()
     nodes: list[ast.AST] = [ast.parse(path.read_text("utf-8"))]
     while nodes:
         node = nodes.pop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ _PHOTOS = {
     "tissue": ("immunohistochemistry", _WHOLE),
 }
 _PATCH_PX = 64
+_CELL_PX, _NUM_EXAMPLES = 32, 20  # of the example photos; with larger ones, a probe makes no mistakes
 # Each photo is cut into three upright strips, so that no two splits share a pixel.
 _STRIPS = {"train": (0.0, 0.54, 40), "val": (0.54, 0.77, 12), "test": (0.77, 1.0, 6)}
 
@@ -38,15 +40,9 @@ def make_demo_photos(folder: Path) -> None:
     Args:
         folder: Made if it is not there.
     """
-    with requires_extra("demo", "The command demo"):
-        from skimage import data
-
     _say(f"Cutting patches from {len(_PHOTOS)} photographs into {folder} ...")
     generator = np.random.Generator(np.random.Philox(0))
-    for class_name, (photo_name, (left, top, right, bottom)) in _PHOTOS.items():
-        whole = Image.fromarray(getattr(data, photo_name)())
-        w, h = whole.size
-        photo = whole.crop((round(left * w), round(top * h), round(right * w), round(bottom * h)))
+    for class_name, photo in _photographs():
         for split, (begin, end, count) in _STRIPS.items():
             target = folder / split / class_name
             target.mkdir(parents=True, exist_ok=True)
@@ -56,6 +52,46 @@ def make_demo_photos(folder: Path) -> None:
                 y = int(generator.integers(0, photo.height - _PATCH_PX, endpoint=True))
                 patch = photo.crop((x, y, x + _PATCH_PX, y + _PATCH_PX))
                 patch.save(target / f"{class_name}-{number:02}.jpg", quality=92)
+
+
+def make_example_photos(folder: Path) -> None:
+    """Write ``photos``, with a folder for each of eight classes, and ``new``, with one photo of each.
+
+    No two photos share a pixel. They are the ones with which the examples of the documentation are run.
+
+    Args:
+        folder: Made if it is not there.
+
+    Raises:
+        RunFolderError: ``photos`` or ``new`` is there already, or the folder cannot be made.
+    """
+    photos, new = folder / "photos", folder / "new"
+    for each in (photos, new):
+        if each.exists():
+            raise RunFolderError(f"{each} already exists. Delete it, or name another folder: --out FOLDER")
+    RunFolder.refuse(folder)
+    generator = np.random.Generator(np.random.Philox(0))
+    for number, (class_name, photo) in enumerate(_photographs()):
+        cells = generator.permutation((photo.width // _CELL_PX) * (photo.height // _CELL_PX))
+        for count, cell in enumerate(cells[: _NUM_EXAMPLES + 1]):
+            row, column = divmod(int(cell), photo.width // _CELL_PX)
+            x, y = column * _CELL_PX, row * _CELL_PX
+            path = photos / class_name / f"{class_name}-{count:02}.jpg"
+            if count == _NUM_EXAMPLES:
+                path = new / f"IMG_{(5 * number) % len(_PHOTOS) + 1:04}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            photo.crop((x, y, x + _CELL_PX, y + _CELL_PX)).save(path, quality=92)
+
+
+def _photographs() -> Iterator[tuple[str, Image.Image]]:
+    """Yield each class with the photograph, or part of it, that shows it."""
+    with requires_extra("demo", "The command demo"):
+        from skimage import data
+
+    for class_name, (photo_name, (left, top, right, bottom)) in _PHOTOS.items():
+        whole = Image.fromarray(getattr(data, photo_name)())
+        w, h = whole.size
+        yield class_name, whole.crop((round(left * w), round(top * h), round(right * w), round(bottom * h)))
 
 
 def run_demo(out: Path | None = None) -> None:

@@ -79,7 +79,8 @@ def test_openapi_describes_the_answers_and_every_status(model: Path) -> None:
     schema = resolved(operation["responses"]["200"]["content"]["application/json"]["schema"], description)
     assert answer.keys() == schema["properties"].keys()
     photo = description["components"]["schemas"]["PhotoAnswer"]
-    assert set(photo["required"]) == set(answer["predictions"][0]) == set(photo["properties"]) - {"heat_map"}
+    on_request = {"heat_map", "similar"}
+    assert set(photo["required"]) == set(answer["predictions"][0]) == set(photo["properties"]) - on_request
     error = resolved(operation["responses"]["422"]["content"]["application/json"]["schema"], description)
     assert error["properties"].keys() == json.loads(predict(service, b"").text).keys()
     listed = call(service, "GET", "/v1/models", headers=bearer).json()["models"][0]

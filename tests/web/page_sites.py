@@ -71,9 +71,10 @@ def service(*arguments: object, token: str | None = None) -> Iterator[str]:
 
 
 def wait_for(page: Page, count: int, failed: int = 0) -> None:
-    """Wait until so many photos have an answer, or none."""
-    text = f"{count} photos predicted" if count > 1 else "1 photo predicted"
-    whole = text + (f", {failed} of them without an answer" if failed else "")
+    """Wait until all photos have been sent, and as many as said could not be read."""
+    whole = f"{count} photos predicted" if count > 1 else "1 photo predicted"
+    if failed:
+        whole = f"{count - failed} of {count} photos predicted, {failed} could not be read"
     expect(page.locator("#status")).to_contain_text(re.compile(f"^{whole}"), timeout=SECONDS_MS)
 
 

@@ -24,10 +24,12 @@ def cache(
     """
     from datetime import datetime
 
+    from headstart.environment import shared_cache
     from headstart.frozen import prefixes
     from headstart.frozen.cache import budget_bytes, cache_folder, list_stores
     from headstart.frozen.store import delete_store
     from headstart.images.remote_store import stored_photos
+    from headstart.messages import without_password
 
     stores = list_stores()
     total = sum(store.num_bytes for store in stores)
@@ -56,6 +58,10 @@ def cache(
     ]
     if rows:
         print("\n".join(table(["backbone", "up to", "rows", "MB", "last opened"], rows)))
+    if address := shared_cache():
+        print(
+            f"Features are stored at {without_password(address)}, which this command does not list or clear."
+        )
     print(f"{total / 1e6:,.1f} MB of at most {budget_bytes() / 1e6:,.0f} MB in {cache_folder()}")
     if names := sorted({about["name"] for about in prefixes.kept()}):
         print(f"{prefixes.used_bytes() / 1e6:,.1f} MB of exported networks: {', '.join(names)}")

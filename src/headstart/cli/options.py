@@ -14,6 +14,7 @@ from typer.core import TyperCommand
 
 from headstart.config import TrainConfig, settings_from_pairs
 from headstart.config.checking import Setting, nearest_value, settings_of
+from headstart.config.keeping import RAY_ADDRESS
 from headstart.config.peers import explained, meanings
 from headstart.config.phases import OF_A_PHASE
 
@@ -63,6 +64,15 @@ def _sentence(text: str) -> str:
 
 Data = Annotated[str, typer.Argument(metavar="DATA", help=_sentence(_SETTINGS["data"].text))]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A run folder, or its model.onnx.")]
+
+Ray = Annotated[
+    str | None,
+    option(
+        f"Ray cluster that reads and predicts the photos: {RAY_ADDRESS}.",
+        "this process",
+        metavar="ADDRESS",
+    ),
+]
 
 
 def with_settings(

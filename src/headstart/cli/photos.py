@@ -12,9 +12,11 @@ import typer
 import headstart
 from headstart.cli.options import Data, option, with_settings
 from headstart.columns import counted
+from headstart.config.keeping import RAY_ADDRESS
 from headstart.errors import shell_command
 from headstart.reasons import by_reason
 
+_RAY = f"Ray cluster that reads the photos and computes their features: {RAY_ADDRESS}"
 _MOST_NAMED = 20  # photos that cannot be read
 
 
@@ -47,6 +49,7 @@ def augment(
 @with_settings(
     "features",
     has_set=False,
+    ray={"text": _RAY},
     val={"text": "folder or file of validation photos", "shown": "none", "metavar": "FOLDER"},
     group_by={
         "text": "groups to write: a table's column, or a regular expression that finds the group in the path "
@@ -83,6 +86,7 @@ def features(
     size_px={"text": "height and width of every network's input", "shown": "each backbone's"},
     resize={"shown": "each backbone's"},
     features={"text": "whether features are also kept in the cache (store) or not (live)"},
+    ray={"text": f"Ray cluster that measures each backbone in a task of its own: {RAY_ADDRESS}"},
 )
 def recommend(
     data: Data,
@@ -124,6 +128,7 @@ def recommend(
 @with_settings(
     "check",
     has_set=False,
+    ray={"text": _RAY},
     val={"text": "folder or file of validation photos", "shown": "none", "metavar": "FOLDER"},
     group_by={
         "text": "groups of dependent photos: a table's column, or a regular expression that finds the group "

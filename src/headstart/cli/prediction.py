@@ -15,7 +15,7 @@ import typer
 
 import headstart
 from headstart.cli.named_photos import FilesFrom, Images, photos_of, refuse_without_photos
-from headstart.cli.options import Model, option, with_settings
+from headstart.cli.options import Model, Ray, option, with_settings
 from headstart.columns import counted, listed
 from headstart.errors import UsageError
 from headstart.files import TEXT, refuse_to_write, sha256_of_file
@@ -109,12 +109,14 @@ def predict(
     similar: Similar = 0,
     files_from: FilesFrom = None,
     workers: Workers = None,
+    ray: Ray = None,
 ) -> None:
     """Predict classes, numbers or boxes of photos. The exit code is 1 if a photo cannot be read.
 
     With --out, the same command continues after an interruption: predictions of photos that have not changed
     are reused. What is printed cannot be continued.
     """
+    from headstart.inference.elsewhere import predicting
     from headstart.inference.predictions_file import PredictionsFile
     from headstart.inference.predictor import load
 
@@ -126,9 +128,10 @@ def predict(
     photos = photos_of(images or [], files_from, ignored)
     shown = _num_kept(predictor.info, top_k)
     predict_iter: Callable[..., Iterator[Prediction]] = partial(
-        predictor.predict_iter, top_k=shown, explain=explain is not None, workers=workers
+        predicting(predictor, ray), top_k=shown, explain=explain is not None, workers=workers
     )
-    predict_iter(())  # what cannot be explained is refused before anything is written
+    # What cannot be explained is refused before anything is written.
+    predictor.predict_iter((), explain=explain is not None, workers=workers)
     if similar:
         predict_iter = _with_similar(predictor, predict_iter, similar)
     unfinished = None

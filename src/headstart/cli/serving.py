@@ -63,6 +63,14 @@ _RootPath = Annotated[
         show_default=False,
     ),
 ]
+_Similar = Annotated[
+    bool,
+    typer.Option(
+        "--similar",
+        help="Let clients see the training photos that are most similar to a photo: names, classes and small "
+        "pictures, which may be private. The run folder and its photos must be on this machine.",
+    ),
+]
 
 
 def serve(
@@ -79,6 +87,7 @@ def serve(
     allow_host: _AllowHost = None,
     allow_origin: _AllowOrigin = None,
     root_path: _RootPath = "",
+    similar: _Similar = False,
 ) -> None:
     """Serve models over HTTP. Stop with Ctrl+C or SIGTERM; requests that have begun are answered.
 
@@ -102,4 +111,5 @@ def serve(
         allow_hosts=tuple(allow_host or ()),
         allow_origins=tuple(allow_origin or ()),
         root_path=root_path,
+        similar=similar,
     )

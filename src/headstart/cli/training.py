@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headstart.cli.options import Data, option, with_settings
+from headstart.config.keeping import RAY_ADDRESS
 from headstart.environment import is_secondary, keep_freed_memory
 from headstart.errors import requires_extra, shell_command
 
@@ -19,11 +20,32 @@ def demo(
     out: Annotated[
         Path | None, option("New folder for the photos and the run.", "headstart-demo", metavar="FOLDER")
     ] = None,
+    photos: Annotated[
+        bool,
+        typer.Option(
+            "--photos",
+            help="Train nothing. Only write photos to try things on: photos, with a folder for each of eight "
+            "classes, and new, without classes, both into the folder of --out [default: the current one].",
+        ),
+    ] = False,
 ) -> None:
     """Train, score and predict on real photos. Works offline and takes a few seconds."""
-    from headstart.demo import run_demo
+    from headstart.demo import make_example_photos, run_demo
 
-    run_demo(out)
+    if photos:
+        make_example_photos(Path() if out is None else out)
+    else:
+        run_demo(out)
+
+
+_NUM_WORKERS = Annotated[
+    int | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="With --ray: number of processes that train together, and share the run folder.",
+    ),
+]
+_GPUS = Annotated[int | None, option("With --ray: GPUs for each process.", "0", metavar="NUMBER")]
 
 
 @with_settings("train")
@@ -35,18 +57,20 @@ def train(
         bool,
         typer.Option("--dry-run", help="Show the plan and an estimate of the time, without training."),
     ] = False,
+    num_workers: _NUM_WORKERS = None,
+    gpus_per_worker: _GPUS = None,
 ) -> None:
     """Train a model on labelled photos."""
     if dry_run:
         from headstart.training.tools.plan import plan
 
-        if text := plan(data, out, **settings):
+        if text := plan(data, out, num_workers=num_workers, gpus_per_worker=gpus_per_worker, **settings):
             print(text)
         return
     keep_freed_memory()
     from headstart.training.train import train as train_model
 
-    result = train_model(data, out, **settings)
+    result = train_model(data, out, num_workers=num_workers, gpus_per_worker=gpus_per_worker, **settings)
     print_result(result)
 
 
@@ -77,12 +101,27 @@ def resume(
     force: Annotated[
         bool, typer.Option("--force", help="Resume even if code, packages, settings or photos have changed.")
     ] = False,
+    ray: Annotated[
+        str | None,
+        option(f"Ray cluster: {RAY_ADDRESS}.", "the setting of the run", metavar="ADDRESS"),
+    ] = None,
+    num_workers: _NUM_WORKERS = None,
+    gpus_per_worker: _GPUS = None,
 ) -> None:
     """Resume an interrupted run. The result is the same as without the interruption."""
     keep_freed_memory()
     from headstart.training.train import resume as resume_training
 
-    result = resume_training(run, data=data, val=val, images=images, force=force)
+    result = resume_training(
+        run,
+        data=data,
+        val=val,
+        images=images,
+        force=force,
+        ray=ray,
+        num_workers=num_workers,
+        gpus_per_worker=gpus_per_worker,
+    )
     print_result(result)
 
 

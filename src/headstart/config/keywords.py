@@ -26,6 +26,8 @@ class RecommendSettings(TypedDict, total=False):
     std: Sequence[float] | None
     output_name: str | None
     features: str
+    store: str | os.PathLike[str] | None
+    ray: str | None
     workers: int | None
     allow_quarantined: float | None
 

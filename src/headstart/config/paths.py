@@ -38,6 +38,7 @@ def absolute_paths(settings: Mapping[str, Any], *, backbone_is_file: bool) -> di
         "val": isinstance(settings["val"], str),
         "images": settings["images"] is not None,
         "decisions": bool(settings["decisions"]),
+        "store": settings["store"] is not None,
         "backbone": backbone_is_file,
         "weights": weights not in ("default", "random") and Path(weights).exists(),
     }

@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 from headstart.config.backbone import contradictions_of_backbone
 from headstart.config.checking import as_it_is, check_fields, checked, setting, settings_of
 from headstart.config.folds import contradictions_of_splits, fold_setting, folds_setting
+from headstart.config.keeping import features_setting, ray_setting, store_setting
 from headstart.config.paths import absolute_paths, like_data
 from headstart.config.phase import PhaseConfig, of_last_phase
 from headstart.config.phases import OF_A_PHASE, RECIPES, changes_of, contradictions, phases_of, read_recipe
@@ -210,11 +211,9 @@ class TrainConfig:
         choices=("auto", "off"),
         needs=None,
     )
-    features: str = computing(
-        "auto",
-        "whether outputs of frozen stages are kept on disk (store) or computed again (live)",
-        choices=("auto", "store", "live"),
-    )
+    features: str = features_setting()
+    store: str | None = store_setting()
+    ray: str | None = ray_setting()
     device: str = machine(
         "auto", "where to compute", choices=("auto", "cpu", "cuda", "mps"), commands=("features", "lr-find")
     )

@@ -10,9 +10,8 @@ from typing import Any, Final
 import numpy as np
 
 from headstart.findings.align import likeness_of_pairs
-from headstart.frozen.cache import OptionalStore, Room, cache_folder
+from headstart.frozen.cache import OptionalStore, Room
 from headstart.frozen.fingerprint import DECODER
-from headstart.frozen.store import FeatureStore
 
 _VERSION: Final = 2  # raised when pictures are compared otherwise
 
@@ -35,11 +34,11 @@ class ComparedPairs:
         """
         self._sha256 = [bytes.fromhex(each) for each in sha256]
         self._thumbnails = thumbnails
-        name = f"photos-pairs-{_VERSION}-{hashlib.sha256(DECODER.encode()).hexdigest()[:8]}.sqlite"
+        name = f"photos-pairs-{_VERSION}-{hashlib.sha256(DECODER.encode()).hexdigest()[:8]}"
         if room is None:
             self._store = OptionalStore(Room(print))
         else:
-            self._store = OptionalStore(room, partial(self._open, room, name))
+            self._store = OptionalStore(room, partial(room.open_named, name, _About()))
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Return how alike pairs of rows are: see ``near.Compare``."""
@@ -58,10 +57,6 @@ class ComparedPairs:
             for place in missing.tolist():
                 self._put(keys[place], found[place : place + 1])
         return found
-
-    @staticmethod
-    def _open(room: Room, name: str) -> FeatureStore:
-        return room.open_file(cache_folder() / name, _About())
 
     def _get(self, key: bytes) -> np.ndarray | None:
         return self._store.ask(lambda store: store.get(key), None)

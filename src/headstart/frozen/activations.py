@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
+from headstart.cluster.passes import RayCluster
 from headstart.data.check import CHECK_REDUCE_TO_PX, CheckedPhoto, not_finite_error
-from headstart.errors import DataError, ImageError
+from headstart.errors import DataError, ImageError, UsageError
 from headstart.frozen.cache import Room
-from headstart.frozen.fingerprint import Fingerprint, photo_key
+from headstart.frozen.elsewhere import NOT_ELSEWHERE, FactsRead, Found, Item, Pass
+from headstart.frozen.fingerprint import Fingerprint
 from headstart.frozen.kept_rows import KeptRows
 from headstart.frozen.photos import FACTS_PX, PhotoStore, facts_of
-from headstart.frozen.prefix import Pair, Prefix
-from headstart.images.decode import Decoded, Header, decode_photo, image_header
+from headstart.frozen.prefix import OnnxPrefix, Pair, Prefix
+from headstart.images.decode import Decoded, decode_photo, image_header
 from headstart.images.photo import Photo
 from headstart.images.preprocess import load_photo
 from headstart.images.settings import Preprocessing
@@ -36,24 +37,6 @@ MEMORY_LIMIT_BYTES: Final = 2**30
 """Rows are also kept in memory up to this total size, in bytes."""
 
 _DAMAGED_ROW: Final = "The stored features of {} were damaged and are computed again."
-
-
-@dataclass
-class _Item:
-    """A photo, or a view of one, in a pass; ``sha256`` is known once its bytes have been read."""
-
-    photo: Photo
-    view: int = 0
-    sha256: str = ""
-    is_wanted: bool = True
-    has_box: bool = False
-    header: Header | None = None
-    proves: bool = False  # its row is computed even if it is stored, and compared
-    is_stored: bool = False  # known once it has been loaded
-
-    @property
-    def key(self) -> bytes:
-        return photo_key(self.sha256, self.view)
 
 
 class _NotFiniteError(ImageError):
@@ -77,6 +60,7 @@ class Activations:
         workers: Number of threads that load photos, as in ``map_images``.
         say: Called with a sentence for the user about a store that cannot be used, or about damaged rows.
         room: Opens the store. It is shared within a run, so that no store of the run is deleted for another.
+        cluster: Reads photos that are not known yet and computes their rows, if not this process.
     """
 
     def __init__(
@@ -93,7 +77,12 @@ class Activations:
         workers: int | None = None,
         say: Callable[[str], object],
         room: Room | None = None,
+        cluster: RayCluster | None = None,
     ) -> None:
+        if cluster is not None and not isinstance(prefix, OnnxPrefix):
+            raise UsageError(NOT_ELSEWHERE)
+        self._cluster = cluster
+        self._fingerprint = fingerprint
         self._prefix = prefix
         self._preprocessing = preprocessing
         self._augmentation = augmentation
@@ -102,7 +91,7 @@ class Activations:
         self._workers = workers
         self._say = say
         self._room = room or Room(say)
-        self._photos: PhotoStore | None = None  # open during a pass over photos that are not known yet
+        self._photos: PhotoStore | FactsRead | None = None  # open in a pass over unknown photos
         self._proving = threading.Lock()
         self._kept = KeptRows(
             prefix,
@@ -135,7 +124,7 @@ class Activations:
             The result of each photo's check, in order.
         """
         items = (
-            _Item(each.photo, is_wanted=self._keep and wanted(each), has_box=each.box is not None)
+            Item(each.photo, is_wanted=self._keep and wanted(each), has_box=each.box is not None)
             for each in candidates
         )
         with self._facts_kept():
@@ -154,7 +143,7 @@ class Activations:
             DataError: A photo has been changed or removed in the meantime.
         """
         with self._facts_kept():
-            for item, row in self._pass(map(_Item, photos), self._load_unknown):
+            for item, row in self._pass(map(Item, photos), self._load_unknown):
                 if row is None:
                     row = self._kept.get(item.key)
                 if row is None:  # damaged since it was found
@@ -216,8 +205,8 @@ class Activations:
             self._second.close()
 
     def _pass(
-        self, items: Iterable[_Item], load: Callable[[_Item], np.ndarray | None]
-    ) -> Iterator[tuple[_Item, Row]]:
+        self, items: Iterable[Item], load: Callable[[Item], np.ndarray | None]
+    ) -> Iterator[tuple[Item, Row]]:
         batch_size, workers = self._prefix.batch_size, self._workers
         items = iter(items)
         # Most rows of a store that was there already are proven by one call, for all items of a batch.
@@ -230,10 +219,11 @@ class Activations:
                 return [(row, None) for row in self._prefix(pixels)]
             return self._prefix.pairs(pixels)
 
-        passes = (
-            map_images(each, load, compute, batch_size=batch_size, workers=workers)
-            for each, compute in ((first, prove), (items, self._prefix.pairs))
-        )
+        passes = [map_images(first, load, prove, batch_size=batch_size, workers=workers)]
+        if self._cluster is not None and load == self._load_unknown:
+            passes.append(self._elsewhere(items, self._cluster))
+        else:
+            passes.append(map_images(items, load, self._prefix.pairs, batch_size=batch_size, workers=workers))
         for item, pair in chain.from_iterable(passes):
             row, other = pair if isinstance(pair, tuple) else (pair, None)
             if item.proves and isinstance(row, np.ndarray):
@@ -249,18 +239,60 @@ class Activations:
                 row = _NotFiniteError(item.photo.key, "its features are not finite (NaN or infinite)")
             if other is not None and not np.isfinite(other).all():
                 other = None
-            if self._keep and row is not None and not isinstance(row, Exception):
+            is_new = not item.is_stored or self._kept.get(item.key) is None
+            if self._keep and isinstance(row, np.ndarray) and is_new:
                 self._kept.put(item.key, row)
             if self._second is not None and other is not None:
                 self._second._kept.put(item.key, other)
             yield item, row
 
-    def _compute_again(self, item: _Item) -> np.ndarray:
+    def _elsewhere(
+        self, items: Iterable[Item], cluster: RayCluster
+    ) -> Generator[tuple[Item, Any], None, None]:
+        """Let a cluster read photos and compute their rows; facts and rows are stored here."""
+        for found in cluster.map(self.work(), items):
+            for sentence in found.said:
+                self._say(sentence)
+            if found.facts is not None and self._photos is not None:
+                self._photos.put(found.facts)
+            yield found.item, found.row
+
+    def work(self) -> Pass:
+        """Return what an actor of a cluster does for a pass over photos that are not known yet."""
+        assert isinstance(self._prefix, OnnxPrefix)
+        return Pass(
+            type(self),
+            self._prefix,
+            self._preprocessing,
+            self._fingerprint(self._prefix.runtime),
+            self._augmentation,
+            self._keep,
+            self._room.shared,
+            self._workers,
+        )
+
+    def found(self, items: Iterable[Item]) -> Iterator[Found]:
+        """Yield what another process needs to know about photos; nothing is stored: see ``elsewhere``."""
+        if self._photos is None and self._keep:
+            self._photos = FactsRead(PhotoStore(self._room))
+        compute, size = self._prefix.pairs, self._prefix.batch_size
+        for item, row in map_images(
+            items, self._load_unknown, compute, batch_size=size, workers=self._workers
+        ):
+            found: Any = row
+            if row is None and item.is_wanted:
+                found = self._kept.get(item.key)
+                if found is None:  # damaged since it was found
+                    found = self._compute_again(item)
+            facts = self._photos.take(item.sha256) if isinstance(self._photos, FactsRead) else None
+            yield Found(item, found, facts)
+
+    def _compute_again(self, item: Item) -> np.ndarray:
         self._say(_DAMAGED_ROW.format(item.photo.key))
         ((_, row),) = self._pass([item], self._load_known)
         return np.asarray(_readable(item, row))
 
-    def _load_unknown(self, item: _Item) -> np.ndarray | None:
+    def _load_unknown(self, item: Item) -> np.ndarray | None:
         data = item.photo.content()
         item.sha256 = hashlib.sha256(data).hexdigest()
         if item.has_box:
@@ -284,10 +316,10 @@ class Activations:
             photos.put(facts_of(decoded, data, item.sha256, path=item.photo.key))
         return pixels
 
-    def _load_missing(self, item: _Item) -> np.ndarray | None:
+    def _load_missing(self, item: Item) -> np.ndarray | None:
         return self._pixels_if_missing(item, lambda: self._load_known(item))
 
-    def _pixels_if_missing(self, item: _Item, load: Callable[[], np.ndarray]) -> np.ndarray | None:
+    def _pixels_if_missing(self, item: Item, load: Callable[[], np.ndarray]) -> np.ndarray | None:
         """Load a photo if its row is missing, or must be compared with a computed row."""
         item.is_stored = self._keep and self._kept.has(item.key)
         if item.proves or not item.is_stored:
@@ -301,13 +333,13 @@ class Activations:
         batch[0] = pixels
         return self._kept.proves(key, self._prefix(batch)[0])
 
-    def _load_known(self, item: _Item) -> np.ndarray:
+    def _load_known(self, item: Item) -> np.ndarray:
         data = item.photo.content()
         if hashlib.sha256(data).hexdigest() != item.sha256:
             raise DataError(f"{item.photo.key} has been changed since this run began. Start the run again.")
         return self._load(data, item)[1]
 
-    def _load(self, data: bytes, item: _Item) -> tuple[Decoded, np.ndarray]:
+    def _load(self, data: bytes, item: Item) -> tuple[Decoded, np.ndarray]:
         view = self._augmentation.view(item.sha256, item.view) if self._augmentation else None
         return load_photo(data, self._preprocessing, path=item.photo.key, view=view)
 
@@ -328,11 +360,11 @@ class Activations:
         self._kept.flush()
 
 
-def _items(photos: Iterable[tuple[Record, int]]) -> Iterator[_Item]:
-    return (_Item(record.photo, view, record.sha256) for record, view in photos)
+def _items(photos: Iterable[tuple[Record, int]]) -> Iterator[Item]:
+    return (Item(record.photo, view, record.sha256) for record, view in photos)
 
 
-def _checked(item: _Item, row: Row) -> CheckedPhoto:
+def _checked(item: Item, row: Row) -> CheckedPhoto:
     if isinstance(row, Exception):
         is_finite = not isinstance(row, _NotFiniteError)
         reason = getattr(row, "reason", None) or str(row)
@@ -340,7 +372,7 @@ def _checked(item: _Item, row: Row) -> CheckedPhoto:
     return CheckedPhoto(item.sha256, None, item.header)
 
 
-def _readable(item: _Item, row: Row) -> np.ndarray | None:
+def _readable(item: Item, row: Row) -> np.ndarray | None:
     if isinstance(row, _NotFiniteError):
         raise not_finite_error([item.photo.key])
     if isinstance(row, Exception):

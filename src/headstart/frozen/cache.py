@@ -13,10 +13,12 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from headstart.environment import own_cache
+from headstart.environment import own_cache, shared_cache
 from headstart.files import disk_budget
 from headstart.frozen.fingerprint import Fingerprint
-from headstart.frozen.store import BESIDE, About, FeatureStore, StoreError, delete_store
+from headstart.frozen.row_store import About, RowStore, StoreError
+from headstart.frozen.shared_store import SharedStore
+from headstart.frozen.store import BESIDE, FeatureStore, delete_store
 
 Answer = TypeVar("Answer")
 
@@ -97,7 +99,9 @@ def budget_bytes() -> int:
     return disk_budget(folder, used_bytes(), BUDGET_BYTES)
 
 
-def should_keep(setting: str, num_bytes: int, num_kept: int, num_live: int) -> tuple[bool, str]:
+def should_keep(
+    setting: str, num_bytes: int, num_kept: int, num_live: int, shared: str | None = None
+) -> tuple[bool, str]:
     """Decide whether the activations of a phase are stored, or computed whenever they are needed.
 
     Args:
@@ -105,6 +109,7 @@ def should_keep(setting: str, num_bytes: int, num_kept: int, num_live: int) -> t
         num_bytes: Disk space for storing them.
         num_kept: Number of photos and views to compute if they are stored.
         num_live: Number of photos and views to compute if they are not stored.
+        shared: As for ``Room``: shared stores have no limit.
 
     Returns:
         The decision, and the reason in a few words. It affects only the time, not the results. Nothing is
@@ -113,7 +118,7 @@ def should_keep(setting: str, num_bytes: int, num_kept: int, num_live: int) -> t
     size, budget = f"{num_bytes / 1e6:,.1f} MB", budget_bytes()
     if setting == "live":
         return False, "the setting features = 'live' says so"
-    if setting == "auto" and num_bytes > budget:
+    if setting == "auto" and num_bytes > budget and not (shared or shared_cache()):
         return False, f"{size} exceed the {budget / 1e6:,.0f} MB that features may use on this disk"
     return True, f"{size}, {num_kept:,} photos through the frozen part at most, instead of {num_live:,}"
 
@@ -150,32 +155,46 @@ class Room:
         say: Called once with a sentence if there is no space.
         is_limited: If true, rows beyond the limit are not stored. Otherwise other stores are deleted and all
             rows are stored.
+        shared: Folder or address of stores that machines share, without a limit; by default the address in
+            ``HEADSTART_CACHE``, if there is one.
 
     Attributes:
-        stores: Paths of the stores that the run uses or is going to use.
+        stores: Paths of the stores on this machine that the run uses or is going to use.
+        shared: Folder or address of stores that machines share; None for stores on this machine.
     """
 
-    def __init__(self, say: Callable[[str], object], *, is_limited: bool = True) -> None:
+    def __init__(
+        self, say: Callable[[str], object], *, is_limited: bool = True, shared: str | None = None
+    ) -> None:
         self.stores: set[Path] = set()
+        self.shared = shared or shared_cache()
         self._say = say
         self._is_limited = is_limited
         self._is_told = False
         self._reported: set[str] = set()
 
-    def open(self, fingerprint: Fingerprint) -> FeatureStore:
+    def open(self, fingerprint: Fingerprint) -> RowStore:
         """Open the store of a fingerprint.
 
         Raises:
             StoreError: The store cannot be opened.
         """
-        return self.open_file(store_path(fingerprint), fingerprint)
+        return self.open_named(fingerprint.hex, fingerprint)
 
-    def open_file(self, path: Path, about: About, dtype: type[np.generic] = np.float32) -> FeatureStore:
-        """Open a store of another kind of rows; see ``FeatureStore``.
+    def open_named(self, name: str, about: About, dtype: type[np.generic] = np.float32) -> RowStore:
+        """Open a store of another kind of rows.
+
+        Args:
+            name: Name of the store, without a suffix.
+            about: Everything that the rows depend on besides their key.
+            dtype: Type of the rows.
 
         Raises:
             StoreError: The store cannot be opened.
         """
+        if self.shared:
+            return SharedStore(self.shared, name, about, dtype, say=self._say)
+        path = cache_folder() / f"{name}.sqlite"
         _refuse_folder(path.parent)
         self.stores.add(path)
         return FeatureStore(path, about, self._make, dtype)
@@ -210,9 +229,9 @@ class OptionalStore:
         open_store: Opens the store; None for no store.
     """
 
-    def __init__(self, room: Room, open_store: Callable[[], FeatureStore] | None = None) -> None:
+    def __init__(self, room: Room, open_store: Callable[[], RowStore] | None = None) -> None:
         self._room = room
-        self._store: FeatureStore | None = None
+        self._store: RowStore | None = None
         if open_store is not None:
             try:
                 self._store = open_store()
@@ -224,7 +243,7 @@ class OptionalStore:
         """Whether there is a store; it may fail at any time."""
         return self._store is not None
 
-    def ask(self, question: Callable[[FeatureStore], Answer], otherwise: Answer) -> Answer:
+    def ask(self, question: Callable[[RowStore], Answer], otherwise: Answer) -> Answer:
         """Return what a function of the store returns, or ``otherwise`` if there is no store or it fails."""
         store = self._store  # which another thread may lose meanwhile
         if store is None:

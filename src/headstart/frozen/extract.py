@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from headstart import tasks
+from headstart.cluster.passes import RayCluster
 from headstart.columns import counted
 from headstart.config import TrainConfig
 from headstart.config.checking import hint_at, settings_of
@@ -201,7 +202,7 @@ def _activations_of(
     """Return an object that computes the features of photos, or takes them from the cache."""
     prefix, preprocessing = extractor.prefix, extractor.preprocessing
     num_bytes = prefix.row(preprocessing.size_px).nbytes * num_photos
-    keep, why = should_keep(config.features, num_bytes, num_photos, num_photos)
+    keep, why = should_keep(config.features, num_bytes, num_photos, num_photos, config.store)
     if not keep:
         say(f"Features are not stored in the cache: {why}")
     return Activations(
@@ -211,8 +212,9 @@ def _activations_of(
         keep=keep,
         memory_bytes=0,
         workers=config.workers,
+        cluster=RayCluster.of(config.ray),
         say=say,
-        room=Room(say, is_limited=config.features != "store"),
+        room=Room(say, is_limited=config.features != "store", shared=config.store),
     )
 
 

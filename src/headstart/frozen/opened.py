@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from headstart.cluster.passes import RayCluster
 from headstart.frozen.activations import Activations
 from headstart.frozen.cache import Room
 from headstart.frozen.fingerprint import Fingerprint
@@ -89,6 +90,7 @@ def open_backbone_features(
     cut: str = CUT,
     workers: int | None = None,
     room: Room | None = None,
+    cluster: RayCluster | None = None,
 ) -> OpenedBackbone:
     """Open the stored features of a backbone.
 
@@ -101,6 +103,7 @@ def open_backbone_features(
         cut: Name of the last stage.
         workers: Number of threads that load photos.
         room: Opens the stores; shared within a run.
+        cluster: As in ``Activations``.
     """
     room = room or Room(say)
     stages = backbone.stages if pooled else ()
@@ -122,6 +125,7 @@ def open_backbone_features(
             workers=workers,
             say=say,
             room=room,
+            cluster=None if isinstance(prefix, _Second) else cluster,
         )
 
     rows = None

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from headstart.errors import DataError, ImageError
-from headstart.frozen.cache import OptionalStore, Room, cache_folder
+from headstart.frozen.cache import OptionalStore, Room
 from headstart.frozen.fingerprint import DECODER
 from headstart.images.colour import profile_name
 from headstart.images.decode import Decoded, decode_photo
@@ -188,13 +188,11 @@ class PhotoStore:
         Args:
             room: Opens the file; None for an empty store that stores nothing.
         """
-        name = f"photos-{_VERSION}-{hashlib.sha256(DECODER.encode()).hexdigest()[:8]}.sqlite"
+        name = f"photos-{_VERSION}-{hashlib.sha256(DECODER.encode()).hexdigest()[:8]}"
         if room is None:
             self._store = OptionalStore(Room(print))
         else:
-            self._store = OptionalStore(
-                room, lambda: room.open_file(cache_folder() / name, _About(), np.uint8)
-            )
+            self._store = OptionalStore(room, lambda: room.open_named(name, _About(), np.uint8))
 
     @property
     def is_open(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import numpy as np
@@ -100,6 +100,11 @@ class OnnxPrefix:
         self._lock = threading.Lock()
         self._main: onnxruntime.InferenceSession | None = None
         self._sessions: list[onnxruntime.InferenceSession] = []
+
+    def __reduce__(self) -> tuple[Callable[[bytes], OnnxPrefix], tuple[bytes]]:
+        """Pickle the graph; a copy opens its own sessions."""
+        make = functools.partial(type(self), second=self._second, is_exact=self._is_exact)
+        return make, (self._graph,)
 
     @property
     def function(self) -> str:

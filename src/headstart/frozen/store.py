@@ -8,7 +8,6 @@ rollback journal, because WAL needs shared memory, which network file systems do
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import sqlite3
@@ -16,12 +15,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 
-from headstart.errors import HeadstartError
 from headstart.files import delete, try_lock
+from headstart.frozen.row_store import About, StoreError, row_checksum
 
 _BURST_BYTES: Final = 8 * 2**20
 _BUSY_SECONDS: Final = 60.0
@@ -36,17 +35,6 @@ _DAMAGE: Final = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_
 
 BESIDE: Final = ("-journal", "-wal", "-shm")
 """Suffixes of files that SQLite creates beside a store, now or in older versions of Headstart."""
-
-
-class StoreError(HeadstartError):
-    """A store cannot be used: the disk is full, or the file cannot be read, written or repaired."""
-
-
-class About(Protocol):
-    """The interface of a description of a store's rows, such as ``Fingerprint``."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values; ``headstart cache`` shows ``backbone`` and ``cut``."""
 
 
 class FeatureStore:
@@ -173,7 +161,7 @@ class FeatureStore:
                 return None
             if self._shape is None:  # another process has written the first row
                 self._shape = self._run(self._stored_shape)
-            if self._shape is None or checksum != _checksum(key, self._shape, value):
+            if self._shape is None or checksum != row_checksum(key, self._shape, value):
                 self.num_damaged += 1
                 return None
             return np.frombuffer(value, self._dtype).reshape(self._shape)
@@ -185,7 +173,7 @@ class FeatureStore:
             if self._is_full:
                 return
             self._shape = row.shape
-            self._burst[key] = (_checksum(key, row.shape, value), value)
+            self._burst[key] = (row_checksum(key, row.shape, value), value)
             self._burst_bytes += len(value)
             if self._burst_bytes > _BURST_BYTES:
                 self.flush()
@@ -257,13 +245,6 @@ class FeatureStore:
 
 def _is_damage(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF in _DAMAGE
-
-
-def _checksum(key: bytes, shape: Sequence[int], value: bytes) -> bytes:
-    digest = hashlib.blake2b(key, digest_size=16)
-    digest.update(repr(tuple(shape)).encode())
-    digest.update(value)
-    return digest.digest()
 
 
 def delete_store(path: Path) -> bool:

@@ -84,7 +84,7 @@ class PredictionsFile:
             workers: Number of threads that read the photos of an interrupted call, as in ``map_in_order``.
         """
         places = self._places(photos, workers)
-        waiting: deque[int | _Reading] = deque()  # the place of a known prediction, or what is predicted
+        waiting: deque[int | Reading] = deque()  # the place of a known prediction, or what is predicted
 
         for path, place in places:
             if place is None:
@@ -96,8 +96,8 @@ class PredictionsFile:
 
         def unknown() -> Iterator[Photo]:
             for path, place in rest:
-                waiting.append(_Reading() if place is None else place)
-                if isinstance(reading := waiting[-1], _Reading):
+                waiting.append(Reading() if place is None else place)
+                if isinstance(reading := waiting[-1], Reading):
                     yield Photo(path, reading)
 
         def known() -> Iterator[Prediction]:
@@ -108,7 +108,7 @@ class PredictionsFile:
         for prediction in predict(unknown()):
             yield from known()
             reading = waiting.popleft()
-            assert isinstance(reading, _Reading)
+            assert isinstance(reading, Reading)
             self._append({"sha256": reading.sha256, **prediction.to_dict()})
             yield prediction
         yield from known()
@@ -322,7 +322,7 @@ def _key(path: str) -> bytes:
     return hashlib.sha256(path.encode("utf-8", "surrogateescape")).digest()[:16]
 
 
-class _Reading:
+class Reading:
     """Reads one photo and keeps the SHA-256 of what the model has seen; empty if it could not be read."""
 
     def __init__(self) -> None:

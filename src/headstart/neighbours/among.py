@@ -8,7 +8,6 @@ from typing import Self
 
 import numpy as np
 
-from headstart.blas import one_blas_thread
 from headstart.tasks.prediction import SimilarPhoto
 
 _LEAST_NORM = 1e-12
@@ -61,8 +60,9 @@ class Among:
         """
         vector = feature.astype(np.float32) - self.mean
         vector /= max(float(np.linalg.norm(vector)), _LEAST_NORM)
-        with one_blas_thread():  # its bits depend on how many threads it has
-            cosines = self.vectors @ vector
+        # Not by BLAS, whose bits depend on its number of threads. Limiting them takes longer than this
+        # product, and can block for ever beside other threads.
+        cosines = np.einsum("nd,d->n", self.vectors, vector)
         found: list[SimilarPhoto] = []
         for row in np.argsort(-cosines, kind="stable").tolist():
             if len(found) == number:

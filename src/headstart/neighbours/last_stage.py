@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from headstart import tasks
 from headstart.errors import UsageError
 from headstart.frozen.activations import Activations
@@ -68,6 +70,13 @@ class LastStage:
             say=say,
             room=room,
         )
+
+    def features(self, pixels: np.ndarray) -> np.ndarray:
+        """Compute features, (B, D) float32, from (B, H, W, 3) uint8, in the caller's thread.
+
+        None are stored.
+        """
+        return self._prefix(pixels).reshape(len(pixels), -1)
 
 
 def _features_of(model: bytes, info: ModelInfo) -> bytes:

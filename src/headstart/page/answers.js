@@ -1,6 +1,6 @@
 /** What a prediction says, in the words of the page, for all tasks. */
 
-import { number, say } from './texts.js';
+import { isolated, listOf, number, say } from './texts.js';
 
 /** Less sure than this is doubtful. */
 export const SURE = 0.8;
@@ -11,9 +11,9 @@ export const predictsClasses = ({ task, classNames }) => classNames.length > (ta
 /** Return the answer of a prediction in one line; of a box, its horizontal and vertical extent in pixels. */
 export function answerOf({ label, labels, numbers, box }, model) {
   const parts = [];
-  if (model.task === 'multilabel') parts.push(labels.join(', ') || say('noLabels'));
-  else if (label !== null) parts.push(label);
-  for (const [name, value] of Object.entries(numbers)) parts.push(`${name} ${number(value)}`);
+  if (model.task === 'multilabel') parts.push(listOf(labels) || say('noLabels'));
+  else if (label !== null) parts.push(isolated(label));
+  for (const [name, value] of Object.entries(numbers)) parts.push(`${isolated(name)} ${number(value)}`);
   if (box && label === null) parts.push(extentOf(box.map(Math.round)));
   return parts.join(' · ');
 }

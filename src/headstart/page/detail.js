@@ -1,9 +1,10 @@
 /** Shows one photo with its answer. */
 
 import { answerOf } from './answers.js';
-import { button, make } from './elements.js';
+import { button, make, named } from './elements.js';
 import { drawHeat } from './heat.js';
-import { number, percent, say } from './texts.js';
+import { similarPhotos } from './similar.js';
+import { isolated, number, percent, say } from './texts.js';
 
 const MOST_BARS = 5;
 
@@ -15,13 +16,14 @@ const MOST_BARS = 5;
  * @param {object} options
  * @param {object} options.model The model that has predicted it.
  * @param {() => Promise<object>} options.explain Returns the heat map of the photo.
+ * @param {(() => Promise<object[]>) | null} options.similar Returns similar training photos; null if none are shown.
  * @param {{ back: () => void, step: (by: number) => void, index: number, count: number } | null} options.among What
  *   leads to the other photos; null if there is only one.
  */
-export function showDetail(section, photo, { model, explain, among }) {
+export function showDetail(section, photo, { model, explain, similar, among }) {
   const image = make('img', { alt: photo.name });
   const frame = make('span', { class: 'frame' }, image);
-  const caption = make('figcaption', {}, photo.name);
+  const caption = make('figcaption', {}, named(photo.name));
   const figure = make('figure', { class: 'picture' }, frame, caption);
   image.onerror = () => {
     URL.revokeObjectURL(image.src);
@@ -36,6 +38,7 @@ export function showDetail(section, photo, { model, explain, among }) {
   if (photo.prediction && model.hasHeatMap && photo.prediction.probabilities.length) {
     answer.append(heatChoice(image, frame, caption, photo, explain));
   }
+  if (photo.prediction && similar) answer.append(similarPhotos(similar));
   section.replaceChildren(
     ...(among ? [steps(among)] : []),
     make('div', { class: 'photo' }, figure, answer),
@@ -67,7 +70,7 @@ function answerParts({ prediction, error }, model) {
 
 function numbersOf({ numbers }) {
   const cells = Object.entries(numbers).flatMap(([name, value]) => [
-    make('dt', {}, name),
+    make('dt', {}, named(name)),
     make('dd', { class: 'answer' }, number(value)),
   ]);
   return make('dl', {}, ...cells);
@@ -78,7 +81,7 @@ function bars(prediction, model) {
   const rows = prediction.probabilities.map(({ label, probability }) => {
     const fill = make('div', { class: 'fill' });
     fill.style.width = `${100 * probability}%`;
-    const line = make('div', { class: 'line' }, make('span', {}, label), make('span', {}, percent(probability)));
+    const line = make('div', { class: 'line' }, make('span', {}, named(label)), make('span', {}, percent(probability)));
     return make(
       'li',
       { class: answers.includes(label) ? 'is-answer' : '' },
@@ -125,7 +128,7 @@ function heatChoice(image, frame, caption, photo, explain) {
       const heatMap = await explain(photo);
       if (!choice.checked || !image.naturalWidth) return;
       frame.append(drawHeat(image, heatMap));
-      note.replaceChildren(make('br'), say('heatOf', { label: heatMap.label }));
+      note.replaceChildren(make('br'), say('heatOf', { label: isolated(heatMap.label) }));
     } catch (error) {
       note.replaceChildren(make('br'), error.message);
     }

@@ -20,3 +20,9 @@ export function make(tag, properties = {}, ...children) {
 /** Make a button. */
 export const button = (text, onclick, properties = {}) =>
   make('button', { type: 'button', onclick, ...properties }, text);
+
+/** Make an element with a name, such as that of a file, which may be written from right to left. */
+export function named(name) {
+  const parts = name.match(/[^/]*\/|[^/]+$/g) ?? [name]; // a path breaks after a slash
+  return make('bdi', {}, ...parts.flatMap((part, index) => (index ? [make('wbr'), part] : [part])));
+}

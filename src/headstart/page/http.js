@@ -22,7 +22,7 @@ export function useToken(token) {
 /**
  * Return the models of the server.
  *
- * @returns {Promise<object[]>} `{ name, task, classNames, targets, sha256, hasHeatMap }` of each.
+ * @returns {Promise<object[]>} `{ name, task, classNames, targets, sha256, hasHeatMap, hasSimilar }` of each.
  * @throws {TokenNeeded | Unavailable}
  */
 export async function connect() {
@@ -34,6 +34,7 @@ export async function connect() {
     targets: each.targets ?? [],
     sha256: each.sha256,
     hasHeatMap: each.has_heat_maps,
+    hasSimilar: each.has_similar,
   }));
 }
 
@@ -41,14 +42,17 @@ export async function connect() {
  * Predict a photo.
  *
  * @param {File} photo
- * @param {{ model: object, heatMap?: boolean, signal?: AbortSignal }} options `model` is one of `connect`'s.
- * @returns {Promise<object>} A prediction with the fields of `headstart-web`.
+ * @param {{ model: object, heatMap?: boolean, similar?: number, signal?: AbortSignal }} options `model` is one of
+ *   `connect`'s; `similar` is the number of similar training photos.
+ * @returns {Promise<object>} A prediction with the fields of `headstart-web`, and `similar`: `{ name, label, similarity,
+ *   thumbnail }` of each similar training photo.
  * @throws {NoAnswer | TokenNeeded | ModelReplaced | Unavailable}
  */
-export async function predict(photo, { model, heatMap = false, signal }) {
+export async function predict(photo, { model, heatMap = false, similar = 0, signal }) {
   if (photo.size === 0) throw new NoAnswer(say('emptyFile'));
   const query = new URLSearchParams({ model: model.name, top_k: String(MOST_CLASSES) });
   if (heatMap) query.set('heat_map', '1');
+  if (similar) query.set('similar', String(similar));
   const headers = { 'Content-Type': 'application/octet-stream' };
   const response = await request(`v1/predict?${query}`, { method: 'POST', body: photo, headers, signal });
   const { predictions, model_sha256 } = await response.json();
@@ -71,8 +75,11 @@ function predictionOf(found) {
     unknown: found.unknown ?? null,
     unknownScore: found.unknown_score ?? null,
     heatMap: found.heat_map ?? null,
+    similar: (found.similar ?? []).map((each) => ({ ...each, thumbnail: each.thumbnail && jpegOf(each.thumbnail) })),
   };
 }
+
+const jpegOf = (base64) => new Blob([Uint8Array.from(atob(base64), (sign) => sign.charCodeAt(0))], { type: 'image/jpeg' });
 
 /** Return the response to a request; a server that is busy is asked again when it says. */
 async function request(address, { headers = {}, signal, ...options } = {}) {

@@ -1,7 +1,7 @@
 /** Shows many photos as a table that can be sorted and filtered. */
 
 import { answerOf, doubtOf, doubtText, predictsClasses, sureness, SURE } from './answers.js';
-import { button, make } from './elements.js';
+import { button, make, named } from './elements.js';
 import { compare, percent, say } from './texts.js';
 
 const ROWS = 100; // that are shown at first, and added at a time
@@ -62,7 +62,7 @@ export class List {
   #filters(photos, model) {
     const kinds = { all: 'filterAll', doubt: 'filterDoubt', unknown: 'filterUnknown', error: 'filterError' };
     const options = Object.entries(kinds).map(([value, text]) => make('option', { value }, say(text)));
-    const classes = model.classNames.map((name) => make('option', { value: `class:${name}` }, name));
+    const classes = model.classNames.map((name) => make('option', { value: `class:${name}`, dir: 'auto' }, name));
     const kind = make('select', { id: 'kind' }, ...options, ...classes);
     kind.value = this.#filter;
     kind.onchange = () => {
@@ -102,7 +102,7 @@ export class List {
         this.#again(photos, model);
       };
       const mark = make('span', { class: 'order', 'aria-hidden': 'true' }, { ascending: ' ▲', descending: ' ▼' }[order] ?? ' ↕');
-      const header = make('th', { scope: 'col', class: name === 'doubt' ? 'wide' : '' }, button(say(name), sort));
+      const header = make('th', { scope: 'col' }, button(say(name), sort));
       header.firstChild.append(mark);
       if (order) header.setAttribute('aria-sort', order);
       return header;
@@ -141,13 +141,13 @@ export class List {
     const doubt = prediction ? doubtText(prediction, model) : '';
     const kinds = { 'is-error': error, 'is-doubtful': prediction && (doubtOf(prediction, model) ?? 0) > 1 - SURE };
     const ofProbability = predictsClasses(model)
-      ? [make('td', { class: 'number' }, sure === null ? '' : percent(sure)), make('td', { class: 'wide doubt' }, doubt)]
+      ? [make('td', { class: 'number' }, sure === null ? '' : percent(sure)), make('td', { class: 'doubt' }, doubt)]
       : [];
     return make(
       'tr',
       { class: Object.keys(kinds).filter((kind) => kinds[kind]).join(' ') },
       make('td', { class: 'thumbnail' }, this.#thumbnail(photo)),
-      make('td', { class: 'name' }, button(name, () => this.#open(photo, shown), { class: 'plain' })),
+      make('td', { class: 'name' }, button(named(name), () => this.#open(photo, shown), { class: 'plain' })),
       make('td', { class: 'reply' }, reply),
       ...ofProbability,
     );

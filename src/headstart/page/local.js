@@ -27,8 +27,10 @@ export async function connect() {
   worker?.terminate(); // of an attempt before
   worker = new Worker('worker.js', { type: 'module' });
   worker.onmessage = ({ data: { id, found, error } }) => {
-    const { resolve, reject } = waiting.get(id);
+    const asked = waiting.get(id);
+    if (!asked) return; // the answer comes after a fault of the worker, of which the page has been told
     waiting.delete(id);
+    const { resolve, reject } = asked;
     if (error) reject(error.isOfPhoto ? new NoAnswer(error.message) : new Unavailable(error.message));
     else resolve(found);
   };

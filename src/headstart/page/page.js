@@ -7,15 +7,16 @@ import { showDetail } from './detail.js';
 import { button, make } from './elements.js';
 import { listen } from './intake.js';
 import { List } from './list.js';
-import { currentLanguage, say, useLanguage } from './texts.js';
+import { currentLanguage, isolated, listOf, say, useLanguage } from './texts.js';
 
 const $ = (id) => document.getElementById(id);
 const MOST_NAMED = 12; // classes above the photos; all of them are at the end of the page
+const NUM_SIMILAR = 3; // training photos beside an answer
 const REFRESH_MS = 300; // between two drawings of the table while photos are predicted
 
 let models = [];
 let model = null;
-let photos = []; // { name, file, prediction, error }
+let photos = []; // { name, file, prediction, error, similar }
 let opened = null; // { photo, among }: what is shown in detail
 let running = null; // AbortController of the predictions
 const list = new List($('list'), { open: openPhoto, save: saveCsv });
@@ -77,18 +78,18 @@ function forgetAnswers() {
 
 function describe() {
   $('privacy').textContent = say(backEnd.isLocal ? 'privateHere' : 'privateThere');
-  const title = model?.name ? say('titleOf', model) : say('title');
+  const title = model?.name ? say('titleOf', { name: isolated(model.name) }) : say('title');
   document.title = title;
   document.querySelector('h1').textContent = title;
   if (!model) return;
   const more = model.classNames.length - MOST_NAMED;
-  const names = model.classNames.slice(0, MOST_NAMED).join(', ');
+  const names = listOf(model.classNames.slice(0, MOST_NAMED));
   $('knows').textContent = names
     ? say('knows', { names, more: Math.max(0, more) })
-    : say('estimates', { names: model.targets.join(', ') });
+    : say('estimates', { names: listOf(model.targets) });
   const rows = { aboutTask: say('task', { name: model.task }) };
-  if (model.classNames.length) rows.aboutClasses = model.classNames.join(', ');
-  if (model.targets.length) rows.aboutNumbers = model.targets.join(', ');
+  if (model.classNames.length) rows.aboutClasses = listOf(model.classNames);
+  if (model.targets.length) rows.aboutNumbers = listOf(model.targets);
   if (model.sha256) rows.aboutHash = model.sha256;
   const parts = Object.entries(rows).flatMap(([name, text]) => [make('dt', {}, say(name)), make('dd', {}, text)]);
   $('about-model').replaceChildren(...parts);
@@ -105,10 +106,10 @@ function take({ photos: given, numLeft }) {
 
 /** Predict the photos that have no answer yet; only one such loop runs at a time, and takes photos as they come. */
 async function predictAll() {
-  show();
-  if (running || !model) return;
+  if (running || !model) return show();
   const mine = new AbortController();
   running = mine;
+  show();
   const taken = new Set();
   const next = () => photos.find((photo) => !photo.prediction && !photo.error && !taken.has(photo));
   const work = async () => {
@@ -177,12 +178,20 @@ function showOne({ photo, among }) {
   };
   const links = { back: closePhoto, step, index: among.indexOf(photo), count: among.length };
   const explain = async () => photo.prediction.heatMap ?? (await explained(photo));
-  showDetail($('detail'), photo, { model, explain, among: photos.length > 1 ? links : null });
+  const similar = model?.hasSimilar ? () => similarTo(photo) : null;
+  showDetail($('detail'), photo, { model, explain, similar, among: photos.length > 1 ? links : null });
 }
 
 async function explained(photo) {
   const { heatMap } = await backEnd.predict(photo.file, { model, heatMap: true });
   return heatMap;
+}
+
+/** Return the training photos that are similar to a photo; they are asked for once. */
+function similarTo(photo) {
+  photo.similar ??= backEnd.predict(photo.file, { model, similar: NUM_SIMILAR }).then(({ similar }) => similar);
+  photo.similar.catch(() => (photo.similar = null));
+  return photo.similar;
 }
 
 function openPhoto(photo, among) {
@@ -206,7 +215,7 @@ function showStatus() {
   const text = done < all ? say('busy', { done, all }) : say('done', { all, failed });
   const stop = button(say('cancel'), cancel);
   const clear = button(say('clear'), clearAll);
-  $('status').replaceChildren(text, ' ', done < all && running ? stop : clear);
+  $('status').replaceChildren(make('span', {}, text), ' ', done < all && running ? stop : clear);
 }
 
 /** Forget the photos that have no answer yet. */

@@ -15,9 +15,11 @@ const TEXTS = {
     knows: ({ names, more }) => `The model can tell: ${names}${more ? ` and ${more} more` : ''}.`,
     estimates: ({ names }) => `The model estimates: ${names}.`,
     loading: 'Loading the model …',
-    busy: ({ done, all }) => `${done} of ${all} photos predicted`,
-    done: ({ all, failed }) =>
-      `${all === 1 ? '1 photo' : `${all} photos`} predicted` + (failed ? `, ${failed} of them without an answer` : ''),
+    busy: ({ done, all }) => `${done} of ${all} photos done`,
+    done: ({ all, failed }) => {
+      if (!failed) return all === 1 ? '1 photo predicted' : `${all} photos predicted`;
+      return all === 1 ? 'The photo could not be read' : `${all - failed} of ${all} photos predicted, ${failed} could not be read`;
+    },
     left: ({ count }) => `${count === 1 ? '1 file is no photo and was' : `${count} files are no photos and were`} left out.`,
     nothing: 'There is no photo in what was given. Give photos, for example JPEG or PNG files.',
     cancel: 'Cancel',
@@ -32,6 +34,9 @@ const TEXTS = {
     show: 'Show where the answer comes from',
     heatOf: ({ label }) => `The lighter the colour, the more this part of the photo speaks for “${label}”.`,
     boxOf: 'The box is where the model finds the object.',
+    similar: 'Most similar training photos',
+    similarity: 'Similarity, −1 to 1',
+    noThumbnail: 'no picture',
     all: ({ count }) => `Show all ${count} classes`,
     fewer: 'Show fewer',
     cannotShow: 'This browser cannot display the photo. The answer is not affected.',
@@ -86,8 +91,11 @@ const TEXTS = {
     knows: ({ names, more }) => `模型可以识别：${names}${more ? ` 以及另外 ${more} 个类别` : ''}。`,
     estimates: ({ names }) => `模型可以估计：${names}。`,
     loading: '正在加载模型……',
-    busy: ({ done, all }) => `已预测 ${done} / ${all} 张照片`,
-    done: ({ all, failed }) => `已预测 ${all} 张照片` + (failed ? `，其中 ${failed} 张没有结果` : ''),
+    busy: ({ done, all }) => `已完成 ${done} / ${all} 张照片`,
+    done: ({ all, failed }) => {
+      if (!failed) return `已预测 ${all} 张照片`;
+      return all === 1 ? '照片无法读取' : `已预测 ${all} 张照片中的 ${all - failed} 张，${failed} 张无法读取`;
+    },
     left: ({ count }) => `有 ${count} 个文件不是照片，已略过。`,
     nothing: '没有找到照片。请选择照片文件，例如 JPEG 或 PNG。',
     cancel: '取消',
@@ -102,6 +110,9 @@ const TEXTS = {
     show: '显示结果的依据在哪里',
     heatOf: ({ label }) => `颜色越亮，照片的这一部分越支持“${label}”。`,
     boxOf: '方框标出模型找到的物体。',
+    similar: '最相似的训练照片',
+    similarity: '相似度，−1 到 1',
+    noThumbnail: '没有图片',
     all: ({ count }) => `显示全部 ${count} 个类别`,
     fewer: '收起',
     cannotShow: '浏览器无法显示这张照片，但结果不受影响。',
@@ -162,12 +173,25 @@ export function say(name, values = {}) {
   return typeof text === 'function' ? text(values) : text;
 }
 
+const CONTROLS = /[\u202a-\u202e\u2066-\u2069]/g; // of the direction of writing
+const MAY_TURN = /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]|[\u202a-\u202e\u2066-\u2069]/u;
+
+/** Return a name for a sentence. A name from right to left does not change the order of what is around it. */
+export const isolated = (name) => (MAY_TURN.test(name) ? `\u2068${name.replace(CONTROLS, '')}\u2069` : name);
+
+/** Return several names as one text. */
+export const listOf = (names) => names.map(isolated).join(', ');
+
 /** Compare two texts as people sort them: "2" comes before "10". */
 export const { compare } = new Intl.Collator(undefined, { numeric: true });
 
 /** Return a probability, 0..1, as a percentage with one decimal. */
 export const percent = (value) =>
   new Intl.NumberFormat(language, { style: 'percent', minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(value);
+
+/** Return a number of about 0 to 1 with two decimals. */
+export const fraction = (value) =>
+  new Intl.NumberFormat(language, { minimumFractionDigits: 2, maximumFractionDigits: 2 }).format(value);
 
 /** Return a predicted number with as many digits as say something. */
 export const number = (value) => new Intl.NumberFormat(language, { maximumSignificantDigits: 4 }).format(value);

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from headstart.cluster.passes import RayCluster
 from headstart.config import TrainConfig
 from headstart.data.check import CheckedPhoto, check_images, not_finite_error
 from headstart.data.targets import Targets
@@ -35,12 +36,18 @@ def open_for_photos(
         check_on_files(backbone, [each.photo for each in listing.candidates], say)
     num_photos = len(listing.candidates)
     num_bytes = 4 * (backbone.num_features + sum(backbone.widths)) * num_photos
-    keep, why = should_keep(config.features, num_bytes, num_photos, num_photos)
+    keep, why = should_keep(config.features, num_bytes, num_photos, num_photos, config.store)
     if not keep:
         say(f"Features are not stored: {why}")
-    room = Room(say, is_limited=config.features != "store")
+    room = Room(say, is_limited=config.features != "store", shared=config.store)
     opened = open_backbone_features(
-        backbone, say=say, pooled=keep, keep=keep, workers=config.workers, room=room
+        backbone,
+        say=say,
+        pooled=keep,
+        keep=keep,
+        workers=config.workers,
+        room=room,
+        cluster=RayCluster.of(config.ray),
     )
     try:
         yield opened

@@ -31,7 +31,9 @@ from headstart.reporting.markup import (
 
 _MOST_NAMED: Final = 50
 
-_UNCHANGED: Final = frozenset({"data", "val", "features", "workers", "checkpoint_seconds", "watch", "phases"})
+_UNCHANGED: Final = frozenset(
+    {"data", "val", "features", "store", "ray", "workers", "checkpoint_seconds", "watch", "phases"}
+)
 """Settings that are shown otherwise, or do not change what is computed."""
 
 

@@ -15,8 +15,8 @@ from headstart.tasks.heat_map import HeatMap
 from headstart.tasks.prediction import Prediction
 
 NOT_SERVED = ("path", "error", "similar")
-"""Keys of ``Prediction.to_dict`` that are not in answers: paths belong to clients, and training photos may be
-private.
+"""Keys of ``Prediction.to_dict`` that are not in answers as they are: paths belong to clients, and those
+of training photos may say too much.
 """
 
 
@@ -41,12 +41,14 @@ class Wanted:
         served: The model.
         top_k: Number of most probable classes; None for all.
         heat_map: Whether answers have heat maps.
+        similar: Number of similar training photos; None for none.
         max_pixels: Largest photo.
     """
 
     served: Served
     top_k: int | None
     heat_map: bool
+    similar: int | None
     max_pixels: int
 
 
@@ -74,12 +76,13 @@ def predict_upload(upload: Upload, wanted: Wanted) -> Prediction:
     return prediction
 
 
-def entry(upload: Upload, prediction: Prediction, begun: float) -> bytes:
+def entry(upload: Upload, prediction: Prediction, wanted: Wanted, begun: float) -> bytes:
     """Return the answer for a photo as JSON.
 
     Args:
         upload: The photo.
         prediction: Its prediction.
+        wanted: What the request asks for.
         begun: When a thread began with it, by ``time.perf_counter``.
 
     Raises:
@@ -89,6 +92,8 @@ def entry(upload: Upload, prediction: Prediction, begun: float) -> bytes:
     found |= {name: value for name, value in prediction.to_dict().items() if name not in NOT_SERVED}
     if prediction.heat_map is not None:
         found["heat_map"] = _heat_map(prediction.heat_map)
+    if wanted.similar is not None and wanted.served.similar is not None:
+        found["similar"] = wanted.served.similar.of(upload.content, wanted.similar)
     found["milliseconds"] = round((time.perf_counter() - begun) * 1000, 2)
     return json.dumps(found, allow_nan=False).encode()
 

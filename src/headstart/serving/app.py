@@ -24,10 +24,11 @@ from headstart.serving.guard import Guard
 from headstart.serving.log import Log
 from headstart.serving.metrics import CONTENT_TYPE, Metrics
 from headstart.serving.models import Models, Served
+from headstart.serving.names import clean
 from headstart.serving.page import Page
 from headstart.serving.problems import Problem
 from headstart.serving.settings import ServeSettings
-from headstart.serving.uploads import Memory, clean, read_uploads
+from headstart.serving.uploads import Memory, read_uploads
 from headstart.serving.work import ClientGone, Workers, unless_gone
 
 PREDICT: Final = "/v1/predict"
@@ -74,8 +75,10 @@ class Service:
         served = self.models.get(options.model)
         if options.heat_map and not served.predictor.explains:
             raise Problem("no_heat_map", _why_no_heat_map(served))
+        if options.similar is not None and served.similar is None:
+            raise Problem("no_similar", _why_no_similar(served, self.settings))
         self._workers.refuse(1)  # before a large body is sent
-        wanted = Wanted(served, options.top_k, options.heat_map, self.settings.max_pixels)
+        wanted = Wanted(served, options.top_k, options.heat_map, options.similar, self.settings.max_pixels)
         with self._memory.held() as held:
             uploads, is_form = await read_uploads(request.headers, _chunks(exchange), self.settings, held)
             exchange.notes |= {"model": served.name, "photos": len(uploads)}
@@ -94,7 +97,7 @@ class Service:
         begun, problem = time.perf_counter(), None
         try:
             prediction = predict_upload(upload, wanted)
-            answer = entry(upload, prediction, begun)
+            answer = entry(upload, prediction, wanted, begun)
         except Exception as error:
             problem = self._problem_of_photo(error, wanted.served)
         if problem is not None:
@@ -116,6 +119,8 @@ class Service:
 
     async def list_models(self) -> Response:
         """List the models."""
+        if self.settings.similar:
+            self.models.get(None)  # whether they have training photos is not known before
         models = [
             {
                 "name": each.name,
@@ -126,6 +131,7 @@ class Service:
                 "backbone": each.predictor.info.backbone,
                 "size_px": each.predictor.info.preprocessing.size_px,
                 "has_heat_maps": each.predictor.explains,
+                "has_similar": each.similar is not None,
                 "recognises_unknown": each.predictor.info.unknown_threshold is not None,
             }
             for each in self.models.all()
@@ -163,7 +169,9 @@ class Service:
             responses=always | schemas.errors(404, 413, 415, 422, 500, 503),
             openapi_extra={"requestBody": schemas.BODY},
         )(self.predict)
-        app.get("/v1/models", response_model=schemas.ModelsAnswer, responses=always)(self.list_models)
+        app.get("/v1/models", response_model=schemas.ModelsAnswer, responses=always | schemas.errors(503))(
+            self.list_models
+        )
         app.get("/healthz", response_model=schemas.Status)(self.is_alive)
         app.get("/readyz", response_model=schemas.Status, responses=schemas.errors(503))(self.is_ready)
         metrics: dict[str, Any] = {"content": {CONTENT_TYPE: {"schema": {"type": "string"}}}}
@@ -174,11 +182,8 @@ class Service:
         for path in page.paths:
             app.get(path, include_in_schema=False)(page.answer)
         description = app.openapi()  # after all paths: FastAPI makes it again if one is added
-        schemas.complete(
-            description,
-            [each.name for each in self.models.all()],
-            heat_maps=any(each.predictor.explains for each in self.models.all()),
-            token=self.settings.token is not None,
+        app.openapi = lambda: schemas.completed(  # type: ignore[method-assign]  # models may be replaced
+            description, self.models.all(), token=self.settings.token is not None
         )
         paths = frozenset({*description["paths"], "/openapi.json"})
         dispatch = partial(self._dispatch, app)
@@ -230,7 +235,7 @@ def _problem_of(error: Exception) -> Problem:
 def _sentence(error: Mapping[str, Any]) -> str:
     name = clean(str(error["loc"][-1]))
     if error["type"] == "extra_forbidden":
-        return f"There is no parameter {name!r}; the parameters are model, top_k and heat_map."
+        return f"There is no parameter {name!r}; the parameters are model, top_k, heat_map and similar."
     return f"{name} is {clean(str(error['input']))!r}: {error['msg']}."
 
 
@@ -240,6 +245,15 @@ def _why_no_heat_map(served: Served) -> str:
     except HeadstartError as error:
         return str(error).partition(". ")[0] + ". Leave out heat_map."
     return "The model has no heat maps."
+
+
+def _why_no_similar(served: Served, settings: ServeSettings) -> str:
+    if settings.similar:
+        return f"The model {served.name!r} has no similar training photos. Leave out similar."
+    return (
+        "The service does not show training photos, which may be private. Leave out similar, or start the "
+        "service with --similar."
+    )
 
 
 async def _chunks(exchange: Any) -> AsyncIterator[bytes]:

@@ -6,7 +6,7 @@ import hashlib
 import io
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -18,6 +18,7 @@ from headstart.inference.model_file import open_onnx
 from headstart.inference.predictor import Predictor, model_in
 from headstart.inference.self_test import TOLERANCE, differences
 from headstart.serving.problems import Problem
+from headstart.serving.similar import ShownPhotos
 
 Stamp: TypeAlias = tuple[int, int, int]
 """Time of the last change, size and number of a file. Another file of the same name has another stamp."""
@@ -37,12 +38,14 @@ class Served:
         sha256: Of the model file, in hexadecimal.
         stamp: Of the model file, before it was read.
         predictor: The model.
+        similar: Its training photos, if they are shown.
     """
 
     name: str
     sha256: str
     stamp: Stamp
     predictor: Predictor
+    similar: ShownPhotos | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -135,6 +138,8 @@ class Models:
 
     Args:
         paths: Run folders or model files by name.
+        similar: Whether similar training photos are shown.
+        say: Called with a sentence for the operator.
 
     Raises:
         HeadstartError: A model cannot be opened.
@@ -143,8 +148,10 @@ class Models:
         ready: Whether every model has been proved.
     """
 
-    def __init__(self, paths: dict[str, Path]) -> None:
-        self._paths = paths
+    def __init__(
+        self, paths: dict[str, Path], *, similar: bool = False, say: Callable[[str], object] = lambda _: None
+    ) -> None:
+        self._paths, self._similar, self._say = paths, similar, say
         self._served = {name: load_served(name, path) for name, path in paths.items()}
         self._seen = {name: each.stamp for name, each in self._served.items()}
         self._refused: dict[str, Stamp] = {}
@@ -155,10 +162,24 @@ class Models:
 
         Raises:
             DamagedFileError: A model fails.
+            UsageError: The only model cannot show the similar photos that are asked for.
         """
         for each in self.all():
             prove(each)
+            self._served[each.name] = self._with_similar(each)
         self.ready = True
+
+    def _with_similar(self, served: Served) -> Served:
+        """Return a model with its training photos, if they are shown and it has any."""
+        if not self._similar:
+            return served
+        try:
+            return replace(served, similar=ShownPhotos(served.predictor, self._say))
+        except HeadstartError as error:
+            if len(self._served) == 1 and not self.ready:
+                raise
+            self._say(f"The model {served.name!r} is served without similar photos. {error}")
+            return served
 
     def all(self) -> list[Served]:
         """Return the models in the order of the command line; the first is the default."""
@@ -205,6 +226,7 @@ class Models:
             try:
                 new = load_served(name, self._paths[name])
                 prove(new)
+                new = self._with_similar(new)
             except Exception as error:  # whatever it is, such as too little memory: the old model stays
                 self._refused[name] = stamp
                 tell(old, error)

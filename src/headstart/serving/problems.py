@@ -23,6 +23,7 @@ PROBLEMS: Final[dict[str, tuple[int, str]]] = {
     "invalid_field": (422, "A part of the form is not a file in a field `photo`."),
     "no_photo": (422, "The body is empty, or the form has no field `photo`."),
     "no_heat_map": (422, "The model has no heat maps."),
+    "no_similar": (422, "The service does not show similar training photos of this model."),
     "unreadable_photo": (422, "The photo cannot be decoded; the message gives the reason."),
     "headers_too_large": (431, "The headers are larger than 64 kB."),
     "internal_error": (500, "A fault of the service; the log has the details under the `request_id`."),

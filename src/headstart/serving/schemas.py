@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from headstart.serving.guard import PUBLIC
+from headstart.serving.models import Served
 from headstart.serving.problems import PROBLEMS
 from headstart.serving.uploads import FIELD
 
@@ -24,6 +27,10 @@ class PredictOptions(BaseModel):
     heat_map: Annotated[
         bool, Query(description="Also show where in the photo the most probable class comes from.")
     ] = False
+    similar: Annotated[
+        int | None,
+        Query(ge=1, le=20, description="Also show this number of the most similar training photos."),
+    ] = None
 
 
 class ErrorDetail(BaseModel):
@@ -51,6 +58,17 @@ class HeatMapAnswer(BaseModel):
     )
 
 
+class SimilarAnswer(BaseModel):
+    """A training photo that is similar to the photo."""
+
+    name: str = Field(description="Its path below the folder of the training photos.")
+    label: str
+    similarity: float = Field(description="Cosine of the centred features, -1 to 1.")
+    thumbnail: str | None = Field(
+        description="A JPEG file in base64, at most 160 pixels on each side; null if it cannot be read."
+    )
+
+
 class PhotoAnswer(BaseModel):
     """The prediction for a photo. Only the fields of the model's task are set."""
 
@@ -64,6 +82,9 @@ class PhotoAnswer(BaseModel):
     unknown: bool | None = Field(description="Whether the photo is probably of none of the classes.")
     unknown_score: float | None = Field(description="How foreign it is to the classes.")
     heat_map: HeatMapAnswer | None = Field(default=None, description="Only if it was asked for.")
+    similar: list[SimilarAnswer] | None = Field(
+        default=None, description="The most similar training photos, the best first; only if asked for."
+    )
     milliseconds: float = Field(description="Decoding and predicting, without waiting.")
 
 
@@ -96,6 +117,7 @@ class ModelAnswer(BaseModel):
     backbone: str
     size_px: int
     has_heat_maps: bool
+    has_similar: bool
     recognises_unknown: bool
 
 
@@ -131,26 +153,42 @@ BODY: Final[dict[str, Any]] = {
 """The body of a request to ``/v1/predict`` for OpenAPI."""
 
 
-def complete(description: dict[str, Any], names: list[str], *, heat_maps: bool, token: bool) -> None:
-    """Add to a description for OpenAPI what depends on the service, in place.
+def completed(description: dict[str, Any], models: Sequence[Served], *, token: bool) -> dict[str, Any]:
+    """Return a description for OpenAPI with what depends on the models and on the service.
 
     Args:
-        description: As FastAPI makes it.
-        names: Names of the models.
-        heat_maps: Whether a model has heat maps.
+        description: As FastAPI makes it; it is not changed.
+        models: The models that are served now.
         token: Whether clients must send a token.
     """
-    for parameter in description["paths"]["/v1/predict"]["post"]["parameters"]:
+    found = copy.deepcopy(description)
+    of_feature = {
+        "heat_map": [each.name for each in models if each.predictor.explains],
+        "similar": [each.name for each in models if each.similar is not None],
+    }
+    operation = found["paths"]["/v1/predict"]["post"]
+    for parameter in operation["parameters"]:
         if parameter["name"] == "model":
-            parameter["schema"] = {"type": "string", "enum": names}
-        if parameter["name"] == "heat_map" and not heat_maps:
-            parameter["schema"] |= {"enum": [False]}
+            parameter["schema"] = {"type": "string", "enum": [each.name for each in models]}
+        elif (names := of_feature.get(parameter["name"])) is not None:
+            of_these = ", ".join(names) or "no model"
+            parameter["description"] += f" Supported by: {of_these}; other models answer 422."
+    if not of_feature["heat_map"]:
+        _parameter(operation, "heat_map")["schema"] |= {"enum": [False]}
+    if not of_feature["similar"]:
+        operation["parameters"].remove(_parameter(operation, "similar"))
     if token:
-        description["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-        for path, operations in description["paths"].items():
+        found["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        for path, operations in found["paths"].items():
             if path not in PUBLIC:
-                for operation in operations.values():
-                    operation["security"] = [{"token": []}]
+                for each in operations.values():
+                    each["security"] = [{"token": []}]
+    return found
+
+
+def _parameter(operation: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(each for each in operation["parameters"] if each["name"] == name)
+    return found
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -36,7 +36,7 @@ def serve(
             ``HEADSTART_TOKEN`` contains it.
         no_token: Whether other machines may use the service without a token.
         settings: ``queue``, ``max_photos``, ``max_mb``, ``max_megapixels``, ``max_seconds``, ``allow_hosts``,
-            ``allow_origins`` and ``root_path``; see ``ServeSettings``.
+            ``allow_origins``, ``root_path`` and ``similar``; see ``ServeSettings``.
 
     Raises:
         MissingPackageError: ``headstart[serve]`` is not installed.

@@ -28,6 +28,8 @@ _SECONDS_OF_IDLE_CONNECTIONS: Final = 75  # longer than nginx keeps them
 _SECONDS_TO_FINISH: Final = 60
 _FILES_BESIDE_CONNECTIONS: Final = 100
 _MOST_CONNECTIONS: Final = 2000
+_SECONDS_PER_TURN: Final = 0.001
+"""Python's global lock is passed on after this time: threads that predict let the event loop wait less."""
 
 
 def serve_at(listener: socket.socket, paths: dict[str, Path], settings: ServeSettings) -> None:
@@ -37,9 +39,10 @@ def serve_at(listener: socket.socket, paths: dict[str, Path], settings: ServeSet
         HeadstartError: A model is damaged or fails its self-test.
     """
     return_large_blocks()
+    sys.setswitchinterval(_SECONDS_PER_TURN)
     log = Log(_standard_output())
     try:
-        models = Models(paths)
+        models = Models(paths, similar=settings.similar, say=_say)
         service = Service(models, settings, log)
         server = Server(service, log)
         shown = f"http://{_shown(listener)}{settings.root_path}"

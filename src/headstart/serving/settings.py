@@ -50,6 +50,7 @@ class ServeSettings:
         allow_origins: Origins of pages on other hosts that may use the service, such as
             ``https://example.com``.
         root_path: Path of the service behind a proxy, such as ``/photos``; empty if it has its own host.
+        similar: Whether clients may see the training photos that are most similar to a photo.
 
     Raises:
         ConfigError: A value is not allowed.
@@ -66,6 +67,7 @@ class ServeSettings:
     allow_hosts: tuple[str, ...] = ()
     allow_origins: tuple[str, ...] = ()
     root_path: str = ""
+    similar: bool = False
 
     def __post_init__(self) -> None:
         if problems := list(self._problems()):
@@ -90,6 +92,8 @@ class ServeSettings:
                     f"allow_origin is {origin!r}; it must be a scheme and a host without a path, such as "
                     f"https://example.com or http://localhost:3000."
                 )
+        if type(getattr(self, "similar")) is not bool:  # noqa: B009  # for type checkers it always is
+            yield f"similar is {self.similar!r}; it must be True or False. Clients choose how many photos."
         if not _ROOT_PATH.fullmatch(self.root_path):
             yield f"root_path is {self.root_path!r}; it must be a path without / at its end, such as /photos."
 

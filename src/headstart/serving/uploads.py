@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import unicodedata
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -13,6 +12,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from headstart.serving.answers import Upload
+from headstart.serving.names import clean
 from headstart.serving.problems import Problem
 from headstart.serving.settings import ServeSettings
 
@@ -24,7 +24,6 @@ FIELD: Final = "photo"
 
 _MOST_BYTES_AT_ONCE: Final = 4  # times the largest body
 _LEAST_BYTES_AT_ONCE: Final = 256_000_000
-_LONGEST_NAME: Final = 255
 _AS_IMAGE: Final = "curl -H 'Content-Type: image/jpeg' --data-binary @photo.jpg, or curl -F photo=@photo.jpg"
 
 
@@ -224,8 +223,3 @@ class _Form:
 
     def _end(self) -> None:
         self.is_whole = True
-
-
-def clean(name: str) -> str:
-    """Return a name from a client without control and invisible characters, and not too long."""
-    return "".join(each for each in name if unicodedata.category(each)[0] != "C")[:_LONGEST_NAME]

@@ -45,6 +45,7 @@ def find_in_run(
     splits: Splits,
     near: Sequence[tuple[int, int]] | None,
     decisions: Decisions,
+    shared: str | None = None,
 ) -> Findings:
     """Return what a run has found about its photos and labels.
 
@@ -54,12 +55,13 @@ def find_in_run(
         splits: The same photos by split.
         near: Pairs of rows of the data set that show nearly the same; None if they are not known.
         decisions: What the owner has decided about findings.
+        shared: As for ``Room``.
     """
     # Where folds score, validation photos only choose weights.
     row_of, names = _rows_and_splits(dataset, splits, val="val" if model.by_folds is None else "train")
     outputs, has_answer = _raw_outputs(model, splits, row_of, dataset.root)
     unchecked = [] if near is not None else [_NO_VECTORS]
-    room = Room(lambda _: None)  # if the store cannot be opened, this has been said before
+    room = Room(lambda _: None, shared=shared)  # if the store cannot be opened, this has been said before
     with closing(KeptFacts(dataset.records, room, decode=False)) as facts:
         return find_all(dataset, Known(names, near, facts, outputs, has_answer, unchecked), decisions)
 

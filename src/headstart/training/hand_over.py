@@ -79,7 +79,7 @@ def hand_over(
             watchers.say(note)
     metrics = _metrics(model, dataset, splits, scored, stopwatch)
     with stopwatch("findings"):
-        findings = find_in_run(model, dataset, splits, near, decisions)
+        findings = find_in_run(model, dataset, splits, near, decisions, run.config.store)
         held_out = {name: answers for name, answers in scored.items() if name != "folds"}
         metrics |= summary_of_findings(findings, held_out, info, watchers.say)
     products = {FINDINGS: partial(write_findings, findings), **products}  # the report reads the findings

@@ -6,6 +6,7 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
+from headstart.cluster.passes import RayCluster
 from headstart.config import PhaseConfig, TrainConfig
 from headstart.data.split import Splits
 from headstart.frozen.cache import Room, should_keep
@@ -50,7 +51,8 @@ class ProbeSetup:
         num_photos = len(self.listing.candidates)
         num_features = self.backbone.num_features + sum(self.backbone.widths)
         num_bytes = 4 * num_features * num_photos * len(self.views)
-        return should_keep(self.config.features, num_bytes, num_photos, num_photos)
+        config = self.config
+        return should_keep(config.features, num_bytes, num_photos, num_photos, config.store)
 
     @functools.cached_property
     def blocks(self) -> tuple[Block, ...]:
@@ -92,8 +94,9 @@ def open_features(setup: ProbeSetup, watchers: Watchers) -> ProbeFeatures:
     keep, why = setup.storage
     if not keep:
         watchers.say(f"Features are not stored: {why}")
-    room = Room(watchers.say, is_limited=config.features != "store")
+    room = Room(watchers.say, is_limited=config.features != "store", shared=config.store)
     options: dict[str, Any] = {"say": watchers.say, "keep": keep, "workers": config.workers, "room": room}
+    options["cluster"] = RayCluster.of(config.ray)
     # The pooled outputs of all stages are computed on the way and kept, too.
     reads_stages = len(setup.blocks) > 1
     plain = open_backbone_features(backbone, pooled=keep or reads_stages, **options)

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from headstart import recipe, tasks
+from headstart.cluster.passes import refuse_steps
 from headstart.config import RECIPES, PhaseConfig, TrainConfig, file_is_not_trained
 from headstart.data.sources.source import read_source
 from headstart.data.split import likely_counts
@@ -111,6 +112,7 @@ def prepare(
     """
     if config.backbone_is_file:
         raise ConfigError([file_is_not_trained(config.backbone)])
+    refuse_steps(config.ray)
     listing = pooled(read_source(config.data, config.val_folder, **config.source_options), config)
     num_train, num_val, _ = likely_counts(listing.candidates, config.val_fraction, config.test)
     backbone = resolve(config.backbone)
@@ -160,7 +162,7 @@ def prepare(
         targets,
         accelerator,
         watchers.say,
-        Room(watchers.say, is_limited=config.features != "store"),
+        Room(watchers.say, is_limited=config.features != "store", shared=config.store),
     )
     new = new_norms(network, weights.kind)
     return Setup(

@@ -7,14 +7,17 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from headstart.cluster.connection import connected
 from headstart.config import TrainConfig, TrainSettings
 from headstart.data.check import check_images
 from headstart.data.decisions import read_decisions
 from headstart.environment import is_secondary
 from headstart.errors import ConfigError
+from headstart.files import absolute
 from headstart.findings.survey import with_near_duplicates
 from headstart.training.choose import choose, open_floor
 from headstart.training.findings import refuse_leaks
@@ -22,10 +25,11 @@ from headstart.training.hand_over import hand_over
 from headstart.training.run.dealt import split_in_series
 from headstart.training.run.moved import moved, refuse_missing_photos
 from headstart.training.run.result import TrainResult
-from headstart.training.run.run_folder import FOLDS, STEPS, RunFolder
+from headstart.training.run.run_folder import FOLDS, STEPS, RunFolder, next_free_folder
 from headstart.training.run.stopwatch import Stopwatch
 from headstart.training.tools.best import train_best
 from headstart.training.tools.folds import train_folds
+from headstart.training.tools.on_ray import Workers, refuse_on_ray, train_on_ray
 from headstart.training.watch.named import settings_and_watchers, split_watch
 from headstart.training.watch.watcher import Watcher
 from headstart.training.watch.watchers import Watchers
@@ -41,6 +45,8 @@ def train(
     config: TrainConfig | None = None,
     network: nn.Module | None = None,
     watch: str | Iterable[str | Watcher] | None = None,
+    num_workers: int | None = None,
+    gpus_per_worker: int | None = None,
     verbose: bool = True,
     **settings: Unpack[TrainSettings],
 ) -> TrainResult:
@@ -57,6 +63,10 @@ def train(
             backbone of its base, which determines the preprocessing. The network is trained in place.
         watch: Names of experiment trackers (the setting ``watch``), and watchers of your own: see
             ``Watcher``.
+        num_workers: Train in so many processes of the cluster that ``ray`` names, as torchrun would.
+            ``batch_size`` is that of all processes together. Without it, only the features of a probe are
+            computed on the cluster.
+        gpus_per_worker: GPUs for each of these processes; by default 0.
         verbose: Whether progress and warnings are written to standard error.
         settings: Any field of ``TrainConfig``: ``backbone``, ``recipe``, ``seed``, ...
 
@@ -68,6 +78,9 @@ def train(
         HeadstartError: The work failed; the message gives the reason.
     """
     config, watchers = settings_and_watchers(data, config, watch, settings)
+    if workers := Workers.of(config.ray, num_workers, gpus_per_worker):
+        refuse_on_ray(network, watchers)
+        return _begin_on_ray(workers, config, out, verbose=verbose)
     if config.recipe == "best":
         compares = config.backbone == TrainConfig.backbone and not settings.keys() & {"backbone", "weights"}
         return _begin_best(config, out, watchers, network, compares=compares, verbose=verbose)
@@ -85,6 +98,9 @@ def resume(
     network: nn.Module | None = None,
     force: bool = False,
     watch: Iterable[Watcher] | None = None,
+    ray: str | None = None,
+    num_workers: int | None = None,
+    gpus_per_worker: int | None = None,
     verbose: bool = True,
 ) -> TrainResult:
     """Resume an interrupted run; the result has the same bits as without the interruption.
@@ -99,6 +115,9 @@ def resume(
         network: The network that was given to ``train``, with the weights that it had then.
         force: Resume even if code, packages, machine, settings or photos have changed.
         watch: Watchers of your own, as given to ``train``; those with names are taken from the settings.
+        ray: Address of a cluster, as the setting for ``train``; by default the setting of the run.
+        num_workers: As for ``train``; it must be that of the run.
+        gpus_per_worker: As for ``train``.
         verbose: As for ``train``.
 
     Raises:
@@ -109,10 +128,8 @@ def resume(
     names, watchers = split_watch(watch)
     if names:
         raise ConfigError(
-            [
-                f"watch names {', '.join(names)}, but a resumed run has the trackers that it began with. "
-                f"Leave them out, or add them to watch in {Path(path) / 'config.toml'}."
-            ]
+            f"watch names {', '.join(names)}, but a resumed run has the trackers that it began with. "
+            f"Leave them out, or add them to watch in {Path(path) / 'config.toml'}."
         )
     config = moved(RunFolder.read_config(path), path, data, val, images)
     if metrics := RunFolder.read_metrics(path):
@@ -121,19 +138,40 @@ def resume(
         )
         return TrainResult(Path(path), metrics)
     refuse_missing_photos(config, Path(path), data, val, images)
+    if ray is not None:
+        config = dataclasses.replace(config, ray=ray)
+    if workers := Workers.of(config.ray, num_workers, gpus_per_worker):
+        refuse_on_ray(network, watchers)
+        return _resume_on_ray(workers, Path(path), (data, val, images), force=force, verbose=verbose)
     is_moved = any(each is not None for each in (data, val, images))
+    return _resume_here(
+        config, Path(path), watchers, network, is_moved=is_moved, force=force, verbose=verbose
+    )
+
+
+def _resume_here(
+    config: TrainConfig,
+    path: Path,
+    watch: Sequence[Watcher],
+    network: nn.Module | None,
+    *,
+    is_moved: bool,
+    force: bool,
+    verbose: bool,
+) -> TrainResult:
+    """Resume a run, or a series of them, in this process."""
     if config.recipe == "best":
         _refuse_best(network)
         if is_moved:
-            RunFolder.write_config(Path(path), config)
-        return _run_best(config, Path(path), watchers, force=force, verbose=verbose)
+            RunFolder.write_config(path, config)
+        return _run_best(config, path, watch, force=force, verbose=verbose)
     if config.folds is not None and config.fold is None:
         _refuse_folds(config, network)
         if Path(path, FOLDS).is_dir():
             if is_moved:
-                RunFolder.write_config(Path(path), config)
-            return _run_folds(config, Path(path), watchers, force=force, verbose=verbose)
-    return _run(config, watchers, stopped=Path(path), force=force, network=network, verbose=verbose)
+                RunFolder.write_config(path, config)
+            return _run_folds(config, path, watch, force=force, verbose=verbose)
+    return _run(config, watch, stopped=path, force=force, network=network, verbose=verbose)
 
 
 def _run(
@@ -184,6 +222,35 @@ def _run(
     return TrainResult(run.path, metrics)
 
 
+def _begin_on_ray(
+    workers: Workers, config: TrainConfig, out: str | os.PathLike[str] | None, *, verbose: bool
+) -> TrainResult:
+    """Train in the processes of a cluster, in a folder that is chosen here."""
+    RunFolder.refuse(out, config.data)
+    choose(config, lambda _: None)  # finds wrong names before a cluster starts
+    config = dataclasses.replace(config, ray=None).absolute()
+    with connected(workers.address, workers.num):
+        path = (next_free_folder(config.data) if out is None else Path(out)).absolute()
+        begin = partial(train, out=path, config=config, verbose=verbose)
+        again = partial(resume, path, verbose=verbose)
+        return train_on_ray(workers, path, begin, again, Watchers.of_screen(verbose=verbose).say)
+
+
+def _resume_on_ray(
+    workers: Workers,
+    path: Path,
+    places: tuple[str | os.PathLike[str] | None, ...],
+    *,
+    force: bool,
+    verbose: bool,
+) -> TrainResult:
+    """Resume in the processes of a cluster; the new places of the photos are those of ``resume``."""
+    path = path.absolute()
+    data, val, images = (each and absolute(os.fsdecode(each)) for each in places)
+    again = partial(resume, path, data=data, val=val, images=images, force=force, verbose=verbose)
+    return train_on_ray(workers, path, None, again, Watchers.of_screen(verbose=verbose).say)
+
+
 def _begin_best(
     config: TrainConfig,
     out: str | os.PathLike[str] | None,
@@ -195,6 +262,11 @@ def _begin_best(
 ) -> TrainResult:
     """Make the runs of the recipe "best" in a new folder."""
     _refuse_best(network)
+    if config.ray is not None:
+        raise ConfigError(
+            f"recipe is 'best', whose runs are made on this machine, but ray is {config.ray!r}. Leave ray "
+            f"out, or use recipe = 'probe' or 'deep'."
+        )
     RunFolder.refuse(out, config.data)
     choose(dataclasses.replace(config, recipe="probe"), lambda _: None)
     with _new_series(config, out, STEPS) as folder:

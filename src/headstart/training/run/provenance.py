@@ -22,7 +22,7 @@ PROBE_PACKAGES: Final = ("headstart", "numpy", "onnx", "onnxruntime", "pillow")
 _STEPS_PACKAGES: Final = (*PROBE_PACKAGES, "accelerate", "timm", "torch", "torchvision")
 
 # Where photos, or the computer, may have moved to without changing what is computed.
-_MAY_CHANGE: Final = ("data", "features", "workers", "checkpoint_seconds", "watch")
+_MAY_CHANGE: Final = ("data", "features", "store", "ray", "workers", "checkpoint_seconds", "watch")
 
 
 def versions(packages: Iterable[str] = PROBE_PACKAGES) -> dict[str, str]:

@@ -150,7 +150,7 @@ class RunFolder:
             return
         try:
             if self._is_new:
-                path = _next_free_folder(self.config.data) if out is None else Path(out)
+                path = next_free_folder(self.config.data) if out is None else Path(out)
                 self.refuse(path)
                 self.open(path)
             if self._is_new or has_moved:  # so that the run can be resumed again
@@ -198,7 +198,7 @@ class RunFolder:
             RunFolderError: The folder cannot be created, or contains a run or the photos.
         """
         cls.refuse(out, config.data)
-        path = _next_free_folder(config.data) if out is None else Path(out)
+        path = next_free_folder(config.data) if out is None else Path(out)
         (path / inside).mkdir(parents=True, exist_ok=True)
         cls.write_config(path, config)
         return path
@@ -371,7 +371,8 @@ def likely_folder(data: str) -> Path:
     return next(path for path in _default_folders(data) if not path.exists())
 
 
-def _next_free_folder(data: str) -> Path:
+def next_free_folder(data: str) -> Path:
+    """Create the folder of a run without ``out``, and return it."""
     for path in _default_folders(data):
         with contextlib.suppress(FileExistsError):
             path.mkdir(parents=True)  # fails if it is there, so that two runs at once get two folders

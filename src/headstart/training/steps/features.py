@@ -20,7 +20,7 @@ from headstart.data.targets import Targets
 from headstart.frozen.activations import MEMORY_LIMIT_BYTES, Activations
 from headstart.frozen.cache import Room, budget_bytes, should_keep, store_path, used_bytes
 from headstart.frozen.fingerprint import Fingerprint
-from headstart.frozen.store import StoreError
+from headstart.frozen.row_store import StoreError
 from headstart.images.settings import Preprocessing
 from headstart.model.freeze import digest, freeze
 from headstart.model.prefix import NetworkPrefix, cut_for_training
@@ -198,7 +198,7 @@ class FeatureSource:
         if not prefix.stages:
             return Storage(False, "nothing is frozen", 0, num_live)
         num_bytes = prefix.row(self.preprocessing.size_px).nbytes * num_kept
-        keep, why = should_keep(self.config.features, num_bytes, num_kept, num_live)
+        keep, why = should_keep(self.config.features, num_bytes, num_kept, num_live, self.config.store)
         return Storage(keep, why, num_bytes, num_kept) if keep else Storage(keep, why, 0, num_live)
 
     def _halfway(self, phase: PhaseConfig) -> NetworkPrefix | None:

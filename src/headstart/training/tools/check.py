@@ -79,7 +79,7 @@ def check(
         watchers.say(note)
     room = None  # nothing is read from the cache or stored
     if config.features != "live":
-        room = Room(watchers.say, is_limited=config.features != "store")
+        room = Room(watchers.say, is_limited=config.features != "store", shared=config.store)
     dataset, known = _look(config, listing, watchers, room, quick=quick)
     with closing(known.facts):
         findings = find_all(dataset, known, decisions)

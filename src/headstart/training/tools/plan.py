@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -24,6 +25,8 @@ from headstart.training.choose import choose
 from headstart.training.probe_setup import ProbeSetup
 from headstart.training.run.run_folder import RunFolder, likely_folder
 from headstart.training.run.stopwatch import Stopwatch
+from headstart.training.tools.cluster_plan import plan_on_cluster
+from headstart.training.tools.on_ray import Workers
 from headstart.training.tools.phase_plan import PhasePlan, duration, line, size
 from headstart.training.watch.named import settings_and_watchers, watchers_of
 from headstart.training.watch.terminal import flips_in_words
@@ -53,6 +56,8 @@ def plan(
     *,
     config: TrainConfig | None = None,
     watch: str | Iterable[str | Watcher] | None = None,
+    num_workers: int | None = None,
+    gpus_per_worker: int | None = None,
     verbose: bool = True,
     **settings: Unpack[TrainSettings],
 ) -> Plan:
@@ -66,6 +71,8 @@ def plan(
         out: As for ``train``.
         config: As for ``train``.
         watch: As for ``train``; watchers are not called.
+        num_workers: As for ``train``; the times are those of one process on this machine.
+        gpus_per_worker: As for ``train``.
         verbose: As for ``train``.
         settings: As for ``train``.
 
@@ -73,15 +80,24 @@ def plan(
         Lines for people. Empty in all processes but the main one.
 
     Raises:
-        HeadstartError: Whatever ``train`` would raise before it reads the first photo.
+        HeadstartError: Whatever ``train`` would raise before it reads the first photo; with ``ray``, what it
+            would raise about some of the photos, which the nodes of the cluster read to be timed.
     """
     config, _ = settings_and_watchers(data, config, watch, settings)
     watchers_of(config.watch)  # which may not be installed
     task_is_given = config.task in tasks.TASKS
+    workers = Workers.of(config.ray, num_workers, gpus_per_worker)
+    end = []
+    if workers is not None:
+        config = dataclasses.replace(config, ray=None)
+        end = [
+            f"The run is made by {counted(workers.num, 'process', 'processes')} of the Ray cluster "
+            f"{workers.address!r}; the times above are those of one process on this machine."
+        ]
     config, probe = choose(config, Watchers.of_screen(quiet=is_secondary(), verbose=verbose).say)
     if probe is not None:
-        return Plan("\n".join(_of_probe(probe, out, task_is_given=task_is_given)))
-    return Plan("\n".join(_in_steps(config, out, verbose, task_is_given=task_is_given)))
+        return Plan("\n".join([*_of_probe(probe, out, verbose, task_is_given=task_is_given), *end]))
+    return Plan("\n".join([*_in_steps(config, out, verbose, task_is_given=task_is_given), *end]))
 
 
 def _of_data(
@@ -95,14 +111,19 @@ def _of_data(
     yield ""
 
 
-def _of_probe(setup: ProbeSetup, out: str | os.PathLike[str] | None, *, task_is_given: bool) -> Iterator[str]:
+def _of_probe(
+    setup: ProbeSetup, out: str | os.PathLike[str] | None, verbose: bool, *, task_is_given: bool
+) -> Iterator[str]:
     """Describe a run without steps."""
     RunFolder.refuse(out, setup.config.data)
     config, listing, backbone, phase = setup.config, setup.listing, setup.backbone, setup.phase
     val_fraction = likely_val(config, is_solved=True)
     num_train, num_val, num_test = likely_counts(listing.candidates, val_fraction, config.test)
     num_views = 1 if phase.augment == "none" else phase.views
+    on_cluster = plan_on_cluster(setup, Watchers.of_screen(verbose=verbose).say) if config.ray else None
     num_read = num_views * num_train + num_val + num_test
+    if on_cluster is not None:  # views are computed here
+        num_read = 0 if phase.augment == "none" else num_views * num_train
     size_px = backbone.preprocessing.size_px
     prefix = OnnxPrefix(backbone.graph)
     seconds = num_read / photos_per_second(prefix, size_px, prefix.batch_size, config.workers)
@@ -121,9 +142,12 @@ def _of_probe(setup: ProbeSetup, out: str | os.PathLike[str] | None, *, task_is_
         yield _of_head(setup.blocks, is_asked=config.head == "stages")
     yield line("run folder", os.fspath(likely_folder(config.data) if out is None else out))
     yield line("phase", f"{phase.name}: the head is solved exactly; everything else is frozen; {views}")
+    if on_cluster is not None:
+        yield from on_cluster.lines()
     passed = f"{num_read:,} photos through the backbone, less those that are stored"
-    yield line("time", f"about {seconds:.0f} s for {passed}")
-    yield line("", "already, and a few seconds for the head")
+    if num_read:
+        yield line("time", f"about {seconds:.0f} s for {passed}")
+        yield line("", "already, and a few seconds for the head")
 
 
 def _in_steps(

@@ -6,12 +6,15 @@ import dataclasses
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Unpack
 
 from headstart import tasks
+from headstart.cluster.connection import connected
+from headstart.cluster.tasks import in_tasks
 from headstart.columns import counted
 from headstart.config import RecommendSettings, TrainConfig
 from headstart.config.checking import hint_at, settings_of
@@ -25,6 +28,7 @@ from headstart.errors import (
     WeightsError,
 )
 from headstart.files import given_path, refuse_to_write, write_whole
+from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.recommendation.compare import Measured, measure
 from headstart.recommendation.result import FIELDS, Recommendation, compared
 from headstart.recommendation.sample import choose_photos
@@ -62,7 +66,8 @@ def recommend(
         backbones: Names, or ONNX files; by default all backbones whose weights are on this machine.
         verbose: Whether progress and warnings are written to standard error.
         settings: Those fields of ``TrainConfig`` that decide which photos are read, and how. ``mean``,
-            ``std`` and ``output_name`` apply to ONNX files.
+            ``std`` and ``output_name`` apply to ONNX files. With ``ray``, each backbone is measured in a task
+            of a cluster, whose nodes must find the photos under the same paths.
 
     Returns:
         The backbones, by loss. One that fails is in ``failed`` with the reason.
@@ -162,9 +167,14 @@ def _photos(config: TrainConfig, watchers: Watchers) -> Listing:
 
 
 def _compare(configs: Mapping[str, TrainConfig], listing: Listing, watchers: Watchers) -> Recommendation:
-    """Measure one backbone after the other; those that fail are left out with their reasons."""
+    """Measure each backbone; those that fail are left out with their reasons."""
     with tempfile.TemporaryDirectory(prefix="headstart-", ignore_cleanup_errors=True) as folder:
-        measured, failed = _measured(configs, listing, Path(folder), watchers)
+        address = next(iter(configs.values())).ray
+        if address is None:
+            outcomes = _one_after_the_other(configs, listing, Path(folder), watchers)
+        else:
+            outcomes = _on_ray(address, configs, listing, Path(folder), watchers)
+        measured, failed = _divided(outcomes, configs, watchers)
         if not measured:
             raise HeadstartError("\n".join(f"{name}: {reason}" for name, reason in failed.items()))
         dataset, task = measured[0].dataset, tasks.of(listing.task)
@@ -175,26 +185,84 @@ def _compare(configs: Mapping[str, TrainConfig], listing: Listing, watchers: Wat
     return Recommendation(rows, task.metrics[0], len(measured[0].losses), failed, unreadable)
 
 
-def _measured(
-    configs: Mapping[str, TrainConfig], listing: Listing, folder: Path, watchers: Watchers
+def _divided(
+    outcomes: Iterable[tuple[str, Measured | Exception]],
+    configs: Mapping[str, TrainConfig],
+    watchers: Watchers,
 ) -> tuple[list[Measured], dict[str, str]]:
-    """Return the scores of backbones, with their model files in a folder, and the reasons of the others."""
-    measured: list[Measured] = []
+    """Return the scores of backbones, in the order of their settings, and the reasons of those that failed.
+
+    Raises:
+        UsageError: About the command or the photos, so that all backbones would fail.
+    """
+    measured: dict[str, Measured] = {}
     failed: dict[str, str] = {}
+    for name, outcome in outcomes:
+        if isinstance(outcome, (ConfigError, DataError)):
+            raise outcome
+        if isinstance(outcome, Measured):
+            measured[name] = outcome
+            continue
+        failed[name] = str(outcome) or "The memory does not suffice."
+        if len(configs) > 1:
+            watchers.say(f"Warning: {name} is left out: {failed[name]}")
+    return [measured[name] for name in configs if name in measured], failed
+
+
+def _one_after_the_other(
+    configs: Mapping[str, TrainConfig], listing: Listing, folder: Path, watchers: Watchers
+) -> Iterator[tuple[str, Measured | Exception]]:
+    """Measure the backbones here, with their model files in a folder."""
     for number, (name, config) in enumerate(configs.items(), 1):
         description = f"{name} ({number} of {len(configs)})"
         try:
-            graph = find_graph(config, listing.task, watchers.say)
-            if isinstance(graph, str):
-                raise NetworkError(graph)
-            model = folder / f"{number}.onnx"
+            graph = _graph(config, listing, watchers.say)
             with watchers.counting(description, len(listing.candidates)) as counter:
+                model = folder / f"{number}.onnx"
                 found = measure(name, graph, listing, config, model, watchers.say, counter.advance)
-            measured.append(found)
-        except (ConfigError, DataError):  # about the command or the photos, so that all would fail
-            raise
         except (HeadstartError, MemoryError) as error:
-            failed[name] = str(error) or "The memory does not suffice."
-            if len(configs) > 1:
-                watchers.say(f"Warning: {name} is left out: {failed[name]}")
-    return measured, failed
+            yield name, error
+        else:
+            yield name, found
+
+
+def _on_ray(
+    address: str, configs: Mapping[str, TrainConfig], listing: Listing, folder: Path, watchers: Watchers
+) -> Iterator[tuple[str, Measured | Exception]]:
+    """Measure the backbones in tasks of a cluster, and write their model files to a folder here."""
+    names = list(configs)
+    with connected(address):
+        calls = [
+            partial(_in_task, name, dataclasses.replace(config, ray=None).absolute(), listing)
+            for name, config in configs.items()
+        ]
+        for num_done, (number, outcome) in enumerate(in_tasks(calls), 1):
+            if isinstance(outcome, Exception):
+                if not isinstance(outcome, (HeadstartError, MemoryError, RuntimeError)):
+                    raise outcome
+                yield names[number], outcome
+                continue
+            found, content, said = outcome
+            for sentence in said:
+                watchers.say(sentence)
+            model = folder / f"{number}.onnx"
+            model.write_bytes(content)
+            watchers.say(f"{names[number]}: measured ({num_done} of {len(names)})")
+            yield names[number], dataclasses.replace(found, model=model)
+
+
+def _in_task(name: str, config: TrainConfig, listing: Listing) -> tuple[Measured, bytes, list[str]]:
+    """Measure a backbone in a process of a cluster; return its model file and sentences for the user, too."""
+    said: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="headstart-", ignore_cleanup_errors=True) as folder:
+        model = Path(folder, "model.onnx")
+        graph = _graph(config, listing, said.append)
+        found = measure(name, graph, listing, config, model, said.append, lambda _: None)
+        return found, model.read_bytes(), said
+
+
+def _graph(config: TrainConfig, listing: Listing, say: Callable[[str], object]) -> OnnxBackbone:
+    graph = find_graph(config, listing.task, say)
+    if isinstance(graph, str):
+        raise NetworkError(graph)
+    return graph

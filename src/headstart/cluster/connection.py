@@ -1,0 +1,116 @@
+"""Connects to Ray: a cluster that is running, or one on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from headstart.cores import num_cores
+from headstart.errors import ConfigError, requires_extra
+
+LOCAL: Final = "local"
+"""The address that stands for a cluster on this machine."""
+
+_ANSWER_SECONDS: Final = 10.0  # in which a cluster must answer
+
+# Before Ray is imported.
+_SETTINGS: Final = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # it would report its use to a server
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it shows each line twice
+    # With logging of its own, Ray Train shows tracebacks of what Headstart reports in a sentence.
+    "RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0",
+    "RAY_TRAIN_ENABLE_WORKER_STRUCTURED_LOGGING": "0",
+}
+
+# Environment variables for the processes of a running cluster; those of a local one inherit them.
+_PASSED_ON: Final = (
+    *("HEADSTART_CACHE", "TORCH_HOME", "HF_HOME", "OMP_NUM_THREADS"),
+    *("GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_WAIT_POLICY", "ORT_DISABLE_TELEMETRY"),
+    *_SETTINGS,
+)
+
+
+@contextmanager
+def connected(address: str, num_workers: int = 0) -> Iterator[None]:
+    """Connect to Ray inside the block. A program that is already connected keeps its own connection.
+
+    Args:
+        address: ``"local"`` to start a cluster on this machine, which ends with the block; or the address of
+            a running one, for example ``"auto"`` or ``"10.0.0.1:6379"``.
+        num_workers: Processes that a local cluster must be able to run side by side, and whose output is
+            shown; by default none is.
+
+    Raises:
+        MissingPackageError: Ray is not installed.
+        ConfigError: There is no cluster at the address.
+    """
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    if not num_workers:
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it warns of what it repairs itself
+    with requires_extra("ray", "The option --ray"):
+        import ray
+    if ray.is_initialized():
+        yield
+        return
+    quiet = {
+        "log_to_driver": num_workers > 0,
+        "logging_level": logging.ERROR,
+        "logging_config": ray.LoggingConfig(log_level="CRITICAL"),
+    }
+    try:
+        if address == LOCAL:
+            options: dict[str, Any] = {"num_cpus": max(num_cores(), num_workers), "include_dashboard": False}
+        else:
+            _knock(address)
+            options = {"runtime_env": {"env_vars": _passed_on()}}
+        with _silent_standard_error():
+            ray.init(address, **options, **quiet)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise ConfigError(
+            f"ray is {address!r}, but no cluster can be used there: {reason}. Name the address of a running "
+            f"cluster, such as 10.0.0.1:6379, or local."
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _silent_standard_error() -> Iterator[None]:
+    """Close standard error inside the block to code that is not Python: Ray announces its log level there."""
+    sys.stderr.flush()
+    own, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(own, 2)
+        os.close(own)
+        os.close(nowhere)
+
+
+def _passed_on() -> dict[str, Any]:
+    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+
+
+def _knock(address: str) -> None:
+    """Raise ``OSError`` if nothing listens at HOST:PORT; Ray itself would try for minutes.
+
+    Raises:
+        ValueError: The address is empty, which Ray would take for none.
+    """
+    if not address.strip():
+        raise ValueError("the address is empty")
+    if found := re.fullmatch(r"([\w.-]+):(\d+)", address):
+        socket.create_connection((found[1], int(found[2])), _ANSWER_SECONDS).close()

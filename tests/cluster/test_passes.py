@@ -1,0 +1,157 @@
+"""Passes over photos on a Ray cluster have the bits of one machine, whatever dies on the way."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.cluster.nodes import Nodes
+
+import headstart as hs
+from headstart.errors import ConfigError, UsageError
+
+pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]  # those of Ray itself
+
+NUM_PHOTOS = 400
+SETTINGS: dict[str, Any] = {"size_px": 32, "verbose": False}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos of two classes; every hundredth file is damaged, and one is a copy of another."""
+    folder = tmp_path_factory.mktemp("photos")
+    generator = np.random.default_rng(0)
+    for number in range(NUM_PHOTOS):
+        path = folder / f"{'ab'[number % 2]}" / f"{number:03}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (40, 40, 3), np.uint8)).save(path)
+        if number % 100 == 50:
+            path.write_bytes(path.read_bytes()[:200])
+    (folder / "b" / "copy.jpg").write_bytes((folder / "a" / "000.jpg").read_bytes())
+    (folder / "a" / "notes.txt").write_text("no photo")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(photos: Path) -> hs.Features:
+    return hs.features(photos, features="live", **SETTINGS)
+
+
+def assert_same(found: hs.Features, expected: hs.Features) -> None:
+    """Compare rows byte for byte, and that each photo is a row or is named, once."""
+    assert found.num_rows + len(found.unreadable) == NUM_PHOTOS + 1
+    assert found.unreadable == expected.unreadable
+    assert found.columns.keys() == expected.columns.keys()
+    for name, column in expected.columns.items():
+        assert found[name].tobytes() == column.tobytes()
+
+
+@pytest.mark.parametrize("num_actors", [1, 2, 4])
+@pytest.mark.parametrize("cores", [(4,), (1, 1, 2)], ids=["one node", "three nodes"])
+def test_features_have_the_bits_of_one_machine(
+    photos: Path,
+    expected: hs.Features,
+    ray_nodes: Nodes,
+    cores: tuple[int, ...],
+    num_actors: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ray_nodes.have(*cores)
+    # There are not more actors than blocks.
+    monkeypatch.setattr("headstart.cluster.passes._BLOCK_PHOTOS", NUM_PHOTOS // num_actors + 1)
+    assert_same(hs.features(photos, ray=ray_nodes.address, features="live", **SETTINGS), expected)
+
+
+def test_rows_are_stored_once_and_found_again(
+    photos: Path, expected: hs.Features, ray_nodes: Nodes, tmp_path: Path
+) -> None:
+    ray_nodes.have(1, 1, 2)
+    for _ in range(2):
+        found = hs.features(photos, ray=ray_nodes.address, store=str(tmp_path), **SETTINGS)
+        assert_same(found, expected)
+        assert len([path for path in tmp_path.rglob("*.parquet") if "photos-" not in path.parts[-2]]) == 1
+
+
+def test_a_killed_actor_and_a_killed_node_cost_time_only(
+    photos: Path, ray_nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.cluster.passes._BLOCK_PHOTOS", 8)
+    ray_nodes.have(1, 1, 2)
+    settings: dict[str, Any] = {"recipe": "probe", "features": "live", "allow_quarantined": 0.5, **SETTINGS}
+    expected = hs.train(photos, tmp_path / "here", **settings)
+
+    def kill() -> None:
+        ray_nodes.kill_an_actor()
+        time.sleep(1)
+        ray_nodes.kill_one()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    found = hs.train(photos, tmp_path / "there", ray=ray_nodes.address, **settings)
+    killer.join(timeout=60)
+    assert not killer.is_alive()
+    for name in ("model.safetensors", "answers.csv", "quarantine.csv", "photos.csv"):
+        assert (found.path / name).read_bytes() == (expected.path / name).read_bytes()
+    counts = found.metrics["images"]
+    assert counts == expected.metrics["images"]
+    assert counts["found"] == NUM_PHOTOS + 2
+    assert counts["found"] == counts["used"] + counts["quarantined"] + counts["ignored"]
+
+
+def test_the_plan_of_a_probe_times_each_node(photos: Path, ray_nodes: Nodes) -> None:
+    ray_nodes.have(1, 1, 2)
+    text = hs.plan(photos, recipe="probe", head="linear", ray=ray_nodes.address, **SETTINGS)
+    assert f"{NUM_PHOTOS + 1} rows of {4 * 1280:,} bytes, 2.1 MB" in text
+    lines = text.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.split()[:1] == ["node"])
+    rows = [line.split() for line in lines[first + 1 : first + 5]]
+    assert sorted(int(row[1]) for row in rows) == [1, 1, 2, 4]
+    shares = [int(row[3]) for row in rows]
+    assert abs(sum(shares[:-1]) - NUM_PHOTOS - 1) <= 2  # rounded
+    assert shares[-1] == NUM_PHOTOS + 1
+
+
+class _Unknown:
+    """Work that a node cannot open, as if the package that contains it were not installed there."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return __import__, ("no_such_package",)
+
+
+def test_a_node_that_cannot_do_the_work_is_a_sentence(ray_nodes: Nodes) -> None:
+    from headstart.cluster.passes import RayCluster
+
+    ray_nodes.have(1, 1, 2)
+    work: Any = _Unknown()
+    with pytest.raises(UsageError, match=r"cannot compute the pass: .*no_such_package.*All nodes need"):
+        list(RayCluster(ray_nodes.address).map(work, range(3)))
+
+
+def test_a_command_starts_a_cluster_on_this_machine_and_says_no_more_than_without(
+    photos: Path, tmp_path: Path
+) -> None:
+    said = []
+    for name, options in (("here", []), ("there", ["--ray", "local"])):
+        words = ["features", str(photos), "--size-px=32", "--features=live", f"--out={tmp_path / name}.npz"]
+        command = [sys.executable, "-m", "headstart", *words, *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        assert done.returncode == 1  # there are damaged photos
+        said.append([line for line in done.stderr.splitlines() if "images/s" not in line])
+    assert (tmp_path / "there.npz").read_bytes() == (tmp_path / "here.npz").read_bytes()
+    assert said[0] == said[1]
+
+
+@pytest.mark.parametrize(("address", "reason"), [("127.0.0.1:1", "refused"), (" ", "is empty")])
+def test_an_address_without_a_cluster_is_an_error(
+    photos: Path, address: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    with pytest.raises(ConfigError, match=f"ray is '{address}', but no cluster.*{reason}"):
+        hs.features(photos, ray=address, features="live", **SETTINGS)

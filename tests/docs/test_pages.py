@@ -1,0 +1,40 @@
+"""Everything that the pages show works: blocks, output, commands in the text, links. See CONTRIBUTING.md."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from tests.docs.exceptions import AT_MOST, NOT_RUN, REASONS
+from tests.docs.listed import listed
+from tests.docs.markdown import PAGES, ROOT, read_page
+from tests.docs.prose import problems
+from tests.docs.run_page import exception_of
+
+pytestmark = pytest.mark.docs
+NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if read_page(ROOT / name).blocks])
+def test_the_blocks_of_a_page_do_what_it_says(name: str) -> None:
+    command = [sys.executable, "-m", "tests.docs", name]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_commands_in_the_text_exist_and_links_lead_somewhere(name: str) -> None:
+    found = problems(read_page(ROOT / name))
+    assert not found, "\n".join(found)
+
+
+def test_the_blocks_that_are_not_run_are_few_and_each_has_a_reason(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with capsys.disabled():
+        print("\n" + listed(), file=sys.__stderr__)
+    assert len(NOT_RUN) <= AT_MOST
+    assert {each.reason for each in NOT_RUN} <= REASONS
+    used = [exception_of(page, block) for page in map(read_page, PAGES) for block in page.blocks]
+    assert [each for each in NOT_RUN if used.count(each) != 1] == []
