@@ -717,6 +717,7 @@ MISTAKES = [
     (["predict", "nowhere", "a.jpg"], 2, "There is no file or folder 'nowhere'"),
     (["evaluate", "nowhere", "PHOTOS"], 2, "There is no file or folder 'nowhere'"),
     (["inspect", "resnet81"], 2, "Did you mean 'resnet"),
+    (["inspect", "nowhere/own.onnx"], 2, "train can use it as it is: --backbone FILE.onnx"),
     (["export", "nowhere", "--to", "pth"], 2, "nowhere is not a folder with a model.safetensors"),
     (["export", "nowhere", "--to", "tflite"], 2, "onnx"),
     (["export", "nowhere", "--to", "test-vector"], 2, "There is no file or folder 'nowhere'"),

@@ -1,4 +1,4 @@
-"""docs/compatibility.md lists what other programs may rely on; these tests compare it with the real names."""
+"""docs/reference/compatibility.md lists what others may rely on; these tests compare it with reality."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from headstart.inference.model_file import ModelInfo
 from headstart.recommendation.result import FIELDS as RECOMMENDATION
 from headstart.training.run.run_folder import FILES_OF_A_RUN, RunFolder
 
-PAGE = Path(__file__).parents[1] / "docs" / "compatibility.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "compatibility.md"
 
 
 def tables() -> dict[str, set[str]]:
@@ -163,4 +163,4 @@ def test_the_columns_of_a_comparison_are_listed() -> None:
 
 @pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
 def test_the_page_can_be_found(page: str) -> None:
-    assert "compatibility.md" in (PAGE.parents[1] / page).read_text("utf-8")
+    assert "compatibility.md" in (PAGE.parents[2] / page).read_text("utf-8")

@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from tests.commands import here
 
 from headstart.demo import make_demo_photos, run_demo
 from headstart.errors import RunFolderError
@@ -31,6 +32,29 @@ def test_the_demo_touches_no_folder_that_is_there(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="already exists"):
         run_demo(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_photos_to_try_things_on_are_class_folders_and_new_photos(
+    tmp_path: Path,
+) -> None:
+    assert here("demo", "--photos", cwd=tmp_path)[0] == 0
+    assert here("demo", "--photos", "--out", tmp_path / "again")[0] == 0
+    photos = sorted(path.relative_to(tmp_path) for path in tmp_path.glob("photos/*/*.jpg"))
+    new = sorted(path.name for path in tmp_path.glob("new/*"))
+    assert len(photos) == 8 * 20
+    assert new == [f"IMG_000{number}.jpg" for number in range(1, 9)]
+    written = [*tmp_path.glob("photos/*/*.jpg"), *tmp_path.glob("new/*")]
+    assert len({path.read_bytes() for path in written}) == 8 * 21
+    same = [tmp_path / "again" / path.relative_to(tmp_path) for path in written]
+    assert [path.read_bytes() for path in same] == [path.read_bytes() for path in written]
+
+
+def test_photos_that_are_there_are_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    code, _, err = here("demo", "--photos", "--out", tmp_path)
+    assert code == 2
+    assert "new already exists. Delete it, or name another folder: --out FOLDER" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 
 @pytest.mark.slow

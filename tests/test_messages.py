@@ -36,7 +36,7 @@ def test_a_value_keeps_its_ends_and_its_length() -> None:
 
 
 def test_what_people_write_stays_as_it_is() -> None:
-    sentence = "The photos' owner doesn't know it's VOC's; see 'docs/data.md', and [a, b]. " * 12
+    sentence = "The photos' owner doesn't know it's VOC's; see 'docs/reference/data.md', and [a, b]. " * 12
     assert fitted(sentence) == sentence
     assert fitted("\n".join(["line"] * MOST_LINES)) == "\n".join(["line"] * MOST_LINES)
     assert fitted("\n".join(["line"] * 1000)).split("\n")[-1] == f"... and {1000 - MOST_LINES} more lines"

@@ -79,7 +79,7 @@ def test_what_is_to_be_seen_exists() -> None:
 
 def test_files_that_pages_name_exist() -> None:
     root = SOURCE.parents[1]
-    pages = {path.name: path.read_text("utf-8") for path in [*root.glob("*.md"), *root.glob("docs/*.md")]}
+    pages = {path.name: path.read_text("utf-8") for path in [*root.glob("*.md"), *root.glob("docs/**/*.md")]}
     dangling = {
         f"{name}: {path}"
         for name, text in pages.items()

@@ -112,7 +112,7 @@ def test_boxes_of_every_orientation_are_where_the_object_is(tree, form, drawn_on
 def test_what_the_size_does_not_tell_is_said(tree, orientation):
     root = tree({"a.png": photo(orientation), "b.png": photo()})
     dataset = read(write_coco(root, [("a.png", SIZE, BOX), ("b.png", SIZE, BOX)]))
-    assert placed(dataset) == {"a.png": BOX, "b.png": BOX}  # as docs/data.md says where nothing is declared
+    assert placed(dataset) == {"a.png": BOX, "b.png": BOX}  # see docs/reference/data.md
     [note] = [note for note in dataset.notes if "No declared size shows" in note]
     assert note.startswith("1 photos")
     assert "a.png" in note

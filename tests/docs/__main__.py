@@ -8,9 +8,10 @@ from pathlib import Path
 
 from tests.docs.isolation import isolate, start_loopback
 from tests.docs.listed import listed
-from tests.docs.markdown import PAGES, read_page
+from tests.docs.markdown import read_page
 from tests.docs.prose import problems
 from tests.docs.run_page import PageError, run_page
+from tests.docs.translations import ORIGINALS, carry_over, original_of
 
 
 def main() -> int:
@@ -21,7 +22,7 @@ def main() -> int:
         "--list", action="store_true", help="count the blocks, and list those that are not run"
     )
     parser.add_argument("--isolated", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("pages", nargs="*", type=Path, metavar="PAGE", help="such as docs/data.md [all]")
+    parser.add_argument("pages", nargs="*", type=Path, metavar="PAGE", help="such as README.md [all]")
     arguments = parser.parse_args()
     if arguments.list:
         print(listed())
@@ -31,12 +32,15 @@ def main() -> int:
     else:
         isolate()
     failed = 0
-    for path in [path.resolve() for path in arguments.pages] or PAGES:
+    for path in [path.resolve() for path in arguments.pages] or ORIGINALS:
         page = read_page(path)
-        print(page.name, flush=True)
+        print(f"# {page.name}", flush=True)
         wrong = problems(page)
         try:
-            run_page(page, update=arguments.update, isolated=arguments.isolated)
+            if original_of(path) is None:  # the blocks of a translation are those of the original
+                run_page(page, update=arguments.update, isolated=arguments.isolated)
+            if arguments.update:
+                carry_over(path)
         except PageError as error:
             wrong.append(str(error))
         print(*wrong, sep="\n", end="\n" if wrong else "", file=sys.stderr, flush=True)

@@ -25,24 +25,21 @@ class NotRun:
     needs: str
 
 
-NOT_RUN: list[NotRun] = [
+_LANGUAGES, _BROWSER, _CONTAINER = (
+    f"docs/{name}.md" for name in ("reference/other-languages", "how-to/browser", "how-to/container")
+)
+NOT_RUN = [
     NotRun(
         "README.md",
         "python3 -m venv .venv && .venv/bin/pip install -e",
         "internet",
         "installs everything and runs the tests; .ci/run runs this line",
     ),
-    NotRun(
-        "README.md", "const model = await loadModel", "internet", "onnxruntime-web of npm; -m browser runs it"
-    ),
-    NotRun("docs/browser.md", "headstart export", "internet", "onnxruntime-web of npm; -m browser runs it"),
-    NotRun("docs/browser.md", "<input", "internet", "onnxruntime-web of npm; -m browser runs it"),
-    NotRun("docs/other-languages.md", "import cv2", "a peer's own code", "OpenCV; see docs/measurements.md"),
-    NotRun(
-        "docs/other-languages.md", "OrtEnvironment", "a peer's own code", "ONNX Runtime for Java, from Maven"
-    ),
-    NotRun("docs/other-languages.md", "Ort::Env", "a peer's own code", "ONNX Runtime for C++, not on PyPI"),
-    NotRun("docs/other-languages.md", "using var", "a peer's own code", "ONNX Runtime for .NET, from NuGet"),
-    NotRun("docs/serving.md", 'curl -H "Authorization', "second machine", "the service of the block above"),
-    NotRun("docs/serving.md", "docker build", "container engine", "hadolint and a test check the Dockerfile"),
+    NotRun("README.md", "const model = await", "internet", "onnxruntime-web of npm; -m browser runs it"),
+    NotRun(_BROWSER, "headstart export", "internet", "onnxruntime-web of npm; -m browser runs it"),
+    NotRun(_LANGUAGES, "import cv2", "a peer's own code", "OpenCV; see docs/measurements.md"),
+    NotRun(_LANGUAGES, "OrtEnvironment", "a peer's own code", "ONNX Runtime for Java, from Maven"),
+    NotRun(_LANGUAGES, "Ort::Env", "a peer's own code", "ONNX Runtime for C++, which is not on PyPI"),
+    NotRun(_LANGUAGES, "using var", "a peer's own code", "ONNX Runtime for .NET, from NuGet"),
+    NotRun(_CONTAINER, "docker build", "container engine", "hadolint and a test check the Dockerfile"),
 ]

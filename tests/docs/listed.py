@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 
 from tests.docs.exceptions import NOT_RUN
-from tests.docs.markdown import PAGES, read_page
+from tests.docs.markdown import read_page
 from tests.docs.run_page import exception_of
+from tests.docs.translations import ORIGINALS
 
 
 def listed() -> str:
     """Return the list as text."""
-    pages = [read_page(path) for path in PAGES]
+    pages = [read_page(path) for path in ORIGINALS]
     blocks = [(page, block) for page in pages for block in page.blocks]
     run = Counter(block.language for page, block in blocks if not exception_of(page, block))
     outputs = sum(block.output is not None for _, block in blocks)

@@ -16,7 +16,7 @@ COMMANDS = {"bash", "console", "python", "js"}  # languages that are run and may
 _FENCE = re.compile(r"^(?P<indent>[ >]*)(?P<fence>```+|~~~+) *(?P<language>[^\s`]*)")
 _DIRECTIVE = re.compile(r"^\s*<!-- (?P<name>exit|background|file) (?P<value>.+?) -->\s*$")
 _HIDDEN = re.compile(r"^\s*<!-- run\s*$")
-_HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*\s*$")
+_HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*\s*$")
 _INLINE_CODE = re.compile(r"(`+)(.+?)\1")
 _LINK = re.compile(
     r"!?\[[^\]]*\]\(\s*<?([^)\s>]+)>?[^)]*\)|^\s*\[[^\]]+\]:\s*(\S+)|(?:href|src)=\"([^\"]+)\""
@@ -60,18 +60,25 @@ class Page:
     @property
     def name(self) -> str:
         """Return the path below the repository, with forward slashes."""
-        return self.path.relative_to(ROOT).as_posix()
+        inside = self.path.is_relative_to(ROOT)
+        return self.path.relative_to(ROOT).as_posix() if inside else self.path.name
+
+    @property
+    def headings(self) -> list[tuple[int, str]]:
+        """Return the level, from 1, and the text of each heading."""
+        found = (_HEADING.match(line) for _, line in self.prose)
+        return [(len(heading[1]), heading[2]) for heading in found if heading]
 
     @property
     def anchors(self) -> set[str]:
         """Return the anchors of the headings, as GitHub makes them, and those of HTML."""
         found: dict[str, int] = {}
         anchors = set()
+        for _, heading in self.headings:
+            name = slug(heading)
+            found[name] = found.get(name, -1) + 1
+            anchors.add(f"{name}-{found[name]}" if found[name] else name)
         for _, line in self.prose:
-            if heading := _HEADING.match(line):
-                name = slug(heading[1])
-                found[name] = found.get(name, -1) + 1
-                anchors.add(f"{name}-{found[name]}" if found[name] else name)
             anchors |= set(re.findall(r"(?:id|name)=\"([^\"]+)\"", line))
         return anchors
 

@@ -82,7 +82,7 @@ def _links(page: Page) -> Iterator[tuple[int, str]]:
         path = (page.path.parent / name).resolve() if name else page.path
         if not path.exists():
             yield number, f"{target}: there is no {name}"
-        elif not path.is_relative_to(ROOT):
-            yield number, f"{target}: outside the repository"
+        elif page.path.is_relative_to(ROOT / "docs") and not path.is_relative_to(ROOT / "docs"):
+            yield number, f"{target}: the site has only docs; name other files in backticks, without a link"
         elif anchor and path.suffix == ".md" and anchor not in read_page(path).anchors:
             yield number, f"{target}: {path.name} has no heading for #{anchor}"

@@ -84,7 +84,8 @@ def run_page(page: Page, *, update: bool = False, isolated: bool = False) -> Non
         temporary = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
         if not isolated and any("background" in block.directives for block in page.blocks):
             stack.enter_context(FileLock(Path(tempfile.gettempdir()) / "headstart-docs-ports.lock"))
-        session = stack.enter_context(Session(Path(temporary) / "home"))
+        makes_photos = any("headstart demo --photos" in block.code for block in page.blocks)
+        session = stack.enter_context(Session(Path(temporary) / "home", photos=not makes_photos))
         replaced: list[tuple[int, int, list[str]]] = []  # line of the first, number of lines, new lines
         for block in page.blocks:
             if exception_of(page, block):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 
-_DURATION = re.compile(r"\d[\d.,]* ?(?:h|min|s|ms|µs)\b(?: \d[\d.,]* ?(?:min|s)\b)*")
+_DURATION = re.compile(r"\d[\d.]* ?(?:h|min|s|ms|µs)\b(?: \d+ ?(?:min|s)\b)*")
 _HASH = re.compile(r"\b(?=[a-f]*\d)[0-9a-f]{8,64}\b")
 _PATH = re.compile(r"(?<![\w.])~?/[^\s'\",:;)]+")
-_NUMBER = re.compile(r"[-+−]?\d[\d.,]*\d(?:e[-+]?\d+)?|[-+−]?\d(?:e[-+]?\d+)?")
+_NUMBER = re.compile(r"[-+−]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)*(?:e[-+]?\d+)?")
+_VARIES = re.compile("|".join(each.pattern for each in (_HASH, _PATH, _DURATION, _NUMBER)))
+_PROGRESS = re.compile(r"[\w -]+: [\d,]+/[\d,]+, .*/s\b.*")  # how often it is printed depends on the machine
 
 
 def tidy(output: str, places: dict[str, str]) -> list[str]:
-    """Return the lines as a page may show them: without colours, and with folders of the test renamed.
+    """Return the lines as a page may show them: without colours and progress, with folders renamed.
 
     Args:
         output: What a block has printed.
@@ -21,6 +23,7 @@ def tidy(output: str, places: dict[str, str]) -> list[str]:
     for path, name in places.items():
         output = output.replace(path, name)
     lines = [line.rpartition("\r")[2].rstrip() for line in output.replace("\r\n", "\n").split("\n")]
+    lines = [line for line in lines if not _PROGRESS.fullmatch(line)]
     while lines and not lines[-1]:
         lines.pop()
     while lines and not lines[0]:
@@ -75,5 +78,17 @@ def updated(shown: list[str], real: list[str]) -> list[str]:
     if where is None:
         return real
     return [
-        line if index < 0 or "…" in line else real[index] for line, index in zip(shown, where, strict=True)
+        line if index < 0 else _with_real_values(line, real[index]) if "…" in line else real[index]
+        for line, index in zip(shown, where, strict=True)
     ]
+
+
+def _with_real_values(line: str, real: str) -> str:
+    """Return a line in which ``…`` stands for some text, with numbers, times and paths of the real one."""
+    parts = []
+    for part in line.split("…"):
+        pieces = (re.escape(piece) for piece in _VARIES.split(part))
+        pieces = (re.sub(r"(?:\\ )+", r"\\s+", piece) for piece in pieces)
+        parts.append("(" + f"(?:{_VARIES.pattern})".join(pieces) + ")")
+    found = re.fullmatch(".*?".join(parts), real)
+    return "…".join(found.groups()) if found else line

@@ -11,12 +11,13 @@ from tests.docs.listed import listed
 from tests.docs.markdown import PAGES, ROOT, read_page
 from tests.docs.prose import problems
 from tests.docs.run_page import exception_of
+from tests.docs.translations import ORIGINALS
 
 pytestmark = pytest.mark.docs
-NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]
+NAMES, RUN = ([path.relative_to(ROOT).as_posix() for path in paths] for paths in (PAGES, ORIGINALS))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if read_page(ROOT / name).blocks])
+@pytest.mark.parametrize("name", [name for name in RUN if read_page(ROOT / name).blocks])
 def test_the_blocks_of_a_page_do_what_it_says(name: str) -> None:
     command = [sys.executable, "-m", "tests.docs", name]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -36,5 +37,5 @@ def test_the_blocks_that_are_not_run_are_few_and_each_has_a_reason(
         print("\n" + listed(), file=sys.__stderr__)
     assert len(NOT_RUN) <= AT_MOST
     assert {each.reason for each in NOT_RUN} <= REASONS
-    used = [exception_of(page, block) for page in map(read_page, PAGES) for block in page.blocks]
+    used = [exception_of(page, block) for page in map(read_page, ORIGINALS) for block in page.blocks]
     assert [each for each in NOT_RUN if used.count(each) != 1] == []

@@ -17,11 +17,11 @@ from headstart.inference.run_self_test import seal_with_self_test
 from headstart.inference.self_test import SelfTest, differences, inputs_of
 from headstart.weight_files import WeightsSource
 
-PAGE = Path(__file__).parents[2] / "docs" / "other-languages.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "other-languages.md"
 
 
 def value(seed: int, n: int, y: int, x: int, c: int) -> int:
-    """The rule as docs/other-languages.md states it."""
+    """The rule as docs/reference/other-languages.md states it."""
     p = 8 * 2**n
     k = ((seed * 4 + n) * 512 + y // p) * 512 + x // p
     a = ((k * 4 + c) * 16807 + 12345) % 2**31

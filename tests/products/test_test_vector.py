@@ -64,7 +64,7 @@ def test_every_file_is_described(vector: Path) -> None:
     names = {path.name for path in vector.iterdir()}
     text = (vector / "README.md").read_text()
     assert all(name in text for name in names - {"README.md"})
-    page = (Path(__file__).parents[2] / "docs" / "compatibility.md").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "compatibility.md").read_text("utf-8")
     section = page.partition("## Test vectors")[2].partition("\n## ")[0]
     files = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     assert set(re.findall("`([^`]+)`", " ".join(files))) == names

@@ -105,3 +105,21 @@ def test_behind_nginx_under_a_path_everything_is_as_without(tmp_path: Path) -> N
         assert client.post(f"{address}v1/predict", content=jpeg("red"), headers=own).status_code == 200
         foreign = client.post(f"{address}v1/predict", content=jpeg("red"), headers={"Host": "other.example"})
         assert foreign.json()["error"]["code"] == "forbidden_host"
+
+
+@pytest.mark.proxy
+def test_while_the_service_is_gone_nginx_answers_in_its_form(tmp_path: Path) -> None:
+    with (
+        nginx(tmp_path, free_port(), free_port()) as address,
+        httpx.Client(transport=httpx.HTTPTransport(retries=5)) as client,
+    ):
+        for answer in (
+            client.get(f"{address}v1/models"),
+            client.post(f"{address}v1/predict", content=jpeg()),
+        ):
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+            assert answer.headers["content-type"] == "application/json"
+            body = answer.json()
+            assert body["error"].keys() == {"code", "message"}
+            assert body["error"]["code"] == "restarting"
+            assert re.fullmatch("[0-9a-f]{32}", body["request_id"])

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 import headstart as hs
 from headstart.serving import app as serving_app
@@ -116,6 +119,38 @@ def test_every_limit_has_its_error(model: Path) -> None:
     answer = predict(service, jpeg(size=(1000, 1000)))
     assert answer.status_code == 200
     service.close()
+
+
+def test_a_photo_that_is_slow_to_decode_must_be_smaller(model: Path) -> None:
+    service = open_service(model, max_megapixels=1)
+
+    def code(photo: bytes) -> str:
+        answer = predict(service, photo)
+        return "" if answer.status_code == 200 else f"{answer.status_code} {code_of(answer)}"
+
+    for name in ("PNG", "WEBP", "GIF"):
+        assert code(picture(name, (500, 1000))) == ""
+        assert code(picture(name, (501, 1000))) == "413 too_many_pixels"
+    assert code(progressive(1000, 20)) == ""
+    assert code(progressive(1000, 21)) == "413 too_many_pixels"
+    assert code(progressive(500, 80)) == ""
+    assert code(progressive(500, 81)) == "413 too_many_pixels"
+    assert code(progressive(500, 101)) == "422 unreadable_photo"
+    assert "21 scans" in predict(service, progressive(1000, 21)).json()["error"]["message"]
+    service.close()
+
+
+def picture(format_name: str, size: tuple[int, int], **options: Any) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", size, "red").save(file, format_name, **options)
+    return file.getvalue()
+
+
+def progressive(side_px: int, scans: int) -> bytes:
+    """Return a square JPEG whose last scan is repeated until there are as many scans."""
+    content = picture("JPEG", (side_px, side_px), progressive=True)
+    last = content[content.rindex(b"\xff\xda") : -2]
+    return content[:-2] + last * (scans - content.count(b"\xff\xda")) + content[-2:]
 
 
 def test_the_queue_is_bounded_and_what_fits_is_answered(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

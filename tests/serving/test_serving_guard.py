@@ -163,8 +163,10 @@ def test_wrong_settings_are_refused_together() -> None:
             allow_hosts=("https://x",),
             allow_origins=("example.com",),
             root_path="/photos/",
+            similar=3,  # type: ignore[arg-type]
         )
     for each in (
+        "similar is 3; it must be True or False",
         "port is 70000",
         "queue is 0",
         "max_mb is 2000",

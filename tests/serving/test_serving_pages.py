@@ -1,4 +1,4 @@
-"""docs/serving.md lists what there is, and /openapi.json says what is true."""
+"""docs/reference/serving.md lists what there is, and /openapi.json says what is true."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from headstart.serving.serve import serve
 from headstart.serving.settings import ServeSettings
 from serving_calls import call, jpeg, open_service, predict
 
-PAGE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "serving.md").read_text("utf-8")
 
 
 def test_the_page_lists_every_error_and_metric(service: Service) -> None:

@@ -293,6 +293,19 @@ def test_a_signal_ends_the_command_with_exit_code_0(model: Path, number: int) ->
     assert told == f"headstart: Serving one at {lines[0]['url']}. Stop with Ctrl+C.\n"
 
 
+def test_a_killed_service_leaves_its_port_free_and_its_clients_without_an_answer(model: Path) -> None:
+    with start(model, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        port = int(json.loads(process.stdout.readline())["url"].rpartition(":")[2])
+        with connect(port) as connection:
+            connection.sendall(RED[:-10])
+            process.kill()
+            assert read_all(connection) == b""
+            process.wait()
+            with listen("127.0.0.1", port):  # at once, although a client is still connected
+                pass
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_for_the_log_does_not_stop_the_service(model: Path) -> None:
     with open("/dev/full", "wb") as full, start(model, stdout=full) as process:

@@ -44,7 +44,7 @@ def test_every_filter_and_format_is_known() -> None:
 
 
 def test_the_page_about_browsers_lists_the_interface_and_the_fields_of_a_prediction() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "browser.md").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "browser.md").read_text("utf-8")
     module = (WEB / "headstart-web.js").read_text("utf-8")
     methods = re.findall(r"^  (?:async |get )?([a-z]\w*)\(.*\) {$", module, re.MULTILINE)
     table = page.partition("| name | what it does |")[2].partition("\n\n")[0]

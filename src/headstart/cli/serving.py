@@ -35,7 +35,9 @@ _Queue = Annotated[
 ]
 _MaxPhotos = Annotated[int, typer.Option(metavar="NUMBER", help="Most photos of a request.")]
 _MaxMb = Annotated[int, typer.Option(metavar="MB", help="Largest body of a request.")]
-_MaxMegapixels = Annotated[int, typer.Option(metavar="NUMBER", help="Largest photo.")]
+_MaxMegapixels = Annotated[
+    int, typer.Option(metavar="NUMBER", help="Largest JPEG; photos in other formats may have half as many.")
+]
 _MaxSeconds = Annotated[
     int, typer.Option(metavar="SECONDS", help="Most time for the body of a request to arrive.")
 ]

@@ -55,7 +55,8 @@ def too_many(
     if num_failed == num_photos:
         advice = "Repair them."
         if what != CANNOT_READ:
-            advice = "Repair them; if another column or option was meant, docs/data.md shows all of them."
+            advice = "Repair them; if another column or option was meant, "
+            advice += "docs/reference/data.md shows all of them."
         if all(NO_SUCH_PHOTO in photo.reason for photo in quarantined):
             advice = (
                 "Relative paths start at the folder of the table or annotations. Name the folder in which "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -70,11 +72,8 @@ def refuse_slow_files(data: bytes, format_name: str, path: str) -> None:
 def _refuse_jpeg(data: bytes, path: str) -> None:
     # Every scan takes as long as the photo has pixels, even if it has only a few bytes.
     may_have_many = data.count(b"\xff\xda") > _MOST_SCANS
-    segments, scans, exif, at = 0, 0, 0, 2
-    while found := _JPEG_MARKER.search(data, at):
-        after = found.end()
-        marker = data[after - 1]
-        segments += 1
+    scans, exif = 0, 0
+    for segments, (marker, after) in enumerate(_segments(data), 1):
         scans += marker == _SCAN
         exif += marker == _APP1 and data[after + 2 : after + 8] == b"Exif\0\0"
         if scans > _MOST_SCANS:
@@ -83,9 +82,27 @@ def _refuse_jpeg(data: bytes, path: str) -> None:
             raise ImageError(path, f"more than {_MOST_EXIF_SEGMENTS} segments of EXIF. Save it again")
         if segments > _MOST_SEGMENTS:
             raise ImageError(path, _TOO_MANY_PIECES)
-        if marker == _END or (marker == _SCAN and not may_have_many):
+        if marker == _SCAN and not may_have_many:
             return
-        at = after + int.from_bytes(data[after : after + 2], "big")
+
+
+def num_scans(jpeg: bytes) -> int:
+    """Return the number of scans of a JPEG, of those in its first 10,000 segments.
+
+    Each takes about as long as the photo has pixels.
+    """
+    return sum(marker == _SCAN for marker, _ in islice(_segments(jpeg), _MOST_SEGMENTS))
+
+
+def _segments(jpeg: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the marker of each segment of a JPEG, and the place after it."""
+    at = 2
+    while found := _JPEG_MARKER.search(jpeg, at):
+        after = found.end()
+        yield jpeg[after - 1], after
+        if jpeg[after - 1] == _END:
+            return
+        at = after + int.from_bytes(jpeg[after : after + 2], "big")
 
 
 def _num_strips(tiff: bytes) -> int:

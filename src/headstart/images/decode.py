@@ -148,6 +148,27 @@ def image_size(photo: Photo | bytes) -> tuple[int, int]:
     return image_header(photo).size
 
 
+def stored_pixels(data: bytes) -> tuple[str, int]:
+    """Return the format and the number of pixels of a photo, of which only the header is read.
+
+    Raises:
+        ImageError: According to its header, it is not a photo that Headstart can read.
+    """
+    format_name = format_of(data[:HEAD_BYTES])
+    reader = reader_of(format_name)
+    if format_name is None or reader is None:
+        raise ImageError("photo", why_not_an_image(data, format_name))
+    try:
+        refuse_slow_files(data, format_name, "photo")
+        with pillow_warnings_off():
+            width, height = reader(BoundedBytes(data, "photo")).size
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's readers raise almost anything on damaged files
+        raise ImageError("photo", f"truncated or damaged: {_words_of(error)}") from error
+    return format_name, width * height
+
+
 def image_header(photo: Photo | bytes) -> Header:
     """Read the size and orientation of a photo without decoding its pixels.
 

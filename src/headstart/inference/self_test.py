@@ -2,7 +2,7 @@
 
 It shows that a runtime computes what the model computed when it was written, without any photos. The rule for
 the inputs uses only small integers, so that programs in other languages can make the same pixels: see
-docs/other-languages.md.
+docs/reference/other-languages.md.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ _WRAPPERS = (
     *("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights", "params"),
     *("teacher", "student", "module", "backbone", "encoder", "shadow"),
 )
+_SAVE_ALONE = "Save the state dict alone, with torch.save(network.state_dict(), path) or as .safetensors."
 _MOST_WRAPPERS = 4  # one in the other
 _MOST_PREFIXES = 4  # that are tried
 
@@ -63,17 +64,23 @@ def parse_state_dict(data: bytes, path: str) -> tuple[OrderedDict[str, Tensor], 
     except Exception as error:  # damage shows in any way; torch's message tells how to run the file's code
         raise WeightsError(
             f"{path} does not contain only tensors, so it is refused; no code in it ran. It is damaged, or "
-            "it holds a pickled network: save the state dict alone, with "
-            "torch.save(network.state_dict(), path) or as .safetensors."
+            f"it holds a pickled network. {_SAVE_ALONE}"
         ) from error
     content, where = _unwrapped(content)
+    if isinstance(content, StandIn) and not content:
+        raise WeightsError(
+            f"{path} holds a pickled object, not a state dict; no code in it ran. {_SAVE_ALONE}"
+        )
     if not isinstance(content, dict) or not content:
-        raise WeightsError(f"{path} holds no state dict (names and tensors), but {type(content).__name__}.")
+        raise WeightsError(
+            f"{path} holds no state dict (names and tensors), but {type(content).__name__}. {_SAVE_ALONE}"
+        )
     wrong = [repr(k) for k, v in content.items() if not isinstance(k, str) or not isinstance(v, Tensor)]
     if wrong:
         raise WeightsError(
             f"{path} holds more than named tensors: {_some(wrong)}. The state dict must be the whole content "
-            f"of the file, or be in it under one of these names: {', '.join(_WRAPPERS)}."
+            f"of the file, or be in it under one of these names: {', '.join(_WRAPPERS)}. A pickled network "
+            f"under such a name is not read. {_SAVE_ALONE}"
         )
     if isinstance(content, StandIn):
         content = dict(content)

@@ -148,7 +148,7 @@ export class List {
       { class: Object.keys(kinds).filter((kind) => kinds[kind]).join(' ') },
       make('td', { class: 'thumbnail' }, this.#thumbnail(photo)),
       make('td', { class: 'name' }, button(named(name), () => this.#open(photo, shown), { class: 'plain' })),
-      make('td', { class: 'reply' }, reply),
+      make('td', { class: prediction || error ? 'reply' : 'reply quiet' }, reply),
       ...ofProbability,
     );
   }

@@ -131,7 +131,8 @@ def _readme(photo_name: str, *, is_made: bool, info: ModelInfo, outputs: dict[st
 
 One photo at every step from its file to the prediction, to check a program in another language. Compare one
 step at a time: decode the photo and compare with decoded.png; resize decoded.png and compare with pixels.bin;
-compute on pixels.bin and compare with the outputs. Headstart's docs/other-languages.md describes the steps.
+compute on pixels.bin and compare with the outputs. docs/reference/other-languages.md of Headstart describes
+the steps.
 
 | file | content |
 |---|---|

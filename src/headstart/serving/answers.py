@@ -7,9 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from headstart.errors import ImageError
-from headstart.images.decode import image_size
 from headstart.serving.models import Served
+from headstart.serving.pixels import refuse_slow_photo
 from headstart.serving.problems import Problem
 from headstart.tasks.heat_map import HeatMap
 from headstart.tasks.prediction import Prediction
@@ -42,7 +41,7 @@ class Wanted:
         top_k: Number of most probable classes; None for all.
         heat_map: Whether answers have heat maps.
         similar: Number of similar training photos; None for none.
-        max_pixels: Largest photo.
+        max_pixels: Largest JPEG.
     """
 
     served: Served
@@ -58,16 +57,7 @@ def predict_upload(upload: Upload, wanted: Wanted) -> Prediction:
     Raises:
         Problem: The photo cannot be read, or has too many pixels.
     """
-    try:
-        width, height = image_size(upload.content)
-    except ImageError:
-        width = height = 0  # predicting it gives the reason
-    if width * height > wanted.max_pixels:
-        raise Problem(
-            "too_many_pixels",
-            f"The photo has {width * height / 1e6:,.1f} megapixels; up to {wanted.max_pixels / 1e6:,.0f} are "
-            f"allowed. Send it smaller.",
-        )
+    refuse_slow_photo(upload.content, wanted.max_pixels)
     (prediction,) = wanted.served.predictor.predict_iter(
         [upload.content], top_k=wanted.top_k, explain=wanted.heat_map, workers=0
     )

@@ -17,7 +17,7 @@ PROBLEMS: Final[dict[str, tuple[int, str]]] = {
     "too_slow": (408, "The headers or the body arrive too slowly. The connection is closed."),
     "too_many_bytes": (413, "The body is larger than allowed (`--max-mb`)."),
     "too_many_photos": (413, "The request has more photos than allowed (`--max-photos`)."),
-    "too_many_pixels": (413, "The photo has more pixels than allowed (`--max-megapixels`)."),
+    "too_many_pixels": (413, "The photo has more pixels than its format may have (`--max-megapixels`)."),
     "unsupported_media_type": (415, "The body is neither an image nor multipart/form-data."),
     "invalid_parameter": (422, "A parameter of the address is unknown or has a value that is not allowed."),
     "invalid_field": (422, "A part of the form is not a file in a field `photo`."),

@@ -36,7 +36,7 @@ class PredictOptions(BaseModel):
 class ErrorDetail(BaseModel):
     """What is wrong."""
 
-    code: str = Field(description="For programs; see docs/serving.md.")
+    code: str = Field(description="For programs; see docs/reference/serving.md.")
     message: str = Field(description="For people: what is wrong, what is allowed, and what to do.")
 
 

@@ -26,7 +26,7 @@ def serve(
     no_token: bool = False,
     **settings: Any,
 ) -> None:
-    """Serve trained models over HTTP until the process gets SIGINT or SIGTERM; see docs/serving.md.
+    """Serve trained models over HTTP until the process gets SIGINT or SIGTERM; see docs/reference/serving.md.
 
     Args:
         models: Run folders or model files, each as ``PATH`` or ``NAME=PATH``; one or several.

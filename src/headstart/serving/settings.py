@@ -42,7 +42,7 @@ class ServeSettings:
         queue: Most photos that wait for a free thread; further requests are answered with 503.
         max_photos: Most photos of a request.
         max_mb: Largest body of a request, in megabytes (10^6 bytes).
-        max_megapixels: Largest photo.
+        max_megapixels: Largest JPEG; photos in other formats may have half as many.
         max_seconds: Most seconds that the body of a request may take to arrive.
         token: What clients must send as ``Authorization: Bearer TOKEN``; None if nothing is asked for.
         allow_hosts: Names of this service in the header ``Host``, besides addresses and ``localhost``; ``*``
@@ -104,7 +104,7 @@ class ServeSettings:
 
     @property
     def max_pixels(self) -> int:
-        """Largest photo."""
+        """Largest JPEG."""
         return self.max_megapixels * 1_000_000
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from pathlib import Path, PurePath
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -48,8 +48,9 @@ class ShownPhotos:
         self._preprocessing = predictor.info.preprocessing
         self._stage = LastStage(path, predictor.info)
         self._among = open_among(self._stage, photos, say)
-        self._sha256 = {photo.path: photo.sha256 for photo in self._among.photos}
-        self._thumbnail = lru_cache(_KEPT_THUMBNAILS)(self._made_thumbnail)
+        sha256 = {photo.path: photo.sha256 for photo in self._among.photos}
+        # Not a method, whose reference to this object would keep a replaced model in memory.
+        self._thumbnail = lru_cache(_KEPT_THUMBNAILS)(partial(_thumbnail, sha256))
 
     def of(self, content: bytes, number: int) -> list[dict[str, Any]]:
         """Return the training photos that are most similar to a photo, for JSON, the best first.
@@ -90,10 +91,19 @@ class ShownPhotos:
         except ImageError:  # it may come back, so this is not kept
             return None
 
-    def _made_thumbnail(self, path: str) -> str:
-        """Return a JPEG file in base64, if the photo is that of training."""
-        content = Photo(path).content()
-        if hashlib.sha256(content).hexdigest() != self._sha256[path]:
-            raise ImageError(path, "it has changed")
-        image = decode_photo(content, path=path, reduce_to_px=THUMBNAIL_PX).image
-        return base64.b64encode(jpeg_of(image, THUMBNAIL_PX)[0]).decode()
+
+def _thumbnail(sha256: Mapping[str, str], path: str) -> str:
+    """Return a JPEG file in base64.
+
+    Args:
+        sha256: SHA-256 of the training photos by path.
+        path: Of a training photo.
+
+    Raises:
+        ImageError: The photo cannot be read, or has changed.
+    """
+    content = Photo(path).content()
+    if hashlib.sha256(content).hexdigest() != sha256[path]:
+        raise ImageError(path, "it has changed")
+    image = decode_photo(content, path=path, reduce_to_px=THUMBNAIL_PX).image
+    return base64.b64encode(jpeg_of(image, THUMBNAIL_PX)[0]).decode()

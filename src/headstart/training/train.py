@@ -79,7 +79,7 @@ def train(
     """
     config, watchers = settings_and_watchers(data, config, watch, settings)
     if workers := Workers.of(config.ray, num_workers, gpus_per_worker):
-        refuse_on_ray(network, watchers)
+        refuse_on_ray(config, network, watchers)
         return _begin_on_ray(workers, config, out, verbose=verbose)
     if config.recipe == "best":
         compares = config.backbone == TrainConfig.backbone and not settings.keys() & {"backbone", "weights"}
@@ -141,7 +141,7 @@ def resume(
     if ray is not None:
         config = dataclasses.replace(config, ray=ray)
     if workers := Workers.of(config.ray, num_workers, gpus_per_worker):
-        refuse_on_ray(network, watchers)
+        refuse_on_ray(config, network, watchers)
         return _resume_on_ray(workers, Path(path), (data, val, images), force=force, verbose=verbose)
     is_moved = any(each is not None for each in (data, val, images))
     return _resume_here(

@@ -17,7 +17,7 @@ const [VARINT, EIGHT_BYTES, LENGTH_DELIMITED, FOUR_BYTES] = [0, 1, 2, 5];
  *
  * @param {Uint8Array} bytes Content of a `model.onnx`.
  * @param {string} name Name of the file in errors.
- * @returns {Promise<object>} The description, with the keys that Headstart's docs/compatibility.md lists.
+ * @returns {Promise<object>} The description, with the keys that Headstart's docs/reference/compatibility.md lists.
  * @throws {HeadstartError} The file is not a model of Headstart's, is damaged, or is of a newer version.
  */
 export async function readInfo(bytes, name) {

@@ -1,7 +1,7 @@
 /**
  * The self-test in a model file: four inputs that are made from a seed, and the outputs that belong to them. It shows
  * that this browser computes what the model computed when it was written, without any photo. The rule for the inputs
- * is in Headstart's docs/other-languages.md.
+ * is in Headstart's docs/reference/other-languages.md.
  */
 
 const NUM_INPUTS = 4;

@@ -295,8 +295,8 @@ def refuse_masks(root: str, class_names: Iterable[str]) -> None:
     if names & (_MASKS | _OTHER) and names & _HOLDS_IMAGES and names <= _MASKS | _HOLDS_IMAGES | _OTHER:
         raise DataError(
             f"{root!r} holds photos and segmentation masks (folders {shown}), and segmentation is not "
-            f"supported. For classes, boxes or numbers, name the labels in a table; docs/data.md shows all "
-            f"forms."
+            f"supported. For classes, boxes or numbers, name the labels in a table; docs/reference/data.md "
+            f"shows all forms."
         )
     if len(names) > 1 and all(map(_SPLIT.fullmatch, names)):
         tables = sorted(each for each in Path(root).glob("*.*") if each.suffix.lower() in _TABLES)

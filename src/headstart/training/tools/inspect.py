@@ -87,9 +87,11 @@ def inspect(what: str | os.PathLike[str]) -> Inspection:
             title += f"; its head also reads {names}"
         freeze(network, before=phases[-1].unfreeze)
     elif Path(what).is_file() or os.sep in name.removeprefix("timm/"):
+        is_own = name.endswith(".onnx") and not Path(what).with_name("model.safetensors").is_file()
+        onnx = " An ONNX file has no stages to show; train can use it as it is: --backbone FILE.onnx"
         raise UsageError(
             f"{name} is not a folder with a model.safetensors in it. Name the folder of a finished run, or a "
-            "backbone."
+            f"backbone.{onnx if is_own else ''}"
         )
     else:
         backbone = resolve(name)
