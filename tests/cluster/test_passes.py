@@ -79,35 +79,9 @@ def test_rows_are_stored_once_and_found_again(
         assert len([path for path in tmp_path.rglob("*.parquet") if "photos-" not in path.parts[-2]]) == 1
 
 
-def test_a_killed_actor_and_a_killed_node_cost_time_only(
-    photos: Path, ray_nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("headstart.cluster.passes._BLOCK_PHOTOS", 8)
-    ray_nodes.have(1, 1, 2)
-    settings: dict[str, Any] = {"recipe": "probe", "features": "live", "allow_quarantined": 0.5, **SETTINGS}
-    expected = hs.train(photos, tmp_path / "here", **settings)
-
-    def kill() -> None:
-        ray_nodes.kill_an_actor()
-        time.sleep(1)
-        ray_nodes.kill_one()
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    found = hs.train(photos, tmp_path / "there", ray=ray_nodes.address, **settings)
-    killer.join(timeout=60)
-    assert not killer.is_alive()
-    for name in ("model.safetensors", "answers.csv", "quarantine.csv", "photos.csv"):
-        assert (found.path / name).read_bytes() == (expected.path / name).read_bytes()
-    counts = found.metrics["images"]
-    assert counts == expected.metrics["images"]
-    assert counts["found"] == NUM_PHOTOS + 2
-    assert counts["found"] == counts["used"] + counts["quarantined"] + counts["ignored"]
-
-
 def test_the_plan_of_a_probe_times_each_node(photos: Path, ray_nodes: Nodes) -> None:
     ray_nodes.have(1, 1, 2)
-    text = hs.plan(photos, recipe="probe", head="linear", ray=ray_nodes.address, **SETTINGS)
+    text = hs.plan(photos, recipe="probe", head="linear", features="live", ray=ray_nodes.address, **SETTINGS)
     assert f"{NUM_PHOTOS + 1} rows of {4 * 1280:,} bytes, 2.1 MB" in text
     lines = text.splitlines()
     first = next(number for number, line in enumerate(lines) if line.split()[:1] == ["node"])
@@ -132,6 +106,32 @@ def test_a_node_that_cannot_do_the_work_is_a_sentence(ray_nodes: Nodes) -> None:
     work: Any = _Unknown()
     with pytest.raises(UsageError, match=r"cannot compute the pass: .*no_such_package.*All nodes need"):
         list(RayCluster(ray_nodes.address).map(work, range(3)))
+
+
+def test_a_killed_actor_and_a_killed_node_cost_time_only(
+    photos: Path, ray_nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.cluster.passes._BLOCK_PHOTOS", 8)
+    ray_nodes.have(1, 1, 2)
+    settings: dict[str, Any] = {"recipe": "probe", "features": "live", "allow_quarantined": 0.5, **SETTINGS}
+    expected = hs.train(photos, tmp_path / "here", **settings)
+
+    def kill() -> None:
+        ray_nodes.kill_an_actor()
+        time.sleep(1)
+        ray_nodes.kill_one()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    found = hs.train(photos, tmp_path / "there", ray=ray_nodes.address, **settings)
+    killer.join(timeout=60)
+    assert not killer.is_alive()
+    for name in ("model.safetensors", "answers.csv", "quarantine.csv", "photos.csv"):
+        assert (found.path / name).read_bytes() == (expected.path / name).read_bytes()
+    counts = found.metrics["images"]
+    assert counts == expected.metrics["images"]
+    assert counts["found"] == NUM_PHOTOS + 2
+    assert counts["found"] == counts["used"] + counts["quarantined"] + counts["ignored"]
 
 
 def test_a_command_starts_a_cluster_on_this_machine_and_says_no_more_than_without(

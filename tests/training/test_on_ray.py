@@ -76,6 +76,10 @@ def test_what_other_processes_cannot_use_is_refused(photos: Path, tmp_path: Path
 
     with pytest.raises(ConfigError, match=r"network.*\n.*watch contains objects"):
         hs.train(photos, tmp_path, network=object(), watch=[Mine()], **ON_RAY)
+    with pytest.raises(ConfigError, match=r"recipe is 'best', whose runs are made by one process"):
+        hs.train(photos, tmp_path, recipe="best", **ON_RAY)
+    with pytest.raises(ConfigError, match=r"with fold = 1 to 3"):
+        hs.train(photos, tmp_path, folds=3, **ON_RAY)
 
 
 def test_without_ray_the_command_to_install_it_is_said_and_no_folder_is_left(

@@ -103,7 +103,7 @@ def resume(
     ] = False,
     ray: Annotated[
         str | None,
-        option(f"Ray cluster: {RAY_ADDRESS}.", "a probe's own; none for other runs", metavar="ADDRESS"),
+        option(f"Ray cluster: {RAY_ADDRESS}.", "the setting of the run", metavar="ADDRESS"),
     ] = None,
     num_workers: _NUM_WORKERS = None,
     gpus_per_worker: _GPUS = None,

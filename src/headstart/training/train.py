@@ -79,7 +79,7 @@ def train(
     """
     config, watchers = settings_and_watchers(data, config, watch, settings)
     if workers := Workers.of(config.ray, num_workers, gpus_per_worker):
-        refuse_on_ray(network, watchers)
+        refuse_on_ray(config, network, watchers)
         return _begin_on_ray(workers, config, out, verbose=verbose)
     if config.recipe == "best":
         compares = config.backbone == TrainConfig.backbone and not settings.keys() & {"backbone", "weights"}
@@ -115,7 +115,7 @@ def resume(
         network: The network that was given to ``train``, with the weights that it had then.
         force: Resume even if code, packages, machine, settings or photos have changed.
         watch: Watchers of your own, as given to ``train``; those with names are taken from the settings.
-        ray: Address of a cluster, as the setting for ``train``; by default that of a probe.
+        ray: Address of a cluster, as the setting for ``train``; by default the setting of the run.
         num_workers: As for ``train``; it must be that of the run.
         gpus_per_worker: As for ``train``.
         verbose: As for ``train``.
@@ -141,7 +141,7 @@ def resume(
     if ray is not None:
         config = dataclasses.replace(config, ray=ray)
     if workers := Workers.of(config.ray, num_workers, gpus_per_worker):
-        refuse_on_ray(network, watchers)
+        refuse_on_ray(config, network, watchers)
         return _resume_on_ray(workers, Path(path), (data, val, images), force=force, verbose=verbose)
     is_moved = any(each is not None for each in (data, val, images))
     return _resume_here(

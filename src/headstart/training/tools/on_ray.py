@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from headstart.cluster.connection import LOCAL, connected
+from headstart.config import TrainConfig
 from headstart.environment import keep_freed_memory
 from headstart.errors import ConfigError, HeadstartError, RunFolderError, TrainingError, shell_command
 from headstart.training.run.result import TrainResult
@@ -67,9 +68,19 @@ class Workers:
         return cls(ray, num_workers, gpus_per_worker or 0)
 
 
-def refuse_on_ray(network: nn.Module | None, watchers: Sequence[Watcher]) -> None:
+def refuse_on_ray(config: TrainConfig, network: nn.Module | None, watchers: Sequence[Watcher]) -> None:
     """Raise ``ConfigError`` if something is given that cannot be used in other processes."""
     problems = []
+    if config.recipe == "best":
+        problems.append(
+            "recipe is 'best', whose runs are made by one process. Leave num_workers and ray out, or use "
+            "recipe = 'deep'."
+        )
+    if config.folds is not None and config.fold is None:
+        problems.append(
+            f"folds is {config.folds}, and num_workers is given, but one process makes the runs of all "
+            f"folds. Train once for each fold, with fold = 1 to {config.folds}."
+        )
     if network is not None:
         problems.append(
             "ray is given, and so is network, which the processes of a cluster cannot train in place. Leave "
