@@ -297,7 +297,9 @@ def test_the_score_has_its_interval_and_what_limits_it(tmp_path: Path) -> None:
 
 def test_few_photos_are_a_limit(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", tmp_path / "data", names=[f"{n}.jpg" for n in range(12)])
-    assert "12 photos are few for a score" in page_of(tmp_path, run)
+    page = page_of(tmp_path, run)
+    assert "12 photos are few for a score" in page
+    assert "--folds 5 scores the training photos, too" in page
 
 
 def test_the_worst_mistakes_come_first_and_those_of_training_photos_after_them(tmp_path: Path) -> None:

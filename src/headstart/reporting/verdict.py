@@ -121,7 +121,8 @@ def _limit_of_number(contents: Contents, score: Estimate) -> Iterator[str]:
     spread = 0.0 if interval is None else interval[1] - interval[0]
     is_wide = spread > (0.5 * score.value if contents.main_score == "mae" else _WIDE)
     if num < 2 or is_wide:
-        yield f"{counted(num, 'photo')} are few for a score: four times as many would halve the interval."
+        few = f"{counted(num, 'photo')} are few for a score: four times as many would halve the interval."
+        yield f"{few} --folds 5 scores the training photos, too." if answers.source[0] == "val" else few
     if num_groups:
         yield (
             f"The photos belong to {counted(num_groups, 'group')}. Photos of one group are not independent, "
