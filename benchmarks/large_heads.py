@@ -1,10 +1,10 @@
 """Heads on more features than memory should hold: ways to find them, with their time, memory and scores.
 
 ``python -m benchmarks.large_heads SCRATCH`` makes 200,000 rows of 1,280 numbers up. With ``--photos
-FOLDER...``, the rows are the default backbone's features of augmented views of the photos below, whose class
-is the path of their folder. Each method is a process of its own. Penalties and temperatures of ridge
-regression and discriminant analysis, and all other temperatures, are chosen on one half of the test rows for
-the other.
+FOLDER...``, the rows are the default backbone's features of the photos below, whose class is the path of
+their folder, and with ``--rows`` those of augmented views. Each method is a process of its own. Penalties and
+temperatures of ridge regression and discriminant analysis, and all other temperatures, are chosen on one half
+of the test rows for the other.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ from headstart.views.augmentation import Augmentation
 
 _AT_ONCE: Final = 4096
 _STRENGTHS: Final = [10.0**power for power in range(-7, 1)]
-_SIZE_PX: Final = 96
 
 Heads = list[tuple[np.ndarray, np.ndarray]]
 """Candidates: weight (K, D) and bias (K,)."""
@@ -46,7 +45,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scratch", type=Path)
     parser.add_argument("--photos", type=Path, nargs="+", default=[])
-    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--rows", type=int, help="[200,000; of photos, one per photo]")
+    parser.add_argument("--size-px", type=int, default=224)
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--classes", type=int, default=100)
     parser.add_argument("--methods", default=",".join(METHODS))
@@ -58,9 +58,9 @@ def main() -> None:
     arguments.scratch.mkdir(parents=True, exist_ok=True)
     if not (arguments.scratch / "labels-test.npy").exists():
         if arguments.photos:
-            _write_views(arguments.scratch, arguments.photos, arguments.rows)
+            _write_photos(arguments.scratch, arguments.photos, arguments.rows or 0, arguments.size_px)
         else:
-            _make_up(arguments.scratch, arguments.rows, arguments.width, arguments.classes)
+            _make_up(arguments.scratch, arguments.rows or 200_000, arguments.width, arguments.classes)
     rows = np.load(arguments.scratch / "rows-train.npy", mmap_mode="r")
     test = np.load(arguments.scratch / "labels-test.npy")
     print(f"{rows.shape[0]:,} rows of {rows.shape[1]:,}, {test.max() + 1} classes, {len(test):,} test rows")
@@ -256,22 +256,27 @@ def _write_labels(scratch: Path, part: str, labels: np.ndarray, units: np.ndarra
     np.save(scratch / f"labels-{part}.npy", labels)
 
 
-def _write_views(scratch: Path, folders: Sequence[Path], num_rows: int) -> None:
-    """Write features: of every fourth photo as it is, for testing, and of views of the others."""
-    paths = [each for folder in folders for each in sorted(folder.rglob("*")) if is_meant_as_image(str(each))]
-    class_of = {path: [name for name in path.parent.parts if name not in ("train", "val")] for path in paths}
-    names = sorted({tuple(names) for names in class_of.values()})
-    backbone = find_backbone("timm/tf_efficientnet_lite0", size_px=_SIZE_PX)
+def _write_photos(scratch: Path, folders: Sequence[Path], num_rows: int, size_px: int) -> None:
+    """Write features: of every fourth photo as it is, for testing, and of the others or their views."""
+    content = {}  # without exact copies
+    for path in (each for folder in folders for each in sorted(folder.rglob("*"))):
+        if is_meant_as_image(str(path)):
+            data = path.read_bytes()
+            content.setdefault(hashlib.sha256(data).hexdigest(), (path, data))
+    photos = [(*each, sha256) for sha256, each in content.items()]
+    class_of = {
+        path: tuple(n for n in path.parent.parts if n not in ("train", "val")) for path, _, _ in photos
+    }
+    names = sorted(set(class_of.values()))
+    backbone = find_backbone("timm/tf_efficientnet_lite0", size_px=size_px)
     assert backbone is not None
     prefix, augmentation = OnnxPrefix(backbone.graph), Augmentation("light", 0)
-    test, train = paths[::4], [path for number, path in enumerate(paths) if number % 4]
-    num_views = -(-num_rows // len(train))
-    for part, of_part, views in (("train", train, range(1, num_views + 1)), ("test", test, range(1))):
+    train = [photo for number, photo in enumerate(photos) if number % 4]
+    numbers = range(1, -(-num_rows // len(train)) + 1) if num_rows else range(1)
+    for part, of_part, views in (("train", train, numbers), ("test", photos[::4], range(1))):
         rows, labels, units = [], [], []
-        for unit, path in enumerate(of_part):
-            data = path.read_bytes()
-            sha256 = hashlib.sha256(data).hexdigest()
-            image = decode_photo(data, path=str(path), reduce_to_px=4 * _SIZE_PX).image
+        for unit, (path, data, sha256) in enumerate(of_part):
+            image = decode_photo(data, path=str(path), reduce_to_px=4 * size_px).image
             pixels = [
                 preprocess(image, backbone.preprocessing, augmentation.view(sha256, view) if view else None)
                 for view in views
@@ -280,7 +285,7 @@ def _write_views(scratch: Path, folders: Sequence[Path], num_rows: int) -> None:
                 some = pixels[first : first + prefix.batch_size]
                 batch = np.stack([*some, *[some[0]] * (prefix.batch_size - len(some))])
                 rows += [*prefix(batch)[: len(some)]]
-            labels += [names.index(tuple(class_of[path]))] * len(pixels)
+            labels += [names.index(class_of[path])] * len(pixels)
             units += [unit] * len(pixels)
         np.save(scratch / f"rows-{part}.npy", np.stack(rows))
         _write_labels(scratch, part, np.array(labels), np.array(units))

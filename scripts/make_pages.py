@@ -21,14 +21,25 @@ SECTIONS = {
     "Coming from": "coming-from",
 }
 # Pages that come first in their section, in this order; the others follow by title.
-FIRST = ["index", "first-model", "study-notes", "cheat-sheet", "commands", "python", "settings", "recipes"]
+FIRST = [
+    *("index", "first-model", "from-study-notes", "fine-tuning", "wrong-photos", "deploy", "own-network"),
+    *("cheat-sheet", "commands", "python-in-short", "python", "settings", "recipes", "recipe-files"),
+]
 _NAVIGATION = "# Written by python -m scripts.make_pages:\n"
+# What the examples of the commands use.
+_FOR_EXAMPLES = """\
+<!-- run
+headstart train photos --recipe probe --head linear
+headstart train photos --recipe probe
+cp -r photos more-photos
+printf '[[phases]]\\nname = "head"\\naugment = "light"\\n' > my-recipe.toml
+-->""".splitlines()
 
 
 def commands_page() -> str:
     """Return the page of all commands, from their help."""
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    lines = ["# Commands", "", "The same as `headstart COMMAND --help` shows."]
+    lines = ["# Commands", "", "The same as `headstart COMMAND --help` shows.", "", *_FOR_EXAMPLES]
     for name, command in commands.items():
         context = typer.Context(command, info_name=f"headstart {name}")
         usage = " ".join(command.collect_usage_pieces(context))
@@ -36,7 +47,8 @@ def commands_page() -> str:
         lines += ["", f"## headstart {name}", "", *[_plain(" ".join(each.split())) + "\n" for each in text]]
         lines += [f"Usage: `headstart {name} {usage}`"]
         if command.epilog:
-            lines += ["", "Example: `" + command.epilog.removeprefix("Example: ") + "`"]
+            lines += ["", *(['<!-- background "ready" -->'] if name == "serve" else []), "```bash"]
+            lines += [command.epilog.removeprefix("Example: "), "```"]
         panels: dict[str, list[str]] = {}
         for parameter in command.get_params(context):
             if (record := parameter.get_help_record(context)) is not None:

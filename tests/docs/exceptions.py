@@ -35,7 +35,6 @@ NOT_RUN = [
         "internet",
         "installs everything and runs the tests; .ci/run runs this line",
     ),
-    NotRun("README.md", "const model = await", "internet", "onnxruntime-web of npm; -m browser runs it"),
     NotRun(_BROWSER, "headstart export", "internet", "onnxruntime-web of npm; -m browser runs it"),
     NotRun(_LANGUAGES, "import cv2", "a peer's own code", "OpenCV; see docs/measurements.md"),
     NotRun(_LANGUAGES, "OrtEnvironment", "a peer's own code", "ONNX Runtime for Java, from Maven"),

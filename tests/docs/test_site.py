@@ -26,5 +26,6 @@ def test_the_site_is_built_strictly_and_requests_nothing_from_other_hosts(tmp_pa
     assert "WARNING" not in done.stderr
     files = [path for path in (tmp_path / "site").rglob("*") if path.suffix in (".html", ".css")]
     assert len(files) > len(list(ROOT.glob("docs/**/*.md")))
+    assert 'href="assets/site.css"' in (tmp_path / "site" / "index.html").read_text("utf-8")
     requests = {(path.name, each) for path in files for each in _REQUESTS.findall(path.read_text("utf-8"))}
     assert not requests

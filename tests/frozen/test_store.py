@@ -209,7 +209,10 @@ def test_stores_are_listed_and_the_least_recently_opened_goes_first(monkeypatch:
 
 def test_the_decision_to_keep_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headstart.frozen.cache.BUDGET_BYTES", 10**6)
-    assert should_keep("auto", 10**5, 10, 100)[0]
+    assert should_keep("auto", 10**5, 10, 100)[1].endswith(
+        "10 photos through the frozen part at most, instead of 100"
+    )
+    assert should_keep("auto", 10**5, 10, 10)[1].endswith("10 photos through the frozen part at most")
     keep, why = should_keep("auto", 10**7, 10, 100)
     assert not keep
     assert "10.0 MB exceed the 1 MB" in why

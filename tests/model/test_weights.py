@@ -947,6 +947,8 @@ def test_file_of_anything_else_than_tensors_is_refused_and_nothing_in_it_runs(
     with pytest.raises(WeightsError, match="mine") as caught:
         create_pretrained(resolve("squeezenet1_1"), path)
     assert "weights_only" not in str(caught.value)
+    assert "torch.save(network.state_dict(), path)" in str(caught.value)
+    assert "StandIn" not in str(caught.value)
     assert not canary.path.exists()
 
 

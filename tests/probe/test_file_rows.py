@@ -114,6 +114,13 @@ def test_a_part_of_the_rows_chooses_about_the_penalty_of_all(
     assert np.log10(of_some.penalties) == pytest.approx(np.log10(of_all.penalties), abs=0.51)
 
 
+def test_a_file_may_have_more_columns_than_rows(rows: np.ndarray, tmp_path: Path) -> None:
+    few, labels, units = rows[:16], targets_of("classes")[:16], np.arange(16)
+    found = solve_head(in_file(few, tmp_path), labels, units, "classes", 4)
+    expected = solve_head(few, labels, units, "classes", 4)
+    np.testing.assert_allclose(found.weight, expected.weight, atol=0.01 * np.abs(expected.weight).max())
+
+
 def test_features_with_a_value_that_is_not_finite_are_refused(rows: np.ndarray, tmp_path: Path) -> None:
     rows[3, 5] = np.nan
     with pytest.raises(TrainingError, match="1 of 20 features are not finite"):

@@ -209,6 +209,28 @@ def test_too_few_validation_photos_are_said(number: int, reason: str) -> None:
     assert reason in found
 
 
+@pytest.mark.parametrize(
+    ("number", "advice"), [(49, ""), (52, ""), (60, ". With --folds 6, there are enough")]
+)
+@pytest.mark.parametrize("by_folds", [False, True])
+def test_more_folds_are_advised_if_they_leave_enough_photos(number: int, advice: str, by_folds: bool) -> None:
+    labels = np.arange(number) % 5
+    noise = np.random.default_rng(1).normal(size=(number, 8)).astype(np.float32)
+    photos = tuple(Record(Photo(f"{row}"), int(each), None, f"{row:064x}") for row, each in enumerate(labels))
+    train = photos if by_folds else photos[: number * 4 // 5]
+    logits = np.eye(5, dtype=np.float32)[labels] + 0.1 * noise[:, :5]
+    found = product.find_unknown(
+        Splits(train=train, val=photos[len(train) :], test=()),
+        logits[len(train) :],
+        OutOfFold(logits[: len(train)], np.arange(len(train)) // 5 % 5),
+        lambda some: np.stack([noise[int(photo.path)] for photo in some]),
+        rejected=np.full(number, np.nan) if by_folds else None,
+    )
+    assert isinstance(found, str)
+    assert ("too few photos are outside" in found) == (by_folds and number >= 50)
+    assert found.partition(". With")[2] == advice.partition(". With")[2]
+
+
 def test_a_rare_class_among_many_photos_is_described() -> None:
     labels = np.r_[np.arange(3000) % 3, np.full(6, 3)]
     centres = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)

@@ -97,6 +97,9 @@ def test_behind_nginx_under_a_path_everything_is_as_without(tmp_path: Path) -> N
         assert answer["predictions"][0]["label"] == "red"
         assert re.fullmatch("[0-9a-f]{32}", answer["request_id"])  # nginx's, which is in both logs
         assert client.get(f"{address}openapi.json").json()["servers"] == [{"url": "/photos"}]
+        large = client.post(f"{address}v1/predict", content=bytes(70_000_000))
+        assert (large.status_code, large.json()["error"]["code"]) == (413, "too_many_bytes")
+        assert client.get(f"{address}metrics").status_code == 404
         redirect = client.get(address.rstrip("/"))
         assert redirect.status_code == 301
         assert redirect.headers["location"].endswith("/photos/")

@@ -127,9 +127,9 @@ def test_a_file_that_fails_is_kept_out_and_the_next_one_is_taken(
     for _ in range(4):
         models.take_over(told)
     assert models.get("a").names == INFO.class_names
-    expected = 0 if wrong in ("gone", "a folder", "a pipe", "a device") else 1
-    assert len(told) == expected  # and not again until it changes
-    assert all(sha256 == models.get("a").sha256 for sha256, _ in told)
+    ((sha256, reason),) = told  # and not again until it changes
+    assert sha256 == models.get("a").sha256
+    assert ("A model is the run folder" in reason) == (wrong in ("gone", "a folder", "a pipe", "a device"))
     if wrong == "a folder":
         model.rmdir()
     monkeypatch.undo()
@@ -137,6 +137,23 @@ def test_a_file_that_fails_is_kept_out_and_the_next_one_is_taken(
     models.take_over(told)
     models.take_over(told)
     assert models.get("a").names == ("r", "g", "b")
+
+
+def test_a_file_that_is_missing_is_told_each_time_and_its_return_is_not(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "a.onnx")
+    models, told = Models({"a": model}), Told()
+    models.prove_all()
+    for expected in (1, 2):
+        model.rename(tmp_path / "away.onnx")
+        models.take_over(told)
+        assert len(told) == expected - 1  # it may just be replaced
+        for _ in range(3):
+            models.take_over(told)
+        assert len(told) == expected
+        (tmp_path / "away.onnx").rename(model)
+        for _ in range(3):
+            models.take_over(told)
+        assert len(told) == expected
 
 
 def test_models_are_replaced_under_load_without_a_lost_request(tmp_path: Path) -> None:

@@ -141,9 +141,10 @@ class Reshaped(Net):
 
 
 def test_a_network_whose_answers_need_more_than_the_stored_rows_is_scored_from_the_bytes(
-    photos: Path, tmp_path: Path
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = hs.train(photos, tmp_path / "run", network=Reshaped(), **SIZE, phases=SOLVED)
+    assert capsys.readouterr().err.startswith("Your own network, photos as for timm/tf_efficientnet_lite0")
     assert run.metrics["best"]["val_loss"] == pytest.approx(loss_of_file(run, photos), rel=1e-4, abs=1e-6)
 
 

@@ -120,7 +120,8 @@ def should_keep(
         return False, "the setting features = 'live' says so"
     if setting == "auto" and num_bytes > budget and not (shared or shared_cache()):
         return False, f"{size} exceed the {budget / 1e6:,.0f} MB that features may use on this disk"
-    return True, f"{size}, {num_kept:,} photos through the frozen part at most, instead of {num_live:,}"
+    instead = f", instead of {num_live:,}" if num_live > num_kept else ""
+    return True, f"{size}, {num_kept:,} photos through the frozen part at most{instead}"
 
 
 def make_room(num_bytes: int, spare: Collection[Path] = ()) -> bool:

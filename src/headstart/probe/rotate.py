@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -40,11 +40,11 @@ def rotate(features: Rows, order: np.ndarray) -> tuple[Rows, WayBack]:
     The features are processed block by block, without a centred copy.
 
     Args:
-        features: (N, D) float32; in a file only if N ≥ D.
+        features: (N, D) float32.
         order: (N,), the order of the rows in the result.
 
     Returns:
-        The rotated features, (N, R) float32, R at most min(N, D), in a file if the features are; and the way
+        The rotated features, (N, R) float32, in a file if the features are, R at most min(N, D); and the way
         back.
 
     Raises:
@@ -64,7 +64,7 @@ def rotate(features: Rows, order: np.ndarray) -> tuple[Rows, WayBack]:
         x: Rows = features.empty((n, len(values)))
     else:
         x = np.empty((n, len(values)), np.float32)
-    if n < d and isinstance(features, np.ndarray):
+    if _is_wide(features):
         # The axes are centred.T @ vectors / lengths, and nobody needs them.
         lengths = np.sqrt(values)
         for part in blocks([slice(0, n)], len(values), x.size):
@@ -83,21 +83,24 @@ def rotate(features: Rows, order: np.ndarray) -> tuple[Rows, WayBack]:
     return x, WayBack(mean, lambda w: vectors @ (w * scale))
 
 
+def _is_wide(features: Rows) -> TypeGuard[np.ndarray]:
+    """Return whether there are more columns than rows; columns of a file cannot be read."""
+    return isinstance(features, np.ndarray) and features.shape[0] < features.shape[1]
+
+
 def _principal(features: Rows, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Decompose the Gram matrix (N, N) of the centred features, or their scatter matrix (D, D), if smaller.
+    """Decompose the Gram matrix (N, N) of wide centred features, or the scatter matrix (D, D) of others.
 
     Returns:
-        The significant eigenvalues (R,), their eigenvectors (min(N, D), R), and the factor that scales the
+        The significant eigenvalues (R,), their eigenvectors (N or D, R), and the factor that scales the
         features to a mean variance of one.
     """
     n, d = features.shape
-    products = np.zeros((min(n, d),) * 2)
+    long, short = (d, n) if _is_wide(features) else (n, d)
+    products = np.zeros((short, short))
     of_block = np.empty_like(products)
-    for part in blocks([slice(0, max(n, d))], min(n, d), features.size):
-        if n < d and isinstance(features, np.ndarray):
-            centred = (features[:, part] - mean[part]).T
-        else:
-            centred = features[part] - mean
+    for part in blocks([slice(0, long)], short, features.size):
+        centred = (features[:, part] - mean[part]).T if _is_wide(features) else features[part] - mean
         products += np.matmul(centred.T, centred, out=of_block)
     del of_block
     scale = 1 / np.sqrt(np.trace(products) / (n * d) + 1e-12)

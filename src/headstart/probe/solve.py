@@ -111,8 +111,9 @@ def solve_head(
     twenty rows per output; ``recipe.solving_bytes`` estimates it for any shape.
 
     Args:
-        features: (N, D) float32, one row per photo and view; not changed. They may be in a file, if N ≥ D:
-            the rows that are solved on are then in another one in the same folder, with the same result.
+        features: (N, D) float32, one row per photo and view; not changed. They may be in a file; the
+            rows that are solved on are then in another one in the same folder. If N ≥ D, the result is the
+            same.
         targets: By ``kind``. Classes: (N,) class indices. Labels: (N, K) of 0 and 1. Numbers: (N, K),
             standardised.
         units: (N,) ints; rows of the same unit stay in one fold: views of a photo, identical photos, a group.

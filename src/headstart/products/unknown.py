@@ -11,11 +11,11 @@ import numpy as np
 from headstart import tasks
 from headstart.answers.intervals import Interval, of_proportion
 from headstart.columns import counted
-from headstart.config import TrainConfig
+from headstart.config import TrainConfig, folds
 from headstart.data.split import Splits, unit_names
 from headstart.errors import ParityError
 from headstart.inference.predictor import Predictor
-from headstart.probe.folds import deal_folds
+from headstart.probe.folds import NUM_FOLDS, deal_folds
 from headstart.probe.photos import OutOfFold
 from headstart.probe.unknown import (
     FALSE_REJECTS,
@@ -151,7 +151,8 @@ def find_unknown(
         photos, logits = [splits.val[row] for row in rows.tolist()], val_outputs[rows]
         fold = deal_folds(_labels(photos), _units(photos)) if photos else np.zeros(0, int)
     if reason := _too_few(photos, val_outputs.shape[1], "validation" if out_of_fold is None else "training"):
-        return reason
+        is_held_out = out_of_fold is not None and rejected is None and len(photos) < FEWEST
+        return reason + (_enough_folds([*splits.train, *splits.val]) if is_held_out else "")
     features = features_of(photos)
     score = fit_unknown(features, _labels(photos), logits, fold)
     if score is None:
@@ -189,7 +190,8 @@ def _judged_by_folds(score: UnknownScore, rejected: np.ndarray, photos: Sequence
     """Return the score with what those of the folds say of training photos: see ``find_unknown``."""
     rows = np.flatnonzero(~np.isnan(rejected))
     if not len(rows):
-        return f"{_NONE}, because the folds are too small to tell how often known photos would be rejected"
+        too_few = "too few photos are outside each fold to tell how often known photos would be rejected"
+        return f"{_NONE}, because {too_few}{_enough_folds(photos)}"
     is_rejected = rejected[rows] == 1
     interval = of_proportion(is_rejected, _units([photos[row] for row in rows.tolist()]))
     judged = "photos, by scores that were fitted without their fold"
@@ -208,6 +210,16 @@ def _too_few(photos: Sequence[Record], num_classes: int, kind: str) -> str:
         missing = counted(num_missing, "class has", "classes have")
         apart = " in different folds" if kind == "training" else ""  # others have no answer out of fold
         return f"{_NONE}: this takes two {kind} photos of each class{apart}, and {missing} fewer"
+    return ""
+
+
+def _enough_folds(photos: Sequence[Record]) -> str:
+    """Advise on the smallest number of folds with enough photos outside each; empty if there is none."""
+    labels, units = _labels(photos), _units(photos)
+    of_classes, _ = np.unique(np.stack([labels, units]), axis=1)
+    for num_folds in range(NUM_FOLDS, min(folds.MOST, int(np.bincount(of_classes).min())) + 1):
+        if len(photos) - np.bincount(deal_folds(labels, units, num_folds)).max() >= FEWEST:
+            return f". With --folds {num_folds}, there are enough"
     return ""
 
 

@@ -69,6 +69,7 @@ def section_of_mistakes(
     for each in mistakes.shown:
         by_source.setdefault(each.source, []).append(each)
     (_, scored), *others = by_source.items()
+    brackets = "" if task.has_numbers or task.has_box else "Numbers in brackets are predicted probabilities. "
     heading, words = (
         "What the model gets wrong",
         f"{mistakes.num_scored:,} of {photos} are answered wrongly. ",
@@ -79,7 +80,7 @@ def section_of_mistakes(
     elif not scored:
         words = f"All {photos} are answered correctly. "
     else:
-        words += "Numbers in brackets are predicted probabilities. "
+        words += brackets
         if len(scored) < mistakes.num_scored:
             words += (
                 f"Shown are the {len(scored):,} with the largest loss; answers.csv in the run folder has all."
@@ -91,7 +92,7 @@ def section_of_mistakes(
         [
             [
                 element("h3", f"{contents.kind_of(source)} photos".capitalize()),
-                paragraph("These were answered by models that were trained without them.")
+                paragraph(f"These were answered by models that were trained without them. {brackets}")
                 if source in ("out-of-fold", "folds")
                 else None,
                 _cards(of_source, contents, pictures, heat_maps, similar),

@@ -53,7 +53,7 @@ def section_of_findings(shown: Sequence[Finding], contents: Contents, pictures: 
         "Findings",
         paragraph(
             "Photos and labels that are, or may be, wrong. Errors and warnings affect the score or the "
-            "model; notes should be known."
+            "model; notes are for your information."
         ),
         table("Findings by kind", ["kind", *(f"{each}s" for each in SEVERITIES)], rows),
         element("div", [_pair(each, contents, pictures) for each in shown], class_="pairs"),

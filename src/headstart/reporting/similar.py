@@ -86,4 +86,6 @@ class SimilarPhotos:
             )
             for each in found
         ]
-        return element("div", element("div", "Most similar in training:"), cells, class_="similar")
+        return element(
+            "div", element("div", "Most similar in training (1.00: the same):"), cells, class_="similar"
+        )

@@ -153,8 +153,8 @@ class Models:
     ) -> None:
         self._paths, self._similar, self._say = paths, similar, say
         self._served = {name: load_served(name, path) for name, path in paths.items()}
-        self._seen = {name: each.stamp for name, each in self._served.items()}
-        self._refused: dict[str, Stamp] = {}
+        self._seen: dict[str, Stamp | None] = {name: each.stamp for name, each in self._served.items()}
+        self._refused: dict[str, Stamp | None] = {}  # None: there was no file
         self.ready = False
 
     def prove_all(self) -> None:
@@ -206,22 +206,24 @@ class Models:
     def take_over(self, tell: Callable[[Served, Exception | None], object]) -> None:
         """Replace models whose files have changed since the last call but one, and are whole and proved.
 
-        A request that has begun is answered by the model that it began with. A file that is refused is left
-        alone until it changes again.
+        A request that has begun is answered by the model that it began with. A file that is refused, or that
+        is missing, is left alone until it changes again.
 
         Args:
-            tell: Called with each new model, or with the old one and the reason why a file is refused.
+            tell: Called with each new model, or with the old one and the reason why a file is refused or
+                missing.
         """
         for name, old in list(self._served.items()):
             try:
                 stamp = _stamp(model_in(self._paths[name]))
             except (HeadstartError, OSError):  # gone, or just being replaced
-                continue
+                stamp = None
             is_still = stamp == self._seen[name]  # not being written at this moment
-            if stamp is None:
-                continue
             self._seen[name] = stamp
-            if not is_still or stamp in (old.stamp, self._refused.get(name)):
+            if not is_still or (name in self._refused and stamp == self._refused[name]):
+                continue
+            self._refused.pop(name, None)
+            if stamp == old.stamp:
                 continue
             try:
                 new = load_served(name, self._paths[name])

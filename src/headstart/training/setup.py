@@ -136,7 +136,8 @@ def prepare(
         check_tensors(network)
         network.to(accelerator.device)
         network.eval()  # nothing that runs before training may teach the norms anything
-    watchers.say(f"Backbone {backbone.full_name}, weights: {weights}")
+    name, own = backbone.full_name, weights.kind == "own network"
+    watchers.say(f"Your own network, photos as for {name}" if own else f"Backbone {name}, weights: {weights}")
     if weights.licence_warning:
         watchers.say(weights.licence_warning)
     solvable = head_inputs(network) if tasks.of(listing.task).solver else None
