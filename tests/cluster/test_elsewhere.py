@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,10 @@ SETTINGS: dict[str, Any] = {"size_px": 32, "verbose": False}
 
 
 def map_here(cluster: RayCluster, work: Any, items: Iterable[Any]) -> Iterator[Any]:
-    actor: Any = _Actor(pickle.dumps(work))
+    alone: Any = SimpleNamespace(own_key=str, begin=lambda key: True, end=lambda key: None)
+    actor: Any = _Actor(pickle.dumps(work), alone)
     for block in _blocks(items):
-        found = pickle.loads(actor({"block": [pickle.dumps(block)]})["block"][0])
+        found = pickle.loads(actor({"first": np.array([0]), "block": [pickle.dumps(block)]})["block"][0])
         if isinstance(found, Exception):
             raise found
         yield from found

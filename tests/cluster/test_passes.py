@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from PIL import Image
 from tests.cluster.nodes import Nodes
 
 import headstart as hs
+from headstart.cluster.rates import rates
 from headstart.errors import ConfigError, UsageError
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]  # those of Ray itself
@@ -106,6 +108,32 @@ def test_a_node_that_cannot_do_the_work_is_a_sentence(ray_nodes: Nodes) -> None:
     work: Any = _Unknown()
     with pytest.raises(UsageError, match=r"cannot compute the pass: .*no_such_package.*All nodes need"):
         list(RayCluster(ray_nodes.address).map(work, range(3)))
+    with pytest.raises(UsageError, match=r"cannot compute the pass: .*no_such_package.*All nodes need"):
+        rates(work, range(3))
+
+
+class _Killer:
+    """An item that ends the process that unpickles it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os._exit, (3,)
+
+
+class _Same:
+    """Work that returns items as they are, without this module in the actor."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return eval, ("type('Same', (), {'open': lambda self, num_cores: list})()",)
+
+
+def test_photos_that_always_end_the_process_are_given_up(ray_nodes: Nodes) -> None:
+    from headstart.cluster.passes import RayCluster
+
+    ray_nodes.have(1, 1, 2)
+    work: Any = _Same()
+    with pytest.raises(UsageError, match=r"5 processes.* were lost with the same photos, from number 65 on"):
+        list(RayCluster(ray_nodes.address).map(work, [*range(99), _Killer()]))
+    assert list(RayCluster(ray_nodes.address).map(work, range(99))) == list(range(99))
 
 
 def test_a_killed_actor_and_a_killed_node_cost_time_only(

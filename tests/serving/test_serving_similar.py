@@ -104,6 +104,17 @@ def test_a_photo_that_has_changed_or_gone_has_no_thumbnail(
     service.close()
 
 
+def test_folders_outside_that_of_the_photos_are_not_shown(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    run, data = trained
+    copied = Path(shutil.copytree(run, tmp_path / "run"))
+    table = (copied / "photos.csv").read_text("utf-8")
+    (copied / "photos.csv").write_text(table.replace("train/", f"../{data.name}/train/"), "utf-8")
+    service = open_service_of(copied, [])
+    found = predict(service, (data / "test/red/red0.jpg").read_bytes(), "?similar=3").json()
+    service.close()
+    assert all(each["name"].startswith("patient-") for each in found["predictions"][0]["similar"])
+
+
 def test_without_the_option_no_name_of_a_training_photo_leaves_the_service(
     trained: tuple[Path, Path],
 ) -> None:

@@ -185,3 +185,14 @@ def test_what_headstart_raises_in_a_worker_is_raised_here_and_not_tried_again(
         hs.train(tmp_path / "photos", tmp_path / "run", recipe="deep", **ON_RAY, **SETTINGS)
     assert not (tmp_path / "run").exists()
     assert "DataError" not in capfd.readouterr().err
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("cluster")
+def test_an_error_in_the_program_is_raised_with_the_traceback_of_the_worker(tmp_path: Path) -> None:
+    said: list[str] = []
+    wrong: Any = partial(len, 3)
+    with pytest.raises(TypeError, match="has no len") as raised:
+        train_on_ray(Workers("local", 2), tmp_path / "run", wrong, wrong, said.append)
+    assert "Traceback" in str(raised.value.__cause__)
+    assert said == []

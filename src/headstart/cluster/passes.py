@@ -1,18 +1,20 @@
 """Maps photos on a Ray cluster: the same functions as on one machine, in actors that Ray Data starts.
 
-Ray schedules the blocks, starts actors again that have died, and repeats what they had not finished. Results
-come back in the order of the photos, so the caller sees no difference.
+Ray schedules the blocks, starts actors again that have died, and repeats what they had not finished. What
+ends its actor each time is given up. Results come back in the order of the photos, so the caller sees no
+difference.
 """
 
 from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
+from headstart.cluster.attempts import MOST, Attempts
 from headstart.cluster.connection import connected
 from headstart.errors import ConfigError, HeadstartError, UsageError
 
@@ -80,7 +82,8 @@ def _mapped(work: Work[Item, Result], items: Iterable[Item]) -> Iterator[Result]
     import ray.data
 
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # the command reports progress and errors
-    rows = [{"block": pickle.dumps(block)} for block in _blocks(items)]
+    blocks_of_items = enumerate(_blocks(items))
+    rows = [{"first": n * _BLOCK_PHOTOS, "block": pickle.dumps(block)} for n, block in blocks_of_items]
     if not rows:
         return
     cores = int(ray.cluster_resources().get("CPU", 1))
@@ -88,7 +91,7 @@ def _mapped(work: Work[Item, Result], items: Iterable[Item]) -> Iterator[Result]
     blocks = ray.data.from_items(rows, override_num_blocks=min(len(rows), _MOST_TASKS))
     mapped = blocks.map_batches(
         _Actor,
-        fn_constructor_args=[pickle.dumps(work)],
+        fn_constructor_args=[pickle.dumps(work), Attempts()],
         batch_size=1,
         num_cpus=ACTOR_CORES,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
@@ -102,11 +105,7 @@ def _mapped(work: Work[Item, Result], items: Iterable[Item]) -> Iterator[Result]
         except StopIteration:
             return
         except ray.exceptions.RayError as error:
-            reason = str(error).strip().splitlines()[-1].rstrip(".")
-            raise UsageError(
-                f"The Ray cluster cannot compute the pass: {reason}. All nodes need the same version of "
-                f"Headstart and of its packages; ray status shows their resources."
-            ) from error
+            raise cannot_compute(error) from error
         if isinstance(found, HeadstartError):
             raise found
         yield from found
@@ -115,24 +114,50 @@ def _mapped(work: Work[Item, Result], items: Iterable[Item]) -> Iterator[Result]
 class _Actor(Generic[Item, Result]):
     """What Ray Data calls in the process of an actor."""
 
-    def __init__(self, work: bytes) -> None:
+    def __init__(self, work: bytes, attempts: Attempts) -> None:
         self._refusal: HeadstartError | None = None
+        self._attempts = attempts
         opened: Work[Item, Result] = pickle.loads(work)
+        own_key = attempts.own_key()
+        if not attempts.begin(own_key):
+            self._refusal = _given_up("before they had read a photo")
+            return
         try:
             self._map = opened.open(ACTOR_CORES)
         except HeadstartError as error:  # Ray would start the actor again
             self._refusal = error
+        attempts.end(own_key)
 
-    def __call__(self, batch: dict[str, Sequence[bytes]]) -> dict[str, list[bytes]]:
-        return {"block": [self._mapped(block) for block in batch["block"]]}
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
+        return {"block": list(map(self._mapped, batch["first"].tolist(), batch["block"]))}
 
-    def _mapped(self, block: bytes) -> bytes:
+    def _mapped(self, first: int, block: bytes) -> bytes:
         if self._refusal is not None:
             return pickle.dumps(self._refusal)
+        if not self._attempts.begin(first):
+            return pickle.dumps(_given_up(f"with the same photos, from number {first + 1:,} on"))
         try:
-            return pickle.dumps(self._map(pickle.loads(block)))
+            found = pickle.dumps(self._map(pickle.loads(block)))
         except HeadstartError as error:  # Ray would try again what fails in the same way
-            return pickle.dumps(error)
+            found = pickle.dumps(error)
+        self._attempts.end(first)
+        return found
+
+
+def cannot_compute(error: Exception) -> UsageError:
+    """Return the error for what Ray has raised."""
+    reason = str(error).strip().splitlines()[-1].rstrip(".")
+    return UsageError(
+        f"The Ray cluster cannot compute the pass: {reason}. All nodes need the same version of Headstart "
+        f"and of its packages; ray status shows their resources."
+    )
+
+
+def _given_up(when: str) -> UsageError:
+    return UsageError(
+        f"The Ray cluster cannot compute the pass: {MOST} processes, one after the other, were lost {when}. "
+        f"Either the memory of the nodes does not suffice, or a photo crashes a library."
+    )
 
 
 def _blocks(items: Iterable[Item]) -> Iterator[list[Item]]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headstart.cluster.passes import ACTOR_CORES, Work
+from headstart.cluster.passes import ACTOR_CORES, Work, cannot_compute
 from headstart.errors import HeadstartError
 
 
@@ -37,6 +37,7 @@ def rates(work: Work[Any, Any], items: Sequence[Any]) -> list[Rate]:
         items: At least two; pickled once for each core.
 
     Raises:
+        UsageError: A node cannot do it, for example because it has no Headstart.
         HeadstartError: As ``work`` on a node.
     """
     import ray
@@ -54,7 +55,10 @@ def rates(work: Work[Any, Any], items: Sequence[Any]) -> list[Rate]:
         ]
     found = []
     for node in nodes:
-        seconds = ray.get(calls[node["NodeID"]])
+        try:
+            seconds = ray.get(calls[node["NodeID"]])
+        except ray.exceptions.RayError as error:
+            raise cannot_compute(error) from error
         for each in seconds:
             if isinstance(each, HeadstartError):
                 raise each

@@ -80,8 +80,8 @@ class ShownPhotos:
         if is_remote(path):
             return clean(PurePath(urlsplit(path).path).name)
         pure = PurePath(path)
-        found = pure.relative_to(self._root) if pure.is_relative_to(self._root) else PurePath(pure.name)
-        return clean(found.as_posix())
+        is_below = pure.is_relative_to(self._root) and ".." not in pure.relative_to(self._root).parts
+        return clean(pure.relative_to(self._root).as_posix() if is_below else pure.name)
 
     def _thumbnail_or_none(self, path: str) -> str | None:
         if is_remote(path):  # the service fetches nothing

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 _MOST_LOST: Final = 10  # workers, one after the other; more of them have a cause that is not by chance
+# What no lost worker causes, so that it would come again. The loss of one is a RuntimeError in the others.
+_BUGS: Final = (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, TypeError)
 _OF_RAY: Final = ".ray"  # in the run folder: what Ray Train writes about itself
 
 
@@ -148,6 +150,7 @@ def _fit(
 
     Raises:
         HeadstartError: A worker has raised it.
+        Exception: A worker has raised what is an error in a program.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
     from ray.train.torch import TorchTrainer
@@ -172,6 +175,8 @@ def _fit(
         for each in failures:
             if isinstance(each, HeadstartError):
                 raise each from None
+            if isinstance(each, _BUGS):
+                raise each from error  # whose text has the traceback of the worker
         text = str(failures[0] if failures else error).strip() or type(error).__name__
         return text.splitlines()[0].rstrip(".")[:200]
     except (KeyboardInterrupt, SystemExit) as stop:
