@@ -40,9 +40,10 @@ def make_demo_photos(folder: Path) -> None:
     Args:
         folder: Made if it is not there.
     """
-    _say(f"Cutting patches from {len(_PHOTOS)} photographs into {folder} ...")
+    photographs = list(_photographs())  # what is missing is reported before anything is begun
+    _say(f"Cutting patches from {len(photographs)} photographs into {folder} ...")
     generator = np.random.Generator(np.random.Philox(0))
-    for class_name, photo in _photographs():
+    for class_name, photo in photographs:
         for split, (begin, end, count) in _STRIPS.items():
             target = folder / split / class_name
             target.mkdir(parents=True, exist_ok=True)

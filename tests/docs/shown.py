@@ -9,7 +9,7 @@ _HASH = re.compile(r"\b(?=[a-f]*\d)[0-9a-f]{8,64}\b")
 _PATH = re.compile(r"(?<![\w.])~?/[^\s'\",:;)]+")
 _NUMBER = re.compile(r"[-+−]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)*(?:e[-+]?\d+)?")
 _VARIES = re.compile("|".join(each.pattern for each in (_HASH, _PATH, _DURATION, _NUMBER)))
-_PROGRESS = re.compile(r"[\w -]+: [\d,]+/[\d,]+, .*/s\b.*")  # how often it is printed depends on the machine
+_PROGRESS = re.compile(r"\w[^:]*: [\d,]+/[\d,]+, .*/s\b.*")  # how often it is printed depends on the machine
 
 
 def tidy(output: str, places: dict[str, str]) -> list[str]:
