@@ -99,8 +99,8 @@ class Session:
         """Return how the paths of this test are shown on a page."""
         return {
             str(self.home): "~",
-            str(ROOT / "src" / "headstart"): "~/work/.venv/lib/python3/site-packages/headstart",
-            sys.prefix: "~/work/.venv",
+            str(ROOT / "src" / "headstart"): "~/.venv/lib/python3/site-packages/headstart",
+            sys.prefix: "~/.venv",
         }
 
     def bash(self, code: str) -> tuple[int, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks.in_browser import WEB, Browser
+from playwright.sync_api import Page
 
 import headstart as hs
 from headstart.demo import make_demo_photos
@@ -26,3 +27,14 @@ def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
     make_demo_photos(folder / "photos")
     return hs.train(folder / "photos", folder / "run", recipe="probe", verbose=False).path
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page that is empty. An error of its scripts fails the test."""
+    with browser.new_context(locale="en-US", accept_downloads=True) as context:
+        opened = context.new_page()
+        faults: list[str] = []
+        opened.on("pageerror", lambda error: faults.append(str(error)))
+        yield opened
+        assert faults == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,16 +31,6 @@ def write_colours(file: Path, names: tuple[str, ...]) -> Path:
 def plain(file: Path, colour: str) -> Path:
     Image.new("RGB", (64, 48), colour).save(file)
     return file
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    with browser.new_context(locale="en-US", accept_downloads=True) as context:
-        opened = context.new_page()
-        faults: list[str] = []
-        opened.on("pageerror", lambda error: faults.append(str(error)))
-        yield opened
-        assert faults == []
 
 
 def replace_files(new: Path, folder: Path) -> None:

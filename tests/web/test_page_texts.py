@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from benchmarks.in_browser import Browser
 from page_sites import SECONDS_MS, read_csv, served, service, wait_for
 from PIL import Image
 from playwright.sync_api import Page, expect
@@ -19,16 +17,6 @@ from headstart.inference.run_self_test import seal_with_self_test
 pytestmark = pytest.mark.browser
 
 HEBREW = ("אדום (1)", "ירוק 2", "כחול")
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    with browser.new_context(locale="en-US", accept_downloads=True) as context:
-        opened = context.new_page()
-        faults: list[str] = []
-        opened.on("pageerror", lambda error: faults.append(str(error)))
-        yield opened
-        assert faults == []
 
 
 @pytest.fixture(scope="module")
