@@ -186,7 +186,7 @@ def test_10_000_hostile_requests_neither_stop_the_command_nor_fill_its_memory(
         before = megabytes()
         statuses = send_all(port, hostile_requests(2, 10_000), 0.5)
         statuses += send_all(port, huge)
-        assert megabytes() - before <= 64
+        wait_until(lambda: megabytes() - before <= 64)  # once the last photo is freed
         assert not {status for status in statuses if status >= 500} - {503}
         with connect(port) as connection:
             connection.sendall(raw_request(PHOTO, "Connection: close"))

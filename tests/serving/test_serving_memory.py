@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from headstart.serving import app as serving_app
+from headstart.serving import uploads
 from headstart.serving.answers import Upload
 from serving_calls import connect, jpeg, open_service, raw_request, read_answer, running, wait_until
 
@@ -40,3 +41,24 @@ def test_a_photo_is_freed_with_its_answer(model: Path, photo: bytes, monkeypatch
     finally:
         gc.enable()
     service.close()
+
+
+def test_memory_is_returned_a_moment_after_large_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    returned: list[None] = []
+    monkeypatch.setattr(uploads, "return_freed_memory", lambda: returned.append(None))
+    memory = uploads.Memory(60_000_000)
+    with memory.held() as held:
+        held.add(1_000_000)
+    for _ in range(3):
+        memory.return_freed()
+    assert not returned  # small ones are used again
+    with memory.held() as held:
+        held.add(60_000_000)
+        memory.return_freed()
+        assert not returned
+    for _ in range(3):
+        memory.return_freed()
+    times = len(returned)
+    assert times > 0
+    memory.return_freed()
+    assert len(returned) == times

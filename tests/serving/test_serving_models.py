@@ -177,8 +177,8 @@ def test_models_are_replaced_under_load_without_a_lost_request(tmp_path: Path) -
     taken = set()
     for number in range(20):
         put(files[(number + 1) % 2], model)
-        service.take_over()
-        service.take_over()
+        service.look_after()
+        service.look_after()
         taken.add((number, service.models.get("a").sha256))
     end.set()
     for thread in threads:
@@ -194,8 +194,8 @@ def test_models_are_replaced_under_load_without_a_lost_request(tmp_path: Path) -
     assert text.count("\nheadstart_photos_total{") == 2
     third = write_model(tmp_path / "third.onnx", class_names=("x", "y", "z"))
     put(third, model)
-    service.take_over()
-    service.take_over()
+    service.look_after()
+    service.look_after()
     assert predict(service, jpeg("red")).json()["predictions"][0]["label"] == "x"
     text = call(service, "GET", "/metrics").text
     assert text.count("\nheadstart_photos_total{") == 2  # metrics of older files are forgotten

@@ -63,9 +63,10 @@ class Service:
         """Finish what is running."""
         self._workers.close()
 
-    def take_over(self) -> None:
-        """Replace models whose files have changed; called every second, in a thread."""
+    def look_after(self) -> None:
+        """Replace models whose files have changed, and return memory; called every second, in a thread."""
         self.models.take_over(self._tell_of_model)
+        self._memory.return_freed()
 
     async def predict(
         self, request: Request, options: Annotated[schemas.PredictOptions, Query()]

@@ -96,7 +96,7 @@ class Server(uvicorn.Server):
         logger = logging.getLogger("uvicorn.error")
         logger.addHandler(handler)
         was_passed_on, logger.propagate = logger.propagate, False
-        looking = threading.Thread(target=self._look_after_models, name="headstart-models", daemon=True)
+        looking = threading.Thread(target=self._look_after_service, name="headstart-look-after", daemon=True)
         looking.start()
         try:
             super().run(sockets)
@@ -122,8 +122,8 @@ class Server(uvicorn.Server):
             for each, handler in before.items():
                 signal.signal(each, handler)
 
-    def _look_after_models(self) -> None:
-        """Prove the models, then take over files that replace them, until the server stops."""
+    def _look_after_service(self) -> None:
+        """Prove the models, then look after the service, until the server stops."""
         try:
             self._service.models.prove_all()
             self._log.write("ready")
@@ -132,7 +132,7 @@ class Server(uvicorn.Server):
             self.should_exit = True
             return
         while not self._end.wait(_SECONDS_BETWEEN_LOOKS):
-            self._service.take_over()
+            self._service.look_after()
 
 
 def _shown(listener: socket.socket) -> str:

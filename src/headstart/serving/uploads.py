@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from headstart.environment import return_freed_memory
 from headstart.serving.answers import Upload
 from headstart.serving.names import clean
 from headstart.serving.problems import Problem
@@ -24,6 +25,7 @@ FIELD: Final = "photo"
 
 _MOST_BYTES_AT_ONCE: Final = 4  # times the largest body
 _LEAST_BYTES_AT_ONCE: Final = 256_000_000
+_MOST_FREED: Final = 16_000_000  # bytes that stay with the process
 _AS_IMAGE: Final = "curl -H 'Content-Type: image/jpeg' --data-binary @photo.jpg, or curl -F photo=@photo.jpg"
 
 
@@ -39,7 +41,7 @@ class Memory:
 
     def __init__(self, max_bytes: int) -> None:
         self._most = max(_LEAST_BYTES_AT_ONCE, _MOST_BYTES_AT_ONCE * max_bytes)
-        self._used = 0
+        self._used = self._peak = self._earlier_peak = 0
 
     @contextmanager
     def held(self) -> Iterator[Held]:
@@ -59,6 +61,17 @@ class Memory:
         if self._used + size > self._most:
             raise Problem("queue_full", "Too much is being received. Try again in 1 s.", {"Retry-After": "1"})
         self._used += size
+        self._peak = max(self._peak, self._used)
+
+    def return_freed(self) -> None:
+        """Return memory to the system after large requests: their pieces leave gaps that glibc keeps.
+
+        Called every second. It looks at the peak before the previous call: what was held then is freed by
+        now, also where a thread needed a moment longer than the request.
+        """
+        if self._earlier_peak - self._used > _MOST_FREED:
+            return_freed_memory()
+        self._earlier_peak, self._peak = self._peak, self._used
 
 
 class Held:
