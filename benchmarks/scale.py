@@ -1,6 +1,6 @@
 """What a photo costs the process that asks for a pass on a Ray cluster, and a store that machines share.
 
-``python -m benchmarks.scale SCRATCH`` needs ``[ray,parquet,remote]``. Photos are names only, and actors
+``python -m benchmarks.scale SCRATCH`` needs ``[ray,parquet,remote]``. Photos are names only, and tasks
 return rows as large as those of the default backbone without computing them, so that what is left is the cost
 of asking, of Ray, of receiving and of storing. docs/scale.md extrapolates from it.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import pickle
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -47,7 +48,7 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class _Ready:
-    """What actors do: see ``passes.Work``."""
+    """What processes of the cluster do: see ``passes.Work``."""
 
     image: bytes
     widths: tuple[int, int]
@@ -103,7 +104,7 @@ def _measure_passes(counts: list[int], num_nodes: int, scratch: Path) -> None:
     print(f"A pass on {num_nodes} nodes of one core; rows of {work.widths} numbers")
     print("| photos | sent, B/photo | received, B/photo | messages/photo | CPU, ms/photo | s | peak MB |")
     print("|---|---|---|---|---|---|---|")
-    for count in [64, *counts]:  # the first starts the actors' processes
+    for count in [64, *counts]:  # the first starts processes
         counting = _Counting()
         passes.pickle = counting  # type: ignore[assignment]
         began, cpu_began = time.perf_counter(), time.process_time()
@@ -129,8 +130,8 @@ def _measure_store(scratch: Path) -> None:
     keys = [photo_key(hashlib.sha256(str(number).encode()).hexdigest(), 0) for number in range(_ROWS)]
     about = SimpleNamespace(to_dict=lambda: {"name": "benchmark"})
     address = str(scratch / "store")
+    shutil.rmtree(scratch / "store", ignore_errors=True)
     store = SharedStore(address, "rows", about)
-    store.clear()
     began = time.process_time()
     for number, key in enumerate(keys):
         store.put(key, rows[number % 1000])
@@ -150,8 +151,8 @@ def _measure_store(scratch: Path) -> None:
     print(f"- in memory, in each process that has it open, {index / _ROWS:.0f} B")
     print(f"- CPU: put {1e6 * put / _ROWS:.0f} µs, get in order {1e6 * read / _ROWS:.0f} µs")
     print(f"- opening: {1e6 * opened / _ROWS:.1f} µs of CPU, {1e3 * opened / len(files):.0f} ms per file")
-    store.clear()
     store.close()
+    shutil.rmtree(scratch / "store")
 
 
 def _peak_mb() -> float:
@@ -160,6 +161,6 @@ def _peak_mb() -> float:
 
 
 if __name__ == "__main__":
-    from benchmarks import scale  # whose classes actors can import by this name
+    from benchmarks import scale  # whose classes other processes can import by this name
 
     scale.main()

@@ -44,7 +44,7 @@ class Nodes:
         self._cluster.remove_node(self._cluster.worker_nodes[-1], allow_graceful=False)
         self._cores = ()
 
-    def kill_an_actor(self) -> None:
+    def kill_a_process(self) -> None:
         """Kill one process that maps photos, as soon as there is one."""
         nodes = self._cluster.list_all_nodes()
         raylets = {each.process.pid for node in nodes for each in node.all_processes["raylet"]}
@@ -55,7 +55,7 @@ class Nodes:
                     name = (folder / "cmdline").read_bytes()
                 except OSError:
                     continue
-                if int(parent) in raylets and name.startswith(b"ray::") and b"MapBatches" in name:
+                if int(parent) in raylets and name.startswith(b"ray::") and b"_in_process" in name:
                     os.kill(int(folder.name), signal.SIGKILL)
                     return
             time.sleep(0.05)

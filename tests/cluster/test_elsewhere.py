@@ -1,8 +1,10 @@
-"""What actors do, in this process: everything is pickled on its way, as on a cluster."""
+"""What processes of a cluster do, in this one: everything is pickled on its way, as on a cluster."""
 
 from __future__ import annotations
 
+import itertools
 import pickle
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,17 +15,22 @@ import pytest
 from PIL import Image
 
 import headstart as hs
-from headstart.cluster.passes import RayCluster, _Actor, _blocks
+from colours import INFO, colours_model
+from headstart.cluster.passes import RayCluster, _blocks, _in_process
 from headstart.errors import MissingPackageError, UsageError
+from headstart.inference.elsewhere import Predicting, _this_machine
+from headstart.inference.model_file import seal_onnx
+from headstart.inference.predictor import Predictor
 
 SETTINGS: dict[str, Any] = {"size_px": 32, "verbose": False}
+NUMBERS = itertools.count()
 
 
 def map_here(cluster: RayCluster, work: Any, items: Iterable[Any]) -> Iterator[Any]:
-    alone: Any = SimpleNamespace(own_key=str, begin=lambda key: True, end=lambda key: None)
-    actor: Any = _Actor(pickle.dumps(work), alone)
+    name = f"work {next(NUMBERS)}"
+    given: Any = SimpleNamespace(hex=lambda: name, value=pickle.dumps(work))
     for block in _blocks(items):
-        found = pickle.loads(actor({"first": np.array([0]), "block": [pickle.dumps(block)]})["block"][0])
+        found = pickle.loads(_in_process([given], pickle.dumps(block)))
         if isinstance(found, Exception):
             raise found
         yield from found
@@ -33,6 +40,7 @@ def map_here(cluster: RayCluster, work: Any, items: Iterable[Any]) -> Iterator[A
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Seven photos of two classes, of which one is damaged."""
     monkeypatch.setattr(RayCluster, "map", map_here)
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get=lambda reference: reference.value))
     generator = np.random.default_rng(0)
     for number in range(7):
         path = tmp_path / "photos" / "ab"[number % 2] / f"{number}.png"
@@ -61,6 +69,22 @@ def test_a_node_with_another_processor_is_refused(photos: Path, monkeypatch: pyt
         hs.features(photos, ray="here", features="live", **SETTINGS)
 
 
+def test_predictions_have_the_same_bits_and_their_order(photos: Path) -> None:
+    predictor = Predictor.from_bytes(seal_onnx(colours_model(), INFO))
+    expected = predictor.predict(photos)
+    found = predictor.predict(photos, ray="here")
+    assert repr(found) == repr(expected)
+    assert len(found) == 7
+    assert sum(each.error is not None for each in found) == 1
+
+
+def test_predictions_of_a_node_with_other_libraries_are_refused() -> None:
+    predictor = Predictor.from_bytes(seal_onnx(colours_model(), INFO))
+    asked = Predicting(predictor.predict, None, {**_this_machine(), "runtime": "onnxruntime 1.2.3"})
+    with pytest.raises(UsageError, match=r"runtime 'onnxruntime .*' instead of 'onnxruntime 1.2.3'"):
+        asked.open(1)
+
+
 def test_findings_do_not_depend_on_where_photos_are_read(photos: Path, tmp_path: Path) -> None:
     expected = hs.check(photos, **SETTINGS, allow_quarantined=0.5)
     found = hs.check(photos, ray="here", store=tmp_path / "store", **SETTINGS, allow_quarantined=0.5)
@@ -69,6 +93,6 @@ def test_findings_do_not_depend_on_where_photos_are_read(photos: Path, tmp_path:
 
 def test_ray_is_named_where_it_is_missing(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'headstart\[ray\]'"):
         hs.features(photos, ray="local", features="live", **SETTINGS)

@@ -55,19 +55,19 @@ def assert_same(found: hs.Features, expected: hs.Features) -> None:
         assert found[name].tobytes() == column.tobytes()
 
 
-@pytest.mark.parametrize("num_actors", [1, 2, 4])
+@pytest.mark.parametrize("num_tasks", [1, 2, 4])
 @pytest.mark.parametrize("cores", [(4,), (1, 1, 2)], ids=["one node", "three nodes"])
 def test_features_have_the_bits_of_one_machine(
     photos: Path,
     expected: hs.Features,
     ray_nodes: Nodes,
     cores: tuple[int, ...],
-    num_actors: int,
+    num_tasks: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ray_nodes.have(*cores)
-    # There are not more actors than blocks.
-    monkeypatch.setattr("headstart.cluster.passes._BLOCK_PHOTOS", NUM_PHOTOS // num_actors + 1)
+    # There are not more tasks than blocks.
+    monkeypatch.setattr("headstart.cluster.passes._BLOCK_PHOTOS", NUM_PHOTOS // num_tasks + 1)
     assert_same(hs.features(photos, ray=ray_nodes.address, features="live", **SETTINGS), expected)
 
 
@@ -120,7 +120,7 @@ class _Killer:
 
 
 class _Same:
-    """Work that returns items as they are, without this module in the actor."""
+    """Work that returns items as they are, without this module in the process."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return eval, ("type('Same', (), {'open': lambda self, num_cores: list})()",)
@@ -136,7 +136,7 @@ def test_photos_that_always_end_the_process_are_given_up(ray_nodes: Nodes) -> No
     assert list(RayCluster(ray_nodes.address).map(work, range(99))) == list(range(99))
 
 
-def test_a_killed_actor_and_a_killed_node_cost_time_only(
+def test_a_killed_process_and_a_killed_node_cost_time_only(
     photos: Path, ray_nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("headstart.cluster.passes._BLOCK_PHOTOS", 8)
@@ -145,7 +145,7 @@ def test_a_killed_actor_and_a_killed_node_cost_time_only(
     expected = hs.train(photos, tmp_path / "here", **settings)
 
     def kill() -> None:
-        ray_nodes.kill_an_actor()
+        ray_nodes.kill_a_process()
         time.sleep(1)
         ray_nodes.kill_one()
 
@@ -183,3 +183,9 @@ def test_an_address_without_a_cluster_is_an_error(
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     with pytest.raises(ConfigError, match=f"ray is '{address}', but no cluster.*{reason}"):
         hs.features(photos, ray=address, features="live", **SETTINGS)
+
+
+def test_a_program_that_is_connected_to_another_cluster_is_told_so(photos: Path, ray_nodes: Nodes) -> None:
+    ray_nodes.have(1)
+    with pytest.raises(ConfigError, match="is connected to the cluster at"):
+        hs.features(photos, ray="127.0.0.1:1", features="live", **SETTINGS)

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from headstart.frozen.fingerprint import processor
 from headstart.frozen.graph import function_hash, function_hashes, part_of
+from headstart.images.machine import processor
 from headstart.inference.runtime import open_session
 from headstart.model.to_onnx import to_onnx
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import subprocess
 import sys
@@ -84,12 +85,15 @@ def test_a_row_that_is_stored_again_is_returned(open_store: Open) -> None:
     store.close()
 
 
-def test_an_empty_store_has_no_rows_again(open_store: Open) -> None:
+def test_a_store_of_this_machine_that_is_distrusted_is_empty(tmp_path: Path) -> None:
+    def open_store() -> RowStore:
+        return FeatureStore(tmp_path / "store.sqlite", FINGERPRINT)
+
     store = open_store()
     fill(store, range(5))
     store.flush()
     fill(store, range(5, 9))
-    store.clear()
+    store.distrust()
     assert not store.has_rows
     assert not any(key(number) in store for number in range(9))
     fill(store, range(2))
@@ -97,6 +101,22 @@ def test_an_empty_store_has_no_rows_again(open_store: Open) -> None:
     again = open_store()
     assert_holds(again, range(2))
     assert key(2) not in again
+    again.close()
+
+
+def test_a_shared_store_that_is_distrusted_stays_as_it_is_for_other_machines(tmp_path: Path) -> None:
+    store = SharedStore(str(tmp_path), "rows", FINGERPRINT)
+    fill(store, range(5))
+    store.flush()
+    fill(store, range(5, 9))
+    with pytest.raises(StoreError, match=r"is not used, and stays as it is, .*delete it$"):
+        store.distrust()
+    assert not store.has_rows
+    assert not any(key(number) in store for number in range(9))
+    store.close()
+    again = SharedStore(str(tmp_path), "rows", FINGERPRINT)
+    assert_holds(again, range(5))
+    assert key(5) not in again
     again.close()
 
 
@@ -193,8 +213,8 @@ def test_a_shard_that_is_not_whole_or_not_ours_is_named_and_replaced(
     assert_holds(opened(), range(40))
 
 
-def test_a_shard_of_other_features_is_refused(
-    shared: tuple[Path, Callable[..., SharedStore], list[str]],
+def test_a_shard_of_other_features_is_refused_at_once(
+    shared: tuple[Path, Callable[..., SharedStore], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, opened, said = shared
     other = SharedStore(str(folder.parent), "others", _Changed())
@@ -202,6 +222,7 @@ def test_a_shard_of_other_features_is_refused(
     other.close()
     (foreign,) = (folder.parent / "others").iterdir()
     foreign.rename(folder / foreign.name)
+    monkeypatch.delattr("headstart.frozen.shards.time")  # it is not tried again after a pause
     store = opened()
     assert "contains other features" in said[0]
     assert_holds(store, range(40))
@@ -268,3 +289,20 @@ def test_storage_that_fails_for_a_moment_loses_nothing_and_otherwise_is_reported
     store.close()
     monkeypatch.undo()
     assert_holds(opened(), range(50))
+
+
+def test_a_folder_that_may_not_be_listed_is_reported(
+    shared: tuple[Path, Callable[..., SharedStore], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.frozen.shards._FIRST_PAUSE_SECONDS", 0)
+    _, opened, _ = shared
+    real = os.scandir
+
+    def refused(path: Any = ".") -> Any:
+        if str(path).endswith("rows"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(StoreError, match="Permission denied"):
+        opened()

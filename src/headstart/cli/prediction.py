@@ -116,7 +116,6 @@ def predict(
     With --out, the same command continues after an interruption: predictions of photos that have not changed
     are reused. What is printed cannot be continued.
     """
-    from headstart.inference.elsewhere import predicting
     from headstart.inference.predictions_file import PredictionsFile
     from headstart.inference.predictor import load
 
@@ -128,7 +127,7 @@ def predict(
     photos = photos_of(images or [], files_from, ignored)
     shown = _num_kept(predictor.info, top_k)
     predict_iter: Callable[..., Iterator[Prediction]] = partial(
-        predicting(predictor, ray), top_k=shown, explain=explain is not None, workers=workers
+        predictor.predict_iter, top_k=shown, explain=explain is not None, workers=workers, ray=ray
     )
     # What cannot be explained is refused before anything is written.
     predictor.predict_iter((), explain=explain is not None, workers=workers)
@@ -372,7 +371,7 @@ def _settings_of_predictions(
     """What predictions depend on besides their photos: another value in any field makes other predictions."""
     import onnxruntime
 
-    from headstart.frozen.fingerprint import DECODER
+    from headstart.images.machine import DECODER
 
     return {
         "model": sha256_of_file(model if model.is_file() else model / "model.onnx"),

@@ -18,10 +18,15 @@ LOCAL: Final = "local"
 """The address that stands for a cluster on this machine."""
 
 _ANSWER_SECONDS: Final = 10.0  # in which a cluster must answer
+_HOST_PORT: Final = r"([\w.-]+):(\d+)"
+
+MOST_TRIES: Final = 5
+"""How often a task is begun whose process is lost each time."""
 
 # Before Ray is imported.
 _SETTINGS: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",  # it would report its use to a server
+    "RAY_task_oom_retries": str(MOST_TRIES - 1),  # of tasks that exceed the memory; by default without end
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it shows each line twice
     # With logging of its own, Ray Train shows tracebacks of what Headstart reports in a sentence.
@@ -39,7 +44,7 @@ _PASSED_ON: Final = (
 
 @contextmanager
 def connected(address: str, num_workers: int = 0) -> Iterator[None]:
-    """Connect to Ray inside the block. A program that is already connected keeps its own connection.
+    """Connect to Ray inside the block. A program that is already connected keeps its connection.
 
     Args:
         address: ``"local"`` to start a cluster on this machine, which ends with the block; or the address of
@@ -49,7 +54,7 @@ def connected(address: str, num_workers: int = 0) -> Iterator[None]:
 
     Raises:
         MissingPackageError: Ray is not installed.
-        ConfigError: There is no cluster at the address.
+        ConfigError: There is no cluster at the address, or the program is connected to another one.
     """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -58,6 +63,12 @@ def connected(address: str, num_workers: int = 0) -> Iterator[None]:
     with requires_extra("ray", "The option --ray"):
         import ray
     if ray.is_initialized():
+        own = ray.get_runtime_context().gcs_address
+        if re.fullmatch(_HOST_PORT, address) and address != own:
+            raise ConfigError(
+                f"ray is {address!r}, but this program is connected to the cluster at {own}. Name that one, "
+                f"or call ray.shutdown() first."
+            )
         yield
         return
     quiet = {
@@ -112,5 +123,5 @@ def _knock(address: str) -> None:
     """
     if not address.strip():
         raise ValueError("the address is empty")
-    if found := re.fullmatch(r"([\w.-]+):(\d+)", address):
+    if found := re.fullmatch(_HOST_PORT, address):
         socket.create_connection((found[1], int(found[2])), _ANSWER_SECONDS).close()

@@ -1,29 +1,27 @@
-"""Maps photos on a Ray cluster: the same functions as on one machine, in actors that Ray Data starts.
+"""Maps photos on a Ray cluster: the same functions as on one machine, in tasks of Ray.
 
-Ray schedules the blocks, starts actors again that have died, and repeats what they had not finished. What
-ends its actor each time is given up. Results come back in the order of the photos, so the caller sees no
-difference.
+Ray decides where a task runs, and runs it again if its process or its node is lost. Results come back in the
+order of the photos, so the caller sees no difference.
 """
 
 from __future__ import annotations
 
-import logging
 import pickle
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
-from headstart.cluster.attempts import MOST, Attempts
-from headstart.cluster.connection import connected
+from headstart.cluster.connection import MOST_TRIES, connected
 from headstart.errors import ConfigError, HeadstartError, UsageError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_BLOCK_PHOTOS: Final = 64  # that an actor maps at a time: about a second
-_MOST_TASKS: Final = 5_000
-ACTOR_CORES: Final = 1
+_BLOCK_PHOTOS: Final = 64  # of one task: about a second
+_TASKS_PER_CORE: Final = 4  # that are given to Ray ahead of the oldest result that is awaited
+TASK_CORES: Final = 1
 
 
 def refuse_steps(address: str | None) -> None:
@@ -37,13 +35,13 @@ def refuse_steps(address: str | None) -> None:
 
 
 class Work(Protocol[Item, Result]):
-    """What an actor does. It is pickled once, and opened in each actor."""
+    """What a process of the cluster does. It is pickled once, and opened once in each process."""
 
     def open(self, num_cores: int) -> Callable[[list[Item]], list[Result]]:
-        """Return the function that maps items; called once in each actor.
+        """Return the function that maps items.
 
         Args:
-            num_cores: Cores that the actor may use.
+            num_cores: Cores that the process may use.
         """
 
 
@@ -63,15 +61,16 @@ class RayCluster:
         return None if address is None else cls(address)
 
     def map(self, work: Work[Item, Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Map items in actors, one per core, and yield the results in the order of the items.
+        """Map items in processes of the cluster, one per core, and yield the results in the items' order.
 
-        All items are read before the first result comes.
+        Items are read a few blocks ahead of their results. Work that is under way ends when the iterator is
+        closed.
 
         Raises:
             MissingPackageError: Ray is not installed.
             ConfigError: There is no cluster at the address.
             UsageError: The cluster cannot do it, for example because a node has no Headstart.
-            HeadstartError: As ``work`` in an actor.
+            HeadstartError: As ``work`` in a process of the cluster.
         """
         with connected(self.address):
             yield from _mapped(work, items)
@@ -79,69 +78,76 @@ class RayCluster:
 
 def _mapped(work: Work[Item, Result], items: Iterable[Item]) -> Iterator[Result]:
     import ray
-    import ray.data
 
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # the command reports progress and errors
-    blocks_of_items = enumerate(_blocks(items))
-    rows = [{"first": n * _BLOCK_PHOTOS, "block": pickle.dumps(block)} for n, block in blocks_of_items]
-    if not rows:
-        return
-    cores = int(ray.cluster_resources().get("CPU", 1))
-    actors = max(1, min(cores // ACTOR_CORES, len(rows)))
-    blocks = ray.data.from_items(rows, override_num_blocks=min(len(rows), _MOST_TASKS))
-    mapped = blocks.map_batches(
-        _Actor,
-        fn_constructor_args=[pickle.dumps(work), Attempts()],
-        batch_size=1,
-        num_cpus=ACTOR_CORES,
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
-    )
-    mapped.context.execution_options.preserve_order = True
-    mapped.context.enable_progress_bars = False
-    rows_found = iter(mapped.iter_rows())
-    while True:
-        try:
-            found = pickle.loads(next(rows_found)["block"])
-        except StopIteration:
-            return
-        except ray.exceptions.RayError as error:
-            raise cannot_compute(error) from error
-        if isinstance(found, HeadstartError):
-            raise found
-        yield from found
+    # A process fetches what stands in a list when it needs it: once, and not with each block.
+    given = [ray.put(pickle.dumps(work))]
+    task = ray.remote(num_cpus=TASK_CORES, max_retries=MOST_TRIES - 1)(_in_process)
+    waiting: deque[tuple[int, Any]] = deque()
+    try:
+        for number, block in enumerate(_blocks(items)):
+            waiting.append((number * _BLOCK_PHOTOS, task.remote(given, pickle.dumps(block))))
+            if len(waiting) > _TASKS_PER_CORE * _num_cores():
+                yield from _result(*waiting.popleft())
+        while waiting:
+            yield from _result(*waiting.popleft())
+    finally:
+        for _, each in waiting:
+            ray.cancel(each)
 
 
-class _Actor(Generic[Item, Result]):
-    """What Ray Data calls in the process of an actor."""
+def _num_cores() -> int:
+    """Return the number of cores of the cluster now: nodes come and go."""
+    import ray
 
-    def __init__(self, work: bytes, attempts: Attempts) -> None:
-        self._refusal: HeadstartError | None = None
-        self._attempts = attempts
-        opened: Work[Item, Result] = pickle.loads(work)
-        own_key = attempts.own_key()
-        if not attempts.begin(own_key):
-            self._refusal = _given_up("before they had read a photo")
-            return
-        try:
-            self._map = opened.open(ACTOR_CORES)
-        except HeadstartError as error:  # Ray would start the actor again
-            self._refusal = error
-        attempts.end(own_key)
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
-        return {"block": list(map(self._mapped, batch["first"].tolist(), batch["block"]))}
 
-    def _mapped(self, first: int, block: bytes) -> bytes:
-        if self._refusal is not None:
-            return pickle.dumps(self._refusal)
-        if not self._attempts.begin(first):
-            return pickle.dumps(_given_up(f"with the same photos, from number {first + 1:,} on"))
-        try:
-            found = pickle.dumps(self._map(pickle.loads(block)))
-        except HeadstartError as error:  # Ray would try again what fails in the same way
-            found = pickle.dumps(error)
-        self._attempts.end(first)
-        return found
+def _result(first: int, task: Any) -> list[Any]:
+    """Wait for the results of a block.
+
+    Args:
+        first: Number of its first item.
+        task: Ray's reference.
+    """
+    import ray
+
+    try:
+        found = pickle.loads(ray.get(task))
+    except ray.exceptions.RayTaskError as error:
+        raise cannot_compute(error) from error
+    except ray.exceptions.RayError as error:  # its process was lost, each time
+        raise UsageError(
+            f"The Ray cluster cannot compute the pass: {MOST_TRIES} processes, one after the other, were "
+            f"lost with the same photos, from number {first + 1:,} on. Either the memory of the nodes does "
+            f"not suffice, or a photo crashes a library."
+        ) from error
+    if isinstance(found, HeadstartError):
+        raise found
+    assert isinstance(found, list)
+    return found
+
+
+_opened: dict[str, Callable[[list[Any]], list[Any]]] = {}
+"""What the work of this process has opened, by the name of the work: only the last one."""
+
+
+def _in_process(given: list[Any], block: bytes) -> bytes:
+    """Map a block in a process of the cluster, and return the results or the error, pickled.
+
+    Args:
+        given: Ray's reference of the pickled work.
+        block: Items, pickled.
+    """
+    import ray
+
+    (work,) = given
+    try:
+        if work.hex() not in _opened:
+            _opened.clear()
+            _opened[work.hex()] = pickle.loads(ray.get(work)).open(TASK_CORES)
+        return pickle.dumps(_opened[work.hex()](pickle.loads(block)))
+    except HeadstartError as error:  # Ray would raise another type
+        return pickle.dumps(error)
 
 
 def cannot_compute(error: Exception) -> UsageError:
@@ -150,13 +156,6 @@ def cannot_compute(error: Exception) -> UsageError:
     return UsageError(
         f"The Ray cluster cannot compute the pass: {reason}. All nodes need the same version of Headstart "
         f"and of its packages; ray status shows their resources."
-    )
-
-
-def _given_up(when: str) -> UsageError:
-    return UsageError(
-        f"The Ray cluster cannot compute the pass: {MOST} processes, one after the other, were lost {when}. "
-        f"Either the memory of the nodes does not suffice, or a photo crashes a library."
     )
 
 

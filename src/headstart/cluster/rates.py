@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headstart.cluster.passes import ACTOR_CORES, Work, cannot_compute
+from headstart.cluster.passes import TASK_CORES, Work, cannot_compute
 from headstart.errors import HeadstartError
 
 
@@ -18,12 +18,12 @@ class Rate:
 
     Attributes:
         node: Its address.
-        num_actors: Actors that it runs side by side, one for each core.
-        photos_per_second: Of all its actors together.
+        num_processes: Processes that it runs side by side, one for each core.
+        photos_per_second: Of all its processes together.
     """
 
     node: str
-    num_actors: int
+    num_processes: int
     photos_per_second: float
 
 
@@ -43,15 +43,15 @@ def rates(work: Work[Any, Any], items: Sequence[Any]) -> list[Rate]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    task = ray.remote(num_cpus=ACTOR_CORES, max_retries=0)(_seconds)
+    task = ray.remote(num_cpus=TASK_CORES, max_retries=0)(_seconds)
     given = ray.put(pickle.dumps((work, list(items))))
-    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= ACTOR_CORES]
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= TASK_CORES]
     calls = {}
     for node in nodes:
         place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        num_actors = int(node["Resources"]["CPU"]) // ACTOR_CORES
+        num_processes = int(node["Resources"]["CPU"]) // TASK_CORES
         calls[node["NodeID"]] = [
-            task.options(scheduling_strategy=place).remote(given) for _ in range(num_actors)
+            task.options(scheduling_strategy=place).remote(given) for _ in range(num_processes)
         ]
     found = []
     for node in nodes:
@@ -73,7 +73,7 @@ def _seconds(given: bytes) -> float | HeadstartError:
     work, items = pickle.loads(given)
     half = len(items) // 2
     try:
-        mapped = work.open(ACTOR_CORES)
+        mapped = work.open(TASK_CORES)
         mapped(items[:half])
         begun = time.perf_counter()
         mapped(items[half:])

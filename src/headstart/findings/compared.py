@@ -11,7 +11,7 @@ import numpy as np
 
 from headstart.findings.align import likeness_of_pairs
 from headstart.frozen.cache import OptionalStore, Room
-from headstart.frozen.fingerprint import DECODER
+from headstart.images.machine import DECODER
 
 _VERSION: Final = 2  # raised when pictures are compared otherwise
 

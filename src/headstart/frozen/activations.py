@@ -258,7 +258,7 @@ class Activations:
             yield found.item, found.row
 
     def work(self) -> Pass:
-        """Return what an actor of a cluster does for a pass over photos that are not known yet."""
+        """Return what a process of a cluster does for a pass over photos that are not known yet."""
         assert isinstance(self._prefix, OnnxPrefix)
         return Pass(
             type(self),

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from headstart.errors import UsageError
+from headstart.cluster.nodes import refuse_unlike
 from headstart.frozen.cache import Room
-from headstart.frozen.fingerprint import DECODER, Fingerprint, machine, photo_key
+from headstart.frozen.fingerprint import Fingerprint, photo_key
 from headstart.frozen.photos import PhotoFacts, PhotoStore
 from headstart.frozen.prefix import OnnxPrefix
 from headstart.images.decode import Header
+from headstart.images.machine import DECODER, machine
 from headstart.images.photo import Photo
 from headstart.images.settings import Preprocessing
 from headstart.views.augmentation import Augmentation
@@ -88,7 +89,8 @@ class Pass:
         Raises:
             UsageError: The rows would differ from those of the process that asks.
         """
-        refuse_another_machine(self.fingerprint)
+        own = {"decoder": DECODER, "machine": machine(), "runtime": OnnxPrefix.runtime}
+        refuse_unlike({name: getattr(self.fingerprint, name) for name in own}, own)
         said: list[str] = []
         activations = self.make(
             self.prefix,
@@ -134,22 +136,3 @@ class FactsRead:
     def close(self) -> None:
         """Close the store."""
         self._stored.close()
-
-
-def refuse_another_machine(fingerprint: Fingerprint) -> None:
-    """Refuse to compute rows that could differ in their last bits from those of the process that asks.
-
-    Raises:
-        UsageError: The processor or a library is another one.
-    """
-    own = {"decoder": DECODER, "machine": machine(), "runtime": OnnxPrefix.runtime}
-    others = [
-        f"{name} {value!r} instead of {theirs!r}"
-        for name, value in own.items()
-        if value != (theirs := getattr(fingerprint, name))
-    ]
-    if others:
-        raise UsageError(
-            f"A node of the cluster has {', '.join(others)}: its features could differ in their last bits. "
-            "Use nodes with the same processor and the same packages as the machine that starts the command."
-        )

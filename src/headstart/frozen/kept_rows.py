@@ -83,7 +83,7 @@ class KeptRows:
         self._store.ask(lambda store: store.put(key, row), None)
 
     def proves(self, key: bytes, computed: np.ndarray) -> bool:
-        """Compare a stored row with the computed one; if they differ, empty the store."""
+        """Compare a stored row with the computed one; if they differ, distrust the store."""
         if self._prefix.runtime != self._runtime or not self.has_store:  # then it is another store's row
             return False
         stored = self.get(key)
@@ -100,7 +100,7 @@ class KeptRows:
             "again. Please report this, with the name of the backbone."
         )
         self._forget(key)
-        self._store.ask(lambda store: store.clear(), None)
+        self._store.ask(lambda store: store.distrust(), None)
         self.unproven = 0
         return False
 

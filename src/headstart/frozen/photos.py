@@ -18,9 +18,9 @@ from PIL import Image
 
 from headstart.errors import DataError, ImageError
 from headstart.frozen.cache import OptionalStore, Room
-from headstart.frozen.fingerprint import DECODER
 from headstart.images.colour import profile_name
 from headstart.images.decode import Decoded, decode_photo
+from headstart.images.machine import DECODER
 from headstart.images.photo import Photo
 from headstart.inference.runtime import map_in_order
 

@@ -45,8 +45,11 @@ class RowStore(Protocol):
     def put(self, key: bytes, row: np.ndarray) -> None:
         """Store a row; it is written with others, or by ``flush``."""
 
-    def clear(self) -> None:
-        """Delete all rows, including those that have not been written yet."""
+    def distrust(self) -> None:
+        """Stop using all rows, also those not yet written: they differ from what this machine computes.
+
+        A store of this machine is emptied and can be filled again. A shared one raises ``StoreError``.
+        """
 
     def flush(self) -> None:
         """Write all rows."""

@@ -33,6 +33,10 @@ class ShardError(Exception):
     """A shard is damaged, incomplete, or not one of this store; the text is the reason."""
 
 
+class ForeignShardError(ShardError):
+    """A shard is not one of this store: reading it once more does not help."""
+
+
 class RowOfShard(NamedTuple):
     """A row as it is stored: its checksum has not been verified."""
 
@@ -62,15 +66,17 @@ class Form:
         """Return the shape in the entry of a shard's metadata.
 
         Raises:
-            ShardError: The shard contains other rows.
+            ForeignShardError: The shard contains other rows.
         """
         try:
             values = json.loads(entry or b"")
             shape = tuple(int(side) for side in values["shape"])
         except (ValueError, TypeError, KeyError):
-            raise ShardError("it was not written by Headstart") from None
+            raise ForeignShardError("it was not written by Headstart") from None
         if self.to_bytes(shape) != entry:
-            raise ShardError("it contains other features, or was written by another version of Headstart")
+            raise ForeignShardError(
+                "it contains other features, or was written by another version of Headstart"
+            )
         return shape
 
 
@@ -102,7 +108,7 @@ class Shard:
             entry = (file.schema_arrow.metadata or {}).get(_ENTRY)
             self.shape = form.shape_in(entry)
             if file.schema_arrow.names != _COLUMNS:
-                raise ShardError("it has other columns")
+                raise ForeignShardError("it has other columns")
             self._metadata: pyarrow.parquet.FileMetaData = file.metadata
             keys = _read(lambda: file.read(columns=["key"]))["key"].to_pylist()
         lengths = {len(key) for key in keys}
@@ -175,11 +181,11 @@ def retried(work: Callable[[], Answer]) -> Answer:
     for number in range(_TRIES):
         try:
             return work()
+        except (FileNotFoundError, ForeignShardError):
+            raise
         except ShardError:  # read once more, because a server may have cut the body
             if number == _TRIES - 1:
                 raise
-        except FileNotFoundError:
-            raise
         except Exception as error:  # each protocol has exceptions of its own
             if number == _TRIES - 1:
                 raise OSError(f"{type(error).__name__}: {error}") from error

@@ -12,7 +12,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -122,14 +121,19 @@ class SharedStore:
             if self._num_bytes > self._burst_bytes:
                 self.flush()
 
-    def clear(self) -> None:
-        """Delete all rows, including those that have not been written yet."""
+    def distrust(self) -> None:
+        """Forget all rows, including those that have not been written yet. Their files stay.
+
+        Raises:
+            StoreError: Always: this process can no longer use the store.
+        """
         with self._lock:
             self._burst, self._num_bytes = {}, 0
-            for path in self._asked(self._listed):
-                with contextlib.suppress(FileNotFoundError):  # another process clears it, too
-                    self._asked(partial(self._system.rm_file, path), FileNotFoundError)
             self._forget()
+        raise StoreError(
+            f"The feature store {self._shown} is not used, and stays as it is, because other machines may "
+            f"use it. If they report the same, delete it"
+        )
 
     def flush(self) -> None:
         """Write all rows as a shard."""
@@ -156,7 +160,10 @@ class SharedStore:
 
     def _listed(self) -> list[str]:
         self._system.invalidate_cache()
-        found: list[str] = retried(lambda: self._system.find(self._folder))
+        try:  # not `find`, which passes over folders that may not be read
+            found: list[str] = retried(lambda: self._system.ls(self._folder, detail=False))
+        except FileNotFoundError:  # nothing has been stored yet
+            return []
         return sorted(path for path in found if path.endswith(SUFFIX))
 
     def _add(self, paths: list[str]) -> dict[int, Shard]:

@@ -141,7 +141,7 @@ class FeatureStore:
         """Whether there are rows on disk."""
         return bool(self._execute("SELECT 1 FROM rows LIMIT 1", []))
 
-    def clear(self) -> None:
+    def distrust(self) -> None:
         """Delete all rows, including those that have not been written yet."""
         with self._lock:
             self._burst, self._burst_bytes = {}, 0

@@ -1,75 +1,81 @@
-"""Predicts photos on a Ray cluster, as ``Predictor.predict_iter`` does in this process."""
+"""Predicts photos on a Ray cluster: see ``Predictor.predict_iter``, which does it in this process, too."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
+import onnxruntime
+
+from headstart.cluster.nodes import refuse_unlike
 from headstart.cluster.passes import RayCluster
 from headstart.images.given import PhotoLike
 from headstart.images.listed import all_photos
+from headstart.images.machine import DECODER, machine
 from headstart.images.photo import Photo
 from headstart.inference.predictions_file import Reading
-from headstart.inference.predictor import Predictor
 from headstart.tasks.prediction import Prediction
+
+Predict = Callable[..., list[Prediction]]
+"""A function like ``Predictor.predict`` that can be pickled."""
+
+
+def _this_machine() -> dict[str, str]:
+    return {"decoder": DECODER, "machine": machine(), "runtime": f"onnxruntime {onnxruntime.__version__}"}
 
 
 @dataclass(frozen=True)
 class Predicting:
-    """What an actor does, see ``passes.Work``: results are predictions, and SHA-256 if wanted."""
+    """What a process of the cluster does, see ``passes.Work``: gives predictions, and SHA-256 if wanted."""
 
-    predictor: Predictor
-    top_k: int | None
-    explain: bool
+    predict: Predict
     workers: int | None
+    asked_by: Mapping[str, str] = field(default_factory=_this_machine)
 
     def open(self, num_cores: int) -> Callable[[list[Photo]], list[tuple[Prediction, str]]]:
-        """Return the function that predicts."""
+        """Return the function that predicts.
+
+        Raises:
+            UsageError: The predictions could differ from those of the process that asks.
+        """
+        refuse_unlike(self.asked_by, _this_machine())
         workers = num_cores + 1 if self.workers is None else self.workers
 
         def predict(photos: list[Photo]) -> list[tuple[Prediction, str]]:
-            found = self.predictor.predict(photos, top_k=self.top_k, explain=self.explain, workers=workers)
             return [
                 (prediction, photo.read.sha256 if isinstance(photo.read, Reading) else "")
-                for photo, prediction in zip(photos, found, strict=True)
+                for photo, prediction in zip(photos, self.predict(photos, workers=workers), strict=True)
             ]
 
         return predict
 
 
 def predict_on_cluster(
-    predictor: Predictor,
-    cluster: RayCluster,
-    photos: PhotoLike | Iterable[PhotoLike],
-    *,
-    top_k: int | None = None,
-    explain: bool = False,
-    workers: int | None = None,
-) -> Iterator[Prediction]:
-    """Yield the predictions of photos in their order. All photos are listed before one is predicted.
+    predict: Predict, cluster: RayCluster, photos: PhotoLike | Iterable[PhotoLike], workers: int | None
+) -> Generator[Prediction, None, None]:
+    """Yield the predictions of photos in their order. Photos are taken a few blocks ahead of these.
 
     Args:
-        predictor: The model.
+        predict: What predicts.
         cluster: Where it predicts.
-        photos: As for ``predict_iter``.
-        top_k: Likewise.
-        explain: Likewise.
-        workers: Number of threads of each actor.
+        photos: As for ``Predictor.predict_iter``.
+        workers: Number of threads of each process.
 
     Raises:
-        UsageError: As for ``predict_iter``; or there is no such cluster.
+        ConfigError: There is no such cluster.
+        UsageError: The cluster cannot do it, for example because a node has other libraries.
         MissingPackageError: Ray is not installed.
     """
-    predictor.predict_iter((), top_k=top_k, explain=explain, workers=workers)  # refuses wrong settings
-    listed = list(all_photos(photos))
-    work = Predicting(predictor, top_k, explain, workers)
-    for photo, (prediction, sha256) in zip(listed, cluster.map(work, listed), strict=True):
+    asked: deque[Photo] = deque()
+
+    def noted() -> Iterator[Photo]:
+        for photo in all_photos(photos):
+            asked.append(photo)
+            yield photo
+
+    for prediction, sha256 in cluster.map(Predicting(predict, workers), noted()):
+        photo = asked.popleft()
         if isinstance(photo.read, Reading):
             photo.read.sha256 = sha256
         yield prediction
-
-
-def predicting(predictor: Predictor, ray: str | None) -> Callable[..., Iterator[Prediction]]:
-    """Return the function that predicts photos: on the Ray cluster at an address, or in this process."""
-    return predictor.predict_iter if ray is None else partial(predict_on_cluster, predictor, RayCluster(ray))

@@ -6,14 +6,14 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 import onnxruntime
 
 from headstart import tasks
-from headstart.errors import HeadstartError, ImageError, RunFolderError, UsageError, shell_command
+from headstart.cluster.passes import RayCluster
+from headstart.errors import HeadstartError, ImageError, UsageError
 from headstart.files import given_path
 from headstart.images.given import Given, PhotoLike, rgb_given, size_of
 from headstart.images.listed import all_photos
@@ -21,6 +21,7 @@ from headstart.images.photo import Photo
 from headstart.images.preprocess import load_pixels, preprocess
 from headstart.images.view import View
 from headstart.inference.consistency import refuse_contradictions, refuse_other_files
+from headstart.inference.elsewhere import predict_on_cluster
 from headstart.inference.heat_map import (
     HEAT_MAP,
     HEAT_MAP_SHARE,
@@ -29,6 +30,7 @@ from headstart.inference.heat_map import (
     with_heat_map,
 )
 from headstart.inference.model_file import ModelInfo, open_onnx, verify_onnx
+from headstart.inference.model_path import model_in
 from headstart.inference.run_self_test import outputs_of
 from headstart.inference.runtime import (
     Failure,
@@ -53,7 +55,7 @@ NOT_RAW: Final = ("probabilities", "unknown", HEAT_MAP, HEAT_MAP_SHARE)
 _MIDDLE: Final = View(part=(0.8, 1.0, 0.5, 0.5))  # 80 % of the photo's area, or its largest square
 _CROPS: Final = {1: (View(),), 2: (View(),), 4: (View(), _MIDDLE)}  # by number of views; mirrored from 2 on
 
-_MOST_NAMED: Final = 10  # classes or models, in a message
+_MOST_NAMED: Final = 10  # classes, in a message
 
 
 def load(path: str | os.PathLike[str], *, views: int = 1) -> Predictor:
@@ -171,6 +173,7 @@ class Predictor:
         top_k: int | None = None,
         explain: bool = False,
         workers: int | None = None,
+        ray: str | None = None,
     ) -> list[Prediction]:
         """Predict one photo or several.
 
@@ -184,6 +187,9 @@ class Predictor:
                 class comes from.
             workers: Number of threads that read photos and compute; 0 works in the calling thread; by default
                 one per CPU core, plus one. Predictions do not depend on it.
+            ray: Ray cluster that reads and predicts the photos: its address, ``"auto"`` for the one of this
+                machine, or ``"local"`` to start one; by default this process does it. Its nodes must reach
+                the photos at the same paths or addresses.
 
         Returns:
             One prediction for each photo, in their order. If a photo cannot be read, its prediction has
@@ -191,11 +197,14 @@ class Predictor:
 
         Raises:
             UsageError: ``top_k`` is not positive, or ``workers`` is negative; or ``explain`` is set, and the
-                model file has no heat maps or predictions are averaged over views.
+                model file has no heat maps or predictions are averaged over views; or a node of the cluster
+                has another processor or other libraries, so that its predictions could differ.
+            ConfigError: There is no cluster at the address.
+            MissingPackageError: Ray is not installed.
             InputError: An item is not a photo, by its Python type or by the dtype or shape of its array. The
                 error is also a ``TypeError`` and a ``ValueError``.
         """
-        return list(self.predict_iter(photos, top_k=top_k, explain=explain, workers=workers))
+        return list(self.predict_iter(photos, top_k=top_k, explain=explain, workers=workers, ray=ray))
 
     def predict_iter(
         self,
@@ -204,6 +213,7 @@ class Predictor:
         top_k: int | None = None,
         explain: bool = False,
         workers: int | None = None,
+        ray: str | None = None,
     ) -> Generator[Prediction, None, None]:
         """Predict photos one by one, as ``predict`` does.
 
@@ -218,19 +228,26 @@ class Predictor:
             top_k: As for ``predict``.
             explain: As for ``predict``.
             workers: As for ``predict``.
+            ray: As for ``predict``.
 
         Raises:
-            UsageError: As for ``predict``, before anything is read.
+            UsageError: As for ``predict``, before anything is read; of a node, with the first prediction.
+            ConfigError: As for ``predict``, with the first prediction.
+            MissingPackageError: Likewise.
             InputError: As for ``predict``, when the item is reached.
         """
         if top_k is not None and top_k < 1:
             raise UsageError(f"top_k is {top_k}; it must be at least 1.")
         refuse_workers(workers)
-        if not explain:
-            return self._each(self._prediction, self._run(self._outputs, photos, workers), top_k)
-        refuse_to_explain(self._heat_map_size, self.views)
-        rows = self._run([*self._outputs, HEAT_MAP, HEAT_MAP_SHARE], photos, workers)
-        return self._each(self._explained, rows, top_k)
+        if explain:
+            refuse_to_explain(self._heat_map_size, self.views)
+        if ray is not None:
+            predict = partial(self.predict, top_k=top_k, explain=explain)
+            return predict_on_cluster(predict, RayCluster(ray), photos, workers)
+        if explain:
+            rows = self._run([*self._outputs, HEAT_MAP, HEAT_MAP_SHARE], photos, workers)
+            return self._each(self._explained, rows, top_k)
+        return self._each(self._prediction, self._run(self._outputs, photos, workers), top_k)
 
     def predict_proba(
         self, photos: PhotoLike | Iterable[PhotoLike], *, workers: int | None = None
@@ -365,34 +382,3 @@ def _crops_of(number: int, info: ModelInfo) -> tuple[View, ...]:
             f"views is {number}, but the model predicts boxes, which differ between views: use 1."
         )
     return _CROPS[number]
-
-
-def model_in(path: Path) -> Path:
-    """Return the path of the model file in a run folder, or the path itself if it is a file."""
-    if path.is_file():
-        return path
-    model = path / "model.onnx"
-    if model.is_file():
-        return model
-    if (path / "config.toml").is_file() and any((path / each).is_dir() for each in ("checkpoints", "steps")):
-        raise RunFolderError(
-            f"The run in {path} has no model.onnx: its training did not finish. Finish it first: "
-            f"{shell_command('resume', path)}"
-        )
-    if (path / "config.toml").is_file():
-        raise RunFolderError(
-            f"The run in {path} has no model.onnx. If it has a model.safetensors, write it again with: "
-            f"{shell_command('export', path, '--to', 'onnx')} (needs headstart[train]). Else train again."
-        )
-    if path.is_dir():
-        wrong, around = f"{path} is not a run folder: it has no model.onnx.", path
-    else:
-        wrong, around = f"There is no file or folder {str(path)!r}.", path.parent
-        if around == Path() and Path("runs").is_dir():  # a name without the folder that training makes
-            around = Path("runs")
-    runs = [str(model.parent) for model in sorted(around.glob("*/model.onnx"))]
-    some = ", ".join(runs[:_MOST_NAMED]) + (", ..." if len(runs) > _MOST_NAMED else "")
-    found = f"Models in {str(around)!r}: {some}." if runs else f"No models are in {str(around)!r}."
-    raise RunFolderError(
-        f"{wrong} A model is the run folder that headstart train makes, or its model.onnx. {found}"
-    )

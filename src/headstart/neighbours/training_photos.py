@@ -26,9 +26,9 @@ def stored_features(stage: LastStage, sha256: Sequence[str]) -> dict[str, np.nda
         stage: Of the model.
         sha256: Of photos.
     """
-    if not stage.store.is_file():
-        return {}
     room = Room(lambda _: None)
+    if not room.shared and not stage.store.is_file():
+        return {}
     store = OptionalStore(room, partial(room.open, stage.fingerprint))
     try:
         found = {}

@@ -15,7 +15,8 @@ from PIL import Image
 
 from headstart.errors import DamagedFileError, HeadstartError, UsageError, did_you_mean, shell_command
 from headstart.inference.model_file import open_onnx
-from headstart.inference.predictor import Predictor, model_in
+from headstart.inference.model_path import model_in
+from headstart.inference.predictor import Predictor
 from headstart.inference.self_test import TOLERANCE, differences
 from headstart.serving.problems import Problem
 from headstart.serving.similar import ShownPhotos

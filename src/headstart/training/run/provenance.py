@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from headstart.config import TrainConfig
 from headstart.files import own_code_digest
-from headstart.frozen.fingerprint import machine
+from headstart.images.machine import machine
 
 if TYPE_CHECKING:
     import torch

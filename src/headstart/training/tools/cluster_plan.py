@@ -44,13 +44,13 @@ class ClusterPlan:
         for each in self.rates:
             num_photos = round(self.num_photos * each.photos_per_second / together)
             rate = f"{each.photos_per_second:,.1f}"
-            shown.append((each.node, f"{each.num_actors:,}", rate, f"{num_photos:,}", time))
-        num_actors = sum(each.num_actors for each in self.rates)
-        shown.append(("together", f"{num_actors:,}", f"{together:,.1f}", f"{self.num_photos:,}", time))
-        for text in table(("node", "actors", "photos/s", "photos", "time"), shown):
+            shown.append((each.node, f"{each.num_processes:,}", rate, f"{num_photos:,}", time))
+        num_processes = sum(each.num_processes for each in self.rates)
+        shown.append(("together", f"{num_processes:,}", f"{together:,.1f}", f"{self.num_photos:,}", time))
+        for text in table(("node", "processes", "photos/s", "photos", "time"), shown):
             yield line("", text)
         yield line("", f"measured with {_SAMPLE} photos per core; less what is stored already, and about")
-        yield line("", "ten seconds to start actors")
+        yield line("", "ten seconds to start")
 
 
 def plan_on_cluster(setup: ProbeSetup, say: Callable[[str], object]) -> ClusterPlan:
