@@ -22,6 +22,7 @@ def main() -> int:
         "--list", action="store_true", help="count the blocks, and list those that are not run"
     )
     parser.add_argument("--isolated", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--start", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("pages", nargs="*", type=Path, metavar="PAGE", help="such as README.md [all]")
     arguments = parser.parse_args()
     if arguments.list:
@@ -38,7 +39,7 @@ def main() -> int:
         wrong = problems(page)
         try:
             if original_of(path) is None:  # the blocks of a translation are those of the original
-                run_page(page, update=arguments.update, isolated=arguments.isolated)
+                run_page(page, update=arguments.update, isolated=arguments.isolated, start=arguments.start)
             if arguments.update:
                 carry_over(path)
         except PageError as error:

@@ -21,6 +21,7 @@ from tests.docs.exceptions import NOT_RUN, NotRun
 from tests.docs.markdown import Block, Page
 from tests.docs.session import Session
 from tests.docs.shown import matches, tidy, updated
+from tests.docs.start import SHOW_THE_CACHE
 
 
 class PageError(Exception):
@@ -69,13 +70,14 @@ def exception_of(page: Page, block: Block) -> NotRun | None:
     return next(found, None)
 
 
-def run_page(page: Page, *, update: bool = False, isolated: bool = False) -> None:
+def run_page(page: Page, *, update: bool = False, isolated: bool = False, start: Path | None = None) -> None:
     """Run a page in a temporary folder.
 
     Args:
         page: The page.
         update: Write the real output into the page instead of comparing.
         isolated: No other page can use the same ports.
+        start: A folder of ``make_start``; None, and pages that list their cache, compute everything anew.
 
     Raises:
         PageError: With file, line, block and its output.
@@ -85,7 +87,9 @@ def run_page(page: Page, *, update: bool = False, isolated: bool = False) -> Non
         if not isolated and any("background" in block.directives for block in page.blocks):
             stack.enter_context(FileLock(Path(tempfile.gettempdir()) / "headstart-docs-ports.lock"))
         makes_photos = any("headstart demo --photos" in block.code for block in page.blocks)
-        session = stack.enter_context(Session(Path(temporary) / "home", photos=not makes_photos))
+        home = Path(temporary) / "home"
+        start = None if page.name in SHOW_THE_CACHE else start
+        session = stack.enter_context(Session(home, photos=not makes_photos, start=start))
         replaced: list[tuple[int, int, list[str]]] = []  # line of the first, number of lines, new lines
         for block in page.blocks:
             if exception_of(page, block):

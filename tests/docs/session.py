@@ -16,8 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.docs.markdown import ROOT
-
-from headstart.demo import make_example_photos
+from tests.docs.start import copy_start, make_photos
 
 SECONDS = 900  # for a block; a shared machine may need ten times as long as a free one
 _HERE = Path(__file__).parent
@@ -44,11 +43,13 @@ esac""",
 class Session:
     """The folder ``work`` in a new home, with the programs that pages call, and everything they start."""
 
-    def __init__(self, home: Path, *, photos: bool) -> None:
+    def __init__(self, home: Path, *, photos: bool, start: Path | None = None) -> None:
         self.home, self.folder, self.state = home, home / "work", home / ".state"
         self.state.mkdir(parents=True)
-        if photos:
-            make_example_photos(self.folder)
+        if start is not None:
+            copy_start(start, home, photos=photos)
+        elif photos:
+            make_photos(self.folder)
         self.folder.mkdir(exist_ok=True)
         shutil.copytree(
             ROOT / "examples", self.folder / "examples", ignore=shutil.ignore_patterns("__pycache__")

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from tests.docs.exceptions import AT_MOST, NOT_RUN, REASONS
+from tests.docs.isolation import program
 from tests.docs.listed import listed
 from tests.docs.markdown import PAGES, ROOT, read_page
 from tests.docs.prose import problems
 from tests.docs.run_page import exception_of
+from tests.docs.start import make_start
 from tests.docs.translations import ORIGINALS
 
 pytestmark = pytest.mark.docs
 NAMES, RUN = ([path.relative_to(ROOT).as_posix() for path in paths] for paths in (PAGES, ORIGINALS))
 
 
+@pytest.fixture(scope="session")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What every page starts with, shared with the other processes of this run."""
+    own = tmp_path_factory.getbasetemp()
+    return make_start((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "start-of-pages")
+
+
 @pytest.mark.parametrize("name", [name for name in RUN if read_page(ROOT / name).blocks])
-def test_the_blocks_of_a_page_do_what_it_says(name: str) -> None:
-    command = [sys.executable, "-m", "tests.docs", name]
+def test_the_blocks_of_a_page_do_what_it_says(name: str, start: Path) -> None:
+    command = [*program(), "--start", str(start), name]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert done.returncode == 0, done.stdout
 
