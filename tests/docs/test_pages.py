@@ -21,6 +21,10 @@ pytestmark = pytest.mark.docs
 NAMES, RUN = ([path.relative_to(ROOT).as_posix() for path in paths] for paths in (PAGES, ORIGINALS))
 
 
+def _num_blocks(name: str) -> int:
+    return len(read_page(ROOT / name).blocks)
+
+
 @pytest.fixture(scope="session")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What every page starts with, shared with the other processes of this run."""
@@ -28,7 +32,9 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_start((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "start-of-pages")
 
 
-@pytest.mark.parametrize("name", [name for name in RUN if read_page(ROOT / name).blocks])
+@pytest.mark.parametrize(
+    "name", sorted(filter(_num_blocks, RUN), key=_num_blocks, reverse=True)
+)  # long ones first
 def test_the_blocks_of_a_page_do_what_it_says(name: str, start: Path) -> None:
     command = [*program(), "--start", str(start), name]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
