@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape
 
-from tests.test_layers import FILES, GROUND_FLOOR, HOUSE, IMPORTS, SOURCE, UPPER_FLOOR, modules_of, place_of
+from tests.test_layers import FILES, GROUND_FLOOR, HOUSE, SOURCE, UPPER_FLOOR, imports, modules_of, place_of
 
 PICTURE: Final = Path(__file__).parents[1] / "docs" / "house.svg"
 
@@ -77,7 +77,7 @@ text { fill: #1c2024; text-anchor: middle; } .files { font-size: 10px; }
 def imports_of_rooms() -> dict[str, set[str]]:
     """Return each room, the first part of a place of the house, with the rooms that it imports."""
     below: dict[str, set[str]] = {_room(place): set() for place in HOUSE}
-    for module, names in IMPORTS.items():
+    for module, names in imports().items():
         below[_room(place_of(module))] |= {_room(place_of(other)) for other in modules_of(names)}
     return {room: others - {room} for room, others in below.items()}
 

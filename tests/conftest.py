@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,20 @@ from headstart.training.watch import curves
 if TYPE_CHECKING:
     from tests.cluster.nodes import Nodes
 
+_OF_CI = {"slow", "compiler", "browser", "proxy", "docs", "ray"}
+
 if "PYTEST_XDIST_WORKER" in os.environ:  # each has a core: threads of several would wait for one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse markers that a file's text does not name: .ci/run finds the files of a marker by their text."""
+    for path, own in groupby(items, lambda item: item.path):
+        marks = {mark.name for item in own for mark in item.iter_markers()} & _OF_CI
+        if missing := [name for name in marks if f"mark.{name}" not in path.read_text("utf-8")]:
+            raise pytest.UsageError(
+                f"{path} has tests marked {missing}, but does not contain mark.{missing[0]}"
+            )
 
 
 @pytest.fixture(scope="session", autouse=True)

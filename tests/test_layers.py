@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
+
+from tests.parsed import parsed
 
 SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 
@@ -119,7 +122,7 @@ def place_of(module: str) -> str:
 def imports_of(path: Path, *, when_imported: bool = False) -> set[str]:
     """Full names of what a file imports: wherever in it, or only outside functions."""
     found: set[str] = set()
-    nodes: list[ast.AST] = [ast.parse(path.read_text("utf-8"))]
+    nodes: list[ast.AST] = [parsed(path)]
     while nodes:
         node = nodes.pop()
         if when_imported and (
@@ -150,13 +153,16 @@ def modules_of(names: Iterable[str]) -> set[str]:
     return {name if name in FILES else name.rpartition("/")[0] for name in ours} & FILES.keys()
 
 
-IMPORTS = {module: imports_of(path) for module, path in FILES.items()}
+@cache
+def imports() -> dict[str, set[str]]:
+    """Return what each module imports."""
+    return {module: imports_of(path) for module, path in FILES.items()}
 
 
 def test_imports_go_one_way() -> None:
     above = {
         f"{module} imports {each}, which stands above it"
-        for module, names in IMPORTS.items()
+        for module, names in imports().items()
         for each in modules_of(names)
         if HOUSE.index(place_of(each)) > HOUSE.index(place_of(module))
     }
@@ -164,7 +170,7 @@ def test_imports_go_one_way() -> None:
 
 
 def test_no_imports_go_round_in_a_circle() -> None:
-    below = {module: modules_of(names) - {module} for module, names in IMPORTS.items()}
+    below = {module: modules_of(names) - {module} for module, names in imports().items()}
     while leaves := {module for module, others in below.items() if not others}:
         below = {module: others - leaves for module, others in below.items() if module not in leaves}
     assert not below, f"these files import each other in a circle, or import one that does: {sorted(below)}"
@@ -180,7 +186,7 @@ def packages_of(names: Iterable[str]) -> set[str]:
 
 
 def test_the_ground_floor_never_imports_torch() -> None:
-    for module, names in IMPORTS.items():
+    for module, names in imports().items():
         if place_of(module) in GROUND_FLOOR.split():
             refused = TORCH if module.partition("/")[0] in WITH_NETWORKS else TORCH | NETWORKS
             assert not packages_of(names) & refused, module

@@ -6,11 +6,14 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
+from tests.parsed import parsed
+
 SOURCE = Path(__file__).parents[1] / "src" / "headstart"
-TEXTS = {
-    path.relative_to(SOURCE).with_suffix("").as_posix().removesuffix("/__init__"): path.read_text("utf-8")
+PATHS = {
+    path.relative_to(SOURCE).with_suffix("").as_posix().removesuffix("/__init__"): path
     for path in sorted(SOURCE.rglob("*.py"))
 }
 DOTTED = re.compile(r"``([A-Za-z_]\w*(?:\.\w+)+)(?:\(\))?``")
@@ -37,41 +40,45 @@ def names_in(body: Iterable[ast.stmt]) -> set[str]:
     return found
 
 
-NAMES: dict[str, set[str]] = defaultdict(set)  # by what they stand in: a class, a file or a folder
-for module, text in TEXTS.items():
-    tree = ast.parse(text)
-    parts = module.split("/")
-    for start, part in enumerate(parts):
-        NAMES[".".join(parts[start:])] |= names_in(tree.body)
-        NAMES[part] |= set(parts[start + 1 : start + 2])
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
-            NAMES[node.name] |= names_in(node.body)
+@cache
+def known() -> dict[str, set[str]]:
+    """Return the names of ours by what they stand in: a class, a file or a folder."""
+    names: dict[str, set[str]] = defaultdict(set)
+    for module, path in PATHS.items():
+        tree = parsed(path)
+        parts = module.split("/")
+        for start, part in enumerate(parts):
+            names[".".join(parts[start:])] |= names_in(tree.body)
+            names[part] |= set(parts[start + 1 : start + 2])
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                names[node.name] |= names_in(node.body)
+    return names
 
 
 def exists(name: str) -> bool:
     """Tell whether a dotted name is a file of ours, or something in a file, a folder or a class."""
     place, _, last = name.removeprefix("headstart.").rpartition(".")
-    return name in NAMES or last in NAMES.get(place, ())
+    return name in known() or last in known().get(place, ())
 
 
 def test_dotted_names_exist() -> None:
     dangling = {
         f"{module}: {name}"
-        for module, text in TEXTS.items()
-        for name in DOTTED.findall(text)
-        if name.partition(".")[0] in NAMES and not FILE.fullmatch(name) and name not in OTHERS
+        for module, path in PATHS.items()
+        for name in DOTTED.findall(path.read_text("utf-8"))
+        if name.partition(".")[0] in known() and not FILE.fullmatch(name) and name not in OTHERS
         if not exists(name)
     }
     assert not dangling
 
 
 def test_what_is_to_be_seen_exists() -> None:
-    everything = NAMES.keys() | set().union(*NAMES.values())
+    everything = known().keys() | set().union(*known().values())
     dangling = {
         f"{module}: {name}"
-        for module, text in TEXTS.items()
-        for name in SEE.findall(text)
+        for module, path in PATHS.items()
+        for name in SEE.findall(path.read_text("utf-8"))
         if name not in everything
     }
     assert not dangling

@@ -1,4 +1,4 @@
-"""What holds of every file of the sources; each is parsed once."""
+"""What holds of every file of the sources."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.parsed import parsed
 
 import headstart
 
 SOURCE = Path(headstart.__path__[0])
-TREES = {
-    path.relative_to(SOURCE).as_posix(): ast.parse(path.read_text("utf-8"))
-    for path in sorted(SOURCE.rglob("*.py"))
-}
+
+
+def trees() -> dict[str, ast.Module]:
+    return {path.relative_to(SOURCE).as_posix(): parsed(path) for path in sorted(SOURCE.rglob("*.py"))}
 
 
 def nodes_at_run_time(node: ast.AST) -> Iterator[ast.AST]:
@@ -50,7 +51,7 @@ def packages(tree: ast.AST) -> set[str]:
 def test_what_has_traps_is_used_in_one_place(
     used: Callable[[ast.AST], set[str]], what: set[str], files: set[str]
 ) -> None:
-    assert {name for name, tree in TREES.items() if what & used(tree)} == files
+    assert {name for name, tree in trees().items() if what & used(tree)} == files
 
 
 def without_docstring(node: ast.AST, where: str) -> Iterator[str]:
@@ -68,5 +69,5 @@ def without_docstring(node: ast.AST, where: str) -> Iterator[str]:
 
 def test_everything_public_has_a_docstring() -> None:
     # Read, not imported: Python gives every dataclass a __doc__.
-    assert not [name for name, tree in TREES.items() if tree.body and not ast.get_docstring(tree)]
-    assert not [missing for name, tree in TREES.items() for missing in without_docstring(tree, name)]
+    assert not [name for name, tree in trees().items() if tree.body and not ast.get_docstring(tree)]
+    assert not [missing for name, tree in trees().items() for missing in without_docstring(tree, name)]
