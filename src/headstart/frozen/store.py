@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from headstart.environment import make_in_cache
 from headstart.files import delete, try_lock
 from headstart.frozen.row_store import About, StoreError, row_checksum
 
@@ -82,7 +83,7 @@ class FeatureStore:
         self._db: sqlite3.Connection | None = None
         self._hold: _Hold | None = None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_in_cache(path.parent)
             self._open()
         except (sqlite3.Error, OSError) as error:
             self._let_go()
