@@ -31,7 +31,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundE
 from torch import Tensor, nn
 
 from headstart import weight_files
-from headstart.errors import DamagedFileError, WeightsError
+from headstart.errors import DamagedFileError, UsageError, WeightsError
 from headstart.images.settings import Preprocessing
 from headstart.inference.model_file import ModelInfo
 from headstart.model.backbones import Backbone, create_native, resolve
@@ -946,6 +946,7 @@ def test_file_of_anything_else_than_tensors_is_refused_and_nothing_in_it_runs(
     path.write_bytes(content(canary))
     with pytest.raises(WeightsError, match="mine") as caught:
         create_pretrained(resolve("squeezenet1_1"), path)
+    assert caught.value.exit_code == 2
     assert "weights_only" not in str(caught.value)
     assert "torch.save(network.state_dict(), path)" in str(caught.value)
     assert "StandIn" not in str(caught.value)
@@ -964,8 +965,10 @@ def test_nothing_in_an_official_file_of_timms_runs(tmp_path: Path) -> None:
 
 def test_missing_file_is_named() -> None:
     message = r"There is no file 'IMAGENET1K_V2'.*'random', a file .* or the folder of a finished run"
-    with pytest.raises(WeightsError, match=message):
+    with pytest.raises(WeightsError, match=message) as caught:
         create_pretrained(resolve("resnet50"), "IMAGENET1K_V2")
+    assert isinstance(caught.value, UsageError)
+    assert caught.value.exit_code == 2
 
 
 # Random

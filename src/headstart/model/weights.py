@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart import tasks
-from headstart.errors import DamagedFileError, WeightsError
+from headstart.errors import DamagedFileError, WeightsError, WeightsFileError
 from headstart.frozen.backbones import ListedBackbone
 from headstart.inference.model_file import HEAD, ModelInfo, open_safetensors
 from headstart.model import libraries
@@ -237,11 +237,11 @@ def create_for_head(path: str | os.PathLike[str], info: ModelInfo) -> tuple[nn.M
         info: Description in the file.
 
     Raises:
-        WeightsError: The weights are not on this machine, or differ from those of the run.
+        WeightsFileError: The weights are not on this machine, or differ from those of the run.
     """
     network, source = create_pretrained(resolve(info.backbone))
     if source.sha256 != info.weights:
-        raise WeightsError(
+        raise WeightsFileError(
             f"{os.fsdecode(path)} contains only a head, and the weights of {info.backbone} on this machine "
             f"({source}) are not those that it was trained on, with SHA-256 {info.weights[:12]}. Name the "
             f"file that they came from, instead of the run: --weights FILE"
