@@ -23,6 +23,7 @@ from headstart.training.choose import choose, open_floor
 from headstart.training.findings import refuse_leaks
 from headstart.training.hand_over import hand_over
 from headstart.training.run.dealt import split_in_series
+from headstart.training.run.kept_decisions import with_kept_decisions
 from headstart.training.run.moved import moved, refuse_missing_photos
 from headstart.training.run.result import TrainResult
 from headstart.training.run.run_folder import FOLDS, STEPS, RunFolder, next_free_folder
@@ -131,7 +132,7 @@ def resume(
             f"watch names {', '.join(names)}, but a resumed run has the trackers that it began with. "
             f"Leave them out, or add them to watch in {Path(path) / 'config.toml'}."
         )
-    config = moved(RunFolder.read_config(path), path, data, val, images)
+    config = moved(with_kept_decisions(Path(path), RunFolder.read_config(path)), path, data, val, images)
     if metrics := RunFolder.read_metrics(path):
         Watchers.of_screen(quiet=is_secondary(), verbose=verbose).say(
             f"{os.fspath(path)} is finished. To use other settings, start a new run: headstart train"
@@ -302,7 +303,7 @@ def _new_series(config: TrainConfig, out: str | os.PathLike[str] | None, inside:
         yield folder
     except BaseException:
         if not any((folder / inside).glob("*/config.toml")):
-            RunFolder.discard(folder, inside)
+            RunFolder.discard(folder, config, inside)
         raise
 
 
