@@ -72,7 +72,16 @@ def test_every_setting_is_listed() -> None:
 
 
 def test_the_files_of_a_run_are_listed(run: Path) -> None:
-    of_others = {"curves.png", "trackers.json", "tensorboard/", "wandb/", "checkpoints/", "steps/", "folds/"}
+    of_others = {
+        "decisions.csv",
+        "curves.png",
+        "trackers.json",
+        "tensorboard/",
+        "wandb/",
+        "checkpoints/",
+        "steps/",
+        "folds/",
+    }
     assert TABLES["The run folder: file"] == {path.name for path in run.iterdir()} | of_others
     assert {name.rstrip("/") for name in TABLES["The run folder: file"]} == set(FILES_OF_A_RUN)
 

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 import guard
+import headstart as hs
 from headstart import environment
 from headstart.__main__ import main
+from headstart.images.remote_store import RemoteStore
 
 GUARD = guard.__file__
 SPIN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
@@ -132,6 +134,47 @@ def test_nothing_appears_in_the_home_but_the_cache_and_nothing_is_looked_up(mach
     assert not files_below(machine.work)
     assert machine.run("predict", str(machine.run_folder), machine.train[1]).returncode == 0
     assert {path.name for path in (machine.home / ".cache").iterdir()} == {"headstart"}
+
+
+def modes_below(folder: Path) -> dict[str, int]:
+    """Return the permissions of a folder and all folders in it."""
+    folders = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
+    return {path.relative_to(folder.parent).as_posix(): path.stat().st_mode & 0o777 for path in folders}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the user's folders are private on Windows")
+def test_other_users_cannot_look_into_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photos: Path
+) -> None:
+    umask = os.umask(0o002)  # that of several systems, where even the group may write
+    try:
+        monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "mine" / "cache"))
+        hs.check(photos)
+        RemoteStore().put("https://example.org/cat.jpg", b"photo")
+        RemoteStore().put("https://example.org/dog.jpg", b"photo")
+    finally:
+        os.umask(umask)
+    modes = modes_below(tmp_path / "mine" / "cache")
+    assert {"cache", "cache/features", "cache/photos"} < modes.keys()
+    assert set(modes.values()) == {0o700}
+    assert (tmp_path / "mine").stat().st_mode & 0o777 == 0o775  # not the cache's
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the user's folders are private on Windows")
+def test_a_cache_that_was_open_to_others_is_closed_unless_the_user_has_named_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, named = tmp_path / "headstart", tmp_path / "named"
+    for cache in (usual, named):
+        cache.mkdir()
+        cache.chmod(0o2775)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("HEADSTART_CACHE")
+    environment.make_in_cache(usual / "features")
+    assert modes_below(usual) == {"headstart": 0o700, "headstart/features": 0o700}
+    monkeypatch.setenv("HEADSTART_CACHE", str(named))
+    environment.make_in_cache(named / "features")
+    assert modes_below(named) == {"named": 0o775, "named/features": 0o700}
 
 
 @pytest.mark.slow

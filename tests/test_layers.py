@@ -24,6 +24,7 @@ charts
 cores
 environment
 files
+locks
 package_files
 config
 cluster
@@ -86,6 +87,7 @@ WITHOUT_TORCH = {
     *("products/test_vector", "products/timm_card", "products/unknown", "products/web_folder"),
     "products/web_runtime",
     *("training/by_folds", "training/solve_folds", "training/run/copied", "training/tools/folds"),
+    "training/run/kept_decisions",
     *("training/choose", "training/findings", "training/floor", "training/ground", "training/hand_over"),
     *("training/probe_setup", "training/settings_warnings", "training/train"),
     "training/run/dealt",

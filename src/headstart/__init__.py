@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         UnknownBackboneError,
         UsageError,
         WeightsError,
+        WeightsFileError,
     )
     from headstart.findings.finding import Finding, Findings
     from headstart.frozen.backbones import ListedBackbone
@@ -140,6 +141,7 @@ __all__ = [
     "Verification",
     "Watcher",
     "WeightsError",
+    "WeightsFileError",
     "augment",
     "backbones",
     "check",
@@ -186,7 +188,7 @@ _MODULES = {
             *("ConfigError", "DamagedFileError", "DataError", "ExportError", "FileWriteError"),
             *("HeadstartError", "ImageError", "InputError", "MissingPackageError", "NetworkError"),
             *("ParityError", "RunFolderError", "TrainingError", "UnknownBackboneError", "UsageError"),
-            "WeightsError",
+            *("WeightsError", "WeightsFileError"),
         ],
         "findings.finding": ["Finding", "Findings"],
         "frozen.backbones": ["ListedBackbone"],

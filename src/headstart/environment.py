@@ -10,6 +10,7 @@ import ctypes
 import importlib.util
 import os
 import re
+import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -191,6 +192,39 @@ def own_cache() -> Path | None:
     if cache := os.environ.get("XDG_CACHE_HOME"):
         return Path(cache) / "headstart"
     return at_home / ".cache" / "headstart" if (at_home := home()) else None
+
+
+def make_in_cache(folder: Path) -> None:
+    """Create a folder in Headstart's cache, and the cache itself, for this user alone (mode 0700).
+
+    What is in them shows private photos. A cache in its usual place that others can read, as older versions
+    made it, is closed to them. A folder that exists where ``HEADSTART_CACHE`` says keeps its permissions, as
+    does all on Windows, where the user's folders are private.
+
+    Args:
+        folder: A folder in ``own_cache``, which may exist; or another one, which is made private too.
+
+    Raises:
+        OSError: The folder cannot be created.
+    """
+    cache = own_cache()
+    inside = [each for each in (folder, *folder.parents) if cache in (each, *each.parents)] or [folder]
+    if os.name == "nt":
+        folder.mkdir(parents=True, exist_ok=True)
+        return
+    for each in reversed(inside):  # folders above have the usual permissions
+        each.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if cache in inside and (shared_cache() or not os.environ.get("HEADSTART_CACHE")):
+        _close_to_others(cache)
+
+
+def _close_to_others(folder: Path) -> None:
+    """Take permissions from all but the owner of a folder, which is this user's and not a link."""
+    with contextlib.suppress(OSError):
+        status = folder.lstat()
+        mode = stat.S_IMODE(status.st_mode)
+        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and mode & 0o077:
+            folder.chmod(mode & ~0o077)
 
 
 def shared_cache() -> str | None:

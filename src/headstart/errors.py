@@ -10,9 +10,10 @@
     │   ├── InputError              the argument of predict is not a photo
     │   ├── NetworkError            a network cannot be trained or exported as it is
     │   ├── MissingPackageError     an optional package is not installed
-    │   └── RunFolderError          a run folder is missing, unfinished, or not Headstart's
+    │   ├── RunFolderError          a run folder is missing, unfinished, or not Headstart's
+    │   └── WeightsFileError        a file of weights is missing, refused, or another network's
     ├── ImageError                  one photo cannot be read: path and reason
-    ├── WeightsError                pretrained weights are not available
+    ├── WeightsError                pretrained weights are not available; also the base of WeightsFileError
     ├── TrainingError               training failed: a loss is not finite, a frozen part changed
     ├── DamagedFileError            a file's checksum does not match its content
     ├── FileWriteError              a file cannot be written: path, reason and size
@@ -109,6 +110,10 @@ class ImageError(HeadstartError):
 
 class WeightsError(HeadstartError):
     """Pretrained weights are not available: not on this machine, and they cannot be downloaded."""
+
+
+class WeightsFileError(UsageError, WeightsError):
+    """A file of weights cannot be used: it is missing, holds more than tensors, or fits another network."""
 
 
 class TrainingError(HeadstartError):

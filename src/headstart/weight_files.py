@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from headstart.environment import expanded, home
-from headstart.errors import DamagedFileError, WeightsError, shell_command
+from headstart.errors import DamagedFileError, WeightsFileError, shell_command
 from headstart.inference.model_file import ModelInfo, info_of_safetensors
 
 # What an entry point of the group `headstart.weights` returns: a backbone's full name → the file, its
@@ -133,13 +133,13 @@ def read_weights(path: str | os.PathLike[str], digest: str | None, remedy: str) 
         The content, and its SHA-256 in hexadecimal digits.
 
     Raises:
-        WeightsError: The file cannot be read.
+        WeightsFileError: The file cannot be read.
         DamagedFileError: The SHA-256 differs.
     """
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise WeightsFileError(f"{path} cannot be read: {error.strerror or error}.") from error
     sha256 = hashlib.sha256(data).hexdigest()
     if digest and not sha256.startswith(digest):
         raise DamagedFileError(
@@ -161,13 +161,13 @@ def file_of_user(weights: str | os.PathLike[str], full_name: str) -> tuple[str, 
         ``model_file.open_safetensors``.
 
     Raises:
-        WeightsError: The file does not exist, is an ONNX file, or belongs to a run with another backbone.
+        WeightsFileError: The file does not exist, is an ONNX file, or belongs to a run with another backbone.
     """
     path = os.fspath(weights)
     if Path(path).is_dir():
         path = _of_run(path)
     if not Path(path).is_file():
-        raise WeightsError(
+        raise WeightsFileError(
             f"There is no file {path!r}. weights must be 'default', 'random', a file (.pth or .safetensors) "
             f"or the folder of a finished run. Other official weights are chosen in the backbone's name, as "
             f"in {full_name}."
@@ -175,7 +175,7 @@ def file_of_user(weights: str | os.PathLike[str], full_name: str) -> tuple[str, 
     if path.lower().endswith(".onnx"):
         of_run = Path(path).with_name("model.safetensors")
         instead = f", or the run's own weights: --weights {of_run.parent}" if of_run.is_file() else ""
-        raise WeightsError(
+        raise WeightsFileError(
             f"weights is {path!r}, an ONNX file, which holds a whole network. Take it as the backbone: "
             f"--backbone {path}{instead}"
         )
@@ -183,17 +183,17 @@ def file_of_user(weights: str | os.PathLike[str], full_name: str) -> tuple[str, 
     if info is None:
         return path, None
     if info.backbone.lower().endswith(".onnx"):
-        raise WeightsError(
+        raise WeightsFileError(
             f"{path} holds the head of a run on {info.backbone}. An ONNX file cannot be fine-tuned: train a "
             f"probe with --backbone {info.backbone}, or choose a backbone by its name."
         )
     if info.head == "own":
-        raise WeightsError(
+        raise WeightsFileError(
             f"{path} holds the weights of a network that its user wrote, which has no backbone by a name. "
             "Load them into that network, and give it as network=."
         )
     if short_name(info.backbone) != short_name(full_name):
-        raise WeightsError(
+        raise WeightsFileError(
             f"The run's weights in {path} are those of {info.backbone}, not of {full_name}. Add "
             f"--backbone {short_name(info.backbone)}"
         )
@@ -204,17 +204,17 @@ def _of_run(path: str) -> str:
     """Return the file of weights in a run folder.
 
     Raises:
-        WeightsError: It is not a run folder, or the run is not finished.
+        WeightsFileError: It is not a run folder, or the run is not finished.
     """
     model = Path(path, "model.safetensors")
     if model.is_file():
         return str(model)
     if Path(path, "config.toml").is_file():
-        raise WeightsError(
+        raise WeightsFileError(
             f"The run in {path} has no model.safetensors: its training did not finish. Finish it first: "
             f"{shell_command('resume', path)}"
         )
-    raise WeightsError(
+    raise WeightsFileError(
         f"weights is {path!r}, a folder without a model.safetensors. Name a file of weights (.pth or "
         ".safetensors), or the folder of a finished run."
     )

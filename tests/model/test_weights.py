@@ -5,6 +5,7 @@ import copy
 import dataclasses
 import datetime
 import enum
+import errno
 import functools
 import hashlib
 import http.server
@@ -31,7 +32,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundE
 from torch import Tensor, nn
 
 from headstart import weight_files
-from headstart.errors import DamagedFileError, WeightsError
+from headstart.errors import DamagedFileError, UsageError, WeightsError
 from headstart.images.settings import Preprocessing
 from headstart.inference.model_file import ModelInfo
 from headstart.model.backbones import Backbone, create_native, resolve
@@ -463,6 +464,28 @@ def test_unreachable_hub_is_told_from_a_missing_file(monkeypatch: pytest.MonkeyP
     with pytest.raises(WeightsError, match=r"cannot be downloaded \(no connection\)"):
         create_pretrained(resolve("timm/test_resnet"))
     assert asked == ["model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"), [("squeezenet1_1", "TORCH_HOME"), ("timm/test_resnet", "HF_HOME")]
+)
+@pytest.mark.parametrize(
+    "number", [errno.EACCES, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.ECONNREFUSED]
+)
+def test_a_cache_that_cannot_be_written_names_the_variable_to_set(
+    name: str, variable: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def download(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.delenv("HF_HUB_CACHE")
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    with pytest.raises(WeightsError, match=re.escape(os.strerror(number))) as caught:
+        create_pretrained(squeezenet(b"") if name == "squeezenet1_1" else resolve(name))
+    is_of_disk = number != errno.ECONNREFUSED
+    assert (f"Set the environment variable {variable} to a folder" in str(caught.value)) == is_of_disk
+    assert ("cannot be downloaded" in str(caught.value)) != is_of_disk
 
 
 def test_looking_where_weights_are_reads_nothing(tmp_path: Path) -> None:
@@ -946,6 +969,7 @@ def test_file_of_anything_else_than_tensors_is_refused_and_nothing_in_it_runs(
     path.write_bytes(content(canary))
     with pytest.raises(WeightsError, match="mine") as caught:
         create_pretrained(resolve("squeezenet1_1"), path)
+    assert caught.value.exit_code == 2
     assert "weights_only" not in str(caught.value)
     assert "torch.save(network.state_dict(), path)" in str(caught.value)
     assert "StandIn" not in str(caught.value)
@@ -964,8 +988,10 @@ def test_nothing_in_an_official_file_of_timms_runs(tmp_path: Path) -> None:
 
 def test_missing_file_is_named() -> None:
     message = r"There is no file 'IMAGENET1K_V2'.*'random', a file .* or the folder of a finished run"
-    with pytest.raises(WeightsError, match=message):
+    with pytest.raises(WeightsError, match=message) as caught:
         create_pretrained(resolve("resnet50"), "IMAGENET1K_V2")
+    assert isinstance(caught.value, UsageError)
+    assert caught.value.exit_code == 2
 
 
 # Random

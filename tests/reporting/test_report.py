@@ -279,6 +279,9 @@ def test_the_score_has_its_interval_and_what_limits_it(tmp_path: Path) -> None:
     answers = dataclasses.replace(answers, group=[""] * len(answers))
     clean = {"num_photos": 50, **summary_of(answers[:50], info)}
     metrics["without_leaks"] = {"val": clean}
+    with open(folder / "findings.csv", "a", encoding="utf-8", newline="") as file:
+        same = [["leak", "error"], ["copy", "error"], ["near-duplicate", "warning"], ["copy", "note"]]
+        csv.writer(file).writerows(["1.jpg", *each, "2.jpg", "", "", "the same photo"] for each in same)
     text = Page(page_of(tmp_path, (folder, info, metrics, [answers]))).text
     num_right = int(answers.is_right.sum())
     low, high = (f"{end * 100:.1f}" for end in wilson(num_right, 60))
@@ -289,6 +292,7 @@ def test_the_score_has_its_interval_and_what_limits_it(tmp_path: Path) -> None:
         "10 of these 60 photos repeat training photos",
         f"On the other 50 photos: accuracy {clean['accuracy']:.3f}",
         "rest on fewer than 10 photos",
+        "3 photos repeat another one, exactly or nearly, under another label",
         "60 labels are probably wrong",
         "1 photo could not be used",
     ):

@@ -66,8 +66,10 @@ class FakeRuns:
     def __init__(self, right: Mapping[str, int | BaseException], probe: Path) -> None:
         self._right, self._probe = right, probe
         self.made: list[tuple[str, hs.TrainConfig]] = []
+        self.headings: list[str] = []
 
-    def __call__(self, config: hs.TrainConfig, path: Path) -> hs.TrainResult:
+    def __call__(self, config: hs.TrainConfig, path: Path, heading: str) -> hs.TrainResult:
+        self.headings.append(heading)
         name = path.name.split("-")[1]
         self.made.append((name, config))
         right = self._right[name]
@@ -106,7 +108,7 @@ def series(
 
 
 def test_better_runs_are_used_and_each_step_changes_the_best_one_before(series: Any) -> None:
-    run, runs, said = series(probe=40, finetune=52, deep=30, larger=58)
+    run, runs, _ = series(probe=40, finetune=52, deep=30, larger=58)
     assert [name for name, _ in runs.made] == list(NAMES)
     assert [config.recipe for _, config in runs.made] == ["probe", "finetune", "deep", "finetune"]
     assert [config.size_px for _, config in runs.made] == [None, None, None, 96]  # of 64 in the copied model
@@ -120,7 +122,7 @@ def test_better_runs_are_used_and_each_step_changes_the_best_one_before(series: 
     assert "Step deep: calibrated loss +0." in repr(run)
     assert "not clearly better, not used" in repr(run)
     assert f"These are the files of step larger: {run.path / 'steps/4-larger'}" in repr(run)
-    assert "Step 4 of 4, larger: the same with a larger input" in said
+    assert runs.headings[-1] == "Step 4 of 4, larger: the same with a larger input"
 
 
 def test_without_a_gain_the_simplest_model_stays(series: Any) -> None:
@@ -176,9 +178,9 @@ def test_the_time_limit_counts_all_runs_also_those_before_an_interruption(
     monkeypatch.setattr(best, "time", Clock)
 
     class Slow(FakeRuns):
-        def __call__(self, config: hs.TrainConfig, path: Path) -> hs.TrainResult:
+        def __call__(self, config: hs.TrainConfig, path: Path, heading: str) -> hs.TrainResult:
             Clock.now += 40
-            return super().__call__(config, path)
+            return super().__call__(config, path, heading)
 
     monkeypatch.setitem(globals(), "FakeRuns", Slow)
     with pytest.raises(Killed):

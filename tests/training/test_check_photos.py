@@ -128,6 +128,25 @@ def test_strict_training_refuses_leaks_unless_they_are_kept(
     assert hs.train(leaky, tmp_path / "run", decisions=path, **settings).metrics["images"]["val"] == 14
 
 
+def test_a_run_is_resumed_and_repeated_with_the_decisions_that_it_began_with(
+    leaky: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    given, begun, moved = tmp_path / "mine.CSV", tmp_path / "begun", tmp_path / "moved"
+    given.write_text("kind,path,other_path,decision\nleak,val/red/copy.jpg,,drop\n")
+    content = given.read_bytes()
+    run = hs.train(leaky, begun, recipe="probe", decisions=given, **options)
+    assert run.metrics["images"]["val"] == 13
+    assert (begun / "decisions.csv").read_bytes() == content
+    given.write_text("kind,path,other_path,decision\nleak,train/red/twice.jpg,,drop\n")
+    config = hs.TrainConfig.from_toml(begun / "config.toml")
+    again = hs.train(config=config, out=tmp_path / "again", verbose=False)
+    assert (again.path / "model.onnx").read_bytes() == (begun / "model.onnx").read_bytes()
+    (begun / "metrics.json").unlink()  # as if it had been stopped
+    begun.rename(moved)
+    assert hs.resume(moved, verbose=False).metrics["images"]["val"] == 13
+    assert (moved / "report.html").read_bytes() == (again.path / "report.html").read_bytes()
+
+
 def test_near_duplicates_stay_on_one_side(tmp_path: Path, make_photos: Callable[..., Path]) -> None:
     """The compressed versions of ten photos go where these go, whatever the seed."""
     root = make_photos(tmp_path / "photos", {"": 10})

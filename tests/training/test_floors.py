@@ -56,6 +56,35 @@ def test_a_setting_without_effect_is_told(
     assert err.count("no effect") == 1
 
 
+@pytest.mark.parametrize(
+    ("call", "settings"),
+    [
+        (hs.train, {"data": "nowhere"}),
+        (hs.train, {"data": "nowhere", "recipe": "deep", "folds": 3, "max_minutes": 8}),
+        (hs.train, {"recipe": "deep", "folds": 3, "decisions": "nowhere.csv"}),
+        (hs.train, {"backbone": "timm/test_resnet", "weights": "random", "decisions": "nowhere.csv"}),
+        (hs.train, {"backbone": "resnet999"}),
+        (hs.train, {"recipe": "best", "backbone": "resnet999"}),
+        (plan, {"data": "nowhere"}),
+        (plan, {"head": "own"}),
+        (hs.lr_find, {"backbone": "timm/test_resnet", "weights": "random", "phase": "another"}),
+    ],
+)
+def test_nothing_is_said_before_what_is_wrong_with_the_command(
+    call: Any,
+    settings: dict[str, Any],
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(hs.UsageError):
+        call(**{"data": photos, **settings})
+    assert capsys.readouterr() == ("", "")
+    assert not list(tmp_path.rglob("config.toml"))
+
+
 def test_a_store_is_closed_if_that_of_the_views_cannot_be_opened(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

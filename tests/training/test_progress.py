@@ -90,6 +90,12 @@ def test_it_survives_being_written() -> None:
     assert again.totals is not None
     assert progress.totals is not None
     assert torch.equal(again.totals, progress.totals)
+    for_two = progress.to_dict() | {"gathered": [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]}
+    for num_processes, found in ((1, [5.0, 7.0, 9.0]), (2, [4.0, 5.0, 6.0]), (3, [0.0, 0.0, 0.0])):
+        again = Progress.from_dict(for_two)
+        again.take_totals(num_processes - 1, num_processes)
+        assert again.totals is not None
+        assert again.totals.tolist() == found
     assert again.seconds == pytest.approx(4.0, abs=0.5)
     nothing = {"totals": None, "seconds": 0.0}
     assert dataclasses.replace(again, **nothing) == dataclasses.replace(progress, **nothing)

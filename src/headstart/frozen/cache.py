@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from headstart.environment import own_cache, shared_cache
+from headstart.environment import make_in_cache, own_cache, shared_cache
 from headstart.files import disk_budget
 from headstart.frozen.fingerprint import Fingerprint
 from headstart.frozen.row_store import About, RowStore, StoreError
@@ -271,7 +271,7 @@ def _refuse_folder(folder: Path) -> None:
     """
     reason = "it is read-only"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_in_cache(folder)
         is_writable = os.access(folder, os.W_OK)
     except OSError as error:
         is_writable, reason = False, error.strerror or str(error)

@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 import safetensors.numpy
 
-from headstart.errors import WeightsError
+from headstart.errors import WeightsFileError
 from headstart.frozen.onnx_backbone import OnnxBackbone
 from headstart.frozen.pth import read_pth
 from headstart.images.settings import Preprocessing
@@ -170,14 +170,14 @@ def _read(data: bytes, path: str) -> dict[str, np.ndarray]:
     try:
         return dict(safetensors.numpy.load(data))
     except Exception as error:  # damage shows in any way
-        raise WeightsError(f"{path} cannot be read: it is damaged. Download or copy it again.") from error
+        raise WeightsFileError(f"{path} cannot be read: it is damaged. Download or copy it again.") from error
 
 
 def _fitting(given: Mapping[str, np.ndarray], recipe: Recipe, file: WeightsFile) -> Mapping[str, np.ndarray]:
     """Return a state dict with the network's own names.
 
     Raises:
-        WeightsError: It belongs to another network, or some numbers are not finite.
+        WeightsFileError: It belongs to another network, or some numbers are not finite.
     """
     expected = dict(recipe.shapes)
     if file.keys == "order":
@@ -187,7 +187,7 @@ def _fitting(given: Mapping[str, np.ndarray], recipe: Recipe, file: WeightsFile)
     needed = set(recipe.weights.values())
     wrong = [name for name in expected if name in needed and given.get(name, _NONE).shape != expected[name]]
     if wrong:
-        raise WeightsError(
+        raise WeightsFileError(
             f"{file.path} does not fit {recipe.name}: {len(wrong)} tensors are missing or of another shape, "
             f"among them {wrong[0]}. Name the backbone that these weights were saved from."
         )
@@ -195,7 +195,7 @@ def _fitting(given: Mapping[str, np.ndarray], recipe: Recipe, file: WeightsFile)
         n for n in expected if n in needed and (given[n].dtype != np.float32 or not _is_finite(given[n]))
     ]
     if wrong:
-        raise WeightsError(
+        raise WeightsFileError(
             f"{file.path} holds numbers that are not float32 or not finite, in {len(wrong)} tensors, among "
             f"them {wrong[0]}. Use another checkpoint."
         )

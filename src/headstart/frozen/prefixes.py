@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from headstart.environment import own_cache
+from headstart.environment import make_in_cache, own_cache
 from headstart.errors import FileWriteError
 from headstart.files import delete, write_whole
 
@@ -46,7 +46,7 @@ def keep(about: Mapping[str, Any], graph: bytes) -> Path | None:
     rest = text + b"\n" + graph
     path = folder / f"{hashlib.sha256(text).hexdigest()[:32]}.prefix"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_in_cache(folder)
         if not _make_room(len(rest), path):
             return None
         write_whole(path, hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest, keep=False)
@@ -79,7 +79,7 @@ def keep_refusal(about: Mapping[str, Any], reason: str) -> None:
     if path is None:
         return
     with contextlib.suppress(OSError, FileWriteError):  # a cache may fail: the export is tried again
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_in_cache(path.parent)
         write_whole(path, json.dumps({"about": about, "reason": reason}).encode(), keep=False)
 
 

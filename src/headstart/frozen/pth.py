@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from headstart.errors import WeightsError
+from headstart.errors import WeightsFileError
 
 _ZIP: Final = b"PK\3\4"
 _MAGIC: Final = 0x1950A86A20F9469CFC6C
@@ -50,7 +50,7 @@ def read_pth(data: bytes, path: str) -> dict[str, np.ndarray]:
         The tensors by name, in the order of the file. Contiguous tensors are read-only views of ``data``.
 
     Raises:
-        WeightsError: The file is damaged, or contains something other than named tensors.
+        WeightsFileError: The file is damaged, or contains something other than named tensors.
     """
     try:
         content, storages = (_read_zip if data.startswith(_ZIP) else _read_legacy)(data)
@@ -61,7 +61,7 @@ def read_pth(data: bytes, path: str) -> dict[str, np.ndarray]:
         reason = str(error)
     except Exception as error:  # damage shows in any way
         reason = f"it is damaged ({type(error).__name__})"
-    raise WeightsError(
+    raise WeightsFileError(
         f"{path} cannot be read as a state dict: {reason}. No code in it ran. Download or copy the file "
         f"again, or save the state dict alone, with torch.save(network.state_dict(), path)."
     )

@@ -19,8 +19,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from headstart.files import delete, try_lock
+from headstart.environment import make_in_cache
+from headstart.files import delete
 from headstart.frozen.row_store import About, StoreError, row_checksum
+from headstart.locks import try_lock
 
 _BURST_BYTES: Final = 8 * 2**20
 _BUSY_SECONDS: Final = 60.0
@@ -32,6 +34,8 @@ CREATE TABLE IF NOT EXISTS rows (key BLOB PRIMARY KEY, checksum BLOB NOT NULL, v
 
 # A file that is not a database, is a damaged one, or has other tables than ours.
 _DAMAGE: Final = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR}
+
+_ELSEWHERE: Final = "The environment variable HEADSTART_CACHE names another folder for all stores"
 
 BESIDE: Final = ("-journal", "-wal", "-shm")
 """Suffixes of files that SQLite creates beside a store, now or in older versions of Headstart."""
@@ -82,11 +86,11 @@ class FeatureStore:
         self._db: sqlite3.Connection | None = None
         self._hold: _Hold | None = None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_in_cache(path.parent)
             self._open()
         except (sqlite3.Error, OSError) as error:
             self._let_go()
-            raise StoreError(f"The feature store {path} cannot be opened: {error}") from error
+            raise StoreError(f"The feature store {path} cannot be opened: {error}. {_ELSEWHERE}") from error
 
     def _open(self) -> None:
         """Open the file; if it is damaged, replace it by a new one."""
@@ -235,7 +239,9 @@ class FeatureStore:
             self._open()
             return function(self._connection())
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"The feature store {self.path} cannot be read or written: {error}") from error
+            raise StoreError(
+                f"The feature store {self.path} cannot be read or written: {error}. {_ELSEWHERE}"
+            ) from error
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from headstart.environment import own_cache
+from headstart.environment import make_in_cache, own_cache
 from headstart.files import delete, disk_budget
 
 BUDGET_BYTES: Final = 20 * 10**9
@@ -84,7 +84,7 @@ class RemoteStore:
             self._num_bytes += size
         part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_in_cache(path.parent)
             part.write_bytes(hashlib.sha256(content).digest() + content)  # the digest makes a sync needless
             part.replace(path)
         except OSError:  # a full or read-only disk

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.columns import listed
-from headstart.errors import WeightsError
+from headstart.errors import WeightsFileError
 from headstart.model.head import logit_layers
 from headstart.model.unpickle import StandIn, load_tensors
 
@@ -54,7 +54,7 @@ def parse_state_dict(data: bytes, path: str) -> tuple[OrderedDict[str, Tensor], 
         not 'model'"``; empty if there is only one.
 
     Raises:
-        WeightsError: The file is damaged, or contains something other than a state dict.
+        WeightsFileError: The file is damaged, or contains something other than a state dict.
     """
     try:
         if path.endswith(".safetensors"):
@@ -62,22 +62,22 @@ def parse_state_dict(data: bytes, path: str) -> tuple[OrderedDict[str, Tensor], 
         else:
             content = load_tensors(data)
     except Exception as error:  # damage shows in any way; torch's message tells how to run the file's code
-        raise WeightsError(
+        raise WeightsFileError(
             f"{path} does not contain only tensors, so it is refused; no code in it ran. It is damaged, or "
             f"it holds a pickled network. {_SAVE_ALONE}"
         ) from error
     content, where = _unwrapped(content)
     if isinstance(content, StandIn) and not content:
-        raise WeightsError(
+        raise WeightsFileError(
             f"{path} holds a pickled object, not a state dict; no code in it ran. {_SAVE_ALONE}"
         )
     if not isinstance(content, dict) or not content:
-        raise WeightsError(
+        raise WeightsFileError(
             f"{path} holds no state dict (names and tensors), but {type(content).__name__}. {_SAVE_ALONE}"
         )
     wrong = [repr(k) for k, v in content.items() if not isinstance(k, str) or not isinstance(v, Tensor)]
     if wrong:
-        raise WeightsError(
+        raise WeightsFileError(
             f"{path} holds more than named tensors: {_some(wrong)}. The state dict must be the whole content "
             f"of the file, or be in it under one of these names: {', '.join(_WRAPPERS)}. A pickled network "
             f"under such a name is not read. {_SAVE_ALONE}"
@@ -128,8 +128,8 @@ def load_state_dict(
         A note about what was left out; usually empty.
 
     Raises:
-        WeightsError: The state dict belongs to another network (the message describes the differences), or
-            some numbers are not finite (the message names the tensors).
+        WeightsFileError: The state dict belongs to another network (the message describes the differences),
+            or some numbers are not finite (the message names the tensors).
     """
     own = network.state_dict()
     convert = _conversion(network)
@@ -154,7 +154,7 @@ def load_state_dict(
             num_others = sum(not name.startswith(prefix) for name in state_dict)
             others = f"without {num_others} tensors that are not under {prefix!r}" if num_others else ""
             return ", ".join(part for part in ("without its head" if left_out else "", others) if part)
-    raise WeightsError(
+    raise WeightsFileError(
         f"{path} does not fit {full_name}:\n{_differences(own, state_dict)}\n"
         "Name the backbone that these weights were saved from, with the same library (timm/ or not)."
     )
@@ -196,18 +196,18 @@ def _without_prefixes(
 
 
 def _refuse_wrong_numbers(given: Mapping[str, Tensor], own: Mapping[str, Tensor], path: str) -> None:
-    """Raise ``WeightsError`` for tensors that are not finite, or that are integers instead of floats."""
+    """Raise ``WeightsFileError`` for tensors that are not finite, or that are integers instead of floats."""
     kinds = [
         name for name, tensor in given.items() if own[name].is_floating_point() != tensor.is_floating_point()
     ]
     if kinds:
-        raise WeightsError(
+        raise WeightsFileError(
             f"{path} holds {given[kinds[0]].dtype} in {_some(kinds)}, where the network has "
             f"{own[kinds[0]].dtype}. Are they quantised? Save the weights before quantisation."
         )
     wrong = [name for name, tensor in given.items() if not bool(torch.isfinite(tensor.float()).all())]
     if wrong:
-        raise WeightsError(
+        raise WeightsFileError(
             f"{path} holds numbers that are not finite (NaN or infinity), in {len(wrong)} of {len(given)} "
             f"tensors: {_some(wrong)}. The training that wrote it had failed; use an earlier checkpoint."
         )
@@ -219,7 +219,7 @@ def renamed_by_order(
     """Rename tensors to the network's names by position; batch counters are ignored if they are missing.
 
     Raises:
-        WeightsError: The number or the shapes of tensors differ.
+        WeightsFileError: The number or the shapes of tensors differ.
     """
     own: Mapping[str, Tensor] = network.state_dict()
     if not any(name.endswith("num_batches_tracked") for name in state_dict):
@@ -231,7 +231,7 @@ def renamed_by_order(
         if tensor.shape != given.shape
     ]
     if wrong or len(own) != len(state_dict):
-        raise WeightsError(
+        raise WeightsFileError(
             f"{path} does not fit {type(network).__name__} by order: {len(state_dict)} tensors, "
             f"the network has {len(own)}. {_some(wrong)}"
         )

@@ -7,6 +7,7 @@ itself hashes only downloads, so damage in its cache would go unnoticed.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
 import os
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart import tasks
-from headstart.errors import DamagedFileError, WeightsError
+from headstart.errors import DamagedFileError, WeightsError, WeightsFileError
 from headstart.frozen.backbones import ListedBackbone
 from headstart.inference.model_file import HEAD, ModelInfo, open_safetensors
 from headstart.model import libraries
@@ -38,6 +39,7 @@ from headstart.weight_files import (
     read_weights,
 )
 
+_OF_THE_DISK = {errno.EROFS, errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # the preferred one first, as in timm
 
 
@@ -145,12 +147,14 @@ def _download(backbone: Backbone) -> WeightsFile:
             f"{error}. Try again; if the error persists, the download is being modified."
         ) from error
     except (OSError, http.client.HTTPException) as error:
+        if why := _why_not_stored(error, path.parent, "TORCH_HOME"):
+            raise _not_here(backbone, why) from error
         raise _not_here(backbone, f"and {backbone.url} cannot be downloaded ({_reason(error)})") from error
     return WeightsFile("download", str(path), backbone.digest)
 
 
 def _download_from_hub(backbone: Backbone, hub_id: str) -> WeightsFile:
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     for name in _HUB_FILES:
@@ -159,6 +163,9 @@ def _download_from_hub(backbone: Backbone, hub_id: str) -> WeightsFile:
         except Exception as error:  # its own, the system's, or those of whichever HTTP library it uses
             if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
                 continue  # the repository has no file of this name; the local one means: not reached
+            variable = "HF_HUB_CACHE" if "HF_HUB_CACHE" in os.environ else "HF_HOME"
+            if why := _why_not_stored(error, constants.HF_HUB_CACHE, variable):
+                raise _not_here(backbone, why) from error
             raise _not_here(backbone, f"and {hub_id} cannot be downloaded ({_reason(error)})") from error
     raise _not_here(backbone, f"and {hub_id} has neither {' nor '.join(_HUB_FILES)}")
 
@@ -173,6 +180,17 @@ def _file_of_hub(kind: Literal["cache", "download"], path: str) -> WeightsFile:
 def _torch_cache() -> Path:
     """Return ``weight_files.torch_cache``, unless a program has called ``torch.hub.set_dir``."""
     return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def _why_not_stored(error: Exception, folder: str | os.PathLike[str], variable: str) -> str:
+    """Return that a download cannot be stored, and what to set, in words; empty for errors of the network."""
+    kinds = (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError)
+    if not isinstance(error, kinds) and not (isinstance(error, OSError) and error.errno in _OF_THE_DISK):
+        return ""
+    return (
+        f"and cannot be stored in {os.fspath(folder)} ({error.strerror or error}). Set the environment "
+        f"variable {variable} to a folder that can be written to and has room"
+    )
 
 
 def _not_here(backbone: Backbone, why: str) -> WeightsError:
@@ -237,11 +255,11 @@ def create_for_head(path: str | os.PathLike[str], info: ModelInfo) -> tuple[nn.M
         info: Description in the file.
 
     Raises:
-        WeightsError: The weights are not on this machine, or differ from those of the run.
+        WeightsFileError: The weights are not on this machine, or differ from those of the run.
     """
     network, source = create_pretrained(resolve(info.backbone))
     if source.sha256 != info.weights:
-        raise WeightsError(
+        raise WeightsFileError(
             f"{os.fsdecode(path)} contains only a head, and the weights of {info.backbone} on this machine "
             f"({source}) are not those that it was trained on, with SHA-256 {info.weights[:12]}. Name the "
             f"file that they came from, instead of the run: --weights FILE"

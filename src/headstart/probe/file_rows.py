@@ -11,7 +11,7 @@ from typing import BinaryIO, Final, cast
 
 import numpy as np
 
-from headstart.environment import own_cache
+from headstart.environment import make_in_cache, own_cache
 from headstart.errors import TrainingError
 
 _STEPS: Final = "Or train the head in steps: a recipe file with optimizer = 'adam'."
@@ -42,7 +42,7 @@ class FileRows:
         self.folder = folder
         self._lock = threading.Lock()  # of the place in the file
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_in_cache(folder)
             self._file = cast(BinaryIO, tempfile.TemporaryFile(dir=folder))  # noqa: SIM115 (see __del__)
         except OSError as error:
             raise _unusable(folder, error) from error
@@ -111,7 +111,7 @@ def folder_for(num_bytes: int) -> Path:
     cache = own_cache()
     folder = cache / "solving" if cache else Path(tempfile.gettempdir())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_in_cache(folder)
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise _unusable(folder, error) from error

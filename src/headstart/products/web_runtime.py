@@ -16,7 +16,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from headstart.environment import own_cache
+from headstart.environment import make_in_cache, own_cache
 from headstart.errors import FileWriteError, UsageError
 from headstart.files import write_whole
 
@@ -68,7 +68,7 @@ def npm_files(package: str, version: str, digest: str, names: Sequence[str]) -> 
             continue
         if kept is not None:
             with contextlib.suppress(OSError, FileWriteError):  # then the next call fetches it again
-                kept.parent.mkdir(parents=True, exist_ok=True)
+                make_in_cache(kept.parent)
                 write_whole(kept, content)
         return _unpacked(content, names)
     where = "" if kept is None else f", and copy {archive} to {kept}"

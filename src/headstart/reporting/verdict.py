@@ -14,6 +14,7 @@ from headstart.answers.estimates import Estimate, estimates_of
 from headstart.answers.intervals import Interval
 from headstart.answers.seen import chosen_by
 from headstart.columns import counted, listed, named_score
+from headstart.findings.finding import Finding
 from headstart.reporting.contents import Contents
 from headstart.reporting.markup import Html, html_of, isolated, listing, paragraph, percent
 from headstart.tasks.text import boxes_of, class_sets_of, numbers_of
@@ -21,6 +22,7 @@ from headstart.tasks.text import boxes_of, class_sets_of, numbers_of
 _WIDE: Final = 0.1  # width of an interval of a fraction from which on more photos would help
 _FEW: Final = 10  # photos of a class, below which its scores say little
 _MOST_NAMED: Final = 5
+_CONTRADICTIONS: Final = {("copy", "error"), ("leak", "error"), ("near-duplicate", "warning")}
 
 
 def verdict(contents: Contents) -> Html:
@@ -177,6 +179,12 @@ def _limit_of_classes(contents: Contents) -> Iterator[str]:
 def _limits_by_findings(contents: Contents) -> Iterator[str]:
     """Yield sentences about findings that put the labels or the photos in doubt."""
     found = Counter(each.kind for each in contents.findings or () if each.severity != "note")
+    if num := sum(map(_is_contradiction, contents.findings or ())):
+        which = "the two labels is" if num == 1 else "the labels of each pair is"
+        yield (
+            f"{counted(num, 'photo repeats', 'photos repeat')} another one, exactly or nearly, under another "
+            f"label, so one of {which} wrong: see Findings below."
+        )
     if num := found["wrong-label"]:
         yield f"{counted(num, 'label is', 'labels are')} probably wrong: see Findings below."
     if num := found["shortcut"]:
@@ -184,3 +192,8 @@ def _limits_by_findings(contents: Contents) -> Iterator[str]:
         yield f"The class can be told from {found_in} of the files: see Findings below."
     if found["imbalance"]:
         yield "The classes differ much in size: see Findings below."
+
+
+def _is_contradiction(finding: Finding) -> bool:
+    """Return whether a finding is about two photos that are the same but have different labels."""
+    return (finding.kind, finding.severity) in _CONTRADICTIONS

@@ -23,6 +23,7 @@ from headstart.training.choose import choose, open_floor
 from headstart.training.findings import refuse_leaks
 from headstart.training.hand_over import hand_over
 from headstart.training.run.dealt import split_in_series
+from headstart.training.run.kept_decisions import with_kept_decisions
 from headstart.training.run.moved import moved, refuse_missing_photos
 from headstart.training.run.result import TrainResult
 from headstart.training.run.run_folder import FOLDS, STEPS, RunFolder, next_free_folder
@@ -131,7 +132,7 @@ def resume(
             f"watch names {', '.join(names)}, but a resumed run has the trackers that it began with. "
             f"Leave them out, or add them to watch in {Path(path) / 'config.toml'}."
         )
-    config = moved(RunFolder.read_config(path), path, data, val, images)
+    config = moved(with_kept_decisions(Path(path), RunFolder.read_config(path)), path, data, val, images)
     if metrics := RunFolder.read_metrics(path):
         Watchers.of_screen(quiet=is_secondary(), verbose=verbose).say(
             f"{os.fspath(path)} is finished. To use other settings, start a new run: headstart train"
@@ -182,6 +183,7 @@ def _run(
     stopped: Path | None = None,
     force: bool = False,
     network: nn.Module | None = None,
+    heading: str = "",
     verbose: bool,
 ) -> TrainResult:
     """The story of every run, with PyTorch or without: read it from top to bottom."""
@@ -189,13 +191,16 @@ def _run(
         watchers = Watchers.of_run(config.watch, watch, quiet=is_secondary(), verbose=verbose)
         cleanup.enter_context(watchers)
         stopwatch = Stopwatch()
-        # What can be wrong with the command is found before any photo is read.
-        if stopped is None and not is_secondary():
-            RunFolder.refuse(out, config.data)
-        floor = cleanup.enter_context(open_floor(config, watchers, stopwatch, network, stopped))
-        config, listing = floor.config, floor.listing
-        decisions = read_decisions(config.decisions)
-        run = floor.open_run(stopped, force=force)
+        # What can be wrong with the command is found before any photo is read, and said alone.
+        with watchers.held():
+            if heading:
+                watchers.say(heading)
+            if stopped is None and not is_secondary():
+                RunFolder.refuse(out, config.data)
+            floor = cleanup.enter_context(open_floor(config, watchers, stopwatch, network, stopped))
+            config, listing = floor.config, floor.listing
+            decisions = read_decisions(config.decisions)
+            run = floor.open_run(stopped, force=force)
         cleanup.enter_context(run.resume_explained())
 
         # One pass reads, hashes and checks the photos and runs the first phase's frozen part on them.
@@ -298,7 +303,7 @@ def _new_series(config: TrainConfig, out: str | os.PathLike[str] | None, inside:
         yield folder
     except BaseException:
         if not any((folder / inside).glob("*/config.toml")):
-            RunFolder.discard(folder, inside)
+            RunFolder.discard(folder, config, inside)
         raise
 
 
@@ -321,23 +326,25 @@ def _run_folds(
     config: TrainConfig, folder: Path, watch: Sequence[Watcher], *, force: bool = False, verbose: bool
 ) -> TrainResult:
     """Make those runs of the folds that are not finished, and resume the one that was stopped."""
-    say = Watchers.of_screen(verbose=verbose).say
-    return train_folds(config, folder, _train_once(watch, force, verbose), say)
+    return train_folds(config, folder, _train_once(watch, force, verbose))
 
 
 def _train_once(
     watch: Sequence[Watcher], force: bool, verbose: bool
-) -> Callable[[TrainConfig, Path], TrainResult]:
+) -> Callable[[TrainConfig, Path, str], TrainResult]:
     """Return what makes or resumes one run of a series."""
+    say = Watchers.of_screen(verbose=verbose).say
 
-    def train_once(settings: TrainConfig, path: Path) -> TrainResult:
+    def train_once(settings: TrainConfig, path: Path, heading: str) -> TrainResult:
+        if (path / "config.toml").is_file():
+            say(heading)
         if metrics := RunFolder.read_metrics(path):
             return TrainResult(path, metrics)
         if (path / "config.toml").is_file():
             val = settings.val_folder
             return resume(path, data=settings.data, val=val, force=force, watch=watch, verbose=verbose)
         shutil.rmtree(path, ignore_errors=True)  # it was stopped before its photos were read
-        return _run(settings, watch, out=path, verbose=verbose)
+        return _run(settings, watch, out=path, heading=heading, verbose=verbose)
 
     return train_once
 

@@ -35,7 +35,7 @@ from headstart.training.run.run_dir import RunDir
 from headstart.training.run.stopwatch import Stopwatch
 from headstart.training.setup import Setup, prepare
 from headstart.training.steps.batches import Batches
-from headstart.training.steps.device import anyone, create_accelerator, from_main, reproducible
+from headstart.training.steps.device import anyone, create_accelerator, from_main, gathered, reproducible
 from headstart.training.steps.epoch import evaluate, scores_of
 from headstart.training.steps.features import PhaseFeatures
 from headstart.training.steps.phase import ReadyPhase, make_ready
@@ -108,6 +108,7 @@ class UpperFloor:
         self._cleanup.callback(self._run.close)
         if stopped is not None:
             self._run.resume(stopped, setup.trained_names, force=force)
+            self._run.progress.take_totals(accelerator.process_index, accelerator.num_processes)
         return self._run
 
     def read_photos(self, advance: Callable[[int], object]) -> Iterator[CheckedPhoto]:
@@ -238,7 +239,7 @@ class UpperFloor:
             if phase.wise_ft and progress.epoch > 0 and not progress.is_over:
                 self._mix_weights(ready, interrupt)
         except Stopped:
-            run.checkpoint(ready.trainer.tensors())
+            self._save(ready)
             self._watchers.say("Saved.")
             raise
         except TrainingError:
@@ -283,13 +284,20 @@ class UpperFloor:
             self._check(interrupt)
             # A change of the passes' size decides later bits, so that resuming has to know it.
             has_shrunk = progress.note_micro_batches(ready.features.phase, ready.micro_batches())
-            if has_shrunk or run.is_checkpoint_due():
-                run.checkpoint(ready.trainer.tensors())
+            if anyone(has_shrunk or run.is_checkpoint_due(), self._accelerator):
+                self._save(ready)
             self._look_at_the_time()
             if progress.is_over:
                 break
         ready.trainer.verify()
         return totals
+
+    def _save(self, ready: ReadyPhase) -> None:
+        """Write a checkpoint of the phase; all processes call this after the same step."""
+        progress = self._run.progress
+        if progress.totals is not None:
+            progress.gathered = gathered(progress.totals.tolist(), self._accelerator)
+        self._run.checkpoint(ready.trainer.tensors())
 
     def _score_epoch(
         self, epoch: int, ready: ReadyPhase, interrupt: Interrupt, totals: Tensor, begun: float

@@ -42,6 +42,8 @@ class Progress:
         epoch: Number of finished epochs of that phase.
         batch: Number of finished batches of the current epoch.
         totals: (3,): sums over these batches, in this process, of losses, of the main score, and of photos.
+        gathered: The same of all processes in their order, since the last batch; None if they have not been
+            exchanged since.
         seconds: Seconds spent by earlier processes.
         history: One record per finished epoch, over all phases.
         best: The best weights so far.
@@ -60,6 +62,7 @@ class Progress:
     epoch: int = 0
     batch: int = 0
     totals: Tensor | None = None
+    gathered: list[list[float]] | None = None
     seconds: float = 0.0
     history: list[EpochRecord] = field(default_factory=list)
     best: Best | None = None
@@ -83,7 +86,16 @@ class Progress:
 
     def steps_done(self, batches: int, totals: Tensor) -> None:
         """Note how many batches of the epoch are done, and what they came to."""
-        self.batch, self.totals = batches, totals
+        self.batch, self.totals, self.gathered = batches, totals, None
+
+    def take_totals(self, process: int, num_processes: int) -> None:
+        """Take this process's part of the totals in a checkpoint; the sum is that of the checkpoint."""
+        found, self.gathered = self.gathered, None
+        if found is None:
+            return
+        if len(found) != num_processes:  # an older checkpoint, or one that an error has left
+            found = [torch.tensor(found).sum(0).tolist(), *[[0.0] * 3] * (num_processes - 1)]
+        self.totals = torch.tensor(found[process])
 
     def note_micro_batches(self, phase: PhaseConfig, sizes: Mapping[str, int]) -> bool:
         """Note how many photos a process takes in one pass, where memory has run out.
@@ -148,17 +160,17 @@ class Progress:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a checkpoint."""
-        totals = None if self.totals is None else self.totals.tolist()
-        return {**asdict(dataclasses.replace(self, totals=None)), "totals": totals, "seconds": self.elapsed()}
+        own = None if self.totals is None else [self.totals.tolist()]
+        state = asdict(dataclasses.replace(self, totals=None, gathered=self.gathered or own))
+        return {**state, "seconds": self.elapsed()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Progress:
-        """Create from the result of ``to_dict``."""
+        """Create from the result of ``to_dict``; ``take_totals`` completes it."""
         best, floor, scale = values["best"], values.get("floor"), values.get("scale")
         return cls(
             **{
                 **values,
-                "totals": values["totals"] and torch.tensor(values["totals"]),
                 "history": [EpochRecord(**row) for row in values["history"]],
                 "scale": scale and Scale(tuple(scale["mean"]), tuple(scale["std"])),
                 "near": None if (near := values.get("near")) is None else [(a, b) for a, b in near],

@@ -100,8 +100,6 @@ class RunDir(RunFolder):
         self.has_changed = self._refuse_differences(lines, force) or state.get("has_changed", False)
         torch.set_num_threads(state["threads"])  # other numbers of threads add in another order
         self.progress = Progress.from_dict(state["progress"])
-        if self.progress.totals is not None and not self._writes:
-            self.progress.totals = torch.zeros(3)  # they are what the main process has counted
         for phase in self.config.phases[: self.progress.phase + 1]:
             self.weights.remember(trained_names(phase))
         saved, own = below("network/", self._resumed), named_tensors(self._network)

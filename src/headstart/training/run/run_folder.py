@@ -23,6 +23,7 @@ from headstart.errors import FileWriteError, RunFolderError, shell_command
 from headstart.files import FilesToLookAt, delete, delete_parts, given_path, write_whole
 from headstart.products.product import PRODUCTS
 from headstart.records import Dataset
+from headstart.training.run.kept_decisions import decisions_of, delete_kept_decisions, keep_decisions
 from headstart.training.run.photos_csv import photo_differences, photos_csv, places_of
 from headstart.training.run.provenance import differences
 from headstart.training.watch.watcher import RunStart
@@ -36,7 +37,7 @@ FOLDS: Final = "folds"
 # What a run writes. A folder with any of them in it is not taken for a new run: they may be somebody's.
 FILES_OF_A_RUN: Final = (
     *("config.toml", "photos.csv", "quarantine.csv", "findings.csv", "history.csv", "curves.png"),
-    "metrics.json",
+    *("decisions.csv", "metrics.json"),
     *("model.safetensors", "model.onnx", "checkpoints", *PRODUCTS),
     *("trackers.json", "tensorboard", "wandb", STEPS, FOLDS),
 )
@@ -77,6 +78,7 @@ class RunFolder:
         self.has_changed = False
         self.config = config
         self._origin = origin
+        self._decisions = decisions_of(config) if writes else b""
         self._writes = writes
         self._is_new = True
         self._is_finished = False
@@ -153,7 +155,9 @@ class RunFolder:
                 path = next_free_folder(self.config.data) if out is None else Path(out)
                 self.refuse(path)
                 self.open(path)
-            if self._is_new or has_moved:  # so that the run can be resumed again
+            if self._is_new:
+                self.write_config(self.path, keep_decisions(self.path, self.config, self._decisions))
+            elif has_moved:  # so that the run can be resumed again
                 self.write_config(self.path, self.config)
             self.write_text(f"{self.checkpoints_folder.name}/{_ORIGIN}", json.dumps(self._origin))
             self._files.show("photos.csv", photos)
@@ -200,7 +204,7 @@ class RunFolder:
         cls.refuse(out, config.data)
         path = next_free_folder(config.data) if out is None else Path(out)
         (path / inside).mkdir(parents=True, exist_ok=True)
-        cls.write_config(path, config)
+        cls.write_config(path, keep_decisions(path, config, decisions_of(config)))
         return path
 
     @staticmethod
@@ -209,9 +213,10 @@ class RunFolder:
         write_whole(path / "config.toml", tomli_w.dumps(config.absolute().to_dict()))
 
     @staticmethod
-    def discard(path: Path, inside: str = STEPS) -> None:
+    def discard(path: Path, config: TrainConfig, inside: str = STEPS) -> None:
         """Delete what ``create`` has made and whatever is in its ``inside``; other files stay."""
         shutil.rmtree(path / inside, ignore_errors=True)
+        delete_kept_decisions(path, config)
         delete(path / "config.toml")
         with contextlib.suppress(OSError):  # somebody's files are in it
             path.rmdir()

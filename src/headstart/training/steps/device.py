@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, gather_object
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from headstart.config import TrainConfig
 from headstart.cores import num_cores
@@ -142,6 +144,18 @@ def create_accelerator(
         for state, values in zip(_ACCELERATE_STATES, kept, strict=True):
             state._shared_state.clear()  # in place: a caller's accelerators hold this very dict
             state._shared_state.update(values)
+
+
+def prepared(network: nn.Module, optimizer: Optimizer, accelerator: Accelerator) -> tuple[nn.Module, Any]:
+    """Let Accelerate connect a network and its optimizer with the other processes.
+
+    PyTorch warns that ``broadcast_buffers`` has a new name, which Accelerate does not pass on, and which also
+    means something else: it copies the buffers once, at this point.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        found: tuple[nn.Module, Any] = accelerator.prepare(network, optimizer)
+    return found
 
 
 def to_device(

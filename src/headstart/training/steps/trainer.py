@@ -19,7 +19,7 @@ from headstart.model.norms import has_statistics, taking_one_photo
 from headstart.training.steps.average import WeightAverage
 from headstart.training.steps.batches import Batch
 from headstart.training.steps.criterion import Criterion
-from headstart.training.steps.device import anyone, seed_generators, steps_between_checks
+from headstart.training.steps.device import anyone, prepared, seed_generators, steps_between_checks
 from headstart.training.steps.epoch import count, refuse_some_not_finite
 from headstart.training.steps.memory import MicroBatch, OutOfMemory
 from headstart.training.steps.mirror import Layout, mirror
@@ -86,7 +86,7 @@ class Trainer:
         self._unchecked: list[_Step] = []
         self.micro_batch = MicroBatch()
         self.failed_at: int | None = None
-        self.suffix, self._optimizer = accelerator.prepare(suffix, optimizer)
+        self.suffix, self._optimizer = prepared(suffix, optimizer, accelerator)
 
     def step(self, batches: Sequence[Batch], epoch: int, totals: Tensor) -> Batch:
         """Take one step of the optimiser.

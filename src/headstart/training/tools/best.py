@@ -30,8 +30,8 @@ _BACKBONES: Final = "backbones.csv"
 _LARGER: Final = 1.25  # factor on the sides of the input
 _MULTIPLE_PX: Final = 32  # sides of an input that is halved five times
 
-Train = Callable[[TrainConfig, Path], TrainResult]
-"""Makes a run with these settings in a folder, or resumes the one that is there."""
+Train = Callable[[TrainConfig, Path, str], TrainResult]
+"""Makes a run with these settings in a folder, or resumes the one that is there; says the text before."""
 Say = Callable[[str], object]
 
 
@@ -179,13 +179,12 @@ class _Work:
             reason = f"the time limit (max_minutes = {limit:g}) was reached"
             entry = {"name": step.name, "is_kept": False, "reason": reason}
         else:
-            self.say(f"{title}: {step.text}")
-            entry = self._tried(step, config)
+            entry = self._tried(step, config, f"{title}: {step.text}")
         self.series.steps.append(entry)
         self.save()
         self.say(f"{title}: {step_in_words(entry)}")
 
-    def _tried(self, step: Step, config: TrainConfig) -> dict[str, Any]:
+    def _tried(self, step: Step, config: TrainConfig, heading: str) -> dict[str, Any]:
         """Make the run of a step and compare it with the best one so far; return its entry."""
         place = f"{STEPS}/{len(self.series.steps) + 1}-{step.name}"
         entry: dict[str, Any] = {"name": step.name, "folder": place, "is_kept": False}
@@ -194,7 +193,7 @@ class _Work:
         try:
             settings = {**self.series.settings, **step.change(best)}
             begun = time.monotonic()
-            run = self.train(dataclasses.replace(config, **settings), self.folder / place)
+            run = self.train(dataclasses.replace(config, **settings), self.folder / place, heading)
         except (RunFolderError, FileWriteError, ExportError):  # which the user can do something about
             raise
         except HeadstartError as error:

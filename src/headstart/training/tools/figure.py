@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.environment import home, own_cache
+from headstart.environment import home, make_in_cache, own_cache
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,7 +60,7 @@ def _writable_cache() -> Path:
     folder = own_cache()
     if folder is not None:
         try:
-            (folder / "matplotlib").mkdir(parents=True, exist_ok=True)
+            make_in_cache(folder / "matplotlib")
             if os.access(folder / "matplotlib", os.W_OK):
                 return folder
         except OSError:  # a read-only home, for example

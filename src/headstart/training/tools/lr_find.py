@@ -22,6 +22,7 @@ from headstart.config import PhaseConfig, TrainConfig, TrainSettings
 from headstart.data.check import check_images
 from headstart.data.split import Splits, split_dataset
 from headstart.data.targets import Scale
+from headstart.environment import is_secondary
 from headstart.errors import ConfigError, FileWriteError, UsageError, did_you_mean
 from headstart.files import given_path
 from headstart.model.freeze import make_trainable, num_trainable
@@ -77,13 +78,13 @@ def lr_find(
     if path is not None:
         refuse_picture(path, Path(config.data), COMMAND)
     with ExitStack() as cleanup:
-        accelerator = cleanup.enter_context(
-            create_accelerator(config, Watchers.of_screen(verbose=verbose).say)
-        )
-        cleanup.enter_context(reproducible(config.seed, accelerator.device))
-        watchers = Watchers.of_screen(quiet=not accelerator.is_main_process, verbose=verbose)
-        setup = prepare(config, accelerator, watchers, Stopwatch())
-        found = _run(setup, _phases(setup, phase, watchers), accelerator, watchers)
+        watchers = Watchers.of_screen(quiet=is_secondary(), verbose=verbose)
+        with watchers.held():
+            accelerator = cleanup.enter_context(create_accelerator(config, watchers.say))
+            cleanup.enter_context(reproducible(config.seed, accelerator.device))
+            setup = prepare(config, accelerator, watchers, Stopwatch())
+            phases = _phases(setup, phase, watchers)
+        found = _run(setup, phases, accelerator, watchers)
         return _drawn(found, path, watchers) if accelerator.is_main_process else found
 
 

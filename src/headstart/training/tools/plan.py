@@ -94,10 +94,19 @@ def plan(
             f"The run is made by {counted(workers.num, 'process', 'processes')} of the Ray cluster "
             f"{workers.address!r}; the times above are those of one process on this machine."
         ]
-    config, probe = choose(config, Watchers.of_screen(quiet=is_secondary(), verbose=verbose).say)
-    if probe is not None:
-        return Plan("\n".join([*_of_probe(probe, out, verbose, task_is_given=task_is_given), *end]))
-    return Plan("\n".join([*_in_steps(config, out, verbose, task_is_given=task_is_given), *end]))
+    watchers = Watchers.of_screen(quiet=is_secondary(), verbose=verbose)
+    with ExitStack() as cleanup:
+        with watchers.held():
+            config, probe = choose(config, watchers.say)
+            if not is_secondary():
+                RunFolder.refuse(out, config.data)
+            opened = _prepared(config, watchers, cleanup) if probe is None else None
+        if probe is not None:
+            lines = list(_of_probe(probe, out, verbose, task_is_given=task_is_given))
+        else:
+            assert opened is not None
+            lines = _in_steps(*opened, watchers, out, task_is_given=task_is_given)
+    return Plan("\n".join([*lines, *end]))
 
 
 def _of_data(
@@ -115,7 +124,6 @@ def _of_probe(
     setup: ProbeSetup, out: str | os.PathLike[str] | None, verbose: bool, *, task_is_given: bool
 ) -> Iterator[str]:
     """Describe a run without steps."""
-    RunFolder.refuse(out, setup.config.data)
     config, listing, backbone, phase = setup.config, setup.listing, setup.backbone, setup.phase
     val_fraction = likely_val(config, is_solved=True)
     num_train, num_val, num_test = likely_counts(listing.candidates, val_fraction, config.test)
@@ -150,36 +158,41 @@ def _of_probe(
         yield line("", "already, and a few seconds for the head")
 
 
-def _in_steps(
-    config: TrainConfig, out: str | os.PathLike[str] | None, verbose: bool, *, task_is_given: bool
-) -> list[str]:
-    """Describe a run in steps: each of its phases is rehearsed."""
+def _prepared(config: TrainConfig, watchers: Watchers, cleanup: ExitStack) -> tuple[Setup, Accelerator]:
+    """Return what a run in steps begins with."""
     with requires_extra("train"):
         from headstart.training.setup import prepare
         from headstart.training.steps.device import create_accelerator, reproducible
-        from headstart.training.tools.rehearsal import rehearse
 
-    with ExitStack() as cleanup:
-        accelerator = cleanup.enter_context(
-            create_accelerator(config, Watchers.of_screen(verbose=verbose).say)
-        )
-        cleanup.enter_context(reproducible(config.seed, accelerator.device))
-        is_main = accelerator.is_main_process
-        watchers = Watchers.of_screen(quiet=not is_main, verbose=verbose)
-        if is_main:
-            RunFolder.refuse(out, config.data)
-        setup = prepare(config, accelerator, watchers, Stopwatch())
-        for text in flips_in_words(setup.listing.class_names, setup.config.phases):
-            watchers.say(text)
-        phases = []
-        for phase in setup.config.phases:
-            watchers.say(f"Timing phase {phase.name} on black photos")
-            phases.append(rehearse(setup, phase, accelerator))
-            accelerator.free_memory()
-        lines = [*_heading(setup, accelerator, out, task_is_given=task_is_given)]
+    accelerator = cleanup.enter_context(create_accelerator(config, watchers.say))
+    cleanup.enter_context(reproducible(config.seed, accelerator.device))
+    return prepare(config, accelerator, watchers, Stopwatch()), accelerator
+
+
+def _in_steps(
+    setup: Setup,
+    accelerator: Accelerator,
+    watchers: Watchers,
+    out: str | os.PathLike[str] | None,
+    *,
+    task_is_given: bool,
+) -> list[str]:
+    """Describe a run in steps: each of its phases is rehearsed."""
+    from headstart.training.tools.rehearsal import rehearse
+
+    for text in flips_in_words(setup.listing.class_names, setup.config.phases):
+        watchers.say(text)
+    phases = []
+    for phase in setup.config.phases:
+        watchers.say(f"Timing phase {phase.name} on black photos")
+        phases.append(rehearse(setup, phase, accelerator))
+        accelerator.free_memory()
+    if not accelerator.is_main_process:
+        return []
+    lines = [*_heading(setup, accelerator, out, task_is_given=task_is_given)]
     for number, phase_plan in enumerate(phases, 1):
         lines += ["", f"Phase {number} of {len(phases)}: {phase_plan.phase.name}", *phase_plan.lines()]
-    return [*lines, "", *_together(setup, phases)] if is_main else []
+    return [*lines, "", *_together(setup, phases)]
 
 
 def _of_head(blocks: Sequence[Block], *, is_asked: bool) -> str:

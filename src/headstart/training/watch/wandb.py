@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from headstart.environment import own_cache
+from headstart.environment import make_in_cache, own_cache
 from headstart.errors import UsageError
 from headstart.training.run.history import EpochRecord
 from headstart.training.watch.tracked import final_numbers, keep_id, kept_id, numbers_of, variables
@@ -83,4 +84,6 @@ class WandB(Watcher):
 def _folders(path: Path) -> dict[str, str]:
     """Return folders for W&B's logs and staged files, which would otherwise be in the user's home."""
     folder = (own_cache() or path.absolute()) / "wandb"
+    with contextlib.suppress(OSError):  # W&B reports it
+        make_in_cache(folder)
     return {"WANDB_CACHE_DIR": str(folder / "cache"), "WANDB_DATA_DIR": str(folder / "data")}

@@ -40,7 +40,8 @@ class Watchers:
             say: Shows a person a sentence.
             quiet: Tell none of them: for every process but the main one.
         """
-        self.say = say
+        self._show = say
+        self._held: list[str] | None = None
         self._quiet = quiet
         self._watchers: list[Watcher] = []
         self.add(*watchers)
@@ -96,6 +97,25 @@ class Watchers:
         has_failed = isinstance(error, Exception)  # also after run_finished, while metrics.json was written
         if (has_failed and self._has_begun) or (error is not None and self._is_running):
             self._tell("run_stopped", error)
+
+    def say(self, text: str) -> None:
+        """Show a person a sentence."""
+        if self._held is None:
+            self._show(text)
+        else:
+            self._held.append(text)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Show what the block says at its end, and nothing if it fails: then the error stands alone."""
+        self._held = []
+        try:
+            yield
+            said = self._held
+        finally:
+            self._held = None
+        for text in said:
+            self.say(text)
 
     @contextmanager
     def counting(self, description: str, total: int, headline: str = "") -> Iterator[Counter]:
