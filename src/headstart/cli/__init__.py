@@ -24,7 +24,7 @@ for _name, _command, _example in (
     ("demo", training.demo, ""),
     ("train", training.train, "photos --recipe probe --seed 1"),
     ("resume", training.resume, "runs/photos"),
-    ("lr-find", training.lr_find, "photos --out lr-find.png"),
+    ("lr-find", training.lr_find, "photos --size-px 96 --out lr-find.png"),
     ("predict", prediction.predict, "runs/photos new/ --top-k 3 --out answers.csv"),
     ("evaluate", prediction.evaluate, "runs/photos more-photos"),
     ("report", prediction.report, "runs/photos --out report.html"),

@@ -17,6 +17,7 @@ from typing import Any, Literal, cast
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from headstart import tasks
 from headstart.errors import UnknownBackboneError, did_you_mean
@@ -114,7 +115,7 @@ class Backbone:
         """
         if self.library == "torchvision":
             return int(_torchvision_weights(self.name)[self.tag].meta["num_params"])
-        with torch.device("meta"):  # shapes without numbers: quick, and no memory
+        with torch.device("meta"), _WithoutNumbers():  # shapes alone: quick, and no memory
             network = create_native(self)
         return sum(parameter.numel() for parameter in network.parameters())
 
@@ -122,6 +123,24 @@ class Backbone:
     def megabytes(self) -> float:
         """Size of the parameters as float32, in 10⁶ bytes."""
         return self.num_params * 4 / 1e6
+
+
+_FILLING = {
+    getattr(torch.Tensor, name) for name in ("normal_", "uniform_", "clamp_", "mul_", "add_", "erfinv_")
+}
+_FILLING |= {function for name, function in vars(nn.init).items() if name[0] != "_" and name[-1] == "_"}
+
+
+class _WithoutNumbers(TorchFunctionMode):
+    """Leaves out what fills tensors with random numbers, which is slow on the device meta, too."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _FILLING:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def resolve(name: str) -> Backbone:
