@@ -28,10 +28,10 @@ from headstart.cli.training import print_result
 from headstart.config import TrainConfig
 from headstart.config.checking import settings_of
 from headstart.errors import HeadstartError
-from headstart.files import try_lock
 from headstart.frozen import prefixes
 from headstart.frozen.cache import list_stores
 from headstart.inference import drawings as headstart_drawings
+from headstart.locks import try_lock
 from headstart.model.backbones import resolve
 from headstart.training.run.result import TrainResult
 

@@ -21,6 +21,7 @@ charts
 cores
 environment
 files
+locks
 package_files
 config
 cluster

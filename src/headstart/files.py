@@ -22,7 +22,6 @@ import re
 import reprlib
 import secrets
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,11 +29,8 @@ from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 
 from headstart.errors import ConfigError, FileWriteError, UsageError
 
-if sys.platform != "win32":
-    import fcntl
-
 if TYPE_CHECKING:
-    from _typeshed import FileDescriptorLike, ReadableBuffer
+    from _typeshed import ReadableBuffer
 
 Result = TypeVar("Result")
 
@@ -185,28 +181,6 @@ def retried(function: Callable[[], Result], patience: float = PATIENCE_SECONDS) 
                 raise
         time.sleep(pause)
         pause = min(2 * pause, 0.2)
-
-
-def try_lock(file: FileDescriptorLike, *, shared: bool = False) -> bool:
-    """Lock an open file against other processes until it is closed, without waiting.
-
-    Args:
-        file: Open for reading and writing.
-        shared: Whether other processes may hold shared locks at the same time.
-
-    Returns:
-        Whether the file is locked now. Also True if files cannot be locked: on Windows, where open files
-        cannot be deleted anyway, and on file systems without locks.
-    """
-    if sys.platform == "win32":
-        return True
-    try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 class FilesToLookAt:

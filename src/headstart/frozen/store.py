@@ -20,8 +20,9 @@ from typing import Any, Final
 import numpy as np
 
 from headstart.environment import make_in_cache
-from headstart.files import delete, try_lock
+from headstart.files import delete
 from headstart.frozen.row_store import About, StoreError, row_checksum
+from headstart.locks import try_lock
 
 _BURST_BYTES: Final = 8 * 2**20
 _BUSY_SECONDS: Final = 60.0

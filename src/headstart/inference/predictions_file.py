@@ -18,10 +18,11 @@ from typing import Any, BinaryIO, Final, TextIO, cast
 
 from headstart.columns import counted
 from headstart.errors import FileWriteError, UsageError
-from headstart.files import delete, retried, try_lock
+from headstart.files import delete, retried
 from headstart.images.address import read_address
 from headstart.images.photo import Photo
 from headstart.inference.runtime import map_in_order
+from headstart.locks import try_lock
 from headstart.tasks.prediction import Prediction, SimilarPhoto
 
 _STATE: Final = "headstart predictions"  # how the first line of a state begins
