@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import hashlib
+import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 from tests.commands import here
 
-from headstart.demo import make_demo_photos, run_demo
+from headstart.demo import make_demo_photos, pip_of_this_environment, run_demo
 from headstart.errors import RunFolderError
 
 
@@ -55,6 +57,23 @@ def test_photos_that_are_there_are_not_written_to(tmp_path: Path) -> None:
     assert code == 2
     assert "new already exists. Delete it, or name another folder: --out FOLDER" in err
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_the_command_that_adds_pytorch_is_one_for_this_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts = tmp_path / ".venv" / "bin"
+    scripts.mkdir(parents=True)
+    for name in ("pip", "python"):
+        (scripts / name).touch(0o755)
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(scripts))
+    monkeypatch.setattr(sys, "executable", str(scripts / "python"))
+    monkeypatch.setenv("PATH", str(scripts))
+    assert pip_of_this_environment() == "pip"
+    monkeypatch.setenv("PATH", str(tmp_path))  # it has not been activated
+    assert pip_of_this_environment() == f"{scripts / 'python'} -m pip"
+    monkeypatch.chdir(tmp_path)
+    assert pip_of_this_environment() == f"{Path('.venv', 'bin', 'python')} -m pip"
 
 
 @pytest.mark.slow

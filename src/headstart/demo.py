@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,7 +132,21 @@ def run_demo(out: Path | None = None) -> None:
         "\nThis was a probe: a new head on a frozen network. Fine-tuning also trains the network itself. It"
     )
     print("takes minutes instead of seconds and gained up to 5 points of accuracy on our data sets:")
-    print("pip install 'headstart[train]'")
+    print(f"{pip_of_this_environment()} install 'headstart[train]'")
+
+
+def pip_of_this_environment() -> str:
+    """Return the command that runs pip in Headstart's environment, which need not be activated.
+
+    There, pip takes the Headstart that is installed, from a clone too, and adds the packages of an extra.
+    """
+    pip = shutil.which("pip")
+    if pip is not None and Path(pip).parent == Path(sysconfig.get_path("scripts")):
+        return "pip"
+    python = Path(sys.executable)
+    if python.is_relative_to(Path.cwd()):
+        python = python.relative_to(Path.cwd())
+    return f"{shlex.quote(str(python))} -m pip"
 
 
 def _say(text: str) -> None:
