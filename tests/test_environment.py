@@ -157,6 +157,9 @@ def test_other_users_cannot_look_into_the_cache(
     modes = modes_below(tmp_path / "mine" / "cache")
     assert {"cache", "cache/features", "cache/photos"} < modes.keys()
     assert set(modes.values()) == {0o700}
+    files = [path for path in (tmp_path / "mine").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} >= {".sqlite", ""}
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
     assert (tmp_path / "mine").stat().st_mode & 0o777 == 0o775  # not the cache's
 
 

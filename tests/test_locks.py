@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -35,7 +36,7 @@ class Msvcrt:
 def windows(monkeypatch: pytest.MonkeyPatch) -> Msvcrt:
     msvcrt = Msvcrt()
     monkeypatch.setattr(locks, "sys", SimpleNamespace(platform="win32"))
-    monkeypatch.setattr(locks, "msvcrt", msvcrt, raising=False)
+    monkeypatch.setitem(sys.modules, "msvcrt", msvcrt)  # type: ignore[arg-type]
     return msvcrt
 
 

@@ -218,6 +218,11 @@ def make_in_cache(folder: Path) -> None:
         _close_to_others(cache)
 
 
+def mode_of_new_files(folder: Path) -> int:
+    """Return the permissions of new files: in a folder of this user alone, for this user alone as well."""
+    return 0o600 if stat.S_IMODE(folder.stat().st_mode) & 0o077 == 0 else 0o666
+
+
 def _close_to_others(folder: Path) -> None:
     """Take permissions from all but the owner of a folder, which is this user's and not a link."""
     with contextlib.suppress(OSError):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-if sys.platform == "win32":
-    import msvcrt
-else:
+if sys.platform != "win32":
     import fcntl
 
 if TYPE_CHECKING:
@@ -41,11 +40,12 @@ def try_lock(file: FileDescriptorLike, *, shared: bool = False) -> bool:
 
 
 def _try_lock_on_windows(file: FileDescriptorLike) -> bool:
+    msvcrt: Any = importlib.import_module("msvcrt")  # which only Windows has
     descriptor = file if isinstance(file, int) else file.fileno()
     position = os.lseek(descriptor, 0, os.SEEK_CUR)
     os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
     try:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
     except PermissionError:  # another process has locked it
         return False
     except OSError:

@@ -22,6 +22,17 @@ DEER_FOX = {
 }
 RANKS = "file,kingdom,class,order,family,genus,scientificName"
 
+AIRCRAFT = {
+    **photos(*(f"images/{number}.jpg" for number in (1, 2, 3, 4))),
+    "images_variant_train.txt": lines("1 707-320", "2 Boeing 717"),
+    "images_variant_val.txt": lines("3 707-320"),
+    "images_variant_trainval.txt": lines("1 707-320", "2 Boeing 717", "3 707-320"),
+    "images_variant_test.txt": lines("4 Boeing 717"),
+    "images_family_trainval.txt": lines("1 Boeing 707", "2 Boeing 717", "3 Boeing 707"),
+    "images_family_test.txt": lines("4 Boeing 717"),
+    "images_box.txt": lines(*(f"{number} 3 144 998 431" for number in (1, 2, 3, 4))),
+}
+
 
 def accepted(image: str, *options: str, answer: str = "accept") -> dict[str, object]:
     return {"image": image, "accept": options, "answer": answer, **PRODIGY}
@@ -151,6 +162,30 @@ UNDERSTOOD = {
         "train.txt",
         said=("the name of a photo and its class",),
     ),
+    "FGVC-Aircraft: lists beside a folder of photos": Export(
+        AIRCRAFT,
+        {
+            "images/1.jpg": ("707-320", "train"),
+            "images/2.jpg": ("Boeing 717", "train"),
+            "images/3.jpg": ("707-320", "val"),
+            "images/4.jpg": ("Boeing 717", "test"),
+        },
+        said=("--label-column family",),
+    ),
+    "FGVC-Aircraft: a higher level of classes, from the folder above": Export(
+        {
+            f"data/{name}": content
+            for name, content in AIRCRAFT.items()
+            if not name.endswith(("_train.txt", "_val.txt"))
+        },
+        {
+            "data/images/1.jpg": ("Boeing 707", "train"),
+            "data/images/2.jpg": ("Boeing 717", "train"),
+            "data/images/3.jpg": ("Boeing 707", "train"),
+            "data/images/4.jpg": ("Boeing 717", "test"),
+        },
+        options={"label_column": "family"},
+    ),
     "GBIF: a text file with tabs": Export(
         {
             **AB,
@@ -276,6 +311,12 @@ REFUSED = {
         "t.txt",
         ("neither a table", "Write a table"),
     ),
+    "FGVC-Aircraft: one of its lists": (
+        AIRCRAFT,
+        "images_variant_train.txt",
+        ("a part of FGVC-Aircraft", "headstart train"),
+    ),
+    "FGVC-Aircraft: its photos": (AIRCRAFT, "images", ("a part of FGVC-Aircraft", "headstart train")),
     "a list beside the photos": (
         {**photos("data/a.jpg", "data/b.jpg"), "train.txt": lines("data/a.jpg 0", "data/b.jpg 1")},
         "",

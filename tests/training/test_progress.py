@@ -87,6 +87,7 @@ def test_it_survives_being_written() -> None:
         start="best-0001.safetensors",
     )
     again = Progress.from_dict(json.loads(json.dumps(progress.to_dict())))
+    again.take_totals(0, 1)
     assert again.totals is not None
     assert progress.totals is not None
     assert torch.equal(again.totals, progress.totals)
@@ -96,6 +97,8 @@ def test_it_survives_being_written() -> None:
         again.take_totals(num_processes - 1, num_processes)
         assert again.totals is not None
         assert again.totals.tolist() == found
+    between_epochs = dataclasses.replace(progress, totals=None, gathered=[[1.0, 2.0, 3.0]])
+    assert between_epochs.to_dict()["gathered"] is None
     assert again.seconds == pytest.approx(4.0, abs=0.5)
     nothing = {"totals": None, "seconds": 0.0}
     assert dataclasses.replace(again, **nothing) == dataclasses.replace(progress, **nothing)

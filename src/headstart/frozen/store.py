@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from headstart.environment import make_in_cache
+from headstart.environment import make_in_cache, mode_of_new_files
 from headstart.files import delete
 from headstart.frozen.row_store import About, StoreError, row_checksum
 from headstart.locks import try_lock
@@ -113,6 +113,9 @@ class FeatureStore:
                     time.sleep(0.05)
 
     def _connect(self) -> None:
+        if not self.path.exists():  # SQLite's files beside it get the same permissions
+            mode = mode_of_new_files(self.path.parent)
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, mode))
         self._db = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, check_same_thread=False)
         self._db.execute("PRAGMA page_size = 65536")
         mode = self._db.execute("PRAGMA journal_mode = TRUNCATE").fetchone()[0]
@@ -287,7 +290,8 @@ class _Hold:
         self._descriptor = -1
         for _ in range(100):
             try:
-                self._descriptor = os.open(_lock_path(path), os.O_RDWR | os.O_CREAT, 0o666)
+                mode = mode_of_new_files(path.parent)
+                self._descriptor = os.open(_lock_path(path), os.O_RDWR | os.O_CREAT, mode)
                 is_held = try_lock(self._descriptor, shared=True)
                 if is_held and os.path.samestat(os.fstat(self._descriptor), _lock_path(path).stat()):
                     return

@@ -11,13 +11,14 @@ import time
 from pathlib import Path
 from typing import Final
 
-from headstart.environment import make_in_cache, own_cache
+from headstart.environment import make_in_cache, mode_of_new_files, own_cache
 from headstart.files import delete, disk_budget
 
 BUDGET_BYTES: Final = 20 * 10**9
 """Limit of all stored photos together; a tenth of the free disk space is another limit."""
 
 _DIGEST_BYTES: Final = 32
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _SPARE: Final = 0.05  # of the limit is freed at once, so that not every photo has to look for space
 
 
@@ -85,7 +86,8 @@ class RemoteStore:
         part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
         try:
             make_in_cache(path.parent)
-            part.write_bytes(hashlib.sha256(content).digest() + content)  # the digest makes a sync needless
+            with open(os.open(part, _NEW_FILE, mode_of_new_files(part.parent)), "wb") as file:
+                file.write(hashlib.sha256(content).digest() + content)  # the digest makes a sync needless
             part.replace(path)
         except OSError:  # a full or read-only disk
             delete(part)

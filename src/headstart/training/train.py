@@ -132,7 +132,8 @@ def resume(
             f"watch names {', '.join(names)}, but a resumed run has the trackers that it began with. "
             f"Leave them out, or add them to watch in {Path(path) / 'config.toml'}."
         )
-    config = moved(with_kept_decisions(Path(path), RunFolder.read_config(path)), path, data, val, images)
+    config = RunFolder.read_config(path)
+    config = moved(with_kept_decisions(Path(path), config), path, data, val, images)
     if metrics := RunFolder.read_metrics(path):
         Watchers.of_screen(quiet=is_secondary(), verbose=verbose).say(
             f"{os.fspath(path)} is finished. To use other settings, start a new run: headstart train"

@@ -2,8 +2,8 @@
 
 A folder of class folders (``folder.py``), on disk, in tar files or remote (``trees.py``); a table
 (``table.py``), tables in the folders of their photos (``folder_tables.py``), samples in tar files
-(``shards.py``), names of files (``file_names.py``), Pascal VOC (``voc.py``), COCO (``coco.py``), YOLO
-(``yolo.py``): all are converted to the same ``Listing``.
+(``shards.py``), names of files (``file_names.py``), FGVC-Aircraft (``fgvc_aircraft.py``), Pascal VOC
+(``voc.py``), COCO (``coco.py``), YOLO (``yolo.py``): all are converted to the same ``Listing``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from headstart import tasks
 from headstart.columns import counted
 from headstart.data.decisions import apply_decisions, read_decisions
 from headstart.data.sources.coco import find_coco, is_coco, read_coco
+from headstart.data.sources.fgvc_aircraft import advice_on_aircraft, find_aircraft, read_aircraft
 from headstart.data.sources.file_names import read_file_names
 from headstart.data.sources.folder import read_folder
 from headstart.data.sources.folder_tables import (
@@ -201,6 +202,8 @@ def _labels(path: str, options: Options, split: str | None = None) -> Labels | N
     if Path(path).is_dir():
         return _labels_of_folder(path, options, split)
     suffix = Path(path).suffix.lower()
+    if advice := advice_on_aircraft(path):
+        raise DataError(advice)
     if suffix in (*TABLE_SUFFIXES, LIST_SUFFIX) or (suffix == ".json" and not is_coco(path)):
         return read_table(path, options, split)
     if suffix == ".json":
@@ -250,6 +253,8 @@ def _labels_of_shards(path: str, shards: list[Shard], options: Options, split: s
 
 def _labels_of_folder(path: str, options: Options, split: str | None) -> Labels | None:
     """Recognise the format of a folder by its content and, if that is ambiguous, by the task."""
+    if aircraft := find_aircraft(path):
+        return read_aircraft(aircraft, options, split)
     coco, tables, yolo = find_coco(path), find_folder_tables(path), find_yolo(path)
     if not (coco or tables or yolo or has_xml(path)):
         return None
@@ -312,7 +317,7 @@ def _class_folders(data: str, val: str | None, options: Options) -> Listing:
             data, val, for_training=options.for_training, classes_on_top=options.wants.has_class
         )
     except DataError as error:
-        if named := named_form(data):
+        if named := named_form(data) or advice_on_aircraft(data):
             raise DataError(named) from error
         if advice := advice_on_folder(data):
             raise DataError(f"{error}\n{advice}") from error

@@ -160,17 +160,20 @@ class Progress:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a checkpoint."""
-        own = None if self.totals is None else [self.totals.tolist()]
-        state = asdict(dataclasses.replace(self, totals=None, gathered=self.gathered or own))
+        gathered = None if self.totals is None else self.gathered or [self.totals.tolist()]
+        state = asdict(dataclasses.replace(self, totals=None, gathered=gathered))
         return {**state, "seconds": self.elapsed()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Progress:
         """Create from the result of ``to_dict``; ``take_totals`` completes it."""
         best, floor, scale = values["best"], values.get("floor"), values.get("scale")
+        own = values["totals"]  # in an older checkpoint, those of the main process
         return cls(
             **{
                 **values,
+                "totals": None,
+                "gathered": values.get("gathered") or (own and [own]),
                 "history": [EpochRecord(**row) for row in values["history"]],
                 "scale": scale and Scale(tuple(scale["mean"]), tuple(scale["std"])),
                 "near": None if (near := values.get("near")) is None else [(a, b) for a, b in near],
