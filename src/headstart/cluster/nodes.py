@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from headstart.errors import ImageError, UsageError
-from headstart.images.photo import Photo
 
 
 def work_in(folder: str) -> None:
@@ -41,11 +40,12 @@ def refuse_unlike(theirs: Mapping[str, str], own: Mapping[str, str]) -> None:
         )
 
 
-def refuse_unshared(photo: Photo, node: str, error: str) -> None:
+def refuse_unshared(photo: str, read: Callable[[], object], node: str, error: str) -> None:
     """Refuse that a photo counts as unreadable because a node of the cluster does not have it.
 
     Args:
-        photo: A photo whose bytes a node could not read.
+        photo: Name of a photo whose bytes a node could not read.
+        read: Reads its bytes in this process.
         node: Name of the node.
         error: Why it could not.
 
@@ -53,10 +53,10 @@ def refuse_unshared(photo: Photo, node: str, error: str) -> None:
         UsageError: This process can read the photo.
     """
     try:
-        photo.content()
+        read()
     except ImageError:
         return
     raise UsageError(
-        f"The node {node!r} of the cluster cannot read {photo.key}: {error}. This machine can. "
+        f"The node {node!r} of the cluster cannot read {photo}: {error}. This machine can. "
         f"Photos must be on storage that all nodes share, under the same path."
     )

@@ -256,7 +256,8 @@ class Activations:
             for sentence in found.said:
                 self._say(sentence)
             if found.node and isinstance(found.row, ImageError):
-                refuse_unshared(found.item.photo, found.node, found.row.reason)
+                photo = found.item.photo
+                refuse_unshared(photo.key, photo.content, found.node, found.row.reason)
             if found.facts is not None and self._photos is not None:
                 self._photos.put(found.facts)
             yield found.item, found.row

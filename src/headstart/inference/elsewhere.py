@@ -85,7 +85,7 @@ def predict_on_cluster(
     for prediction, sha256, node in cluster.map(Predicting(predict, workers), noted()):
         photo = asked.popleft()
         if node:
-            refuse_unshared(photo, node, str(prediction.error))
+            refuse_unshared(photo.key, photo.content, node, str(prediction.error))
         if isinstance(photo.read, Reading):
             photo.read.sha256 = sha256
         yield prediction
