@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -16,7 +17,7 @@ from PIL import Image
 from tests.cluster.nodes import Nodes
 
 import headstart as hs
-from headstart.cluster.connection import connected
+from headstart.cluster.connection import connected, lost_head
 from headstart.cluster.rates import rates
 from headstart.errors import ConfigError, UsageError
 
@@ -225,6 +226,17 @@ def test_a_pass_says_that_it_waits(ray_nodes: Nodes, monkeypatch: pytest.MonkeyP
     assert list(RayCluster(ray_nodes.address, said.append).map(work, range(999))) == list(range(999))
     assert len(said) == 1
     assert "Of its 4 cores" in said[0]
+    monkeypatch.setattr("headstart.cluster.passes.lost_head", lambda: "10.0.0.1:6379")
+    assert list(RayCluster(ray_nodes.address, said.append).map(work, range(9))) == list(range(9))
+    assert "The head of the Ray cluster at 10.0.0.1:6379 does not answer" in said[1]
+
+
+def test_a_head_is_lost_if_nothing_listens_there(ray_nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    assert lost_head() is None
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="127.0.0.1:1"))
+    assert lost_head() == "127.0.0.1:1"
 
 
 @pytest.mark.parametrize(("address", "reason"), [("127.0.0.1:1", "refused"), (" ", "is empty")])

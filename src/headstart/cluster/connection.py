@@ -159,6 +159,21 @@ def _silent_standard_error() -> Iterator[None]:
         os.close(nowhere)
 
 
+def lost_head() -> str | None:
+    """Return the address of the head of the cluster if nothing listens there any more, else None.
+
+    Whatever else is asked of Ray waits for the head, and Ray ends the process after a minute without it.
+    """
+    import ray
+
+    address = str(ray.get_runtime_context().gcs_address)
+    try:
+        _knock(address)
+    except OSError:
+        return address
+    return None
+
+
 def _passed_on() -> dict[str, Any]:
     return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
 

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
-from headstart.cluster.connection import MOST_TRIES, TOKENS, connected
+from headstart.cluster.connection import MOST_TRIES, TOKENS, connected, lost_head
 from headstart.cluster.nodes import work_in
 from headstart.errors import ConfigError, HeadstartError, UsageError
 
@@ -25,6 +25,10 @@ Result = TypeVar("Result")
 _BLOCK_PHOTOS: Final = 64  # of one task: about a second
 _TASKS_PER_CORE: Final = 4  # that are given to Ray ahead of the oldest result that is awaited
 _PATIENCE_SECONDS: Final = 20.0  # without a result, before the user reads why
+_LOST_HEAD: Final = (
+    "The head of the Ray cluster at {} does not answer any more. Unless it comes back within a minute, Ray "
+    "ends this process; then start the cluster and the command again."
+)
 TASK_CORES: Final = 1
 
 
@@ -96,14 +100,20 @@ def _mapped(
     def oldest() -> list[Result]:
         nonlocal has_waited
         first, result = waiting.popleft()
-        if not has_waited and not ray.wait([result], timeout=_PATIENCE_SECONDS)[0]:
+        while not ray.wait([result], timeout=_PATIENCE_SECONDS)[0]:
+            if address := lost_head():
+                say(_LOST_HEAD.format(address))
+                break
+            if not has_waited:
+                say(_why_it_waits())
             has_waited = True
-            say(_why_it_waits())
         return _result(first, result)
 
     try:
         for number, block in enumerate(_blocks(items)):
             waiting.append((number * _BLOCK_PHOTOS, task.remote(given, pickle.dumps(block))))
+            if address := lost_head():
+                say(_LOST_HEAD.format(address))
             if len(waiting) > _TASKS_PER_CORE * _num_cores():
                 yield from oldest()
         while waiting:
