@@ -50,7 +50,7 @@ _PASSED_ON: Final = (
 )
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # an iterator may be deleted, and so ended, while another one begins
 _blocks = 0
 """How many blocks use a connection that the first of them has opened."""
 
@@ -165,7 +165,10 @@ def lost_head() -> str | None:
     Whatever else is asked of Ray waits for the head, and Ray ends the process after a minute without it.
     """
     import ray
+    import ray.util.client
 
+    if ray.util.client.ray.is_connected():  # by ray://, from where the head itself need not be reachable
+        return None
     address = str(ray.get_runtime_context().gcs_address)
     try:
         _knock(address)

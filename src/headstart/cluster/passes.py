@@ -99,7 +99,7 @@ def _mapped(
 
     def oldest() -> list[Result]:
         nonlocal has_waited
-        first, result = waiting.popleft()
+        first, result = waiting[0]  # which is cancelled if it is not waited for to its end
         while not ray.wait([result], timeout=_PATIENCE_SECONDS)[0]:
             if address := lost_head():
                 say(_LOST_HEAD.format(address))
@@ -107,7 +107,9 @@ def _mapped(
             if not has_waited:
                 say(_why_it_waits())
             has_waited = True
-        return _result(first, result)
+        found = _result(first, result)
+        waiting.popleft()
+        return found
 
     try:
         for number, block in enumerate(_blocks(items)):
