@@ -50,3 +50,19 @@ command.main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, "headstart: interrupted\n")
+
+
+def test_a_signal_while_ray_waits_is_an_interruption() -> None:
+    code = """
+import os, signal, sys
+import headstart.__main__ as command
+def run():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except SystemExit:
+        sys.exit(1)  # as ray.get does
+command._run = run
+command.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "headstart: interrupted\n")

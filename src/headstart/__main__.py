@@ -55,6 +55,8 @@ def main() -> None:
         sys.stdout.flush()
     except SystemExit as stop:  # by a signal; or by typer, when standard output is a pipe that nobody reads
         code = stop.code if isinstance(stop.code, int) else 1
+        if _stopped_by:  # Ray makes a 1 of the code if it waits while the signal comes
+            code = 128 + _stopped_by
         if code in _STOPPED:
             _tell(_STOPPED[code])
     except HeadstartError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import pickle
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,7 +30,7 @@ def map_here(cluster: RayCluster, work: Any, items: Iterable[Any]) -> Iterator[A
     name = f"work {next(NUMBERS)}"
     given: Any = SimpleNamespace(hex=lambda: name, value=pickle.dumps(work))
     for block in _blocks(items):
-        found = pickle.loads(_in_process([given], pickle.dumps(block)))
+        found = pickle.loads(_in_process([given, str(Path.cwd())], pickle.dumps(block)))
         if isinstance(found, Exception):
             raise found
         yield from found
@@ -83,6 +83,39 @@ def test_predictions_of_a_node_with_other_libraries_are_refused() -> None:
     asked = Predicting(predictor.predict, None, {**_this_machine(), "runtime": "onnxruntime 1.2.3"})
     with pytest.raises(UsageError, match=r"runtime 'onnxruntime .*' instead of 'onnxruntime 1.2.3'"):
         asked.open(1)
+
+
+def _without(lost: str) -> Any:
+    """Return a function that maps like ``map_here``, in a process that does not find one of the files."""
+
+    def map_without(cluster: RayCluster, work: Any, items: Iterable[Any]) -> Iterator[Any]:
+        with pytest.MonkeyPatch.context() as patch:
+            real = Path.stat
+            patch.setattr(Path, "stat", lambda self: real(self / "nowhere" if self.name == lost else self))
+            found = list(map_here(cluster, work, items))
+        yield from found
+
+    return map_without
+
+
+@pytest.mark.parametrize("asked", ["features", "predictions"])
+def test_a_photo_that_only_a_node_cannot_find_is_not_taken_for_unreadable(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    monkeypatch.setattr(RayCluster, "map", _without("3.png"))
+    predictor = Predictor.from_bytes(seal_onnx(colours_model(), INFO))
+    calls: dict[str, Callable[[], Any]] = {
+        "features": lambda: hs.features(photos, ray="here", features="live", **SETTINGS),
+        "predictions": lambda: predictor.predict(photos, ray="here"),
+    }
+    with pytest.raises(UsageError, match=r"The node .* cannot read .*3.png: .* This machine can"):
+        calls[asked]()
+
+
+def test_a_photo_that_no_machine_finds_is_unreadable(photos: Path, tmp_path: Path) -> None:
+    predictor = Predictor.from_bytes(seal_onnx(colours_model(), INFO))
+    named = [photos / "a" / "0.png", tmp_path / "gone.png"]
+    assert repr(predictor.predict(named, ray="here")) == repr(predictor.predict(named))
 
 
 def test_findings_do_not_depend_on_where_photos_are_read(photos: Path, tmp_path: Path) -> None:

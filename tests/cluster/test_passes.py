@@ -8,7 +8,8 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from PIL import Image
 from tests.cluster.nodes import Nodes
 
 import headstart as hs
+from headstart.cluster.connection import connected, lost_head
 from headstart.cluster.rates import rates
 from headstart.errors import ConfigError, UsageError
 
@@ -174,6 +176,67 @@ def test_a_command_starts_a_cluster_on_this_machine_and_says_no_more_than_withou
         said.append([line for line in done.stderr.splitlines() if "images/s" not in line])
     assert (tmp_path / "there.npz").read_bytes() == (tmp_path / "here.npz").read_bytes()
     assert said[0] == said[1]
+
+
+def test_iterators_and_threads_share_one_connection(
+    ray_nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a program that is not connected itself: in this one, the fixture has done it."""
+    from headstart.cluster import connection
+    from headstart.cluster.passes import RayCluster
+
+    ray_nodes.have(1, 1, 2)
+    monkeypatch.setattr(connection, "_blocks", 0)
+    ended: list[str] = []
+    connections: list[str] = []
+    monkeypatch.setattr("ray.is_initialized", lambda: len(connections) > len(ended))
+    monkeypatch.setattr(connection, "_connect", lambda address, _: connections.append(address))
+    monkeypatch.setattr("ray.shutdown", lambda: ended.append("ended"))
+    cluster, work = RayCluster(ray_nodes.address), _Same()
+    one, other = (iter(cluster.map(cast(Any, work), range(600))) for _ in range(2))
+    assert [next(one), next(other)] == [0, 0]
+    assert list(one) == list(range(1, 600))
+    assert not ended
+    other.close()  # type: ignore[attr-defined]
+    assert (connections, ended) == ([ray_nodes.address], ["ended"])
+
+
+def test_relative_paths_mean_the_same_on_the_nodes(
+    photos: Path, expected: hs.Features, ray_nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray_nodes.have(1, 1, 2)
+    monkeypatch.chdir(photos.parent)
+    found = hs.features(photos.name, ray=ray_nodes.address, features="live", **SETTINGS)
+    assert found["vector"].tobytes() == expected["vector"].tobytes()
+
+
+def test_one_cluster_has_several_addresses(ray_nodes: Nodes) -> None:
+    port = ray_nodes.address.rpartition(":")[2]
+    with connected(f"127.0.0.1:{port}"), connected(f"localhost:{port}"):
+        pass
+
+
+def test_a_pass_says_that_it_waits(ray_nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    from headstart.cluster.passes import RayCluster
+
+    ray_nodes.have(1, 1, 2)
+    monkeypatch.setattr("headstart.cluster.passes._PATIENCE_SECONDS", 0.0)
+    said: list[str] = []
+    work: Any = _Same()
+    assert list(RayCluster(ray_nodes.address, said.append).map(work, range(999))) == list(range(999))
+    assert len(said) == 1
+    assert "Of its 4 cores" in said[0]
+    monkeypatch.setattr("headstart.cluster.passes.lost_head", lambda: "10.0.0.1:6379")
+    assert list(RayCluster(ray_nodes.address, said.append).map(work, range(9))) == list(range(9))
+    assert "The head of the Ray cluster at 10.0.0.1:6379 does not answer" in said[1]
+
+
+def test_a_head_is_lost_if_nothing_listens_there(ray_nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    assert lost_head() is None
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="127.0.0.1:1"))
+    assert lost_head() == "127.0.0.1:1"
 
 
 @pytest.mark.parametrize(("address", "reason"), [("127.0.0.1:1", "refused"), (" ", "is empty")])

@@ -6,6 +6,7 @@ import os
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -222,7 +223,7 @@ def test_a_shard_of_other_features_is_refused_at_once(
     other.close()
     (foreign,) = (folder.parent / "others").iterdir()
     foreign.rename(folder / foreign.name)
-    monkeypatch.delattr("headstart.frozen.shards.time")  # it is not tried again after a pause
+    monkeypatch.setattr("headstart.frozen.shards._FIRST_PAUSE_SECONDS", None)  # it is not tried again
     store = opened()
     assert "contains other features" in said[0]
     assert_holds(store, range(40))
@@ -237,6 +238,43 @@ def test_what_is_still_being_written_is_not_read(
     store = opened()
     assert sum(key(number) in store for number in range(40)) == 20
     assert not said
+
+
+def test_what_a_killed_writer_has_left_is_deleted_after_a_day(
+    shared: tuple[Path, Callable[..., SharedStore], list[str]],
+) -> None:
+    folder, opened, said = shared
+    whole = set(folder.iterdir())
+    now = time.time()
+    for name, age in (("new", 3600), ("old", 25 * 3600)):
+        part = folder / f"{name}.parquet{PART}"
+        part.write_bytes(b"PAR1")
+        os.utime(part, (now - age, now - age))
+    for path in whole:
+        os.utime(path, (now - 1e6, now - 1e6))
+    assert_holds(opened(), range(40))
+    assert set(folder.iterdir()) - whole == {folder / f"new.parquet{PART}"}
+    assert whole < set(folder.iterdir())
+    assert not said
+
+
+def test_storage_that_fails_for_long_is_reported_once_while_it_is_tried_again(
+    shared: tuple[Path, Callable[..., SharedStore], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.frozen.shards._FIRST_PAUSE_SECONDS", 0)
+    folder, opened, said = shared
+    system, root = fsspec.core.url_to_fs(str(folder.parent))
+    monkeypatch.setattr(fsspec.core, "url_to_fs", lambda _: (_Unreliable(system, 3), root))
+    opened()
+    assert not said
+    monkeypatch.setattr("headstart.frozen.shards._SILENT_SECONDS", -1)
+    assert_holds(opened(), range(40))
+    (sentence,) = said
+    assert "does not answer as it should" in sentence
+    assert sentence.endswith("503 Slow Down")
+    monkeypatch.setattr("headstart.frozen.shards._LONGEST_SECONDS", -1)
+    with pytest.raises(StoreError, match="503 Slow Down"):
+        opened()
 
 
 def test_a_process_that_is_killed_leaves_what_it_has_flushed(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -23,12 +24,19 @@ _HOST_PORT: Final = r"([\w.-]+):(\d+)"
 MOST_TRIES: Final = 5
 """How often a task is begun whose process is lost each time."""
 
+TOKENS: Final = (
+    "If the cluster requires Ray's token, set the environment variable RAY_AUTH_MODE=token; if it does not, "
+    "RAY_AUTH_MODE=disabled."
+)
+"""What helps if processes of a cluster do not answer each other."""
+
 # Before Ray is imported.
 _SETTINGS: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",  # it would report its use to a server
     "RAY_task_oom_retries": str(MOST_TRIES - 1),  # of tasks that exceed the memory; by default without end
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it shows each line twice
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nothing uses it, and it prints an error of Ray's
     # With logging of its own, Ray Train shows tracebacks of what Headstart reports in a sentence.
     "RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0",
     "RAY_TRAIN_ENABLE_WORKER_STRUCTURED_LOGGING": "0",
@@ -42,9 +50,17 @@ _PASSED_ON: Final = (
 )
 
 
+_lock = threading.RLock()  # an iterator may be deleted, and so ended, while another one begins
+_blocks = 0
+"""How many blocks use a connection that the first of them has opened."""
+
+
 @contextmanager
 def connected(address: str, num_workers: int = 0) -> Iterator[None]:
     """Connect to Ray inside the block. A program that is already connected keeps its connection.
+
+    Blocks that overlap, such as those of two iterators or of two threads, share one connection. It ends with
+    the last of them.
 
     Args:
         address: ``"local"`` to start a cluster on this machine, which ends with the block; or the address of
@@ -56,31 +72,47 @@ def connected(address: str, num_workers: int = 0) -> Iterator[None]:
         MissingPackageError: Ray is not installed.
         ConfigError: There is no cluster at the address, or the program is connected to another one.
     """
+    global _blocks
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     if not num_workers:
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it warns of what it repairs itself
     with requires_extra("ray", "The option --ray"):
         import ray
-    if ray.is_initialized():
-        own = ray.get_runtime_context().gcs_address
-        if re.fullmatch(_HOST_PORT, address) and address != own:
-            raise ConfigError(
-                f"ray is {address!r}, but this program is connected to the cluster at {own}. Name that one, "
-                f"or call ray.shutdown() first."
-            )
+    with _lock:
+        if is_new := not ray.is_initialized():
+            _connect(address, num_workers)
+            _blocks = 0  # a program that has called ray.shutdown() itself has ended ours, too
+        else:
+            _refuse_another(address)
+        is_ours = is_new or _blocks > 0
+        _blocks += is_ours
+    try:
         yield
-        return
+    finally:
+        with _lock:
+            _blocks -= is_ours
+            if is_ours and not _blocks:
+                ray.shutdown()
+
+
+def _connect(address: str, num_workers: int) -> None:
+    import ray
+
     quiet = {
         "log_to_driver": num_workers > 0,
         "logging_level": logging.ERROR,
         "logging_config": ray.LoggingConfig(log_level="CRITICAL"),
     }
+    # Otherwise Ray reports lost processes and nodes on standard output, among the predictions of a command.
+    ray._private.worker._worker_logs_enabled = num_workers > 0
+    advice = ""
     try:
         if address == LOCAL:
             options: dict[str, Any] = {"num_cpus": max(num_cores(), num_workers), "include_dashboard": False}
         else:
             _knock(address)
+            advice = f" {TOKENS}"  # because something listens there
             options = {"runtime_env": {"env_vars": _passed_on()}}
         with _silent_standard_error():
             ray.init(address, **options, **quiet)
@@ -88,12 +120,28 @@ def connected(address: str, num_workers: int = 0) -> Iterator[None]:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise ConfigError(
             f"ray is {address!r}, but no cluster can be used there: {reason}. Name the address of a running "
-            f"cluster, such as 10.0.0.1:6379, or local."
+            f"cluster, such as 10.0.0.1:6379, or local.{advice}"
         ) from error
+
+
+def _refuse_another(address: str) -> None:
+    """Raise ``ConfigError`` if this process is connected to another cluster than that at HOST:PORT."""
+    import ray
+
+    own = str(ray.get_runtime_context().gcs_address)
+    if not (asked := re.fullmatch(_HOST_PORT, address)) or address == own:
+        return
+    own_host, _, own_port = own.rpartition(":")
     try:
-        yield
-    finally:
-        ray.shutdown()
+        host = socket.gethostbyname(asked[1])
+    except OSError:
+        host = asked[1]
+    is_here = host.startswith("127.") and own_host == ray.util.get_node_ip_address()
+    if asked[2] != own_port or not (host == own_host or is_here):
+        raise ConfigError(
+            f"ray is {address!r}, but this program is connected to the cluster at {own}. Name that one, or "
+            f"disconnect first: call ray.shutdown(), or close the iterator that uses it."
+        )
 
 
 @contextmanager
@@ -109,6 +157,24 @@ def _silent_standard_error() -> Iterator[None]:
         os.dup2(own, 2)
         os.close(own)
         os.close(nowhere)
+
+
+def lost_head() -> str | None:
+    """Return the address of the head of the cluster if nothing listens there any more, else None.
+
+    Whatever else is asked of Ray waits for the head, and Ray ends the process after a minute without it.
+    """
+    import ray
+    import ray.util.client
+
+    if ray.util.client.ray.is_connected():  # by ray://, from where the head itself need not be reachable
+        return None
+    address = str(ray.get_runtime_context().gcs_address)
+    try:
+        _knock(address)
+    except OSError:
+        return address
+    return None
 
 
 def _passed_on() -> dict[str, Any]:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 
-from headstart.errors import UsageError
+from headstart.errors import ImageError, UsageError
+
+
+def work_in(folder: str) -> None:
+    """Let relative paths mean the same in a process of a cluster as in the process that asks.
+
+    Args:
+        folder: Working folder of the process that asks. A node that does not have it stays where it is; then
+            it cannot read the photos either, which is reported.
+    """
+    with suppress(OSError):
+        os.chdir(folder)
 
 
 def refuse_unlike(theirs: Mapping[str, str], own: Mapping[str, str]) -> None:
@@ -25,3 +38,25 @@ def refuse_unlike(theirs: Mapping[str, str], own: Mapping[str, str]) -> None:
             f"A node of the cluster has {', '.join(others)}: its results could differ in their last bits. "
             "Use nodes with the same processor and the same packages as the machine that starts the command."
         )
+
+
+def refuse_unshared(photo: str, read: Callable[[], object], node: str, error: str) -> None:
+    """Refuse that a photo counts as unreadable because a node of the cluster does not have it.
+
+    Args:
+        photo: Name of a photo whose bytes a node could not read.
+        read: Reads its bytes in this process.
+        node: Name of the node.
+        error: Why it could not.
+
+    Raises:
+        UsageError: This process can read the photo.
+    """
+    try:
+        read()
+    except ImageError:
+        return
+    raise UsageError(
+        f"The node {node!r} of the cluster cannot read {photo}: {error}. This machine can. "
+        f"Photos must be on storage that all nodes share, under the same path."
+    )

@@ -7,13 +7,16 @@ order of the photos, so the caller sees no difference.
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
-from headstart.cluster.connection import MOST_TRIES, connected
+from headstart.cluster.connection import MOST_TRIES, TOKENS, connected, lost_head
+from headstart.cluster.nodes import work_in
 from headstart.errors import ConfigError, HeadstartError, UsageError
 
 Item = TypeVar("Item")
@@ -21,6 +24,11 @@ Result = TypeVar("Result")
 
 _BLOCK_PHOTOS: Final = 64  # of one task: about a second
 _TASKS_PER_CORE: Final = 4  # that are given to Ray ahead of the oldest result that is awaited
+_PATIENCE_SECONDS: Final = 20.0  # without a result, before the user reads why
+_LOST_HEAD: Final = (
+    "The head of the Ray cluster at {} does not answer any more. Unless it comes back within a minute, Ray "
+    "ends this process; then start the cluster and the command again."
+)
 TASK_CORES: Final = 1
 
 
@@ -51,14 +59,16 @@ class RayCluster:
 
     Args:
         address: As for ``connected``.
+        say: Called with a sentence for the user if a pass has to wait; by default it is a Python warning.
     """
 
     address: str
+    say: Callable[[str], object] = warnings.warn
 
     @classmethod
-    def of(cls, address: str | None) -> RayCluster | None:
+    def of(cls, address: str | None, say: Callable[[str], object]) -> RayCluster | None:
         """Return the cluster at an address; None without an address."""
-        return None if address is None else cls(address)
+        return None if address is None else cls(address, say)
 
     def map(self, work: Work[Item, Result], items: Iterable[Item]) -> Iterator[Result]:
         """Map items in processes of the cluster, one per core, and yield the results in the items' order.
@@ -73,26 +83,56 @@ class RayCluster:
             HeadstartError: As ``work`` in a process of the cluster.
         """
         with connected(self.address):
-            yield from _mapped(work, items)
+            yield from _mapped(work, items, self.say)
 
 
-def _mapped(work: Work[Item, Result], items: Iterable[Item]) -> Iterator[Result]:
+def _mapped(
+    work: Work[Item, Result], items: Iterable[Item], say: Callable[[str], object]
+) -> Iterator[Result]:
     import ray
 
     # A process fetches what stands in a list when it needs it: once, and not with each block.
-    given = [ray.put(pickle.dumps(work))]
+    given = [ray.put(pickle.dumps(work)), str(Path.cwd())]
     task = ray.remote(num_cpus=TASK_CORES, max_retries=MOST_TRIES - 1)(_in_process)
     waiting: deque[tuple[int, Any]] = deque()
+    has_waited = False
+
+    def oldest() -> list[Result]:
+        nonlocal has_waited
+        first, result = waiting[0]  # which is cancelled if it is not waited for to its end
+        while not ray.wait([result], timeout=_PATIENCE_SECONDS)[0]:
+            if address := lost_head():
+                say(_LOST_HEAD.format(address))
+                break
+            if not has_waited:
+                say(_why_it_waits())
+            has_waited = True
+        found = _result(first, result)
+        waiting.popleft()
+        return found
+
     try:
         for number, block in enumerate(_blocks(items)):
             waiting.append((number * _BLOCK_PHOTOS, task.remote(given, pickle.dumps(block))))
+            if address := lost_head():
+                say(_LOST_HEAD.format(address))
             if len(waiting) > _TASKS_PER_CORE * _num_cores():
-                yield from _result(*waiting.popleft())
+                yield from oldest()
         while waiting:
-            yield from _result(*waiting.popleft())
+            yield from oldest()
     finally:
         for _, each in waiting:
             ray.cancel(each)
+
+
+def _why_it_waits() -> str:
+    import ray
+
+    there, free = (int(each().get("CPU", 0)) for each in (ray.cluster_resources, ray.available_resources))
+    return (
+        f"The Ray cluster has computed nothing for {_PATIENCE_SECONDS:.0f} seconds. Of its {there:,} cores, "
+        f"{free:,} are free; other programs may use the others, and ray status shows it. The pass waits."
+    )
 
 
 def _num_cores() -> int:
@@ -113,14 +153,18 @@ def _result(first: int, task: Any) -> list[Any]:
 
     try:
         found = pickle.loads(ray.get(task))
-    except ray.exceptions.RayTaskError as error:
-        raise cannot_compute(error) from error
-    except ray.exceptions.RayError as error:  # its process was lost, each time
+    except (
+        ray.exceptions.WorkerCrashedError,
+        ray.exceptions.NodeDiedError,
+        ray.exceptions.OutOfMemoryError,
+    ) as error:  # each time
         raise UsageError(
             f"The Ray cluster cannot compute the pass: {MOST_TRIES} processes, one after the other, were "
             f"lost with the same photos, from number {first + 1:,} on. Either the memory of the nodes does "
             f"not suffice, or a photo crashes a library."
         ) from error
+    except ray.exceptions.RayError as error:
+        raise cannot_compute(error) from error
     if isinstance(found, HeadstartError):
         raise found
     assert isinstance(found, list)
@@ -135,15 +179,16 @@ def _in_process(given: list[Any], block: bytes) -> bytes:
     """Map a block in a process of the cluster, and return the results or the error, pickled.
 
     Args:
-        given: Ray's reference of the pickled work.
+        given: Ray's reference of the pickled work; the working folder of the process that asks.
         block: Items, pickled.
     """
     import ray
 
-    (work,) = given
+    work, folder = given
     try:
         if work.hex() not in _opened:
             _opened.clear()
+            work_in(folder)
             _opened[work.hex()] = pickle.loads(ray.get(work)).open(TASK_CORES)
         return pickle.dumps(_opened[work.hex()](pickle.loads(block)))
     except HeadstartError as error:  # Ray would raise another type
@@ -152,11 +197,19 @@ def _in_process(given: list[Any], block: bytes) -> bytes:
 
 def cannot_compute(error: Exception) -> UsageError:
     """Return the error for what Ray has raised."""
-    reason = str(error).strip().splitlines()[-1].rstrip(".")
-    return UsageError(
-        f"The Ray cluster cannot compute the pass: {reason}. All nodes need the same version of Headstart "
-        f"and of its packages; ray status shows their resources."
-    )
+    import ray
+
+    cause = getattr(error, "cause", None) or error
+    if isinstance(cause, ray.exceptions.RayError) and cause is not error:  # the nodes do not reach each other
+        reason = f"{type(cause).__name__}: {str(cause).strip().partition('. ')[0]}"
+        advice = f"Its nodes and this machine must reach each other. {TOKENS}"
+    else:
+        reason = str(error).strip().splitlines()[-1]
+        advice = (
+            "All nodes need the same version of Headstart and of its packages; ray status shows their "
+            "resources."
+        )
+    return UsageError(f"The Ray cluster cannot compute the pass: {reason.rstrip('.')}. {advice}")
 
 
 def _blocks(items: Iterable[Item]) -> Iterator[list[Item]]:

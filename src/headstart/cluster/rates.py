@@ -6,8 +6,10 @@ import pickle
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from headstart.cluster.nodes import work_in
 from headstart.cluster.passes import TASK_CORES, Work, cannot_compute
 from headstart.errors import HeadstartError
 
@@ -44,7 +46,7 @@ def rates(work: Work[Any, Any], items: Sequence[Any]) -> list[Rate]:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     task = ray.remote(num_cpus=TASK_CORES, max_retries=0)(_seconds)
-    given = ray.put(pickle.dumps((work, list(items))))
+    given = ray.put(pickle.dumps((work, list(items), str(Path.cwd()))))
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= TASK_CORES]
     calls = {}
     for node in nodes:
@@ -70,7 +72,8 @@ def rates(work: Work[Any, Any], items: Sequence[Any]) -> list[Rate]:
 
 def _seconds(given: bytes) -> float | HeadstartError:
     """Return the time for the second half of items, on one core of a node."""
-    work, items = pickle.loads(given)
+    work, items, folder = pickle.loads(given)
+    work_in(folder)
     half = len(items) // 2
     try:
         mapped = work.open(TASK_CORES)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TypeVar
 
+from headstart.cluster.nodes import work_in
 from headstart.cores import num_cores
 
 Result = TypeVar("Result")
@@ -27,7 +29,7 @@ def in_tasks(calls: Sequence[Callable[[], Result]]) -> Iterator[tuple[int, Resul
 
     cores = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
     task = ray.remote(num_cpus=max(1, min(num_cores(), int(max(cores)))), max_calls=1, max_retries=0)(_called)
-    numbers = {task.remote(call): number for number, call in enumerate(calls)}
+    numbers = {task.remote(call, str(Path.cwd())): number for number, call in enumerate(calls)}
     waiting = list(numbers)
     while waiting:
         (ended,), waiting = ray.wait(waiting)
@@ -40,5 +42,6 @@ def in_tasks(calls: Sequence[Callable[[], Result]]) -> Iterator[tuple[int, Resul
         yield numbers[ended], result
 
 
-def _called(call: Callable[[], Result]) -> Result:
+def _called(call: Callable[[], Result], folder: str) -> Result:
+    work_in(folder)
     return call()

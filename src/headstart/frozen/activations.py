@@ -8,6 +8,7 @@ check.
 from __future__ import annotations
 
 import hashlib
+import platform
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from headstart.cluster.nodes import refuse_unshared
 from headstart.cluster.passes import RayCluster
 from headstart.data.check import CHECK_REDUCE_TO_PX, CheckedPhoto, not_finite_error
 from headstart.errors import DataError, ImageError, UsageError
@@ -253,6 +255,9 @@ class Activations:
         for found in cluster.map(self.work(), items):
             for sentence in found.said:
                 self._say(sentence)
+            if found.node and isinstance(found.row, ImageError):
+                photo = found.item.photo
+                refuse_unshared(photo.key, photo.content, found.node, found.row.reason)
             if found.facts is not None and self._photos is not None:
                 self._photos.put(found.facts)
             yield found.item, found.row
@@ -285,7 +290,7 @@ class Activations:
                 if found is None:  # damaged since it was found
                     found = self._compute_again(item)
             facts = self._photos.take(item.sha256) if isinstance(self._photos, FactsRead) else None
-            yield Found(item, found, facts)
+            yield Found(item, found, facts, node="" if item.sha256 else platform.node())
 
     def _compute_again(self, item: Item) -> np.ndarray:
         self._say(_DAMAGED_ROW.format(item.photo.key))

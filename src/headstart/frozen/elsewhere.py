@@ -51,12 +51,14 @@ class Found:
         row: Its row and the second one, an error, or None if no row is wanted.
         facts: Facts about the photo; None if they are stored, or not wanted.
         said: Sentences for the user.
+        node: Name of the machine, if it could not read the photo's bytes.
     """
 
     item: Item
     row: Any
     facts: PhotoFacts | None
     said: tuple[str, ...] = ()
+    node: str = ""
 
 
 @dataclass(frozen=True)

@@ -212,7 +212,7 @@ def _activations_of(
         keep=keep,
         memory_bytes=0,
         workers=config.workers,
-        cluster=RayCluster.of(config.ray),
+        cluster=RayCluster.of(config.ray, say),
         say=say,
         room=Room(say, is_limited=config.features != "store", shared=config.store),
     )

@@ -11,7 +11,9 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
@@ -20,12 +22,15 @@ SUFFIX: Final = ".parquet"
 PART: Final = ".part"
 """Suffix of a shard that is still being written; nobody reads it."""
 
+_ABANDONED: Final = timedelta(days=1)
 _VERSION: Final = 1
 _ENTRY: Final = b"headstart"
 _COLUMNS: Final = ["key", "checksum", "value"]
 _GROUP_BYTES: Final = 2**20  # that are read at once for one row
 _TRIES: Final = 5
 _FIRST_PAUSE_SECONDS: Final = 0.25
+_SILENT_SECONDS: Final = 5.0  # of tries that fail, before the user reads why it takes longer
+_LONGEST_SECONDS: Final = 60.0  # after which nothing is tried again
 Answer = TypeVar("Answer")
 
 
@@ -138,9 +143,22 @@ class Shard:
 
 
 def write_shard(
-    system: Any, folder: str, form: Form, shape: Sequence[int], rows: Sequence[RowOfShard]
+    system: Any,
+    folder: str,
+    form: Form,
+    shape: Sequence[int],
+    rows: Sequence[RowOfShard],
+    tell: Callable[[Exception], object] = lambda _: None,
 ) -> str:
     """Write a shard under another name, move it to its final name, and return its path.
+
+    Args:
+        system: File system of fsspec.
+        folder: Folder in it.
+        form: What all shards of the store have in common.
+        shape: Shape of each row.
+        rows: At least one.
+        tell: As for ``retried``.
 
     Raises:
         OSError: It cannot be written.
@@ -168,29 +186,52 @@ def write_shard(
         system.pipe_file(path + PART, content.getvalue())
         system.mv(path + PART, path)
 
-    retried(write)
+    retried(write, tell)
     return path
 
 
-def retried(work: Callable[[], Answer]) -> Answer:
+def retried(work: Callable[[], Answer], tell: Callable[[Exception], object] = lambda _: None) -> Answer:
     """Call a function that uses storage; if it fails, call it again after growing pauses.
+
+    Args:
+        work: What is called.
+        tell: Called with the last error before it is tried again, if that has taken long already: the library
+            of a protocol tries several times itself.
 
     Raises:
         OSError: The last try failed, too.
     """
-    for number in range(_TRIES):
+    begun = time.monotonic()
+    for number in range(1, _TRIES + 1):
         try:
             return work()
         except (FileNotFoundError, ForeignShardError):
             raise
-        except ShardError:  # read once more, because a server may have cut the body
-            if number == _TRIES - 1:
-                raise
-        except Exception as error:  # each protocol has exceptions of its own
-            if number == _TRIES - 1:
+        except Exception as error:  # each protocol has exceptions of its own; a server may have cut a body
+            seconds = time.monotonic() - begun
+            if number == _TRIES or seconds > _LONGEST_SECONDS:
+                if isinstance(error, ShardError):
+                    raise
                 raise OSError(f"{type(error).__name__}: {error}") from error
-        time.sleep(_FIRST_PAUSE_SECONDS * 2**number)
+            if seconds > _SILENT_SECONDS:
+                tell(error)
+        time.sleep(_FIRST_PAUSE_SECONDS * 2 ** (number - 1))
     raise AssertionError("the last try returns or raises")
+
+
+def delete_parts(system: Any, paths: Sequence[str]) -> None:
+    """Delete shards whose writer was killed: those that have been written in part for more than a day.
+
+    Args:
+        system: File system of fsspec.
+        paths: Everything in the folder of a store.
+    """
+    for path in paths:
+        if path.endswith(SUFFIX + PART):
+            with suppress(Exception):  # it does not matter if one stays; each protocol has its exceptions
+                written = system.modified(path)
+                if datetime.now(written.tzinfo or UTC) - written > _ABANDONED:
+                    system.rm_file(path)
 
 
 def _file(stream: Any, metadata: Any = None) -> Any:

@@ -18,7 +18,16 @@ import numpy as np
 
 from headstart.errors import MissingPackageError, requires_extra
 from headstart.frozen.row_store import About, StoreError, row_checksum
-from headstart.frozen.shards import SUFFIX, Form, RowOfShard, Shard, ShardError, retried, write_shard
+from headstart.frozen.shards import (
+    SUFFIX,
+    Form,
+    RowOfShard,
+    Shard,
+    ShardError,
+    delete_parts,
+    retried,
+    write_shard,
+)
 from headstart.messages import without_password, without_secrets
 
 _BURST_BYTES: Final = 32 * 2**20
@@ -63,6 +72,7 @@ class SharedStore:
         """
         self.num_damaged = 0
         self._say = say
+        self._is_slow = False  # once the user has been told
         self._form = Form(json.dumps(about.to_dict(), sort_keys=True), np.dtype(dtype).name)
         self._dtype = dtype
         self._burst_bytes = burst_bytes
@@ -142,7 +152,9 @@ class SharedStore:
             self._burst, self._num_bytes = {}, 0
             if not rows:
                 return
-            path = self._asked(lambda: write_shard(self._system, self._folder, self._form, self._shape, rows))
+            path = self._asked(
+                lambda: write_shard(self._system, self._folder, self._form, self._shape, rows, self._tell)
+            )
             for number, shard in self._add([path]).items():
                 self._unsorted[number] = shard
                 self._recent.update({row.key: (number, place) for place, row in enumerate(rows)})
@@ -161,9 +173,10 @@ class SharedStore:
     def _listed(self) -> list[str]:
         self._system.invalidate_cache()
         try:  # not `find`, which passes over folders that may not be read
-            found: list[str] = retried(lambda: self._system.ls(self._folder, detail=False))
+            found: list[str] = retried(lambda: self._system.ls(self._folder, detail=False), self._tell)
         except FileNotFoundError:  # nothing has been stored yet
             return []
+        delete_parts(self._system, found)
         return sorted(path for path in found if path.endswith(SUFFIX))
 
     def _add(self, paths: list[str]) -> dict[int, Shard]:
@@ -181,7 +194,9 @@ class SharedStore:
     def _opened(self, path: str) -> Shard | ShardError | None:
         try:
             shard: Shard = self._asked(
-                lambda: retried(lambda: Shard(self._system, path, self._form)), ShardError, FileNotFoundError
+                lambda: retried(lambda: Shard(self._system, path, self._form), self._tell),
+                ShardError,
+                FileNotFoundError,
             )
             return shard
         except ShardError as error:
@@ -214,7 +229,9 @@ class SharedStore:
         if (rows := self._groups.get((number, group))) is None:
             try:
                 rows = self._asked(
-                    lambda: retried(lambda: shard.read_group(group)), ShardError, FileNotFoundError
+                    lambda: retried(lambda: shard.read_group(group), self._tell),
+                    ShardError,
+                    FileNotFoundError,
                 )
             except (ShardError, FileNotFoundError) as error:
                 self._refused.add(number)
@@ -231,6 +248,15 @@ class SharedStore:
         self._say(
             f"The file {path} of the feature store is not used: {reason}. Its features are computed again."
         )
+
+    def _tell(self, error: Exception) -> None:
+        """Report that the storage fails and is tried again, once."""
+        if not self._is_slow:
+            self._is_slow = True
+            self._say(
+                f"The feature store {self._shown} does not answer as it should, and is tried again: "
+                f"{without_secrets(str(error))}"
+            )
 
     def _forget(self) -> None:
         for each in (self._shards, self._refused, self._recent, self._unsorted, self._groups):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import platform
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import onnxruntime
 
-from headstart.cluster.nodes import refuse_unlike
+from headstart.cluster.nodes import refuse_unlike, refuse_unshared
 from headstart.cluster.passes import RayCluster
 from headstart.images.given import PhotoLike
 from headstart.images.listed import all_photos
@@ -27,13 +28,16 @@ def _this_machine() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Predicting:
-    """What a process of the cluster does, see ``passes.Work``: gives predictions, and SHA-256 if wanted."""
+    """What a process of the cluster does, see ``passes.Work``.
+
+    It gives predictions, the SHA-256 if wanted, and the name of the machine if it could not read the bytes.
+    """
 
     predict: Predict
     workers: int | None
     asked_by: Mapping[str, str] = field(default_factory=_this_machine)
 
-    def open(self, num_cores: int) -> Callable[[list[Photo]], list[tuple[Prediction, str]]]:
+    def open(self, num_cores: int) -> Callable[[list[Photo]], list[tuple[Prediction, str, str]]]:
         """Return the function that predicts.
 
         Raises:
@@ -42,9 +46,13 @@ class Predicting:
         refuse_unlike(self.asked_by, _this_machine())
         workers = num_cores + 1 if self.workers is None else self.workers
 
-        def predict(photos: list[Photo]) -> list[tuple[Prediction, str]]:
+        def predict(photos: list[Photo]) -> list[tuple[Prediction, str, str]]:
             return [
-                (prediction, photo.read.sha256 if isinstance(photo.read, Reading) else "")
+                (
+                    prediction,
+                    photo.read.sha256 if isinstance(photo.read, Reading) else "",
+                    "" if prediction.error is None or photo.sha256() else platform.node(),
+                )
                 for photo, prediction in zip(photos, self.predict(photos, workers=workers), strict=True)
             ]
 
@@ -74,8 +82,10 @@ def predict_on_cluster(
             asked.append(photo)
             yield photo
 
-    for prediction, sha256 in cluster.map(Predicting(predict, workers), noted()):
+    for prediction, sha256, node in cluster.map(Predicting(predict, workers), noted()):
         photo = asked.popleft()
+        if node:
+            refuse_unshared(photo.key, photo.content, node, str(prediction.error))
         if isinstance(photo.read, Reading):
             photo.read.sha256 = sha256
         yield prediction

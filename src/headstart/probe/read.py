@@ -47,7 +47,7 @@ def open_for_photos(
         keep=keep,
         workers=config.workers,
         room=room,
-        cluster=RayCluster.of(config.ray),
+        cluster=RayCluster.of(config.ray, say),
     )
     try:
         yield opened

@@ -96,7 +96,7 @@ def open_features(setup: ProbeSetup, watchers: Watchers) -> ProbeFeatures:
         watchers.say(f"Features are not stored: {why}")
     room = Room(watchers.say, is_limited=config.features != "store", shared=config.store)
     options: dict[str, Any] = {"say": watchers.say, "keep": keep, "workers": config.workers, "room": room}
-    options["cluster"] = RayCluster.of(config.ray)
+    options["cluster"] = RayCluster.of(config.ray, watchers.say)
     # The pooled outputs of all stages are computed on the way and kept, too.
     reads_stages = len(setup.blocks) > 1
     plain = open_backbone_features(backbone, pooled=keep or reads_stages, **options)
