@@ -21,7 +21,7 @@ from tests.docs.exceptions import NOT_RUN, NotRun
 from tests.docs.markdown import Block, Page
 from tests.docs.session import Session
 from tests.docs.shown import matches, tidy, updated
-from tests.docs.start import SHOW_THE_CACHE
+from tests.docs.start import DEPEND_ON_THE_CACHE
 
 
 class PageError(Exception):
@@ -77,7 +77,7 @@ def run_page(page: Page, *, update: bool = False, isolated: bool = False, start:
         page: The page.
         update: Write the real output into the page instead of comparing.
         isolated: No other page can use the same ports.
-        start: A folder of ``make_start``; None, and pages that list their cache, compute everything anew.
+        start: A folder of ``make_start``; it is not used for pages that depend on the cache.
 
     Raises:
         PageError: With file, line, block and its output.
@@ -88,7 +88,7 @@ def run_page(page: Page, *, update: bool = False, isolated: bool = False, start:
             stack.enter_context(FileLock(Path(tempfile.gettempdir()) / "headstart-docs-ports.lock"))
         makes_photos = any("headstart demo --photos" in block.code for block in page.blocks)
         home = Path(temporary) / "home"
-        start = None if page.name in SHOW_THE_CACHE else start
+        start = None if page.name in DEPEND_ON_THE_CACHE else start
         session = stack.enter_context(Session(home, photos=not makes_photos, start=start))
         replaced: list[tuple[int, int, list[str]]] = []  # line of the first, number of lines, new lines
         for block in page.blocks:

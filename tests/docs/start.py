@@ -1,6 +1,6 @@
 """What pages start with, made once for all of them: photos, and what the default backbone computes for them.
 
-A page prints the same lines with and without it, apart from progress: computed rows are the same bits.
+Apart from progress, a page prints the same lines without it: stored rows are the same bits as computed ones.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from pathlib import Path
 from filelock import FileLock
 
 _WHOLE = "whole"
-SHOW_THE_CACHE = ("docs/explanation/stages-and-store.md",)  # so it has to be their own
+# Their output depends on what the cache contains: they list it, or compute no rows of their own.
+DEPEND_ON_THE_CACHE = ("docs/explanation/stages-and-store.md", "docs/tutorials/own-network.md")
 
 
 def make_start(folder: Path) -> Path:
