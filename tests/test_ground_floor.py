@@ -399,7 +399,7 @@ def test_what_needs_pytorch_says_so_and_how_to_get_it(
 
 @pytest.mark.parametrize(
     ("weights", "code", "told"),
-    [("classes", 0, "This is a plan:"), ("nowhere.pth", 1, "There is no file 'nowhere.pth'")],
+    [("classes", 0, "This is a plan:"), ("nowhere.pth", 2, "There is no file 'nowhere.pth'")],
 )
 def test_weights_may_be_those_of_a_run(runs: Path, weights: str, code: int, told: str) -> None:
     words = ("train", "photos", "--weights", weights, "--size-px", "64", "--dry-run")

@@ -238,11 +238,11 @@ def test_what_cannot_be_written_takes_up_no_room(monkeypatch: pytest.MonkeyPatch
     used = store._num_bytes
     assert used == sum(size for _, _, size in remote_store.stored_photos()) > 0
 
-    def full(self: Path, content: bytes) -> int:
+    def full(self: Path, target: Path) -> Path:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
+        patch.setattr(Path, "replace", full)
         store.put("https://h.example/1.jpg", CONTENT)
     assert store._num_bytes == used
     [(_, path, _)] = remote_store.stored_photos()

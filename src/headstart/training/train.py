@@ -299,6 +299,7 @@ def _begin_folds(
 @contextmanager
 def _new_series(config: TrainConfig, out: str | os.PathLike[str] | None, inside: str) -> Iterator[Path]:
     """Create the folder of a series of runs, which is left only if the first run has begun."""
+    read_decisions(config.decisions)  # what is wrong with them is said before there is a folder
     folder = RunFolder.create(out, config, inside)
     try:
         yield folder
