@@ -22,6 +22,7 @@ from threading import Thread
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from headstart.images.decode import decode
@@ -44,19 +45,19 @@ def chromium() -> str:
 def onnxruntime_web(folder: Path) -> Path:
     """Install onnxruntime-web into a folder, unless it is there, and return its files.
 
-    npm compares what it downloads with the hashes in ``package-lock.json``.
+    npm compares what it downloads with the hashes in ``package-lock.json``. Several processes may do this at
+    the same time: one installs, the others wait.
     """
     lock = (WEB / "package-lock.json").read_bytes()
     dist = folder / "node_modules" / "onnxruntime-web" / "dist"
-    if (
-        not dist.is_dir()
-        or not (folder / "installed").is_file()
-        or (folder / "installed").read_bytes() != lock
-    ):
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(WEB / name, folder / name)
-        subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder, check=True)
-        (folder / "installed").write_bytes(lock)
+    installed = folder / "installed"
+    with FileLock(folder / "lock"):
+        if not dist.is_dir() or not installed.is_file() or installed.read_bytes() != lock:
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(WEB / name, folder / name)
+            command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+            subprocess.run(command, cwd=folder, check=True)
+            installed.write_bytes(lock)
     return dist
 
 
