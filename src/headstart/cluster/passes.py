@@ -73,8 +73,8 @@ class RayCluster:
     def map(self, work: Work[Item, Result], items: Iterable[Item]) -> Iterator[Result]:
         """Map items in processes of the cluster, one per core, and yield the results in the items' order.
 
-        Items are read a few blocks ahead of their results. Work that is under way ends when the iterator is
-        closed.
+        Items are read a few blocks ahead of their results. If the iterator is closed early, work that is
+        under way ends with the connection; in a program with a connection of its own it is finished first.
 
         Raises:
             MissingPackageError: Ray is not installed.
@@ -94,12 +94,13 @@ def _mapped(
     # A process fetches what stands in a list when it needs it: once, and not with each block.
     given = [ray.put(pickle.dumps(work)), str(Path.cwd())]
     task = ray.remote(num_cpus=TASK_CORES, max_retries=MOST_TRIES - 1)(_in_process)
+    # Tasks are never cancelled: Ray 2.60 ends this process if one ends while it is being cancelled.
     waiting: deque[tuple[int, Any]] = deque()
     has_waited = False
 
     def oldest() -> list[Result]:
         nonlocal has_waited
-        first, result = waiting[0]  # which is cancelled if it is not waited for to its end
+        first, result = waiting.popleft()
         while not ray.wait([result], timeout=_PATIENCE_SECONDS)[0]:
             if address := lost_head():
                 say(_LOST_HEAD.format(address))
@@ -107,22 +108,16 @@ def _mapped(
             if not has_waited:
                 say(_why_it_waits())
             has_waited = True
-        found = _result(first, result)
-        waiting.popleft()
-        return found
+        return _result(first, result)
 
-    try:
-        for number, block in enumerate(_blocks(items)):
-            waiting.append((number * _BLOCK_PHOTOS, task.remote(given, pickle.dumps(block))))
-            if address := lost_head():
-                say(_LOST_HEAD.format(address))
-            if len(waiting) > _TASKS_PER_CORE * _num_cores():
-                yield from oldest()
-        while waiting:
+    for number, block in enumerate(_blocks(items)):
+        waiting.append((number * _BLOCK_PHOTOS, task.remote(given, pickle.dumps(block))))
+        if address := lost_head():
+            say(_LOST_HEAD.format(address))
+        if len(waiting) > _TASKS_PER_CORE * _num_cores():
             yield from oldest()
-    finally:
-        for _, each in waiting:
-            ray.cancel(each)
+    while waiting:
+        yield from oldest()
 
 
 def _why_it_waits() -> str:
