@@ -164,20 +164,36 @@ def test_other_users_cannot_look_into_the_cache(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the user's folders are private on Windows")
+def test_users_who_share_a_cache_can_use_what_is_made_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "team"
+    cache.mkdir()
+    cache.chmod(0o775)
+    monkeypatch.setenv("HEADSTART_CACHE", str(cache))
+    umask = os.umask(0o002)
+    try:
+        environment.make_in_cache(cache / "features")
+    finally:
+        os.umask(umask)
+    assert modes_below(cache) == {"team": 0o775, "team/features": 0o775}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the user's folders are private on Windows")
 def test_a_cache_that_was_open_to_others_is_closed_unless_the_user_has_named_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usual, named = tmp_path / "headstart", tmp_path / "named"
     for cache in (usual, named):
         cache.mkdir()
-        cache.chmod(0o2775)
+        cache.chmod(0o2755)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("HEADSTART_CACHE")
     environment.make_in_cache(usual / "features")
     assert modes_below(usual) == {"headstart": 0o700, "headstart/features": 0o700}
     monkeypatch.setenv("HEADSTART_CACHE", str(named))
     environment.make_in_cache(named / "features")
-    assert modes_below(named) == {"named": 0o775, "named/features": 0o700}
+    assert modes_below(named) == {"named": 0o755, "named/features": 0o700}
 
 
 @pytest.mark.slow

@@ -198,8 +198,9 @@ def make_in_cache(folder: Path) -> None:
     """Create a folder in Headstart's cache, and the cache itself, for this user alone (mode 0700).
 
     What is in them shows private photos. A cache in its usual place that others can read, as older versions
-    made it, is closed to them. A folder that exists where ``HEADSTART_CACHE`` says keeps its permissions, as
-    does all on Windows, where the user's folders are private.
+    made it, is closed to them. A folder that exists where ``HEADSTART_CACHE`` says keeps its permissions; if
+    others can write to it, they can also use what is made in it. All on Windows keeps them, where the user's
+    folders are private.
 
     Args:
         folder: A folder in ``own_cache``, which may exist; or another one, which is made private too.
@@ -212,10 +213,12 @@ def make_in_cache(folder: Path) -> None:
     if os.name == "nt":
         folder.mkdir(parents=True, exist_ok=True)
         return
-    for each in reversed(inside):  # folders above have the usual permissions
-        each.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if cache in inside and (shared_cache() or not os.environ.get("HEADSTART_CACHE")):
+    is_usual = bool(shared_cache() or not os.environ.get("HEADSTART_CACHE"))
+    if cache in inside and is_usual:
         _close_to_others(cache)
+    is_shared = cache in inside and cache.is_dir() and stat.S_IMODE(cache.stat().st_mode) & 0o022
+    for each in reversed(inside):  # folders above have the usual permissions
+        each.mkdir(mode=0o777 if is_shared else 0o700, parents=True, exist_ok=True)
 
 
 def mode_of_new_files(folder: Path) -> int:
